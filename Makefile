@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+#
+# Drives everything; user-space objects go to build/ (build-$(SAN)/ under a
+# sanitizer).  Sources are found by folder: a new file in a folder that is
+# listed below is built without touching this file.
+#
+#   make run      the main job on real input        make check   every test without a GPU
+#   make lib      libvgpu only                      make bench [BENCH=name]
+#   make SAN=address check-unit   (or thread)       make install DESTDIR= PREFIX=
+
+SHELL := /bin/bash
+CC ?= gcc
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CLANG ?= clang-14
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+SAN ?=
+
+VERSION := 0.1.0
+SOVERSION := 1
+B := build$(if $(SAN),-$(SAN))
+
+san_flags := $(if $(filter address,$(SAN)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all,$(if $(SAN),-fsanitize=$(SAN)))
+opt_flags := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O3)
+
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
+CPPFLAGS += -Iinclude/uapi -Iinclude -Ikmod -Ilibvgpu -D_GNU_SOURCE -DVGPU_VERSION='"$(VERSION)"'
+CFLAGS += -std=gnu11 -g $(opt_flags) -ffp-contract=off $(WARN) $(san_flags) -pthread -fvisibility=hidden
+LDFLAGS += $(san_flags) -pthread
+LIBS := -luring -lnuma -ljson-c -lm -ldl
+
+lib_src := $(wildcard kmod/core/*.c libvgpu/*.c libvgpu/exec/*.c libvgpu/kernels/*.c \
+	libvgpu/kernels/ref/*.c libvgpu/kernels/avx2/*.c libvgpu/kernels/avx512/*.c \
+	libvgpu/kernels/pack/*.c libvgpu/kernels/formats/*.c)
+lib_obj := $(lib_src:%.c=$B/%.o)
+
+# An ISA folder is the only place where its flags apply.
+$B/libvgpu/kernels/avx2/%.o: CFLAGS += -mavx2 -mfma -mf16c -mbmi2
+$B/libvgpu/kernels/avx512/%.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
+	-mavx512bf16 -mavx512vbmi -mfma -mf16c -mbmi2 -mprefer-vector-width=512
+# The reference is the definition of correct: no reassociation, plain C.
+$B/libvgpu/kernels/ref/%.o: CFLAGS += -fno-tree-vectorize
+
+.PHONY: all lib tools tests clean
+all: lib tools
+lib: $B/libvgpu.a $B/libvgpu.so
+
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+
+$B/libvgpu.a: $(lib_obj)
+	@rm -f $@
+	ar rcs $@ $^
+
+$B/libvgpu.so: $(lib_obj) libvgpu/libvgpu.map
+	$(CC) $(LDFLAGS) -shared -Wl,-soname,libvgpu.so.$(SOVERSION) \
+		-Wl,--version-script=libvgpu/libvgpu.map -o $@.$(VERSION) $(lib_obj) $(LIBS)
+	ln -sf libvgpu.so.$(VERSION) $B/libvgpu.so.$(SOVERSION)
+	ln -sf libvgpu.so.$(SOVERSION) $@
+
+# Tools use the public header only, whatever folder they live in.
+tool_names := $(notdir $(wildcard tools/vbrun tools/vbctl))
+define tool_rule
+$1_obj := $$(patsubst %.c,$B/%.o,$$(wildcard tools/$1/*.c))
+$B/$1: $$($1_obj) $B/libvgpu.a
+	$$(CC) $$(LDFLAGS) -o $$@ $$($1_obj) $B/libvgpu.a -lutf8proc $$(LIBS)
+endef
+$(foreach t,$(tool_names),$(eval $(call tool_rule,$t)))
+tools: $(addprefix $B/,$(tool_names))
+
+# One cmocka program a file; KTAP-like output comes from tests/run.sh.
+unit_src := $(wildcard tests/unit/*_test.c tests/kernels/*_test.c)
+selftest_src := $(wildcard tests/selftests/*_test.c)
+fault_src := $(wildcard tests/fault/*_test.c)
+test_bin := $(patsubst %.c,$B/%,$(unit_src) $(selftest_src) $(fault_src))
+tests: $(test_bin)
+
+test_common := $(wildcard tests/common/*.c)
+# Objects of the tools that unit tests reach into (tokenizer and the like).
+tool_parts := $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard tools/vbrun/*.c)))
+$(test_bin): $B/%: $B/%.o $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a
+	$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a -lcmocka -lutf8proc -lseccomp $(LIBS)
+$B/tests/%.o: CPPFLAGS += -Itools -DTEST_DATA='"$(CURDIR)/tests/unit/data"'
+
+.PHONY: unit $(notdir $(unit_src:.c=))
+unit: $(patsubst %.c,$B/%,$(unit_src))
+	@rc=0; for t in $^; do echo "# $$t"; $$t || rc=1; done; exit $$rc
+
+# libFuzzer needs clang; each target links the library built by clang too.
+fuzz_src := $(wildcard tests/fuzz/*_fuzz.c)
+FZ := build-fuzz
+fz_obj := $(lib_src:%.c=$(FZ)/%.o)
+fuzz: $(patsubst %.c,$(FZ)/%,$(fuzz_src))
+$(FZ)/libvgpu/kernels/avx2/%.o: FZF += -mavx2 -mfma -mf16c -mbmi2
+$(FZ)/libvgpu/kernels/avx512/%.o: FZF += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
+	-mavx512bf16 -mavx512vbmi -mfma -mf16c -mbmi2
+$(FZ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) -std=gnu11 -g -O1 -ffp-contract=off $(FZF) -fsanitize=fuzzer-no-link,address,undefined \
+		-fno-sanitize-recover=all -pthread -MMD -MP -c $< -o $@
+$(FZ)/tests/fuzz/%_fuzz: $(FZ)/tests/fuzz/%_fuzz.o $(fz_obj)
+	$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
+
+bench_src := $(wildcard bench/*.c)
+bench_bin := $(patsubst %.c,$B/%,$(bench_src))
+$(bench_bin): $B/%: $B/%.o $(test_common:%.c=$B/%.o) $B/libvgpu.a
+	$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $B/libvgpu.a $(LIBS)
+
+clean:
+	rm -rf build build-address build-thread build-fuzz
+
+-include $(shell find build* -name '*.d' 2>/dev/null)
