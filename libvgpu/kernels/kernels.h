@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The arithmetic of the CPU path: one table of functions, filled level by level.
+ *
+ * dispatch.c sets every entry to the reference and then lets each level that the
+ * CPU has (and VBLACKWELL_ISA allows) overwrite what it does better.  A function
+ * here works on one thread and on the rows it is given; exec/backend_cpu.c cuts
+ * the work and owns the threads.  Nothing here allocates, locks or prints.
+ *
+ * Weights W are [n][k], activations X [m][k], products Y = X W^T [m][n], f32.
+ * Packed weights are stored in row groups of VGPU_GROUP_ROWS rows, so that one
+ * row is one 32-bit lane; see pack/ and Documentation/kernels.md for the bytes.
+ */
+#ifndef VGPU_KERNELS_H
+#define VGPU_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Levels of the staircase; VBLACKWELL_ISA=ref|avx2|avx512 caps it. */
+enum vgpu_isa {
+	VGPU_ISA_REF,
+	VGPU_ISA_AVX2,		/* AVX2, FMA, F16C, BMI2 */
+	VGPU_ISA_AVX512,	/* + AVX-512 F/BW/VL/DQ, VNNI, BF16, VBMI */
+	VGPU_ISA_COUNT
+};
+
+/* Rows in one group of a packed weight: one row a 32-bit lane. */
+#define VGPU_GROUP_ROWS	16u
+/* Weights that share one scale, in MXFP4 and INT8_B32. */
+#define VGPU_BLOCK	32u
+
+/*
+ * How a weight lies in memory.  The numbers are those of enum vb_format in the
+ * UAPI header; backends hand them through.
+ */
+enum vgpu_wformat {
+	VGPU_W_F32 = 1,		/* row-major, any alignment */
+	VGPU_W_F16 = 2,
+	VGPU_W_BF16 = 3,
+	VGPU_W_MXFP4 = 16,	/* GGUF block_mxfp4: {u8 e8m0, u8 qs[16]} a block */
+	VGPU_W_MXFP4_SPLIT = 17,/* gpt-oss: blocks [n][k/32][16], scales [n][k/32] */
+	VGPU_W_Q8_0 = 18,	/* GGUF block_q8_0: {f16 d, s8 qs[32]} a block */
+	VGPU_W_MXFP4_G16 = 32,	/* row groups, made by vgpu_pack_mxfp4 */
+	VGPU_W_INT8_G16 = 33,	/* row groups, made by vgpu_pack_int8 */
+};
+
+/*
+ * Accuracy mode: what happens to the activations before they meet a compressed
+ * weight.  Documented with its error in Documentation/kernels.md.
+ *   F32   left alone; weights are expanded to f32 in registers
+ *   A16   rounded to BF16 (nearest even)
+ *   A8    rounded to int8 in groups of 32 along k, scale = max|x| / 127
+ */
+enum vgpu_mode {
+	VGPU_MODE_F32 = 0,
+	VGPU_MODE_A16 = 1,
+	VGPU_MODE_A8 = 2,
+};
+
+/**
+ * struct vgpu_acts - activations packed once a command for one mode
+ * @mode: enum vgpu_mode
+ * @m: rows
+ * @k: columns, as the caller has them
+ * @kpad: columns the packed rows hold: k rounded up to VGPU_BLOCK, zero filled
+ * @data: F32: f32 [m][kpad]; A16: bf16 [m][kpad]; A8: s8 [m][kpad]; 64-byte aligned
+ * @scale: A8: f32 [m][kpad / 32]; else NULL
+ * @sum: A8: s32 [m][kpad / 32], sum of the s8 values of a group; else NULL
+ *
+ * A level may keep another order inside @data as long as only that level's
+ * products read it: the table's pack and product are always taken together.
+ */
+struct vgpu_acts {
+	enum vgpu_mode mode;
+	uint32_t m, k, kpad;
+	void *data;
+	float *scale;
+	int32_t *sum;
+};
+
+/**
+ * struct vgpu_panel - whole rows of one weight matrix, contiguous in memory
+ * @format: enum vgpu_wformat
+ * @rows: rows in the panel; packed formats: the last group of a matrix may hold
+ *	fewer than 16, its padding rows are zero and are not stored to y
+ * @k: columns
+ * @data: first byte of the first row (of the first row group)
+ * @scales: MXFP4_SPLIT: first scale byte of the first row; else NULL
+ */
+struct vgpu_panel {
+	enum vgpu_wformat format;
+	uint32_t rows, k;
+	const void *data;
+	const uint8_t *scales;
+};
+
+/* Bytes of one row (row-major formats) or of one group of 16 rows (packed). */
+size_t vgpu_weight_unit_bytes(enum vgpu_wformat format, uint32_t k);
+/* Rows a unit holds: 1 or VGPU_GROUP_ROWS; 0 for a format not known. */
+uint32_t vgpu_weight_unit_rows(enum vgpu_wformat format);
+
+/* Attention over one head group; see ref/attention.c. */
+struct vgpu_attention {
+	uint32_t m;		/* queries */
+	uint32_t kv;		/* keys and values */
+	uint32_t heads, kv_heads, head_dim;
+	uint32_t window;	/* 0: all; else keys further back are masked */
+	bool causal;		/* query i sees keys 0 .. i + kv - m */
+	float scale;		/* of q.k, usually 1/sqrt(head_dim) */
+	float softcap;		/* 0: none; else softcap * tanh(s / softcap) */
+	const float *q;		/* [m][heads][head_dim], row stride ldq floats */
+	const float *k;		/* [kv][kv_heads][head_dim], ldk */
+	const float *v;		/* [kv][kv_heads][head_dim], ldv */
+	const float *mask;	/* [m][ldmask] added to the scores, or NULL */
+	float *out;		/* [m][heads][head_dim], ldo */
+	size_t ldq, ldk, ldv, ldo, ldmask;
+};
+
+enum vgpu_unary { VGPU_UNARY_COPY, VGPU_UNARY_GELU_ERF, VGPU_UNARY_GELU_TANH,
+		  VGPU_UNARY_SILU, VGPU_UNARY_RELU, VGPU_UNARY_SIGMOID, VGPU_UNARY_TANH };
+enum vgpu_binary { VGPU_BINARY_ADD, VGPU_BINARY_SUB, VGPU_BINARY_MUL,
+		   VGPU_BINARY_SWIGLU,	/* silu(a) * b */
+		   VGPU_BINARY_GEGLU	/* gelu_tanh(a) * b */ };
+enum vgpu_rope { VGPU_ROPE_NEOX /* pairs (i, i + d/2) */, VGPU_ROPE_NORM /* (2i, 2i + 1) */ };
+
+/**
+ * struct vgpu_kernels - one level's functions; all are set, none is NULL
+ *
+ * Context: any thread; they allocate nothing and take no lock.  Pointers to
+ * activations are to f32 with 4-byte alignment, unless said otherwise.
+ */
+struct vgpu_kernels {
+	enum vgpu_isa isa;		/* highest level that filled an entry */
+
+	/* --- products (matmul.c in each level) --- */
+
+	/* Pack rows [0, acts->m) of x (row stride ldx floats) for acts->mode. */
+	void (*acts_pack)(struct vgpu_acts *acts, const float *x, size_t ldx);
+	/*
+	 * y[i * ldy + r] = sum_k X[i][k] W[r][k] for the panel's rows r and all m.
+	 * scratch: vgpu_matmul_scratch_bytes(), 64-byte aligned, one a thread.
+	 */
+	void (*matmul)(const struct vgpu_panel *w, const struct vgpu_acts *x,
+		       float *y, size_t ldy, void *scratch);
+
+	/* --- packing (pack.c in each level); src row stride in elements --- */
+
+	/*
+	 * Encode one group of up to 16 rows of f32/f16/bf16 into dst.
+	 * Returns 0, or -EDOM when a value is NaN or infinite.
+	 */
+	int (*pack_mxfp4)(void *dst, const void *src, enum vgpu_wformat src_format,
+			  size_t ld, uint32_t rows, uint32_t k);
+	int (*pack_int8)(void *dst, const void *src, enum vgpu_wformat src_format,
+			 size_t ld, uint32_t rows, uint32_t k);
+	/* Decode rows of any weight format to f32 [rows][ldd]. */
+	void (*weight_decode)(const struct vgpu_panel *w, float *dst, size_t ldd);
+
+	/* --- layer operations (layer.c, attention.c in each level) --- */
+
+	/* out[i] = (x[i] - mean) / sqrt(var + eps) * gamma + beta; n columns a row */
+	void (*layernorm)(float *out, const float *x, const float *gamma,
+			  const float *beta, uint32_t n, float eps);
+	/* out[i] = x[i] / sqrt(mean(x^2) + eps) * (gamma[i] + add) */
+	void (*rmsnorm)(float *out, const float *x, const float *gamma,
+			uint32_t n, float eps, float add);
+	/* in place softmax of scale * x + mask (mask may be NULL) */
+	void (*softmax)(float *x, const float *mask, uint32_t n, float scale);
+	void (*unary)(enum vgpu_unary op, float *out, const float *a, size_t n);
+	/* b is read modulo nb, so that a bias row serves every row; nb divides n */
+	void (*binary)(enum vgpu_binary op, float *out, const float *a,
+		       const float *b, size_t n, size_t nb);
+	/* in place scale: out = a * s */
+	void (*scale)(float *out, const float *a, float s, size_t n);
+	/*
+	 * Rotate one row of heads [heads][dim] at position pos; rot <= dim
+	 * columns rotate; theta_i = pos * freq_scale * base^(-2i/rot).
+	 */
+	void (*rope)(enum vgpu_rope kind, float *x, uint32_t heads, uint32_t dim,
+		     uint32_t rot, float pos, float base, float freq_scale);
+	/* the `top` largest of x[n], descending, ties to the lower index */
+	void (*topk)(const float *x, uint32_t n, uint32_t top, float *out_value,
+		     int32_t *out_index);
+	/* queries [first, last+1) of all heads; scratch as below */
+	void (*attention)(const struct vgpu_attention *a, uint32_t head_first,
+			  uint32_t head_end, uint32_t q_first, uint32_t q_end,
+			  void *scratch);
+};
+
+/* What one thread needs beside its operands; both are small (L2-sized). */
+size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k);
+size_t vgpu_attention_scratch_bytes(const struct vgpu_attention *a);
+/* Bytes of acts->data, ->scale and ->sum together, with alignment padding. */
+size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k);
+/* Point acts at memory of vgpu_acts_bytes(), 64-byte aligned. */
+void vgpu_acts_init(struct vgpu_acts *acts, enum vgpu_mode mode, uint32_t m,
+		    uint32_t k, void *memory);
+
+/**
+ * vgpu_kernels_get() - the table of a level
+ * @isa: the level wanted
+ *
+ * Return: the table, or NULL when this CPU lacks the level.
+ */
+const struct vgpu_kernels *vgpu_kernels_get(enum vgpu_isa isa);
+
+/* The best level this CPU has, capped by VBLACKWELL_ISA; decided once. */
+const struct vgpu_kernels *vgpu_kernels_best(void);
+enum vgpu_isa vgpu_isa_detect(void);
+const char *vgpu_isa_name(enum vgpu_isa isa);
+
+/* Filled by each level; called by dispatch.c only. */
+void vgpu_matmul_init_ref(struct vgpu_kernels *t);
+void vgpu_pack_init_ref(struct vgpu_kernels *t);
+void vgpu_layer_init_ref(struct vgpu_kernels *t);
+void vgpu_matmul_init_avx2(struct vgpu_kernels *t);
+void vgpu_pack_init_avx2(struct vgpu_kernels *t);
+void vgpu_layer_init_avx2(struct vgpu_kernels *t);
+void vgpu_matmul_init_avx512(struct vgpu_kernels *t);
+void vgpu_pack_init_avx512(struct vgpu_kernels *t);
+void vgpu_layer_init_avx512(struct vgpu_kernels *t);
+
+#endif
