@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the levels of attention share: who sees which keys, and how scratch is cut.
+ */
+#ifndef VGPU_KERNELS_ATTENTION_H
+#define VGPU_KERNELS_ATTENTION_H
+
+#include "kernels/kernels.h"
+
+/* Keys in one block of the streaming softmax; blocks start at multiples of it. */
+#define VGPU_ATTENTION_KEYS	128u
+/* Rows (query, head) that one product of scores takes together. */
+#define VGPU_ATTENTION_ROWS	8u
+/* Head columns are padded to two vectors of the widest level. */
+#define VGPU_ATTENTION_PAD	32u
+
+/* Keys [first, end) that a query may see; none when end <= first. */
+struct vgpu_attention_span {
+	uint32_t first, end;
+};
+
+/**
+ * vgpu_attention_span() - which keys a query sees before the additive mask
+ * @a: shapes and options
+ * @query: index of the query, below @a->m
+ *
+ * Context: Any thread.
+ * Return: the span; first is at most end.
+ */
+struct vgpu_attention_span vgpu_attention_span(const struct vgpu_attention *a,
+					       uint32_t query);
+
+/**
+ * vgpu_attention_dim_pad() - columns of a head in scratch, zero filled
+ * @head_dim: columns of a head
+ *
+ * Return: @head_dim rounded up to VGPU_ATTENTION_PAD.
+ */
+static inline size_t vgpu_attention_dim_pad(uint32_t head_dim)
+{
+	return ((size_t)head_dim + VGPU_ATTENTION_PAD - 1) &
+	       ~(size_t)(VGPU_ATTENTION_PAD - 1);
+}
+
+/**
+ * vgpu_attention_tile_rows() - rows (query, head) that share a packed key block
+ * @head_dim: columns of a head
+ *
+ * As many as keep their running outputs within 64 KiB: with the packed keys and
+ * values they stay in the second-level cache.
+ *
+ * Return: a multiple of VGPU_ATTENTION_ROWS, at most 256.
+ */
+uint32_t vgpu_attention_tile_rows(uint32_t head_dim);
+
+/* One row of scores on its way through the key blocks. */
+struct vgpu_attention_row {
+	const float *q;		/* [head_dim] */
+	const float *mask;	/* [kv], or NULL */
+	float *out;		/* [head_dim] */
+	struct vgpu_attention_span span;
+	float max;		/* of the scores so far; -INFINITY before the first */
+	float sum;		/* of exp(score - max) so far */
+};
+
+#endif
