@@ -1,0 +1,1435 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Virtual Blackwell: the contract between clients, the device and its executor.
+ *
+ * EXPERIMENTAL: VB_FEATURE_EXPERIMENTAL stays set, and anything here may change,
+ * until the kernel module has proved it.  After that numbers are never reused.
+ *
+ * Two nodes.  Clients open /dev/vblackwell, the one executor opens
+ * /dev/vblackwell-exec.  Without the module, libvgpu serves the same requests in
+ * process ("loopback"); what only the module can do says so below.
+ *
+ * Rules for every structure: @size comes first and is sizeof() as the caller
+ * knows it; a shorter structure is filled up with zeros, a longer one is taken
+ * when its tail is zero, else -E2BIG; reserved fields must be 0, else -EINVAL;
+ * addresses travel as __u64; flags not listed are refused with -EINVAL.
+ *
+ * Errors mean the same in every call:
+ *   -EINVAL     a field is out of its range, an unknown flag, reserved not 0
+ *   -E2BIG      a structure longer than known has bytes set in its tail
+ *   -EFAULT     an address in the structure cannot be read or written
+ *   -ENOTTY     no such request on this node
+ *   -ENOENT     no object of that kind with this id in this file descriptor
+ *   -ENOSPC     the arenas cannot reserve the bytes
+ *   -EDQUOT     a limit of the client or its uid
+ *   -ENOMEM     the kernel (or the process) itself is out of memory
+ *   -EBUSY      the object is pinned, mapped, moving, or has users
+ *   -EROFS      a sealed, file or derived object would be written
+ *   -EPERM      the caller's role or credentials do not allow it
+ *   -ESTALE     the file behind an object changed; an old generation
+ *   -EIO        storage or device failed, or content was lost
+ *   -ETIME      the deadline passed
+ *   -ECANCELED  the queue or the client went away first
+ *   -ENODEV     no executor came back within recovery_ms
+ *   -EAGAIN     nothing to do now and the caller asked not to wait
+ *   -EINTR      a signal arrived while waiting; repeat the call
+ *   -EOPNOTSUPP this device (loopback, or an executor's backend) cannot
+ *   -EOVERFLOW  offset + length, or a shape, exceeds 64 bits
+ *   -ERANGE     a range lies outside its object
+ */
+#ifndef _UAPI_LINUX_VBLACKWELL_H
+#define _UAPI_LINUX_VBLACKWELL_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define VB_IOC_MAGIC		0xB1
+
+#define VB_CHUNK_BYTES_MIN	(64u << 10)	/* a device's chunk is a power */
+#define VB_CHUNK_BYTES_MAX	(2u << 20)	/* of two between these */
+#define VB_STREAM_BYTES_MAX	(1u << 20)	/* one command buffer */
+#define VB_SUBMIT_BOS_MAX	4096u		/* BO references a submission */
+#define VB_SUBMIT_FENCES_MAX	64u		/* in-fences a submission */
+#define VB_SCHEDULE_MAX		(1u << 20)	/* ranges a schedule */
+#define VB_OBJECT_BYTES_MAX	(1ull << 46)	/* 64 TiB a BO */
+#define VB_OPERAND_RANK_MAX	4u
+#define VB_QUEUE_WEIGHT_MIN	1u
+#define VB_QUEUE_WEIGHT_MAX	1000u
+#define VB_QUEUE_WEIGHT_DEFAULT	100u
+
+/* ------------------------------------------------------------------------
+ * Residency
+ */
+
+/* Where a copy of a chunk can be. */
+enum vb_tier {
+	VB_TIER_HOST = 0,	/* pinned host memory, one arena a NUMA node */
+	VB_TIER_DEVICE = 1,	/* memory of a GPU or NPU, one arena a device */
+	VB_TIER_NVME = 2,	/* preallocated files or block devices */
+	VB_TIER_COUNT = 3,
+	/* Sources of a move that are not arenas. */
+	VB_TIER_SOURCE = 3,	/* the file, or the transform of a file range */
+	VB_TIER_ZERO = 4,	/* an anonymous chunk that nobody touched yet */
+};
+
+/* Location of a copy: 0 none, else arena << 24 | slot, plus 1. */
+#define VB_LOC_NONE		0u
+#define VB_LOC(arena, slot)	((((__u32)(arena) << 24) | (__u32)(slot)) + 1u)
+#define VB_LOC_ARENA(loc)	(((loc) - 1u) >> 24)
+#define VB_LOC_SLOT(loc)	(((loc) - 1u) & 0xffffffu)
+#define VB_ARENA_MAX		128u
+#define VB_ARENA_SLOTS_MAX	(1u << 24)
+
+#define VB_ENTRY_DIRTY		(1u << 0)	/* newer than NVMe arena or source */
+#define VB_ENTRY_TOUCHED	(1u << 1)	/* anonymous: no longer all zero */
+#define VB_ENTRY_CRC		(1u << 2)	/* @crc is set */
+#define VB_ENTRY_LOST		(1u << 3)	/* content gone: -EIO */
+#define VB_ENTRY_MAP_WRITE	(1u << 4)	/* some client mapping is writable */
+
+/**
+ * struct vb_table_entry - the residency of one chunk, 32 bytes
+ * @loc: VB_LOC of the copy in each tier; a slot may be held without being valid
+ *	while a move fills it
+ * @valid: bit a tier whose copy is current
+ * @busy: 0, or 1 + (from * 8 + to) while a move runs (enum vb_tier values)
+ * @flags: VB_ENTRY_*
+ * @__reserved: 0
+ * @pins: pins of the device itself; executors keep their own
+ * @maps: client CPU mappings that cover the chunk
+ * @crc: CRC32C (RFC 3720) of the chunk: file and derived, as first read;
+ *	anonymous, of its copy in the NVMe arena
+ * @last_use: submission clock of the last use
+ * @generation: advanced each time a move of this chunk ends
+ *
+ * Mapped read-only into the executor (VB_MMAP_TABLE).  All zero is an anonymous
+ * chunk that nobody touched, or a file chunk that was never read.
+ */
+struct vb_table_entry {
+	__u32 loc[VB_TIER_COUNT];
+	__u8 valid;
+	__u8 busy;
+	__u8 flags;
+	__u8 __reserved;
+	__u16 pins;
+	__u16 maps;
+	__u32 crc;
+	__u32 last_use;
+	__u32 generation;
+};
+
+/* ------------------------------------------------------------------------
+ * Client node: the device
+ */
+
+#define VB_FEATURE_EXPERIMENTAL	(1ull << 0)
+#define VB_FEATURE_FAULT_MMAP	(1ull << 1)	/* mmap faults chunks in (module) */
+#define VB_FEATURE_DMABUF	(1ull << 2)	/* BO_EXPORT and BO_IMPORT */
+#define VB_FEATURE_RECOVERY	(1ull << 3)	/* a new executor may take over */
+#define VB_FEATURE_URING_CMD	(1ull << 4)	/* submission and fetch by uring_cmd */
+
+enum vb_exec_state {
+	VB_EXEC_NONE = 0,
+	VB_EXEC_LIVE = 1,
+	VB_EXEC_QUIESCED = 2,	/* gone; clients wait up to recovery_ms */
+	VB_EXEC_RECOVERING = 3,
+	VB_EXEC_FAILED = 4,	/* -ENODEV until one attaches */
+};
+
+/**
+ * struct vb_ioc_query_device - ioctl(VB_IOC_QUERY_DEVICE)
+ * @size: sizeof(struct vb_ioc_query_device)
+ * @out_exec_state: enum vb_exec_state
+ * @out_features: VB_FEATURE_*
+ * @out_chunk_bytes: power of two, VB_CHUNK_BYTES_MIN..MAX
+ * @out_tier_count: indices that VB_IOC_QUERY_TIER answers
+ * @out_host_staging_bytes: host bytes kept for transfers, never for content
+ * @out_panel_bytes: most weight bytes the executor pins for one panel
+ * @out_generation: advanced with every executor that attaches
+ * @out_recovery_ms: how long clients wait for a successor
+ * @__reserved: 0
+ *
+ * Context: takes no lock, never waits.
+ */
+struct vb_ioc_query_device {
+	__u32 size;
+	__u32 out_exec_state;
+	__u64 out_features;
+	__u32 out_chunk_bytes;
+	__u32 out_tier_count;
+	__u64 out_host_staging_bytes;
+	__u64 out_panel_bytes;
+	__u32 out_generation;
+	__u32 out_recovery_ms;
+	__u64 __reserved[2];
+};
+
+#define VB_TIER_FLAG_UNIFIED	(1u << 0)	/* the memory is another tier's too */
+
+/**
+ * struct vb_ioc_query_tier - ioctl(VB_IOC_QUERY_TIER)
+ * @size: sizeof(struct vb_ioc_query_tier)
+ * @index: 0 .. out_tier_count - 1; one arena each
+ * @out_tier: enum vb_tier
+ * @out_flags: VB_TIER_FLAG_*
+ * @out_numa_node: node, or -1
+ * @out_arena: arena number in VB_LOC
+ * @out_bytes: capacity
+ * @out_used_bytes: bytes of slots that hold a chunk
+ * @out_pinned_bytes: of these, in pinned or mapped chunks
+ * @out_reserved_bytes: promised to anonymous BOs (host and NVMe together are
+ *	reported on the first host arena)
+ * @out_client_bytes: of used, the caller's
+ *
+ * The one answer to "how much": sysfs, fdinfo, metrics and tools print these.
+ * Context: takes the arena spinlock, never waits.
+ */
+struct vb_ioc_query_tier {
+	__u32 size;
+	__u32 index;
+	__u32 out_tier;
+	__u32 out_flags;
+	__s32 out_numa_node;
+	__u32 out_arena;
+	__u64 out_bytes;
+	__u64 out_used_bytes;
+	__u64 out_pinned_bytes;
+	__u64 out_reserved_bytes;
+	__u64 out_client_bytes;
+};
+
+/* ------------------------------------------------------------------------
+ * Client node: buffer objects
+ */
+
+enum vb_bo_kind {
+	VB_BO_ANONYMOUS = 1,	/* zero on first touch, reserved at creation */
+	VB_BO_FILE = 2,		/* a range of a file; sealed from the start */
+	VB_BO_DERIVED = 3,	/* a transform of a range of a file; sealed */
+	VB_BO_IMPORTED = 4,	/* a dma-buf (BO_IMPORT only) */
+};
+
+enum vb_bo_life {
+	VB_LIFE_VOLATILE = 0,	/* lost with a lost device; later use is -EIO */
+	VB_LIFE_DURABLE = 1,	/* fences wait until host or NVMe hold the result */
+	VB_LIFE_SCRATCH = 2,	/* undefined between submissions, never moved */
+};
+
+/* How a derived object comes from its file range. */
+enum vb_transform_kind {
+	VB_TRANSFORM_NONE = 0,
+	VB_TRANSFORM_PACK = 1,	/* [rows][cols] of src_format to dst_format */
+};
+
+/**
+ * struct vb_transform - what makes a derived object
+ * @kind: enum vb_transform_kind
+ * @src_format: enum vb_format of the file range, row-major [rows][cols]
+ * @dst_format: enum vb_format of the object, a packed one
+ * @__reserved: must be 0
+ * @rows: rows, at least 1; matrices of a stack lie behind each other
+ * @cols: columns, at least 1
+ * @stack: matrices in the range, at least 1; each is packed by itself
+ * @__reserved2: must be 0
+ * @scales_offset: split source formats: byte offset of the scales in the file
+ */
+struct vb_transform {
+	__u16 kind;
+	__u16 src_format;
+	__u16 dst_format;
+	__u16 __reserved;
+	__u32 rows;
+	__u32 cols;
+	__u32 stack;
+	__u32 __reserved2;
+	__u64 scales_offset;
+};
+
+/**
+ * struct vb_ioc_bo_create - ioctl(VB_IOC_BO_CREATE)
+ * @size: sizeof(struct vb_ioc_bo_create)
+ * @kind: enum vb_bo_kind, not VB_BO_IMPORTED
+ * @life: enum vb_bo_life; must be VB_LIFE_VOLATILE for file and derived
+ * @fd: file and derived: readable regular file or block device; else -1
+ * @bytes: length, 1 .. VB_OBJECT_BYTES_MAX; derived: what the transform yields
+ * @file_offset: file and derived: first byte of the source; any alignment
+ * @file_bytes: derived: bytes of the source range; else 0
+ * @transform: derived: how; else all zero
+ * @out_bo_id: handle, never 0; valid in this file descriptor only
+ * @out_head_bytes: file: bytes of the first chunk before the object's byte 0
+ *	(the chunk grid follows the file's 4 KiB blocks so that it can be read
+ *	directly); else 0
+ * @__reserved: must be 0
+ *
+ * Anonymous bytes are reserved against host and NVMe arenas here, never later.
+ * The file is kept open; its (device, inode, size, change time) is recorded and
+ * a later difference is -ESTALE.
+ *
+ * Errors: -ENOSPC with nothing changed when the arenas cannot reserve; -EDQUOT;
+ * -EBADF @fd; -EACCES @fd not readable; -ERANGE the range ends behind the file;
+ * -EINVAL names no memory: kind, life or transform do not fit together.
+ * Context: may sleep; takes the client's object lock.
+ */
+struct vb_ioc_bo_create {
+	__u32 size;
+	__u16 kind;
+	__u16 life;
+	__s32 fd;
+	__u32 out_bo_id;
+	__u64 bytes;
+	__u64 file_offset;
+	__u64 file_bytes;
+	struct vb_transform transform;
+	__u32 out_head_bytes;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_ioc_bo_destroy - ioctl(VB_IOC_BO_DESTROY)
+ * @size: sizeof(struct vb_ioc_bo_destroy)
+ * @bo_id: handle
+ *
+ * The handle is gone at once; memory returns when the last submission, mapping
+ * and export ends.  Context: takes the client's object lock; never waits.
+ */
+struct vb_ioc_bo_destroy {
+	__u32 size;
+	__u32 bo_id;
+};
+
+#define VB_BO_SEALED		(1u << 0)
+#define VB_BO_EXPORTED		(1u << 1)
+#define VB_BO_STALE		(1u << 2)	/* its file changed */
+
+/**
+ * struct vb_ioc_bo_info - ioctl(VB_IOC_BO_INFO)
+ * @size: sizeof(struct vb_ioc_bo_info)
+ * @bo_id: handle
+ * @out_kind: enum vb_bo_kind
+ * @out_life: enum vb_bo_life
+ * @out_flags: VB_BO_*
+ * @out_chunks: chunks, head included
+ * @__reserved: 0
+ * @out_bytes: length
+ * @out_tier_bytes: bytes of chunks with a current copy, a tier
+ * @out_dirty_bytes: of chunks whose only copy is newer than NVMe or source
+ *
+ * Context: takes the BO's lock.
+ */
+struct vb_ioc_bo_info {
+	__u32 size;
+	__u32 bo_id;
+	__u16 out_kind;
+	__u16 out_life;
+	__u32 out_flags;
+	__u32 out_chunks;
+	__u32 __reserved;
+	__u64 out_bytes;
+	__u64 out_tier_bytes[VB_TIER_COUNT];
+	__u64 out_dirty_bytes;
+};
+
+#define VB_MAP_READ		(1u << 0)
+#define VB_MAP_WRITE		(1u << 1)
+
+/**
+ * struct vb_ioc_bo_map - ioctl(VB_IOC_BO_MAP)
+ * @size: sizeof(struct vb_ioc_bo_map)
+ * @bo_id: handle
+ * @flags: VB_MAP_READ and/or VB_MAP_WRITE, at least one
+ * @__reserved: must be 0
+ * @offset: first byte
+ * @bytes: length, at least 1
+ * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound
+ * @out_address: loopback: address of byte @offset; module: 0
+ * @out_mmap_offset: module: offset for mmap(); loopback: 0
+ *
+ * Makes the chunks of the range resident in the host tier and keeps them there
+ * until VB_IOC_BO_UNMAP with the same range.  Mappings nest.  Writing makes
+ * copies in other tiers stale.
+ *
+ * Errors: -ERANGE; -EROFS write to a sealed object; -ENOSPC the client's host
+ * share cannot hold the range (use BO_READ and BO_WRITE); -EBUSY a device
+ * copy is being written; -ETIME; -EIO; -ESTALE.
+ * Context: waits for page-in, killable; no lock held meanwhile.
+ */
+struct vb_ioc_bo_map {
+	__u32 size;
+	__u32 bo_id;
+	__u32 flags;
+	__u32 __reserved;
+	__u64 offset;
+	__u64 bytes;
+	__u64 deadline_ns;
+	__u64 out_address;
+	__u64 out_mmap_offset;
+};
+
+/**
+ * struct vb_ioc_bo_unmap - ioctl(VB_IOC_BO_UNMAP)
+ * @size: sizeof(struct vb_ioc_bo_unmap)
+ * @bo_id: handle
+ * @flags: as given to VB_IOC_BO_MAP
+ * @__reserved: must be 0
+ * @offset: as given to VB_IOC_BO_MAP
+ * @bytes: as given to VB_IOC_BO_MAP
+ *
+ * Errors: -EINVAL no such mapping.  Context: takes the BO's lock.
+ */
+struct vb_ioc_bo_unmap {
+	__u32 size;
+	__u32 bo_id;
+	__u32 flags;
+	__u32 __reserved;
+	__u64 offset;
+	__u64 bytes;
+};
+
+/**
+ * struct vb_ioc_bo_rw - ioctl(VB_IOC_BO_READ), ioctl(VB_IOC_BO_WRITE)
+ * @size: sizeof(struct vb_ioc_bo_rw)
+ * @bo_id: handle
+ * @offset: first byte in the object
+ * @bytes: length; 0 does nothing
+ * @address: caller's memory, @bytes long
+ * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound
+ * @out_done_bytes: bytes moved; on an error, the bytes before it
+ *
+ * Streams chunk by chunk, so the object may be larger than the host tier.
+ * Errors: as VB_IOC_BO_MAP; -EFAULT.  Context: waits for page-in, killable.
+ */
+struct vb_ioc_bo_rw {
+	__u32 size;
+	__u32 bo_id;
+	__u64 offset;
+	__u64 bytes;
+	__u64 address;
+	__u64 deadline_ns;
+	__u64 out_done_bytes;
+};
+
+/**
+ * struct vb_ioc_bo_seal - ioctl(VB_IOC_BO_SEAL)
+ * @size: sizeof(struct vb_ioc_bo_seal)
+ * @bo_id: handle of an anonymous BO; sealed objects stay sealed
+ *
+ * Errors: -EBUSY a writable mapping, a pin, or a queued submission that writes
+ * it exists.  Context: takes the BO's lock.
+ */
+struct vb_ioc_bo_seal {
+	__u32 size;
+	__u32 bo_id;
+};
+
+enum vb_advice {
+	VB_ADVISE_PREFETCH = 1,	/* into the host tier, when room allows */
+	VB_ADVISE_EVICT = 2,	/* out of host and device tiers */
+	VB_ADVISE_PIN = 3,	/* into the host tier and keep; counts nest */
+	VB_ADVISE_UNPIN = 4,
+};
+
+/**
+ * struct vb_ioc_bo_advise - ioctl(VB_IOC_BO_ADVISE)
+ * @size: sizeof(struct vb_ioc_bo_advise)
+ * @bo_id: handle
+ * @advice: enum vb_advice
+ * @__reserved: must be 0
+ * @offset: first byte
+ * @bytes: length, at least 1; widened to whole chunks
+ * @out_bytes: bytes of chunks for which the advice took effect
+ *
+ * Errors: -EDQUOT a pin beyond the client's host minimum; -EBUSY eviction met
+ * pinned or mapped chunks (the others were evicted).
+ * Context: PIN and EVICT wait for the executor, killable; PREFETCH only queues.
+ */
+struct vb_ioc_bo_advise {
+	__u32 size;
+	__u32 bo_id;
+	__u32 advice;
+	__u32 __reserved;
+	__u64 offset;
+	__u64 bytes;
+	__u64 out_bytes;
+};
+
+/**
+ * struct vb_ioc_bo_residency - ioctl(VB_IOC_BO_RESIDENCY)
+ * @size: sizeof(struct vb_ioc_bo_residency)
+ * @bo_id: handle
+ * @first_chunk: first chunk asked for
+ * @count: chunks asked for
+ * @address: caller's memory for @count bytes, one a chunk: valid tiers in bits
+ *	0-2 (1 << enum vb_tier), bit 3 dirty, bit 4 moving, bit 5 pinned or
+ *	mapped, bit 6 lost
+ * @out_count: bytes written
+ * @__reserved: must be 0
+ *
+ * Context: takes the BO's lock a stretch of chunks at a time.
+ */
+struct vb_ioc_bo_residency {
+	__u32 size;
+	__u32 bo_id;
+	__u32 first_chunk;
+	__u32 count;
+	__u64 address;
+	__u32 out_count;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_ioc_bo_export - ioctl(VB_IOC_BO_EXPORT), a dma-buf (module only)
+ * @size: sizeof(struct vb_ioc_bo_export)
+ * @bo_id: handle
+ * @flags: O_CLOEXEC, O_RDWR
+ * @out_fd: dma-buf; charged to the creator's uid until its last put
+ *
+ * Context: never call dma_buf_*() under the BO's lock.
+ */
+struct vb_ioc_bo_export {
+	__u32 size;
+	__u32 bo_id;
+	__u32 flags;
+	__s32 out_fd;
+};
+
+/**
+ * struct vb_ioc_bo_import - ioctl(VB_IOC_BO_IMPORT) (module only)
+ * @size: sizeof(struct vb_ioc_bo_import)
+ * @fd: dma-buf
+ * @out_bo_id: handle; importing what this file exported gives the same object
+ * @__reserved: must be 0
+ * @out_bytes: length
+ */
+struct vb_ioc_bo_import {
+	__u32 size;
+	__s32 fd;
+	__u32 out_bo_id;
+	__u32 __reserved;
+	__u64 out_bytes;
+};
+
+/* ------------------------------------------------------------------------
+ * Client node: queues, submissions, fences
+ */
+
+/**
+ * struct vb_ioc_queue_create - ioctl(VB_IOC_QUEUE_CREATE)
+ * @size: sizeof(struct vb_ioc_queue_create)
+ * @weight: VB_QUEUE_WEIGHT_MIN..MAX, or 0 for the default
+ * @out_queue_id: handle, never 0
+ * @__reserved: must be 0
+ *
+ * Errors: -EDQUOT.  Context: takes the client's object lock.
+ */
+struct vb_ioc_queue_create {
+	__u32 size;
+	__u32 weight;
+	__u32 out_queue_id;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_ioc_queue_destroy - ioctl(VB_IOC_QUEUE_DESTROY)
+ * @size: sizeof(struct vb_ioc_queue_destroy)
+ * @queue_id: handle
+ *
+ * Queued submissions end with -ECANCELED; a running one finishes at its next
+ * panel and is discarded.  Context: never waits.
+ */
+struct vb_ioc_queue_destroy {
+	__u32 size;
+	__u32 queue_id;
+};
+
+#define VB_ACCESS_READ		(1u << 0)
+#define VB_ACCESS_WRITE		(1u << 1)
+#define VB_ACCESS_DISCARD	(1u << 2)	/* old content need not survive a re-run */
+
+/**
+ * struct vb_bo_ref - one BO of a submission
+ * @bo_id: handle
+ * @access: VB_ACCESS_READ and/or _WRITE, optionally with _DISCARD
+ */
+struct vb_bo_ref {
+	__u32 bo_id;
+	__u32 access;
+};
+
+/**
+ * struct vb_fence - a point on a queue's timeline
+ * @queue_id: handle of the caller's queue
+ * @__reserved: must be 0
+ * @seqno: submissions of that queue are numbered 1, 2, 3, ...
+ */
+struct vb_fence {
+	__u32 queue_id;
+	__u32 __reserved;
+	__u64 seqno;
+};
+
+#define VB_SUBMIT_ASYNC		(1u << 0)	/* never run it on the submitting thread */
+
+/**
+ * struct vb_ioc_submit - ioctl(VB_IOC_SUBMIT)
+ * @size: sizeof(struct vb_ioc_submit)
+ * @queue_id: handle
+ * @flags: VB_SUBMIT_*
+ * @stream_bytes: length of the command buffer, up to VB_STREAM_BYTES_MAX
+ * @stream_address: struct vb_stream_header and commands; copied before return
+ * @bos_address: array of struct vb_bo_ref; commands name them by index
+ * @fences_address: array of struct vb_fence to wait for; 0 when none
+ * @bo_count: entries, 0 .. VB_SUBMIT_BOS_MAX; an id may stand there once
+ * @fence_count: entries, 0 .. VB_SUBMIT_FENCES_MAX
+ * @deadline_ns: CLOCK_MONOTONIC; the work is stopped at the next panel and
+ *	the fence ends with -ETIME; 0: none
+ * @out_seqno: this submission's fence is (queue_id, out_seqno)
+ *
+ * The header and the BO list are checked here, the commands by the executor:
+ * their errors come with the fence.  References are held until the fence ends;
+ * nothing is pinned.
+ *
+ * Errors: -ENOENT queue, BO or fence's queue; -EROFS write to a sealed BO;
+ * -EDQUOT submissions in flight; -ENOSPC the client's host share is below two
+ * panels; -EINVAL header, duplicate BO, a fence of this queue at or after this
+ * submission.  Context: copies from user space before it takes the queue lock.
+ */
+struct vb_ioc_submit {
+	__u32 size;
+	__u32 queue_id;
+	__u32 flags;
+	__u32 stream_bytes;
+	__u64 stream_address;
+	__u64 bos_address;
+	__u64 fences_address;
+	__u32 bo_count;
+	__u32 fence_count;
+	__u64 deadline_ns;
+	__u64 out_seqno;
+};
+
+/**
+ * struct vb_ioc_wait - ioctl(VB_IOC_WAIT)
+ * @size: sizeof(struct vb_ioc_wait)
+ * @queue_id: handle
+ * @seqno: at least 1 and already submitted
+ * @timeout_ns: CLOCK_MONOTONIC; 0 only looks
+ * @out_status: 0, or the -errno with which the submission ended
+ * @out_bad_command: index of the command to blame, or ~0
+ * @out_busy_ns: executor time the submission took, transfers included
+ * @__reserved: must be 0
+ *
+ * Errors: -ETIME not signalled yet; -EINVAL never submitted.
+ * Context: sleeps, killable; no lock held.
+ */
+struct vb_ioc_wait {
+	__u32 size;
+	__u32 queue_id;
+	__u64 seqno;
+	__u64 timeout_ns;
+	__s32 out_status;
+	__u32 out_bad_command;
+	__u64 out_busy_ns;
+	__u64 __reserved;
+};
+
+/**
+ * struct vb_ioc_fence_eventfd - ioctl(VB_IOC_FENCE_EVENTFD)
+ * @size: sizeof(struct vb_ioc_fence_eventfd)
+ * @queue_id: handle
+ * @seqno: as VB_IOC_WAIT
+ * @fd: eventfd that gets 1 added when the fence ends (at once when it has)
+ * @__reserved: must be 0
+ */
+struct vb_ioc_fence_eventfd {
+	__u32 size;
+	__u32 queue_id;
+	__u64 seqno;
+	__s32 fd;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_range - bytes of a BO
+ * @bo_id: handle
+ * @__reserved: must be 0
+ * @offset: first byte
+ * @bytes: length, at least 1
+ */
+struct vb_range {
+	__u32 bo_id;
+	__u32 __reserved;
+	__u64 offset;
+	__u64 bytes;
+};
+
+#define VB_SCHEDULE_CYCLE	(1u << 0)	/* after the last range comes the first */
+
+/**
+ * struct vb_ioc_schedule - ioctl(VB_IOC_SCHEDULE)
+ * @size: sizeof(struct vb_ioc_schedule)
+ * @flags: VB_SCHEDULE_*
+ * @count: ranges, 0 forgets the schedule, at most VB_SCHEDULE_MAX
+ * @__reserved: must be 0
+ * @ranges_address: array of struct vb_range in the order of their next use
+ *
+ * Replaces the client's schedule.  A hint: wrong schedules cost time only.
+ * Context: copies first; takes the client's lock.
+ */
+struct vb_ioc_schedule {
+	__u32 size;
+	__u32 flags;
+	__u32 count;
+	__u32 __reserved;
+	__u64 ranges_address;
+};
+
+/* What can be limited; values in bytes unless said otherwise. */
+enum vb_limit {
+	VB_LIMIT_HOST_MIN = 1,	/* never taken by others; pins stay within it */
+	VB_LIMIT_HOST_MAX = 2,
+	VB_LIMIT_DEVICE_MIN = 3,
+	VB_LIMIT_DEVICE_MAX = 4,
+	VB_LIMIT_BYTES_MAX = 5,	/* anonymous bytes over all tiers */
+	VB_LIMIT_SUBMISSIONS = 6,/* in flight, a count */
+};
+
+/**
+ * struct vb_ioc_limit - ioctl(VB_IOC_LIMIT)
+ * @size: sizeof(struct vb_ioc_limit)
+ * @limit: enum vb_limit
+ * @flags: VB_LIMIT_SET to change; else only asked
+ * @__reserved: must be 0
+ * @value: with VB_LIMIT_SET, the new value; ~0 is no limit
+ * @out_value: value in force
+ * @out_used: what counts against it now
+ *
+ * A client may lower its own; raising needs CAP_SYS_ADMIN (module).  A limit
+ * below what is used holds from the next charge on; nothing is taken back.
+ */
+struct vb_ioc_limit {
+	__u32 size;
+	__u32 limit;
+	__u32 flags;
+	__u32 __reserved;
+	__u64 value;
+	__u64 out_value;
+	__u64 out_used;
+};
+#define VB_LIMIT_SET		(1u << 0)
+
+/* Counters; one index each, never reused.  64-bit, never decreasing. */
+enum vb_counter {
+	VB_COUNT_SUBMITS = 0,
+	VB_COUNT_COMMANDS = 1,
+	VB_COUNT_ERRORS = 2,		/* fences that ended with an error */
+	VB_COUNT_ACCESSES = 3,		/* chunk uses */
+	VB_COUNT_HITS = 4,		/* found in the tier */
+	VB_COUNT_READ_BYTES = 5,	/* from files and NVMe, for content */
+	VB_COUNT_WRITE_BYTES = 6,	/* to the NVMe arena */
+	VB_COUNT_EVICTIONS = 7,		/* chunks dropped or written out */
+	VB_COUNT_BYPASSES = 8,		/* chunks used from staging only */
+	VB_COUNT_PREFETCHES = 9,	/* chunks asked for ahead of use */
+	VB_COUNT_PREFETCH_USED = 10,	/* of these, used */
+	VB_COUNT_PREFETCH_LATE = 11,	/* of the used, not there in time */
+	VB_COUNT_STALL_NS = 12,		/* executor waiting for bytes */
+	VB_COUNT_BUSY_NS = 13,		/* executor working on commands, stalls included */
+	VB_COUNT_CRC_ERRORS = 14,
+	VB_COUNT_IO_ERRORS = 15,
+	VB_COUNT_FALLBACKS = 16,	/* commands run on the CPU instead */
+	VB_COUNT_DERIVE_NS = 17,	/* making chunks of derived objects */
+	VB_COUNT_COPY_BYTES = 18,	/* between tiers and slots, I/O excluded */
+	VB_COUNT_COUNT = 19,
+};
+
+/**
+ * struct vb_ioc_stats - ioctl(VB_IOC_STATS)
+ * @size: sizeof(struct vb_ioc_stats)
+ * @count: entries wanted from 0, up to VB_COUNT_COUNT; more are filled with 0
+ * @address: array of __u64
+ */
+struct vb_ioc_stats {
+	__u32 size;
+	__u32 count;
+	__u64 address;
+};
+
+#define VB_IOC_QUERY_DEVICE	_IOWR(VB_IOC_MAGIC, 0x00, struct vb_ioc_query_device)
+#define VB_IOC_QUERY_TIER	_IOWR(VB_IOC_MAGIC, 0x01, struct vb_ioc_query_tier)
+#define VB_IOC_STATS		_IOWR(VB_IOC_MAGIC, 0x02, struct vb_ioc_stats)
+#define VB_IOC_LIMIT		_IOWR(VB_IOC_MAGIC, 0x03, struct vb_ioc_limit)
+#define VB_IOC_BO_CREATE	_IOWR(VB_IOC_MAGIC, 0x10, struct vb_ioc_bo_create)
+#define VB_IOC_BO_DESTROY	_IOWR(VB_IOC_MAGIC, 0x11, struct vb_ioc_bo_destroy)
+#define VB_IOC_BO_INFO		_IOWR(VB_IOC_MAGIC, 0x12, struct vb_ioc_bo_info)
+#define VB_IOC_BO_MAP		_IOWR(VB_IOC_MAGIC, 0x13, struct vb_ioc_bo_map)
+#define VB_IOC_BO_UNMAP		_IOWR(VB_IOC_MAGIC, 0x14, struct vb_ioc_bo_unmap)
+#define VB_IOC_BO_READ		_IOWR(VB_IOC_MAGIC, 0x15, struct vb_ioc_bo_rw)
+#define VB_IOC_BO_WRITE		_IOWR(VB_IOC_MAGIC, 0x16, struct vb_ioc_bo_rw)
+#define VB_IOC_BO_SEAL		_IOWR(VB_IOC_MAGIC, 0x17, struct vb_ioc_bo_seal)
+#define VB_IOC_BO_ADVISE	_IOWR(VB_IOC_MAGIC, 0x18, struct vb_ioc_bo_advise)
+#define VB_IOC_BO_RESIDENCY	_IOWR(VB_IOC_MAGIC, 0x19, struct vb_ioc_bo_residency)
+#define VB_IOC_BO_EXPORT	_IOWR(VB_IOC_MAGIC, 0x1a, struct vb_ioc_bo_export)
+#define VB_IOC_BO_IMPORT	_IOWR(VB_IOC_MAGIC, 0x1b, struct vb_ioc_bo_import)
+#define VB_IOC_QUEUE_CREATE	_IOWR(VB_IOC_MAGIC, 0x20, struct vb_ioc_queue_create)
+#define VB_IOC_QUEUE_DESTROY	_IOWR(VB_IOC_MAGIC, 0x21, struct vb_ioc_queue_destroy)
+#define VB_IOC_SUBMIT		_IOWR(VB_IOC_MAGIC, 0x22, struct vb_ioc_submit)
+#define VB_IOC_WAIT		_IOWR(VB_IOC_MAGIC, 0x23, struct vb_ioc_wait)
+#define VB_IOC_FENCE_EVENTFD	_IOWR(VB_IOC_MAGIC, 0x24, struct vb_ioc_fence_eventfd)
+#define VB_IOC_SCHEDULE		_IOWR(VB_IOC_MAGIC, 0x25, struct vb_ioc_schedule)
+/* 0x26 VB_IOC_CMDBUF_CREATE: reserved, validate once and submit many times */
+
+/* ------------------------------------------------------------------------
+ * Executor node
+ */
+
+/**
+ * struct vb_ioc_exec_attach - ioctl(VB_IOC_EXEC_ATTACH)
+ * @size: sizeof(struct vb_ioc_exec_attach)
+ * @heartbeat_ms: the executor promises one call within this time
+ * @staging_bytes: host bytes it keeps for transfers
+ * @panel_bytes: most weight bytes it pins for one panel
+ * @out_generation: commits carry it; an older one gets -ESTALE
+ * @__reserved: must be 0
+ *
+ * Errors: -EBUSY another executor is attached, or its file is not released.
+ */
+struct vb_ioc_exec_attach {
+	__u32 size;
+	__u32 heartbeat_ms;
+	__u64 staging_bytes;
+	__u64 panel_bytes;
+	__u32 out_generation;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_ioc_arena_create - ioctl(VB_IOC_ARENA_CREATE)
+ * @size: sizeof(struct vb_ioc_arena_create)
+ * @tier: enum vb_tier below VB_TIER_COUNT
+ * @numa_node: node, or -1
+ * @slots: 1 .. VB_ARENA_SLOTS_MAX
+ * @out_arena: number in VB_LOC
+ * @__reserved: must be 0
+ *
+ * Host arenas get their slots by VB_IOC_REGION_ADD; the others are usable at
+ * once, their bytes being the executor's business.
+ */
+struct vb_ioc_arena_create {
+	__u32 size;
+	__u32 tier;
+	__s32 numa_node;
+	__u32 slots;
+	__u32 out_arena;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_ioc_region - ioctl(VB_IOC_REGION_ADD), ioctl(VB_IOC_REGION_REMOVE)
+ * @size: sizeof(struct vb_ioc_region)
+ * @arena: host arena
+ * @first_slot: first slot of the region
+ * @slots: slots in it
+ * @address: loopback: where the executor has it; module: 0
+ * @out_mmap_offset: module: mmap() it from the executor node
+ *
+ * A slot becomes free to use only when its region is mapped and registered.
+ * Errors: -EBUSY on removal while a slot is in use.
+ */
+struct vb_ioc_region {
+	__u32 size;
+	__u32 arena;
+	__u32 first_slot;
+	__u32 slots;
+	__u64 address;
+	__u64 out_mmap_offset;
+};
+
+enum vb_move_op {
+	VB_MOVE_BEGIN = 1,	/* take a slot in @to, block refault, zap client PTEs */
+	VB_MOVE_COMMIT = 2,	/* the copy is whole: @to becomes valid */
+	VB_MOVE_ABORT = 3,	/* give the slot back, keep what was */
+	VB_MOVE_DROP = 4,	/* give up the copy in @from; never the last authority */
+	VB_MOVE_WRITE = 5,	/* the copy in @to is about to be written by a command:
+				 * other copies become stale, the chunk dirty */
+};
+
+#define VB_SLOT_ANY		0xffffffffu
+#define VB_MOVE_F_CRC		(1u << 0)	/* COMMIT: @crc is to be recorded */
+
+/**
+ * struct vb_move - one step of one chunk
+ * @object: device-wide object id (from fetch)
+ * @chunk: index
+ * @op: enum vb_move_op
+ * @from: enum vb_tier, VB_TIER_SOURCE or VB_TIER_ZERO
+ * @to: enum vb_tier below VB_TIER_COUNT; may equal @from (another slot)
+ * @flags: VB_MOVE_F_*
+ * @arena: BEGIN: arena of @to
+ * @slot: BEGIN: slot wanted or VB_SLOT_ANY; out: slot taken
+ * @crc: COMMIT with VB_MOVE_F_CRC: CRC32C of the content
+ * @out_status: 0 or -errno of this step
+ * @__reserved: must be 0
+ *
+ * BEGIN errors: -EBUSY pinned, mapped, moving, or foreign references on the
+ * slot; -ENOSPC no slot free; -EEXIST the slot wanted is taken; -ESTALE object
+ * gone.  DROP: -EBUSY also for the last copy of content that is nowhere else.
+ */
+struct vb_move {
+	__u32 object;
+	__u32 chunk;
+	__u8 op;
+	__u8 from;
+	__u8 to;
+	__u8 flags;
+	__u32 arena;
+	__u32 slot;
+	__u32 crc;
+	__s32 out_status;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_ioc_move - ioctl(VB_IOC_MOVE), the executor's only way to change the table
+ * @size: sizeof(struct vb_ioc_move)
+ * @count: moves, taken in order
+ * @address: array of struct vb_move; each gets its own out_status
+ * @generation: from attach
+ * @out_failed: moves whose out_status is not 0
+ *
+ * Context: may sleep (zapping); takes each BO's lock in turn.
+ */
+struct vb_ioc_move {
+	__u32 size;
+	__u32 count;
+	__u64 address;
+	__u32 generation;
+	__u32 out_failed;
+};
+
+enum vb_fetch_type {
+	VB_FETCH_SUBMIT = 1,	/* a command buffer to run */
+	VB_FETCH_PAGE_IN = 2,	/* make [chunk, chunk + count) resident in host;
+				 * with VB_FETCH_F_CONTIGUOUS in adjacent slots */
+	VB_FETCH_EVICT = 3,	/* move the range out of host and device */
+	VB_FETCH_RECLAIM = 4,	/* free @count host slots */
+	VB_FETCH_FORGET = 5,	/* the object is gone; drop every trace of it */
+	VB_FETCH_SCHEDULE = 6,	/* client's schedule changed */
+};
+
+#define VB_FETCH_F_CONTIGUOUS	(1u << 0)
+#define VB_FETCH_F_WRITE	(1u << 1)
+#define VB_FETCH_F_CYCLE	(1u << 2)	/* SCHEDULE: cyclic */
+#define VB_FETCH_F_ASYNC	(1u << 3)	/* nobody waits: a hint */
+#define VB_FETCH_F_NOWAIT	(1u << 8)	/* caller: -EAGAIN instead of waiting */
+
+/**
+ * struct vb_exec_bo - a BO as the executor sees it
+ * @object: device-wide object id
+ * @access: VB_ACCESS_*
+ */
+struct vb_exec_bo {
+	__u32 object;
+	__u32 access;
+};
+
+/**
+ * struct vb_ioc_fetch - ioctl(VB_IOC_FETCH); payload of the uring_cmd of that name
+ * @size: sizeof(struct vb_ioc_fetch)
+ * @flags: VB_FETCH_F_NOWAIT; out: VB_FETCH_F_* of the request
+ * @tag: out: names the request at commit
+ * @out_type: enum vb_fetch_type
+ * @out_client: client number, for log and fairness
+ * @out_queue: queue number, device-wide
+ * @out_weight: of the queue
+ * @out_seqno: SUBMIT
+ * @out_deadline_ns: 0 none
+ * @out_stream_address: SUBMIT: stream in the submit region, read-only
+ * @out_stream_bytes: its length
+ * @out_bo_count: entries at @out_bos_address
+ * @out_bos_address: SUBMIT: struct vb_exec_bo; SCHEDULE: struct vb_range with
+ *	object ids, @count of them
+ * @out_object: PAGE_IN, EVICT, FORGET
+ * @out_chunk: first chunk
+ * @out_count: chunks (or ranges)
+ * @__reserved: must be 0
+ *
+ * Errors: -EAGAIN with VB_FETCH_F_NOWAIT; -ESHUTDOWN the device closes.
+ * Context: sleeps, interruptible.  As uring_cmd it completes when work comes.
+ */
+struct vb_ioc_fetch {
+	__u32 size;
+	__u32 flags;
+	__u64 tag;
+	__u32 out_type;
+	__u32 out_client;
+	__u32 out_queue;
+	__u32 out_weight;
+	__u64 out_seqno;
+	__u64 out_deadline_ns;
+	__u64 out_stream_address;
+	__u32 out_stream_bytes;
+	__u32 out_bo_count;
+	__u64 out_bos_address;
+	__u32 out_object;
+	__u32 out_chunk;
+	__u32 out_count;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_ioc_commit - ioctl(VB_IOC_COMMIT); the request of @tag ended
+ * @size: sizeof(struct vb_ioc_commit)
+ * @generation: from attach
+ * @tag: from fetch
+ * @status: 0 or -errno for the fence or the waiter
+ * @bad_command: index of the command to blame, or ~0
+ * @busy_ns: time spent; clamped to wall time
+ */
+struct vb_ioc_commit {
+	__u32 size;
+	__u32 generation;
+	__u64 tag;
+	__s32 status;
+	__u32 bad_command;
+	__u64 busy_ns;
+};
+
+#define VB_CANCEL_NONE		0u
+#define VB_CANCEL_CLIENT	1u	/* client or queue gone: result unwanted */
+#define VB_CANCEL_DEADLINE	2u	/* stop at the next panel */
+
+/**
+ * struct vb_ioc_poll_cancel - ioctl(VB_IOC_POLL_CANCEL); also a heartbeat
+ * @size: sizeof(struct vb_ioc_poll_cancel)
+ * @out_cancel: VB_CANCEL_*
+ * @tag: from fetch
+ */
+struct vb_ioc_poll_cancel {
+	__u32 size;
+	__u32 out_cancel;
+	__u64 tag;
+};
+
+/**
+ * struct vb_ioc_object_open - ioctl(VB_IOC_OBJECT_OPEN); all about one object
+ * @size: sizeof(struct vb_ioc_object_open)
+ * @object: device-wide id
+ * @out_kind: enum vb_bo_kind
+ * @out_life: enum vb_bo_life
+ * @out_flags: VB_BO_*
+ * @out_fd: file and derived: the client's file, reopened by the executor as it
+ *	likes; the caller closes it; else -1
+ * @out_client: client number
+ * @out_bytes: length
+ * @out_file_offset: of the first byte of chunk 0 (file: rounded down to 4 KiB)
+ * @out_file_bytes: derived: source bytes
+ * @out_head_bytes: bytes of chunk 0 before the object's byte 0
+ * @out_chunks: entries of the table
+ * @out_transform: derived
+ * @out_table_address: loopback: struct vb_table_entry[out_chunks], read-only
+ * @out_table_mmap: module: mmap() it from the executor node
+ */
+struct vb_ioc_object_open {
+	__u32 size;
+	__u32 object;
+	__u16 out_kind;
+	__u16 out_life;
+	__u32 out_flags;
+	__s32 out_fd;
+	__u32 out_client;
+	__u64 out_bytes;
+	__u64 out_file_offset;
+	__u64 out_file_bytes;
+	__u32 out_head_bytes;
+	__u32 out_chunks;
+	struct vb_transform out_transform;
+	__u64 out_table_address;
+	__u64 out_table_mmap;
+};
+
+/**
+ * struct vb_ioc_exec_stats - ioctl(VB_IOC_EXEC_STATS); counters the executor keeps
+ * @size: sizeof(struct vb_ioc_exec_stats)
+ * @client: client number, or 0 for the device alone
+ * @count: entries from 0
+ * @__reserved: must be 0
+ * @address: array of __u64, added to the device's (and the client's) counters
+ */
+struct vb_ioc_exec_stats {
+	__u32 size;
+	__u32 client;
+	__u32 count;
+	__u32 __reserved;
+	__u64 address;
+};
+
+#define VB_IOC_EXEC_ATTACH	_IOWR(VB_IOC_MAGIC, 0x40, struct vb_ioc_exec_attach)
+#define VB_IOC_ARENA_CREATE	_IOWR(VB_IOC_MAGIC, 0x41, struct vb_ioc_arena_create)
+#define VB_IOC_REGION_ADD	_IOWR(VB_IOC_MAGIC, 0x42, struct vb_ioc_region)
+#define VB_IOC_REGION_REMOVE	_IOWR(VB_IOC_MAGIC, 0x43, struct vb_ioc_region)
+#define VB_IOC_MOVE		_IOWR(VB_IOC_MAGIC, 0x44, struct vb_ioc_move)
+#define VB_IOC_FETCH		_IOWR(VB_IOC_MAGIC, 0x45, struct vb_ioc_fetch)
+#define VB_IOC_COMMIT		_IOWR(VB_IOC_MAGIC, 0x46, struct vb_ioc_commit)
+#define VB_IOC_POLL_CANCEL	_IOWR(VB_IOC_MAGIC, 0x47, struct vb_ioc_poll_cancel)
+#define VB_IOC_OBJECT_OPEN	_IOWR(VB_IOC_MAGIC, 0x48, struct vb_ioc_object_open)
+#define VB_IOC_EXEC_STATS	_IOWR(VB_IOC_MAGIC, 0x49, struct vb_ioc_exec_stats)
+
+/* ------------------------------------------------------------------------
+ * Command buffers: little-endian, versioned, at most VB_STREAM_BYTES_MAX
+ */
+
+#define VB_STREAM_MAGIC		0x31534256u	/* "VBS1" */
+#define VB_STREAM_VERSION	1u
+
+/**
+ * struct vb_stream_header - opens a command buffer
+ * @magic: VB_STREAM_MAGIC
+ * @version: VB_STREAM_VERSION
+ * @bytes: whole stream, this header included, a multiple of 8
+ * @commands: number of commands that follow
+ * @__reserved: must be 0
+ */
+struct vb_stream_header {
+	__u32 magic;
+	__u32 version;
+	__u32 bytes;
+	__u32 commands;
+	__u64 __reserved[2];
+};
+
+/* Numeric formats.  Row-major ones first, packed row groups from 32. */
+enum vb_format {
+	VB_FORMAT_NONE = 0,	/* operand absent, where that is allowed */
+	VB_FORMAT_F32 = 1,
+	VB_FORMAT_F16 = 2,
+	VB_FORMAT_BF16 = 3,
+	VB_FORMAT_I32 = 4,	/* indices */
+	VB_FORMAT_U8 = 5,
+	VB_FORMAT_MXFP4 = 16,	/* GGUF block_mxfp4, 17 bytes a 32 */
+	VB_FORMAT_MXFP4_SPLIT = 17,/* gpt-oss: blocks here, scales in another operand */
+	VB_FORMAT_Q8_0 = 18,	/* GGUF block_q8_0, 34 bytes a 32 */
+	VB_FORMAT_MXFP4_G16 = 32,/* groups of 16 rows, Documentation/kernels.md */
+	VB_FORMAT_INT8_G16 = 33,
+};
+
+/**
+ * struct vb_operand - where an array lies and what it looks like
+ * @bo: index into the submission's BO list
+ * @format: enum vb_format
+ * @rank: dimensions used, 1 .. VB_OPERAND_RANK_MAX; 0 with VB_FORMAT_NONE
+ * @__reserved: must be 0
+ * @offset: of element 0, in bytes; F32, I32 and packed formats: see each command
+ * @shape: elements, outermost first; those from @rank on must be 0
+ * @stride: bytes from one index to the next in each dimension; 0 is dense.  The
+ *	innermost of an array is always dense, as are the rows of a packed format
+ */
+struct vb_operand {
+	__u32 bo;
+	__u16 format;
+	__u8 rank;
+	__u8 __reserved;
+	__u64 offset;
+	__u32 shape[VB_OPERAND_RANK_MAX];
+	__u64 stride[VB_OPERAND_RANK_MAX];
+};
+
+enum vb_opcode {
+	VB_CMD_NOP = 0,
+	VB_CMD_MATMUL = 1,
+	VB_CMD_MATMUL_ID = 2,
+	VB_CMD_ATTENTION = 3,
+	VB_CMD_NORM = 4,
+	VB_CMD_ROPE = 5,
+	VB_CMD_ELTWISE = 6,
+	VB_CMD_SOFTMAX = 7,
+	VB_CMD_TOPK = 8,
+	VB_CMD_GATHER = 9,
+	VB_CMD_COPY = 10,
+	VB_CMD_FILL = 11,
+	VB_CMD_COMBINE = 12,
+	VB_CMD_COUNT = 13,
+};
+
+/**
+ * struct vb_cmd_header - opens every command
+ * @opcode: enum vb_opcode
+ * @flags: must be 0
+ * @bytes: of the command, this header included: sizeof its struct exactly
+ */
+struct vb_cmd_header {
+	__u16 opcode;
+	__u16 flags;
+	__u32 bytes;
+};
+
+/* Numbers of these enums are those of the arithmetic in libvgpu. */
+enum vb_mode {
+	VB_MODE_F32 = 0,	/* activations as they are */
+	VB_MODE_A16 = 1,	/* rounded to BF16 */
+	VB_MODE_A8 = 2,		/* int8 in groups of 32 along k */
+};
+
+enum vb_unary {
+	VB_UNARY_NONE = 0,	/* copy */
+	VB_UNARY_GELU_ERF = 1,
+	VB_UNARY_GELU_TANH = 2,
+	VB_UNARY_SILU = 3,
+	VB_UNARY_RELU = 4,
+	VB_UNARY_SIGMOID = 5,
+	VB_UNARY_TANH = 6,
+	VB_UNARY_COUNT = 7,
+};
+
+enum vb_binary {
+	VB_BINARY_ADD = 0,
+	VB_BINARY_SUB = 1,
+	VB_BINARY_MUL = 2,
+	VB_BINARY_SWIGLU = 3,	/* silu(a) * b */
+	VB_BINARY_GEGLU = 4,	/* gelu_tanh(a) * b */
+	VB_BINARY_COUNT = 5,
+};
+
+/* Floats travel as the bits of IEEE 754 binary32, little-endian: "_f32". */
+
+/**
+ * struct vb_cmd_matmul - y = act(x w^T + bias) + residual
+ * @h: opcode VB_CMD_MATMUL
+ * @mode: enum vb_mode
+ * @act: enum vb_unary
+ * @x: F32 [m][k]
+ * @w: any weight format [n][k]; bytes of row-major F32/F16/BF16 at any offset,
+ *	packed ones at a multiple of 64
+ * @scales: VB_FORMAT_U8 [n][k / 32] with MXFP4_SPLIT, else NONE
+ * @y: F32 [m][n]; must not overlap an input other than @residual itself
+ * @bias: F32 [n] or NONE
+ * @residual: F32 [m][n] or NONE
+ */
+struct vb_cmd_matmul {
+	struct vb_cmd_header h;
+	__u32 mode;
+	__u32 act;
+	struct vb_operand x;
+	struct vb_operand w;
+	struct vb_operand scales;
+	struct vb_operand y;
+	struct vb_operand bias;
+	struct vb_operand residual;
+};
+
+/**
+ * struct vb_cmd_matmul_id - y[i][t] = x[i][t] w[ids[i][t]]^T + bias[ids[i][t]]
+ * @h: opcode VB_CMD_MATMUL_ID
+ * @mode: enum vb_mode
+ * @__reserved: must be 0
+ * @x: F32 [m][k] (the same for every t) or [m][top][k]
+ * @w: any weight format [experts][n][k]
+ * @scales: U8 [experts][n][k / 32] with MXFP4_SPLIT, else NONE
+ * @ids: I32 [m][top]; read once, each checked against experts when it is read:
+ *	one outside ends the command with -EINVAL
+ * @y: F32 [m][top][n]
+ * @bias: F32 [experts][n] or NONE
+ *
+ * Only the experts that @ids select are made resident.
+ */
+struct vb_cmd_matmul_id {
+	struct vb_cmd_header h;
+	__u32 mode;
+	__u32 __reserved;
+	struct vb_operand x;
+	struct vb_operand w;
+	struct vb_operand scales;
+	struct vb_operand ids;
+	struct vb_operand y;
+	struct vb_operand bias;
+};
+
+#define VB_ATTENTION_CAUSAL	(1u << 0)	/* query i sees keys 0 .. i + kv - m */
+
+/**
+ * struct vb_cmd_attention - softmax(scale q k^T + mask) v, heads grouped
+ * @h: opcode VB_CMD_ATTENTION
+ * @flags: VB_ATTENTION_*
+ * @window: 0, or how many keys back a query sees
+ * @scale_f32: of q k^T; finite
+ * @softcap_f32: 0 none, else softcap * tanh(s / softcap)
+ * @q: F32 [m][heads][dim]
+ * @k: F32 [kv][kv_heads][dim]; kv_heads divides heads
+ * @v: F32 [kv][kv_heads][dim]
+ * @mask: F32 [m][kv] added to the scores, or [1][kv] for all, or NONE
+ * @out: F32 [m][heads][dim]
+ */
+struct vb_cmd_attention {
+	struct vb_cmd_header h;
+	__u32 flags;
+	__u32 window;
+	__u32 scale_f32;
+	__u32 softcap_f32;
+	struct vb_operand q;
+	struct vb_operand k;
+	struct vb_operand v;
+	struct vb_operand mask;
+	struct vb_operand out;
+};
+
+enum vb_norm { VB_NORM_LAYER = 0, VB_NORM_RMS = 1, VB_NORM_L2 = 2, VB_NORM_COUNT = 3 };
+
+/**
+ * struct vb_cmd_norm - normalise each row
+ * @h: opcode VB_CMD_NORM
+ * @kind: enum vb_norm; L2 divides by max(|x|_2, eps)
+ * @eps_f32: at least 0, finite
+ * @add_f32: RMS: added to gamma (Gemma uses 1)
+ * @__reserved: must be 0
+ * @x: F32 [m][n]
+ * @gamma: F32 [n] or NONE
+ * @beta: F32 [n] or NONE; NONE for RMS and L2
+ * @y: F32 [m][n], may be @x itself
+ */
+struct vb_cmd_norm {
+	struct vb_cmd_header h;
+	__u32 kind;
+	__u32 eps_f32;
+	__u32 add_f32;
+	__u32 __reserved;
+	struct vb_operand x;
+	struct vb_operand gamma;
+	struct vb_operand beta;
+	struct vb_operand y;
+};
+
+enum vb_rope { VB_ROPE_NEOX = 0, VB_ROPE_NORM = 1, VB_ROPE_COUNT = 2 };
+
+/**
+ * struct vb_cmd_rope - rotate heads by position
+ * @h: opcode VB_CMD_ROPE
+ * @kind: enum vb_rope: pairs (i, i + rot / 2), or (2 i, 2 i + 1)
+ * @rot: columns of a head that rotate, even, at most dim
+ * @base_f32: above 0
+ * @freq_scale_f32: finite
+ * @x: F32 [m][heads][dim]
+ * @positions: I32 [m]; each read once, at least 0
+ * @y: F32 as @x, may be @x itself
+ */
+struct vb_cmd_rope {
+	struct vb_cmd_header h;
+	__u32 kind;
+	__u32 rot;
+	__u32 base_f32;
+	__u32 freq_scale_f32;
+	struct vb_operand x;
+	struct vb_operand positions;
+	struct vb_operand y;
+};
+
+enum vb_eltwise { VB_ELTWISE_UNARY = 0, VB_ELTWISE_BINARY = 1, VB_ELTWISE_SCALE = 2,
+		  VB_ELTWISE_COUNT = 3 };
+
+/**
+ * struct vb_cmd_eltwise - y = op(a) or op(a, b)
+ * @h: opcode VB_CMD_ELTWISE
+ * @kind: enum vb_eltwise
+ * @op: enum vb_unary or enum vb_binary; SCALE: 0
+ * @scale_f32: SCALE: the factor; else 0
+ * @__reserved: must be 0
+ * @a: F32 [m][n]
+ * @b: F32 [m][n] or [n] (repeated); NONE for UNARY and SCALE
+ * @y: F32 [m][n], may be @a or @b itself
+ */
+struct vb_cmd_eltwise {
+	struct vb_cmd_header h;
+	__u32 kind;
+	__u32 op;
+	__u32 scale_f32;
+	__u32 __reserved;
+	struct vb_operand a;
+	struct vb_operand b;
+	struct vb_operand y;
+};
+
+/**
+ * struct vb_cmd_softmax - each row: softmax(scale x + mask)
+ * @h: opcode VB_CMD_SOFTMAX
+ * @scale_f32: finite
+ * @__reserved: must be 0
+ * @x: F32 [m][n]
+ * @mask: F32 [n] or [m][n], or NONE
+ * @y: F32 [m][n], may be @x itself
+ */
+struct vb_cmd_softmax {
+	struct vb_cmd_header h;
+	__u32 scale_f32;
+	__u32 __reserved;
+	struct vb_operand x;
+	struct vb_operand mask;
+	struct vb_operand y;
+};
+
+/**
+ * struct vb_cmd_topk - the largest of each row, descending, ties to the lower index
+ * @h: opcode VB_CMD_TOPK
+ * @x: F32 [m][n]
+ * @values: F32 [m][top], top <= n
+ * @indices: I32 [m][top]
+ */
+struct vb_cmd_topk {
+	struct vb_cmd_header h;
+	struct vb_operand x;
+	struct vb_operand values;
+	struct vb_operand indices;
+};
+
+/**
+ * struct vb_cmd_gather - y[i] = table[ids[i]], decoded to F32
+ * @h: opcode VB_CMD_GATHER
+ * @table: any weight format [rows][k] except MXFP4_SPLIT
+ * @ids: I32 [m]; read once, each checked against rows when it is read
+ * @y: F32 [m][k]
+ */
+struct vb_cmd_gather {
+	struct vb_cmd_header h;
+	struct vb_operand table;
+	struct vb_operand ids;
+	struct vb_operand y;
+};
+
+/**
+ * struct vb_cmd_copy - y = x, same shape; F32, F16, BF16 convert (nearest even)
+ * @h: opcode VB_CMD_COPY
+ * @x: any of F32, F16, BF16 (or equal formats I32, U8)
+ * @y: as @x in shape; must not overlap @x
+ */
+struct vb_cmd_copy {
+	struct vb_cmd_header h;
+	struct vb_operand x;
+	struct vb_operand y;
+};
+
+/**
+ * struct vb_cmd_fill - y = value
+ * @h: opcode VB_CMD_FILL
+ * @value: F32: its bits; I32: the number
+ * @__reserved: must be 0
+ * @y: F32 or I32
+ */
+struct vb_cmd_fill {
+	struct vb_cmd_header h;
+	__u32 value;
+	__u32 __reserved;
+	struct vb_operand y;
+};
+
+/**
+ * struct vb_cmd_combine - y[i] = sum_t weights[i][t] x[i][t]
+ * @h: opcode VB_CMD_COMBINE
+ * @x: F32 [m][top][n]
+ * @weights: F32 [m][top]
+ * @y: F32 [m][n]; must not overlap
+ *
+ * The end of a mixture of experts, and pooling over tokens.  Adds in ascending t.
+ */
+struct vb_cmd_combine {
+	struct vb_cmd_header h;
+	struct vb_operand x;
+	struct vb_operand weights;
+	struct vb_operand y;
+};
+
+#endif /* _UAPI_LINUX_VBLACKWELL_H */
