@@ -65,26 +65,28 @@ enum vgpu_mode {
  * @m: rows
  * @k: columns, as the caller has them
  * @kpad: columns the packed rows hold: k rounded up to VGPU_BLOCK, zero filled
- * @data: F32: f32 [m][kpad]; A16: bf16 [m][kpad]; A8: s8 [m][kpad]; 64-byte aligned
- * @scale: A8: f32 [m][kpad / 32]; else NULL
- * @sum: A8: s32 [m][kpad / 32], sum of the s8 values of a group; else NULL
+ * @data: the values, [m][kpad] in the level's own order and type; 64-byte aligned
+ * @scale: A8: f32 [m][kpad / 32], scale of a group; else NULL
+ * @offset: A8: f32, level's own (see avx512/act.c); else NULL
+ * @start: A8: s32, level's own; else NULL
  *
- * A level may keep another order inside @data as long as only that level's
- * products read it: the table's pack and product are always taken together.
+ * Every level keeps its own order inside, so that the table's pack and product
+ * are always taken together.  The values do not differ between levels.
  */
 struct vgpu_acts {
 	enum vgpu_mode mode;
 	uint32_t m, k, kpad;
 	void *data;
 	float *scale;
-	int32_t *sum;
+	float *offset;
+	int32_t *start;
 };
 
 /**
  * struct vgpu_panel - whole rows of one weight matrix, contiguous in memory
  * @format: enum vgpu_wformat
  * @rows: rows in the panel; packed formats: the last group of a matrix may hold
- *	fewer than 16, its padding rows are zero and are not stored to y
+ *	fewer than 16, its padding rows decode to zero and are not stored to y
  * @k: columns
  * @data: first byte of the first row (of the first row group)
  * @scales: MXFP4_SPLIT: first scale byte of the first row; else NULL
@@ -100,6 +102,12 @@ struct vgpu_panel {
 size_t vgpu_weight_unit_bytes(enum vgpu_wformat format, uint32_t k);
 /* Rows a unit holds: 1 or VGPU_GROUP_ROWS; 0 for a format not known. */
 uint32_t vgpu_weight_unit_rows(enum vgpu_wformat format);
+/*
+ * The mode that activations must be packed in for this weight: F32 and F16 weights
+ * are not compressed, so they take activations as they are whatever is wanted,
+ * and BF16 weights take F32 or A16.  All others take every mode.
+ */
+enum vgpu_mode vgpu_matmul_mode(enum vgpu_wformat format, enum vgpu_mode wanted);
 
 /* Attention over one head group; see ref/attention.c. */
 struct vgpu_attention {
@@ -140,6 +148,9 @@ struct vgpu_kernels {
 	void (*acts_pack)(struct vgpu_acts *acts, const float *x, size_t ldx);
 	/*
 	 * y[i * ldy + r] = sum_k X[i][k] W[r][k] for the panel's rows r and all m.
+	 * x->mode is what vgpu_matmul_mode() answers for the format; y of any other
+	 * pair is filled with NaN.  A row's result depends on the level and the mode
+	 * alone: not on m, on how rows are cut into panels, or on alignment.
 	 * scratch: vgpu_matmul_scratch_bytes(), 64-byte aligned, one a thread.
 	 */
 	void (*matmul)(const struct vgpu_panel *w, const struct vgpu_acts *x,
@@ -148,14 +159,18 @@ struct vgpu_kernels {
 	/* --- packing (pack.c in each level); src row stride in elements --- */
 
 	/*
-	 * Encode one group of up to 16 rows of f32/f16/bf16 into dst.
-	 * Returns 0, or -EDOM when a value is NaN or infinite.
+	 * Encode one group of up to 16 rows of f32/f16/bf16 (any alignment) into dst,
+	 * 64-byte aligned, VGPU_W_MXFP4_G16 or VGPU_W_INT8_G16, one unit.  k is any
+	 * number; the last block is filled up with zeros.
+	 * Returns 0, -EDOM when a value is NaN or infinite (int8: or its scale too
+	 * large for an f16, max|x| >= 127 * 65520), or -EINVAL when src_format is
+	 * another; dst is then untouched.
 	 */
 	int (*pack_mxfp4)(void *dst, const void *src, enum vgpu_wformat src_format,
 			  size_t ld, uint32_t rows, uint32_t k);
 	int (*pack_int8)(void *dst, const void *src, enum vgpu_wformat src_format,
 			 size_t ld, uint32_t rows, uint32_t k);
-	/* Decode rows of any weight format to f32 [rows][ldd]. */
+	/* Decode rows of any weight format to f32 [rows][ldd]; k columns are written. */
 	void (*weight_decode)(const struct vgpu_panel *w, float *dst, size_t ldd);
 
 	/* --- layer operations (layer.c, attention.c in each level) --- */
@@ -188,6 +203,9 @@ struct vgpu_kernels {
 			  uint32_t head_end, uint32_t q_first, uint32_t q_end,
 			  void *scratch);
 };
+
+/* Part of a product's scratch that does not depend on the weight's shape. */
+#define VGPU_PANEL_BYTES	(64u << 10)
 
 /* What one thread needs beside its operands; both are small (L2-sized). */
 size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k);

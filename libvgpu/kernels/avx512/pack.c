@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+#include "kernels/kernels.h"
+
+void vgpu_pack_init_avx512(struct vgpu_kernels *t)
+{
+	(void)t;
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Which functions run: one table a level, made once, each a copy of the level
+ * below with what this level does better written over it.
+ */
+#include <cpuid.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kernels/kernels.h"
+
+/* The layer half of a level may not be linked in yet. */
+__attribute__((weak)) void vgpu_layer_init_avx2(struct vgpu_kernels *t);
+__attribute__((weak)) void vgpu_layer_init_avx512(struct vgpu_kernels *t);
+
+static const char *const isa_names[VGPU_ISA_COUNT] = {
+	[VGPU_ISA_REF] = "ref",
+	[VGPU_ISA_AVX2] = "avx2",
+	[VGPU_ISA_AVX512] = "avx512",
+};
+
+static void (*const isa_init[VGPU_ISA_COUNT][3])(struct vgpu_kernels *) = {
+	[VGPU_ISA_REF] = { vgpu_matmul_init_ref, vgpu_pack_init_ref, vgpu_layer_init_ref },
+	[VGPU_ISA_AVX2] = { vgpu_matmul_init_avx2, vgpu_pack_init_avx2, vgpu_layer_init_avx2 },
+	[VGPU_ISA_AVX512] = { vgpu_matmul_init_avx512, vgpu_pack_init_avx512,
+			      vgpu_layer_init_avx512 },
+};
+
+static struct vgpu_kernels tables[VGPU_ISA_COUNT];
+static enum vgpu_isa cpu_isa, best_isa;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* Not every supported compiler's __builtin_cpu_supports() knows this one. */
+static bool cpu_has_f16c(void)
+{
+	unsigned int a, b, c = 0, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+/* __builtin_cpu_supports() also asks whether the OS saves the registers. */
+static enum vgpu_isa cpu_detect(void)
+{
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+	    !__builtin_cpu_supports("bmi2") || !cpu_has_f16c())
+		return VGPU_ISA_REF;
+	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+	    !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
+	    !__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bf16") ||
+	    !__builtin_cpu_supports("avx512vbmi"))
+		return VGPU_ISA_AVX2;
+	return VGPU_ISA_AVX512;
+}
+
+/* VBLACKWELL_ISA can only lower the level; a name not known caps nothing. */
+static enum vgpu_isa isa_capped(enum vgpu_isa isa)
+{
+	const char *cap = getenv("VBLACKWELL_ISA");
+
+	for (int i = 0; cap && i < VGPU_ISA_COUNT; i++)
+		if (!strcmp(cap, isa_names[i]) && (enum vgpu_isa)i < isa)
+			return i;
+	return isa;
+}
+
+static void tables_init(void)
+{
+	__builtin_cpu_init();
+	cpu_isa = cpu_detect();
+	best_isa = isa_capped(cpu_isa);
+
+	for (int i = 0; i <= (int)cpu_isa; i++) {
+		if (i > 0)
+			tables[i] = tables[i - 1];
+		tables[i].isa = i;
+		for (int part = 0; part < 3; part++)
+			if (isa_init[i][part])
+				isa_init[i][part](&tables[i]);
+	}
+}
+
+enum vgpu_isa vgpu_isa_detect(void)
+{
+	pthread_once(&once, tables_init);
+	return cpu_isa;
+}
+
+const struct vgpu_kernels *vgpu_kernels_get(enum vgpu_isa isa)
+{
+	pthread_once(&once, tables_init);
+	return isa <= cpu_isa ? &tables[isa] : NULL;
+}
+
+const struct vgpu_kernels *vgpu_kernels_best(void)
+{
+	pthread_once(&once, tables_init);
+	return &tables[best_isa];
+}
+
+const char *vgpu_isa_name(enum vgpu_isa isa)
+{
+	return isa < VGPU_ISA_COUNT ? isa_names[isa] : "unknown";
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Encoding to the packed layouts, one block of 32 values of one row at a time.
+ */
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include "kernels/pack/g16.h"
+#include "kernels/pack/half.h"
+#include "kernels/pack/int8.h"
+#include "kernels/pack/mxfp4.h"
+#include "kernels/ref/rows.h"
+
+/* One group of up to 16 rows of a source, of which blocks are loaded as f32. */
+struct source {
+	const uint8_t *data;
+	enum vgpu_wformat format;
+	size_t row_bytes, element_bytes;
+	uint32_t rows, k;
+};
+
+static int source_init(struct source *s, const void *src, enum vgpu_wformat format,
+		       size_t ld, uint32_t rows, uint32_t k)
+{
+	if (format != VGPU_W_F32 && format != VGPU_W_F16 && format != VGPU_W_BF16)
+		return -EINVAL;
+	s->data = src;
+	s->format = format;
+	s->element_bytes = format == VGPU_W_F32 ? 4 : 2;
+	s->row_bytes = ld * s->element_bytes;
+	s->rows = rows;
+	s->k = k;
+	return 0;
+}
+
+/* Zeros where the row or the column does not exist; returns the bits of max|x|. */
+static uint32_t source_block(const struct source *s, uint32_t row, uint32_t block,
+			     float x[VGPU_BLOCK])
+{
+	uint32_t first = block * VGPU_BLOCK, max = 0;
+	uint32_t n = s->k - first < VGPU_BLOCK ? s->k - first : VGPU_BLOCK;
+
+	memset(x, 0, VGPU_BLOCK * sizeof(*x));
+	if (row < s->rows)
+		vgpu_row_load_ref(x, s->data + row * s->row_bytes + first * s->element_bytes,
+				  s->format, n);
+	for (uint32_t i = 0; i < VGPU_BLOCK; i++) {
+		uint32_t magnitude = vgpu_f32_bits(x[i]) & 0x7fffffffu;
+
+		max = magnitude > max ? magnitude : max;
+	}
+	return max;
+}
+
+/* True when every block of every row has its largest magnitude below the limit. */
+static bool source_below(const struct source *s, uint32_t limit)
+{
+	float x[VGPU_BLOCK];
+
+	for (uint32_t row = 0; row < s->rows; row++)
+		for (uint32_t b = 0; b < vgpu_k_blocks(s->k); b++)
+			if (source_block(s, row, b, x) >= limit)
+				return false;
+	return true;
+}
+
+static uint32_t mxfp4_code(float x, const uint32_t limit[7])
+{
+	uint32_t bits = vgpu_f32_bits(x), code = 0;
+
+	for (uint32_t i = 0; i < 7; i++)
+		code += (bits & 0x7fffffffu) > limit[i];
+	return code | (bits >> 28 & 8);
+}
+
+static void mxfp4_block(uint8_t *group, uint32_t row, uint32_t block,
+			const float x[VGPU_BLOCK], uint32_t max)
+{
+	uint8_t *codes = group + vgpu_mxfp4_g16_codes(block) + 4 * row;
+	uint32_t e = vgpu_mxfp4_exponent(max), limit[7];
+
+	vgpu_mxfp4_limits(e, limit);
+	group[vgpu_mxfp4_g16_scale(block) + 4 * row] = (uint8_t)e;
+	for (uint32_t i = 0; i < VGPU_BLOCK; i++) {
+		uint8_t *byte = codes + i / 8 * 64 + i % 4;
+		uint32_t code = mxfp4_code(x[i], limit);
+
+		*byte = (uint8_t)(i % 8 < 4 ? code : *byte | code << 4);
+	}
+}
+
+static int pack_mxfp4_ref(void *dst, const void *src, enum vgpu_wformat src_format,
+			  size_t ld, uint32_t rows, uint32_t k)
+{
+	float x[VGPU_BLOCK];
+	struct source s;
+	int rc;
+
+	rc = source_init(&s, src, src_format, ld, rows, k);
+	if (rc)
+		return rc;
+	if (!source_below(&s, VGPU_F32_INFINITY))
+		return -EDOM;
+
+	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, k));
+	for (uint32_t b = 0; b < vgpu_k_blocks(k); b++) {
+		for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++) {
+			uint32_t max = source_block(&s, row, b, x);
+
+			mxfp4_block(dst, row, b, x, max);
+		}
+	}
+	return 0;
+}
+
+static void int8_block(uint8_t *group, uint32_t row, uint32_t block,
+		       const float x[VGPU_BLOCK], uint32_t max)
+{
+	uint8_t *codes = group + vgpu_int8_g16_codes(block) + 4 * row;
+	uint16_t scale = vgpu_int8_scale(max);
+	double d = vgpu_f16_to_f32(scale);
+
+	memcpy(group + vgpu_int8_g16_scale(block) + 2 * row, &scale, sizeof(scale));
+	for (uint32_t i = 0; i < VGPU_BLOCK; i++) {
+		double q = scale ? rint(x[i] / d) : 0;
+
+		q = q > 127 ? 127 : q < -127 ? -127 : q;
+		codes[i / 4 * 64 + i % 4] = (uint8_t)((int)q + (int)VGPU_INT8_ZERO);
+	}
+}
+
+static int pack_int8_ref(void *dst, const void *src, enum vgpu_wformat src_format,
+			 size_t ld, uint32_t rows, uint32_t k)
+{
+	float x[VGPU_BLOCK];
+	struct source s;
+	int rc;
+
+	rc = source_init(&s, src, src_format, ld, rows, k);
+	if (rc)
+		return rc;
+	if (!source_below(&s, VGPU_INT8_LIMIT))
+		return -EDOM;
+
+	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_INT8_G16, k));
+	for (uint32_t b = 0; b < vgpu_k_blocks(k); b++) {
+		for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++) {
+			uint32_t max = source_block(&s, row, b, x);
+
+			int8_block(dst, row, b, x, max);
+		}
+	}
+	return 0;
+}
+
+static void weight_decode_ref(const struct vgpu_panel *w, float *dst, size_t ldd)
+{
+	for (uint32_t row = 0; row < w->rows; row++)
+		vgpu_row_decode_ref(w, row, dst + row * ldd);
+}
+
+void vgpu_pack_init_ref(struct vgpu_kernels *t)
+{
+	t->pack_mxfp4 = pack_mxfp4_ref;
+	t->pack_int8 = pack_int8_ref;
+	t->weight_decode = weight_decode_ref;
+}

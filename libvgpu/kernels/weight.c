@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Sizes: of weights in memory, of packed activations, of a thread's scratch.
+ */
+#include "kernels/kernels.h"
+#include "kernels/pack/g16.h"
+
+static size_t align64(size_t bytes)
+{
+	return (bytes + 63) & ~(size_t)63;
+}
+
+size_t vgpu_weight_unit_bytes(enum vgpu_wformat format, uint32_t k)
+{
+	size_t blocks = vgpu_k_blocks(k);
+	size_t tiles = (blocks + VGPU_G16_TILE_BLOCKS - 1) / VGPU_G16_TILE_BLOCKS;
+
+	switch (format) {
+	case VGPU_W_F32:
+		return (size_t)k * 4;
+	case VGPU_W_F16:
+	case VGPU_W_BF16:
+		return (size_t)k * 2;
+	case VGPU_W_MXFP4:
+		return blocks * 17;
+	case VGPU_W_MXFP4_SPLIT:
+		return blocks * 16;
+	case VGPU_W_Q8_0:
+		return blocks * 34;
+	case VGPU_W_MXFP4_G16:
+		return tiles * VGPU_MXFP4_TILE_SCALES + blocks * VGPU_MXFP4_BLOCK_CODES;
+	case VGPU_W_INT8_G16:
+		return tiles * VGPU_INT8_TILE_SCALES + blocks * VGPU_INT8_BLOCK_CODES;
+	}
+	return 0;
+}
+
+uint32_t vgpu_weight_unit_rows(enum vgpu_wformat format)
+{
+	switch (format) {
+	case VGPU_W_F32:
+	case VGPU_W_F16:
+	case VGPU_W_BF16:
+	case VGPU_W_MXFP4:
+	case VGPU_W_MXFP4_SPLIT:
+	case VGPU_W_Q8_0:
+		return 1;
+	case VGPU_W_MXFP4_G16:
+	case VGPU_W_INT8_G16:
+		return VGPU_GROUP_ROWS;
+	}
+	return 0;
+}
+
+enum vgpu_mode vgpu_matmul_mode(enum vgpu_wformat format, enum vgpu_mode wanted)
+{
+	switch (format) {
+	case VGPU_W_F32:
+	case VGPU_W_F16:
+		return VGPU_MODE_F32;
+	case VGPU_W_BF16:
+		return wanted == VGPU_MODE_F32 ? VGPU_MODE_F32 : VGPU_MODE_A16;
+	default:
+		return wanted;
+	}
+}
+
+size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k)
+{
+	size_t row = align64((size_t)vgpu_k_blocks(k) * VGPU_BLOCK * 4);
+	size_t group = 0;
+
+	/* Row-major blocks are regrouped, two groups at a time. */
+	if (format == VGPU_W_MXFP4 || format == VGPU_W_MXFP4_SPLIT)
+		group = vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, k);
+	if (format == VGPU_W_Q8_0)
+		group = vgpu_weight_unit_bytes(VGPU_W_INT8_G16, k);
+
+	/* The reference expands one row; the others a panel of fixed size. */
+	return row > VGPU_PANEL_BYTES + 2 * group ? row : VGPU_PANEL_BYTES + 2 * group;
+}
+
+/* Bytes of one element of the widest form that any level gives a mode. */
+static size_t element_bytes(enum vgpu_mode mode)
+{
+	return mode == VGPU_MODE_A8 ? 1 : 4;
+}
+
+size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k)
+{
+	size_t blocks = (size_t)m * vgpu_k_blocks(k);
+	size_t bytes = align64(blocks * VGPU_BLOCK * element_bytes(mode));
+
+	if (mode == VGPU_MODE_A8)
+		bytes += 3 * align64(blocks * 4);
+	return bytes;
+}
+
+void vgpu_acts_init(struct vgpu_acts *acts, enum vgpu_mode mode, uint32_t m,
+		    uint32_t k, void *memory)
+{
+	size_t blocks = (size_t)m * vgpu_k_blocks(k), group = align64(blocks * 4);
+	char *p = memory;
+
+	*acts = (struct vgpu_acts) { .mode = mode, .m = m, .k = k,
+				     .kpad = vgpu_k_blocks(k) * VGPU_BLOCK, .data = p };
+	if (mode != VGPU_MODE_A8)
+		return;
+	p += align64(blocks * VGPU_BLOCK);
+	acts->scale = (float *)p;
+	acts->offset = (float *)(p + group);
+	acts->start = (int32_t *)(p + 2 * group);
+}
