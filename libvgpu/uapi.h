@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way to a device: the same requests, by ioctl or in process.
+ *
+ * Everything above this line of the library fills in the UAPI structures and
+ * calls vgpu_uapi_call(); it does not know which of the two answers.
+ */
+#ifndef VGPU_UAPI_H
+#define VGPU_UAPI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/vblackwell.h>
+
+struct vgpu_uapi;
+
+/**
+ * struct vgpu_uapi_ops - one way to a device
+ * @name: "module" or "loopback"
+ * @call: as ioctl(), but returns 0 or -errno
+ * @close: client: everything it holds is released, queued work cancelled
+ */
+struct vgpu_uapi_ops {
+	const char *name;
+	int (*call)(struct vgpu_uapi *u, unsigned long request, void *arg);
+	void (*close)(struct vgpu_uapi *u);
+};
+
+/* Embedded in the implementations' own structures. */
+struct vgpu_uapi {
+	const struct vgpu_uapi_ops *ops;
+};
+
+static inline int vgpu_uapi_call(struct vgpu_uapi *u, unsigned long request, void *arg)
+{
+	return u->ops->call(u, request, arg);
+}
+
+/* --- /dev/vblackwell (uapi_ioctl.c) --- */
+int vgpu_uapi_open_node(const char *path, struct vgpu_uapi **out);
+
+/* --- in process (uapi_loop.c) --- */
+
+struct vgpu_loop;	/* the device: what the module is, in process */
+
+/**
+ * vgpu_loop_create() - make a device with nobody attached
+ * @chunk_bytes: power of two, VB_CHUNK_BYTES_MIN..MAX
+ *
+ * Return: 0, -EINVAL, -ENOMEM.
+ */
+int vgpu_loop_create(uint32_t chunk_bytes, struct vgpu_loop **out);
+/* References: each client, the executor and the creator hold one. */
+void vgpu_loop_put(struct vgpu_loop *loop);
+
+/* Open a node: clients any number, one executor at a time (-EBUSY). */
+int vgpu_loop_open_client(struct vgpu_loop *loop, struct vgpu_uapi **out);
+int vgpu_loop_open_exec(struct vgpu_loop *loop, struct vgpu_uapi **out);
+
+/**
+ * vgpu_loop_set_server() - who may run the executor on a waiting thread
+ * @serve: called without locks, by a client's thread that would otherwise sleep
+ *	for the executor (and after a submission); runs what is queued if the
+ *	executor is idle and returns true if it did anything
+ * @arg: handed to @serve
+ *
+ * A wake-up across cores can cost more than the work itself.
+ */
+void vgpu_loop_set_server(struct vgpu_loop *loop, bool (*serve)(void *arg), void *arg);
+
+/* Make VB_IOC_FETCH return -ESHUTDOWN from now on; fences end with -ENODEV. */
+void vgpu_loop_shutdown(struct vgpu_loop *loop);
+
+#endif

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libvgpu: one virtual accelerator over host memory, devices and NVMe.
+ *
+ * A program opens the device, makes buffer objects (BOs) or names ranges of
+ * files as such, records commands into a command buffer, submits it to a queue
+ * and waits for its fence.  A BO may be far larger than the memory it runs in:
+ * only the panels that a command works on are resident.
+ *
+ * Every function returns 0 or -errno unless it says otherwise; the sentence
+ * behind the last failure of this thread is vgpu_error_text().  The library never
+ * prints, never exits, installs no signal handler.
+ *
+ * Threads: different objects may be used from different threads at once.  One
+ * struct vgpu may be used by many threads.  One command buffer is used by one
+ * thread at a time.  A BO may be destroyed while submissions that use it run.
+ *
+ * Processes: after fork() the child must not use the parent's objects of the
+ * in-process device; it may open its own.
+ */
+#ifndef VGPU_H
+#define VGPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VGPU_API __attribute__((visibility("default")))
+
+struct vgpu;
+struct vgpu_bo;
+struct vgpu_queue;
+struct vgpu_cmdbuf;
+
+/** vgpu_version() - "major.minor.patch" of the library that runs */
+VGPU_API const char *vgpu_version(void);
+
+/**
+ * vgpu_error_text() - why the last call of this thread failed
+ *
+ * Names the field, its value and the limit where one was broken.  Valid until
+ * the next call of this thread into the library; never NULL, "" when nothing
+ * failed yet.
+ */
+VGPU_API const char *vgpu_error_text(void);
+
+/* ------------------------------------------------------------------------
+ * The device
+ */
+
+/**
+ * struct vgpu_config - how an in-process device is made
+ * @size: sizeof(struct vgpu_config)
+ * @chunk_bytes: power of two, 64 KiB to 2 MiB; 0: 2 MiB
+ * @host_bytes: host tier, staging included; 0: a quarter of the machine's memory
+ * @nvme_bytes: size of the NVMe arena for anonymous BOs; 0: none
+ * @nvme_path: file (created, preallocated, removed at close) or block device
+ * @policy: "schedule", "replay", "freq" or "lru"; NULL: "replay", which follows a
+ *	declared schedule where there is one
+ * @io_engine: "auto", "uring", "threads", "buffered"; NULL: auto
+ * @backend: "cpu" or "null" (computes nothing: to measure everything else); NULL: cpu
+ * @threads: 0: VBLACKWELL_THREADS, or the CPUs this process may run on
+ * @staging_bytes: part of @host_bytes kept for transfers; 0: 5 %, at least what
+ *	two panels need
+ * @trace_path: record residency events there; NULL: VBLACKWELL_TRACE, or none
+ * @flags: must be 0
+ */
+struct vgpu_config {
+	uint32_t size;
+	uint32_t chunk_bytes;
+	uint64_t host_bytes;
+	uint64_t nvme_bytes;
+	const char *nvme_path;
+	const char *policy;
+	const char *io_engine;
+	const char *backend;
+	uint32_t threads;
+	uint32_t flags;
+	uint64_t staging_bytes;
+	const char *trace_path;
+};
+
+/**
+ * vgpu_open() - open the device
+ * @device: NULL: VBLACKWELL_DEVICE, else /dev/vblackwell when it is there, else
+ *	the process's own device; "embedded" or a path force one
+ * @out: the client
+ *
+ * All vgpu_open() calls of a process that end at the embedded device share one.
+ * Return: 0; -ENODEV @device names none; -EACCES; -ENOMEM.
+ */
+VGPU_API int vgpu_open(const char *device, struct vgpu **out);
+
+/** vgpu_open_embedded() - make an in-process device of one's own and open it */
+VGPU_API int vgpu_open_embedded(const struct vgpu_config *config, struct vgpu **out);
+
+/** vgpu_open_peer() - another client of the device that @v has open */
+VGPU_API int vgpu_open_peer(struct vgpu *v, struct vgpu **out);
+
+/**
+ * vgpu_close() - give everything back
+ * @v: NULL is fine.  Queued work is cancelled.  Its BOs, queues and command
+ *	buffers must have been destroyed.
+ */
+VGPU_API void vgpu_close(struct vgpu *v);
+
+struct vgpu_device_info {
+	uint32_t size;			/* sizeof(struct vgpu_device_info) */
+	uint32_t chunk_bytes;
+	uint32_t tier_count;
+	bool embedded;			/* in process, no module */
+	bool experimental;
+	uint64_t staging_bytes;		/* host bytes kept for transfers */
+	uint64_t panel_bytes;		/* most weight bytes pinned for one panel */
+};
+VGPU_API int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info);
+
+/**
+ * vgpu_describe() - one line about the executor
+ * @key: "device", "backend", "isa", "threads", "policy", "io.engine", "io.reason",
+ *	"nvme"
+ *
+ * Return: bytes written without the NUL; -ENOENT for a key that is not known.
+ */
+VGPU_API int vgpu_describe(struct vgpu *v, const char *key, char *text, size_t len);
+
+enum vgpu_tier { VGPU_TIER_HOST = 0, VGPU_TIER_DEVICE = 1, VGPU_TIER_NVME = 2, VGPU_TIERS = 3 };
+
+struct vgpu_tier_info {
+	uint32_t size;			/* sizeof(struct vgpu_tier_info) */
+	enum vgpu_tier tier;
+	int32_t numa_node;		/* or -1 */
+	uint32_t arena;
+	uint64_t bytes, used_bytes, pinned_bytes, reserved_bytes, client_bytes;
+};
+/** vgpu_tier_info() - arena @index of vgpu_device_info.tier_count */
+VGPU_API int vgpu_tier_info(struct vgpu *v, uint32_t index, struct vgpu_tier_info *info);
+
+/* Counters; the numbers of enum vb_counter, whose comments say what they count. */
+enum vgpu_counter {
+	VGPU_COUNT_SUBMITS, VGPU_COUNT_COMMANDS, VGPU_COUNT_ERRORS, VGPU_COUNT_ACCESSES,
+	VGPU_COUNT_HITS, VGPU_COUNT_READ_BYTES, VGPU_COUNT_WRITE_BYTES,
+	VGPU_COUNT_EVICTIONS, VGPU_COUNT_BYPASSES, VGPU_COUNT_PREFETCHES,
+	VGPU_COUNT_PREFETCH_USED, VGPU_COUNT_PREFETCH_LATE, VGPU_COUNT_STALL_NS,
+	VGPU_COUNT_BUSY_NS, VGPU_COUNT_CRC_ERRORS, VGPU_COUNT_IO_ERRORS,
+	VGPU_COUNT_FALLBACKS, VGPU_COUNT_DERIVE_NS, VGPU_COUNT_COPY_BYTES,
+	VGPU_COUNTERS
+};
+/** vgpu_stats() - copy counters 0 .. @count - 1 of this client */
+VGPU_API int vgpu_stats(struct vgpu *v, uint64_t *counters, uint32_t count);
+
+/* ------------------------------------------------------------------------
+ * Buffer objects
+ */
+
+enum vgpu_life {
+	VGPU_LIFE_VOLATILE = 0,		/* intermediates: may be lost with a device */
+	VGPU_LIFE_DURABLE = 1,		/* fences wait until host or NVMe hold it */
+	VGPU_LIFE_SCRATCH = 2,		/* undefined between submissions */
+};
+
+/* Numeric formats of arrays; row-major first, packed row groups from 32. */
+enum vgpu_format {
+	VGPU_FORMAT_NONE = 0,
+	VGPU_FORMAT_F32 = 1,
+	VGPU_FORMAT_F16 = 2,
+	VGPU_FORMAT_BF16 = 3,
+	VGPU_FORMAT_I32 = 4,
+	VGPU_FORMAT_U8 = 5,
+	VGPU_FORMAT_MXFP4 = 16,		/* GGUF blocks: 17 bytes a 32 values */
+	VGPU_FORMAT_MXFP4_SPLIT = 17,	/* gpt-oss: blocks and scales apart */
+	VGPU_FORMAT_Q8_0 = 18,		/* GGUF blocks: 34 bytes a 32 values */
+	VGPU_FORMAT_MXFP4_G16 = 32,	/* what vgpu_pack makes: groups of 16 rows */
+	VGPU_FORMAT_INT8_G16 = 33,
+};
+
+/** vgpu_format_name() - "mxfp4-g16"; "?" when not known */
+VGPU_API const char *vgpu_format_name(enum vgpu_format format);
+
+/**
+ * vgpu_matrix_bytes() - bytes of a dense matrix
+ * @format: any format
+ * @n: rows, at least 1
+ * @k: columns, at least 1
+ *
+ * Return: 0; -EINVAL format, or @k is no multiple of its block; -EOVERFLOW.
+ */
+VGPU_API int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, uint64_t *out);
+
+/**
+ * vgpu_bo_create() - memory, zero when first touched
+ * @bytes: at least 1; reserved in host and NVMe tiers here, -ENOSPC if they cannot
+ */
+VGPU_API int vgpu_bo_create(struct vgpu *v, uint64_t bytes, enum vgpu_life life,
+			    struct vgpu_bo **out);
+
+/**
+ * vgpu_bo_create_file() - a range of a file, read-only; nothing is read yet
+ * @fd: readable; the caller may close it afterwards
+ * @offset: any
+ * @bytes: 0: to the end of the file
+ */
+VGPU_API int vgpu_bo_create_file(struct vgpu *v, int fd, uint64_t offset, uint64_t bytes,
+				 struct vgpu_bo **out);
+
+/**
+ * struct vgpu_pack - weights of a file, packed chunk by chunk when they are needed
+ * @source_format: F32, F16, BF16, or MXFP4, Q8_0 (regrouped, not rounded again)
+ * @packed_format: MXFP4_G16 or INT8_G16
+ * @rows: rows of one matrix
+ * @cols: columns
+ * @stack: matrices behind each other in the source, each packed by itself; 0: 1
+ */
+struct vgpu_pack {
+	enum vgpu_format source_format;
+	enum vgpu_format packed_format;
+	uint32_t rows, cols, stack;
+};
+
+/** vgpu_bo_create_packed() - a derived object: packed weights from a file range */
+VGPU_API int vgpu_bo_create_packed(struct vgpu *v, int fd, uint64_t offset,
+				   const struct vgpu_pack *pack, struct vgpu_bo **out);
+
+/** vgpu_bo_destroy() - drop the handle; NULL is fine */
+VGPU_API void vgpu_bo_destroy(struct vgpu_bo *bo);
+
+VGPU_API uint64_t vgpu_bo_bytes(const struct vgpu_bo *bo);
+
+enum { VGPU_MAP_READ = 1, VGPU_MAP_WRITE = 2 };
+/**
+ * vgpu_bo_map() - make a range resident in host memory and point to it
+ * @bytes: 0: to the end
+ *
+ * Resident until vgpu_bo_unmap() with the same range.
+ * Return: 0; -ENOSPC the host tier cannot hold it: use vgpu_bo_read(); -EROFS.
+ */
+VGPU_API int vgpu_bo_map(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags,
+			 void **out);
+VGPU_API int vgpu_bo_unmap(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags);
+
+/* Copy out of, into: streamed, so the object may be larger than the host tier. */
+VGPU_API int vgpu_bo_read(struct vgpu_bo *bo, uint64_t offset, void *to, uint64_t bytes);
+VGPU_API int vgpu_bo_write(struct vgpu_bo *bo, uint64_t offset, const void *from, uint64_t bytes);
+
+/** vgpu_bo_seal() - read-only for ever; -EBUSY while something may write it */
+VGPU_API int vgpu_bo_seal(struct vgpu_bo *bo);
+
+enum vgpu_advice { VGPU_ADVISE_PREFETCH = 1, VGPU_ADVISE_EVICT = 2, VGPU_ADVISE_PIN = 3,
+		   VGPU_ADVISE_UNPIN = 4 };
+VGPU_API int vgpu_bo_advise(struct vgpu_bo *bo, enum vgpu_advice advice, uint64_t offset,
+			    uint64_t bytes, uint64_t *out_bytes);
+
+struct vgpu_bo_info {
+	uint32_t size;			/* sizeof(struct vgpu_bo_info) */
+	uint32_t kind;			/* 1 anonymous, 2 file, 3 derived, 4 imported */
+	enum vgpu_life life;
+	bool sealed;
+	uint32_t chunks;
+	uint64_t bytes;
+	uint64_t tier_bytes[VGPU_TIERS];
+	uint64_t dirty_bytes;
+};
+VGPU_API int vgpu_bo_info(struct vgpu_bo *bo, struct vgpu_bo_info *info);
+
+/**
+ * vgpu_bo_residency() - a byte a chunk: valid tiers in bits 0-2, 3 dirty, 4 moving,
+ * 5 pinned or mapped, 6 lost
+ * Return: chunks written, or -errno.
+ */
+VGPU_API int vgpu_bo_residency(struct vgpu_bo *bo, uint32_t first, uint32_t count, uint8_t *out);
+
+/* ------------------------------------------------------------------------
+ * Commands
+ */
+
+/**
+ * struct vgpu_array - an array in a BO
+ * @bo: NULL: absent, where that is allowed
+ * @offset: bytes
+ * @format: of the elements
+ * @rank: 1 .. 4
+ * @shape: elements, outermost first
+ * @stride: bytes a step in each dimension; 0: dense
+ */
+struct vgpu_array {
+	struct vgpu_bo *bo;
+	uint64_t offset;
+	enum vgpu_format format;
+	uint32_t rank;
+	uint32_t shape[4];
+	uint64_t stride[4];
+};
+
+static inline struct vgpu_array vgpu_vector(struct vgpu_bo *bo, uint64_t offset,
+					    enum vgpu_format format, uint32_t n)
+{
+	struct vgpu_array a = { bo, offset, format, 1, { n, 0, 0, 0 }, { 0 } };
+	return a;
+}
+
+static inline struct vgpu_array vgpu_matrix(struct vgpu_bo *bo, uint64_t offset,
+					    enum vgpu_format format, uint32_t rows, uint32_t cols)
+{
+	struct vgpu_array a = { bo, offset, format, 2, { rows, cols, 0, 0 }, { 0 } };
+	return a;
+}
+
+static inline struct vgpu_array vgpu_cube(struct vgpu_bo *bo, uint64_t offset,
+					  enum vgpu_format format, uint32_t a0, uint32_t a1,
+					  uint32_t a2)
+{
+	struct vgpu_array a = { bo, offset, format, 3, { a0, a1, a2, 0 }, { 0 } };
+	return a;
+}
+
+enum vgpu_mode {
+	VGPU_MODE_F32 = 0,	/* activations as they are */
+	VGPU_MODE_A16 = 1,	/* activations rounded to BF16 */
+	VGPU_MODE_A8 = 2,	/* activations rounded to int8 in groups of 32 */
+};
+
+enum vgpu_unary { VGPU_UNARY_NONE, VGPU_UNARY_GELU_ERF, VGPU_UNARY_GELU_TANH, VGPU_UNARY_SILU,
+		  VGPU_UNARY_RELU, VGPU_UNARY_SIGMOID, VGPU_UNARY_TANH };
+enum vgpu_binary { VGPU_BINARY_ADD, VGPU_BINARY_SUB, VGPU_BINARY_MUL,
+		   VGPU_BINARY_SWIGLU /* silu(a) b */, VGPU_BINARY_GEGLU /* gelu_tanh(a) b */ };
+enum vgpu_norm { VGPU_NORM_LAYER, VGPU_NORM_RMS, VGPU_NORM_L2 };
+enum vgpu_rope { VGPU_ROPE_NEOX, VGPU_ROPE_NORM };
+
+/** vgpu_cmdbuf_create() - an empty command buffer, at most 1 MiB when full */
+VGPU_API int vgpu_cmdbuf_create(struct vgpu *v, struct vgpu_cmdbuf **out);
+/** vgpu_cmdbuf_reset() - empty it again; submissions made from it are not affected */
+VGPU_API void vgpu_cmdbuf_reset(struct vgpu_cmdbuf *cb);
+VGPU_API void vgpu_cmdbuf_destroy(struct vgpu_cmdbuf *cb);
+VGPU_API uint32_t vgpu_cmdbuf_commands(const struct vgpu_cmdbuf *cb);
+
+/*
+ * Recording checks the command against its BOs: -EINVAL and a sentence naming
+ * the operand, its value and the limit; the buffer is then unchanged.  -E2BIG
+ * when it would exceed 1 MiB or 4096 BOs.  What each command computes, and the
+ * shapes of its operands, is said in include/uapi/linux/vblackwell.h.
+ */
+
+/** struct vgpu_matmul - y = act(x w^T + bias) + residual */
+struct vgpu_matmul {
+	enum vgpu_mode mode;
+	enum vgpu_unary act;
+	struct vgpu_array x;		/* F32 [m][k] */
+	struct vgpu_array w;		/* weight [n][k] */
+	struct vgpu_array scales;	/* U8 [n][k / 32] with MXFP4_SPLIT */
+	struct vgpu_array y;		/* F32 [m][n] */
+	struct vgpu_array bias;		/* F32 [n], may be absent */
+	struct vgpu_array residual;	/* F32 [m][n], may be absent or y */
+};
+VGPU_API int vgpu_cmd_matmul(struct vgpu_cmdbuf *cb, const struct vgpu_matmul *c);
+
+/** struct vgpu_matmul_id - y[i][t] = x[i] w[ids[i][t]]^T + bias[ids[i][t]] */
+struct vgpu_matmul_id {
+	enum vgpu_mode mode;
+	struct vgpu_array x;		/* F32 [m][k] or [m][top][k] */
+	struct vgpu_array w;		/* weight [experts][n][k] */
+	struct vgpu_array scales;	/* U8 [experts][n][k / 32] with MXFP4_SPLIT */
+	struct vgpu_array ids;		/* I32 [m][top] */
+	struct vgpu_array y;		/* F32 [m][top][n] */
+	struct vgpu_array bias;		/* F32 [experts][n], may be absent */
+};
+VGPU_API int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_id *c);
+
+/** struct vgpu_attention - softmax(scale q k^T + mask) v */
+struct vgpu_attention_cmd {
+	bool causal;
+	uint32_t window;
+	float scale, softcap;
+	struct vgpu_array q;		/* F32 [m][heads][dim] */
+	struct vgpu_array k, v;		/* F32 [kv][kv_heads][dim] */
+	struct vgpu_array mask;		/* F32 [m][kv] or [1][kv], may be absent */
+	struct vgpu_array out;		/* F32 [m][heads][dim] */
+};
+VGPU_API int vgpu_cmd_attention(struct vgpu_cmdbuf *cb, const struct vgpu_attention_cmd *c);
+
+struct vgpu_norm_cmd {
+	enum vgpu_norm kind;
+	float eps, add;
+	struct vgpu_array x, gamma, beta, y;
+};
+VGPU_API int vgpu_cmd_norm(struct vgpu_cmdbuf *cb, const struct vgpu_norm_cmd *c);
+
+struct vgpu_rope_cmd {
+	enum vgpu_rope kind;
+	uint32_t rot;
+	float base, freq_scale;
+	struct vgpu_array x, positions, y;
+};
+VGPU_API int vgpu_cmd_rope(struct vgpu_cmdbuf *cb, const struct vgpu_rope_cmd *c);
+
+VGPU_API int vgpu_cmd_unary(struct vgpu_cmdbuf *cb, enum vgpu_unary op, struct vgpu_array a,
+			    struct vgpu_array y);
+VGPU_API int vgpu_cmd_binary(struct vgpu_cmdbuf *cb, enum vgpu_binary op, struct vgpu_array a,
+			     struct vgpu_array b, struct vgpu_array y);
+VGPU_API int vgpu_cmd_scale(struct vgpu_cmdbuf *cb, float factor, struct vgpu_array a,
+			    struct vgpu_array y);
+VGPU_API int vgpu_cmd_softmax(struct vgpu_cmdbuf *cb, float scale, struct vgpu_array x,
+			      struct vgpu_array mask, struct vgpu_array y);
+VGPU_API int vgpu_cmd_topk(struct vgpu_cmdbuf *cb, struct vgpu_array x, struct vgpu_array values,
+			   struct vgpu_array indices);
+VGPU_API int vgpu_cmd_gather(struct vgpu_cmdbuf *cb, struct vgpu_array table,
+			     struct vgpu_array ids, struct vgpu_array y);
+VGPU_API int vgpu_cmd_copy(struct vgpu_cmdbuf *cb, struct vgpu_array x, struct vgpu_array y);
+VGPU_API int vgpu_cmd_fill(struct vgpu_cmdbuf *cb, float value, struct vgpu_array y);
+/** vgpu_cmd_combine() - y[i] = sum_t weights[i][t] x[i][t] */
+VGPU_API int vgpu_cmd_combine(struct vgpu_cmdbuf *cb, struct vgpu_array x,
+			      struct vgpu_array weights, struct vgpu_array y);
+/** vgpu_cmd_nop() - nothing: to measure a round trip */
+VGPU_API int vgpu_cmd_nop(struct vgpu_cmdbuf *cb);
+
+/* ------------------------------------------------------------------------
+ * Queues and fences
+ */
+
+/** vgpu_queue_create() - @weight 1 .. 1000, 0: 100 */
+VGPU_API int vgpu_queue_create(struct vgpu *v, uint32_t weight, struct vgpu_queue **out);
+/** vgpu_queue_destroy() - queued work ends with -ECANCELED; NULL is fine */
+VGPU_API void vgpu_queue_destroy(struct vgpu_queue *q);
+
+/** struct vgpu_fence - end of a submission; plain data, copy it freely */
+struct vgpu_fence {
+	struct vgpu_queue *queue;
+	uint64_t seqno;
+};
+
+/**
+ * struct vgpu_submit_info - beside the command buffer
+ * @after: fences to wait for first, of any queue of this client
+ * @after_count: entries
+ * @deadline_ns: CLOCK_MONOTONIC; 0: none
+ * @async: never run on this thread, whatever the device does
+ */
+struct vgpu_submit_info {
+	const struct vgpu_fence *after;
+	uint32_t after_count;
+	uint64_t deadline_ns;
+	bool async;
+};
+
+/**
+ * vgpu_submit() - queue a command buffer
+ * @info: NULL: nothing to wait for, no deadline
+ * @out: its fence; may be NULL
+ *
+ * The buffer may be reset or destroyed as soon as this returns.  On an idle
+ * in-process device a small one runs here and now.
+ */
+VGPU_API int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
+			 const struct vgpu_submit_info *info, struct vgpu_fence *out);
+
+/**
+ * vgpu_wait() - wait for a fence
+ * @timeout_ns: from now; 0 looks, negative waits as long as the device allows
+ *
+ * Return: how the submission ended (0, or its -errno; the sentence names the
+ * command); -ETIME still running.
+ */
+VGPU_API int vgpu_wait(struct vgpu_fence fence, int64_t timeout_ns);
+
+/** vgpu_fence_eventfd() - add 1 to @fd when the fence ends */
+VGPU_API int vgpu_fence_eventfd(struct vgpu_fence fence, int fd);
+
+/** vgpu_finish() - submit and wait: for programs that have nothing else to do */
+VGPU_API int vgpu_finish(struct vgpu_queue *q, struct vgpu_cmdbuf *cb);
+
+/** struct vgpu_use - a range that will be used */
+struct vgpu_use {
+	struct vgpu_bo *bo;
+	uint64_t offset, bytes;
+};
+/**
+ * vgpu_schedule() - say in which order ranges will be used next
+ * @cycle: after the last comes the first again
+ *
+ * A hint that replaces the one before; a wrong one costs time only.
+ */
+VGPU_API int vgpu_schedule(struct vgpu *v, const struct vgpu_use *uses, uint32_t count, bool cycle);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
