@@ -449,9 +449,14 @@ static int verify_file(const struct ck_file *file, struct vgpu_error *err)
 		return vgpu_error_set(err, -ESTALE,
 			"%.120s: has %" PRIu64 " bytes, had %" PRIu64 " when opened",
 			file->path, is.bytes, was->bytes);
-	if (is.mtime_ns != was->mtime_ns || is.ctime_ns != was->ctime_ns)
+	if (is.mtime_ns != was->mtime_ns)
 		return vgpu_error_set(err, -ESTALE,
-			"%.120s: change time %" PRId64 " ns, was %" PRId64 " ns when opened",
+			"%.120s: written at %" PRId64 " ns, was %" PRId64 " ns when opened",
+			file->path, is.mtime_ns, was->mtime_ns);
+	/* Catches a writer who put the time of the last write back. */
+	if (is.ctime_ns != was->ctime_ns)
+		return vgpu_error_set(err, -ESTALE,
+			"%.120s: changed at %" PRId64 " ns, was %" PRId64 " ns when opened",
 			file->path, is.ctime_ns, was->ctime_ns);
 	return 0;
 }
