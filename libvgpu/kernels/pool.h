@@ -12,8 +12,9 @@
  * With more than one NUMA node every thread is pinned to the CPUs of a node and the
  * items are cut into one contiguous share a node, in proportion to its threads:
  * item i of n goes to the same node in every run, so memory that was first touched
- * in a run is local in the next. Shares are not stolen across nodes. With one node
- * nothing is pinned.
+ * in a run is local in the next. Shares are not stolen across nodes, so here every
+ * node's threads are waited for. The caller is not pinned: it takes from the share
+ * of the node on which it runs. With one node nothing is pinned.
  *
  * fork(): only the forking thread lives on in the child. There a pool that was
  * opened before runs every item on the calling thread, and closing it frees the
@@ -46,7 +47,8 @@ enum vgpu_pool_numa {
  * @spin_ns: how long a thread that has run out of work looks for more before it
  *	sleeps; 0: the default, VGPU_POOL_SPIN_NS; UINT32_MAX: does not spin
  * @pretend_nodes: 0: ask the machine. Else cut threads and items as on a machine
- *	of so many nodes, without pinning; lets a small machine test a large one
+ *	of so many nodes, without pinning (the caller is on the first); lets a
+ *	small machine test a large one
  */
 struct vgpu_pool_params {
 	uint32_t threads;
@@ -111,12 +113,13 @@ struct vgpu_pool;
  * @params: NULL for the default
  * @out: receives the pool
  *
+ * Nodes are used only when each gets a thread of its own beside the caller.
  * VBLACKWELL_THREADS is a decimal number; "0", "off" and "false" mean no thread
  * beside the caller. It is read when @params->threads is 0.
  *
  * Context: Any thread.
- * Return: 0; -EINVAL more than VGPU_POOL_THREADS_MAX threads, more pretended nodes
- * than threads, or VBLACKWELL_THREADS is not a number; -ENOMEM; -EAGAIN no more
+ * Return: 0; -EINVAL more than VGPU_POOL_THREADS_MAX threads, not one thread beside
+ * the caller for each pretended node, or VBLACKWELL_THREADS is not a number; -ENOMEM; -EAGAIN no more
  * threads may be started (RLIMIT_NPROC, pids cgroup).
  */
 int vgpu_pool_open(const struct vgpu_pool_params *params, struct vgpu_pool **out);
