@@ -16,7 +16,7 @@ static void check_tensors(const struct vgpu_table *table, uint64_t file_bytes)
 		const struct vgpu_tensor *t = &table->tensors[i];
 
 		if (t->offset > file_bytes || t->bytes > file_bytes - t->offset ||
-		    t->rank > VGPU_GGUF_MAX_RANK || !vgpu_format_info(t->format) ||
+		    t->rank > VGPU_GGUF_MAX_RANK || !vgpu_dtype_info(t->dtype) ||
 		    vgpu_table_find(table, t->name) != t)
 			abort();
 	}
@@ -42,7 +42,7 @@ static uint64_t sum_array(const struct vgpu_meta_array *array)
 
 static void check_metas(const struct vgpu_table *table)
 {
-	static volatile uint64_t sink;
+	volatile uint64_t sum;
 	size_t i;
 
 	for (i = 0; i < table->meta_count; i++) {
@@ -51,8 +51,9 @@ static void check_metas(const struct vgpu_table *table)
 		if (vgpu_table_find_meta(table, meta->key) != meta)
 			abort();
 		if (meta->type == VGPU_META_ARRAY)
-			sink += sum_array(&meta->array);
+			sum = sum_array(&meta->array);
 	}
+	(void)sum;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

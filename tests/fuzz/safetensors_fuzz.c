@@ -18,7 +18,7 @@ static void check_tensors(const struct vgpu_table *table, uint64_t file_bytes)
 		const struct vgpu_tensor *t = &table->tensors[i];
 
 		if (t->offset > file_bytes || t->bytes > file_bytes - t->offset ||
-		    t->rank > VGPU_TENSOR_MAX_RANK || !vgpu_format_info(t->format) ||
+		    t->rank > VGPU_TENSOR_MAX_RANK || !vgpu_dtype_info(t->dtype) ||
 		    vgpu_table_find(table, t->name) != t)
 			abort();
 	}

@@ -207,8 +207,8 @@ static void check_tensors(const struct vgpu_table *t)
 {
 	const struct vgpu_tensor *w = vgpu_table_find(t, "w");
 
-	assert_int_equal(w->format, VGPU_FORMAT_MXFP4);
-	assert_string_equal(w->dtype, "MXFP4");
+	assert_int_equal(w->dtype, VGPU_DTYPE_MXFP4);
+	assert_string_equal(w->dtype_name, "MXFP4");
 	assert_int_equal(w->rank, 2);
 	assert_int_equal(w->shape[0], 3);
 	assert_int_equal(w->shape[1], 64);

@@ -61,8 +61,8 @@ static void safetensors_reads_what_a_writer_writes(void **state)
 
 	t = vgpu_table_find(&table, "b");
 	assert_non_null(t);
-	assert_int_equal(t->format, VGPU_FORMAT_BF16);
-	assert_string_equal(t->dtype, "BF16");
+	assert_int_equal(t->dtype, VGPU_DTYPE_BF16);
+	assert_string_equal(t->dtype_name, "BF16");
 	assert_int_equal(t->rank, 2);
 	assert_int_equal(t->shape[0], 2);
 	assert_int_equal(t->shape[1], 3);

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vgpu.h"
+
 /**
  * struct vgpu_error - why a call failed, for a person
  * @code: negative errno, the same as the call returned; 0 while nothing failed
@@ -19,75 +21,79 @@ struct vgpu_error {
 };
 
 /**
- * enum vgpu_format - how the numbers of a tensor are stored
+ * enum vgpu_dtype - how a file stores the numbers of a tensor
  *
- * The block formats are the layouts of GGUF v3, blocks running along the last
+ * More than there are kernels for: vgpu_dtype_info() tells which enum vgpu_format, if
+ * any, takes the bytes as they are. The block types are the layouts of GGUF v3, blocks running along the last
  * dimension. Numbers are never reused.
  */
-enum vgpu_format {
-	VGPU_FORMAT_F32 = 1,
-	VGPU_FORMAT_F16 = 2,
-	VGPU_FORMAT_BF16 = 3,
-	VGPU_FORMAT_F64 = 4,
-	VGPU_FORMAT_I8 = 5,
-	VGPU_FORMAT_I16 = 6,
-	VGPU_FORMAT_I32 = 7,
-	VGPU_FORMAT_I64 = 8,
-	VGPU_FORMAT_U8 = 9,
-	VGPU_FORMAT_U16 = 10,
-	VGPU_FORMAT_U32 = 11,
-	VGPU_FORMAT_U64 = 12,
-	VGPU_FORMAT_BOOL = 13,
-	VGPU_FORMAT_F8_E4M3 = 14,
-	VGPU_FORMAT_F8_E5M2 = 15,
-	VGPU_FORMAT_F8_E8M0 = 16,
-	VGPU_FORMAT_F6_E2M3 = 17,
-	VGPU_FORMAT_F6_E3M2 = 18,
-	VGPU_FORMAT_F4_E2M1 = 19,
-	VGPU_FORMAT_C64 = 20,
-	VGPU_FORMAT_Q4_0 = 32,
-	VGPU_FORMAT_Q4_1 = 33,
-	VGPU_FORMAT_Q5_0 = 34,
-	VGPU_FORMAT_Q5_1 = 35,
-	VGPU_FORMAT_Q8_0 = 36,
-	VGPU_FORMAT_Q2_K = 37,
-	VGPU_FORMAT_Q3_K = 38,
-	VGPU_FORMAT_Q4_K = 39,
-	VGPU_FORMAT_Q5_K = 40,
-	VGPU_FORMAT_Q6_K = 41,
-	VGPU_FORMAT_Q8_K = 42,
-	VGPU_FORMAT_MXFP4 = 43,
-	VGPU_FORMAT_NVFP4 = 44,
+enum vgpu_dtype {
+	VGPU_DTYPE_F32 = 1,
+	VGPU_DTYPE_F16 = 2,
+	VGPU_DTYPE_BF16 = 3,
+	VGPU_DTYPE_F64 = 4,
+	VGPU_DTYPE_I8 = 5,
+	VGPU_DTYPE_I16 = 6,
+	VGPU_DTYPE_I32 = 7,
+	VGPU_DTYPE_I64 = 8,
+	VGPU_DTYPE_U8 = 9,
+	VGPU_DTYPE_U16 = 10,
+	VGPU_DTYPE_U32 = 11,
+	VGPU_DTYPE_U64 = 12,
+	VGPU_DTYPE_BOOL = 13,
+	VGPU_DTYPE_F8_E4M3 = 14,
+	VGPU_DTYPE_F8_E5M2 = 15,
+	VGPU_DTYPE_F8_E8M0 = 16,
+	VGPU_DTYPE_F6_E2M3 = 17,
+	VGPU_DTYPE_F6_E3M2 = 18,
+	VGPU_DTYPE_F4_E2M1 = 19,
+	VGPU_DTYPE_C64 = 20,
+	VGPU_DTYPE_Q4_0 = 32,
+	VGPU_DTYPE_Q4_1 = 33,
+	VGPU_DTYPE_Q5_0 = 34,
+	VGPU_DTYPE_Q5_1 = 35,
+	VGPU_DTYPE_Q8_0 = 36,
+	VGPU_DTYPE_Q2_K = 37,
+	VGPU_DTYPE_Q3_K = 38,
+	VGPU_DTYPE_Q4_K = 39,
+	VGPU_DTYPE_Q5_K = 40,
+	VGPU_DTYPE_Q6_K = 41,
+	VGPU_DTYPE_Q8_K = 42,
+	VGPU_DTYPE_MXFP4 = 43,
+	VGPU_DTYPE_NVFP4 = 44,
 };
 
 /**
- * struct vgpu_format_info - size of a format
+ * struct vgpu_dtype_info - what is known of a type
  * @name: lower case, as tools print it ("f32", "mxfp4")
  * @block_elements: values that are stored together; 1 for plain numbers
  * @block_bytes: bytes of one block
+ * @format: what an operand with these bytes is called, VGPU_FORMAT_NONE when no
+ *	command takes them
  */
-struct vgpu_format_info {
+struct vgpu_dtype_info {
 	const char *name;
 	uint32_t block_elements;
 	uint32_t block_bytes;
+	enum vgpu_format format;
 };
 
 /**
- * vgpu_format_info() - look a format up
- * @format: any value
+ * vgpu_dtype_info() - look a type up
+ * @dtype: any value
  *
  * Context: Any thread.
- * Return: the entry, static; NULL for a number that is no format.
+ * Return: the entry, static; NULL for a number that is no type.
  */
-const struct vgpu_format_info *vgpu_format_info(enum vgpu_format format);
+VGPU_API const struct vgpu_dtype_info *vgpu_dtype_info(enum vgpu_dtype dtype);
 
 #define VGPU_TENSOR_MAX_RANK 8
 
 /**
  * struct vgpu_tensor - one tensor of a checkpoint
  * @name: as in the file; no control bytes are removed
- * @dtype: the type as the file spells it ("F32"; "Q4_K" for a GGUF type number)
- * @format: what @dtype means
+ * @dtype_name: the type as the file spells it ("F32"; "Q4_K" for a GGUF type number)
+ * @dtype: what @dtype_name means
  * @rank: number of dimensions, 0 for a single number
  * @file: index of the file that holds it, below vgpu_checkpoint_file_count()
  * @shape: dimensions, outermost first whatever the file's order, so a weight is
@@ -97,8 +103,8 @@ const struct vgpu_format_info *vgpu_format_info(enum vgpu_format format);
  */
 struct vgpu_tensor {
 	const char *name;
-	const char *dtype;
-	enum vgpu_format format;
+	const char *dtype_name;
+	enum vgpu_dtype dtype;
 	uint32_t rank;
 	uint32_t file;
 	uint64_t shape[VGPU_TENSOR_MAX_RANK];
@@ -203,7 +209,7 @@ struct vgpu_checkpoint;
  * -E2BIG a header above the limit; -ESTALE the file changed while it was read;
  * -EIO a read failed; -ENOMEM.
  */
-int vgpu_checkpoint_open(const char *path, struct vgpu_checkpoint **out,
+VGPU_API int vgpu_checkpoint_open(const char *path, struct vgpu_checkpoint **out,
 			 struct vgpu_error *err);
 
 /**
@@ -212,7 +218,7 @@ int vgpu_checkpoint_open(const char *path, struct vgpu_checkpoint **out,
  *
  * Context: The last user's thread; every pointer obtained from @ck ends here.
  */
-void vgpu_checkpoint_close(struct vgpu_checkpoint *ck);
+VGPU_API void vgpu_checkpoint_close(struct vgpu_checkpoint *ck);
 
 /*
  * The calls below read an open checkpoint, which never changes: any thread, no locks,
@@ -220,27 +226,27 @@ void vgpu_checkpoint_close(struct vgpu_checkpoint *ck);
  */
 
 /* Number of tensors in all files. */
-size_t vgpu_checkpoint_tensor_count(const struct vgpu_checkpoint *ck);
+VGPU_API size_t vgpu_checkpoint_tensor_count(const struct vgpu_checkpoint *ck);
 
 /* Tensor @i in order of name, or NULL when @i is out of range. */
-const struct vgpu_tensor *vgpu_checkpoint_tensor(const struct vgpu_checkpoint *ck,
+VGPU_API const struct vgpu_tensor *vgpu_checkpoint_tensor(const struct vgpu_checkpoint *ck,
 						 size_t i);
 
 /* The tensor called @name, or NULL. Names are unique in a checkpoint. */
-const struct vgpu_tensor *vgpu_checkpoint_find(const struct vgpu_checkpoint *ck,
+VGPU_API const struct vgpu_tensor *vgpu_checkpoint_find(const struct vgpu_checkpoint *ck,
 					       const char *name);
 
 /* Number of files; at least 1. */
-size_t vgpu_checkpoint_file_count(const struct vgpu_checkpoint *ck);
+VGPU_API size_t vgpu_checkpoint_file_count(const struct vgpu_checkpoint *ck);
 
 /* Path of file @file as it was opened, or NULL when out of range. */
-const char *vgpu_checkpoint_file_path(const struct vgpu_checkpoint *ck, size_t file);
+VGPU_API const char *vgpu_checkpoint_file_path(const struct vgpu_checkpoint *ck, size_t file);
 
 /* Descriptor (O_RDONLY, O_CLOEXEC) owned by @ck, or -1 when out of range. */
-int vgpu_checkpoint_file_fd(const struct vgpu_checkpoint *ck, size_t file);
+VGPU_API int vgpu_checkpoint_file_fd(const struct vgpu_checkpoint *ck, size_t file);
 
 /* What file @file was when its header was read, or NULL when out of range. */
-const struct vgpu_file_identity *
+VGPU_API const struct vgpu_file_identity *
 vgpu_checkpoint_file_identity(const struct vgpu_checkpoint *ck, size_t file);
 
 /**
@@ -253,16 +259,16 @@ vgpu_checkpoint_file_identity(const struct vgpu_checkpoint *ck, size_t file);
  *
  * Return: 0; -ESTALE; or an error of fstat().
  */
-int vgpu_checkpoint_verify(const struct vgpu_checkpoint *ck, struct vgpu_error *err);
+VGPU_API int vgpu_checkpoint_verify(const struct vgpu_checkpoint *ck, struct vgpu_error *err);
 
 /* Number of metadata entries. Of several shards, those of the first. */
-size_t vgpu_checkpoint_meta_count(const struct vgpu_checkpoint *ck);
+VGPU_API size_t vgpu_checkpoint_meta_count(const struct vgpu_checkpoint *ck);
 
 /* Entry @i in order of key, or NULL when out of range. */
-const struct vgpu_meta *vgpu_checkpoint_meta(const struct vgpu_checkpoint *ck, size_t i);
+VGPU_API const struct vgpu_meta *vgpu_checkpoint_meta(const struct vgpu_checkpoint *ck, size_t i);
 
 /* The entry with this key, or NULL. */
-const struct vgpu_meta *vgpu_checkpoint_meta_find(const struct vgpu_checkpoint *ck,
+VGPU_API const struct vgpu_meta *vgpu_checkpoint_meta_find(const struct vgpu_checkpoint *ck,
 						  const char *key);
 
 /*
@@ -270,15 +276,15 @@ const struct vgpu_meta *vgpu_checkpoint_meta_find(const struct vgpu_checkpoint *
  * another kind; -ERANGE an integer that does not fit. Any integer type is accepted for
  * u32, f32 and f64 for f32.
  */
-int vgpu_checkpoint_meta_string(const struct vgpu_checkpoint *ck, const char *key,
+VGPU_API int vgpu_checkpoint_meta_string(const struct vgpu_checkpoint *ck, const char *key,
 				struct vgpu_string *out);
-int vgpu_checkpoint_meta_u32(const struct vgpu_checkpoint *ck, const char *key,
+VGPU_API int vgpu_checkpoint_meta_u32(const struct vgpu_checkpoint *ck, const char *key,
 			     uint32_t *out);
-int vgpu_checkpoint_meta_f32(const struct vgpu_checkpoint *ck, const char *key,
+VGPU_API int vgpu_checkpoint_meta_f32(const struct vgpu_checkpoint *ck, const char *key,
 			     float *out);
-int vgpu_checkpoint_meta_bool(const struct vgpu_checkpoint *ck, const char *key,
+VGPU_API int vgpu_checkpoint_meta_bool(const struct vgpu_checkpoint *ck, const char *key,
 			      bool *out);
-int vgpu_checkpoint_meta_array(const struct vgpu_checkpoint *ck, const char *key,
+VGPU_API int vgpu_checkpoint_meta_array(const struct vgpu_checkpoint *ck, const char *key,
 			       struct vgpu_meta_array *out);
 
 #endif

@@ -36,31 +36,31 @@ struct reader {
 
 struct tensor_type {
 	const char *name;
-	enum vgpu_format format;
+	enum vgpu_dtype dtype;
 };
 
 static const struct tensor_type tensor_types[] = {
-	[0] = { "F32", VGPU_FORMAT_F32 },
-	[1] = { "F16", VGPU_FORMAT_F16 },
-	[2] = { "Q4_0", VGPU_FORMAT_Q4_0 },
-	[3] = { "Q4_1", VGPU_FORMAT_Q4_1 },
-	[6] = { "Q5_0", VGPU_FORMAT_Q5_0 },
-	[7] = { "Q5_1", VGPU_FORMAT_Q5_1 },
-	[8] = { "Q8_0", VGPU_FORMAT_Q8_0 },
-	[10] = { "Q2_K", VGPU_FORMAT_Q2_K },
-	[11] = { "Q3_K", VGPU_FORMAT_Q3_K },
-	[12] = { "Q4_K", VGPU_FORMAT_Q4_K },
-	[13] = { "Q5_K", VGPU_FORMAT_Q5_K },
-	[14] = { "Q6_K", VGPU_FORMAT_Q6_K },
-	[15] = { "Q8_K", VGPU_FORMAT_Q8_K },
-	[24] = { "I8", VGPU_FORMAT_I8 },
-	[25] = { "I16", VGPU_FORMAT_I16 },
-	[26] = { "I32", VGPU_FORMAT_I32 },
-	[27] = { "I64", VGPU_FORMAT_I64 },
-	[28] = { "F64", VGPU_FORMAT_F64 },
-	[30] = { "BF16", VGPU_FORMAT_BF16 },
-	[39] = { "MXFP4", VGPU_FORMAT_MXFP4 },
-	[40] = { "NVFP4", VGPU_FORMAT_NVFP4 },
+	[0] = { "F32", VGPU_DTYPE_F32 },
+	[1] = { "F16", VGPU_DTYPE_F16 },
+	[2] = { "Q4_0", VGPU_DTYPE_Q4_0 },
+	[3] = { "Q4_1", VGPU_DTYPE_Q4_1 },
+	[6] = { "Q5_0", VGPU_DTYPE_Q5_0 },
+	[7] = { "Q5_1", VGPU_DTYPE_Q5_1 },
+	[8] = { "Q8_0", VGPU_DTYPE_Q8_0 },
+	[10] = { "Q2_K", VGPU_DTYPE_Q2_K },
+	[11] = { "Q3_K", VGPU_DTYPE_Q3_K },
+	[12] = { "Q4_K", VGPU_DTYPE_Q4_K },
+	[13] = { "Q5_K", VGPU_DTYPE_Q5_K },
+	[14] = { "Q6_K", VGPU_DTYPE_Q6_K },
+	[15] = { "Q8_K", VGPU_DTYPE_Q8_K },
+	[24] = { "I8", VGPU_DTYPE_I8 },
+	[25] = { "I16", VGPU_DTYPE_I16 },
+	[26] = { "I32", VGPU_DTYPE_I32 },
+	[27] = { "I64", VGPU_DTYPE_I64 },
+	[28] = { "F64", VGPU_DTYPE_F64 },
+	[30] = { "BF16", VGPU_DTYPE_BF16 },
+	[39] = { "MXFP4", VGPU_DTYPE_MXFP4 },
+	[40] = { "NVFP4", VGPU_DTYPE_NVFP4 },
 };
 
 static const unsigned char meta_widths[] = {
@@ -428,8 +428,8 @@ static int take_type(struct reader *r, struct vgpu_tensor *tensor)
 	if (type >= sizeof(tensor_types) / sizeof(tensor_types[0]) || !tensor_types[type].name)
 		return vgpu_error_set(r->err, -EOPNOTSUPP,
 			"tensor '%.80s': type %u is unknown", tensor->name, type);
-	tensor->dtype = tensor_types[type].name;
-	tensor->format = tensor_types[type].format;
+	tensor->dtype_name = tensor_types[type].name;
+	tensor->dtype = tensor_types[type].dtype;
 	return 0;
 }
 

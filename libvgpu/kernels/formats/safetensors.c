@@ -30,28 +30,28 @@ struct reader {
 
 static const struct {
 	const char *name;
-	enum vgpu_format format;
+	enum vgpu_dtype dtype;
 } dtypes[] = {
-	{ "F32", VGPU_FORMAT_F32 },
-	{ "F16", VGPU_FORMAT_F16 },
-	{ "BF16", VGPU_FORMAT_BF16 },
-	{ "F64", VGPU_FORMAT_F64 },
-	{ "I8", VGPU_FORMAT_I8 },
-	{ "I16", VGPU_FORMAT_I16 },
-	{ "I32", VGPU_FORMAT_I32 },
-	{ "I64", VGPU_FORMAT_I64 },
-	{ "U8", VGPU_FORMAT_U8 },
-	{ "U16", VGPU_FORMAT_U16 },
-	{ "U32", VGPU_FORMAT_U32 },
-	{ "U64", VGPU_FORMAT_U64 },
-	{ "BOOL", VGPU_FORMAT_BOOL },
-	{ "F8_E4M3", VGPU_FORMAT_F8_E4M3 },
-	{ "F8_E5M2", VGPU_FORMAT_F8_E5M2 },
-	{ "F8_E8M0", VGPU_FORMAT_F8_E8M0 },
-	{ "F6_E2M3", VGPU_FORMAT_F6_E2M3 },
-	{ "F6_E3M2", VGPU_FORMAT_F6_E3M2 },
-	{ "F4", VGPU_FORMAT_F4_E2M1 },
-	{ "C64", VGPU_FORMAT_C64 },
+	{ "F32", VGPU_DTYPE_F32 },
+	{ "F16", VGPU_DTYPE_F16 },
+	{ "BF16", VGPU_DTYPE_BF16 },
+	{ "F64", VGPU_DTYPE_F64 },
+	{ "I8", VGPU_DTYPE_I8 },
+	{ "I16", VGPU_DTYPE_I16 },
+	{ "I32", VGPU_DTYPE_I32 },
+	{ "I64", VGPU_DTYPE_I64 },
+	{ "U8", VGPU_DTYPE_U8 },
+	{ "U16", VGPU_DTYPE_U16 },
+	{ "U32", VGPU_DTYPE_U32 },
+	{ "U64", VGPU_DTYPE_U64 },
+	{ "BOOL", VGPU_DTYPE_BOOL },
+	{ "F8_E4M3", VGPU_DTYPE_F8_E4M3 },
+	{ "F8_E5M2", VGPU_DTYPE_F8_E5M2 },
+	{ "F8_E8M0", VGPU_DTYPE_F8_E8M0 },
+	{ "F6_E2M3", VGPU_DTYPE_F6_E2M3 },
+	{ "F6_E3M2", VGPU_DTYPE_F6_E3M2 },
+	{ "F4", VGPU_DTYPE_F4_E2M1 },
+	{ "C64", VGPU_DTYPE_C64 },
 };
 
 int vgpu_safetensors_header_bytes(const void *start, size_t start_bytes,
@@ -142,8 +142,8 @@ static int read_dtype(struct reader *r, struct json_object *entry,
 	for (i = 0; i < sizeof(dtypes) / sizeof(dtypes[0]); i++) {
 		if (strcmp(name, dtypes[i].name))
 			continue;
-		tensor->dtype = dtypes[i].name;
-		tensor->format = dtypes[i].format;
+		tensor->dtype_name = dtypes[i].name;
+		tensor->dtype = dtypes[i].dtype;
 		return 0;
 	}
 	return vgpu_error_set(r->err, -EOPNOTSUPP, "tensor '%.80s': dtype '%.40s' is unknown",
@@ -277,7 +277,7 @@ static int read_entry(struct reader *r, struct json_object *entry,
 	if (bytes != tensor->bytes)
 		return vgpu_error_set(r->err, -EINVAL,
 			"tensor '%.80s': data_offsets span %" PRIu64 " bytes, its %s shape needs %" PRIu64,
-			tensor->name, tensor->bytes, tensor->dtype, bytes);
+			tensor->name, tensor->bytes, tensor->dtype_name, bytes);
 	tensor->file = r->file;
 	/* Overlapping tensors of a hostile file can add up to more than 64 bits. */
 	if (__builtin_add_overflow(r->used_bytes, bytes, &r->used_bytes))

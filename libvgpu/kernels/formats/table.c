@@ -116,7 +116,7 @@ struct vgpu_meta *vgpu_table_add_meta(struct vgpu_table *table)
 int vgpu_table_size_tensor(const struct vgpu_tensor *tensor, bool row_blocks,
 			   uint64_t *out_bytes, struct vgpu_error *err)
 {
-	const struct vgpu_format_info *info = vgpu_format_info(tensor->format);
+	const struct vgpu_dtype_info *info = vgpu_dtype_info(tensor->dtype);
 	uint64_t row = tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
 	uint64_t elements = 1;
 	uint32_t i;
@@ -131,13 +131,13 @@ int vgpu_table_size_tensor(const struct vgpu_tensor *tensor, bool row_blocks,
 		return vgpu_error_set(err, -EINVAL,
 			"tensor '%.80s': %s %" PRIu64 " is not a multiple of %u, the block of %s",
 			tensor->name, row_blocks ? "row length" : "element count",
-			row_blocks ? row : elements, info->block_elements, tensor->dtype);
+			row_blocks ? row : elements, info->block_elements, tensor->dtype_name);
 
 	if (__builtin_mul_overflow(elements / info->block_elements,
 				   (uint64_t)info->block_bytes, out_bytes))
 		return vgpu_error_set(err, -EINVAL,
 			"tensor '%.80s': %" PRIu64 " elements of %s exceed 64 bits in bytes",
-			tensor->name, elements, tensor->dtype);
+			tensor->name, elements, tensor->dtype_name);
 	return 0;
 }
 

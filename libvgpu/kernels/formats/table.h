@@ -50,7 +50,7 @@ struct vgpu_meta *vgpu_table_add_meta(struct vgpu_table *table);
 
 /**
  * vgpu_table_size_tensor() - bytes that a tensor's shape asks for
- * @tensor: format, rank and shape are set
+ * @tensor: dtype, rank and shape are set
  * @row_blocks: blocks may not span rows (GGUF), else only the whole must be even
  * @out_bytes: length in bytes
  * @err: names the tensor and the dimension
