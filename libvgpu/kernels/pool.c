@@ -307,14 +307,23 @@ static void run_alone(const struct vgpu_pool_job *job)
 		job->fn(job->ctx, i);
 }
 
-static bool stays_with_caller(const struct vgpu_pool *pool, const struct vgpu_pool_job *job)
+/* Below what cost on one thread the others are better left alone. */
+static uint64_t worth_sharing_ns(struct vgpu_pool *pool)
+{
+	bool asleep = atomic_load_explicit(&pool->sleepers, memory_order_relaxed) + 1 ==
+		      pool->threads;
+
+	return asleep ? VGPU_POOL_WAKE_NS : VGPU_POOL_INLINE_NS;
+}
+
+static bool stays_with_caller(struct vgpu_pool *pool, const struct vgpu_pool_job *job)
 {
 	if (pool->threads == 1)
 		return true;
 	/* A static item belongs to its thread however small the job is. */
 	if (job->placement == VGPU_POOL_STATIC)
 		return false;
-	return job->items == 1 || (job->cost_ns && job->cost_ns < VGPU_POOL_INLINE_NS);
+	return job->items == 1 || (job->cost_ns && job->cost_ns < worth_sharing_ns(pool));
 }
 
 static uint32_t caller_node(const struct vgpu_pool *pool)
