@@ -467,6 +467,23 @@ static void gguf_tensors_are_distinct(void **state)
 		       "tensor 'u' at byte 160 overlaps tensor 't', which ends at byte 164");
 }
 
+/* Found by the fuzzer: the padding that nobody wrote put it past the end. */
+static void gguf_empty_tensor_lies_within_the_file(void **state)
+{
+	struct vgpu_table table;
+	struct vgpu_error err;
+	struct image f;
+
+	(void)state;
+	put_start(&f, 1, 0);
+	put_tensor(&f, "t", 0, 4, 0, 0);
+	assert_true(f.at % 32);
+	assert_int_equal(parse_part(&f, f.at, f.at, &table, &err), 0);
+	assert_int_equal(table.tensors[0].bytes, 0);
+	assert_int_equal(table.tensors[0].offset, f.at);
+	vgpu_table_clear(&table);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +497,7 @@ int main(void)
 		cmocka_unit_test(gguf_bad_alignment_is_named),
 		cmocka_unit_test(gguf_bad_tensor_is_named),
 		cmocka_unit_test(gguf_tensors_are_distinct),
+		cmocka_unit_test(gguf_empty_tensor_lies_within_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

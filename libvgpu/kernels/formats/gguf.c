@@ -465,8 +465,13 @@ static int take_tensor(struct reader *r)
 static int place_tensors(struct reader *r)
 {
 	uint64_t data_start = (r->pos + r->alignment - 1) & ~(r->alignment - 1);
-	uint64_t data_bytes = data_start < r->file_bytes ? r->file_bytes - data_start : 0;
+	uint64_t data_bytes;
 	size_t i;
+
+	/* A file without data may end before the padding does. */
+	if (data_start > r->file_bytes)
+		data_start = r->file_bytes;
+	data_bytes = r->file_bytes - data_start;
 
 	for (i = 0; i < r->table->tensor_count; i++) {
 		struct vgpu_tensor *tensor = &r->table->tensors[i];
