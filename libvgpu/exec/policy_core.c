@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: MIT
+#include "exec/policy_core.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_SLOT VGPU_POLICY_NO_SLOT
+
+/* --- heaps: binary, indexed, so that any chunk can change its rank ------------- */
+
+static uint32_t *heap_place(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
+			    uint32_t slot)
+{
+	return heap == &core->far ? &core->slots[slot].far_at : &core->slots[slot].near_at;
+}
+
+static uint64_t heap_order(const struct vgpu_policy_core *core,
+			   const struct vgpu_policy_heap *heap, uint32_t at)
+{
+	return core->slots[heap->slots[at]].rank ^ heap->flip;
+}
+
+static void heap_put(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
+		     uint32_t at, uint32_t slot)
+{
+	heap->slots[at] = slot;
+	*heap_place(core, heap, slot) = at;
+}
+
+/* Restores the order around @at after the rank there changed either way. */
+static void heap_fix(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
+{
+	uint32_t slot = heap->slots[at];
+	uint64_t order = core->slots[slot].rank ^ heap->flip;
+
+	while (at > 0 && order < heap_order(core, heap, (at - 1) / 2)) {
+		heap_put(core, heap, at, heap->slots[(at - 1) / 2]);
+		at = (at - 1) / 2;
+	}
+	for (;;) {
+		uint64_t child = 2 * (uint64_t)at + 1;
+
+		if (child >= heap->count)
+			break;
+		if (child + 1 < heap->count &&
+		    heap_order(core, heap, child + 1) < heap_order(core, heap, child))
+			child++;
+		if (heap_order(core, heap, child) >= order)
+			break;
+		heap_put(core, heap, at, heap->slots[child]);
+		at = child;
+	}
+	heap_put(core, heap, at, slot);
+}
+
+static void heap_insert(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
+			uint32_t slot)
+{
+	heap_put(core, heap, heap->count, slot);
+	heap->count++;
+	heap_fix(core, heap, heap->count - 1);
+}
+
+static void heap_remove(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
+			uint32_t slot)
+{
+	uint32_t at = *heap_place(core, heap, slot);
+	uint32_t moved = heap->slots[--heap->count];
+
+	*heap_place(core, heap, slot) = NO_SLOT;
+	if (moved == slot)
+		return;
+	heap_put(core, heap, at, moved);
+	heap_fix(core, heap, at);
+}
+
+/* --- the set ------------------------------------------------------------------- */
+
+static int grow_array(void **array, size_t count, size_t size)
+{
+	void *grown = realloc(*array, count ? count * size : size);
+
+	if (!grown)
+		return -ENOMEM;
+	*array = grown;
+	return 0;
+}
+
+/* Grows each array in turn; one that has grown already stays so, which is harmless. */
+static int ensure_room(struct vgpu_policy_core *core, uint32_t room)
+{
+	int rc;
+
+	if (room <= core->room)
+		return 0;
+	rc = grow_array((void **)&core->slots, room, sizeof(*core->slots));
+	if (!rc)
+		rc = grow_array((void **)&core->free, room, sizeof(*core->free));
+	if (!rc)
+		rc = grow_array((void **)&core->far.slots, room, sizeof(*core->far.slots));
+	if (!rc)
+		rc = grow_array((void **)&core->near.slots, room, sizeof(*core->near.slots));
+	if (!rc)
+		rc = vgpu_keymap_reserve(&core->map, room);
+	if (rc)
+		return rc;
+	for (uint32_t slot = core->room; slot < room; slot++)
+		core->free[core->free_count++] = slot;
+	core->room = room;
+	return 0;
+}
+
+int vgpu_policy_core_init(struct vgpu_policy_core *core,
+			  const struct vgpu_policy_hooks *hooks, uint32_t capacity)
+{
+	int rc;
+
+	memset(core, 0, sizeof(*core));
+	core->hooks = hooks;
+	core->far.flip = UINT64_MAX;
+	core->last_key = VGPU_POLICY_NONE;
+	rc = vgpu_keymap_init(&core->map, 0, 0);
+	if (!rc)
+		rc = ensure_room(core, capacity);
+	if (rc) {
+		vgpu_policy_core_fini(core);
+		return rc;
+	}
+	core->stats.capacity = capacity;
+	return 0;
+}
+
+void vgpu_policy_core_fini(struct vgpu_policy_core *core)
+{
+	vgpu_keymap_fini(&core->map);
+	free(core->slots);
+	free(core->free);
+	free(core->far.slots);
+	free(core->near.slots);
+	memset(core, 0, sizeof(*core));
+}
+
+uint32_t vgpu_policy_core_find(const struct vgpu_policy_core *core, uint64_t key)
+{
+	uint32_t slot;
+
+	return vgpu_keymap_find(&core->map, key, &slot) ? slot : NO_SLOT;
+}
+
+void vgpu_policy_core_rank(struct vgpu_policy_core *core, uint32_t slot, uint64_t rank)
+{
+	struct vgpu_policy_slot *s = &core->slots[slot];
+
+	if (s->rank == rank)
+		return;
+	s->rank = rank;
+	heap_fix(core, &core->near, s->near_at);
+	if (!s->held)
+		heap_fix(core, &core->far, s->far_at);
+}
+
+uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core)
+{
+	return core->near.count ? core->near.slots[0] : NO_SLOT;
+}
+
+static uint32_t victim_slot(const struct vgpu_policy_core *core)
+{
+	return core->far.count ? core->far.slots[0] : NO_SLOT;
+}
+
+/* Bottom-up construction: O(n), where n insertions would take O(n log n). */
+static void heap_rebuild(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap)
+{
+	for (uint32_t at = heap->count / 2; at-- > 0;) {
+		uint32_t slot = heap->slots[at];
+		uint64_t order = core->slots[slot].rank ^ heap->flip;
+		uint64_t child, hole = at;
+
+		while ((child = 2 * hole + 1) < heap->count) {
+			if (child + 1 < heap->count &&
+			    heap_order(core, heap, child + 1) < heap_order(core, heap, child))
+				child++;
+			if (heap_order(core, heap, child) >= order)
+				break;
+			heap_put(core, heap, hole, heap->slots[child]);
+			hole = child;
+		}
+		heap_put(core, heap, hole, slot);
+	}
+}
+
+void vgpu_policy_core_rerank_all(struct vgpu_policy_core *core)
+{
+	for (uint32_t at = 0; at < core->near.count; at++) {
+		struct vgpu_policy_slot *slot = &core->slots[core->near.slots[at]];
+
+		slot->rank = core->hooks->rank(core, slot);
+	}
+	heap_rebuild(core, &core->near);
+	heap_rebuild(core, &core->far);
+}
+
+static void add(struct vgpu_policy_core *core, uint64_t key)
+{
+	uint32_t slot = core->free[--core->free_count];
+	struct vgpu_policy_slot *s = &core->slots[slot];
+
+	memset(s, 0, sizeof(*s));
+	s->key = key;
+	if (core->hooks->admitted)
+		core->hooks->admitted(core, s);
+	s->rank = core->hooks->rank(core, s);
+	/* Cannot fail: room was reserved for every slot, and a slot was free. */
+	vgpu_keymap_set(&core->map, key, slot);
+	heap_insert(core, &core->near, slot);
+	heap_insert(core, &core->far, slot);
+	core->stats.retained++;
+}
+
+static void drop(struct vgpu_policy_core *core, uint32_t slot)
+{
+	struct vgpu_policy_slot *s = &core->slots[slot];
+
+	if (s->held)
+		core->stats.held--;
+	else
+		heap_remove(core, &core->far, slot);
+	heap_remove(core, &core->near, slot);
+	vgpu_keymap_remove(&core->map, s->key);
+	if (core->last_key == s->key)
+		core->last_key = VGPU_POLICY_NONE;
+	core->free[core->free_count++] = slot;
+	core->stats.retained--;
+}
+
+static uint64_t evict(struct vgpu_policy_core *core, uint32_t slot)
+{
+	uint64_t key = core->slots[slot].key;
+
+	if (core->hooks->dropped)
+		core->hooks->dropped(core, &core->slots[slot]);
+	drop(core, slot);
+	core->stats.evictions++;
+	return key;
+}
+
+/* --- the decision -------------------------------------------------------------- */
+
+static int serve_hit(struct vgpu_policy_core *core, uint32_t slot)
+{
+	uint64_t rank = core->hooks->rank(core, &core->slots[slot]);
+
+	vgpu_policy_core_rank(core, slot, rank);
+	core->stats.hits++;
+	return VGPU_POLICY_HIT;
+}
+
+static int serve_miss(struct vgpu_policy_core *core, uint64_t key, bool must,
+		      uint64_t *out_victim)
+{
+	bool full = core->stats.retained >= core->stats.capacity;
+	uint32_t victim = victim_slot(core);
+	uint64_t bid = core->hooks->bid(core, key);
+
+	if (full && !must && (victim == NO_SLOT || bid >= core->slots[victim].rank)) {
+		if (core->hooks->bypassed)
+			core->hooks->bypassed(core, key);
+		core->stats.bypasses++;
+		return VGPU_POLICY_BYPASS;
+	}
+	if (full)
+		*out_victim = evict(core, victim);
+	add(core, key);
+	core->stats.admits++;
+	return VGPU_POLICY_ADMIT;
+}
+
+int vgpu_policy_core_access(void *policy, uint64_t key, unsigned int flags,
+			    uint64_t *out_victim)
+{
+	struct vgpu_policy_core *core = policy;
+	bool must = flags & VGPU_ACCESS_MUST_ADMIT;
+	bool repeat = key == core->last_key;
+	uint32_t slot;
+
+	*out_victim = VGPU_POLICY_NONE;
+	if (key == VGPU_POLICY_NONE || (flags & ~VGPU_ACCESS_MUST_ADMIT))
+		return -EINVAL;
+	slot = vgpu_policy_core_find(core, key);
+	if (repeat && (slot != NO_SLOT || !must))
+		return slot != NO_SLOT ? VGPU_POLICY_HIT : VGPU_POLICY_BYPASS;
+	if (slot == NO_SLOT && must && core->stats.retained >= core->stats.capacity &&
+	    (victim_slot(core) == NO_SLOT || !core->stats.capacity))
+		return -EBUSY;
+
+	if (repeat) {
+		/* Bypassed a moment ago, now it must stay: the same use, answered anew. */
+		core->stats.bypasses--;
+		return serve_miss(core, key, must, out_victim);
+	}
+	core->stats.accesses++;
+	if (core->hooks->used)
+		core->hooks->used(core, key, slot);
+	core->last_key = key;
+	return slot != NO_SLOT ? serve_hit(core, slot) : serve_miss(core, key, must, out_victim);
+}
+
+int vgpu_policy_core_hold(void *policy, uint64_t key, bool held)
+{
+	struct vgpu_policy_core *core = policy;
+	uint32_t slot = vgpu_policy_core_find(core, key);
+
+	if (slot == NO_SLOT)
+		return -ENOENT;
+	if (core->slots[slot].held == held)
+		return 0;
+	core->slots[slot].held = held;
+	if (held) {
+		heap_remove(core, &core->far, slot);
+		core->stats.held++;
+	} else {
+		heap_insert(core, &core->far, slot);
+		core->stats.held--;
+	}
+	return 0;
+}
+
+void vgpu_policy_core_forget(void *policy, uint64_t key)
+{
+	struct vgpu_policy_core *core = policy;
+	uint32_t slot = vgpu_policy_core_find(core, key);
+
+	if (core->last_key == key)
+		core->last_key = VGPU_POLICY_NONE;
+	if (slot != NO_SLOT)
+		drop(core, slot);
+}
+
+int vgpu_policy_core_shrink(void *policy, uint64_t *out_victim)
+{
+	struct vgpu_policy_core *core = policy;
+	uint32_t slot = victim_slot(core);
+
+	*out_victim = VGPU_POLICY_NONE;
+	if (slot == NO_SLOT)
+		return -EBUSY;
+	*out_victim = evict(core, slot);
+	return 0;
+}
+
+int vgpu_policy_core_resize(void *policy, uint32_t capacity)
+{
+	struct vgpu_policy_core *core = policy;
+	int rc = ensure_room(core, capacity);
+
+	if (rc)
+		return rc;
+	core->stats.capacity = capacity;
+	return 0;
+}
+
+bool vgpu_policy_core_retains(const void *policy, uint64_t key)
+{
+	return vgpu_policy_core_find(policy, key) != NO_SLOT;
+}
+
+void vgpu_policy_core_stats(const void *policy, struct vgpu_policy_stats *out)
+{
+	const struct vgpu_policy_core *core = policy;
+
+	*out = core->stats;
+}
+
+int vgpu_policy_core_no_future(void *policy, const uint64_t *keys, size_t n, bool cyclic)
+{
+	(void)policy;
+	(void)keys;
+	(void)n;
+	(void)cyclic;
+	return -EOPNOTSUPP;
+}
+
+uint64_t vgpu_policy_core_no_next_use(const void *policy, uint64_t key)
+{
+	(void)policy;
+	(void)key;
+	return VGPU_POLICY_NEVER;
+}
+
+size_t vgpu_policy_core_no_upcoming(const void *policy, uint64_t ahead, uint64_t *out_keys,
+				    size_t n)
+{
+	(void)policy;
+	(void)ahead;
+	(void)out_keys;
+	(void)n;
+	return 0;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * policy_core: the retained set, and the part of a policy that all of them share
+ *
+ * A policy expresses its opinion as a rank for each retained chunk: the higher, the
+ * less it will be missed. The core keeps the chunks that are not held in a heap by
+ * rank, so the victim is found at once, and takes every decision the same way: a hit
+ * gets a new rank; a miss is admitted while there is room, else it replaces the chunk
+ * of highest rank if its own is lower, else it is bypassed. With rank = time of the
+ * next use that is Belady's rule with bypass; with rank = 0 for whatever comes in and
+ * a falling clock afterwards it is LRU.
+ *
+ * A policy embeds struct vgpu_policy_core as its first member.
+ */
+#ifndef VGPU_EXEC_POLICY_CORE_H
+#define VGPU_EXEC_POLICY_CORE_H
+
+#include "exec/keymap.h"
+#include "exec/policy.h"
+
+#define VGPU_POLICY_NO_SLOT UINT32_MAX
+
+/**
+ * struct vgpu_policy_slot - one retained chunk
+ * @key: its name
+ * @rank: the higher, the sooner it is a victim
+ * @heat: frequency estimate, see policy_heat.h; unused by some policies
+ * @born: heat clock when the estimate began
+ * @far_at: place in the heap of victims; NO_SLOT while held
+ * @near_at: place in the heap of soonest uses
+ * @overdue: times its expected use passed without one, since the last use
+ * @held: never a victim
+ */
+struct vgpu_policy_slot {
+	uint64_t key;
+	uint64_t rank;
+	double heat;
+	double born;
+	uint32_t far_at;
+	uint32_t near_at;
+	uint8_t overdue;
+	bool held;
+};
+
+struct vgpu_policy_core;
+
+/**
+ * struct vgpu_policy_hooks - what distinguishes one policy from another
+ * @used: a use of @key is being served; advance clocks and cursors. Called once a
+ *	counted access, before any rank is asked for; @slot is that of the key or
+ *	VGPU_POLICY_NO_SLOT. May update slots and call vgpu_policy_core_rank()
+ * @bid: rank at which @key, not retained, competes for a place
+ * @rank: rank of a retained chunk as things stand; changes nothing
+ * @admitted: @slot was just added, before its @rank is asked for
+ * @dropped: @slot is about to leave by eviction; not called for forget()
+ * @bypassed: @key was used and not kept
+ * Hooks other than @bid and @rank may be NULL.
+ */
+struct vgpu_policy_hooks {
+	void (*used)(struct vgpu_policy_core *core, uint64_t key, uint32_t slot);
+	uint64_t (*bid)(struct vgpu_policy_core *core, uint64_t key);
+	uint64_t (*rank)(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot);
+	void (*admitted)(struct vgpu_policy_core *core, struct vgpu_policy_slot *slot);
+	void (*dropped)(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot);
+	void (*bypassed)(struct vgpu_policy_core *core, uint64_t key);
+};
+
+/**
+ * struct vgpu_policy_heap - slot numbers, the one with the lowest (rank ^ flip) on top
+ * @slots: slot numbers in heap order
+ * @count: how many
+ * @flip: 0, or UINT64_MAX to have the highest rank on top
+ */
+struct vgpu_policy_heap {
+	uint32_t *slots;
+	uint32_t count;
+	uint64_t flip;
+};
+
+/**
+ * struct vgpu_policy_core - the retained set and its counters
+ * @hooks: of the policy
+ * @map: key to slot number of every retained chunk
+ * @slots: [room]; numbers below map.count + free_count are in use or free
+ * @free: [room] numbers of the slots that are not in use
+ * @free_count: how many
+ * @room: slots allocated, at least the capacity
+ * @far: victims: chunks not held, highest rank on top
+ * @near: all chunks, lowest rank on top
+ * @last_key: key of the use before, to recognise a direct repeat
+ * @stats: counters; retained and held are always current
+ */
+struct vgpu_policy_core {
+	const struct vgpu_policy_hooks *hooks;
+	struct vgpu_keymap map;
+	struct vgpu_policy_slot *slots;
+	uint32_t *free;
+	uint32_t free_count;
+	uint32_t room;
+	struct vgpu_policy_heap far;
+	struct vgpu_policy_heap near;
+	uint64_t last_key;
+	struct vgpu_policy_stats stats;
+};
+
+/**
+ * vgpu_policy_core_init() - make an empty retained set
+ * @core: to initialise
+ * @hooks: of the policy; outlives the core
+ * @capacity: most chunks to retain
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int vgpu_policy_core_init(struct vgpu_policy_core *core,
+			  const struct vgpu_policy_hooks *hooks, uint32_t capacity);
+
+/**
+ * vgpu_policy_core_fini() - release the memory
+ * @core: initialised, or all zero
+ */
+void vgpu_policy_core_fini(struct vgpu_policy_core *core);
+
+/**
+ * vgpu_policy_core_find() - slot number of a retained key
+ * @core: the core
+ * @key: any key
+ *
+ * Return: the number, or VGPU_POLICY_NO_SLOT.
+ */
+uint32_t vgpu_policy_core_find(const struct vgpu_policy_core *core, uint64_t key);
+
+/**
+ * vgpu_policy_core_rank() - change the rank of a retained chunk
+ * @core: the core
+ * @slot: number of a slot in use
+ * @rank: the new one
+ */
+void vgpu_policy_core_rank(struct vgpu_policy_core *core, uint32_t slot, uint64_t rank);
+
+/**
+ * vgpu_policy_core_soonest() - the retained chunk of lowest rank
+ * @core: the core
+ *
+ * Return: its slot number, or VGPU_POLICY_NO_SLOT when nothing is retained.
+ */
+uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core);
+
+/**
+ * vgpu_policy_core_rerank_all() - ask hooks->rank for every retained chunk
+ * @core: the core
+ *
+ * For a change of regime, when ranks of old and new cannot be compared. O(retained).
+ */
+void vgpu_policy_core_rerank_all(struct vgpu_policy_core *core);
+
+/*
+ * The operations of struct vgpu_policy_ops that are the same for every policy; the
+ * first argument is a policy, that is, its core. Documented there.
+ */
+int vgpu_policy_core_access(void *policy, uint64_t key, unsigned int flags,
+			    uint64_t *out_victim);
+int vgpu_policy_core_hold(void *policy, uint64_t key, bool held);
+void vgpu_policy_core_forget(void *policy, uint64_t key);
+int vgpu_policy_core_shrink(void *policy, uint64_t *out_victim);
+int vgpu_policy_core_resize(void *policy, uint32_t capacity);
+bool vgpu_policy_core_retains(const void *policy, uint64_t key);
+void vgpu_policy_core_stats(const void *policy, struct vgpu_policy_stats *out);
+
+/* For policies that know no future. */
+int vgpu_policy_core_no_future(void *policy, const uint64_t *keys, size_t n, bool cyclic);
+uint64_t vgpu_policy_core_no_next_use(const void *policy, uint64_t key);
+size_t vgpu_policy_core_no_upcoming(const void *policy, uint64_t ahead, uint64_t *out_keys,
+				    size_t n);
+
+#endif

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+/*
+ * lru: keep what was used last. Here for comparison: on a cyclic scan over more than
+ * the tier holds it misses every time.
+ */
+#include "exec/policy_core.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct lru {
+	struct vgpu_policy_core core;
+	uint64_t uses;
+};
+
+static void lru_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slot)
+{
+	struct lru *lru = (struct lru *)core;
+
+	(void)key;
+	(void)slot;
+	lru->uses++;
+}
+
+/* What comes in is always worth more than what is there. */
+static uint64_t lru_bid(struct vgpu_policy_core *core, uint64_t key)
+{
+	(void)core;
+	(void)key;
+	return 0;
+}
+
+static uint64_t lru_rank(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot)
+{
+	(void)slot;
+	return UINT64_MAX - ((struct lru *)core)->uses;
+}
+
+static const struct vgpu_policy_hooks lru_hooks = {
+	.used = lru_used,
+	.bid = lru_bid,
+	.rank = lru_rank,
+};
+
+static int lru_create(const struct vgpu_policy_params *params, void **out_policy)
+{
+	struct lru *lru = calloc(1, sizeof(*lru));
+	int rc;
+
+	if (!lru)
+		return -ENOMEM;
+	rc = vgpu_policy_core_init(&lru->core, &lru_hooks, params->capacity);
+	if (rc) {
+		free(lru);
+		return rc;
+	}
+	*out_policy = lru;
+	return 0;
+}
+
+static void lru_destroy(void *policy)
+{
+	struct lru *lru = policy;
+
+	if (!lru)
+		return;
+	vgpu_policy_core_fini(&lru->core);
+	free(lru);
+}
+
+const struct vgpu_policy_ops vgpu_policy_lru = {
+	.name = "lru",
+	.what = "least recently used, for comparison",
+	.create = lru_create,
+	.destroy = lru_destroy,
+	.access = vgpu_policy_core_access,
+	.hold = vgpu_policy_core_hold,
+	.forget = vgpu_policy_core_forget,
+	.shrink = vgpu_policy_core_shrink,
+	.resize = vgpu_policy_core_resize,
+	.future = vgpu_policy_core_no_future,
+	.next_use = vgpu_policy_core_no_next_use,
+	.upcoming = vgpu_policy_core_no_upcoming,
+	.retains = vgpu_policy_core_retains,
+	.stats = vgpu_policy_core_stats,
+};

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+/*
+ * replay: when the uses repeat themselves (the decode loop of a framework that declares
+ * nothing), take the last lap for the declared order of use and do as schedule does;
+ * before that, and after the uses left the cycle for long, as freq does.
+ *
+ * A declared order takes precedence until the uses have left it.
+ */
+#include "exec/policy_cycle.h"
+#include "exec/policy_schedule.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Uses without agreement after which another cycle, once recognised, is believed. */
+#define PATIENCE 64
+
+struct replay {
+	struct vgpu_policy_sched sched;
+	struct vgpu_policy_cycle cycle;
+};
+
+/* Without memory to learn the cycle the policy stays as it was, and tries again later. */
+static void learn(struct replay *replay)
+{
+	const uint64_t *keys;
+	uint32_t period = vgpu_policy_cycle_found(&replay->cycle,
+						  replay->sched.core.stats.capacity, &keys);
+
+	if (period)
+		vgpu_policy_sched_future(&replay->sched, keys, period, true);
+}
+
+static int replay_access(void *policy, uint64_t key, unsigned int flags, uint64_t *out_victim)
+{
+	struct replay *replay = policy;
+	struct vgpu_policy_sched *sched = &replay->sched;
+	int answer;
+
+	answer = vgpu_policy_core_access(policy, key, flags, out_victim);
+	if (answer < 0)
+		return answer;
+	vgpu_policy_cycle_push(&replay->cycle, key);
+	if (!sched->following || sched->unmatched > PATIENCE)
+		learn(replay);
+	return answer;
+}
+
+static void replay_destroy(void *policy)
+{
+	struct replay *replay = policy;
+
+	if (!replay)
+		return;
+	vgpu_policy_cycle_fini(&replay->cycle);
+	vgpu_policy_sched_fini(&replay->sched);
+	free(replay);
+}
+
+static int replay_create(const struct vgpu_policy_params *params, void **out_policy)
+{
+	struct replay *replay = calloc(1, sizeof(*replay));
+	int rc;
+
+	if (!replay)
+		return -ENOMEM;
+	rc = vgpu_policy_sched_init(&replay->sched, params);
+	if (!rc)
+		rc = vgpu_policy_cycle_init(&replay->cycle);
+	if (rc) {
+		replay_destroy(replay);
+		return rc;
+	}
+	*out_policy = replay;
+	return 0;
+}
+
+const struct vgpu_policy_ops vgpu_policy_replay = {
+	.name = "replay",
+	.what = "recognises a repeating order of use, then decides as schedule; before, as freq",
+	.create = replay_create,
+	.destroy = replay_destroy,
+	.access = replay_access,
+	.hold = vgpu_policy_core_hold,
+	.forget = vgpu_policy_core_forget,
+	.shrink = vgpu_policy_core_shrink,
+	.resize = vgpu_policy_core_resize,
+	.future = vgpu_policy_sched_future,
+	.next_use = vgpu_policy_sched_next_use,
+	.upcoming = vgpu_policy_sched_upcoming,
+	.retains = vgpu_policy_core_retains,
+	.stats = vgpu_policy_sched_stats,
+};

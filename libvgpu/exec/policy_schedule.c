@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT
+/*
+ * schedule: the declared order of use tells when each chunk is needed next; give up
+ * the one needed last, the newcomer included (Belady with bypass).
+ *
+ * Uses and declaration may differ. A cursor follows the uses:
+ *  - the expected key moves it by one;
+ *  - a key that comes elsewhere in the sequence is remembered as a candidate, and when
+ *    the use after it continues there, the cursor jumps: uses were skipped, or the
+ *    sequence was entered at another place;
+ *  - a key used a moment ago does not move it;
+ *  - a key outside the sequence (an activation, an expert chosen at run time) does not
+ *    move it; its next use is estimated from how often it was used so far.
+ * A retained chunk whose expected use passed without one is ranked anew when that is
+ * noticed, keys outside the sequence with doubled patience each time. When the uses
+ * disagree for long the policy ranks by heat, as freq does, until they agree again.
+ */
+#include "exec/policy_schedule.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A jump is believed when the use after it lies at most this far behind the place. */
+#define NEAR_USES 64
+
+/* Disagreement that ends following: uses in a wrong order count STRAY each. */
+#define STRAY 16
+#define FADE 4
+#define STRAYED_MAX 4096
+#define UNMATCHED_MAX 4096
+
+/* Agreement that resumes it, in uses. */
+#define MATCHED_MIN 8
+
+static void follow_again(struct vgpu_policy_sched *sched)
+{
+	sched->following = true;
+	sched->strayed = 0;
+	vgpu_policy_core_rerank_all(&sched->core);
+}
+
+static void follow_no_more(struct vgpu_policy_sched *sched)
+{
+	sched->following = false;
+	sched->matched = 0;
+	vgpu_policy_core_rerank_all(&sched->core);
+}
+
+static void agreed(struct vgpu_policy_sched *sched)
+{
+	sched->advanced++;
+	sched->unmatched = 0;
+	sched->candidate = VGPU_POLICY_NEVER;
+	sched->strayed -= sched->strayed < FADE ? sched->strayed : FADE;
+	if (!sched->following && ++sched->matched >= MATCHED_MIN)
+		follow_again(sched);
+}
+
+/* Going back (a finite sequence entered again) makes every known next use wrong. */
+static void jump(struct vgpu_policy_sched *sched, uint64_t to)
+{
+	bool back = to < sched->cursor;
+
+	sched->cursor = to;
+	if (sched->following)
+		sched->core.stats.desyncs++;
+	agreed(sched);
+	if (back && sched->following)
+		vgpu_policy_core_rerank_all(&sched->core);
+}
+
+static void disagreed(struct vgpu_policy_sched *sched, bool out_of_order)
+{
+	sched->unmatched++;
+	sched->matched = 0;
+	if (out_of_order)
+		sched->strayed += STRAY;
+	if (!sched->following ||
+	    (sched->strayed < STRAYED_MAX && sched->unmatched < UNMATCHED_MAX))
+		return;
+	sched->core.stats.desyncs++;
+	follow_no_more(sched);
+}
+
+/* Position of the key from the cursor on, or in a finite sequence from the start. */
+static uint64_t locate(const struct vgpu_policy_sched *sched, uint64_t key)
+{
+	uint64_t at = vgpu_policy_seq_next(&sched->seq, key, sched->cursor);
+
+	return at != VGPU_POLICY_NEVER ? at : vgpu_policy_seq_next(&sched->seq, key, 0);
+}
+
+/*
+ * Was the key used a moment ago? Two panels that take the same few chunks in turn come
+ * back without leaving the sequence; in a cycle that must not look like a whole lap.
+ */
+static bool is_echo(const struct vgpu_policy_sched *sched, uint64_t key, uint64_t next)
+{
+	uint64_t from = sched->cursor > NEAR_USES ? sched->cursor - NEAR_USES : 0;
+	uint64_t last = vgpu_policy_seq_next(&sched->seq, key, from);
+
+	return last < sched->cursor && sched->cursor - last < next - sched->cursor;
+}
+
+static void move_cursor(struct vgpu_policy_sched *sched, uint64_t key)
+{
+	uint64_t at;
+
+	if (key == vgpu_policy_seq_key(&sched->seq, sched->cursor)) {
+		sched->cursor++;
+		agreed(sched);
+		return;
+	}
+	if (!vgpu_policy_seq_has(&sched->seq, key)) {
+		disagreed(sched, false);
+		return;
+	}
+	if (sched->candidate != VGPU_POLICY_NEVER) {
+		at = vgpu_policy_seq_next(&sched->seq, key, sched->candidate);
+		if (at != VGPU_POLICY_NEVER && at - sched->candidate <= NEAR_USES) {
+			jump(sched, at + 1);
+			return;
+		}
+	}
+	at = locate(sched, key);
+	if (is_echo(sched, key, at)) {
+		disagreed(sched, false);
+		return;
+	}
+	sched->candidate = at + 1;
+	disagreed(sched, true);
+}
+
+/* Estimate for keys outside the sequence, in positions from the cursor. */
+static uint64_t estimate(const struct vgpu_policy_sched *sched, double heat, double born,
+			 unsigned int overdue)
+{
+	double pace = ((double)sched->advanced + 1) / ((double)sched->uses + 1);
+	double ahead = vgpu_policy_heat_gap(&sched->heat, heat, born) * pace;
+
+	ahead = (ahead < 1 ? 1 : ahead) * (double)(1ull << overdue);
+	if (!(ahead < 0x1p62))
+		return VGPU_POLICY_NEVER;
+	return sched->cursor + (uint64_t)ahead;
+}
+
+static uint64_t sched_rank(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot)
+{
+	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
+
+	if (!sched->following)
+		return vgpu_policy_heat_rank(slot->heat);
+	if (vgpu_policy_seq_has(&sched->seq, slot->key))
+		return vgpu_policy_seq_next(&sched->seq, slot->key, sched->cursor);
+	return estimate(sched, slot->heat, slot->born, slot->overdue);
+}
+
+static uint64_t sched_bid(struct vgpu_policy_core *core, uint64_t key)
+{
+	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
+	struct vgpu_policy_heat_entry *past;
+
+	if (sched->following && vgpu_policy_seq_has(&sched->seq, key))
+		return vgpu_policy_seq_next(&sched->seq, key, sched->cursor);
+	past = vgpu_policy_heat_recall(&sched->heat, key);
+	if (!past)
+		return VGPU_POLICY_NEVER;
+	if (!sched->following)
+		return vgpu_policy_heat_rank(past->heat);
+	return estimate(sched, vgpu_policy_heat_add(&sched->heat, past->heat), past->born, 0);
+}
+
+/* Chunks that were expected before the cursor and did not come. */
+static void settle_overdue(struct vgpu_policy_sched *sched)
+{
+	struct vgpu_policy_core *core = &sched->core;
+	uint32_t slot;
+
+	while ((slot = vgpu_policy_core_soonest(core)) != VGPU_POLICY_NO_SLOT &&
+	       core->slots[slot].rank < sched->cursor) {
+		if (core->slots[slot].overdue < 30)
+			core->slots[slot].overdue++;
+		vgpu_policy_core_rank(core, slot, sched_rank(core, &core->slots[slot]));
+	}
+}
+
+static void sched_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slot)
+{
+	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
+
+	vgpu_policy_heat_tick(&sched->heat, slot != VGPU_POLICY_NO_SLOT);
+	if (slot != VGPU_POLICY_NO_SLOT) {
+		struct vgpu_policy_slot *s = &core->slots[slot];
+
+		s->heat = vgpu_policy_heat_add(&sched->heat, s->heat);
+		s->overdue = 0;
+	}
+	if (!sched->seq.n)
+		return;
+	sched->uses++;
+	move_cursor(sched, key);
+	if (sched->following && vgpu_policy_seq_key(&sched->seq, sched->cursor) == VGPU_POLICY_NONE)
+		follow_no_more(sched);
+	if (sched->following)
+		settle_overdue(sched);
+}
+
+static void sched_admitted(struct vgpu_policy_core *core, struct vgpu_policy_slot *slot)
+{
+	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
+
+	vgpu_policy_heat_take(&sched->heat, slot->key, &slot->heat, &slot->born);
+}
+
+static void sched_dropped(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot)
+{
+	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
+
+	vgpu_policy_heat_keep(&sched->heat, slot->key, slot->heat, slot->born);
+}
+
+static void sched_bypassed(struct vgpu_policy_core *core, uint64_t key)
+{
+	vgpu_policy_heat_touch(&((struct vgpu_policy_sched *)core)->heat, key);
+}
+
+static const struct vgpu_policy_hooks sched_hooks = {
+	.used = sched_used,
+	.bid = sched_bid,
+	.rank = sched_rank,
+	.admitted = sched_admitted,
+	.dropped = sched_dropped,
+	.bypassed = sched_bypassed,
+};
+
+int vgpu_policy_sched_init(struct vgpu_policy_sched *sched,
+			   const struct vgpu_policy_params *params)
+{
+	int rc;
+
+	memset(sched, 0, sizeof(*sched));
+	sched->candidate = VGPU_POLICY_NEVER;
+	rc = vgpu_policy_core_init(&sched->core, &sched_hooks, params->capacity);
+	if (!rc)
+		rc = vgpu_policy_heat_init(&sched->heat, params->capacity, params->remember);
+	if (rc)
+		vgpu_policy_sched_fini(sched);
+	return rc;
+}
+
+void vgpu_policy_sched_fini(struct vgpu_policy_sched *sched)
+{
+	vgpu_policy_seq_fini(&sched->seq);
+	vgpu_policy_heat_fini(&sched->heat);
+	vgpu_policy_core_fini(&sched->core);
+}
+
+int vgpu_policy_sched_future(void *policy, const uint64_t *keys, size_t n, bool cyclic)
+{
+	struct vgpu_policy_sched *sched = policy;
+	struct vgpu_policy_seq seq = { 0 };
+	int rc = n ? vgpu_policy_seq_init(&seq, keys, n, cyclic) : 0;
+
+	if (rc)
+		return rc;
+	vgpu_policy_seq_fini(&sched->seq);
+	sched->seq = seq;
+	sched->cursor = 0;
+	sched->candidate = VGPU_POLICY_NEVER;
+	sched->strayed = 0;
+	sched->unmatched = 0;
+	sched->matched = 0;
+	sched->uses = 0;
+	sched->advanced = 0;
+	sched->following = n > 0;
+	vgpu_policy_core_rerank_all(&sched->core);
+	return 0;
+}
+
+uint64_t vgpu_policy_sched_next_use(const void *policy, uint64_t key)
+{
+	const struct vgpu_policy_sched *sched = policy;
+	uint64_t at;
+
+	if (!sched->following)
+		return VGPU_POLICY_NEVER;
+	at = vgpu_policy_seq_next(&sched->seq, key, sched->cursor);
+	return at == VGPU_POLICY_NEVER ? at : at - sched->cursor;
+}
+
+size_t vgpu_policy_sched_upcoming(const void *policy, uint64_t ahead, uint64_t *out_keys,
+				  size_t n)
+{
+	const struct vgpu_policy_sched *sched = policy;
+	size_t i;
+
+	if (!sched->following)
+		return 0;
+	for (i = 0; i < n; i++) {
+		out_keys[i] = vgpu_policy_seq_key(&sched->seq, sched->cursor + ahead + i);
+		if (out_keys[i] == VGPU_POLICY_NONE)
+			break;
+	}
+	return i;
+}
+
+void vgpu_policy_sched_stats(const void *policy, struct vgpu_policy_stats *out)
+{
+	const struct vgpu_policy_sched *sched = policy;
+
+	vgpu_policy_core_stats(policy, out);
+	out->in_sync = sched->following;
+	out->cycle = sched->following && sched->seq.cyclic ? sched->seq.n : 0;
+}
+
+static int schedule_create(const struct vgpu_policy_params *params, void **out_policy)
+{
+	struct vgpu_policy_sched *sched = malloc(sizeof(*sched));
+	int rc;
+
+	if (!sched)
+		return -ENOMEM;
+	rc = vgpu_policy_sched_init(sched, params);
+	if (rc) {
+		free(sched);
+		return rc;
+	}
+	*out_policy = sched;
+	return 0;
+}
+
+static void schedule_destroy(void *policy)
+{
+	if (!policy)
+		return;
+	vgpu_policy_sched_fini(policy);
+	free(policy);
+}
+
+const struct vgpu_policy_ops vgpu_policy_schedule = {
+	.name = "schedule",
+	.what = "the declared order of use decides: Belady with bypass",
+	.create = schedule_create,
+	.destroy = schedule_destroy,
+	.access = vgpu_policy_core_access,
+	.hold = vgpu_policy_core_hold,
+	.forget = vgpu_policy_core_forget,
+	.shrink = vgpu_policy_core_shrink,
+	.resize = vgpu_policy_core_resize,
+	.future = vgpu_policy_sched_future,
+	.next_use = vgpu_policy_sched_next_use,
+	.upcoming = vgpu_policy_sched_upcoming,
+	.retains = vgpu_policy_core_retains,
+	.stats = vgpu_policy_sched_stats,
+};
