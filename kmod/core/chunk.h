@@ -13,7 +13,8 @@
  *  2. a client mapping and a device copy are never both writable: a writable
  *     mapping leaves the host copy as the only one;
  *  3. a pinned or mapped copy is never dropped nor moved away;
- *  4. file and derived chunks never move to NVMe, and are never dirty;
+ *  4. file and derived chunks never move to NVMe, and are never dirty; a sealed
+ *     anonymous chunk is written there at most once;
  *  5. a slot is named by one entry only, and reported free exactly once.
  */
 #ifndef VB_CORE_CHUNK_H
@@ -33,7 +34,10 @@ struct vb_chunk_traits {
 	bool sealed;
 };
 
-/* Slots that a step gave back, as VB_LOC values; none are VB_LOC_NONE. */
+/*
+ * Slots that a step gave back, as VB_LOC values: loc[0 .. count), never
+ * VB_LOC_NONE.  A refused step sets count to 0.
+ */
 struct vb_chunk_freed {
 	u32 loc[VB_TIER_COUNT];
 	u32 count;
@@ -52,7 +56,14 @@ enum vb_chunk_state {
 	VB_CHUNK_LOST,
 	VB_CHUNK_STATES
 };
-enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e);
+
+/**
+ * vb_chunk_state() - the state of a chunk
+ * @e: entry
+ * @t: traits; an all-zero entry is EMPTY when anonymous, else ABSENT
+ */
+enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e,
+				   const struct vb_chunk_traits *t);
 
 /**
  * vb_chunk_begin() - start a copy into a new slot
@@ -63,26 +74,36 @@ enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e);
  * @to: tier below VB_TIER_COUNT; may equal @from to change slots
  * @loc: VB_LOC of the slot taken for it, held by the caller until commit or abort
  *
- * While the move runs the copy in @from stays valid and readable; writes are
- * refused.  The entry remembers the move in @e->busy; @loc is kept by the caller.
+ * While the move runs the copy in @from stays valid and readable; writes, new
+ * mappings and new pins are refused.  The entry remembers the move in @e->busy;
+ * @loc is kept by the caller and enters the entry at commit.
  *
- * Return: 0; -EBUSY moving, or pinned or mapped and @from == @to; -EINVAL a pair
- * that cannot be (file to NVMe, from a tier without valid copy, to a tier that
- * has one already); -EIO the chunk is lost.
+ * Only dirty anonymous content goes to NVMe, sealed content never a second time.
+ * Scratch changes slots but not tiers.  Imported chunks never move.
+ *
+ * Return: 0; -EINVAL a pair that cannot be (clean or file content to NVMe, from a
+ * tier without valid copy, to a tier that has one already), or no @loc; -EIO the
+ * chunk is lost; -EBUSY moving, a writable mapping, or a host slot pinned or mapped
+ * that would change.
  */
 int vb_chunk_begin(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		   u8 from, u8 to, u32 loc);
 
 /**
  * vb_chunk_commit() - the copy is whole
+ * @e: entry
+ * @t: traits
+ * @from: as given to vb_chunk_begin()
+ * @to: as given to vb_chunk_begin()
  * @loc: slot given to vb_chunk_begin()
- * @crc: CRC32C of the content, or NULL
+ * @crc: CRC32C of the content, or NULL; recorded from VB_TIER_SOURCE and to NVMe
  * @freed: the old slot, when @from == @to
  *
- * Host to NVMe makes the chunk clean.  From VB_TIER_SOURCE with a CRC recorded
- * already, a different @crc is -ESTALE and nothing changes (abort follows).
+ * Host to NVMe makes the chunk clean.  From VB_TIER_ZERO it is not touched yet.
  *
- * Return: 0; -EINVAL no such move runs.
+ * Return: 0; -EINVAL no such move runs; with a CRC recorded already and another
+ * @crc: -ESTALE from VB_TIER_SOURCE, -EIO from NVMe.  On an error nothing changes:
+ * the move runs on until it is aborted.
  */
 int vb_chunk_commit(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		    u8 from, u8 to, u32 loc, const u32 *crc,
@@ -90,50 +111,113 @@ int vb_chunk_commit(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 
 /**
  * vb_chunk_abort() - the copy failed or is not wanted; what was, stays
- * @freed: the slot given to vb_chunk_begin()
+ * @e: entry
+ * @t: traits
+ * @from: as given to vb_chunk_begin()
+ * @to: as given to vb_chunk_begin()
+ * @loc: slot given to vb_chunk_begin()
+ * @freed: that slot
+ *
+ * Return: 0; -EINVAL no such move runs.
  */
 int vb_chunk_abort(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		   u8 from, u8 to, u32 loc, struct vb_chunk_freed *freed);
 
 /**
  * vb_chunk_drop() - give up the copy in a tier
+ * @e: entry
+ * @t: traits
+ * @tier: below VB_TIER_COUNT
+ * @freed: its slot
  *
- * Legal when another valid copy, the source, or (volatile life never, scratch
- * always) nothing is needed.  Return: 0; -EBUSY pinned, mapped, moving, or the
- * last copy of content that is nowhere else; -EINVAL no valid copy there.
+ * Legal when the content is also in another tier, in its source, or still zero;
+ * scratch may always go and then reads as never touched.  The device alone is not
+ * enough for durable content.  Sealed content stays in NVMe once it is there: it
+ * would have to be written again.
+ *
+ * Return: 0; -EINVAL no valid copy there; -EBUSY moving, the host copy is pinned or
+ * mapped, or the content would be gone.
  */
 int vb_chunk_drop(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		  u8 tier, struct vb_chunk_freed *freed);
 
 /**
  * vb_chunk_write() - the copy in a tier is about to be written
+ * @e: entry
+ * @t: traits
+ * @tier: host or device
+ * @freed: slots of the other copies, which are stale now
  *
- * Other copies become stale and their slots free; the chunk is dirty and touched.
- * Return: 0; -EROFS sealed, file or derived; -EBUSY moving, or @tier is not host
- * while a mapping exists; -EINVAL no valid copy there.
+ * The chunk is dirty and touched afterwards.
+ *
+ * Return: 0; -EROFS sealed, file or derived; -EIO lost; -EINVAL no valid copy
+ * there, or NVMe; -EBUSY moving, or @tier is not host while the host copy is pinned
+ * or mapped.
  */
 int vb_chunk_write(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		   u8 tier, struct vb_chunk_freed *freed);
 
-/* Map into a client: host copy must be valid; write also does vb_chunk_write(). */
+/**
+ * vb_chunk_map() - a client maps the host copy
+ * @e: entry
+ * @t: traits
+ * @write: the mapping can be written, which counts as vb_chunk_write() at once
+ * @freed: slots of other copies, when @write
+ *
+ * Return: 0; -EROFS a write to sealed, file or derived; -EIO lost; -EINVAL no host
+ * copy; -EBUSY moving, or 65535 mappings.
+ */
 int vb_chunk_map(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		 bool write, struct vb_chunk_freed *freed);
-/* Undo one map; write is what map was given.  The flag MAP_WRITE falls with the
- * last mapping (mappings do not say which of them write). */
+
+/**
+ * vb_chunk_unmap() - undo one vb_chunk_map()
+ * @e: entry
+ *
+ * VB_ENTRY_MAP_WRITE falls with the last mapping: mappings do not say which of them
+ * write.
+ *
+ * Return: 0; -EINVAL not mapped.
+ */
 int vb_chunk_unmap(struct vb_table_entry *e);
-int vb_chunk_pin(struct vb_table_entry *e);	/* -EINVAL without host copy, -EBUSY at the limit or moving */
-int vb_chunk_unpin(struct vb_table_entry *e);	/* -EINVAL when not pinned */
+
+/**
+ * vb_chunk_pin() - keep the host copy where it is
+ * @e: entry
+ *
+ * Return: 0; -EIO lost; -EINVAL no host copy; -EBUSY moving, or 65535 pins.
+ */
+int vb_chunk_pin(struct vb_table_entry *e);
+
+/* Undo one vb_chunk_pin().  Return: 0; -EINVAL not pinned. */
+int vb_chunk_unpin(struct vb_table_entry *e);
 
 /**
  * vb_chunk_lose() - a tier went away with its content
+ * @e: entry
+ * @t: traits
+ * @tier: below VB_TIER_COUNT
+ * @loc: slot given to vb_chunk_begin() when a move runs that may involve @tier; it
+ *	is used only when it does
+ * @freed: slots of the copy and of the move that ended
  *
- * A running move from or to the tier ends; when no copy and no source is left, the
- * chunk is LOST.  @loc: slot of a running move into the tier's peer, or VB_LOC_NONE.
+ * A running move from or to the tier ends.  When no copy and no source is left the
+ * chunk is LOST; scratch that nobody maps or pins starts over instead.  Pins and
+ * mappings do not protect: they stay counted until their owners undo them.
+ *
+ * Return: 0, also when nothing was there; -EINVAL @tier, or no @loc for a move that
+ * ends.
  */
 int vb_chunk_lose(struct vb_table_entry *e, const struct vb_chunk_traits *t, u8 tier,
 		  u32 loc, struct vb_chunk_freed *freed);
 
-/* The object goes: every slot is given back, whatever the state but a move (-EBUSY). */
+/**
+ * vb_chunk_release() - the object goes: every slot is given back
+ * @e: entry; all zero afterwards
+ * @freed: slots of all copies
+ *
+ * Return: 0, whatever the state but a move: -EBUSY.
+ */
 int vb_chunk_release(struct vb_table_entry *e, struct vb_chunk_freed *freed);
 
 #endif

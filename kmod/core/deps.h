@@ -7,6 +7,7 @@
 #define VB_CORE_DEPS_H
 
 #ifdef __KERNEL__
+#include <linux/bitops.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/overflow.h>
@@ -26,6 +27,9 @@ typedef __s32 s32;
 typedef __s64 s64;
 #define check_add_overflow(a, b, d) __builtin_add_overflow(a, b, d)
 #define check_mul_overflow(a, b, d) __builtin_mul_overflow(a, b, d)
+/* Index of the lowest bit set; of the highest, counted from 1.  @word is not 0. */
+#define __ffs64(word) ((unsigned long)__builtin_ctzll(word))
+#define fls64(word) (64 - __builtin_clzll(word))
 #endif
 
 #include <linux/vblackwell.h>
