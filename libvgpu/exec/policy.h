@@ -94,7 +94,8 @@ struct vgpu_policy_params {
  * @admits: answered ADMIT
  * @bypasses: answered BYPASS
  * @evictions: victims named by access() and shrink(); forget() is not one
- * @desyncs: times the uses left the declared or learnt sequence
+ * @desyncs: times the uses left the declared or learnt sequence, by a jump in it that
+ *	skips more than a few uses or for good
  * @retained: chunks retained now
  * @held: retained chunks that are held now
  * @capacity: most chunks to retain

@@ -12,7 +12,7 @@
 static uint32_t *heap_place(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
 			    uint32_t slot)
 {
-	return heap == &core->far ? &core->slots[slot].far_at : &core->slots[slot].near_at;
+	return heap == &core->soon ? &core->slots[slot].soon_at : &core->slots[slot].far_at;
 }
 
 static uint64_t heap_order(const struct vgpu_policy_core *core,
@@ -28,8 +28,7 @@ static void heap_put(struct vgpu_policy_core *core, struct vgpu_policy_heap *hea
 	*heap_place(core, heap, slot) = at;
 }
 
-/* Restores the order around @at after the rank there changed either way. */
-static void heap_fix(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
+static void heap_up(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
 {
 	uint32_t slot = heap->slots[at];
 	uint64_t order = core->slots[slot].rank ^ heap->flip;
@@ -38,11 +37,16 @@ static void heap_fix(struct vgpu_policy_core *core, struct vgpu_policy_heap *hea
 		heap_put(core, heap, at, heap->slots[(at - 1) / 2]);
 		at = (at - 1) / 2;
 	}
-	for (;;) {
-		uint64_t child = 2 * (uint64_t)at + 1;
+	heap_put(core, heap, at, slot);
+}
 
-		if (child >= heap->count)
-			break;
+static void heap_down(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
+{
+	uint32_t slot = heap->slots[at];
+	uint64_t order = core->slots[slot].rank ^ heap->flip;
+	uint64_t child;
+
+	while ((child = 2 * (uint64_t)at + 1) < heap->count) {
 		if (child + 1 < heap->count &&
 		    heap_order(core, heap, child + 1) < heap_order(core, heap, child))
 			child++;
@@ -54,12 +58,20 @@ static void heap_fix(struct vgpu_policy_core *core, struct vgpu_policy_heap *hea
 	heap_put(core, heap, at, slot);
 }
 
+/* Restores the order around @at after the rank there changed either way. */
+static void heap_fix(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
+{
+	uint32_t slot = heap->slots[at];
+
+	heap_up(core, heap, at);
+	heap_down(core, heap, *heap_place(core, heap, slot));
+}
+
 static void heap_insert(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
 			uint32_t slot)
 {
 	heap_put(core, heap, heap->count, slot);
-	heap->count++;
-	heap_fix(core, heap, heap->count - 1);
+	heap_up(core, heap, heap->count++);
 }
 
 static void heap_remove(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
@@ -97,16 +109,19 @@ static int ensure_room(struct vgpu_policy_core *core, uint32_t room)
 	rc = grow_array((void **)&core->slots, room, sizeof(*core->slots));
 	if (!rc)
 		rc = grow_array((void **)&core->free, room, sizeof(*core->free));
+	for (int kind = 0; !rc && kind < VGPU_POLICY_KINDS; kind++)
+		rc = grow_array((void **)&core->far[kind].slots, room, sizeof(uint32_t));
 	if (!rc)
-		rc = grow_array((void **)&core->far.slots, room, sizeof(*core->far.slots));
-	if (!rc)
-		rc = grow_array((void **)&core->near.slots, room, sizeof(*core->near.slots));
+		rc = grow_array((void **)&core->soon.slots, room, sizeof(uint32_t));
 	if (!rc)
 		rc = vgpu_keymap_reserve(&core->map, room);
 	if (rc)
 		return rc;
-	for (uint32_t slot = core->room; slot < room; slot++)
+	/* Lowest numbers are taken first. */
+	for (uint32_t slot = room; slot-- > core->room;) {
+		core->slots[slot].key = VGPU_POLICY_NONE;
 		core->free[core->free_count++] = slot;
+	}
 	core->room = room;
 	return 0;
 }
@@ -118,7 +133,8 @@ int vgpu_policy_core_init(struct vgpu_policy_core *core,
 
 	memset(core, 0, sizeof(*core));
 	core->hooks = hooks;
-	core->far.flip = UINT64_MAX;
+	for (int kind = 0; kind < VGPU_POLICY_KINDS; kind++)
+		core->far[kind].flip = UINT64_MAX;
 	core->last_key = VGPU_POLICY_NONE;
 	rc = vgpu_keymap_init(&core->map, 0, 0);
 	if (!rc)
@@ -136,8 +152,9 @@ void vgpu_policy_core_fini(struct vgpu_policy_core *core)
 	vgpu_keymap_fini(&core->map);
 	free(core->slots);
 	free(core->free);
-	free(core->far.slots);
-	free(core->near.slots);
+	for (int kind = 0; kind < VGPU_POLICY_KINDS; kind++)
+		free(core->far[kind].slots);
+	free(core->soon.slots);
 	memset(core, 0, sizeof(*core));
 }
 
@@ -148,58 +165,103 @@ uint32_t vgpu_policy_core_find(const struct vgpu_policy_core *core, uint64_t key
 	return vgpu_keymap_find(&core->map, key, &slot) ? slot : NO_SLOT;
 }
 
-void vgpu_policy_core_rank(struct vgpu_policy_core *core, uint32_t slot, uint64_t rank)
+/* Puts a chunk into the heaps that its kind and its being held call for. */
+static void enlist(struct vgpu_policy_core *core, uint32_t slot)
 {
 	struct vgpu_policy_slot *s = &core->slots[slot];
 
-	if (s->rank == rank)
+	s->far_at = NO_SLOT;
+	s->soon_at = NO_SLOT;
+	if (!s->held)
+		heap_insert(core, &core->far[s->kind], slot);
+	if (s->kind == VGPU_POLICY_TIMED)
+		heap_insert(core, &core->soon, slot);
+}
+
+static void delist(struct vgpu_policy_core *core, uint32_t slot)
+{
+	struct vgpu_policy_slot *s = &core->slots[slot];
+
+	if (!s->held)
+		heap_remove(core, &core->far[s->kind], slot);
+	if (s->kind == VGPU_POLICY_TIMED)
+		heap_remove(core, &core->soon, slot);
+}
+
+void vgpu_policy_core_rerank(struct vgpu_policy_core *core, uint32_t slot)
+{
+	struct vgpu_policy_slot *s = &core->slots[slot];
+	struct vgpu_policy_slot now = *s;
+	uint64_t rank = core->hooks->rank(core, &now);
+
+	if (now.kind != s->kind) {
+		delist(core, slot);
+		s->kind = now.kind;
+		s->rank = rank;
+		enlist(core, slot);
+		return;
+	}
+	if (rank == s->rank)
 		return;
 	s->rank = rank;
-	heap_fix(core, &core->near, s->near_at);
 	if (!s->held)
-		heap_fix(core, &core->far, s->far_at);
+		heap_fix(core, &core->far[s->kind], s->far_at);
+	if (s->kind == VGPU_POLICY_TIMED)
+		heap_fix(core, &core->soon, s->soon_at);
 }
 
 uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core)
 {
-	return core->near.count ? core->near.slots[0] : NO_SLOT;
+	return core->soon.count ? core->soon.slots[0] : NO_SLOT;
 }
 
 static uint32_t victim_slot(const struct vgpu_policy_core *core)
 {
-	return core->far.count ? core->far.slots[0] : NO_SLOT;
+	const struct vgpu_policy_heap *guessed = &core->far[VGPU_POLICY_GUESSED];
+	const struct vgpu_policy_heap *timed = &core->far[VGPU_POLICY_TIMED];
+
+	if (!guessed->count || !timed->count)
+		return guessed->count ? guessed->slots[0] :
+		       timed->count ? timed->slots[0] : NO_SLOT;
+	return core->hooks->worse(core, &core->slots[guessed->slots[0]],
+				  &core->slots[timed->slots[0]]) ?
+		guessed->slots[0] : timed->slots[0];
+}
+
+static void heap_append(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
+			uint32_t slot)
+{
+	heap_put(core, heap, heap->count++, slot);
 }
 
 /* Bottom-up construction: O(n), where n insertions would take O(n log n). */
-static void heap_rebuild(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap)
+static void heap_order_all(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap)
 {
-	for (uint32_t at = heap->count / 2; at-- > 0;) {
-		uint32_t slot = heap->slots[at];
-		uint64_t order = core->slots[slot].rank ^ heap->flip;
-		uint64_t child, hole = at;
-
-		while ((child = 2 * hole + 1) < heap->count) {
-			if (child + 1 < heap->count &&
-			    heap_order(core, heap, child + 1) < heap_order(core, heap, child))
-				child++;
-			if (heap_order(core, heap, child) >= order)
-				break;
-			heap_put(core, heap, hole, heap->slots[child]);
-			hole = child;
-		}
-		heap_put(core, heap, hole, slot);
-	}
+	for (uint32_t at = heap->count / 2; at-- > 0;)
+		heap_down(core, heap, at);
 }
 
 void vgpu_policy_core_rerank_all(struct vgpu_policy_core *core)
 {
-	for (uint32_t at = 0; at < core->near.count; at++) {
-		struct vgpu_policy_slot *slot = &core->slots[core->near.slots[at]];
+	for (int kind = 0; kind < VGPU_POLICY_KINDS; kind++)
+		core->far[kind].count = 0;
+	core->soon.count = 0;
+	for (uint32_t slot = 0; slot < core->room; slot++) {
+		struct vgpu_policy_slot *s = &core->slots[slot];
 
-		slot->rank = core->hooks->rank(core, slot);
+		if (s->key == VGPU_POLICY_NONE)
+			continue;
+		s->rank = core->hooks->rank(core, s);
+		s->far_at = NO_SLOT;
+		s->soon_at = NO_SLOT;
+		if (!s->held)
+			heap_append(core, &core->far[s->kind], slot);
+		if (s->kind == VGPU_POLICY_TIMED)
+			heap_append(core, &core->soon, slot);
 	}
-	heap_rebuild(core, &core->near);
-	heap_rebuild(core, &core->far);
+	for (int kind = 0; kind < VGPU_POLICY_KINDS; kind++)
+		heap_order_all(core, &core->far[kind]);
+	heap_order_all(core, &core->soon);
 }
 
 static void add(struct vgpu_policy_core *core, uint64_t key)
@@ -214,8 +276,7 @@ static void add(struct vgpu_policy_core *core, uint64_t key)
 	s->rank = core->hooks->rank(core, s);
 	/* Cannot fail: room was reserved for every slot, and a slot was free. */
 	vgpu_keymap_set(&core->map, key, slot);
-	heap_insert(core, &core->near, slot);
-	heap_insert(core, &core->far, slot);
+	enlist(core, slot);
 	core->stats.retained++;
 }
 
@@ -223,14 +284,13 @@ static void drop(struct vgpu_policy_core *core, uint32_t slot)
 {
 	struct vgpu_policy_slot *s = &core->slots[slot];
 
+	delist(core, slot);
 	if (s->held)
 		core->stats.held--;
-	else
-		heap_remove(core, &core->far, slot);
-	heap_remove(core, &core->near, slot);
 	vgpu_keymap_remove(&core->map, s->key);
 	if (core->last_key == s->key)
 		core->last_key = VGPU_POLICY_NONE;
+	s->key = VGPU_POLICY_NONE;
 	core->free[core->free_count++] = slot;
 	core->stats.retained--;
 }
@@ -250,9 +310,7 @@ static uint64_t evict(struct vgpu_policy_core *core, uint32_t slot)
 
 static int serve_hit(struct vgpu_policy_core *core, uint32_t slot)
 {
-	uint64_t rank = core->hooks->rank(core, &core->slots[slot]);
-
-	vgpu_policy_core_rank(core, slot, rank);
+	vgpu_policy_core_rerank(core, slot);
 	core->stats.hits++;
 	return VGPU_POLICY_HIT;
 }
@@ -261,10 +319,10 @@ static int serve_miss(struct vgpu_policy_core *core, uint64_t key, bool must,
 		      uint64_t *out_victim)
 {
 	bool full = core->stats.retained >= core->stats.capacity;
-	uint32_t victim = victim_slot(core);
-	uint64_t bid = core->hooks->bid(core, key);
+	uint32_t victim = full ? victim_slot(core) : NO_SLOT;
 
-	if (full && !must && (victim == NO_SLOT || bid >= core->slots[victim].rank)) {
+	if (full && !must && (victim == NO_SLOT ||
+			      !core->hooks->displaces(core, key, &core->slots[victim]))) {
 		if (core->hooks->bypassed)
 			core->hooks->bypassed(core, key);
 		core->stats.bypasses++;
@@ -316,14 +374,10 @@ int vgpu_policy_core_hold(void *policy, uint64_t key, bool held)
 		return -ENOENT;
 	if (core->slots[slot].held == held)
 		return 0;
+	delist(core, slot);
 	core->slots[slot].held = held;
-	if (held) {
-		heap_remove(core, &core->far, slot);
-		core->stats.held++;
-	} else {
-		heap_insert(core, &core->far, slot);
-		core->stats.held--;
-	}
+	enlist(core, slot);
+	core->stats.held += held ? 1 : -1;
 	return 0;
 }
 

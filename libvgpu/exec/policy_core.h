@@ -2,13 +2,17 @@
 /*
  * policy_core: the retained set, and the part of a policy that all of them share
  *
- * A policy expresses its opinion as a rank for each retained chunk: the higher, the
- * less it will be missed. The core keeps the chunks that are not held in a heap by
- * rank, so the victim is found at once, and takes every decision the same way: a hit
- * gets a new rank; a miss is admitted while there is room, else it replaces the chunk
- * of highest rank if its own is lower, else it is bypassed. With rank = time of the
- * next use that is Belady's rule with bypass; with rank = 0 for whatever comes in and
- * a falling clock afterwards it is LRU.
+ * A policy expresses its opinion as a rank for each retained chunk: the higher, the less
+ * it will be missed. The core keeps the chunks that are not held in a heap by rank, so
+ * the victim is found at once, and takes every decision the same way: a hit gets a new
+ * rank; a miss is admitted while there is room, else it replaces the victim if the
+ * policy says that it is worth more, else it is bypassed. With rank = time of the next
+ * use that is Belady's rule with bypass.
+ *
+ * Ranks need only be comparable within a kind: chunks of known next use are *timed*,
+ * their rank is a position; all others are *guessed*, their rank orders them among
+ * themselves. Each kind has its heap and the policy chooses between the two tops, so
+ * neither has to be ranked anew because time passes.
  *
  * A policy embeds struct vgpu_policy_core as its first member.
  */
@@ -20,15 +24,21 @@
 
 #define VGPU_POLICY_NO_SLOT UINT32_MAX
 
+enum vgpu_policy_kind {
+	VGPU_POLICY_GUESSED,
+	VGPU_POLICY_TIMED,
+	VGPU_POLICY_KINDS,
+};
+
 /**
  * struct vgpu_policy_slot - one retained chunk
  * @key: its name
- * @rank: the higher, the sooner it is a victim
+ * @rank: the higher, the sooner it is a victim of its kind
  * @heat: frequency estimate, see policy_heat.h; unused by some policies
  * @born: heat clock when the estimate began
  * @far_at: place in the heap of victims; NO_SLOT while held
- * @near_at: place in the heap of soonest uses
- * @overdue: times its expected use passed without one, since the last use
+ * @soon_at: place in the heap of soonest uses; NO_SLOT unless timed
+ * @kind: enum vgpu_policy_kind
  * @held: never a victim
  */
 struct vgpu_policy_slot {
@@ -37,8 +47,8 @@ struct vgpu_policy_slot {
 	double heat;
 	double born;
 	uint32_t far_at;
-	uint32_t near_at;
-	uint8_t overdue;
+	uint32_t soon_at;
+	uint8_t kind;
 	bool held;
 };
 
@@ -48,18 +58,23 @@ struct vgpu_policy_core;
  * struct vgpu_policy_hooks - what distinguishes one policy from another
  * @used: a use of @key is being served; advance clocks and cursors. Called once a
  *	counted access, before any rank is asked for; @slot is that of the key or
- *	VGPU_POLICY_NO_SLOT. May update slots and call vgpu_policy_core_rank()
- * @bid: rank at which @key, not retained, competes for a place
- * @rank: rank of a retained chunk as things stand; changes nothing
+ *	VGPU_POLICY_NO_SLOT. May update slots and call vgpu_policy_core_rerank()
+ * @rank: set @slot->kind and return the rank as things stand; changes nothing else
+ * @worse: true when the guessed chunk of highest rank is missed less than the timed one
+ * @displaces: true when @key, not retained, is worth more than @victim
  * @admitted: @slot was just added, before its @rank is asked for
  * @dropped: @slot is about to leave by eviction; not called for forget()
  * @bypassed: @key was used and not kept
- * Hooks other than @bid and @rank may be NULL.
+ * Only @rank and @displaces must be present; @worse where both kinds occur.
  */
 struct vgpu_policy_hooks {
 	void (*used)(struct vgpu_policy_core *core, uint64_t key, uint32_t slot);
-	uint64_t (*bid)(struct vgpu_policy_core *core, uint64_t key);
-	uint64_t (*rank)(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot);
+	uint64_t (*rank)(const struct vgpu_policy_core *core, struct vgpu_policy_slot *slot);
+	bool (*worse)(const struct vgpu_policy_core *core,
+		      const struct vgpu_policy_slot *guessed,
+		      const struct vgpu_policy_slot *timed);
+	bool (*displaces)(const struct vgpu_policy_core *core, uint64_t key,
+			  const struct vgpu_policy_slot *victim);
 	void (*admitted)(struct vgpu_policy_core *core, struct vgpu_policy_slot *slot);
 	void (*dropped)(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot);
 	void (*bypassed)(struct vgpu_policy_core *core, uint64_t key);
@@ -67,7 +82,7 @@ struct vgpu_policy_hooks {
 
 /**
  * struct vgpu_policy_heap - slot numbers, the one with the lowest (rank ^ flip) on top
- * @slots: slot numbers in heap order
+ * @slots: [room of the core] slot numbers in heap order
  * @count: how many
  * @flip: 0, or UINT64_MAX to have the highest rank on top
  */
@@ -85,8 +100,8 @@ struct vgpu_policy_heap {
  * @free: [room] numbers of the slots that are not in use
  * @free_count: how many
  * @room: slots allocated, at least the capacity
- * @far: victims: chunks not held, highest rank on top
- * @near: all chunks, lowest rank on top
+ * @far: victims of each kind: chunks not held, highest rank on top
+ * @soon: timed chunks, held or not, lowest rank on top
  * @last_key: key of the use before, to recognise a direct repeat
  * @stats: counters; retained and held are always current
  */
@@ -97,8 +112,8 @@ struct vgpu_policy_core {
 	uint32_t *free;
 	uint32_t free_count;
 	uint32_t room;
-	struct vgpu_policy_heap far;
-	struct vgpu_policy_heap near;
+	struct vgpu_policy_heap far[VGPU_POLICY_KINDS];
+	struct vgpu_policy_heap soon;
 	uint64_t last_key;
 	struct vgpu_policy_stats stats;
 };
@@ -130,18 +145,17 @@ void vgpu_policy_core_fini(struct vgpu_policy_core *core);
 uint32_t vgpu_policy_core_find(const struct vgpu_policy_core *core, uint64_t key);
 
 /**
- * vgpu_policy_core_rank() - change the rank of a retained chunk
+ * vgpu_policy_core_rerank() - ask hooks->rank for one retained chunk
  * @core: the core
  * @slot: number of a slot in use
- * @rank: the new one
  */
-void vgpu_policy_core_rank(struct vgpu_policy_core *core, uint32_t slot, uint64_t rank);
+void vgpu_policy_core_rerank(struct vgpu_policy_core *core, uint32_t slot);
 
 /**
- * vgpu_policy_core_soonest() - the retained chunk of lowest rank
+ * vgpu_policy_core_soonest() - the timed chunk of lowest rank
  * @core: the core
  *
- * Return: its slot number, or VGPU_POLICY_NO_SLOT when nothing is retained.
+ * Return: its slot number, or VGPU_POLICY_NO_SLOT when nothing retained is timed.
  */
 uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core);
 

@@ -130,10 +130,12 @@ static void judge(struct vgpu_policy_cycle *cycle, uint32_t at)
 	}
 	if (cycle->keys[cycle->expected] == cycle->keys[at]) {
 		cycle->expected++;
+		cycle->run++;
 		if (cycle->score < 2 * STRETCH_MAX)
 			cycle->score++;
 		return;
 	}
+	cycle->run = 0;
 	soon = predicted_soon(cycle, at);
 	if (cycle->score >= WRONG_COSTS) {
 		cycle->score -= WRONG_COSTS;
@@ -159,20 +161,18 @@ void vgpu_policy_cycle_push(struct vgpu_policy_cycle *cycle, uint64_t key)
 	judge(cycle, cycle->n - 1);
 }
 
-uint32_t vgpu_policy_cycle_found(const struct vgpu_policy_cycle *cycle, uint32_t longer_than,
+uint32_t vgpu_policy_cycle_found(const struct vgpu_policy_cycle *cycle,
 				 const uint64_t **out_keys)
 {
 	uint32_t period, stretch;
 
-	if (cycle->expected == NOWHERE || cycle->score < STRETCH_MIN)
+	if (cycle->expected == NOWHERE || cycle->run < STRETCH_MIN)
 		return 0;
 	period = cycle->n - cycle->expected;
 	stretch = period / 4;
-	if (stretch < STRETCH_MIN)
-		stretch = STRETCH_MIN;
 	if (stretch > STRETCH_MAX)
 		stretch = STRETCH_MAX;
-	if (period <= longer_than || cycle->score < stretch)
+	if (cycle->score < stretch)
 		return 0;
 	*out_keys = cycle->keys + cycle->expected;
 	return period;

@@ -5,12 +5,11 @@
  * Keeps the uses so far. A pointer into them predicts the next use: the one that followed
  * last time. While predictions come true the distance from the pointer to the present is
  * a period, and after a stretch of a quarter of it (at least 16, at most 4096 uses) the
- * uses in between are a cycle. A wrong prediction costs eight right ones, and a pointer
+ * uses in between are a cycle, if the latest 16 came true without exception. A wrong prediction costs eight right ones, and a pointer
  * that fails is set anew to the earlier use of the present key whose past agrees best, so
  * a few odd uses a cycle are tolerated and random routing is not taken for a cycle.
  *
- * Periods not longer than the tier's capacity are of no interest: all of it fits. A
- * sequence that repeats an inner loop longer than that before it moves on is recognised
+ * A sequence that repeats an inner loop before it moves on is recognised
  * as its inner loops, one after the other.
  */
 #ifndef VGPU_EXEC_POLICY_CYCLE_H
@@ -27,6 +26,7 @@
  * @room: allocated
  * @expected: index of the use predicted next, or UINT32_MAX when there is no prediction
  * @score: right predictions less the price of wrong ones
+ * @run: right predictions since the last wrong one
  */
 struct vgpu_policy_cycle {
 	struct vgpu_keymap last;
@@ -36,6 +36,7 @@ struct vgpu_policy_cycle {
 	uint32_t room;
 	uint32_t expected;
 	uint32_t score;
+	uint32_t run;
 };
 
 /**
@@ -64,13 +65,12 @@ void vgpu_policy_cycle_push(struct vgpu_policy_cycle *cycle, uint64_t key);
 /**
  * vgpu_policy_cycle_found() - the cycle that the uses now follow
  * @cycle: the detector
- * @longer_than: shortest period of interest, exclusive, in uses
  * @out_keys: receives the uses expected next, in order, for one period; valid until
  *	the next push
  *
  * Return: the period in uses, or 0 when none is recognised.
  */
-uint32_t vgpu_policy_cycle_found(const struct vgpu_policy_cycle *cycle, uint32_t longer_than,
+uint32_t vgpu_policy_cycle_found(const struct vgpu_policy_cycle *cycle,
 				 const uint64_t **out_keys);
 
 #endif

@@ -35,18 +35,20 @@ static void freq_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slot
 		s->heat = vgpu_policy_heat_add(&freq->heat, s->heat);
 }
 
-static uint64_t freq_bid(struct vgpu_policy_core *core, uint64_t key)
-{
-	struct vgpu_policy_heat_entry *past =
-		vgpu_policy_heat_recall(&((struct freq *)core)->heat, key);
-
-	return vgpu_policy_heat_rank(past ? past->heat : VGPU_POLICY_COLD);
-}
-
-static uint64_t freq_rank(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot)
+static uint64_t freq_rank(const struct vgpu_policy_core *core, struct vgpu_policy_slot *slot)
 {
 	(void)core;
+	slot->kind = VGPU_POLICY_GUESSED;
 	return vgpu_policy_heat_rank(slot->heat);
+}
+
+static bool freq_displaces(const struct vgpu_policy_core *core, uint64_t key,
+			   const struct vgpu_policy_slot *victim)
+{
+	const struct freq *freq = (const struct freq *)core;
+	const struct vgpu_policy_heat_entry *past = vgpu_policy_heat_recall(&freq->heat, key);
+
+	return past && past->heat > victim->heat;
 }
 
 static void freq_admitted(struct vgpu_policy_core *core, struct vgpu_policy_slot *slot)
@@ -66,8 +68,8 @@ static void freq_bypassed(struct vgpu_policy_core *core, uint64_t key)
 
 static const struct vgpu_policy_hooks freq_hooks = {
 	.used = freq_used,
-	.bid = freq_bid,
 	.rank = freq_rank,
+	.displaces = freq_displaces,
 	.admitted = freq_admitted,
 	.dropped = freq_dropped,
 	.bypassed = freq_bypassed,

@@ -176,8 +176,6 @@ uint64_t vgpu_policy_heat_rank(double value)
 {
 	uint64_t bits;
 
-	if (value < 0)
-		return UINT64_MAX;
 	memcpy(&bits, &value, sizeof(bits));
-	return UINT64_MAX - 1 - bits;
+	return UINT64_MAX - bits;
 }

@@ -151,7 +151,7 @@ void vgpu_policy_heat_take(struct vgpu_policy_heat *heat, uint64_t key, double *
 
 /**
  * vgpu_policy_heat_rank() - rank in the retained set by heat alone
- * @value: a heat, or VGPU_POLICY_COLD
+ * @value: a heat, at least 0
  *
  * Return: the lower the hotter, strictly.
  */

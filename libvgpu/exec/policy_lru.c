@@ -23,23 +23,25 @@ static void lru_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slot)
 }
 
 /* What comes in is always worth more than what is there. */
-static uint64_t lru_bid(struct vgpu_policy_core *core, uint64_t key)
+static bool lru_displaces(const struct vgpu_policy_core *core, uint64_t key,
+			  const struct vgpu_policy_slot *victim)
 {
 	(void)core;
 	(void)key;
-	return 0;
+	(void)victim;
+	return true;
 }
 
-static uint64_t lru_rank(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot)
+static uint64_t lru_rank(const struct vgpu_policy_core *core, struct vgpu_policy_slot *slot)
 {
-	(void)slot;
-	return UINT64_MAX - ((struct lru *)core)->uses;
+	slot->kind = VGPU_POLICY_GUESSED;
+	return UINT64_MAX - ((const struct lru *)core)->uses;
 }
 
 static const struct vgpu_policy_hooks lru_hooks = {
 	.used = lru_used,
-	.bid = lru_bid,
 	.rank = lru_rank,
+	.displaces = lru_displaces,
 };
 
 static int lru_create(const struct vgpu_policy_params *params, void **out_policy)

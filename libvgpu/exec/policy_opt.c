@@ -14,22 +14,23 @@ struct opt {
 	uint64_t next;
 };
 
-static uint64_t opt_bid(struct vgpu_policy_core *core, uint64_t key)
+static bool opt_displaces(const struct vgpu_policy_core *core, uint64_t key,
+			  const struct vgpu_policy_slot *victim)
 {
 	(void)key;
-	return ((struct opt *)core)->next;
+	return ((const struct opt *)core)->next < victim->rank;
 }
 
 /* Asked for the chunk in use only, so its next use is the present one's. */
-static uint64_t opt_rank(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot)
+static uint64_t opt_rank(const struct vgpu_policy_core *core, struct vgpu_policy_slot *slot)
 {
-	(void)slot;
-	return ((struct opt *)core)->next;
+	slot->kind = VGPU_POLICY_GUESSED;
+	return ((const struct opt *)core)->next;
 }
 
 static const struct vgpu_policy_hooks opt_hooks = {
-	.bid = opt_bid,
 	.rank = opt_rank,
+	.displaces = opt_displaces,
 };
 
 /**

@@ -15,20 +15,35 @@
 /* Uses without agreement after which another cycle, once recognised, is believed. */
 #define PATIENCE 64
 
+/**
+ * struct replay - an instance
+ * @sched: first; decides, and follows the cycle learnt
+ * @cycle: looks for one
+ * @desyncs: of @sched when the present cycle was learnt
+ */
 struct replay {
 	struct vgpu_policy_sched sched;
 	struct vgpu_policy_cycle cycle;
+	uint64_t desyncs;
 };
 
-/* Without memory to learn the cycle the policy stays as it was, and tries again later. */
+/*
+ * A cycle that fits needs no order, only that what the cycle before left behind is not
+ * taken for more useful. Without memory to learn, the policy stays as it was.
+ */
 static void learn(struct replay *replay)
 {
+	struct vgpu_policy_sched *sched = &replay->sched;
 	const uint64_t *keys;
-	uint32_t period = vgpu_policy_cycle_found(&replay->cycle,
-						  replay->sched.core.stats.capacity, &keys);
+	uint32_t period = vgpu_policy_cycle_found(&replay->cycle, &keys);
 
-	if (period)
-		vgpu_policy_sched_future(&replay->sched, keys, period, true);
+	if (!period)
+		return;
+	if (period > sched->core.stats.capacity)
+		vgpu_policy_sched_future(sched, keys, period, true);
+	else if (sched->seq.n)
+		vgpu_policy_sched_future(sched, NULL, 0, false);
+	replay->desyncs = sched->core.stats.desyncs;
 }
 
 static int replay_access(void *policy, uint64_t key, unsigned int flags, uint64_t *out_victim)
@@ -41,7 +56,8 @@ static int replay_access(void *policy, uint64_t key, unsigned int flags, uint64_
 	if (answer < 0)
 		return answer;
 	vgpu_policy_cycle_push(&replay->cycle, key);
-	if (!sched->following || sched->unmatched > PATIENCE)
+	if (!sched->following || sched->unmatched > PATIENCE ||
+	    sched->core.stats.desyncs != replay->desyncs)
 		learn(replay);
 	return answer;
 }

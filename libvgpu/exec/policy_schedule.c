@@ -10,18 +10,24 @@
  *    sequence was entered at another place;
  *  - a key used a moment ago does not move it;
  *  - a key outside the sequence (an activation, an expert chosen at run time) does not
- *    move it; its next use is estimated from how often it was used so far.
- * A retained chunk whose expected use passed without one is ranked anew when that is
- * noticed, keys outside the sequence with doubled patience each time. When the uses
- * disagree for long the policy ranks by heat, as freq does, until they agree again.
+ *    move it.
+ * A chunk whose expected use passed without one is ranked anew when the cursor is past it.
+ * Keys outside the sequence are ranked among themselves as freq does, and against the
+ * others by the mean distance of their uses so far: with no memory of when the last one
+ * was, because a choice made at run time has none. When the uses disagree for long, or a
+ * finite sequence has ended, every key is ranked so, until they agree again.
  */
 #include "exec/policy_schedule.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A jump is believed when the use after it lies at most this far behind the place. */
+/*
+ * A jump is believed when the use after it lies at most this far behind its place, and
+ * one no longer than this is not worth counting as a desync.
+ */
 #define NEAR_USES 64
 
 /* Disagreement that ends following: uses in a wrong order count STRAY each. */
@@ -62,9 +68,9 @@ static void jump(struct vgpu_policy_sched *sched, uint64_t to)
 {
 	bool back = to < sched->cursor;
 
-	sched->cursor = to;
-	if (sched->following)
+	if (sched->following && (back || to - sched->cursor > NEAR_USES))
 		sched->core.stats.desyncs++;
+	sched->cursor = to;
 	agreed(sched);
 	if (back && sched->following)
 		vgpu_policy_core_rerank_all(&sched->core);
@@ -132,43 +138,76 @@ static void move_cursor(struct vgpu_policy_sched *sched, uint64_t key)
 	disagreed(sched, true);
 }
 
-/* Estimate for keys outside the sequence, in positions from the cursor. */
-static uint64_t estimate(const struct vgpu_policy_sched *sched, double heat, double born,
-			 unsigned int overdue)
+static bool is_timed(const struct vgpu_policy_sched *sched, uint64_t key)
+{
+	return sched->following && vgpu_policy_seq_has(&sched->seq, key);
+}
+
+static uint64_t sched_rank(const struct vgpu_policy_core *core, struct vgpu_policy_slot *slot)
+{
+	const struct vgpu_policy_sched *sched = (const struct vgpu_policy_sched *)core;
+
+	if (!is_timed(sched, slot->key)) {
+		slot->kind = VGPU_POLICY_GUESSED;
+		return vgpu_policy_heat_rank(slot->heat);
+	}
+	slot->kind = VGPU_POLICY_TIMED;
+	return vgpu_policy_seq_next(&sched->seq, slot->key, sched->cursor);
+}
+
+/* Uses until a key outside the sequence comes again, in positions of the sequence. */
+static double guess(const struct vgpu_policy_sched *sched, double heat, double born)
 {
 	double pace = ((double)sched->advanced + 1) / ((double)sched->uses + 1);
-	double ahead = vgpu_policy_heat_gap(&sched->heat, heat, born) * pace;
 
-	ahead = (ahead < 1 ? 1 : ahead) * (double)(1ull << overdue);
-	if (!(ahead < 0x1p62))
-		return VGPU_POLICY_NEVER;
-	return sched->cursor + (uint64_t)ahead;
+	return vgpu_policy_heat_gap(&sched->heat, heat, born) * pace;
 }
 
-static uint64_t sched_rank(struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot)
+/* Uses until a key of the sequence comes again; infinite when it does not. */
+static double until(const struct vgpu_policy_sched *sched, uint64_t at)
 {
-	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
-
-	if (!sched->following)
-		return vgpu_policy_heat_rank(slot->heat);
-	if (vgpu_policy_seq_has(&sched->seq, slot->key))
-		return vgpu_policy_seq_next(&sched->seq, slot->key, sched->cursor);
-	return estimate(sched, slot->heat, slot->born, slot->overdue);
+	return at == VGPU_POLICY_NEVER ? INFINITY : (double)(at - sched->cursor);
 }
 
-static uint64_t sched_bid(struct vgpu_policy_core *core, uint64_t key)
+static bool sched_worse(const struct vgpu_policy_core *core,
+			const struct vgpu_policy_slot *guessed,
+			const struct vgpu_policy_slot *timed)
 {
-	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
-	struct vgpu_policy_heat_entry *past;
+	const struct vgpu_policy_sched *sched = (const struct vgpu_policy_sched *)core;
 
-	if (sched->following && vgpu_policy_seq_has(&sched->seq, key))
-		return vgpu_policy_seq_next(&sched->seq, key, sched->cursor);
-	past = vgpu_policy_heat_recall(&sched->heat, key);
+	return guess(sched, guessed->heat, guessed->born) > until(sched, timed->rank);
+}
+
+static bool timed_displaces(const struct vgpu_policy_sched *sched, uint64_t key,
+			    const struct vgpu_policy_slot *victim)
+{
+	uint64_t next = vgpu_policy_seq_next(&sched->seq, key, sched->cursor);
+
+	if (victim->kind == VGPU_POLICY_TIMED)
+		return next < victim->rank;
+	return until(sched, next) < guess(sched, victim->heat, victim->born);
+}
+
+static bool guessed_displaces(const struct vgpu_policy_sched *sched, uint64_t key,
+			      const struct vgpu_policy_slot *victim)
+{
+	const struct vgpu_policy_heat_entry *past = vgpu_policy_heat_recall(&sched->heat, key);
+
 	if (!past)
-		return VGPU_POLICY_NEVER;
-	if (!sched->following)
-		return vgpu_policy_heat_rank(past->heat);
-	return estimate(sched, vgpu_policy_heat_add(&sched->heat, past->heat), past->born, 0);
+		return false;
+	if (victim->kind == VGPU_POLICY_GUESSED)
+		return past->heat > victim->heat;
+	return guess(sched, vgpu_policy_heat_add(&sched->heat, past->heat), past->born) <
+	       until(sched, victim->rank);
+}
+
+static bool sched_displaces(const struct vgpu_policy_core *core, uint64_t key,
+			    const struct vgpu_policy_slot *victim)
+{
+	const struct vgpu_policy_sched *sched = (const struct vgpu_policy_sched *)core;
+
+	return is_timed(sched, key) ? timed_displaces(sched, key, victim) :
+				      guessed_displaces(sched, key, victim);
 }
 
 /* Chunks that were expected before the cursor and did not come. */
@@ -178,11 +217,8 @@ static void settle_overdue(struct vgpu_policy_sched *sched)
 	uint32_t slot;
 
 	while ((slot = vgpu_policy_core_soonest(core)) != VGPU_POLICY_NO_SLOT &&
-	       core->slots[slot].rank < sched->cursor) {
-		if (core->slots[slot].overdue < 30)
-			core->slots[slot].overdue++;
-		vgpu_policy_core_rank(core, slot, sched_rank(core, &core->slots[slot]));
-	}
+	       core->slots[slot].rank < sched->cursor)
+		vgpu_policy_core_rerank(core, slot);
 }
 
 static void sched_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slot)
@@ -190,12 +226,9 @@ static void sched_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slo
 	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
 
 	vgpu_policy_heat_tick(&sched->heat, slot != VGPU_POLICY_NO_SLOT);
-	if (slot != VGPU_POLICY_NO_SLOT) {
-		struct vgpu_policy_slot *s = &core->slots[slot];
-
-		s->heat = vgpu_policy_heat_add(&sched->heat, s->heat);
-		s->overdue = 0;
-	}
+	if (slot != VGPU_POLICY_NO_SLOT)
+		core->slots[slot].heat = vgpu_policy_heat_add(&sched->heat,
+							      core->slots[slot].heat);
 	if (!sched->seq.n)
 		return;
 	sched->uses++;
@@ -227,8 +260,9 @@ static void sched_bypassed(struct vgpu_policy_core *core, uint64_t key)
 
 static const struct vgpu_policy_hooks sched_hooks = {
 	.used = sched_used,
-	.bid = sched_bid,
 	.rank = sched_rank,
+	.worse = sched_worse,
+	.displaces = sched_displaces,
 	.admitted = sched_admitted,
 	.dropped = sched_dropped,
 	.bypassed = sched_bypassed,
