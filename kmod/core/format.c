@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Sizes of the formats.  The numbers of the packed ones are those of
- * Documentation/kernels.md, "Packed weights"; tests/unit/format_test.c compares
- * them with what the kernels say.
+ * Sizes of the formats.  The packed ones are laid out in Documentation/kernels.md:
+ * a group of 16 rows is a sequence of tiles of 4 blocks of 32 columns, each with
+ * the scales of its rows in front; the last tile may hold fewer blocks, the last
+ * block fewer columns.  tests/unit/format_test.c compares them with the kernels.
  */
 #include "format.h"
+
+#define TILE_BLOCKS	4u
 
 /**
  * struct format - how a format is cut
@@ -12,8 +15,8 @@
  * @rows: rows in a unit
  * @block: columns in a block
  * @block_bytes: bytes of a block of a unit
- * @round: the unit is rounded up to this; a power of two
- * @ragged: the last block may hold fewer columns
+ * @tile_bytes: packed: bytes of scales in front of up to TILE_BLOCKS blocks
+ * @align: multiple that the offset of the first unit must keep
  * @weight: may a weight have it
  * @name: for people and tools
  */
@@ -22,25 +25,25 @@ struct format {
 	u16 rows;
 	u16 block;
 	u16 block_bytes;
-	u16 round;
-	bool ragged;
+	u16 tile_bytes;
+	u16 align;
 	bool weight;
 	const char *name;
 };
 
 static const struct format formats[] = {
-	{ VB_FORMAT_F32, 1, 1, 4, 1, false, true, "f32" },
-	{ VB_FORMAT_F16, 1, 1, 2, 1, false, true, "f16" },
-	{ VB_FORMAT_BF16, 1, 1, 2, 1, false, true, "bf16" },
-	{ VB_FORMAT_I32, 1, 1, 4, 1, false, false, "i32" },
-	{ VB_FORMAT_U8, 1, 1, 1, 1, false, false, "u8" },
-	{ VB_FORMAT_MXFP4, 1, 32, 17, 1, false, true, "mxfp4" },
-	{ VB_FORMAT_MXFP4_SPLIT, 1, 32, 16, 1, false, true, "mxfp4-split" },
-	{ VB_FORMAT_Q8_0, 1, 32, 34, 1, false, true, "q8-0" },
-	/* 16 rows: 256 bytes of nibbles and 16 E8M0 scales a block */
-	{ VB_FORMAT_MXFP4_G16, 16, 32, 272, 64, true, true, "mxfp4-g16" },
-	/* 16 rows: 512 bytes and 16 F16 scales a block */
-	{ VB_FORMAT_INT8_G16, 16, 32, 544, 64, true, true, "int8-g16" },
+	{ VB_FORMAT_F32, 1, 1, 4, 0, 1, true, "f32" },
+	{ VB_FORMAT_F16, 1, 1, 2, 0, 1, true, "f16" },
+	{ VB_FORMAT_BF16, 1, 1, 2, 0, 1, true, "bf16" },
+	{ VB_FORMAT_I32, 1, 1, 4, 0, 1, false, "i32" },
+	{ VB_FORMAT_U8, 1, 1, 1, 0, 1, false, "u8" },
+	{ VB_FORMAT_MXFP4, 1, 32, 17, 0, 1, true, "mxfp4" },
+	{ VB_FORMAT_MXFP4_SPLIT, 1, 32, 16, 0, 1, true, "mxfp4-split" },
+	{ VB_FORMAT_Q8_0, 1, 32, 34, 0, 1, true, "q8-0" },
+	/* 16 rows of 32 nibbles a block, 16 x 4 E8M0 a tile */
+	{ VB_FORMAT_MXFP4_G16, 16, 32, 256, 64, 64, true, "mxfp4-g16" },
+	/* 16 rows of 32 bytes a block, 16 x 4 F16 a tile */
+	{ VB_FORMAT_INT8_G16, 16, 32, 512, 128, 64, true, "int8-g16" },
 };
 
 static const struct format *find(u32 format)
@@ -53,23 +56,24 @@ static const struct format *find(u32 format)
 	return NULL;
 }
 
+/* How many @size make up at least @count. */
+static u32 pieces(u32 count, u32 size)
+{
+	return count / size + (count % size != 0);
+}
+
 int vb_format_unit(u32 format, u32 k, struct vb_unit *out)
 {
 	const struct format *f = find(format);
-	u64 blocks, bytes;
+	u32 blocks;
 
-	if (!f || !k)
+	if (!f || !k || (f->rows == 1 && k % f->block))
 		return -EINVAL;
-	blocks = k / f->block;
-	if (k % f->block) {
-		if (!f->ragged)
-			return -EINVAL;
-		blocks++;
-	}
-	bytes = blocks * f->block_bytes;
+	blocks = pieces(k, f->block);
 	out->rows = f->rows;
-	out->align = f->round;
-	out->bytes = (bytes + f->round - 1) & ~(u64)(f->round - 1);
+	out->align = f->align;
+	out->bytes = (u64)blocks * f->block_bytes +
+		     (u64)pieces(blocks, TILE_BLOCKS) * f->tile_bytes;
 	return 0;
 }
 
@@ -84,8 +88,7 @@ int vb_format_matrix_bytes(u32 format, u32 n, u32 k, u64 *out)
 		return rc;
 	if (!n)
 		return -EINVAL;
-	if (check_mul_overflow((u64)(n / unit.rows + (n % unit.rows != 0)), unit.bytes,
-			       &bytes))
+	if (check_mul_overflow((u64)pieces(n, unit.rows), unit.bytes, &bytes))
 		return -EOVERFLOW;
 	*out = bytes;
 	return 0;

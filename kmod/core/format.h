@@ -28,13 +28,17 @@ struct vb_unit {
  * @k: columns, at least 1
  * @out: filled on success
  *
- * Return: 0; -EINVAL for a format not known, or when @k is no multiple of what
- * the format's blocks hold.
+ * Return: 0; -EINVAL for a format not known, @k of 0, or a row-major format with
+ * @k no multiple of what its blocks hold.  Packed formats fill the last block up.
  */
 int vb_format_unit(u32 format, u32 k, struct vb_unit *out);
 
 /**
  * vb_format_matrix_bytes() - bytes of a dense [n][k] matrix
+ * @format: enum vb_format
+ * @n: rows, at least 1; the last group of a packed format is stored whole
+ * @k: columns, at least 1
+ * @out: filled on success
  *
  * Return: 0, -EINVAL as above or n == 0, -EOVERFLOW.
  */
@@ -43,7 +47,7 @@ int vb_format_matrix_bytes(u32 format, u32 n, u32 k, u64 *out);
 /* Is it a format a weight can have; is it one of packed row groups? */
 bool vb_format_is_weight(u32 format);
 bool vb_format_is_packed(u32 format);
-/* Name for people and tools: "mxfp4-g16"; "?" when not known. */
+/* Name for people and tools: "mxfp4-g16"; "none" for VB_FORMAT_NONE, "?" when not known. */
 const char *vb_format_name(u32 format);
 
 #endif
