@@ -74,14 +74,14 @@ struct vgpu_io_req {
 	struct {
 		struct vgpu_io_req *prev;
 		uint64_t deadline_ns;
-		uint64_t start_bytes;
+		uint64_t attempt_offset;
 		void *bounce;
 		uint32_t attempt_bytes;
 		uint16_t retries;
 		uint8_t state;
-		uint8_t cancelled;
-		int32_t attempt_result;
-		uint32_t slot;
+		bool cancelled;
+		bool bouncing;
+		bool was_direct;
 	} engine;
 };
 

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VGPU_EXEC_IO_ENGINE_H
+#define VGPU_EXEC_IO_ENGINE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "exec/io.h"
+
+/*
+ * Between io.c, which knows requests, and the engines, which know attempts.
+ *
+ * A request becomes one or more attempts, one at a time: a contiguous transfer, aligned as the
+ * file wants it. io.c starts an attempt only while fewer than depth are in flight, so an engine
+ * never refuses one. The engine answers each with exactly one vgpu_io_attempt_done(), from its
+ * reap() only, on the caller's thread.
+ */
+
+/**
+ * struct vgpu_io_file - a file of an engine
+ * @fd: through the page cache, -1 when only O_DIRECT is to be had
+ * @direct_fd: O_DIRECT, -1 when refused
+ * @direct: attempts use @direct_fd
+ * @block: block device
+ * @access: O_RDONLY, O_WRONLY or O_RDWR
+ * @align: in bytes, 1 unless @direct
+ * @users: requests with the engine that name it
+ * @block_bytes: size of a block device
+ * @reason: for vgpu_io_file_get()
+ */
+struct vgpu_io_file {
+	int fd;
+	int direct_fd;
+	bool direct;
+	bool block;
+	int access;
+	uint32_t align;
+	uint32_t users;
+	uint64_t block_bytes;
+	char reason[VGPU_IO_REASON_BYTES];
+};
+
+/**
+ * struct vgpu_io_region - memory of an engine
+ * @addr: NULL when the entry is free
+ * @bytes: length
+ * @users: requests with the engine that name it
+ * @first_slot: the engine's, first registered piece
+ * @slots: pieces, 0 when not registered
+ */
+struct vgpu_io_region {
+	void *addr;
+	uint64_t bytes;
+	uint32_t users;
+	uint32_t first_slot;
+	uint32_t slots;
+};
+
+/**
+ * struct vgpu_io_attempt - one contiguous transfer
+ * @req: whose
+ * @file: number of the file
+ * @fd: to use for it
+ * @direct: @fd is O_DIRECT; else the range is dropped from the page cache behind the transfer
+ * @write: to the file
+ * @offset: in the file
+ * @bytes: at least 1, at most VGPU_IO_ATTEMPT_MAX
+ * @buf: memory
+ * @region: number of the region that holds @buf, or -1
+ */
+struct vgpu_io_attempt {
+	struct vgpu_io_req *req;
+	uint32_t file;
+	int fd;
+	bool direct;
+	bool write;
+	uint64_t offset;
+	uint32_t bytes;
+	void *buf;
+	int32_t region;
+};
+
+#define VGPU_IO_ATTEMPT_MAX	(1u << 30)
+
+/**
+ * struct vgpu_io_ops - one engine
+ * @name: for struct vgpu_io_params.engine
+ * @depth: default
+ * @buffered: never opens files O_DIRECT
+ * @open: set io->engine up and write io->reason; 0 or -errno
+ * @close: free it; called with nothing in flight
+ * @abandon: called instead of @close when attempts remain: stop what can be stopped, free nothing
+ *	they need; may be NULL
+ * @file_add: io->files[file] is new; 0 or -errno; may be NULL
+ * @file_change: @direct of io->files[file] changed; may be NULL
+ * @file_remove: io->files[file] goes; may be NULL
+ * @region_add: register io->regions[index], or say in io->degraded why not; may be NULL
+ * @region_remove: undo; may be NULL
+ * @start: begin an attempt; the engine keeps a copy
+ * @flush: hand what was begun to the kernel; may be NULL
+ * @reap: answer finished attempts, waiting at most timeout_ns (0 polls) for the first; 0 or
+ *	-errno when the engine itself is broken
+ * @cancel: try to end the attempt of a request early; it is still answered
+ */
+struct vgpu_io_ops {
+	const char *name;
+	uint32_t depth;
+	bool buffered;
+	int (*open)(struct vgpu_io *io, const struct vgpu_io_params *params);
+	void (*close)(struct vgpu_io *io);
+	void (*abandon)(struct vgpu_io *io);
+	int (*file_add)(struct vgpu_io *io, uint32_t file);
+	void (*file_change)(struct vgpu_io *io, uint32_t file);
+	void (*file_remove)(struct vgpu_io *io, uint32_t file);
+	void (*region_add)(struct vgpu_io *io, uint32_t index);
+	void (*region_remove)(struct vgpu_io *io, uint32_t index);
+	void (*start)(struct vgpu_io *io, const struct vgpu_io_attempt *attempt);
+	void (*flush)(struct vgpu_io *io);
+	int (*reap)(struct vgpu_io *io, int64_t timeout_ns);
+	void (*cancel)(struct vgpu_io *io, struct vgpu_io_req *req);
+};
+
+extern const struct vgpu_io_ops vgpu_io_uring_ops;
+extern const struct vgpu_io_ops vgpu_io_threads_ops;
+extern const struct vgpu_io_ops vgpu_io_buffered_ops;
+extern const struct vgpu_io_ops vgpu_io_test_ops;
+
+/* First in, first out; flight is doubly linked, the others use next only. */
+struct vgpu_io_list {
+	struct vgpu_io_req *head;
+	struct vgpu_io_req *tail;
+	uint32_t count;
+};
+
+/**
+ * struct vgpu_io - an engine instance
+ * @ops: which one
+ * @engine: its own state
+ * @depth: attempts in flight at once
+ * @flags: struct vgpu_io_params.flags
+ * @timeout_ns: deadline of a request
+ * @pending: submitted, waiting for room, oldest first
+ * @flight: started, oldest first, so deadlines ascend
+ * @done: to be handed back
+ * @unflushed: attempts were started since the last flush
+ * @progress_ns: when anything last finished
+ * @files: VGPU_IO_FILES_MAX pointers, NULL when free
+ * @regions: VGPU_IO_REGIONS_MAX entries
+ * @bounce: free bounce buffers, a stack
+ * @bounce_memory: all of them, NULL before the first use
+ * @bounce_count: how many exist, free or not
+ * @bounce_free: entries of @bounce
+ * @bounce_bytes: size of each
+ * @stats: counters, and overdue
+ * @reason: of the choice of engine
+ * @degraded: what it has to do without, "" for nothing
+ * @reason_out: both, for the caller
+ * @abandoned_next: list of engines that could not be freed
+ */
+struct vgpu_io {
+	const struct vgpu_io_ops *ops;
+	void *engine;
+	uint32_t depth;
+	uint32_t flags;
+	uint64_t timeout_ns;
+	struct vgpu_io_list pending;
+	struct vgpu_io_list flight;
+	struct vgpu_io_list done;
+	bool unflushed;
+	uint64_t progress_ns;
+	struct vgpu_io_file **files;
+	struct vgpu_io_region *regions;
+	void **bounce;
+	void *bounce_memory;
+	uint32_t bounce_count;
+	uint32_t bounce_free;
+	uint32_t bounce_bytes;
+	struct vgpu_io_stats stats;
+	char reason[VGPU_IO_REASON_BYTES];
+	char degraded[VGPU_IO_REASON_BYTES];
+	char reason_out[2 * VGPU_IO_REASON_BYTES + 2];
+	struct vgpu_io *abandoned_next;
+};
+
+/**
+ * vgpu_io_attempt_done() - an attempt is over and nothing touches its buffer any more
+ * @io: engine
+ * @req: attempt->req
+ * @res: bytes moved, 0 at end of file, or -errno
+ *
+ * Finishes the request or starts its next attempt.
+ */
+void vgpu_io_attempt_done(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res);
+
+/** vgpu_io_drop_behind() - keep a buffered transfer from staying in the page cache */
+void vgpu_io_drop_behind(const struct vgpu_io_attempt *attempt);
+
+/** vgpu_io_file_open() - fill @file in from a caller's descriptor; 0 or -errno */
+int vgpu_io_file_open(struct vgpu_io_file *file, int fd, bool buffered);
+
+/** vgpu_io_file_close() - close what vgpu_io_file_open() opened */
+void vgpu_io_file_close(struct vgpu_io_file *file);
+
+/** vgpu_io_file_demote() - stop using O_DIRECT; false when there is no other way */
+bool vgpu_io_file_demote(struct vgpu_io_file *file);
+
+/** vgpu_io_file_bytes() - length of the file as known without asking a server */
+uint64_t vgpu_io_file_bytes(const struct vgpu_io_file *file);
+
+/** vgpu_io_now_ns() - CLOCK_MONOTONIC */
+static inline uint64_t vgpu_io_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+#endif

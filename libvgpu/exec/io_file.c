@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+/*
+ * How a file of the caller is reached: O_DIRECT where the file system takes it, through the page
+ * cache where not. The caller's descriptor is never changed: O_DIRECT is a flag of the open file
+ * description, which the caller may share with others, so the file is opened again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "exec/io_engine.h"
+
+/* What every local file system takes where the kernel cannot say (before 6.1, or FUSE). */
+#define ALIGN_DEFAULT	4096u
+
+static int reopen(int fd, int flags)
+{
+	char path[32];
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	rc = open(path, flags | O_CLOEXEC | O_NOCTTY);
+	return rc < 0 ? -errno : rc;
+}
+
+static int duplicate(int fd)
+{
+	int rc = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return rc < 0 ? -errno : rc;
+}
+
+static uint32_t direct_align(int fd, bool block)
+{
+	struct statx stx;
+	uint32_t align = 0;
+	int sector;
+
+#ifdef STATX_DIOALIGN
+	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && (stx.stx_mask & STATX_DIOALIGN))
+		align = stx.stx_dio_offset_align > stx.stx_dio_mem_align ?
+			stx.stx_dio_offset_align : stx.stx_dio_mem_align;
+#endif
+	if (!align && block && !ioctl(fd, BLKSSZGET, &sector) && sector > 0)
+		align = (uint32_t)sector;
+	if (!align || (align & (align - 1)))
+		align = ALIGN_DEFAULT;
+	return align;
+}
+
+static int file_check(struct vgpu_io_file *file, int fd, int status)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return -ESPIPE;
+	if (status & O_PATH)
+		return -EBADF;
+
+	file->access = status & O_ACCMODE;
+	file->block = S_ISBLK(st.st_mode);
+	if (file->block && ioctl(fd, BLKGETSIZE64, &file->block_bytes))
+		return -errno;
+	return 0;
+}
+
+static void file_open_direct(struct vgpu_io_file *file, int fd, int status)
+{
+	char why[64];
+	int rc;
+
+	rc = status & O_DIRECT ? duplicate(fd) : reopen(fd, file->access | O_DIRECT);
+	if (rc < 0) {
+		snprintf(file->reason, sizeof(file->reason), "buffered: O_DIRECT refused: %s",
+			 strerror_r(-rc, why, sizeof(why)));
+		return;
+	}
+	file->direct_fd = rc;
+	file->direct = true;
+	file->align = direct_align(rc, file->block);
+	snprintf(file->reason, sizeof(file->reason), "O_DIRECT, aligned to %u bytes", file->align);
+}
+
+int vgpu_io_file_open(struct vgpu_io_file *file, int fd, bool buffered)
+{
+	int status = fcntl(fd, F_GETFL);
+	int rc;
+
+	if (status < 0)
+		return -errno;
+	*file = (struct vgpu_io_file){ .fd = -1, .direct_fd = -1, .align = 1 };
+	rc = file_check(file, fd, status);
+	if (rc)
+		return rc;
+
+	file->fd = status & O_DIRECT ? reopen(fd, file->access) : duplicate(fd);
+	if (file->fd < 0 && !(status & O_DIRECT))
+		return file->fd;
+
+	if (!buffered)
+		file_open_direct(file, fd, status);
+	else
+		snprintf(file->reason, sizeof(file->reason), "buffered: as asked");
+	return file->direct || file->fd >= 0 ? 0 : -EBADF;
+}
+
+void vgpu_io_file_close(struct vgpu_io_file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
+	if (file->direct_fd >= 0)
+		close(file->direct_fd);
+}
+
+bool vgpu_io_file_demote(struct vgpu_io_file *file)
+{
+	if (!file->direct || file->fd < 0)
+		return false;
+	/* direct_fd stays open: attempts in flight use it. */
+	file->direct = false;
+	snprintf(file->reason, sizeof(file->reason),
+		 "buffered: the file system opens O_DIRECT but refuses aligned transfers");
+	return true;
+}
+
+uint64_t vgpu_io_file_bytes(const struct vgpu_io_file *file)
+{
+	struct statx stx;
+
+	if (file->block)
+		return file->block_bytes;
+	/* A FUSE server that never answers must not be asked. */
+	if (statx(file->direct ? file->direct_fd : file->fd, "",
+		  AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &stx))
+		return UINT64_MAX;
+	return stx.stx_size;
+}
+
+void vgpu_io_drop_behind(const struct vgpu_io_attempt *attempt)
+{
+	/*
+	 * Dirty pages cannot be dropped. Start writing them; they go when the range is next
+	 * transferred. Waiting here would make every write synchronous.
+	 */
+	if (attempt->write)
+		sync_file_range(attempt->fd, (off_t)attempt->offset, attempt->bytes,
+				SYNC_FILE_RANGE_WRITE);
+	posix_fadvise(attempt->fd, (off_t)attempt->offset, attempt->bytes, POSIX_FADV_DONTNEED);
+}

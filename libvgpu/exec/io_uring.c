@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Engine "uring": io_uring with registered files and, where the memlock limit allows, registered
+ * buffers, so that the kernel neither looks a descriptor up nor pins pages a transfer.
+ *
+ * Everything beyond the plain ring is optional and its absence reported: kernels before 5.19 have
+ * no sparse tables, containers forbid the system call, RLIMIT_MEMLOCK is often 64 KiB. A region
+ * longer than 1 GiB, the kernel's limit for one buffer, is registered in pieces.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "exec/io_engine.h"
+
+#define SLOT_SHIFT	30
+#define SLOT_BYTES	(UINT64_C(1) << SLOT_SHIFT)
+#define SLOTS		4096u
+
+/* user_data of a cancellation; no request has this address. */
+#define CANCEL_DATA	1u
+
+/**
+ * struct uring - engine state
+ * @ring: twice depth entries, so that cancellations never take the room of transfers
+ * @defer: completions are run only when we enter the kernel
+ * @fixed_files: files are registered under their number
+ * @fixed_buffers: a table of SLOTS buffers exists
+ * @locked_bytes: registered now
+ * @used: which slots of the table are taken
+ */
+struct uring {
+	struct io_uring ring;
+	bool defer;
+	bool fixed_files;
+	bool fixed_buffers;
+	uint64_t locked_bytes;
+	bool used[SLOTS];
+};
+
+/* Open --------------------------------------------------------------------------------- */
+
+static int setting_read(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	int value = -1;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%d", &value) != 1)
+		value = -1;
+	fclose(f);
+	return value;
+}
+
+static void reason_refused(struct vgpu_io *io, int rc)
+{
+	int disabled = setting_read("/proc/sys/kernel/io_uring_disabled");
+	const char *hint = "";
+	char why[64];
+
+	if (disabled > 0)
+		hint = disabled == 1 ? " (sysctl kernel.io_uring_disabled=1)" :
+				       " (sysctl kernel.io_uring_disabled=2)";
+	else if ((rc == -EPERM || rc == -EACCES || rc == -ENOSYS) && prctl(PR_GET_SECCOMP) == 2)
+		hint = " (a seccomp filter is active)";
+	snprintf(io->reason, sizeof(io->reason), "io_uring refused: %s%s",
+		 strerror_r(-rc, why, sizeof(why)), hint);
+}
+
+/* The kernel refuses flags that it does not know, so ask for less until it agrees. */
+static int ring_init(struct uring *u, unsigned int entries, bool one_thread)
+{
+	static const unsigned int wishes[] = {
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+		IORING_SETUP_SUBMIT_ALL,
+		0,
+	};
+	size_t i = one_thread ? 0 : 2;
+	int rc;
+
+	do {
+		rc = io_uring_queue_init(entries, &u->ring, wishes[i]);
+		u->defer = wishes[i] & IORING_SETUP_DEFER_TASKRUN;
+		i++;
+	} while (rc == -EINVAL && i < sizeof(wishes) / sizeof(wishes[0]));
+	return rc;
+}
+
+static void reason_opened(struct vgpu_io *io, const struct uring *u)
+{
+	snprintf(io->reason, sizeof(io->reason), "io_uring, depth %u%s%s", io->depth,
+		 u->fixed_files ? ", registered files" : "",
+		 u->fixed_buffers ? ", registered buffers" : "");
+}
+
+static int uring_open(struct vgpu_io *io, const struct vgpu_io_params *params)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+	int rc;
+
+	if (!u)
+		return -ENOMEM;
+	rc = ring_init(u, 2 * io->depth, params->flags & VGPU_IO_ONE_THREAD);
+	if (rc)
+		goto err_free;
+	/* Waiting with a timeout that is no request of its own: 5.11. */
+	if (!(u->ring.features & IORING_FEAT_EXT_ARG)) {
+		rc = -EOPNOTSUPP;
+		goto err_exit;
+	}
+	u->fixed_files = !io_uring_register_files_sparse(&u->ring, VGPU_IO_FILES_MAX);
+	u->fixed_buffers = !io_uring_register_buffers_sparse(&u->ring, SLOTS);
+	io->engine = u;
+	reason_opened(io, u);
+	return 0;
+
+err_exit:
+	io_uring_queue_exit(&u->ring);
+err_free:
+	free(u);
+	reason_refused(io, rc);
+	return rc;
+}
+
+static void uring_close(struct vgpu_io *io)
+{
+	struct uring *u = io->engine;
+
+	io_uring_queue_exit(&u->ring);
+	free(u);
+}
+
+/* Files -------------------------------------------------------------------------------- */
+
+static int file_update(struct uring *u, uint32_t file, int fd)
+{
+	int rc = io_uring_register_files_update(&u->ring, file, &fd, 1);
+
+	return rc < 0 ? rc : 0;
+}
+
+static int uring_file_add(struct vgpu_io *io, uint32_t file)
+{
+	const struct vgpu_io_file *f = io->files[file];
+	struct uring *u = io->engine;
+
+	if (!u->fixed_files)
+		return 0;
+	return file_update(u, file, f->direct ? f->direct_fd : f->fd);
+}
+
+static void uring_file_change(struct vgpu_io *io, uint32_t file)
+{
+	uring_file_add(io, file);
+}
+
+static void uring_file_remove(struct vgpu_io *io, uint32_t file)
+{
+	struct uring *u = io->engine;
+
+	if (u->fixed_files)
+		file_update(u, file, -1);
+}
+
+/* Regions ------------------------------------------------------------------------------ */
+
+static uint32_t piece_count(uint64_t bytes)
+{
+	return (uint32_t)((bytes + SLOT_BYTES - 1) >> SLOT_SHIFT);
+}
+
+/* First of @count free slots in a row, or SLOTS. */
+static uint32_t slots_find(const struct uring *u, uint32_t count)
+{
+	uint32_t first, run = 0;
+
+	for (first = 0; first < SLOTS; first++) {
+		run = u->used[first] ? 0 : run + 1;
+		if (run == count)
+			return first + 1 - count;
+	}
+	return SLOTS;
+}
+
+static int slot_update(struct uring *u, uint32_t slot, void *addr, uint64_t bytes)
+{
+	struct iovec iov = { addr, bytes };
+	__u64 tag = 0;
+	int rc = io_uring_register_buffers_update_tag(&u->ring, slot, &iov, &tag, 1);
+
+	if (rc < 0)
+		return rc;
+	u->used[slot] = addr != NULL;
+	return rc == 1 ? 0 : -EIO;
+}
+
+static void slots_clear(struct uring *u, uint32_t first, uint32_t count)
+{
+	while (count--)
+		slot_update(u, first + count, NULL, 0);
+}
+
+static int slots_fill(struct uring *u, uint32_t first, const struct vgpu_io_region *region)
+{
+	uint32_t i, count = piece_count(region->bytes);
+	uint64_t at, bytes;
+	int rc;
+
+	for (i = 0; i < count; i++) {
+		at = (uint64_t)i << SLOT_SHIFT;
+		bytes = region->bytes - at < SLOT_BYTES ? region->bytes - at : SLOT_BYTES;
+		rc = slot_update(u, first + i, (char *)region->addr + at, bytes);
+		if (rc) {
+			slots_clear(u, first, i);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static void limit_print(char *out, size_t size, rlim_t limit)
+{
+	if (limit == RLIM_INFINITY)
+		snprintf(out, size, "unlimited");
+	else
+		snprintf(out, size, "%llu", (unsigned long long)limit);
+}
+
+static void reason_unregistered(struct vgpu_io *io, uint64_t bytes, int rc)
+{
+	const struct uring *u = io->engine;
+	char soft[24], hard[24], why[64];
+	struct rlimit lim;
+
+	if (rc != -ENOMEM || getrlimit(RLIMIT_MEMLOCK, &lim)) {
+		snprintf(io->degraded, sizeof(io->degraded),
+			 "unregistered buffers: %s", strerror_r(-rc, why, sizeof(why)));
+		return;
+	}
+	limit_print(soft, sizeof(soft), lim.rlim_cur);
+	limit_print(hard, sizeof(hard), lim.rlim_max);
+	snprintf(io->degraded, sizeof(io->degraded),
+		 "unregistered buffers: RLIMIT_MEMLOCK must allow %llu bytes, soft limit %s, hard %s",
+		 (unsigned long long)(u->locked_bytes + bytes), soft, hard);
+}
+
+static void uring_region_add(struct vgpu_io *io, uint32_t index)
+{
+	struct vgpu_io_region *region = &io->regions[index];
+	uint32_t count = piece_count(region->bytes);
+	struct uring *u = io->engine;
+	uint32_t first;
+	int rc;
+
+	if (!u->fixed_buffers)
+		return;
+	first = count <= SLOTS ? slots_find(u, count) : SLOTS;
+	rc = first < SLOTS ? slots_fill(u, first, region) : -ENOSPC;
+	if (rc) {
+		reason_unregistered(io, region->bytes, rc);
+		return;
+	}
+	region->first_slot = first;
+	region->slots = count;
+	u->locked_bytes += region->bytes;
+}
+
+static void uring_region_remove(struct vgpu_io *io, uint32_t index)
+{
+	struct vgpu_io_region *region = &io->regions[index];
+	struct uring *u = io->engine;
+
+	if (!region->slots)
+		return;
+	slots_clear(u, region->first_slot, region->slots);
+	u->locked_bytes -= region->bytes;
+}
+
+/* Transfers ---------------------------------------------------------------------------- */
+
+/* Registered buffer that holds the whole transfer, or -1. */
+static int attempt_slot(const struct vgpu_io *io, const struct vgpu_io_attempt *at)
+{
+	const struct vgpu_io_region *region;
+	uint64_t first;
+
+	if (at->region < 0)
+		return -1;
+	region = &io->regions[at->region];
+	first = (uint64_t)((char *)at->buf - (char *)region->addr);
+	if (!region->slots || (first & (SLOT_BYTES - 1)) + at->bytes > SLOT_BYTES)
+		return -1;
+	return (int)(region->first_slot + (first >> SLOT_SHIFT));
+}
+
+static void attempt_prep(struct io_uring_sqe *sqe, const struct vgpu_io_attempt *at, int fd,
+			 int slot)
+{
+	if (at->write && slot >= 0)
+		io_uring_prep_write_fixed(sqe, fd, at->buf, at->bytes, at->offset, slot);
+	else if (at->write)
+		io_uring_prep_write(sqe, fd, at->buf, at->bytes, at->offset);
+	else if (slot >= 0)
+		io_uring_prep_read_fixed(sqe, fd, at->buf, at->bytes, at->offset, slot);
+	else
+		io_uring_prep_read(sqe, fd, at->buf, at->bytes, at->offset);
+}
+
+static void uring_start(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
+{
+	struct uring *u = io->engine;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+	/* At most depth transfers are waiting here, and uring_cancel() leaves that room. */
+	attempt_prep(sqe, attempt, u->fixed_files ? (int)attempt->file : attempt->fd,
+		     attempt_slot(io, attempt));
+	if (u->fixed_files)
+		sqe->flags |= IOSQE_FIXED_FILE;
+	io_uring_sqe_set_data(sqe, attempt->req);
+}
+
+/* What cannot be submitted now (EAGAIN, EBUSY) stays in the ring and goes with the next reap. */
+static void uring_flush(struct vgpu_io *io)
+{
+	struct uring *u = io->engine;
+
+	io_uring_submit(&u->ring);
+}
+
+static void uring_cancel(struct vgpu_io *io, struct vgpu_io_req *req)
+{
+	struct uring *u = io->engine;
+	struct io_uring_sqe *sqe;
+
+	if (io_uring_sq_space_left(&u->ring) <= io->depth)
+		io_uring_submit(&u->ring);
+	if (io_uring_sq_space_left(&u->ring) <= io->depth)
+		return;
+	sqe = io_uring_get_sqe(&u->ring);
+	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)req, 0);
+	io_uring_sqe_set_data64(sqe, CANCEL_DATA);
+	io_uring_submit(&u->ring);
+}
+
+static int uring_enter(struct uring *u, int64_t timeout_ns)
+{
+	struct __kernel_timespec ts = {
+		.tv_sec = timeout_ns / 1000000000,
+		.tv_nsec = timeout_ns % 1000000000,
+	};
+	struct io_uring_cqe *cqe;
+	int rc = 0;
+
+	if (timeout_ns && !io_uring_cq_ready(&u->ring))
+		rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+	else if (u->defer)
+		rc = io_uring_submit_and_get_events(&u->ring);
+	else if (io_uring_sq_ready(&u->ring))
+		rc = io_uring_submit(&u->ring);
+	if (rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY)
+		return 0;
+	return rc < 0 ? rc : 0;
+}
+
+static void drop_behind(const struct vgpu_io *io, const struct vgpu_io_req *req)
+{
+	const struct vgpu_io_attempt at = {
+		.fd = io->files[req->file]->fd,
+		.write = req->flags & VGPU_IO_WRITE,
+		.offset = req->engine.attempt_offset,
+		.bytes = req->engine.attempt_bytes,
+	};
+
+	vgpu_io_drop_behind(&at);
+}
+
+static int uring_reap(struct vgpu_io *io, int64_t timeout_ns)
+{
+	struct uring *u = io->engine;
+	struct io_uring_cqe *cqe;
+	struct vgpu_io_req *req;
+	uint64_t data;
+	int32_t res;
+	int rc;
+
+	rc = uring_enter(u, timeout_ns);
+	/* Next attempts are begun in here but not submitted, so this ends. */
+	while (!io_uring_peek_cqe(&u->ring, &cqe)) {
+		data = io_uring_cqe_get_data64(cqe);
+		res = cqe->res;
+		io_uring_cqe_seen(&u->ring, cqe);
+		if (data == CANCEL_DATA)
+			continue;
+		req = (struct vgpu_io_req *)(uintptr_t)data;
+		if (!req->engine.was_direct)
+			drop_behind(io, req);
+		vgpu_io_attempt_done(io, req, res);
+	}
+	return rc;
+}
+
+const struct vgpu_io_ops vgpu_io_uring_ops = {
+	.name = "uring",
+	.depth = 8,
+	.open = uring_open,
+	.close = uring_close,
+	.file_add = uring_file_add,
+	.file_change = uring_file_change,
+	.file_remove = uring_file_remove,
+	.region_add = uring_region_add,
+	.region_remove = uring_region_remove,
+	.start = uring_start,
+	.flush = uring_flush,
+	.reap = uring_reap,
+	.cancel = uring_cancel,
+};
