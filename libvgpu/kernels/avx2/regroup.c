@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Row-major blocks into the packed layout, so that one set of products serves both.
+ */
+#include <immintrin.h>
+#include <string.h>
+#include "kernels/avx2/regroup.h"
+#include "kernels/pack/g16.h"
+
+/* Lane u of the result holds codes 8 u .. 8 u + 7 the way MXFP4_G16 wants them. */
+static inline __m128i lanes_of_codes(__m128i first16, __m128i last16)
+{
+	__m128 a = _mm_castsi128_ps(first16), b = _mm_castsi128_ps(last16);
+	__m128i even = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88));
+	__m128i odd = _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd));
+
+	return _mm_or_si128(even, _mm_slli_epi16(odd, 4));
+}
+
+static inline void store_lanes(uint8_t *dst, __m128i lanes)
+{
+	for (uint32_t u = 0; u < 4; u++) {
+		int32_t lane = _mm_cvtsi128_si32(lanes);
+
+		memcpy(dst + u * 64, &lane, sizeof(lane));
+		lanes = _mm_srli_si128(lanes, 4);
+	}
+}
+
+static void mxfp4_row(uint8_t *group, uint32_t row, const uint8_t *block, uint32_t blocks)
+{
+	const __m128i nibble = _mm_set1_epi8(15);
+
+	for (uint32_t b = 0; b < blocks; b++, block += 17) {
+		__m128i x = _mm_loadu_si128((const __m128i *)(block + 1));
+		__m128i low = _mm_and_si128(x, nibble);
+		__m128i high = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
+
+		group[vgpu_mxfp4_g16_scale(b) + 4 * row] = block[0];
+		store_lanes(group + vgpu_mxfp4_g16_codes(b) + 4 * row, lanes_of_codes(low, high));
+	}
+}
+
+static void mxfp4_split_row(uint8_t *group, uint32_t row, const uint8_t *codes,
+			    const uint8_t *scales, uint32_t blocks)
+{
+	const __m128i nibble = _mm_set1_epi8(15);
+
+	for (uint32_t b = 0; b < blocks; b++, codes += 16) {
+		__m128i x = _mm_loadu_si128((const __m128i *)codes);
+		__m128i even = _mm_and_si128(x, nibble);
+		__m128i odd = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
+
+		group[vgpu_mxfp4_g16_scale(b) + 4 * row] = scales[b];
+		store_lanes(group + vgpu_mxfp4_g16_codes(b) + 4 * row,
+			    lanes_of_codes(_mm_unpacklo_epi8(even, odd),
+					   _mm_unpackhi_epi8(even, odd)));
+	}
+}
+
+static void q8_0_row(uint8_t *group, uint32_t row, const uint8_t *block, uint32_t blocks)
+{
+	const __m128i zero = _mm_set1_epi8((char)VGPU_INT8_ZERO);
+
+	for (uint32_t b = 0; b < blocks; b++, block += 34) {
+		uint8_t *codes = group + vgpu_int8_g16_codes(b) + 4 * row;
+		__m128i first = _mm_loadu_si128((const __m128i *)(block + 2));
+		__m128i last = _mm_loadu_si128((const __m128i *)(block + 18));
+
+		memcpy(group + vgpu_int8_g16_scale(b) + 2 * row, block, 2);
+		store_lanes(codes, _mm_xor_si128(first, zero));
+		store_lanes(codes + 256, _mm_xor_si128(last, zero));
+	}
+}
+
+void vgpu_regroup_avx2(uint8_t *dst, const struct vgpu_panel *w, uint32_t first,
+		       uint32_t rows)
+{
+	size_t row_bytes = vgpu_weight_unit_bytes(w->format, w->k);
+	uint32_t blocks = w->k / VGPU_BLOCK;
+
+	/* Scales of what is not there: zero times any code is zero. */
+	if (rows < VGPU_GROUP_ROWS || blocks % VGPU_G16_TILE_BLOCKS)
+		memset(dst, 0, vgpu_weight_unit_bytes(vgpu_regroup_format(w->format), w->k));
+
+	for (uint32_t r = 0; r < rows; r++) {
+		const uint8_t *row = (const uint8_t *)w->data + (first + r) * row_bytes;
+
+		if (w->format == VGPU_W_MXFP4)
+			mxfp4_row(dst, r, row, blocks);
+		else if (w->format == VGPU_W_Q8_0)
+			q8_0_row(dst, r, row, blocks);
+		else
+			mxfp4_split_row(dst, r, row, w->scales + (size_t)(first + r) * blocks,
+					blocks);
+	}
+}

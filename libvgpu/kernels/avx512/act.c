@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Rounds activations to a mode and lays them out as act.h says.
+ */
+#include <immintrin.h>
+#include <string.h>
+#include "kernels/avx512/act.h"
+#include "kernels/pack/act8.h"
+
+/* Columns first .. first + 15 of a row of k; zeros behind the end. */
+static inline __m512 load16(const float *x, uint32_t first, uint32_t k)
+{
+	uint32_t n = k > first ? k - first : 0;
+
+	return _mm512_maskz_loadu_ps(n >= 16 ? 0xffff : (1u << n) - 1, x + first);
+}
+
+/* Word j goes to dst[j * mt]. */
+static inline void scatter16(uint32_t *dst, __m512i words, uint32_t count, uint32_t mt)
+{
+	uint32_t word[16];
+
+	_mm512_storeu_si512(word, words);
+	for (uint32_t j = 0; j < count; j++)
+		dst[(size_t)j * mt] = word[j];
+}
+
+static void row_f32(uint32_t *dst, const float *x, uint32_t k, uint32_t kpad, uint32_t mt)
+{
+	for (uint32_t c = 0; c < kpad; c += 16)
+		scatter16(dst + (size_t)c * mt, _mm512_castps_si512(load16(x, c, k)), 16, mt);
+}
+
+static void row_a16(uint32_t *dst, const float *x, uint32_t k, uint32_t kpad, uint32_t mt)
+{
+	const __m512i order = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+
+	for (uint32_t c = 0; c < kpad; c += 32) {
+		__m512i half = (__m512i)_mm512_cvtne2ps_pbh(load16(x, c + 16, k),
+							    load16(x, c, k));
+
+		scatter16(dst + (size_t)c / 2 * mt, _mm512_shuffle_epi8(half, order), 16, mt);
+	}
+}
+
+/* One group of 32 columns of tile row i. */
+static void group_a8(const struct vgpu_acts *acts, size_t data_at, size_t group_at,
+		     const float *x, uint32_t first, uint32_t mt)
+{
+	__m512 lo = load16(x, first, acts->k), hi = load16(x, first + 16, acts->k);
+	const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+	__m512i max = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(lo), magnitude),
+				       _mm512_and_si512(_mm512_castps_si512(hi), magnitude));
+	struct vgpu_a8_scale s = vgpu_a8_scale(_mm512_reduce_max_epu32(max));
+	__m512 inverse = _mm512_set1_ps(s.inverse);
+	__m512i qlo = _mm512_cvtps_epi32(_mm512_mul_ps(lo, inverse));
+	__m512i qhi = _mm512_cvtps_epi32(_mm512_mul_ps(hi, inverse));
+	__m256i q = _mm256_set_m128i(_mm512_cvtepi32_epi8(qhi), _mm512_cvtepi32_epi8(qlo));
+	/* Byte sums: of NaN and infinity, which convert to INT32_MIN, nothing is left. */
+	int32_t sum = _mm512_reduce_add_epi32(_mm512_dpbusd_epi32(
+		_mm512_setzero_si512(), _mm512_castsi256_si512(_mm256_set1_epi8(1)),
+		_mm512_zextsi256_si512(q)));
+
+	scatter16((uint32_t *)((int8_t *)acts->data + data_at), _mm512_zextsi256_si512(q), 8, mt);
+	acts->scale[group_at] = s.scale;
+	acts->offset[group_at] = -VGPU_A8_MAGIC * s.scale;
+	acts->start[group_at] = VGPU_A8_MAGIC_BITS - 128 * sum;
+}
+
+static void row_a8(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, uint32_t mt,
+		   const float *x)
+{
+	size_t row = (size_t)tile * VGPU_MT * acts->kpad;
+
+	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK)
+		group_a8(acts, row + (size_t)c * mt + 4 * i,
+			 (row + (size_t)c * mt) / VGPU_BLOCK + i, x, c, mt);
+}
+
+void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx)
+{
+	for (uint32_t row = 0; row < acts->m; row++) {
+		uint32_t tile = row / VGPU_MT, i = row % VGPU_MT, left = acts->m - tile * VGPU_MT;
+		uint32_t mt = left < VGPU_MT ? left : VGPU_MT;
+		size_t at = (size_t)tile * VGPU_MT * acts->kpad;
+		const float *src = x + row * ldx;
+
+		switch (acts->mode) {
+		case VGPU_MODE_F32:
+			row_f32((uint32_t *)acts->data + at + i, src, acts->k, acts->kpad, mt);
+			break;
+		case VGPU_MODE_A16:
+			row_a16((uint32_t *)acts->data + at / 2 + i, src, acts->k, acts->kpad, mt);
+			break;
+		case VGPU_MODE_A8:
+			row_a8(acts, tile, i, mt, src);
+			break;
+		}
+	}
+}

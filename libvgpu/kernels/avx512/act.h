@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order in which the AVX-512 level keeps packed activations.
+ *
+ * Rows are cut into tiles of VGPU_MT rows (the last may hold fewer, mt); inside a
+ * tile a step of a few columns holds all mt rows before the next step begins, so
+ * that a product broadcasts 32-bit words from one ascending stream:
+ *
+ *	F32	f32  [k][mt]
+ *	A16	bf16 [k / 2][mt][2]; of 4 columns the first step has 0 and 2, the
+ *		second 1 and 3: what a shift leaves side by side in MXFP4_G16
+ *	A8	s8   [k / 4][mt][4]; scale, offset, start [k / 32][mt]
+ *
+ * A8 products run on unsigned codes c = w + 128, and w's sum is the difference
+ * sum(c a) - 128 sum(a).  start is the bits of 1.5 * 2^23 less 128 sum(a): added to
+ * as an integer and read as f32, it holds 1.5 * 2^23 + sum(w a), exact below 2^22.
+ * One FMA, times scale plus offset = -1.5 * 2^23 * scale, is then the conversion to
+ * f32 and the scaling at once, rounded once; scale has 16 bits, so offset is exact.
+ */
+#ifndef VGPU_AVX512_ACT_H
+#define VGPU_AVX512_ACT_H
+
+#include "kernels/kernels.h"
+
+/* Rows of activations that a product keeps in registers. */
+#define VGPU_MT			8u
+
+#define VGPU_A8_MAGIC		12582912.0f	/* 1.5 * 2^23 */
+#define VGPU_A8_MAGIC_BITS	0x4b400000
+
+void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx);
+
+#endif

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Weights of every format into slabs.
+ */
+#include <string.h>
+#include "kernels/avx512/slab.h"
+
+/* Reads words [0, n) of a row, zeros after them; n may be beyond 16 or negative. */
+static inline __mmask16 mask16(int32_t n)
+{
+	return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1);
+}
+
+/* r[i] lane j <-> r[j] lane i */
+static inline void transpose16(__m512i r[16])
+{
+	__m512i t[16];
+
+	for (int i = 0; i < 16; i += 2) {
+		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+	}
+	for (int i = 0; i < 16; i += 4) {
+		r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+		r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+		r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+		r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+	}
+	for (int i = 0; i < 4; i++) {
+		t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+		t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+		t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+		t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+	}
+	for (int i = 0; i < 4; i++) {
+		r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+		r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+		r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+		r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+	}
+}
+
+/* 16 columns of one row as f32; n of them exist. */
+static inline __m512i row16_f32(const uint8_t *p, enum vgpu_wformat format, int32_t n)
+{
+	__m256i half;
+
+	if (format == VGPU_W_F32)
+		return _mm512_maskz_loadu_epi32(mask16(n), p);
+	half = _mm256_maskz_loadu_epi16(mask16(n), p);
+	if (format == VGPU_W_F16)
+		return _mm512_castps_si512(_mm512_cvtph_ps(half));
+	return _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+}
+
+static inline __attribute__((always_inline)) void
+fill_f32_rows(uint8_t *lines, const struct vgpu_group *g, enum vgpu_wformat format,
+	      uint32_t first, uint32_t blocks)
+{
+	size_t element = format == VGPU_W_F32 ? 4 : 2;
+	__m512i r[16];
+
+	for (uint32_t c = 0; c < blocks * VGPU_BLOCK; c += 16) {
+		int32_t n = (int32_t)(g->k - first) - (int32_t)c;
+
+		for (uint32_t i = 0; i < 16; i++)
+			r[i] = i < g->rows ? row16_f32(g->data + i * g->row_bytes +
+						       (first + c) * element, format, n) :
+					     _mm512_setzero_si512();
+		transpose16(r);
+		for (uint32_t i = 0; i < 16; i++)
+			_mm512_store_si512(lines + (c + i) * 64, r[i]);
+	}
+}
+
+/* 32 columns of one row as bf16, columns 1 and 2 of every 4 exchanged. */
+static inline __m512i row32_bf16(const uint8_t *p, int32_t n)
+{
+	const __m512i order = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+	__mmask32 mask = n >= 32 ? 0xffffffffu : n <= 0 ? 0 : (1u << n) - 1;
+
+	return _mm512_shuffle_epi8(_mm512_maskz_loadu_epi16(mask, p), order);
+}
+
+static void fill_a16_rows(struct vgpu_slab_memory *memory, const struct vgpu_group *g,
+			  uint32_t first, uint32_t blocks)
+{
+	__m512i r[16];
+
+	for (uint32_t b = 0; b < blocks; b++) {
+		int32_t n = (int32_t)(g->k - first) - (int32_t)(b * VGPU_BLOCK);
+
+		for (uint32_t i = 0; i < 16; i++)
+			r[i] = i < g->rows ? row32_bf16(g->data + i * g->row_bytes +
+							(first + b * VGPU_BLOCK) * 2, n) :
+					     _mm512_setzero_si512();
+		transpose16(r);
+		for (uint32_t i = 0; i < 16; i++)
+			_mm512_store_si512(memory->lines + (b * 16 + i) * 64, r[i]);
+		_mm512_store_ps(memory->scale + b * 16, _mm512_set1_ps(1.0f));
+	}
+}
+
+static void mxfp4_a8_block(uint8_t *out, const uint8_t *codes)
+{
+	const __m512i table = vgpu_mxfp4_table_u8();
+
+	for (uint32_t u = 0; u < 4; u++) {
+		__m512i line = _mm512_load_si512(codes + u * 64);
+
+		_mm512_store_si512(out + u * 128, _mm512_permutexvar_epi8(line, table));
+		_mm512_store_si512(out + u * 128 + 64,
+				   _mm512_permutexvar_epi8(_mm512_srli_epi32(line, 4), table));
+	}
+}
+
+static void mxfp4_a16_block(uint8_t *out, const uint8_t *codes)
+{
+	const __m512i table = vgpu_mxfp4_table_bf16();
+
+	for (uint32_t u = 0; u < 4; u++) {
+		__m512i line = _mm512_load_si512(codes + u * 64);
+		uint8_t *p = out + u * 256;
+
+		_mm512_store_si512(p, _mm512_permutexvar_epi16(line, table));
+		_mm512_store_si512(p + 64, _mm512_permutexvar_epi16(_mm512_srli_epi16(line, 8), table));
+		_mm512_store_si512(p + 128, _mm512_permutexvar_epi16(_mm512_srli_epi16(line, 4), table));
+		_mm512_store_si512(p + 192, _mm512_permutexvar_epi16(_mm512_srli_epi16(line, 12), table));
+	}
+}
+
+static void mxfp4_f32_block(uint8_t *out, const uint8_t *codes, __m512 scale)
+{
+	const __m512 table = _mm512_setr_ps(0, 1, 2, 3, 4, 6, 8, 12, -0.0f, -1, -2, -3, -4, -6,
+					    -8, -12);
+
+	for (uint32_t c = 0; c < VGPU_BLOCK; c++) {
+		__m512i line = _mm512_load_si512(codes + c / 8 * 64);
+		uint32_t shift = c % 4 * 8 + (c & 4);
+		__m512i code = _mm512_srlv_epi32(line, _mm512_set1_epi32((int)shift));
+
+		_mm512_store_ps((float *)(out + c * 64),
+				_mm512_mul_ps(_mm512_permutexvar_ps(code, table), scale));
+	}
+}
+
+static void fill_mxfp4(struct vgpu_slab_memory *memory, const struct vgpu_group *g,
+		       enum vgpu_mode mode, uint32_t first, uint32_t blocks)
+{
+	for (uint32_t b = 0; b < blocks; b++) {
+		uint32_t block = first / VGPU_BLOCK + b;
+		const uint8_t *tile = g->data + (size_t)(block / 4) * VGPU_MXFP4_TILE;
+		const uint8_t *codes = g->data + vgpu_mxfp4_g16_codes(block);
+		__m512 scale = vgpu_mxfp4_half_scale(_mm512_load_si512(tile), block % 4);
+
+		if (mode == VGPU_MODE_F32) {
+			mxfp4_f32_block(memory->lines + (size_t)b * 2048, codes, scale);
+			continue;
+		}
+		_mm512_store_ps(memory->scale + b * 16, scale);
+		if (mode == VGPU_MODE_A16)
+			mxfp4_a16_block(memory->lines + (size_t)b * 1024, codes);
+		else
+			mxfp4_a8_block(memory->lines + (size_t)b * 512, codes);
+	}
+}
+
+/* Column i of a line of codes as f32. */
+static inline __m512 int8_column(__m512i line, uint32_t i)
+{
+	__m512i byte = _mm512_and_si512(_mm512_srlv_epi32(line, _mm512_set1_epi32((int)(8 * i))),
+					_mm512_set1_epi32(0xff));
+
+	return _mm512_cvtepi32_ps(_mm512_sub_epi32(byte, _mm512_set1_epi32(VGPU_INT8_ZERO)));
+}
+
+/* Integers up to 128 are bf16: the low halves of their f32 are zero. */
+static inline __m512i bf16_pair(__m512 low, __m512 high)
+{
+	return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16),
+			       _mm512_castps_si512(high));
+}
+
+static void int8_a16_block(uint8_t *out, const uint8_t *codes)
+{
+	for (uint32_t u = 0; u < 8; u++) {
+		__m512i line = _mm512_load_si512(codes + u * 64);
+
+		_mm512_store_si512(out + u * 128,
+				   bf16_pair(int8_column(line, 0), int8_column(line, 2)));
+		_mm512_store_si512(out + u * 128 + 64,
+				   bf16_pair(int8_column(line, 1), int8_column(line, 3)));
+	}
+}
+
+static void int8_f32_block(uint8_t *out, const uint8_t *codes, __m512 scale)
+{
+	for (uint32_t c = 0; c < VGPU_BLOCK; c++) {
+		__m512i line = _mm512_load_si512(codes + c / 4 * 64);
+
+		_mm512_store_ps((float *)(out + c * 64),
+				_mm512_mul_ps(int8_column(line, c % 4), scale));
+	}
+}
+
+/* In mode A8 the codes stay where they are. */
+static void fill_int8(struct vgpu_slab_memory *memory, const struct vgpu_group *g,
+		      enum vgpu_mode mode, uint32_t first, uint32_t blocks)
+{
+	for (uint32_t b = 0; b < blocks; b++) {
+		uint32_t block = first / VGPU_BLOCK + b;
+		const uint8_t *codes = g->data + vgpu_int8_g16_codes(block);
+		const uint8_t *half = g->data + vgpu_int8_g16_scale(block);
+		__m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)half));
+
+		if (mode == VGPU_MODE_F32) {
+			int8_f32_block(memory->lines + (size_t)b * 2048, codes, scale);
+			continue;
+		}
+		_mm512_store_ps(memory->scale + b * 16, scale);
+		if (mode == VGPU_MODE_A16)
+			int8_a16_block(memory->lines + (size_t)b * 1024, codes);
+	}
+}
+
+void vgpu_slab_fill_avx512(struct vgpu_slab *out, struct vgpu_slab_memory *memory,
+			   const struct vgpu_group *g, enum vgpu_mode mode, uint32_t first,
+			   uint32_t blocks)
+{
+	out->lines = memory->lines;
+	out->scale = memory->scale;
+	out->tile_bytes = (size_t)VGPU_G16_TILE_COLS * sizeof(memory->lines) / vgpu_slab_cols(mode);
+
+	switch (g->format) {
+	case VGPU_W_F32:
+		fill_f32_rows(memory->lines, g, VGPU_W_F32, first, blocks);
+		break;
+	case VGPU_W_F16:
+		fill_f32_rows(memory->lines, g, VGPU_W_F16, first, blocks);
+		break;
+	case VGPU_W_BF16:
+		if (mode == VGPU_MODE_F32)
+			fill_f32_rows(memory->lines, g, VGPU_W_BF16, first, blocks);
+		else
+			fill_a16_rows(memory, g, first, blocks);
+		break;
+	case VGPU_W_INT8_G16:
+		fill_int8(memory, g, mode, first, blocks);
+		if (mode == VGPU_MODE_A8) {
+			out->lines = g->data + vgpu_int8_g16_codes(first / VGPU_BLOCK);
+			out->tile_bytes = VGPU_INT8_TILE;
+		}
+		break;
+	default:
+		fill_mxfp4(memory, g, mode, first, blocks);
+		break;
+	}
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Products of one tile: up to VGPU_MT rows of activations by two slabs of 16 rows.
+ *
+ * All three add in the same order whatever mt is: along a block of 32 columns (F32:
+ * along a chunk of 256), then blocks in ascending order.  That, and lanes that do not
+ * meet, is why a row's result does not depend on its neighbours.
+ *
+ * mt is a constant at every call, so that the loops unroll and the accumulators stay
+ * in registers: 8 rows by 2 slabs are 16 of them.
+ */
+#ifndef VGPU_AVX512_TILE_H
+#define VGPU_AVX512_TILE_H
+
+#include <string.h>
+#include "kernels/avx512/act.h"
+#include "kernels/avx512/slab.h"
+
+#define VGPU_INLINE static inline __attribute__((always_inline))
+
+/**
+ * struct vgpu_out - where a tile's results go
+ * @y: row 0 of the tile, column of the first slab's row 0
+ * @ldy: floats from row to row
+ * @mask: rows of each slab that exist
+ * @more: add to what y holds, rather than overwrite it
+ */
+struct vgpu_out {
+	float *y;
+	size_t ldy;
+	__mmask16 mask[2];
+	bool more;
+};
+
+VGPU_INLINE __m512i broadcast_word(const void *p)
+{
+	int32_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return _mm512_set1_epi32(word);
+}
+
+VGPU_INLINE void out_load(__m512 sum[VGPU_MT][2], const struct vgpu_out *o, uint32_t mt)
+{
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++) {
+		for (uint32_t v = 0; v < 2; v++)
+			sum[i][v] = o->more ? _mm512_maskz_loadu_ps(o->mask[v],
+								    o->y + i * o->ldy + 16 * v) :
+					      _mm512_setzero_ps();
+	}
+}
+
+VGPU_INLINE void out_store(__m512 sum[VGPU_MT][2], const struct vgpu_out *o, uint32_t mt)
+{
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		for (uint32_t v = 0; v < 2; v++)
+			_mm512_mask_storeu_ps(o->y + i * o->ldy + 16 * v, o->mask[v], sum[i][v]);
+}
+
+/* a: the tile's s8 at the slabs' first column; scale, offset, start: its groups. */
+VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2], const int8_t *a,
+			 const float *scale, const float *offset, const int32_t *start,
+			 uint32_t blocks, uint32_t mt)
+{
+	__m512 sum[VGPU_MT][2];
+
+	out_load(sum, o, mt);
+	for (uint32_t b = 0; b < blocks; b++) {
+		const uint8_t *line0 = w[0].lines + b / 4 * w[0].tile_bytes + b % 4 * 512;
+		const uint8_t *line1 = w[1].lines + b / 4 * w[1].tile_bytes + b % 4 * 512;
+		__m512 w0 = _mm512_load_ps(w[0].scale + b * 16);
+		__m512 w1 = _mm512_load_ps(w[1].scale + b * 16);
+		__m512i dot[VGPU_MT][2];
+
+#pragma GCC unroll 8
+		for (uint32_t i = 0; i < mt; i++)
+			dot[i][0] = dot[i][1] = _mm512_set1_epi32(start[b * mt + i]);
+#pragma GCC unroll 8
+		for (uint32_t s = 0; s < 8; s++) {
+			__m512i l0 = _mm512_load_si512(line0 + s * 64);
+			__m512i l1 = _mm512_load_si512(line1 + s * 64);
+
+#pragma GCC unroll 8
+			for (uint32_t i = 0; i < mt; i++) {
+				__m512i x = broadcast_word(a + ((b * 8 + s) * mt + i) * 4);
+
+				dot[i][0] = _mm512_dpbusd_epi32(dot[i][0], l0, x);
+				dot[i][1] = _mm512_dpbusd_epi32(dot[i][1], l1, x);
+			}
+		}
+#pragma GCC unroll 8
+		for (uint32_t i = 0; i < mt; i++) {
+			__m512 s = _mm512_set1_ps(scale[b * mt + i]);
+			__m512 c = _mm512_set1_ps(offset[b * mt + i]);
+
+			sum[i][0] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i][0]),
+								    s, c), w0, sum[i][0]);
+			sum[i][1] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i][1]),
+								    s, c), w1, sum[i][1]);
+		}
+	}
+	out_store(sum, o, mt);
+}
+
+/* a: the tile's pairs of bf16 at the slabs' first column. */
+VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
+			  const uint32_t *a, uint32_t blocks, uint32_t mt)
+{
+	__m512 sum[VGPU_MT][2];
+
+	out_load(sum, o, mt);
+	for (uint32_t b = 0; b < blocks; b++) {
+		const uint8_t *line0 = w[0].lines + b * 1024, *line1 = w[1].lines + b * 1024;
+		__m512 w0 = _mm512_load_ps(w[0].scale + b * 16);
+		__m512 w1 = _mm512_load_ps(w[1].scale + b * 16);
+		__m512 dot[VGPU_MT][2];
+
+#pragma GCC unroll 8
+		for (uint32_t i = 0; i < mt; i++)
+			dot[i][0] = dot[i][1] = _mm512_setzero_ps();
+#pragma GCC unroll 4
+		for (uint32_t s = 0; s < 16; s++) {
+			__m512bh l0 = (__m512bh)_mm512_load_si512(line0 + s * 64);
+			__m512bh l1 = (__m512bh)_mm512_load_si512(line1 + s * 64);
+
+#pragma GCC unroll 8
+			for (uint32_t i = 0; i < mt; i++) {
+				__m512bh x = (__m512bh)broadcast_word(a + (b * 16 + s) * mt + i);
+
+				dot[i][0] = _mm512_dpbf16_ps(dot[i][0], l0, x);
+				dot[i][1] = _mm512_dpbf16_ps(dot[i][1], l1, x);
+			}
+		}
+#pragma GCC unroll 8
+		for (uint32_t i = 0; i < mt; i++) {
+			sum[i][0] = _mm512_fmadd_ps(dot[i][0], w0, sum[i][0]);
+			sum[i][1] = _mm512_fmadd_ps(dot[i][1], w1, sum[i][1]);
+		}
+	}
+	out_store(sum, o, mt);
+}
+
+/* a: the tile's f32 at the slabs' first column. */
+VGPU_INLINE void tile_f32(const struct vgpu_out *o, const struct vgpu_slab w[2], const float *a,
+			  uint32_t blocks, uint32_t mt)
+{
+	__m512 dot[VGPU_MT][2], sum[VGPU_MT][2];
+
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		dot[i][0] = dot[i][1] = _mm512_setzero_ps();
+#pragma GCC unroll 4
+	for (uint32_t c = 0; c < blocks * VGPU_BLOCK; c++) {
+		__m512 l0 = _mm512_load_ps(w[0].lines + c * 64);
+		__m512 l1 = _mm512_load_ps(w[1].lines + c * 64);
+
+#pragma GCC unroll 8
+		for (uint32_t i = 0; i < mt; i++) {
+			__m512 x = _mm512_set1_ps(a[c * mt + i]);
+
+			dot[i][0] = _mm512_fmadd_ps(l0, x, dot[i][0]);
+			dot[i][1] = _mm512_fmadd_ps(l1, x, dot[i][1]);
+		}
+	}
+	out_load(sum, o, mt);
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++) {
+		sum[i][0] = _mm512_add_ps(sum[i][0], dot[i][0]);
+		sum[i][1] = _mm512_add_ps(sum[i][1], dot[i][1]);
+	}
+	out_store(sum, o, mt);
+}
+
+#endif

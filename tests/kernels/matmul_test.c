@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Products at every level against float64, on the activations that the mode uses,
+ * and against the activations that it was given.
+ */
+#include "check.h"
+
+static const struct format {
+	enum vgpu_wformat format;
+	const char *name;
+	bool any_k;
+} formats[] = {
+	{ VGPU_W_F32, "f32", true },
+	{ VGPU_W_F16, "f16", true },
+	{ VGPU_W_BF16, "bf16", true },
+	{ VGPU_W_MXFP4, "mxfp4", false },
+	{ VGPU_W_MXFP4_SPLIT, "mxfp4_split", false },
+	{ VGPU_W_Q8_0, "q8_0", false },
+	{ VGPU_W_MXFP4_G16, "mxfp4_g16", true },
+	{ VGPU_W_INT8_G16, "int8_g16", true },
+};
+#define FORMATS (sizeof(formats) / sizeof(formats[0]))
+
+static const char *const mode_names[] = { "f32", "a16", "a8" };
+
+/* One product: weights as bytes and decoded, activations as given and as rounded. */
+struct product {
+	struct vgpu_panel w;
+	uint8_t *data, *scales;
+	float *wf;		/* [n][k] */
+	float *x;		/* [m][k] */
+	double *xr;		/* [m][k], what the mode makes of x */
+	float *y;		/* [m][n] */
+	uint32_t m;
+};
+
+/* Random bytes in the shape of a row-major format; scales within 2^-8 .. 2^8. */
+static void fill_row_major(struct product *p, uint64_t *rng)
+{
+	size_t unit = vgpu_weight_unit_bytes(p->w.format, p->w.k), bytes = unit * p->w.rows;
+	uint32_t blocks = p->w.k / 32;
+
+	for (size_t i = 0; i < bytes; i++)
+		p->data[i] = (uint8_t)rng_next(rng);
+	for (size_t i = 0; i < (size_t)p->w.rows * p->w.k && p->w.format <= VGPU_W_BF16; i++) {
+		float value = (float)rng_gauss(rng);
+		_Float16 half = (_Float16)value;
+
+		if (p->w.format == VGPU_W_F32)
+			memcpy(p->data + 4 * i, &value, 4);
+		else if (p->w.format == VGPU_W_F16)
+			memcpy(p->data + 2 * i, &half, 2);
+		else
+			memcpy(p->data + 2 * i, (uint8_t *)&value + 2, 2);
+	}
+	for (size_t i = 0; i < (size_t)p->w.rows * blocks; i++) {
+		uint8_t e = (uint8_t)(119 + rng_below(rng, 17));
+		_Float16 d = (_Float16)(0.01 + rng_unit(rng));
+
+		if (p->w.format == VGPU_W_MXFP4)
+			p->data[i * 17] = e;
+		else if (p->w.format == VGPU_W_MXFP4_SPLIT)
+			p->scales[i] = e;
+		else if (p->w.format == VGPU_W_Q8_0)
+			memcpy(p->data + i * 34, &d, 2);
+	}
+}
+
+static void fill_packed(struct product *p, uint64_t *rng)
+{
+	const struct vgpu_kernels *ref = vgpu_kernels_get(VGPU_ISA_REF);
+	size_t unit = vgpu_weight_unit_bytes(p->w.format, p->w.k);
+
+	for (size_t i = 0; i < (size_t)p->w.rows * p->w.k; i++)
+		p->wf[i] = (float)rng_gauss(rng);
+	for (uint32_t r = 0; r < p->w.rows; r += 16) {
+		uint32_t rows = p->w.rows - r < 16 ? p->w.rows - r : 16;
+		const float *src = p->wf + (size_t)r * p->w.k;
+		uint8_t *dst = p->data + r / 16 * unit;
+
+		assert_int_equal(0, p->w.format == VGPU_W_MXFP4_G16 ?
+				 ref->pack_mxfp4(dst, src, VGPU_W_F32, p->w.k, rows, p->w.k) :
+				 ref->pack_int8(dst, src, VGPU_W_F32, p->w.k, rows, p->w.k));
+	}
+}
+
+static void product_init(struct product *p, enum vgpu_wformat format, uint32_t m, uint32_t n,
+			 uint32_t k, uint64_t *rng)
+{
+	uint32_t unit_rows = vgpu_weight_unit_rows(format), units = (n + unit_rows - 1) / unit_rows;
+	size_t bytes = vgpu_weight_unit_bytes(format, k) * units;
+
+	p->data = check_alloc(bytes);
+	p->scales = format == VGPU_W_MXFP4_SPLIT ? check_alloc((size_t)n * (k / 32)) : NULL;
+	p->w = (struct vgpu_panel) { format, n, k, p->data, p->scales };
+	p->m = m;
+	p->wf = check_alloc((size_t)n * k * sizeof(float));
+	p->x = check_alloc((size_t)m * k * sizeof(float));
+	p->xr = check_alloc((size_t)m * k * sizeof(double));
+	p->y = check_alloc((size_t)m * n * sizeof(float));
+
+	if (unit_rows == 1)
+		fill_row_major(p, rng);
+	else
+		fill_packed(p, rng);
+	vgpu_kernels_get(VGPU_ISA_REF)->weight_decode(&p->w, p->wf, k);
+	for (size_t i = 0; i < (size_t)m * k; i++)
+		p->x[i] = (float)rng_gauss(rng);
+}
+
+static void product_free(struct product *p)
+{
+	free(p->data);
+	free(p->scales);
+	free(p->wf);
+	free(p->x);
+	free(p->xr);
+	free(p->y);
+}
+
+/* Nearest value of 8 significant bits, ties to even. */
+static double round_bf16(double x)
+{
+	int exponent;
+
+	if (x == 0)
+		return 0;
+	frexp(x, &exponent);
+	return ldexp(nearbyint(ldexp(x, 8 - exponent)), exponent - 8);
+}
+
+/* max|x| / 127 rounded up to 16 significant bits, and x times its f32 reciprocal. */
+static void round_a8(double *out, const float *x, uint32_t n)
+{
+	float max = 0, scale, inverse;
+	int exponent;
+
+	for (uint32_t i = 0; i < n; i++)
+		max = fmaxf(max, fabsf(x[i]));
+	if (max < 0x1p-119f) {
+		memset(out, 0, n * sizeof(*out));
+		return;
+	}
+	scale = max / 127.0f;
+	frexp(scale, &exponent);
+	scale = (float)ldexp(ceil(ldexp(scale, 16 - exponent)), exponent - 16);
+	inverse = 1.0f / scale;
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = nearbyintf(x[i] * inverse) * (double)scale;
+}
+
+static void round_activations(struct product *p, enum vgpu_mode mode)
+{
+	uint32_t k = p->w.k;
+
+	for (size_t i = 0; i < (size_t)p->m * k; i++)
+		p->xr[i] = mode == VGPU_MODE_A16 ? round_bf16(p->x[i]) : (double)p->x[i];
+	for (uint32_t i = 0; i < p->m && mode == VGPU_MODE_A8; i++)
+		for (uint32_t c = 0; c < k; c += 32)
+			round_a8(p->xr + (size_t)i * k + c, p->x + (size_t)i * k + c,
+				 k - c < 32 ? k - c : 32);
+}
+
+/* y = product of rows [first, first + rows) of activations by one panel. */
+static void run(const struct vgpu_kernels *t, const struct vgpu_panel *w, enum vgpu_mode mode,
+		const float *x, uint32_t m, float *y, size_t ldy)
+{
+	void *scratch = check_alloc(vgpu_matmul_scratch_bytes(w->format, w->k));
+	void *memory = check_alloc(vgpu_acts_bytes(mode, m, w->k));
+	struct vgpu_acts acts;
+
+	vgpu_acts_init(&acts, mode, m, w->k, memory);
+	t->acts_pack(&acts, x, w->k);
+	t->matmul(w, &acts, y, ldy, scratch);
+	free(memory);
+	free(scratch);
+}
+
+/* NMSE against float64 on xr; fails where an element leaves the bound. */
+static double compare(const struct product *p, double bound)
+{
+	double error = 0, power = 0;
+
+	for (uint32_t i = 0; i < p->m; i++) {
+		for (uint32_t r = 0; r < p->w.rows; r++) {
+			const double *x = p->xr + (size_t)i * p->w.k;
+			const float *w = p->wf + (size_t)r * p->w.k;
+			double sum = 0, size = 0, d;
+
+			for (uint32_t c = 0; c < p->w.k; c++) {
+				sum += x[c] * w[c];
+				size += fabs(x[c] * w[c]);
+			}
+			d = p->y[(size_t)i * p->w.rows + r] - sum;
+			if (!(fabs(d) <= bound * size))
+				fail_msg("row %u of x, %u of w: %g instead of %g, |a||w| %g", i, r,
+					 sum + d, sum, size);
+			error += d * d;
+			power += sum * sum;
+		}
+	}
+	return error / power;
+}
+
+static void check_product(const struct vgpu_kernels *t, const struct format *f,
+			  enum vgpu_mode mode, uint32_t m, uint32_t n, uint32_t k)
+{
+	uint64_t rng = 0x9e3779b97f4a7c15ull + m * 1000003ull + n * 1009ull + k;
+	struct product p;
+	double nmse;
+
+	product_init(&p, f->format, m, n, k, &rng);
+	round_activations(&p, mode);
+	run(t, &p.w, mode, p.x, m, p.y, n);
+	nmse = compare(&p, 0x1p-18);
+	if (!(nmse <= 1e-12))
+		fail_msg("%s %s m=%u n=%u k=%u: NMSE %g", f->name, mode_names[mode], m, n, k, nmse);
+	product_free(&p);
+}
+
+static const struct { uint32_t m, n, k; } shapes[] = {
+	{ 1, 1, 32 }, { 1, 33, 96 }, { 2, 17, 160 }, { 3, 47, 224 }, { 4, 16, 128 },
+	{ 5, 31, 480 }, { 6, 40, 1056 }, { 7, 15, 1184 }, { 8, 32, 992 }, { 9, 18, 1120 },
+	{ 15, 20, 352 }, { 23, 34, 608 }, { 1, 16, 14336 }, { 16, 3, 3104 },
+};
+/* Columns that no block divides. */
+static const struct { uint32_t m, n, k; } odd_shapes[] = {
+	{ 1, 3, 1 }, { 2, 19, 7 }, { 5, 33, 77 }, { 9, 5, 300 }, { 13, 17, 1027 },
+};
+
+static void product_is_float64s_on_the_rounded_activations(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t f = 0; f < FORMATS; f++) {
+		for (int mode = 0; mode < 3; mode++) {
+			if ((int)vgpu_matmul_mode(formats[f].format, mode) != mode)
+				continue;
+			for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++)
+				check_product(t, &formats[f], mode, shapes[s].m, shapes[s].n,
+					      shapes[s].k);
+		}
+	}
+}
+
+static void product_takes_any_k_where_the_format_does(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t f = 0; f < FORMATS; f++) {
+		for (int mode = 0; mode < 3 && formats[f].any_k; mode++) {
+			if ((int)vgpu_matmul_mode(formats[f].format, mode) != mode)
+				continue;
+			for (size_t s = 0; s < sizeof(odd_shapes) / sizeof(odd_shapes[0]); s++)
+				check_product(t, &formats[f], mode, odd_shapes[s].m,
+					      odd_shapes[s].n, odd_shapes[s].k);
+		}
+	}
+}
+
+static void product_by_float_weights_takes_one_mode(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 5;
+	struct product p;
+
+	assert_int_equal(vgpu_matmul_mode(VGPU_W_F16, VGPU_MODE_A8), VGPU_MODE_F32);
+	assert_int_equal(vgpu_matmul_mode(VGPU_W_BF16, VGPU_MODE_A8), VGPU_MODE_A16);
+	product_init(&p, VGPU_W_F32, 2, 5, 64, &rng);
+	run(t, &p.w, VGPU_MODE_A8, p.x, 2, p.y, 5);
+	for (int i = 0; i < 10; i++)
+		assert_true(isnan(p.y[i]));
+	product_free(&p);
+}
+
+/* --- the same bits, however the work is cut --- */
+
+static void check_bits(const float *a, const float *b, size_t n, const char *what,
+		       const struct format *f, int mode)
+{
+	if (memcmp(a, b, n * sizeof(*a)))
+		fail_msg("%s %s: %s", f->name, mode_names[mode], what);
+}
+
+static void check_cuts(const struct vgpu_kernels *t, const struct format *f, int mode)
+{
+	const uint32_t m = 11, n = 83, k = 1312, unit_rows = vgpu_weight_unit_rows(f->format);
+	const uint32_t cut = unit_rows == 1 ? 7 : 16;
+	float *y = check_alloc((size_t)m * n * sizeof(float));
+	uint64_t rng = 77;
+	struct product p;
+
+	product_init(&p, f->format, m, n, k, &rng);
+	run(t, &p.w, mode, p.x, m, p.y, n);
+
+	for (uint32_t r = 0; r < n; r += cut) {
+		struct vgpu_panel w = p.w;
+
+		w.rows = n - r < cut ? n - r : cut;
+		w.data = p.data + r / unit_rows * vgpu_weight_unit_bytes(f->format, k);
+		w.scales = p.scales ? p.scales + (size_t)r * (k / 32) : NULL;
+		run(t, &w, mode, p.x, m, y + r, n);
+	}
+	check_bits(y, p.y, (size_t)m * n, "depends on the panel", f, mode);
+
+	for (uint32_t i = 0; i < m; i += 3)
+		run(t, &p.w, mode, p.x + (size_t)i * k, m - i < 3 ? m - i : 3, y + (size_t)i * n, n);
+	check_bits(y, p.y, (size_t)m * n, "depends on m", f, mode);
+
+	free(y);
+	product_free(&p);
+}
+
+static void product_is_bitwise_the_same_however_cut(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t f = 0; f < FORMATS; f++)
+		for (int mode = 0; mode < 3; mode++)
+			if ((int)vgpu_matmul_mode(formats[f].format, mode) == mode)
+				check_cuts(t, &formats[f], mode);
+}
+
+static void check_unaligned(const struct vgpu_kernels *t, const struct format *f, int mode)
+{
+	const uint32_t m = 3, n = 21, k = 160;
+	size_t bytes = vgpu_weight_unit_bytes(f->format, k) * n;
+	float *y = check_alloc((size_t)m * n * sizeof(float));
+	uint8_t *moved = check_alloc(bytes + 64);
+	uint64_t rng = 78;
+	struct product p;
+
+	product_init(&p, f->format, m, n, k, &rng);
+	run(t, &p.w, mode, p.x, m, p.y, n);
+	for (uint32_t shift = 1; shift < 64; shift += 6) {
+		struct vgpu_panel w = p.w;
+
+		memcpy(moved + shift, p.data, bytes);
+		w.data = moved + shift;
+		run(t, &w, mode, p.x, m, y, n);
+		check_bits(y, p.y, (size_t)m * n, "depends on alignment", f, mode);
+	}
+	free(moved);
+	free(y);
+	product_free(&p);
+}
+
+static void product_is_bitwise_the_same_at_any_alignment(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t f = 0; f < FORMATS; f++)
+		for (int mode = 0; mode < 3; mode++)
+			if (vgpu_weight_unit_rows(formats[f].format) == 1 &&
+			    (int)vgpu_matmul_mode(formats[f].format, mode) == mode)
+				check_unaligned(t, &formats[f], mode);
+}
+
+/* --- against the activations as they were --- */
+
+enum distribution { GAUSSIAN, STUDENT_T5, SWIGLU, CHANNELS_X100, DISTRIBUTIONS };
+static const char *const distribution_names[] = { "gaussian", "student-t5", "swiglu",
+						  "4 channels x100" };
+
+static double draw(enum distribution d, uint32_t column, uint64_t *rng)
+{
+	double x = rng_gauss(rng), g, chi = 0;
+
+	switch (d) {
+	case STUDENT_T5:
+		for (int i = 0; i < 5; i++) {
+			g = rng_gauss(rng);
+			chi += g * g;
+		}
+		return x / sqrt(chi / 5);
+	case SWIGLU:
+		g = rng_gauss(rng);
+		return g / (1 + exp(-g)) * x;
+	case CHANNELS_X100:
+		return column % 512 == 100 ? 100 * x : x;
+	default:
+		return x;
+	}
+}
+
+static void check_end_to_end(const struct vgpu_kernels *t, const struct format *f,
+			     enum vgpu_mode mode, enum distribution d)
+{
+	const double limit = mode == VGPU_MODE_A16 ? 4e-6 : d == GAUSSIAN ? 5e-5 : 2e-4;
+	const uint32_t m = 16, n = 64, k = 2048;
+	uint64_t rng = 4242 + d;
+	struct product p;
+	double nmse;
+
+	product_init(&p, f->format, m, n, k, &rng);
+	for (size_t i = 0; i < (size_t)m * k; i++)
+		p.x[i] = (float)draw(d, i % k, &rng);
+	round_activations(&p, VGPU_MODE_F32);
+	run(t, &p.w, mode, p.x, m, p.y, n);
+	nmse = compare(&p, 1.0);
+	print_message("%s %s %s, %s activations: NMSE %.2e\n", vgpu_isa_name(t->isa), f->name,
+		      mode_names[mode], distribution_names[d], nmse);
+	assert_true(nmse <= limit);
+	product_free(&p);
+}
+
+static void product_error_stays_within_its_mode(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t f = 0; f < FORMATS; f++) {
+		if (vgpu_weight_unit_rows(formats[f].format) == 1)
+			continue;
+		for (int d = 0; d < DISTRIBUTIONS; d++) {
+			check_end_to_end(t, &formats[f], VGPU_MODE_A16, d);
+			check_end_to_end(t, &formats[f], VGPU_MODE_A8, d);
+		}
+	}
+}
+
+/* --- scales and activations at the ends of their range --- */
+
+/* Every block of a row has one scale; x is such that the product is an ordinary f32. */
+static void check_scale(const struct vgpu_kernels *t, int mode, uint8_t e, float x)
+{
+	const uint32_t m = 2, n = 17, k = 160;
+	const struct vgpu_kernels *ref = vgpu_kernels_get(VGPU_ISA_REF);
+	uint64_t rng = e + 1;
+	struct product p;
+
+	product_init(&p, VGPU_W_MXFP4, m, n, k, &rng);
+	for (uint32_t i = 0; i < n * k / 32; i++) {
+		p.data[i * 17] = e;
+		/* 4 * 2^126 is no f32: only codes up to 1.5. */
+		for (int j = 1; e >= 253 && j < 17; j++)
+			p.data[i * 17 + j] &= 0xbb;
+	}
+	for (uint32_t i = 0; i < m * k; i++)
+		p.x[i] *= x;
+	ref->weight_decode(&p.w, p.wf, k);
+	round_activations(&p, mode);
+	run(t, &p.w, mode, p.x, m, p.y, n);
+	assert_true(compare(&p, 0x1p-18) <= 1e-12);
+	product_free(&p);
+}
+
+static void product_is_right_at_the_ends_of_the_scale(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (int mode = 0; mode < 3; mode++) {
+		check_scale(t, mode, 0, 0x1p60f);
+		check_scale(t, mode, 1, 0x1p60f);
+		check_scale(t, mode, 2, 0x1p60f);
+		check_scale(t, mode, 253, 0x1p-60f);
+		check_scale(t, mode, 254, 0x1p-60f);
+	}
+}
+
+static void product_has_nan_where_a_scale_is_nan_and_nowhere_else(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	const uint32_t m = 9, n = 40, k = 256, bad = 19;
+	uint64_t rng = 9;
+	struct product p;
+
+	product_init(&p, VGPU_W_MXFP4, m, n, k, &rng);
+	p.data[(bad * k / 32 + 5) * 17] = 255;
+	for (int mode = 0; mode < 3; mode++) {
+		for (uint32_t rows = 1; rows <= m; rows += m - 1) {
+			run(t, &p.w, mode, p.x, rows, p.y, n);
+			for (uint32_t i = 0; i < rows * n; i++)
+				assert_int_equal(!!isnan(p.y[i]), i % n == bad);
+		}
+	}
+	product_free(&p);
+}
+
+static void product_of_nan_or_infinite_activations_is_not_a_number(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	const uint32_t m = 3, n = 20, k = 96;
+	uint64_t rng = 10;
+	struct product p;
+
+	product_init(&p, VGPU_W_INT8_G16, m, n, k, &rng);
+	p.x[1 * k + 40] = NAN;
+	for (int mode = 0; mode < 3; mode++) {
+		run(t, &p.w, mode, p.x, m, p.y, n);
+		for (uint32_t i = 0; i < m * n; i++)
+			assert_int_equal(!!isnan(p.y[i]), i / n == 1);
+	}
+	p.x[1 * k + 40] = -INFINITY;
+	for (int mode = 0; mode < 3; mode++) {
+		run(t, &p.w, mode, p.x, m, p.y, n);
+		for (uint32_t i = 0; i < m * n; i++)
+			assert_int_equal(!isfinite(p.y[i]), i / n == 1);
+	}
+	product_free(&p);
+}
+
+/* A8 rounds a group below 2^-119 to zero, and is exact again just above. */
+static void product_of_tiny_activations_is_zero_or_right(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	const uint32_t n = 20, k = 96;
+	uint64_t rng = 11;
+	struct product p;
+
+	product_init(&p, VGPU_W_INT8_G16, 1, n, k, &rng);
+	for (uint32_t i = 0; i < k; i++)
+		p.x[i] = ldexpf(p.x[i] > 0 ? 0.9f : -0.9f, i < 32 ? -119 : -116);
+	round_activations(&p, VGPU_MODE_A8);
+	for (uint32_t i = 0; i < 32; i++)
+		assert_true(p.xr[i] == 0 && p.xr[i + 32] != 0);
+	run(t, &p.w, VGPU_MODE_A8, p.x, 1, p.y, n);
+	assert_true(compare(&p, 0x1p-18) <= 1e-12);
+	product_free(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CHECK_LEVELS(product_is_float64s_on_the_rounded_activations),
+		CHECK_LEVELS(product_takes_any_k_where_the_format_does),
+		CHECK_LEVELS(product_by_float_weights_takes_one_mode),
+		CHECK_LEVELS(product_is_bitwise_the_same_however_cut),
+		CHECK_LEVELS(product_is_bitwise_the_same_at_any_alignment),
+		CHECK_LEVELS(product_error_stays_within_its_mode),
+		CHECK_LEVELS(product_is_right_at_the_ends_of_the_scale),
+		CHECK_LEVELS(product_has_nan_where_a_scale_is_nan_and_nowhere_else),
+		CHECK_LEVELS(product_of_nan_or_infinite_activations_is_not_a_number),
+		CHECK_LEVELS(product_of_tiny_activations_is_zero_or_right),
+	};
+
+	return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);
+}
