@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+#include "common/cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/size.h"
+#include "vgpu.h"
+
+const char cli_status_help[] =
+	"Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n";
+
+static void say(const char *format, va_list args)
+{
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	vfprintf(stderr, format, args);
+}
+
+int cli_usage(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return CLI_USAGE;
+}
+
+int cli_fail(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return CLI_FAILED;
+}
+
+int cli_fail_vgpu(int rc, const char *format, ...)
+{
+	const char *why = vgpu_error_text();
+	va_list args;
+
+	va_start(args, format);
+	say(format, args);
+	va_end(args);
+	if (*why)
+		fprintf(stderr, ": %s\n", why);
+	else
+		fprintf(stderr, ": %s\n", strerror(-rc));
+	return CLI_FAILED;
+}
+
+static void print_help(const struct cli_command *command)
+{
+	const struct cli_option *o;
+	char left[64];
+
+	printf("Usage: %s [OPTION]... %s\n%s\n\n", command->name, command->args, command->what);
+	for (o = command->options; o->name; o++) {
+		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->arg ? " " : "",
+			 o->arg ? o->arg : "");
+		printf("  %-22s %s\n", left, o->help);
+	}
+	printf("  %-22s this text\n", "--help");
+	if (command->more)
+		printf("\n%s", command->more);
+	printf("\n%s", cli_status_help);
+}
+
+static bool number_parse(const char *text, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	return !errno && end != text && !*end && *text != '-';
+}
+
+static int set_number(const struct cli_command *command, const struct cli_option *o,
+		      const char *value)
+{
+	uint64_t max = o->max ? o->max : o->kind == CLI_SIZE ? UINT64_MAX : UINT32_MAX;
+	uint64_t n;
+	bool good = o->kind == CLI_SIZE ? size_parse(value, &n) : number_parse(value, &n);
+
+	if (!good)
+		return cli_usage("%s: --%s %s is no %s", command->name, o->name, value,
+				 o->kind == CLI_SIZE ? "size (bytes, or with K, M, G, T)" : "number");
+	if (n < o->min || n > max)
+		return cli_usage("%s: --%s %s is outside %" PRIu64 " .. %" PRIu64, command->name,
+				 o->name, value, o->min, max);
+	if (o->kind == CLI_SIZE)
+		*(uint64_t *)o->to = n;
+	else
+		*(uint32_t *)o->to = (uint32_t)n;
+	return CLI_RUN;
+}
+
+static int set_choice(const struct cli_command *command, const struct cli_option *o,
+		      const char *value)
+{
+	char all[160] = "";
+	size_t used = 0;
+
+	for (uint32_t i = 0; o->choices[i]; i++) {
+		if (!strcmp(value, o->choices[i])) {
+			*(uint32_t *)o->to = i;
+			return CLI_RUN;
+		}
+		used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", i ? ", " : "",
+					 o->choices[i]);
+		if (used >= sizeof(all))
+			break;
+	}
+	return cli_usage("%s: --%s %s is none of %s", command->name, o->name, value, all);
+}
+
+static int set_option(const struct cli_command *command, const struct cli_option *o,
+		      const char *value)
+{
+	switch (o->kind) {
+	case CLI_FLAG:
+		*(bool *)o->to = true;
+		return CLI_RUN;
+	case CLI_TEXT:
+		*(const char **)o->to = value;
+		return CLI_RUN;
+	case CLI_CHOICE:
+		return set_choice(command, o, value);
+	default:
+		return set_number(command, o, value);
+	}
+}
+
+static const struct cli_option *find_option(const struct cli_command *command, const char *name,
+					    size_t bytes)
+{
+	const struct cli_option *o;
+
+	for (o = command->options; o->name; o++)
+		if (strlen(o->name) == bytes && !memcmp(o->name, name, bytes))
+			return o;
+	return NULL;
+}
+
+/* One option at argv[*at]; steps over its value when that is a word of its own. */
+static int take_option(const struct cli_command *command, int argc, char **argv, int *at)
+{
+	const char *name = argv[*at] + 2, *equals = strchr(name, '=');
+	size_t bytes = equals ? (size_t)(equals - name) : strlen(name);
+	const struct cli_option *o = find_option(command, name, bytes);
+
+	if (!o)
+		return cli_usage("%s: unknown option %s; see %s --help", command->name, argv[*at],
+				 command->name);
+	if (o->kind == CLI_FLAG && equals)
+		return cli_usage("%s: --%s takes no value", command->name, o->name);
+	if (o->kind == CLI_FLAG)
+		return set_option(command, o, NULL);
+	if (equals)
+		return set_option(command, o, equals + 1);
+	if (*at + 1 == argc)
+		return cli_usage("%s: --%s needs a %s", command->name, o->name, o->arg);
+	return set_option(command, o, argv[++*at]);
+}
+
+int cli_parse(const struct cli_command *command, int argc, char **argv, unsigned int *out_count)
+{
+	unsigned int count = 0;
+	bool words_only = false;
+	int rc;
+
+	for (int i = 1; i < argc; i++) {
+		if (words_only || argv[i][0] != '-' || !argv[i][1]) {
+			argv[++count] = argv[i];
+		} else if (!strcmp(argv[i], "--")) {
+			words_only = true;
+		} else if (!strcmp(argv[i], "--help")) {
+			print_help(command);
+			return CLI_OK;
+		} else if (argv[i][1] != '-') {
+			return cli_usage("%s: unknown option %s; see %s --help", command->name,
+					 argv[i], command->name);
+		} else {
+			rc = take_option(command, argc, argv, &i);
+			if (rc != CLI_RUN)
+				return rc;
+		}
+	}
+	if (count < command->args_min || count > command->args_max)
+		return cli_usage("%s: %u arguments, takes %s; see %s --help", command->name, count,
+				 *command->args ? command->args : "none", command->name);
+	*out_count = count;
+	return CLI_RUN;
+}

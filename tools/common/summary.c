@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#include "common/summary.h"
+
+#include <math.h>
+#include <stdio.h>
+
+struct json_object *summary_new(const char *command)
+{
+	struct json_object *o = json_object_new_object();
+
+	summary_bytes(o, "schema", SUMMARY_SCHEMA);
+	summary_text(o, "command", command);
+	return o;
+}
+
+void summary_bytes(struct json_object *o, const char *key, uint64_t value)
+{
+	if (o)
+		json_object_object_add(o, key, json_object_new_uint64(value));
+}
+
+/* JSON knows neither NaN nor infinity: null. */
+void summary_real(struct json_object *o, const char *key, double value)
+{
+	char digits[32];
+
+	if (!o)
+		return;
+	snprintf(digits, sizeof(digits), "%.9g", value);
+	json_object_object_add(o, key, isfinite(value) ? json_object_new_double_s(value, digits)
+						       : NULL);
+}
+
+void summary_text(struct json_object *o, const char *key, const char *value)
+{
+	if (o)
+		json_object_object_add(o, key, json_object_new_string(value));
+}
+
+void summary_flag(struct json_object *o, const char *key, bool value)
+{
+	if (o)
+		json_object_object_add(o, key, json_object_new_boolean(value));
+}
+
+struct json_object *summary_object(struct json_object *o, const char *key)
+{
+	struct json_object *child = o ? json_object_new_object() : NULL;
+
+	if (child)
+		json_object_object_add(o, key, child);
+	return child;
+}
+
+struct json_object *summary_list(struct json_object *o, const char *key)
+{
+	struct json_object *child = o ? json_object_new_array() : NULL;
+
+	if (child)
+		json_object_object_add(o, key, child);
+	return child;
+}
+
+struct json_object *summary_item(struct json_object *list)
+{
+	struct json_object *item = list ? json_object_new_object() : NULL;
+
+	if (item)
+		json_object_array_add(list, item);
+	return item;
+}
+
+static void print(struct json_object *o, int flags)
+{
+	puts(json_object_to_json_string_ext(o, flags | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+}
+
+void summary_print(struct json_object *o)
+{
+	print(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED);
+}
+
+void summary_print_line(struct json_object *o)
+{
+	print(o, JSON_C_TO_STRING_SPACED);
+}

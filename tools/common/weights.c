@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+#include "common/weights.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Types that exist as an operand but not as a weight (integers) give NONE. */
+enum vgpu_format weights_format(const struct vgpu_tensor *tensor)
+{
+	const struct vgpu_dtype_info *info = vgpu_dtype_info(tensor->dtype);
+
+	switch (info ? info->format : VGPU_FORMAT_NONE) {
+	case VGPU_FORMAT_F32:
+	case VGPU_FORMAT_F16:
+	case VGPU_FORMAT_BF16:
+	case VGPU_FORMAT_MXFP4:
+	case VGPU_FORMAT_Q8_0:
+		return info->format;
+	default:
+		return VGPU_FORMAT_NONE;
+	}
+}
+
+static void skip(struct weights *w, const struct vgpu_tensor *t, const char *why)
+{
+	struct weight_skip *s;
+	uint32_t i;
+
+	for (i = 0; i < w->skip_count; i++)
+		if (!strcmp(w->skips[i].why, why))
+			break;
+	if (i == WEIGHT_SKIPS_MAX)
+		i--;
+	s = &w->skips[i];
+	if (i == w->skip_count) {
+		snprintf(s->why, sizeof(s->why), "%s", why);
+		w->skip_count++;
+	}
+	s->count++;
+	s->bytes += t->bytes;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), tail = strlen(end);
+
+	return length > tail && !strcmp(text + length - tail, end);
+}
+
+/* The tensor named like @name with another ending, or NULL. */
+static const struct vgpu_tensor *sibling(const struct vgpu_checkpoint *ck, const char *name,
+					 const char *end, const char *other)
+{
+	const struct vgpu_tensor *t;
+	char *text;
+
+	if (!ends_with(name, end))
+		return NULL;
+	if (asprintf(&text, "%.*s%s", (int)(strlen(name) - strlen(end)), name, other) < 0)
+		return NULL;
+	t = vgpu_checkpoint_find(ck, text);
+	free(text);
+	return t;
+}
+
+/* gpt-oss: name_blocks U8 [E][n][k / 32][16] beside name_scales U8 [E][n][k / 32]. */
+static bool take_split(struct weights *w, const struct vgpu_tensor *t,
+		       const struct vgpu_tensor *scales)
+{
+	uint32_t lead = t->rank - 3;	/* 1 with experts, else 0 */
+
+	if (t->rank < 3 || t->rank > 4 || scales->rank != t->rank - 1)
+		return false;
+	if (t->shape[t->rank - 1] != 16 || t->shape[lead + 1] > UINT32_MAX / 32 ||
+	    t->shape[lead] > UINT32_MAX || t->shape[0] > UINT32_MAX || !t->bytes ||
+	    scales->bytes != t->bytes / 16)
+		return false;
+	w->list[w->count++] = (struct weight){
+		.name = t->name,
+		.format = VGPU_FORMAT_MXFP4_SPLIT,
+		.experts = lead ? (uint32_t)t->shape[0] : 0,
+		.n = (uint32_t)t->shape[lead],
+		.k = (uint32_t)t->shape[lead + 1] * 32,
+		.file = t->file,
+		.offset = t->offset,
+		.bytes = t->bytes,
+		.scales_file = scales->file,
+		.scales_offset = scales->offset,
+		.scales_bytes = scales->bytes,
+	};
+	return true;
+}
+
+static const char *take_plain(struct weights *w, const struct vgpu_tensor *t)
+{
+	enum vgpu_format format = weights_format(t);
+	struct weight weight = { .name = t->name, .format = format, .file = t->file,
+				 .offset = t->offset, .bytes = t->bytes };
+	uint64_t bytes;
+	uint32_t lead = t->rank - 2;
+
+	if (t->rank < 2)
+		return "rank below 2 (biases, norms)";
+	if (t->rank > 3)
+		return "rank above 3";
+	if (t->shape[0] > UINT32_MAX || t->shape[lead] > UINT32_MAX ||
+	    t->shape[lead + 1] > UINT32_MAX || !t->bytes)
+		return "a dimension is 0 or above 2^32";
+	weight.experts = lead ? (uint32_t)t->shape[0] : 0;
+	weight.n = (uint32_t)t->shape[lead];
+	weight.k = (uint32_t)t->shape[lead + 1];
+	/* A GGUF row is whole blocks; anything else is not a product's operand. */
+	if (vgpu_matrix_bytes(format, weight.n, weight.k, &bytes) ||
+	    bytes * (lead ? weight.experts : 1) != t->bytes)
+		return "rows are no whole number of blocks";
+	w->list[w->count++] = weight;
+	return NULL;
+}
+
+static void take(struct weights *w, const struct vgpu_checkpoint *ck, const struct vgpu_tensor *t)
+{
+	const struct vgpu_tensor *scales;
+	const char *why;
+	char text[64];
+
+	if (t->dtype == VGPU_DTYPE_U8) {
+		if (sibling(ck, t->name, "_scales", "_blocks"))
+			return;		/* taken with its blocks */
+		scales = sibling(ck, t->name, "_blocks", "_scales");
+		if (scales && take_split(w, t, scales))
+			return;
+	}
+	if (weights_format(t) == VGPU_FORMAT_NONE) {
+		snprintf(text, sizeof(text), "type %.24s has no product", t->dtype_name);
+		skip(w, t, text);
+		return;
+	}
+	why = take_plain(w, t);
+	if (why)
+		skip(w, t, why);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct weight *x = a, *y = b;
+
+	if (x->file != y->file)
+		return x->file < y->file ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+int weights_list(const struct vgpu_checkpoint *ck, struct weights *out)
+{
+	size_t count = vgpu_checkpoint_tensor_count(ck);
+
+	memset(out, 0, sizeof(*out));
+	out->list = calloc(count + 1, sizeof(*out->list));
+	if (!out->list)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		take(out, ck, vgpu_checkpoint_tensor(ck, i));
+	qsort(out->list, out->count, sizeof(*out->list), by_place);
+	for (size_t i = 0; i < out->count; i++)
+		out->bytes += out->list[i].bytes + out->list[i].scales_bytes;
+	return 0;
+}
+
+void weights_free(struct weights *w)
+{
+	free(w->list);
+	memset(w, 0, sizeof(*w));
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The weight matrices of a checkpoint, in the order in which they lie in its files:
+ * what a run of the whole model multiplies with, and what is left out and why.
+ */
+#ifndef TOOLS_WEIGHTS_H
+#define TOOLS_WEIGHTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vgpu.h"
+#include "kernels/formats/checkpoint.h"
+
+/**
+ * struct weight - one matrix, or a stack of experts
+ * @name: of the tensor that holds the codes; belongs to the checkpoint
+ * @format: as the device knows it
+ * @experts: matrices behind each other; 0: a plain matrix
+ * @n: rows of one matrix
+ * @k: columns
+ * @file: index in the checkpoint
+ * @offset: first byte in that file
+ * @bytes: of all matrices
+ * @scales_file: MXFP4_SPLIT: index of the file with the scales
+ * @scales_offset: MXFP4_SPLIT: first byte of the scales
+ * @scales_bytes: MXFP4_SPLIT: of all matrices; else 0
+ */
+struct weight {
+	const char *name;
+	enum vgpu_format format;
+	uint32_t experts;
+	uint32_t n, k;
+	uint32_t file;
+	uint64_t offset, bytes;
+	uint32_t scales_file;
+	uint64_t scales_offset, scales_bytes;
+};
+
+/**
+ * struct weight_skip - tensors left out for one reason
+ * @why: for people
+ * @count: tensors
+ * @bytes: of all of them
+ */
+struct weight_skip {
+	char why[64];
+	uint32_t count;
+	uint64_t bytes;
+};
+
+#define WEIGHT_SKIPS_MAX 12
+
+/**
+ * struct weights - all of a checkpoint
+ * @list: sorted by file and offset
+ * @count: entries
+ * @bytes: of all entries, scales included
+ * @skips: what was left out, the last entry taking what finds no room
+ * @skip_count: entries
+ */
+struct weights {
+	struct weight *list;
+	size_t count;
+	uint64_t bytes;
+	struct weight_skip skips[WEIGHT_SKIPS_MAX];
+	uint32_t skip_count;
+};
+
+/**
+ * weights_list() - find the matrices of a checkpoint
+ * @ck: must stay open as long as @out is used
+ * @out: free it with weights_free()
+ *
+ * Return: 0, -ENOMEM.
+ */
+int weights_list(const struct vgpu_checkpoint *ck, struct weights *out);
+void weights_free(struct weights *w);
+
+/** weights_format() - the device's number for a checkpoint's type; NONE when it has none */
+enum vgpu_format weights_format(const struct vgpu_tensor *tensor);
+
+#endif
