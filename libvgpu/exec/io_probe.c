@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Which engine reads this file fastest? Virtual disks disagree with every rule of thumb, so each
+ * candidate reads for a short turn, then the next, several times round: a disk whose speed drifts
+ * drifts for all of them. Turns read different parts of the file, as far as it reaches.
+ *
+ * Ranges are dropped from the page cache first. Pages that stay (dirty, mapped, tmpfs) would fake
+ * the buffered figure, and a candidate that met any is left out of the result.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <linux/fs.h>
+#include <unistd.h>
+
+#include "exec/io_engine.h"
+
+#define CHUNK_MIN	(4u << 10)
+#define CHUNK_MAX	(64u << 20)
+#define ROUNDS		4u
+#define PAGE_BYTES	4096u
+/* A page of readahead at the edge of a range does no harm. */
+#define RESIDENT_MAX	16u
+
+static const struct {
+	const char *engine;
+	uint32_t depth;
+} candidates[] = {
+	{ "uring", 2 }, { "uring", 4 }, { "uring", 8 }, { "uring", 32 },
+	{ "threads", 4 }, { "threads", 8 },
+	{ "buffered", 1 }, { "buffered", 4 },
+};
+
+#define CANDIDATES	(sizeof(candidates) / sizeof(candidates[0]))
+
+_Static_assert(CANDIDATES <= VGPU_IO_PROBE_MAX, "rows for all candidates");
+
+/**
+ * struct probe - state of one probe
+ * @fd: the caller's file
+ * @chunk_bytes: of a transfer
+ * @turn_chunks: transfers in a turn
+ * @file_chunks: whole chunks in the file
+ * @next_chunk: where the next turn begins
+ * @buf: one chunk for each transfer in flight
+ * @reqs: turn_chunks of them
+ */
+struct probe {
+	int fd;
+	uint32_t chunk_bytes;
+	uint64_t turn_chunks;
+	uint64_t file_chunks;
+	uint64_t next_chunk;
+	uint8_t *buf;
+	struct vgpu_io_req *reqs;
+};
+
+/* A candidate that could be opened. */
+struct contender {
+	struct vgpu_io *io;
+	uint32_t file;
+	bool cached;
+	struct vgpu_io_probe_row row;
+};
+
+static uint64_t target_bytes(int fd)
+{
+	struct stat st;
+	uint64_t bytes;
+
+	if (fstat(fd, &st))
+		return 0;
+	if (S_ISBLK(st.st_mode))
+		return ioctl(fd, BLKGETSIZE64, &bytes) ? 0 : bytes;
+	return (uint64_t)st.st_size;
+}
+
+/* Pages of the range in the page cache, after asking for there to be none. */
+static uint64_t drop_range(int fd, uint64_t offset, uint64_t bytes)
+{
+	uint64_t pages = bytes / PAGE_BYTES, i, resident = 0;
+	unsigned char *map = malloc(pages);
+	void *at;
+
+	posix_fadvise(fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+	at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)offset);
+	if (map && at != MAP_FAILED && !mincore(at, bytes, map))
+		for (i = 0; i < pages; i++)
+			resident += map[i] & 1;
+	if (at != MAP_FAILED)
+		munmap(at, bytes);
+	free(map);
+	return resident;
+}
+
+static struct vgpu_io_req *turn_requests(const struct probe *p, const struct contender *c,
+					 uint64_t first)
+{
+	struct vgpu_io_req *req;
+	uint64_t i;
+
+	for (i = 0; i < p->turn_chunks; i++) {
+		req = &p->reqs[i];
+		*req = (struct vgpu_io_req){
+			.file = c->file,
+			.offset = (first + i) * p->chunk_bytes,
+			.bytes = p->chunk_bytes,
+			/* Nobody looks at the bytes: transfers may share a buffer. */
+			.buf = p->buf + (i % c->row.depth) * p->chunk_bytes,
+			.buf_index = -1,
+			.next = i + 1 < p->turn_chunks ? req + 1 : NULL,
+		};
+	}
+	return p->reqs;
+}
+
+static int turn_wait(struct contender *c, uint64_t count)
+{
+	struct vgpu_io_req *done;
+	int rc, error = 0;
+
+	while (count) {
+		rc = vgpu_io_reap(c->io, 1, VGPU_IO_DEPTH_MAX, -1, &done);
+		if (rc < 0)
+			return rc;
+		count -= (uint64_t)rc;
+		for (; done; done = done->next) {
+			if (done->result && !error)
+				error = done->result;
+			c->row.bytes += done->done_bytes;
+		}
+	}
+	return error;
+}
+
+static int turn(struct probe *p, struct contender *c)
+{
+	uint64_t first, start;
+	int rc;
+
+	if (p->next_chunk + p->turn_chunks > p->file_chunks)
+		p->next_chunk = 0;
+	first = p->next_chunk;
+	p->next_chunk += p->turn_chunks;
+	if (drop_range(p->fd, first * p->chunk_bytes, p->turn_chunks * p->chunk_bytes) >
+	    RESIDENT_MAX && !c->row.direct)
+		c->cached = true;
+
+	start = vgpu_io_now_ns();
+	vgpu_io_submit(c->io, turn_requests(p, c, first));
+	rc = turn_wait(c, p->turn_chunks);
+	c->row.ns += vgpu_io_now_ns() - start;
+	return rc;
+}
+
+static bool contender_open(const struct probe *p, size_t which, struct contender *c)
+{
+	struct vgpu_io_params params = {
+		.engine = candidates[which].engine,
+		.depth = candidates[which].depth,
+	};
+	struct vgpu_io_file_info info;
+
+	memset(c, 0, sizeof(*c));
+	if (params.depth > p->turn_chunks || vgpu_io_open(&params, &c->io))
+		return false;
+	if (vgpu_io_file_add(c->io, p->fd, 0, &c->file) ||
+	    vgpu_io_file_get(c->io, c->file, &info)) {
+		vgpu_io_close(c->io);
+		return false;
+	}
+	c->row.engine = params.engine;
+	c->row.depth = params.depth;
+	c->row.chunk_bytes = p->chunk_bytes;
+	c->row.direct = info.direct;
+	return true;
+}
+
+static int probe_rounds(struct probe *p, struct contender *list, uint32_t count)
+{
+	uint32_t round, i;
+	int rc;
+
+	for (round = 0; round < ROUNDS; round++)
+		for (i = 0; i < count; i++) {
+			rc = turn(p, &list[i]);
+			if (rc)
+				return rc;
+		}
+	return 0;
+}
+
+static void chunk_print(char *out, size_t size, uint32_t bytes)
+{
+	if (bytes >= 1u << 20)
+		snprintf(out, size, "%u MiB", bytes >> 20);
+	else
+		snprintf(out, size, "%u KiB", bytes >> 10);
+}
+
+/* Fastest row of an engine, or NULL. */
+static const struct vgpu_io_probe_row *best_of(const struct vgpu_io_probe_result *r,
+					       const char *engine)
+{
+	const struct vgpu_io_probe_row *best = NULL;
+	uint32_t i;
+
+	for (i = 0; i < r->count; i++)
+		if (!strcmp(r->rows[i].engine, engine) && (!best || r->rows[i].gbps > best->gbps))
+			best = &r->rows[i];
+	return best;
+}
+
+static void reason_fill(struct vgpu_io_probe_result *r)
+{
+	static const char *const names[] = { "uring", "threads", "buffered" };
+	const struct vgpu_io_probe_row *best = &r->rows[r->best], *row;
+	size_t i, used;
+	char chunk[16];
+
+	chunk_print(chunk, sizeof(chunk), best->chunk_bytes);
+	used = (size_t)snprintf(r->reason, sizeof(r->reason), "%s%s %s depth %u: %.2f GB/s",
+				best->engine, best->direct ? " O_DIRECT" : "", chunk, best->depth,
+				best->gbps);
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		row = best_of(r, names[i]);
+		if (row && strcmp(names[i], best->engine))
+			used += (size_t)snprintf(r->reason + used, sizeof(r->reason) - used,
+						 "; %s %.2f", names[i], row->gbps);
+	}
+}
+
+static void result_fill(struct vgpu_io_probe_result *out, const struct contender *list,
+			uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		if (list[i].cached || !list[i].row.ns)
+			continue;
+		out->rows[out->count] = list[i].row;
+		out->rows[out->count].gbps = (double)list[i].row.bytes / (double)list[i].row.ns;
+		if (out->rows[out->count].gbps > out->rows[out->best].gbps)
+			out->best = out->count;
+		out->count++;
+	}
+	if (out->count)
+		reason_fill(out);
+}
+
+static int probe_alloc(struct probe *p)
+{
+	uint64_t depth = p->turn_chunks < 32 ? p->turn_chunks : 32;
+	void *buf = mmap(NULL, depth * p->chunk_bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (buf == MAP_FAILED)
+		return -ENOMEM;
+	p->buf = buf;
+	p->reqs = calloc(p->turn_chunks, sizeof(*p->reqs));
+	if (p->reqs)
+		return 0;
+	munmap(buf, depth * p->chunk_bytes);
+	return -ENOMEM;
+}
+
+static void probe_free(struct probe *p)
+{
+	uint64_t depth = p->turn_chunks < 32 ? p->turn_chunks : 32;
+
+	munmap(p->buf, depth * p->chunk_bytes);
+	free(p->reqs);
+}
+
+int vgpu_io_probe(int fd, uint32_t chunk_bytes, uint64_t bytes_limit,
+		  struct vgpu_io_probe_result *out)
+{
+	struct contender list[CANDIDATES];
+	struct probe p = { .fd = fd, .chunk_bytes = chunk_bytes };
+	uint32_t count = 0;
+	uint32_t lost = 0;
+	size_t i;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if (chunk_bytes < CHUNK_MIN || chunk_bytes > CHUNK_MAX || (chunk_bytes & (chunk_bytes - 1)))
+		return -EINVAL;
+	p.file_chunks = target_bytes(fd) / chunk_bytes;
+	p.turn_chunks = bytes_limit / (CANDIDATES * ROUNDS) / chunk_bytes;
+	if (p.turn_chunks > p.file_chunks)
+		p.turn_chunks = p.file_chunks;
+	if (!p.turn_chunks)
+		return -ENODATA;
+	rc = probe_alloc(&p);
+	if (rc)
+		return rc;
+
+	for (i = 0; i < CANDIDATES; i++)
+		if (contender_open(&p, i, &list[count]))
+			count++;
+	rc = probe_rounds(&p, list, count);
+	result_fill(out, list, count);
+	for (i = 0; i < count; i++)
+		lost += vgpu_io_close(list[i].io);
+	/* Memory that the kernel may still write to is never given back. */
+	if (!lost)
+		probe_free(&p);
+	return rc ? rc : out->count ? 0 : -ENODATA;
+}
