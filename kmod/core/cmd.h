@@ -27,7 +27,7 @@ struct vb_cmd_bo {
 	bool sealed;
 };
 
-/* What is wrong with a field; vb_cmd_error_format() makes it a sentence. */
+/* What kind of thing is wrong. */
 enum vb_cmd_fault {
 	VB_FAULT_NONE,
 	VB_FAULT_MAGIC, VB_FAULT_VERSION, VB_FAULT_BYTES, VB_FAULT_COUNT,
@@ -38,13 +38,35 @@ enum vb_cmd_fault {
 	VB_FAULT_COUNT_OF
 };
 
+/* How the value of an error would have to stand to its limit. */
+enum vb_cmd_must {
+	VB_MUST_EQUAL,
+	VB_MUST_MIN,		/* at least */
+	VB_MUST_MAX,		/* at most */
+	VB_MUST_MULTIPLE,	/* a multiple of */
+	VB_MUST_DIVIDE,		/* a divisor of */
+	VB_MUST_BITS,		/* no bit outside */
+	VB_MUST_INCLUDE,	/* every bit of */
+	VB_MUST_FORMAT,		/* bit (value) of the limit */
+	VB_MUST_FINITE,		/* binary32; no limit */
+	VB_MUST_NOT_NEGATIVE,	/* binary32: finite and at least 0 */
+	VB_MUST_POSITIVE,	/* binary32: finite and above 0 */
+	VB_MUST_EXIST,		/* the operand may not be NONE */
+	VB_MUST_NOT_BE_SEALED,	/* value: BO index */
+	VB_MUST_FIT,		/* offset or shape in 64 bits */
+	VB_MUST_DISJOINT,	/* value: first shared byte; limit: the other operand */
+};
+
 /**
  * struct vb_cmd_error - the first thing found wrong
  * @errno_value: -EINVAL, -ERANGE, -EROFS, -EOVERFLOW
  * @command: index, or ~0 for the stream header
  * @opcode: of the command
  * @fault: enum vb_cmd_fault
+ * @must: enum vb_cmd_must
+ * @dim: dimension, when @field is "shape" or "stride"
  * @operand: name of the operand or field ("w", "x", "mode"), never NULL
+ * @field: what of the operand ("shape", "end"), or NULL for a field of the command
  * @value: what it is
  * @limit: what it may be, or must equal
  */
@@ -53,7 +75,10 @@ struct vb_cmd_error {
 	u32 command;
 	u16 opcode;
 	u16 fault;
+	u16 must;
+	u16 dim;
 	const char *operand;
+	const char *field;
 	u64 value;
 	u64 limit;
 };
@@ -70,22 +95,54 @@ struct vb_cmd_error {
  */
 int vb_stream_check(const void *stream, u32 bytes, const struct vb_cmd_bo *bos,
 		    u32 bo_count, struct vb_cmd_error *error);
-/* Only the header, as the module does at submit. */
+
+/**
+ * vb_stream_check_header() - only the header, as the module does at submit
+ * @stream: 8-byte aligned
+ * @bytes: its length
+ * @error: filled when the result is not 0
+ *
+ * Return: 0 or -EINVAL.
+ */
 int vb_stream_check_header(const void *stream, u32 bytes, struct vb_cmd_error *error);
-/* One command, as the library does when it records. */
+
+/**
+ * vb_cmd_check() - one command, as the library does when it records
+ * @cmd: a header with vb_cmd_bytes() of its opcode behind it, 8-byte aligned
+ * @index: for the error
+ * @bos: the BO list
+ * @bo_count: entries
+ * @error: filled when the result is not 0
+ *
+ * Operands overlap when their ranges from first to last byte in one object do,
+ * also where rows of one lie between rows of the other.
+ *
+ * Return: 0; -EINVAL; -ERANGE an operand ends behind its BO; -EROFS a write to a
+ * sealed BO; -EOVERFLOW.
+ */
 int vb_cmd_check(const struct vb_cmd_header *cmd, u32 index, const struct vb_cmd_bo *bos,
 		 u32 bo_count, struct vb_cmd_error *error);
-/* The command after @cmd in a checked stream (NULL: the first), NULL at the end. */
-const struct vb_cmd_header *vb_stream_next(const void *stream, const struct vb_cmd_header *cmd);
+
+/**
+ * vb_stream_next() - walk over a checked stream
+ * @stream: the stream
+ * @cmd: a command of it, or NULL for the first
+ *
+ * Return: the command after @cmd, NULL at the end.
+ */
+const struct vb_cmd_header *vb_stream_next(const void *stream,
+					   const struct vb_cmd_header *cmd);
+
 /* sizeof the struct of an opcode, 0 when not known. */
 u32 vb_cmd_bytes(u16 opcode);
+/* Name for people: "matmul"; "?" when not known. */
 const char *vb_cmd_name(u16 opcode);
 
 /**
  * struct vb_cmd_operand - an operand with its role, for walking over a command
  * @name: as in the UAPI structure
  * @op: the operand
- * @access: VB_ACCESS_READ and/or VB_ACCESS_WRITE
+ * @access: VB_ACCESS_READ or VB_ACCESS_WRITE
  */
 struct vb_cmd_operand {
 	const char *name;
@@ -93,14 +150,44 @@ struct vb_cmd_operand {
 	u32 access;
 };
 #define VB_CMD_OPERANDS_MAX	6u
-/* Operands present (format not NONE) of a checked command; returns how many. */
-u32 vb_cmd_operands(const struct vb_cmd_header *cmd, struct vb_cmd_operand out[VB_CMD_OPERANDS_MAX]);
-/* First byte to one past the last byte that an operand touches; -EOVERFLOW. */
+
+/**
+ * vb_cmd_operands() - operands present in a checked command
+ * @cmd: the command
+ * @out: filled, in the order of the UAPI structure
+ *
+ * Return: how many; those of format NONE are left out.
+ */
+u32 vb_cmd_operands(const struct vb_cmd_header *cmd,
+		    struct vb_cmd_operand out[VB_CMD_OPERANDS_MAX]);
+
+/**
+ * vb_operand_extent() - from the operand's offset to one past its last byte
+ * @op: format known, rank 1 .. VB_OPERAND_RANK_MAX, shape at least 1
+ * @out_bytes: filled on success; @op->offset is not in it
+ *
+ * Packed formats count their last group whole.
+ *
+ * Return: 0; -EOVERFLOW; -EINVAL format, rank or shape.
+ */
 int vb_operand_extent(const struct vb_operand *op, u64 *out_bytes);
-/* Bytes from one index of a dimension to the next, dense strides resolved. */
+
+/**
+ * vb_operand_stride() - bytes from one index of a dimension to the next
+ * @op: a checked operand
+ * @dim: below @op->rank
+ *
+ * Dense strides are resolved.  The rows of a packed format give the bytes of one
+ * group of 16, and the columns of a format in blocks 0: neither is addressed alone.
+ */
 u64 vb_operand_stride(const struct vb_operand *op, u32 dim);
 
-/* A sentence naming field, value and limit; at most len bytes, NUL included. */
+/**
+ * vb_cmd_error_format() - a sentence naming field, value and limit
+ * @error: the error
+ * @text: filled, always terminated
+ * @len: bytes of @text, at least 1; a longer sentence is cut
+ */
 void vb_cmd_error_format(const struct vb_cmd_error *error, char *text, size_t len);
 
 #endif
