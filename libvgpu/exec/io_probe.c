@@ -23,7 +23,10 @@
 #define CHUNK_MIN	(4u << 10)
 #define CHUNK_MAX	(64u << 20)
 #define ROUNDS		4u
+#define DEPTH_MAX	32u	/* of the candidates */
 #define PAGE_BYTES	4096u
+/* Beyond the deadline of a request: what is not back by then does not come back. */
+#define PATIENCE_NS	(2 * VGPU_IO_TIMEOUT_MS * INT64_C(1000000))
 /* A page of readahead at the edge of a range does no harm. */
 #define RESIDENT_MAX	16u
 
@@ -48,7 +51,7 @@ _Static_assert(CANDIDATES <= VGPU_IO_PROBE_MAX, "rows for all candidates");
  * @file_chunks: whole chunks in the file
  * @next_chunk: where the next turn begins
  * @buf: one chunk for each transfer in flight
- * @reqs: turn_chunks of them
+ * @reqs: likewise
  */
 struct probe {
 	int fd;
@@ -57,7 +60,7 @@ struct probe {
 	uint64_t file_chunks;
 	uint64_t next_chunk;
 	uint8_t *buf;
-	struct vgpu_io_req *reqs;
+	struct vgpu_io_req reqs[DEPTH_MAX];
 };
 
 /* A candidate that could be opened. */
@@ -98,43 +101,43 @@ static uint64_t drop_range(int fd, uint64_t offset, uint64_t bytes)
 	return resident;
 }
 
-static struct vgpu_io_req *turn_requests(const struct probe *p, const struct contender *c,
-					 uint64_t first)
+/*
+ * Read the range of a turn, depth transfers at a time, each in a buffer of its own.
+ * Returns the first error after everything that was started has come back, or -ETIMEDOUT.
+ */
+static int turn_read(struct probe *p, struct contender *c, uint64_t first)
 {
-	struct vgpu_io_req *req;
-	uint64_t i;
-
-	for (i = 0; i < p->turn_chunks; i++) {
-		req = &p->reqs[i];
-		*req = (struct vgpu_io_req){
-			.file = c->file,
-			.offset = (first + i) * p->chunk_bytes,
-			.bytes = p->chunk_bytes,
-			/* Nobody looks at the bytes: transfers may share a buffer. */
-			.buf = p->buf + (i % c->row.depth) * p->chunk_bytes,
-			.buf_index = -1,
-			.next = i + 1 < p->turn_chunks ? req + 1 : NULL,
-		};
-	}
-	return p->reqs;
-}
-
-static int turn_wait(struct contender *c, uint64_t count)
-{
-	struct vgpu_io_req *done;
+	uint64_t next = first, end = first + p->turn_chunks;
+	struct vgpu_io_req *list = NULL, *req;
+	uint32_t i, busy = 0;
 	int rc, error = 0;
 
-	while (count) {
-		rc = vgpu_io_reap(c->io, 1, VGPU_IO_DEPTH_MAX, -1, &done);
-		if (rc < 0)
-			return rc;
-		count -= (uint64_t)rc;
-		for (; done; done = done->next) {
-			if (done->result && !error)
-				error = done->result;
-			c->row.bytes += done->done_bytes;
-		}
+	for (i = 0; i < c->row.depth; i++) {
+		p->reqs[i].next = list;
+		list = &p->reqs[i];
 	}
+	do {
+		for (; list && next < end && !error; next++, busy++) {
+			req = list;
+			list = req->next;
+			*req = (struct vgpu_io_req){
+				.file = c->file,
+				.offset = next * p->chunk_bytes,
+				.bytes = p->chunk_bytes,
+				.buf = p->buf + (size_t)(req - p->reqs) * p->chunk_bytes,
+				.buf_index = -1,
+			};
+			vgpu_io_submit(c->io, req);
+		}
+		rc = vgpu_io_reap(c->io, 1, DEPTH_MAX, PATIENCE_NS, &list);
+		if (rc <= 0)
+			return rc ? rc : -ETIMEDOUT;
+		busy -= (uint32_t)rc;
+		for (req = list; req; req = req->next) {
+			error = error ? error : req->result;
+			c->row.bytes += req->done_bytes;
+		}
+	} while (busy || (next < end && !error));
 	return error;
 }
 
@@ -152,8 +155,7 @@ static int turn(struct probe *p, struct contender *c)
 		c->cached = true;
 
 	start = vgpu_io_now_ns();
-	vgpu_io_submit(c->io, turn_requests(p, c, first));
-	rc = turn_wait(c, p->turn_chunks);
+	rc = turn_read(p, c, first);
 	c->row.ns += vgpu_io_now_ns() - start;
 	return rc;
 }
@@ -253,62 +255,77 @@ static void result_fill(struct vgpu_io_probe_result *out, const struct contender
 		reason_fill(out);
 }
 
-static int probe_alloc(struct probe *p)
+static uint64_t buffer_bytes(const struct probe *p)
 {
-	uint64_t depth = p->turn_chunks < 32 ? p->turn_chunks : 32;
-	void *buf = mmap(NULL, depth * p->chunk_bytes, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	uint64_t depth = p->turn_chunks < DEPTH_MAX ? p->turn_chunks : DEPTH_MAX;
 
-	if (buf == MAP_FAILED)
-		return -ENOMEM;
-	p->buf = buf;
-	p->reqs = calloc(p->turn_chunks, sizeof(*p->reqs));
-	if (p->reqs)
-		return 0;
-	munmap(buf, depth * p->chunk_bytes);
-	return -ENOMEM;
+	return depth * p->chunk_bytes;
+}
+
+static struct probe *probe_alloc(int fd, uint32_t chunk_bytes, uint64_t bytes_limit)
+{
+	struct probe *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->fd = fd;
+	p->chunk_bytes = chunk_bytes;
+	p->file_chunks = target_bytes(fd) / chunk_bytes;
+	p->turn_chunks = bytes_limit / (CANDIDATES * ROUNDS) / chunk_bytes;
+	if (p->turn_chunks > p->file_chunks)
+		p->turn_chunks = p->file_chunks;
+	if (!p->turn_chunks)
+		return p;
+	p->buf = mmap(NULL, buffer_bytes(p), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (p->buf == MAP_FAILED) {
+		free(p);
+		return NULL;
+	}
+	return p;
 }
 
 static void probe_free(struct probe *p)
 {
-	uint64_t depth = p->turn_chunks < 32 ? p->turn_chunks : 32;
+	if (p->turn_chunks)
+		munmap(p->buf, buffer_bytes(p));
+	free(p);
+}
 
-	munmap(p->buf, depth * p->chunk_bytes);
-	free(p->reqs);
+static int probe_run(struct probe *p, struct vgpu_io_probe_result *out, uint32_t *lost)
+{
+	struct contender list[CANDIDATES];
+	uint32_t i, count = 0;
+	int rc;
+
+	for (i = 0; i < CANDIDATES; i++)
+		if (contender_open(p, i, &list[count]))
+			count++;
+	rc = probe_rounds(p, list, count);
+	result_fill(out, list, count);
+	for (i = 0; i < count; i++)
+		*lost += vgpu_io_close(list[i].io);
+	if (rc)
+		return rc;
+	return out->count ? 0 : -ENODATA;
 }
 
 int vgpu_io_probe(int fd, uint32_t chunk_bytes, uint64_t bytes_limit,
 		  struct vgpu_io_probe_result *out)
 {
-	struct contender list[CANDIDATES];
-	struct probe p = { .fd = fd, .chunk_bytes = chunk_bytes };
-	uint32_t count = 0;
+	struct probe *p;
 	uint32_t lost = 0;
-	size_t i;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	if (chunk_bytes < CHUNK_MIN || chunk_bytes > CHUNK_MAX || (chunk_bytes & (chunk_bytes - 1)))
 		return -EINVAL;
-	p.file_chunks = target_bytes(fd) / chunk_bytes;
-	p.turn_chunks = bytes_limit / (CANDIDATES * ROUNDS) / chunk_bytes;
-	if (p.turn_chunks > p.file_chunks)
-		p.turn_chunks = p.file_chunks;
-	if (!p.turn_chunks)
-		return -ENODATA;
-	rc = probe_alloc(&p);
-	if (rc)
-		return rc;
-
-	for (i = 0; i < CANDIDATES; i++)
-		if (contender_open(&p, i, &list[count]))
-			count++;
-	rc = probe_rounds(&p, list, count);
-	result_fill(out, list, count);
-	for (i = 0; i < count; i++)
-		lost += vgpu_io_close(list[i].io);
+	p = probe_alloc(fd, chunk_bytes, bytes_limit);
+	if (!p)
+		return -ENOMEM;
+	rc = p->turn_chunks ? probe_run(p, out, &lost) : -ENODATA;
 	/* Memory that the kernel may still write to is never given back. */
 	if (!lost)
-		probe_free(&p);
-	return rc ? rc : out->count ? 0 : -ENODATA;
+		probe_free(p);
+	return rc;
 }
