@@ -4,28 +4,9 @@
  */
 #include <immintrin.h>
 #include <string.h>
+#include "kernels/avx2/lanes.h"
 #include "kernels/avx2/regroup.h"
 #include "kernels/pack/g16.h"
-
-/* Lane u of the result holds codes 8 u .. 8 u + 7 the way MXFP4_G16 wants them. */
-static inline __m128i lanes_of_codes(__m128i first16, __m128i last16)
-{
-	__m128 a = _mm_castsi128_ps(first16), b = _mm_castsi128_ps(last16);
-	__m128i even = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88));
-	__m128i odd = _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd));
-
-	return _mm_or_si128(even, _mm_slli_epi16(odd, 4));
-}
-
-static inline void store_lanes(uint8_t *dst, __m128i lanes)
-{
-	for (uint32_t u = 0; u < 4; u++) {
-		int32_t lane = _mm_cvtsi128_si32(lanes);
-
-		memcpy(dst + u * 64, &lane, sizeof(lane));
-		lanes = _mm_srli_si128(lanes, 4);
-	}
-}
 
 static void mxfp4_row(uint8_t *group, uint32_t row, const uint8_t *block, uint32_t blocks)
 {
@@ -37,7 +18,8 @@ static void mxfp4_row(uint8_t *group, uint32_t row, const uint8_t *block, uint32
 		__m128i high = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
 
 		group[vgpu_mxfp4_g16_scale(b) + 4 * row] = block[0];
-		store_lanes(group + vgpu_mxfp4_g16_codes(b) + 4 * row, lanes_of_codes(low, high));
+		vgpu_lanes_store(group + vgpu_mxfp4_g16_codes(b) + 4 * row,
+				 vgpu_lanes_of_codes(low, high));
 	}
 }
 
@@ -52,9 +34,9 @@ static void mxfp4_split_row(uint8_t *group, uint32_t row, const uint8_t *codes,
 		__m128i odd = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
 
 		group[vgpu_mxfp4_g16_scale(b) + 4 * row] = scales[b];
-		store_lanes(group + vgpu_mxfp4_g16_codes(b) + 4 * row,
-			    lanes_of_codes(_mm_unpacklo_epi8(even, odd),
-					   _mm_unpackhi_epi8(even, odd)));
+		vgpu_lanes_store(group + vgpu_mxfp4_g16_codes(b) + 4 * row,
+				 vgpu_lanes_of_codes(_mm_unpacklo_epi8(even, odd),
+						     _mm_unpackhi_epi8(even, odd)));
 	}
 }
 
@@ -68,8 +50,8 @@ static void q8_0_row(uint8_t *group, uint32_t row, const uint8_t *block, uint32_
 		__m128i last = _mm_loadu_si128((const __m128i *)(block + 18));
 
 		memcpy(group + vgpu_int8_g16_scale(b) + 2 * row, block, 2);
-		store_lanes(codes, _mm_xor_si128(first, zero));
-		store_lanes(codes + 256, _mm_xor_si128(last, zero));
+		vgpu_lanes_store(codes, _mm_xor_si128(first, zero));
+		vgpu_lanes_store(codes + 256, _mm_xor_si128(last, zero));
 	}
 }
 
