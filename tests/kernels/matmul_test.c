@@ -4,6 +4,7 @@
  * and against the activations that it was given.
  */
 #include "check.h"
+#include "kernels/avx2/matmul.h"
 
 static const struct format {
 	enum vgpu_wformat format;
@@ -256,6 +257,61 @@ static void product_takes_any_k_where_the_format_does(void **state)
 					      odd_shapes[s].n, odd_shapes[s].k);
 		}
 	}
+}
+
+/* On a CPU with AVX-VNNI the table never has the other way of adding bytes. */
+static void product_without_vnni_is_bitwise_the_same(void **state)
+{
+	const struct vgpu_kernels *t = vgpu_kernels_get(VGPU_ISA_AVX2);
+	const uint32_t m = 6, n = 40, k = 1184;
+	struct vgpu_kernels plain;
+	uint64_t rng = 12;
+	struct product p;
+	float *y;
+
+	(void)state;
+	if (!t) {
+		print_message("SKIP: this CPU has no avx2\n");
+		skip();
+	}
+	plain = *t;
+	plain.matmul = vgpu_matmul_maddubs_avx2;
+	y = check_alloc((size_t)m * n * sizeof(*y));
+	for (int f = 0; f < 2; f++) {
+		product_init(&p, f ? VGPU_W_Q8_0 : VGPU_W_MXFP4, m, n, k, &rng);
+		round_activations(&p, VGPU_MODE_A8);
+		run(&plain, &p.w, VGPU_MODE_A8, p.x, m, p.y, n);
+		assert_true(compare(&p, 0x1p-18) <= 1e-12);
+		run(t, &p.w, VGPU_MODE_A8, p.x, m, y, n);
+		assert_memory_equal(y, p.y, m * n * sizeof(*y));
+		product_free(&p);
+	}
+	free(y);
+}
+
+/* The largest bytes there are: 16-bit sums must not saturate at any level. */
+static void product_of_extreme_bytes_does_not_saturate(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	const uint32_t m = 5, n = 20, k = 192;
+	struct vgpu_kernels plain = *t;
+	uint64_t rng = 13;
+	struct product p;
+
+	if (t->isa == VGPU_ISA_AVX2)
+		plain.matmul = vgpu_matmul_maddubs_avx2;
+	product_init(&p, VGPU_W_Q8_0, m, n, k, &rng);
+	for (uint32_t i = 0; i < n * k; i++)
+		p.data[i / 32 * 34 + 2 + i % 32] = i / k % 2 ? 0x80 : 0x7f;
+	for (uint32_t i = 0; i < m * k; i++)
+		p.x[i] = i / k % 2 ? 127 : -127;
+	vgpu_kernels_get(VGPU_ISA_REF)->weight_decode(&p.w, p.wf, k);
+	round_activations(&p, VGPU_MODE_A8);
+	run(t, &p.w, VGPU_MODE_A8, p.x, m, p.y, n);
+	assert_true(compare(&p, 0x1p-18) <= 1e-12);
+	run(&plain, &p.w, VGPU_MODE_A8, p.x, m, p.y, n);
+	assert_true(compare(&p, 0x1p-18) <= 1e-12);
+	product_free(&p);
 }
 
 static void product_by_float_weights_takes_one_mode(void **state)
@@ -523,6 +579,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CHECK_LEVELS(product_is_float64s_on_the_rounded_activations),
 		CHECK_LEVELS(product_takes_any_k_where_the_format_does),
+		cmocka_unit_test(product_without_vnni_is_bitwise_the_same),
+		CHECK_LEVELS(product_of_extreme_bytes_does_not_saturate),
 		CHECK_LEVELS(product_by_float_weights_takes_one_mode),
 		CHECK_LEVELS(product_is_bitwise_the_same_however_cut),
 		CHECK_LEVELS(product_is_bitwise_the_same_at_any_alignment),

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Rounds activations to a mode and lays them out as act.h says.
+ */
+#include <immintrin.h>
+#include <string.h>
+#include "kernels/avx2/act.h"
+#include "kernels/pack/act8.h"
+
+static void row_f32(float *dst, const float *x, uint32_t k, uint32_t kpad, uint32_t mt,
+		    bool round)
+{
+	for (uint32_t c = 0; c < kpad; c++) {
+		float value = c < k ? x[c] : 0.0f;
+
+		dst[(size_t)c * mt] = round ? vgpu_bf16_to_f32(vgpu_f32_to_bf16(value)) : value;
+	}
+}
+
+/* Rounded to nearest even, 8 values; NaN and infinity times 0 become INT32_MIN. */
+static inline __m256i round8(const float *x, __m256 inverse)
+{
+	return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
+}
+
+/* One group of 32 columns, word j of its bytes to dst[j * mt]; returns its scale. */
+static float group_a8(uint8_t *dst, const float *x, uint32_t mt)
+{
+	const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+	__m256i max = _mm256_setzero_si256(), low, high;
+	uint32_t lane[8], top = 0;
+	struct vgpu_a8_scale s;
+	__m256 inverse;
+
+	for (int i = 0; i < 4; i++)
+		max = _mm256_max_epu32(max, _mm256_and_si256(magnitude,
+			_mm256_loadu_si256((const __m256i *)(x + 8 * i))));
+	_mm256_storeu_si256((__m256i *)lane, max);
+	for (int i = 0; i < 8; i++)
+		top = lane[i] > top ? lane[i] : top;
+
+	s = vgpu_a8_scale(top);
+	inverse = _mm256_set1_ps(s.inverse);
+	low = _mm256_packs_epi32(round8(x, inverse), round8(x + 8, inverse));
+	high = _mm256_packs_epi32(round8(x + 16, inverse), round8(x + 24, inverse));
+	/* A group that has a NaN is all NaN by its scale; its bytes must only be bytes. */
+	low = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+	low = _mm256_max_epi8(low, _mm256_set1_epi8(-127));
+	_mm256_storeu_si256((__m256i *)lane, low);
+	for (uint32_t j = 0; j < 8; j++)
+		memcpy(dst + (size_t)j * mt * 4, &lane[j], 4);
+	return s.scale;
+}
+
+static void row_a8(const struct vgpu_acts *acts, size_t row, uint32_t i, uint32_t mt,
+		   const float *x)
+{
+	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
+		uint32_t n = acts->k - c < VGPU_BLOCK ? acts->k - c : VGPU_BLOCK;
+		size_t at = row + (size_t)c * mt;
+		float tail[VGPU_BLOCK] = { 0 };
+		const float *src = x + c;
+
+		if (n < VGPU_BLOCK)
+			src = memcpy(tail, x + c, n * sizeof(*x));
+		acts->scale[at / VGPU_BLOCK + i] =
+			group_a8((uint8_t *)acts->data + at + 4 * i, src, mt);
+	}
+}
+
+void vgpu_acts_pack_avx2(struct vgpu_acts *acts, const float *x, size_t ldx)
+{
+	for (uint32_t row = 0; row < acts->m; row++) {
+		uint32_t i = row % VGPU_MT_AVX2, left = acts->m - (row - i);
+		uint32_t mt = left < VGPU_MT_AVX2 ? left : VGPU_MT_AVX2;
+		size_t at = (size_t)(row - i) * acts->kpad;
+		const float *src = x + row * ldx;
+
+		if (acts->mode == VGPU_MODE_A8)
+			row_a8(acts, at, i, mt, src);
+		else
+			row_f32((float *)acts->data + at + i, src, acts->k, acts->kpad, mt,
+				acts->mode == VGPU_MODE_A16);
+	}
+}
