@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: MIT
+/*
+ * vbctl replay: what would each policy have read, and what is the least possible?
+ *
+ * Policies decide at each use in order of use and nothing else enters into it, so their
+ * counts here are those of the running system. schedule is given the trace itself as the
+ * declared order: it shows what a complete declaration is worth.
+ */
+#include "replay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "exec/keymap.h"
+#include "exec/policy.h"
+#include "exec/trace.h"
+
+#define JSON_SCHEMA 1
+#define MAX_POLICIES 16
+#define OK 0
+#define FAILED 1
+#define USAGE 2
+
+/**
+ * struct request - the command line
+ * @path: trace, or "-" for standard input
+ * @capacity: chunks to retain, 0 for what the trace says
+ * @only: the one policy wanted, or NULL for all
+ * @json: for programs, not for people
+ */
+struct request {
+	const char *path;
+	uint32_t capacity;
+	const struct vgpu_policy_ops *only;
+	bool json;
+};
+
+/**
+ * struct result - one policy on the trace
+ * @policy: which; NULL for the optimum
+ * @stats: its counters
+ */
+struct result {
+	const struct vgpu_policy_ops *policy;
+	struct vgpu_policy_stats stats;
+};
+
+/**
+ * struct replay - a trace and what came out
+ * @request: the command line
+ * @header: of the trace
+ * @uses: of the trace
+ * @truncated: the trace ends inside a record
+ * @chunks: distinct chunks used
+ * @capacity: chunks to retain
+ * @optimum: fewest misses possible
+ * @accesses: uses, direct repeats joined
+ * @results: one for each policy
+ * @result_count: how many
+ */
+struct replay {
+	struct request request;
+	struct vgpu_trace_header header;
+	struct vgpu_trace_uses uses;
+	bool truncated;
+	uint32_t chunks;
+	uint32_t capacity;
+	uint64_t optimum;
+	uint64_t accesses;
+	struct result results[MAX_POLICIES];
+	size_t result_count;
+};
+
+/* --- command line ---------------------------------------------------------------- */
+
+static int usage(const char *what, const char *value)
+{
+	fprintf(stderr, "vbctl replay: %s%s%s\n", what, value ? ": " : "", value ? value : "");
+	return USAGE;
+}
+
+static int parse_capacity(const char *text, uint32_t *out_capacity)
+{
+	unsigned long long value;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || !value || value > UINT32_MAX)
+		return usage("--capacity wants a number of chunks from 1 to 4294967295, not",
+			     text);
+	*out_capacity = (uint32_t)value;
+	return OK;
+}
+
+static int parse_policy(const char *name, const struct vgpu_policy_ops **out_policy)
+{
+	*out_policy = vgpu_policy_find(name);
+	if (*out_policy)
+		return OK;
+	fprintf(stderr, "vbctl replay: --policy wants");
+	for (const struct vgpu_policy_ops *const *p = vgpu_policies; *p; p++)
+		fprintf(stderr, "%s %s", p == vgpu_policies ? "" : ",", (*p)->name);
+	fprintf(stderr, ", not: %s\n", name);
+	return USAGE;
+}
+
+static int parse(int argc, char **argv, struct request *request)
+{
+	static const struct option options[] = {
+		{ "capacity", required_argument, NULL, 'c' },
+		{ "policy", required_argument, NULL, 'p' },
+		{ "json", no_argument, NULL, 'j' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option, rc = OK;
+
+	opterr = 0;
+	optind = 0; /* the caller has parsed arguments of its own */
+	while (!rc && (option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			rc = parse_capacity(optarg, &request->capacity);
+			break;
+		case 'p':
+			rc = parse_policy(optarg, &request->only);
+			break;
+		case 'j':
+			request->json = true;
+			break;
+		case ':':
+			return usage("option needs a value", argv[optind - 1]);
+		default:
+			return usage("unknown option", argv[optind - 1]);
+		}
+	}
+	if (rc)
+		return rc;
+	if (argc - optind != 1)
+		return usage("usage: vbctl replay TRACE [--capacity CHUNKS] [--policy NAME] "
+			     "[--json]", NULL);
+	request->path = argv[optind];
+	return OK;
+}
+
+/* --- work ------------------------------------------------------------------------ */
+
+static int failed(const struct replay *replay, const char *what, int rc)
+{
+	fprintf(stderr, "vbctl replay: %s: %s: %s\n", replay->request.path, what,
+		strerror(-rc));
+	return FAILED;
+}
+
+static int load_from(struct replay *replay, int fd)
+{
+	struct vgpu_trace_reader *reader;
+	int rc;
+
+	rc = vgpu_trace_open(fd, &reader);
+	if (rc)
+		return failed(replay, rc == -EBADMSG ? "not a trace of version 1" : "read", rc);
+	replay->header = *vgpu_trace_header(reader);
+	rc = vgpu_trace_load_uses(reader, &replay->uses);
+	if (rc == -EBADMSG) {
+		fprintf(stderr, "vbctl replay: %s: record %" PRIu64 " is not valid\n",
+			replay->request.path, vgpu_trace_position(reader));
+		rc = FAILED;
+	} else if (rc) {
+		rc = failed(replay, "read", rc);
+	}
+	replay->truncated = vgpu_trace_truncated(reader);
+	vgpu_trace_close(reader);
+	return rc;
+}
+
+static int load(struct replay *replay)
+{
+	int fd = 0, rc;
+
+	if (!strcmp(replay->request.path, "-"))
+		return load_from(replay, fd);
+	fd = open(replay->request.path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return failed(replay, "open", -errno);
+	rc = load_from(replay, fd);
+	close(fd);
+	return rc;
+}
+
+static int count_chunks(struct replay *replay)
+{
+	struct vgpu_keymap seen;
+	int rc = vgpu_keymap_init(&seen, 0, 1u << 30);
+
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < replay->uses.count && !rc; i++)
+		rc = vgpu_keymap_set(&seen, replay->uses.keys[i], 0);
+	replay->chunks = seen.count;
+	vgpu_keymap_fini(&seen);
+	return rc;
+}
+
+static int simulate(struct replay *replay, const struct vgpu_policy_ops *ops)
+{
+	/* Room for more than there is changes nothing and would only cost memory. */
+	struct vgpu_policy_params params = {
+		.capacity = replay->capacity < replay->chunks ? replay->capacity :
+			    replay->chunks,
+	};
+	struct vgpu_trace_uses *uses = &replay->uses;
+	struct result *result = &replay->results[replay->result_count];
+	uint64_t victim;
+	void *policy;
+	int rc;
+
+	rc = ops->create(&params, &policy);
+	if (rc)
+		return rc;
+	if (ops == &vgpu_policy_schedule)
+		rc = ops->future(policy, uses->keys, uses->count, false);
+	for (size_t i = 0; i < uses->count && rc >= 0; i++)
+		rc = ops->access(policy, uses->keys[i], uses->flags[i], &victim);
+	if (rc >= 0) {
+		result->policy = ops;
+		ops->stats(policy, &result->stats);
+		replay->accesses = result->stats.accesses;
+		replay->result_count++;
+	}
+	ops->destroy(policy);
+	return rc < 0 ? rc : 0;
+}
+
+static int simulate_all(struct replay *replay)
+{
+	int rc;
+
+	rc = vgpu_policy_opt_misses(replay->uses.keys, replay->uses.flags, replay->uses.count,
+				    replay->capacity, &replay->optimum);
+	for (const struct vgpu_policy_ops *const *p = vgpu_policies; *p && !rc; p++)
+		if (!replay->request.only || replay->request.only == *p)
+			rc = simulate(replay, *p);
+	return rc;
+}
+
+/* --- answers --------------------------------------------------------------------- */
+
+static uint64_t misses_of(const struct vgpu_policy_stats *stats)
+{
+	return stats->admits + stats->bypasses;
+}
+
+static uint64_t recorded_misses(const struct replay *replay)
+{
+	return replay->uses.events[VGPU_TRACE_ADMIT] + replay->uses.events[VGPU_TRACE_BYPASS];
+}
+
+static void human(uint64_t bytes, char *out, size_t size)
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	double value = (double)bytes;
+	size_t unit = 0;
+
+	while (value >= 1024 && unit + 1 < sizeof(units) / sizeof(*units)) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(out, size, unit && value < 100 ? "%.1f %s" : "%.0f %s", value, units[unit]);
+}
+
+static void print_row(const struct replay *replay, const char *name, uint64_t hits,
+		      uint64_t misses)
+{
+	char bytes[32];
+
+	human(misses * replay->header.chunk_bytes, bytes, sizeof(bytes));
+	printf("%-10s %14" PRIu64 " %14" PRIu64 " %12s", name, hits, misses, bytes);
+	if (replay->optimum)
+		printf(" %9.3f\n", (double)misses / (double)replay->optimum);
+	else
+		printf(" %9s\n", "-");
+}
+
+static void print_text(const struct replay *replay)
+{
+	const uint64_t *events = replay->uses.events;
+	char chunk[32];
+
+	human(replay->header.chunk_bytes, chunk, sizeof(chunk));
+	printf("trace      %s%s\n", replay->request.path,
+	       replay->truncated ? " (ends inside a record)" : "");
+	printf("uses       %" PRIu64 " of %" PRIu32 " chunks of %s\n", replay->accesses,
+	       replay->chunks, chunk);
+	printf("capacity   %" PRIu32 " chunks (recorded with %" PRIu32 " + %" PRIu32
+	       " staging)\n", replay->capacity, replay->header.capacity, replay->header.staging);
+	printf("prefetch   %" PRIu64 " issued, %" PRIu64 " used, %" PRIu64 " late, %" PRIu64
+	       " wasted\n", events[VGPU_TRACE_PREFETCH], events[VGPU_TRACE_PREFETCH_USED],
+	       events[VGPU_TRACE_PREFETCH_LATE], events[VGPU_TRACE_PREFETCH_WASTED]);
+	printf("waited     %.3f s\n\n", (double)replay->uses.wait_us / 1e6);
+	printf("%-10s %14s %14s %12s %9s\n", "policy", "hits", "misses", "read", "x optimum");
+	print_row(replay, "optimum", replay->accesses - replay->optimum, replay->optimum);
+	for (size_t i = 0; i < replay->result_count; i++)
+		print_row(replay, replay->results[i].policy->name, replay->results[i].stats.hits,
+			  misses_of(&replay->results[i].stats));
+	print_row(replay, "recorded", events[VGPU_TRACE_HIT], recorded_misses(replay));
+}
+
+static void add_number(struct json_object *object, const char *name, uint64_t value)
+{
+	json_object_object_add(object, name, json_object_new_uint64(value));
+}
+
+static void add_counts(const struct replay *replay, struct json_object *object, uint64_t hits,
+		       uint64_t misses)
+{
+	add_number(object, "hits", hits);
+	add_number(object, "misses", misses);
+	add_number(object, "bytes", misses * replay->header.chunk_bytes);
+	json_object_object_add(object, "ratio", replay->optimum ?
+			       json_object_new_double((double)misses / (double)replay->optimum) :
+			       NULL);
+}
+
+static struct json_object *json_policies(const struct replay *replay)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < replay->result_count; i++) {
+		const struct result *result = &replay->results[i];
+		struct json_object *row = json_object_new_object();
+
+		json_object_object_add(row, "name", json_object_new_string(result->policy->name));
+		add_counts(replay, row, result->stats.hits, misses_of(&result->stats));
+		add_number(row, "evictions", result->stats.evictions);
+		add_number(row, "desyncs", result->stats.desyncs);
+		json_object_array_add(list, row);
+	}
+	return list;
+}
+
+static struct json_object *json_recorded(const struct replay *replay)
+{
+	const uint64_t *events = replay->uses.events;
+	struct json_object *row = json_object_new_object();
+
+	json_object_object_add(row, "policy", json_object_new_string(replay->header.policy));
+	add_number(row, "capacity", replay->header.capacity);
+	add_number(row, "staging", replay->header.staging);
+	add_counts(replay, row, events[VGPU_TRACE_HIT], recorded_misses(replay));
+	add_number(row, "evictions", events[VGPU_TRACE_EVICT]);
+	add_number(row, "writes", events[VGPU_TRACE_WRITE]);
+	add_number(row, "prefetch_issued", events[VGPU_TRACE_PREFETCH]);
+	add_number(row, "prefetch_used", events[VGPU_TRACE_PREFETCH_USED]);
+	add_number(row, "prefetch_late", events[VGPU_TRACE_PREFETCH_LATE]);
+	add_number(row, "prefetch_wasted", events[VGPU_TRACE_PREFETCH_WASTED]);
+	add_number(row, "wait_us", replay->uses.wait_us);
+	return row;
+}
+
+static void print_json(const struct replay *replay)
+{
+	struct json_object *root = json_object_new_object();
+	struct json_object *best = json_object_new_object();
+
+	add_number(root, "schema", JSON_SCHEMA);
+	json_object_object_add(root, "trace", json_object_new_string(replay->request.path));
+	json_object_object_add(root, "truncated", json_object_new_boolean(replay->truncated));
+	add_number(root, "chunk_bytes", replay->header.chunk_bytes);
+	add_number(root, "capacity", replay->capacity);
+	add_number(root, "uses", replay->accesses);
+	add_number(root, "chunks", replay->chunks);
+	add_counts(replay, best, replay->accesses - replay->optimum, replay->optimum);
+	json_object_object_add(root, "optimum", best);
+	json_object_object_add(root, "policies", json_policies(replay));
+	json_object_object_add(root, "recorded", json_recorded(replay));
+	puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
+					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(root);
+}
+
+static int answer(struct replay *replay)
+{
+	int rc;
+
+	replay->capacity = replay->request.capacity ? replay->request.capacity :
+						      replay->header.capacity;
+	if (!replay->uses.count || !replay->capacity) {
+		fprintf(stderr, "vbctl replay: %s: %s\n", replay->request.path,
+			replay->capacity ? "the trace has no uses" :
+			"recorded with capacity 0, name one with --capacity");
+		return FAILED;
+	}
+	rc = count_chunks(replay);
+	if (!rc)
+		rc = simulate_all(replay);
+	if (rc)
+		return failed(replay, "simulate", rc);
+	if (replay->request.json)
+		print_json(replay);
+	else
+		print_text(replay);
+	if (fflush(stdout))
+		return failed(replay, "write", -errno);
+	return OK;
+}
+
+int vbctl_replay(int argc, char **argv)
+{
+	struct replay replay = { 0 };
+	int rc;
+
+	rc = parse(argc, argv, &replay.request);
+	if (!rc)
+		rc = load(&replay);
+	if (!rc)
+		rc = answer(&replay);
+	vgpu_trace_free_uses(&replay.uses);
+	return rc;
+}

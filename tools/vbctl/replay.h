@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VBCTL_REPLAY_H
+#define VBCTL_REPLAY_H
+
+/**
+ * vbctl_replay() - vbctl replay TRACE [--capacity CHUNKS] [--policy NAME] [--json]
+ * @argc: number of arguments
+ * @argv: argv[0] is the word replay
+ *
+ * Runs the uses of a recorded trace through every policy and prints the misses of each
+ * beside the fewest possible.
+ *
+ * Return: exit status: 0, 1 when it failed, 2 for a usage error.
+ */
+int vbctl_replay(int argc, char **argv);
+
+#endif
