@@ -9,10 +9,6 @@
 #include <string.h>
 #include "kernels/kernels.h"
 
-/* The layer half of a level may not be linked in yet. */
-__attribute__((weak)) void vgpu_layer_init_avx2(struct vgpu_kernels *t);
-__attribute__((weak)) void vgpu_layer_init_avx512(struct vgpu_kernels *t);
-
 static const char *const isa_names[VGPU_ISA_COUNT] = {
 	[VGPU_ISA_REF] = "ref",
 	[VGPU_ISA_AVX2] = "avx2",
@@ -74,8 +70,7 @@ static void tables_init(void)
 			tables[i] = tables[i - 1];
 		tables[i].isa = i;
 		for (int part = 0; part < 3; part++)
-			if (isa_init[i][part])
-				isa_init[i][part](&tables[i]);
+			isa_init[i][part](&tables[i]);
 	}
 }
 
