@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Attention at every level against the direct formula in double, which stores a whole
+ * row of scores and knows nothing of blocks or streaming.
+ */
+#include "check.h"
+
+/* A problem with its operands; strides may be longer than the rows. */
+struct problem {
+	struct vgpu_attention a;
+	float *q, *k, *v, *mask, *out;
+};
+
+struct shape {
+	uint32_t m, kv, heads, kv_heads, head_dim, window;
+	bool causal, masked;
+	float softcap;
+	uint32_t slack;		/* floats between the end of a row and the next */
+};
+
+/* Ends where the last row ends and starts 4 bytes off alignment. */
+static float *matrix_new(uint64_t *rng, size_t rows, size_t cols, size_t ld, double deviation)
+{
+	size_t n = rows ? (rows - 1) * ld + cols : 0;
+	float *memory = malloc((n + 1) * sizeof(float));
+
+	assert_non_null(memory);
+	/* The room between rows must not count: it would turn everything NaN. */
+	for (size_t i = 0; i <= n; i++)
+		memory[i] = NAN;
+	for (size_t r = 0; r < rows; r++)
+		for (size_t c = 0; c < cols; c++)
+			memory[1 + r * ld + c] = (float)(deviation * rng_gauss(rng));
+	return memory + 1;
+}
+
+static void matrix_free(float *m)
+{
+	if (m)
+		free(m - 1);
+}
+
+static struct problem problem_new(const struct shape *s, uint64_t *rng)
+{
+	size_t cols = (size_t)s->heads * s->head_dim, kv_cols = (size_t)s->kv_heads * s->head_dim;
+	struct problem p = {
+		.a = { .m = s->m, .kv = s->kv, .heads = s->heads, .kv_heads = s->kv_heads,
+		       .head_dim = s->head_dim, .window = s->window, .causal = s->causal,
+		       .scale = 1 / sqrtf((float)s->head_dim), .softcap = s->softcap,
+		       .ldq = cols + s->slack, .ldk = kv_cols + s->slack,
+		       .ldv = kv_cols + 2 * s->slack, .ldo = cols + 3 * s->slack,
+		       .ldmask = s->kv + s->slack },
+	};
+
+	p.q = matrix_new(rng, s->m, cols, p.a.ldq, 1);
+	p.k = matrix_new(rng, s->kv, kv_cols, p.a.ldk, 1.5);
+	p.v = matrix_new(rng, s->kv, kv_cols, p.a.ldv, 1);
+	p.out = matrix_new(rng, s->m, cols, p.a.ldo, 0);
+	if (s->masked) {
+		p.mask = matrix_new(rng, s->m, s->kv, p.a.ldmask, 2);
+		for (uint32_t i = 0; i < s->m; i++)
+			for (uint32_t j = 0; j < s->kv; j++)
+				if (rng_below(rng, 3) == 0)
+					p.mask[i * p.a.ldmask + j] = -INFINITY;
+	}
+	p.a.q = p.q;
+	p.a.k = p.k;
+	p.a.v = p.v;
+	p.a.mask = p.mask;
+	p.a.out = p.out;
+	return p;
+}
+
+static void problem_free(struct problem *p)
+{
+	matrix_free(p->q);
+	matrix_free(p->k);
+	matrix_free(p->v);
+	matrix_free(p->mask);
+	matrix_free(p->out);
+}
+
+static bool sees(const struct vgpu_attention *a, uint32_t i, uint32_t j)
+{
+	int64_t pos = (int64_t)i + a->kv - a->m;
+
+	if (a->causal && (int64_t)j > pos)
+		return false;
+	return !a->window || (int64_t)j > pos - a->window;
+}
+
+/* One output row in double: probabilities first, then the sum over the values. */
+static void direct_row(const struct vgpu_attention *a, uint32_t h, uint32_t i, double *p,
+		       double *out)
+{
+	const float *q = a->q + i * a->ldq + (size_t)h * a->head_dim;
+	size_t kv_head = h / (a->heads / a->kv_heads);
+	double max = -INFINITY, sum = 0;
+
+	for (uint32_t j = 0; j < a->kv; j++) {
+		const float *k = a->k + j * a->ldk + kv_head * a->head_dim;
+		double s = 0;
+
+		for (uint32_t c = 0; c < a->head_dim; c++)
+			s += (double)q[c] * k[c];
+		s *= a->scale;
+		if (a->softcap != 0)
+			s = a->softcap * tanh(s / a->softcap);
+		p[j] = sees(a, i, j) ? s + (a->mask ? a->mask[i * a->ldmask + j] : 0) :
+				       -INFINITY;
+		max = fmax(max, p[j]);
+	}
+	for (uint32_t j = 0; j < a->kv; j++) {
+		p[j] = max == -INFINITY ? 0 : exp(p[j] - max);
+		sum += p[j];
+	}
+	for (uint32_t c = 0; c < a->head_dim; c++) {
+		out[c] = 0;
+		for (uint32_t j = 0; j < a->kv; j++)
+			out[c] += p[j] / (sum == 0 ? 1 : sum) *
+				  a->v[j * a->ldv + kv_head * a->head_dim + c];
+	}
+}
+
+struct error {
+	double squares, reference, largest;
+};
+
+static void error_add(struct error *e, float got, double want)
+{
+	double d = got - want;
+
+	assert_false(isnan(got));
+	e->squares += d * d;
+	e->reference += want * want;
+	e->largest = fmax(e->largest, fabs(d));
+}
+
+/* Values are of size 1: the bounds of Documentation/layers.md. */
+#define NMSE_MAX	4e-12
+#define ERROR_MAX	1e-5
+
+static void assert_within_bound(const struct problem *p)
+{
+	const struct vgpu_attention *a = &p->a;
+	double *probability = malloc(a->kv * sizeof(double));
+	double *want = malloc(a->head_dim * sizeof(double));
+	struct error e = { 0 };
+
+	assert_true(probability && want);
+	for (uint32_t h = 0; h < a->heads; h++) {
+		for (uint32_t i = 0; i < a->m; i++) {
+			direct_row(a, h, i, probability, want);
+			for (uint32_t c = 0; c < a->head_dim; c++)
+				error_add(&e, a->out[i * a->ldo + h * a->head_dim + c], want[c]);
+		}
+	}
+	assert_true(e.largest <= ERROR_MAX);
+	assert_true(e.squares <= NMSE_MAX * e.reference);
+	free(probability);
+	free(want);
+}
+
+static void run_cut(const struct vgpu_kernels *t, const struct vgpu_attention *a,
+		    uint32_t head_first, uint32_t head_end, uint32_t q_first, uint32_t q_end)
+{
+	void *scratch = aligned_alloc(64, (vgpu_attention_scratch_bytes(a) + 63) & ~63ul);
+
+	assert_non_null(scratch);
+	/* Whatever an earlier call left must not show. */
+	memset(scratch, 0xff, vgpu_attention_scratch_bytes(a));
+	t->attention(a, head_first, head_end, q_first, q_end, scratch);
+	free(scratch);
+}
+
+static void check_shape(const struct vgpu_kernels *t, const struct shape *s, uint64_t *rng)
+{
+	struct problem p = problem_new(s, rng);
+
+	run_cut(t, &p.a, 0, s->heads, 0, s->m);
+	assert_within_bound(&p);
+	problem_free(&p);
+}
+
+static void every_query_count_is_within_bound(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 1;
+
+	for (uint32_t m = 1; m <= 70; m++) {
+		struct shape s = { .m = m, .kv = m, .heads = 2, .kv_heads = 2, .head_dim = 32 };
+
+		check_shape(t, &s, &rng);
+		s.kv = m + 61;
+		s.causal = true;
+		check_shape(t, &s, &rng);
+	}
+}
+
+static void every_head_size_is_within_bound(void **state)
+{
+	static const uint32_t dims[] = { 1, 8, 15, 16, 17, 32, 40, 64, 72, 80, 96, 128, 160,
+					 192, 256, 320 };
+	static const uint32_t queries[] = { 1, 3, 9, 21 };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 2;
+
+	for (int d = 0; d < 16; d++) {
+		for (int m = 0; m < 4; m++) {
+			struct shape s = { .m = queries[m], .kv = 150, .heads = 2,
+					   .kv_heads = 1, .head_dim = dims[d], .slack = 5 };
+
+			check_shape(t, &s, &rng);
+		}
+	}
+}
+
+static void every_key_count_is_within_bound(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 3;
+
+	for (uint32_t kv = 1; kv < 300; kv += kv < 67 ? 1 : 13) {
+		struct shape s = { .m = 1, .kv = kv, .heads = 2, .kv_heads = 1,
+				   .head_dim = 40, .slack = 3 };
+
+		check_shape(t, &s, &rng);
+		s.m = 9;
+		s.masked = true;
+		check_shape(t, &s, &rng);
+	}
+}
+
+static void every_group_ratio_is_within_bound(void **state)
+{
+	static const uint32_t groups[][2] = { { 1, 1 }, { 8, 8 }, { 8, 4 }, { 8, 1 }, { 9, 3 },
+					      { 14, 2 }, { 71, 1 } };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 4;
+
+	for (int g = 0; g < 7; g++) {
+		struct shape s = { .m = 1, .kv = 140, .heads = groups[g][0],
+				   .kv_heads = groups[g][1], .head_dim = 16, .causal = true };
+
+		check_shape(t, &s, &rng);
+		s.m = 13;
+		check_shape(t, &s, &rng);
+	}
+}
+
+static void options_combine_within_bound(void **state)
+{
+	static const uint32_t windows[] = { 0, 1, 5, 128, 1000 };
+	static const uint32_t queries[] = { 1, 7, 30 };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 5;
+
+	for (int w = 0; w < 5; w++) {
+		for (int m = 0; m < 3; m++) {
+			for (int bits = 0; bits < 8; bits++) {
+				struct shape s = { .m = queries[m], .kv = 290, .heads = 4,
+						   .kv_heads = 2, .head_dim = 24,
+						   .window = windows[w], .causal = bits & 1,
+						   .masked = bits & 2,
+						   .softcap = bits & 4 ? 3 : 0, .slack = 7 };
+
+				check_shape(t, &s, &rng);
+			}
+		}
+	}
+}
+
+/* Fewer keys than queries: the first queries stand before the first key. */
+static void queries_before_the_first_key_are_zero(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 6;
+
+	for (uint32_t m = 2; m < 40; m += 9) {
+		struct shape s = { .m = m, .kv = 2, .heads = 1, .kv_heads = 1, .head_dim = 8,
+				   .causal = true };
+		struct problem p = problem_new(&s, &rng);
+
+		run_cut(t, &p.a, 0, 1, 0, m);
+		assert_within_bound(&p);
+		for (uint32_t i = 0; i + 2 < m; i++)
+			for (uint32_t c = 0; c < 8; c++)
+				assert_true(p.out[i * p.a.ldo + c] == 0);
+		problem_free(&p);
+	}
+}
+
+static void all_masked_rows_are_zero(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 7;
+
+	for (uint32_t m = 1; m < 24; m += 11) {
+		struct shape s = { .m = m, .kv = 200, .heads = 2, .kv_heads = 2,
+				   .head_dim = 40, .masked = true };
+		struct problem p = problem_new(&s, &rng);
+
+		for (uint32_t i = 0; i < m; i += 2)
+			for (uint32_t j = 0; j < 200; j++)
+				p.mask[i * p.a.ldmask + j] = -INFINITY;
+		run_cut(t, &p.a, 0, 2, 0, m);
+		assert_within_bound(&p);
+		for (uint32_t i = 0; i < m; i += 2)
+			for (uint32_t c = 0; c < 80; c++)
+				assert_true(p.out[i * p.a.ldo + c] == 0);
+		problem_free(&p);
+	}
+}
+
+/* One key far above the rest, at every place: its value is the answer. */
+static void one_large_score_selects_its_value(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 8;
+
+	for (uint32_t m = 1; m < 20; m += 9) {
+		for (uint32_t where = 0; where < 260; where += 37) {
+			struct shape s = { .m = m, .kv = 260, .heads = 1, .kv_heads = 1,
+					   .head_dim = 16, .masked = true };
+			struct problem p = problem_new(&s, &rng);
+
+			for (uint32_t i = 0; i < m; i++)
+				p.mask[i * p.a.ldmask + where] = 1e6f;
+			run_cut(t, &p.a, 0, 1, 0, m);
+			for (uint32_t i = 0; i < m; i++)
+				assert_memory_equal(p.out + i * p.a.ldo,
+						    p.v + where * p.a.ldv, 16 * sizeof(float));
+			problem_free(&p);
+		}
+	}
+}
+
+/* Scores up to thousands, rising along the keys, so that every block rescales. */
+static void rising_large_scores_do_not_overflow(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 9;
+
+	for (uint32_t m = 1; m < 20; m += 9) {
+		struct shape s = { .m = m, .kv = 700, .heads = 1, .kv_heads = 1,
+				   .head_dim = 16, .masked = true };
+		struct problem p = problem_new(&s, &rng);
+
+		for (uint32_t i = 0; i < m; i++)
+			for (uint32_t j = 0; j < 700; j++)
+				p.mask[i * p.a.ldmask + j] = 8 * (float)j - 3000;
+		/* Products vanish beside the mask, whose values are exact. */
+		p.a.scale = 0;
+		run_cut(t, &p.a, 0, 1, 0, m);
+		assert_within_bound(&p);
+		problem_free(&p);
+	}
+}
+
+static void lowest_finite_mask_is_a_mask_like_any_other(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 10;
+
+	for (uint32_t m = 1; m < 20; m += 9) {
+		struct shape s = { .m = m, .kv = 50, .heads = 1, .kv_heads = 1,
+				   .head_dim = 16, .masked = true };
+		struct problem p = problem_new(&s, &rng);
+
+		for (uint32_t i = 0; i < m; i++)
+			for (uint32_t j = 0; j < 50; j++)
+				p.mask[i * p.a.ldmask + j] = -3.4028234e38f;
+		p.a.scale = 0;
+		run_cut(t, &p.a, 0, 1, 0, m);
+		assert_within_bound(&p);
+		problem_free(&p);
+	}
+}
+
+static void a_nan_score_spoils_its_query_only(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 11;
+
+	for (uint32_t m = 2; m < 24; m += 11) {
+		struct shape s = { .m = m, .kv = 300, .heads = 1, .kv_heads = 1,
+				   .head_dim = 16, .masked = true };
+		struct problem p = problem_new(&s, &rng);
+
+		p.mask[1 * p.a.ldmask + 130] = NAN;
+		run_cut(t, &p.a, 0, 1, 0, m);
+		for (uint32_t i = 0; i < m; i++)
+			for (uint32_t c = 0; c < 16; c++)
+				assert_int_equal(isnan(p.out[i * p.a.ldo + c]) != 0, i == 1);
+		problem_free(&p);
+	}
+}
+
+/* Every element of the output is written, nothing between the rows. */
+static void room_between_rows_is_left_alone(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 12;
+	struct shape s = { .m = 11, .kv = 33, .heads = 3, .kv_heads = 3, .head_dim = 24,
+			   .slack = 4 };
+	struct problem p = problem_new(&s, &rng);
+
+	run_cut(t, &p.a, 0, 3, 0, 11);
+	for (uint32_t i = 0; i + 1 < 11; i++)
+		for (uint32_t c = 3 * 24; c < p.a.ldo; c++)
+			assert_true(isnan(p.out[i * p.a.ldo + c]));
+	problem_free(&p);
+}
+
+/* --- any cut gives the same bits --- */
+
+static void check_cuts(const struct vgpu_kernels *t, const struct shape *s, uint64_t *rng)
+{
+	struct problem p = problem_new(s, rng);
+	size_t bytes = ((s->m - 1) * p.a.ldo + (size_t)s->heads * s->head_dim) * sizeof(float);
+	float *whole = malloc(bytes);
+
+	assert_non_null(whole);
+	run_cut(t, &p.a, 0, s->heads, 0, s->m);
+	memcpy(whole, p.out, bytes);
+	for (int round = 0; round < 4; round++) {
+		/* The first round goes one head and one query at a time. */
+		uint32_t h_most = round ? 1 + rng_below(rng, s->heads) : 1;
+		uint32_t q_most = round ? 1 + rng_below(rng, s->m) : 1;
+
+		for (uint32_t h = 0, h_end; h < s->heads; h = h_end) {
+			h_end = h + 1 + rng_below(rng, h_most);
+			h_end = h_end < s->heads ? h_end : s->heads;
+			for (uint32_t q = 0, q_end; q < s->m; q = q_end) {
+				q_end = q + 1 + rng_below(rng, q_most);
+				q_end = q_end < s->m ? q_end : s->m;
+				for (uint32_t i = q; i < q_end; i++)
+					memset(p.out + i * p.a.ldo + h * s->head_dim, 0xee,
+					       (h_end - h) * s->head_dim * sizeof(float));
+				run_cut(t, &p.a, h, h_end, q, q_end);
+			}
+		}
+		assert_memory_equal(whole, p.out, bytes);
+	}
+	free(whole);
+	problem_free(&p);
+}
+
+static void any_cut_gives_the_same_bits(void **state)
+{
+	static const uint32_t dims[] = { 8, 32, 40, 128 };
+	static const uint32_t queries[] = { 2, 7, 8, 33, 70 };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 13;
+
+	for (int d = 0; d < 4; d++) {
+		for (int m = 0; m < 5; m++) {
+			for (int bits = 0; bits < 4; bits++) {
+				struct shape s = { .m = queries[m], .kv = 170, .heads = 6,
+						   .kv_heads = 2, .head_dim = dims[d],
+						   .causal = bits & 1, .masked = bits & 2,
+						   .window = bits & 1 ? 60 : 0 };
+
+				check_cuts(t, &s, &rng);
+			}
+		}
+	}
+}
+
+/* More rows than one tile holds, and keys in many blocks. */
+static void any_cut_of_a_long_prompt_gives_the_same_bits(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 14;
+	struct shape s = { .m = 150, .kv = 700, .heads = 4, .kv_heads = 1, .head_dim = 64,
+			   .causal = true };
+
+	check_cuts(t, &s, &rng);
+}
+
+static void a_long_context_is_within_bound(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 15;
+	struct shape s = { .m = 1, .kv = 32768, .heads = 2, .kv_heads = 1, .head_dim = 64,
+			   .causal = true };
+
+	check_shape(t, &s, &rng);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CHECK_LEVELS(every_query_count_is_within_bound),
+		CHECK_LEVELS(every_head_size_is_within_bound),
+		CHECK_LEVELS(every_key_count_is_within_bound),
+		CHECK_LEVELS(every_group_ratio_is_within_bound),
+		CHECK_LEVELS(options_combine_within_bound),
+		CHECK_LEVELS(queries_before_the_first_key_are_zero),
+		CHECK_LEVELS(all_masked_rows_are_zero),
+		CHECK_LEVELS(one_large_score_selects_its_value),
+		CHECK_LEVELS(rising_large_scores_do_not_overflow),
+		CHECK_LEVELS(lowest_finite_mask_is_a_mask_like_any_other),
+		CHECK_LEVELS(a_nan_score_spoils_its_query_only),
+		CHECK_LEVELS(room_between_rows_is_left_alone),
+		CHECK_LEVELS(any_cut_gives_the_same_bits),
+		CHECK_LEVELS(any_cut_of_a_long_prompt_gives_the_same_bits),
+		CHECK_LEVELS(a_long_context_is_within_bound),
+	};
+
+	return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
+}
