@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <utf8proc.h>
 
-#include "kernels/formats/error.h"
+#include "fail.h"
 
 #define MAX_VOCAB_BYTES ((off_t)64 << 20)
 /* Longer words are [UNK] without a look at the vocabulary. */
@@ -91,17 +91,17 @@ static int read_vocab(const char *path, char **out, size_t *out_bytes,
 	int rc = 0;
 
 	if (fd < 0 || fstat(fd, &st)) {
-		rc = vgpu_error_set(err, -errno, "%.160s: %s", path, strerror(errno));
+		rc = vbrun_fail(err, -errno, "%.160s: %s", path, strerror(errno));
 		goto out;
 	}
 	if (st.st_size > MAX_VOCAB_BYTES) {
-		rc = vgpu_error_set(err, -E2BIG, "%.160s: %lld bytes exceed the limit %lld",
+		rc = vbrun_fail(err, -E2BIG, "%.160s: %lld bytes exceed the limit %lld",
 				    path, (long long)st.st_size, (long long)MAX_VOCAB_BYTES);
 		goto out;
 	}
 	*out = malloc((size_t)st.st_size + 1);
 	if (!*out) {
-		rc = vgpu_error_set(err, -ENOMEM, "%.160s: out of memory", path);
+		rc = vbrun_fail(err, -ENOMEM, "%.160s: out of memory", path);
 		goto out;
 	}
 	while (done < (size_t)st.st_size && n > 0) {
@@ -112,7 +112,7 @@ static int read_vocab(const char *path, char **out, size_t *out_bytes,
 			n = 1;
 	}
 	if (n < 0)
-		rc = vgpu_error_set(err, -errno, "%.160s: %s", path, strerror(errno));
+		rc = vbrun_fail(err, -errno, "%.160s: %s", path, strerror(errno));
 	*out_bytes = done;
 out:
 	if (fd >= 0)
@@ -159,7 +159,7 @@ static int fill_slots(struct wordpiece *wp, const char *path, struct vgpu_error 
 
 		slot = find_slot(wp, token->text, token->bytes);
 		if (*slot)
-			return vgpu_error_set(err, -EINVAL,
+			return vbrun_fail(err, -EINVAL,
 				"%.120s: line %u: token '%.*s' stands in line %u already", path,
 				i + 1, token->bytes > 60 ? 60 : (int)token->bytes, token->text,
 				*slot);
@@ -180,7 +180,7 @@ static int index_vocab(struct wordpiece *wp, size_t bytes, const char *path,
 	wp->tokens = calloc(wp->count + 1, sizeof(*wp->tokens));
 	wp->slots = calloc(slots, sizeof(*wp->slots));
 	if (!wp->tokens || !wp->slots)
-		return vgpu_error_set(err, -ENOMEM, "%.160s: no memory for %u tokens", path,
+		return vbrun_fail(err, -ENOMEM, "%.160s: no memory for %u tokens", path,
 				      wp->count);
 	split_lines(wp, wp->vocab, bytes);
 	return fill_slots(wp, path, err);
@@ -199,7 +199,7 @@ static int find_special(struct wordpiece *wp, const char *path, struct vgpu_erro
 	for (i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
 		*special[i].id = find_id(wp, special[i].name, 5);
 		if (*special[i].id < 0)
-			return vgpu_error_set(err, -EINVAL,
+			return vbrun_fail(err, -EINVAL,
 				"%.160s: none of %u tokens is %s", path, wp->count,
 				special[i].name);
 	}
@@ -213,7 +213,7 @@ int wordpiece_open(const char *vocab_path, struct wordpiece **out, struct vgpu_e
 	int rc;
 
 	if (!wp)
-		return vgpu_error_set(err, -ENOMEM, "%.160s: out of memory", vocab_path);
+		return vbrun_fail(err, -ENOMEM, "%.160s: out of memory", vocab_path);
 	rc = read_vocab(vocab_path, &wp->vocab, &bytes, err);
 	if (!rc)
 		rc = index_vocab(wp, bytes, vocab_path, err);

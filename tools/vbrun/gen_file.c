@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+#include "gen_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "fail.h"
+
+#define BUFFER_BYTES ((size_t)1 << 20)
+/* Writing to the disk begins early, so that the end does not wait for all of it. */
+#define SYNC_BYTES ((uint64_t)64 << 20)
+
+static int fail_space(struct gen_file *f)
+{
+	struct statvfs fs = { 0 };
+
+	fstatvfs(f->fd, &fs);
+	return vbrun_fail(f->err, -ENOSPC,
+		"%.160s: needs %" PRIu64 " bytes, the filesystem has %" PRIu64 " free", f->path,
+		f->total, (uint64_t)fs.f_bavail * fs.f_frsize);
+}
+
+static int fail_errno(struct gen_file *f, const char *path)
+{
+	return vbrun_fail(f->err, -errno, "%.160s: %s", path, strerror(errno));
+}
+
+static int take_space(struct gen_file *f)
+{
+	if (!fallocate(f->fd, 0, 0, (off_t)f->total))
+		return 0;
+	if (errno == ENOSPC)
+		return fail_space(f);
+	/* Filesystems without the call find out while writing. */
+	return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : fail_errno(f, f->part);
+}
+
+int gen_file_create(struct gen_file *f, const char *path, uint64_t total,
+		    vbrun_gen_progress progress, void *arg, struct vgpu_error *err)
+{
+	*f = (struct gen_file){
+		.fd = -1, .total = total, .progress = progress, .arg = arg, .err = err,
+	};
+	f->path = strdup(path);
+	f->buffer = malloc(BUFFER_BYTES);
+	if (asprintf(&f->part, "%s.part", path) < 0)
+		f->part = NULL;
+	if (!f->path || !f->part || !f->buffer)
+		return vbrun_fail(err, -ENOMEM, "%.160s: out of memory", path);
+	f->fd = open(f->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (f->fd < 0)
+		return fail_errno(f, f->part);
+	return take_space(f);
+}
+
+/* Asked after every buffer and every interrupted write. */
+static int ask(struct gen_file *f)
+{
+	int rc = f->progress ? f->progress(f->arg, f->done, f->total) : 0;
+
+	return rc ? vbrun_fail(f->err, rc, "%.160s: stopped after %" PRIu64 " of %" PRIu64 " bytes",
+			       f->path, f->done, f->total) : 0;
+}
+
+static int flush(struct gen_file *f)
+{
+	size_t at = 0;
+	int rc;
+
+	while (at < f->used) {
+		ssize_t n = write(f->fd, f->buffer + at, f->used - at);
+
+		if (n < 0 && errno == ENOSPC)
+			return fail_space(f);
+		if (n < 0 && errno != EINTR)
+			return fail_errno(f, f->part);
+		if (n > 0) {
+			at += (size_t)n;
+			f->done += (size_t)n;
+		}
+		rc = ask(f);
+		if (rc)
+			return rc;
+	}
+	f->used = 0;
+	if (f->done - f->synced >= SYNC_BYTES) {
+		sync_file_range(f->fd, (off_t)f->synced, (off_t)(f->done - f->synced),
+				SYNC_FILE_RANGE_WRITE);
+		f->synced = f->done;
+	}
+	return 0;
+}
+
+int gen_file_room(struct gen_file *f, size_t bytes, void **out)
+{
+	int rc;
+
+	if (f->used + bytes > BUFFER_BYTES) {
+		rc = flush(f);
+		if (rc)
+			return rc;
+	}
+	*out = f->buffer + f->used;
+	f->used += bytes;
+	return 0;
+}
+
+int gen_file_commit(struct gen_file *f)
+{
+	int rc = flush(f);
+
+	if (rc)
+		return rc;
+	/* Later readers measure the disk: they should not share it with these writes. */
+	if (fdatasync(f->fd) || rename(f->part, f->path))
+		return fail_errno(f, f->part);
+	close(f->fd);
+	f->fd = -1;
+	return 0;
+}
+
+void gen_file_discard(struct gen_file *f)
+{
+	if (f->fd >= 0) {
+		unlink(f->part);
+		close(f->fd);
+	}
+	free(f->buffer);
+	free(f->part);
+	free(f->path);
+	*f = (struct gen_file){ .fd = -1 };
+}
