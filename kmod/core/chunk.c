@@ -115,15 +115,13 @@ static bool source_fits(const struct vb_table_entry *e, const struct vb_chunk_tr
 static bool target_fits(const struct vb_table_entry *e, const struct vb_chunk_traits *t,
 			u8 from, u8 to)
 {
+	if (to == VB_TIER_NVME && t->kind != VB_BO_ANONYMOUS)
+		return false;
 	if (from == to)
 		return to != VB_TIER_NVME || !t->sealed;
-	if (has(e, to))
+	if (has(e, to) || (t->life == VB_LIFE_SCRATCH && from < VB_TIER_COUNT))
 		return false;
-	if (t->life == VB_LIFE_SCRATCH && from < VB_TIER_COUNT)
-		return false;
-	if (to == VB_TIER_NVME)
-		return t->kind == VB_BO_ANONYMOUS && e->flags & VB_ENTRY_DIRTY;
-	return true;
+	return to != VB_TIER_NVME || e->flags & VB_ENTRY_DIRTY;
 }
 
 int vb_chunk_begin(struct vb_table_entry *e, const struct vb_chunk_traits *t,
