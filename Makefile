@@ -15,6 +15,7 @@ CLANG ?= clang-14
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 SAN ?=
+Q := $(if $(V),,@)
 
 VERSION := 0.1.0
 SOVERSION := 1
@@ -47,24 +48,28 @@ lib: $B/libvgpu.a $B/libvgpu.so
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+	@$(if $(V),,echo '  CC      $<')
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
 
 $B/libvgpu.a: $(lib_obj)
 	@rm -f $@
-	ar rcs $@ $^
+	@$(if $(V),,echo '  AR      $@')
+	$(Q)ar rcs $@ $^
 
 $B/libvgpu.so: $(lib_obj) libvgpu/libvgpu.map
-	$(CC) $(LDFLAGS) -shared -Wl,-soname,libvgpu.so.$(SOVERSION) \
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libvgpu.so.$(SOVERSION) \
 		-Wl,--version-script=libvgpu/libvgpu.map -o $@.$(VERSION) $(lib_obj) $(LIBS)
-	ln -sf libvgpu.so.$(VERSION) $B/libvgpu.so.$(SOVERSION)
-	ln -sf libvgpu.so.$(SOVERSION) $@
+	$(Q)ln -sf libvgpu.so.$(VERSION) $B/libvgpu.so.$(SOVERSION)
+	$(Q)ln -sf libvgpu.so.$(SOVERSION) $@
 
 # Tools use the public header only, whatever folder they live in.
 tool_names := $(notdir $(wildcard tools/vbrun tools/vbctl))
 define tool_rule
-$1_obj := $$(patsubst %.c,$B/%.o,$$(wildcard tools/$1/*.c))
+$1_obj := $$(patsubst %.c,$B/%.o,$$(wildcard tools/$1/*.c tools/common/*.c))
 $B/$1: $$($1_obj) $B/libvgpu.a
-	$$(CC) $$(LDFLAGS) -o $$@ $$($1_obj) $B/libvgpu.a -lutf8proc $$(LIBS)
+	@echo '  LD      $$@'
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$($1_obj) $B/libvgpu.a -lutf8proc $$(LIBS)
 endef
 $(foreach t,$(tool_names),$(eval $(call tool_rule,$t)))
 tools: $(addprefix $B/,$(tool_names))
@@ -78,9 +83,16 @@ tests: $(test_bin)
 
 test_common := $(wildcard tests/common/*.c)
 # Objects of the tools that unit tests reach into (tokenizer and the like).
-tool_parts := $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard tools/vbrun/*.c)))
+# An archive: a test gets only what it names.
+tool_parts := $B/vbrun.a
+$(tool_parts): $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard tools/vbrun/*.c tools/common/*.c)))
+	@rm -f $@
+	@$(if $(V),,echo '  AR      $@')
+	$(Q)ar rcs $@ $^
+$B/tools/%.o: CPPFLAGS += -Itools
 $(test_bin): $B/%: $B/%.o $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a
-	$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a -lcmocka -lutf8proc -lseccomp $(LIBS)
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a -lcmocka -lutf8proc -lseccomp $(LIBS)
 $B/tests/%.o: CPPFLAGS += -Itools -DTEST_DATA='"$(CURDIR)/tests/unit/data"'
 
 .PHONY: unit $(notdir $(unit_src:.c=))
@@ -97,15 +109,18 @@ $(FZ)/libvgpu/kernels/avx512/%.o: FZF += -mavx512f -mavx512bw -mavx512vl -mavx51
 	-mavx512bf16 -mavx512vbmi -mfma -mf16c -mbmi2
 $(FZ)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CLANG) $(CPPFLAGS) -std=gnu11 -g -O1 -ffp-contract=off $(FZF) -fsanitize=fuzzer-no-link,address,undefined \
+	@$(if $(V),,echo '  CLANG   $<')
+	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu11 -g -O1 -ffp-contract=off $(FZF) -fsanitize=fuzzer-no-link,address,undefined \
 		-fno-sanitize-recover=all -pthread -MMD -MP -c $< -o $@
 $(FZ)/tests/fuzz/%_fuzz: $(FZ)/tests/fuzz/%_fuzz.o $(fz_obj)
-	$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
 
 bench_src := $(wildcard bench/*.c)
 bench_bin := $(patsubst %.c,$B/%,$(bench_src))
 $(bench_bin): $B/%: $B/%.o $(test_common:%.c=$B/%.o) $B/libvgpu.a
-	$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $B/libvgpu.a $(LIBS)
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $B/libvgpu.a $(LIBS)
 
 clean:
 	rm -rf build build-address build-thread build-fuzz

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What computes.  A backend is one const table; exec/job.c brings the bytes and
+ * asks it to run a command, or a panel of one.
+ */
+#ifndef VGPU_EXEC_BACKEND_H
+#define VGPU_EXEC_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/vblackwell.h>
+
+struct vgpu_pool;
+
+/**
+ * struct vgpu_piece - bytes of a panel that lie together
+ * @data: first byte
+ * @bytes: length; the pieces of a panel follow each other without a gap
+ */
+struct vgpu_piece {
+	const uint8_t *data;
+	uint64_t bytes;
+};
+
+/**
+ * struct vgpu_work - a command with its operands in memory
+ * @cmd: checked; the type is that of its opcode
+ * @ptr: element 0 of each operand that is held, in the order of the operands in the
+ *	command's structure, absent ones counted (NULL)
+ */
+struct vgpu_work {
+	const struct vb_cmd_header *cmd;
+	void *ptr[6];
+};
+
+/**
+ * struct vgpu_panel_work - a row panel of the streamed weight
+ * @matrix: which matrix of the stack
+ * @row: first row
+ * @rows: rows
+ * @piece: [0] of the weight, [1] of the scales of MXFP4_SPLIT
+ * @pieces: how many of each
+ * @unit_rows, @unit_bytes: as in struct vgpu_stream; [1] for the scales
+ */
+struct vgpu_panel_work {
+	uint32_t matrix, row, rows;
+	uint32_t unit_rows;
+	uint64_t unit_bytes[2];
+	const struct vgpu_piece *piece[2];
+	uint32_t pieces[2];
+};
+
+/**
+ * struct vgpu_backend_ops - one kind of device
+ * @name: as users spell it
+ * @open: pool is the library's, and outlives the backend
+ * @supports: can it run the command at all; else the executor says -EOPNOTSUPP
+ * @begin: a command whose weight is streamed starts; ids of MATMUL_ID: see @select
+ * @select: MATMUL_ID, after @begin: read the indices once, check each, and hand out
+ *	the matrices that are needed, ascending; at most as many as the stack has
+ * @panel: one panel of a command that began
+ * @end: it is over, also after an error
+ * @row: GATHER: decode row @index of the output from one table row (or row group)
+ * @run: every other command, at once
+ *
+ * Functions return 0 or -errno.  One command at a time.  Every one is there.
+ */
+struct vgpu_backend_ops {
+	const char *name;
+	int (*open)(struct vgpu_pool *pool, void **out);
+	void (*close)(void *be);
+	bool (*supports)(void *be, const struct vb_cmd_header *cmd);
+	int (*begin)(void *be, const struct vgpu_work *w);
+	int (*select)(void *be, const struct vgpu_work *w, uint32_t *matrices, uint32_t *count);
+	int (*panel)(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p);
+	void (*end)(void *be, const struct vgpu_work *w);
+	int (*row)(void *be, const struct vgpu_work *w, uint32_t out_row, uint32_t table_row,
+		   const uint8_t *unit);
+	int (*run)(void *be, const struct vgpu_work *w);
+};
+
+extern const struct vgpu_backend_ops vgpu_backend_cpu;
+extern const struct vgpu_backend_ops vgpu_backend_null;
+
+/**
+ * vgpu_backend_select_ids() - which experts do the indices of a MATMUL_ID name
+ * @matrices: receives each expert once, ascending; room for as many as there are
+ * @count: receives how many
+ * @take: NULL, or called for each index as it was loaded, in order
+ * @arg: handed to @take
+ *
+ * Loads each index once and checks what it loaded: another thread may be writing
+ * them.  Return: 0; -EINVAL one is out of range; -ENOMEM.
+ */
+int vgpu_backend_select_ids(const struct vgpu_work *w, uint32_t *matrices, uint32_t *count,
+			    void (*take)(void *arg, uint32_t i, uint32_t t, uint32_t expert),
+			    void *arg);
+
+/* NULL when there is none of that name. */
+const struct vgpu_backend_ops *vgpu_backend_find(const char *name);
+
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#include "cpu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cmd.h"
+#include "core/format.h"
+
+int vgpu_cpu_grow(struct vgpu_cpu_memory *m, size_t bytes)
+{
+	uint8_t *data;
+
+	if (bytes <= m->bytes)
+		return 0;
+	bytes = (bytes + 4095) & ~(size_t)4095;
+	data = aligned_alloc(4096, bytes);
+	if (!data)
+		return -ENOMEM;
+	free(m->data);
+	m->data = data;
+	m->bytes = bytes;
+	return 0;
+}
+
+int vgpu_cpu_scratch_grow(struct vgpu_cpu *cpu, size_t bytes)
+{
+	bytes = (bytes + 63) & ~(size_t)63;
+	if (bytes <= cpu->scratch_bytes)
+		return 0;
+	if (vgpu_cpu_grow(&cpu->scratch, bytes * cpu->threads))
+		return -ENOMEM;
+	cpu->scratch_bytes = bytes;
+	return 0;
+}
+
+void vgpu_cpu_run(struct vgpu_cpu *cpu, vgpu_pool_fn fn, void *ctx, size_t items,
+		  uint64_t cost_ns)
+{
+	struct vgpu_pool_job job = { .fn = fn, .ctx = ctx, .items = items, .grain = 1,
+				     .cost_ns = cost_ns };
+
+	vgpu_pool_run_job(cpu->pool, &job);
+}
+
+size_t vgpu_cpu_stride(const struct vb_operand *op, uint32_t dim)
+{
+	return vb_operand_stride(op, dim) / 4;
+}
+
+static int cpu_open(struct vgpu_pool *pool, void **out)
+{
+	struct vgpu_cpu *cpu = calloc(1, sizeof(*cpu));
+
+	if (!cpu)
+		return -ENOMEM;
+	cpu->pool = pool;
+	cpu->threads = vgpu_pool_threads(pool);
+	cpu->k = vgpu_kernels_best();
+	cpu->expert = UINT32_MAX;
+	*out = cpu;
+	return 0;
+}
+
+static void cpu_close(void *be)
+{
+	struct vgpu_cpu *cpu = be;
+
+	free(cpu->acts_memory.data);
+	free(cpu->scratch.data);
+	free(cpu->staging.data);
+	free(cpu->rows_in.data);
+	free(cpu->rows_out.data);
+	free(cpu->routes);
+	free(cpu);
+}
+
+static bool cpu_supports(void *be, const struct vb_cmd_header *cmd)
+{
+	(void)be;
+	return cmd->opcode < VB_CMD_COUNT;
+}
+
+static void cpu_end(void *be, const struct vgpu_work *w)
+{
+	struct vgpu_cpu *cpu = be;
+
+	(void)w;
+	cpu->expert = UINT32_MAX;
+	cpu->route_count = 0;
+}
+
+/* Row-major formats decode one row; a packed group is decoded whole, one row kept. */
+static int cpu_row(void *be, const struct vgpu_work *w, uint32_t out_row, uint32_t table_row,
+		   const uint8_t *unit)
+{
+	const struct vb_cmd_gather *c = (const void *)w->cmd;
+	struct vgpu_cpu *cpu = be;
+	uint32_t k = c->table.shape[1], rows = vgpu_weight_unit_rows(c->table.format);
+	struct vgpu_panel p = { .format = c->table.format, .rows = rows, .k = k, .data = unit };
+	float *y = (float *)w->ptr[2] + out_row * vgpu_cpu_stride(&c->y, 0), *all;
+
+	if (rows == 1) {
+		cpu->k->weight_decode(&p, y, k);
+		return 0;
+	}
+	if (vgpu_cpu_scratch_grow(cpu, (size_t)rows * k * sizeof(float)))
+		return -ENOMEM;
+	all = vgpu_cpu_scratch(cpu);
+	cpu->k->weight_decode(&p, all, k);
+	memcpy(y, all + (size_t)(table_row % rows) * k, k * sizeof(float));
+	return 0;
+}
+
+const struct vgpu_backend_ops vgpu_backend_cpu = {
+	.name = "cpu",
+	.open = cpu_open,
+	.close = cpu_close,
+	.supports = cpu_supports,
+	.begin = vgpu_cpu_matmul_begin,
+	.select = vgpu_cpu_matmul_select,
+	.panel = vgpu_cpu_matmul_panel,
+	.end = cpu_end,
+	.row = cpu_row,
+	.run = vgpu_cpu_layer_run,
+};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* The CPU backend, in two rooms: cpu_matmul.c and cpu_layer.c. */
+#ifndef VGPU_EXEC_CPU_H
+#define VGPU_EXEC_CPU_H
+
+#include "backend.h"
+#include "kernels/kernels.h"
+#include "kernels/pool.h"
+
+/* Memory that grows and is kept; 64-byte aligned. */
+struct vgpu_cpu_memory {
+	uint8_t *data;
+	size_t bytes;
+};
+
+/* One index of a MATMUL_ID: which output row goes through which expert. */
+struct vgpu_cpu_route {
+	uint32_t i, t, expert;
+};
+
+/**
+ * struct vgpu_cpu - state of the backend
+ * @acts: activations of the running product, packed
+ * @acts_memory: where they are
+ * @scratch: one piece a thread, @scratch_bytes each
+ * @staging: units that lie across pieces, copied together
+ * @routes: MATMUL_ID: every index, sorted by expert, then as read
+ * @expert: MATMUL_ID: whose activations are packed, or UINT32_MAX
+ * @first, @end: its routes
+ * @rows_in, @rows_out: its activations and results, gathered
+ */
+struct vgpu_cpu {
+	struct vgpu_pool *pool;
+	const struct vgpu_kernels *k;
+	uint32_t threads;
+	struct vgpu_acts acts;
+	struct vgpu_cpu_memory acts_memory, scratch, staging;
+	size_t scratch_bytes;
+	struct vgpu_cpu_route *routes;
+	uint32_t route_count, route_room;
+	uint32_t expert, first, end;
+	struct vgpu_cpu_memory rows_in, rows_out;
+};
+
+/* Make room for @bytes; content is lost.  Return: 0 or -ENOMEM. */
+int vgpu_cpu_grow(struct vgpu_cpu_memory *m, size_t bytes);
+/* Scratch of the thread that asks, once vgpu_cpu_scratch_grow() gave each so much. */
+int vgpu_cpu_scratch_grow(struct vgpu_cpu *cpu, size_t bytes);
+static inline void *vgpu_cpu_scratch(const struct vgpu_cpu *cpu)
+{
+	return cpu->scratch.data + vgpu_pool_self_index() * cpu->scratch_bytes;
+}
+
+/* Parallel for with a guess of what it costs on one thread. */
+void vgpu_cpu_run(struct vgpu_cpu *cpu, vgpu_pool_fn fn, void *ctx, size_t items,
+		  uint64_t cost_ns);
+
+/* cpu_matmul.c */
+int vgpu_cpu_matmul_begin(void *be, const struct vgpu_work *w);
+int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matrices,
+			   uint32_t *count);
+int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p);
+/* cpu_layer.c */
+int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w);
+
+/* Stride of a dimension of an F32 or I32 operand, in elements. */
+size_t vgpu_cpu_stride(const struct vb_operand *op, uint32_t dim);
+
+#endif

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Everything of a layer that is not a product: rows (or heads) go to the threads,
+ * each is one call into the kernel table.
+ */
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "core/cmd.h"
+#include "cpu.h"
+#include "kernels/pack/half.h"
+
+/* Rough cost of an element, to decide whether a job is worth sharing. */
+#define ELEMENT_NS	1u
+/* Queries that go to a thread together in attention. */
+#define QUERY_BLOCK	16u
+
+static float from_bits(uint32_t bits)
+{
+	float x;
+
+	memcpy(&x, &bits, sizeof(x));
+	return x;
+}
+
+/* A loop over rows [m][n] of up to three operands. */
+struct rows {
+	struct vgpu_cpu *cpu;
+	const struct vgpu_work *w;
+	uint32_t m, n;
+	const float *a, *b;
+	float *y;
+	size_t lda, ldb, ldy;
+	int error;
+};
+
+static int rows_run(struct rows *r, vgpu_pool_fn fn)
+{
+	vgpu_cpu_run(r->cpu, fn, r, r->m, (uint64_t)r->m * r->n * ELEMENT_NS);
+	return r->error;
+}
+
+static struct rows rows_of(struct vgpu_cpu *cpu, const struct vgpu_work *w,
+			   const struct vb_operand *a, const float *pa,
+			   const struct vb_operand *y, float *py)
+{
+	struct rows r = { .cpu = cpu, .w = w, .a = pa, .y = py };
+
+	/* A vector is one row. */
+	r.m = a->rank == 1 ? 1 : a->shape[0];
+	r.n = a->rank == 1 ? a->shape[0] : a->shape[1];
+	r.lda = a->rank == 1 ? 0 : vgpu_cpu_stride(a, 0);
+	r.ldy = y->rank == 1 ? 0 : vgpu_cpu_stride(y, 0);
+	return r;
+}
+
+/* ------------------------------------------------------------------------
+ * Norms, softmax, element-wise
+ */
+
+/* y = x / max(|x|_2, eps) * gamma */
+static void l2norm(float *y, const float *x, const float *gamma, uint32_t n, float eps)
+{
+	double sum = 0;
+	float factor;
+
+	for (uint32_t i = 0; i < n; i++)
+		sum += (double)x[i] * x[i];
+	factor = (float)(1.0 / fmax(sqrt(sum), eps));
+	for (uint32_t i = 0; i < n; i++)
+		y[i] = x[i] * factor * (gamma ? gamma[i] : 1.0f);
+}
+
+static void norm_row(void *ctx, size_t i)
+{
+	const struct rows *r = ctx;
+	const struct vb_cmd_norm *c = (const void *)r->w->cmd;
+	const float *gamma = r->w->ptr[1], *beta = r->w->ptr[2];
+	const float *x = r->a + i * r->lda;
+	float *y = r->y + i * r->ldy, eps = from_bits(c->eps_f32);
+
+	if (c->kind == VB_NORM_LAYER)
+		r->cpu->k->layernorm(y, x, gamma, beta, r->n, eps);
+	else if (c->kind == VB_NORM_RMS)
+		r->cpu->k->rmsnorm(y, x, gamma, r->n, eps, from_bits(c->add_f32));
+	else
+		l2norm(y, x, gamma, r->n, eps);
+}
+
+static int run_norm(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_norm *c = (const void *)w->cmd;
+	struct rows r = rows_of(cpu, w, &c->x, w->ptr[0], &c->y, w->ptr[3]);
+
+	return rows_run(&r, norm_row);
+}
+
+static void softmax_row(void *ctx, size_t i)
+{
+	const struct rows *r = ctx;
+	const struct vb_cmd_softmax *c = (const void *)r->w->cmd;
+	const float *mask = r->b ? r->b + i * r->ldb : NULL;
+	float *y = r->y + i * r->ldy;
+
+	if (y != r->a + i * r->lda)
+		memcpy(y, r->a + i * r->lda, r->n * sizeof(float));
+	r->cpu->k->softmax(y, mask, r->n, from_bits(c->scale_f32));
+}
+
+static int run_softmax(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_softmax *c = (const void *)w->cmd;
+	struct rows r = rows_of(cpu, w, &c->x, w->ptr[0], &c->y, w->ptr[2]);
+
+	r.b = w->ptr[1];
+	r.ldb = c->mask.rank == 2 ? vgpu_cpu_stride(&c->mask, 0) : 0;
+	return rows_run(&r, softmax_row);
+}
+
+static void eltwise_row(void *ctx, size_t i)
+{
+	const struct rows *r = ctx;
+	const struct vb_cmd_eltwise *c = (const void *)r->w->cmd;
+	const struct vgpu_kernels *k = r->cpu->k;
+	const float *a = r->a + i * r->lda;
+	float *y = r->y + i * r->ldy;
+
+	if (c->kind == VB_ELTWISE_UNARY)
+		k->unary((enum vgpu_unary)c->op, y, a, r->n);
+	else if (c->kind == VB_ELTWISE_BINARY)
+		k->binary((enum vgpu_binary)c->op, y, a, r->b + i * r->ldb, r->n, r->n);
+	else
+		k->scale(y, a, from_bits(c->scale_f32), r->n);
+}
+
+static int run_eltwise(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_eltwise *c = (const void *)w->cmd;
+	struct rows r = rows_of(cpu, w, &c->a, w->ptr[0], &c->y, w->ptr[2]);
+
+	r.b = w->ptr[1];
+	r.ldb = c->b.rank == 2 ? vgpu_cpu_stride(&c->b, 0) : 0;
+	return rows_run(&r, eltwise_row);
+}
+
+static void topk_row(void *ctx, size_t i)
+{
+	const struct rows *r = ctx;
+	const struct vb_cmd_topk *c = (const void *)r->w->cmd;
+
+	r->cpu->k->topk(r->a + i * r->lda, r->n, c->values.shape[1], r->y + i * r->ldy,
+			(int32_t *)r->w->ptr[2] + i * vgpu_cpu_stride(&c->indices, 0));
+}
+
+static int run_topk(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_topk *c = (const void *)w->cmd;
+	struct rows r = rows_of(cpu, w, &c->x, w->ptr[0], &c->values, w->ptr[1]);
+
+	return rows_run(&r, topk_row);
+}
+
+/* y[i] = sum over t of weights[i][t] x[i][t], ascending t */
+static void combine_row(void *ctx, size_t i)
+{
+	const struct rows *r = ctx;
+	const struct vb_cmd_combine *c = (const void *)r->w->cmd;
+	const float *weights = (const float *)r->w->ptr[1] + i * vgpu_cpu_stride(&c->weights, 0);
+	size_t ldt = vgpu_cpu_stride(&c->x, 1);
+	float *y = r->y + i * r->ldy;
+
+	memset(y, 0, r->n * sizeof(float));
+	for (uint32_t t = 0; t < c->x.shape[1]; t++) {
+		const float *x = r->a + i * r->lda + t * ldt;
+
+		for (uint32_t j = 0; j < r->n; j++)
+			y[j] += weights[t] * x[j];
+	}
+}
+
+static int run_combine(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_combine *c = (const void *)w->cmd;
+	struct rows r = rows_of(cpu, w, &c->y, w->ptr[2], &c->y, w->ptr[2]);
+
+	r.a = w->ptr[0];
+	r.lda = vgpu_cpu_stride(&c->x, 0);
+	return rows_run(&r, combine_row);
+}
+
+/* ------------------------------------------------------------------------
+ * RoPE and attention
+ */
+
+static void rope_row(void *ctx, size_t i)
+{
+	struct rows *r = ctx;
+	const struct vb_cmd_rope *c = (const void *)r->w->cmd;
+	uint32_t heads = c->x.shape[1], dim = c->x.shape[2];
+	size_t ldx = vgpu_cpu_stride(&c->x, 1), ldy = vgpu_cpu_stride(&c->y, 1);
+	/* Another thread may write it: load once, check what was loaded. */
+	int32_t pos = ((const volatile int32_t *)r->w->ptr[1])[i];
+	float *y = r->y + i * r->ldy;
+
+	if (pos < 0) {
+		__atomic_store_n(&r->error, -EINVAL, __ATOMIC_RELAXED);
+		return;
+	}
+	for (uint32_t h = 0; h < heads; h++) {
+		const float *x = r->a + i * r->lda + h * ldx;
+
+		if (y + h * ldy != x)
+			memcpy(y + h * ldy, x, dim * sizeof(float));
+		r->cpu->k->rope((enum vgpu_rope)c->kind, y + h * ldy, 1, dim, c->rot, (float)pos,
+				from_bits(c->base_f32), from_bits(c->freq_scale_f32));
+	}
+}
+
+static int run_rope(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_rope *c = (const void *)w->cmd;
+	struct rows r = rows_of(cpu, w, &c->x, w->ptr[0], &c->y, w->ptr[2]);
+
+	r.n = c->x.shape[1] * c->x.shape[2];
+	return rows_run(&r, rope_row);
+}
+
+struct attention {
+	struct vgpu_cpu *cpu;
+	struct vgpu_attention a;
+	uint32_t blocks;
+};
+
+static void attention_item(void *ctx, size_t item)
+{
+	const struct attention *t = ctx;
+	uint32_t head = (uint32_t)(item / t->blocks), block = (uint32_t)(item % t->blocks);
+	uint32_t group = t->a.heads / t->a.kv_heads, first = block * QUERY_BLOCK;
+	uint32_t end = first + QUERY_BLOCK < t->a.m ? first + QUERY_BLOCK : t->a.m;
+
+	t->cpu->k->attention(&t->a, head * group, (head + 1) * group, first, end,
+			     vgpu_cpu_scratch(t->cpu));
+}
+
+/* Heads of one group lie together: the kernels step by whole rows only. */
+static bool heads_are_dense(const struct vb_operand *op)
+{
+	return vgpu_cpu_stride(op, 1) == op->shape[2];
+}
+
+static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_attention *c = (const void *)w->cmd;
+	struct attention t = { .cpu = cpu, .a = {
+		.m = c->q.shape[0], .kv = c->k.shape[0], .heads = c->q.shape[1],
+		.kv_heads = c->k.shape[1], .head_dim = c->q.shape[2], .window = c->window,
+		.causal = c->flags & VB_ATTENTION_CAUSAL, .scale = from_bits(c->scale_f32),
+		.softcap = from_bits(c->softcap_f32), .q = w->ptr[0], .k = w->ptr[1],
+		.v = w->ptr[2], .mask = w->ptr[3], .out = w->ptr[4],
+		.ldq = vgpu_cpu_stride(&c->q, 0), .ldk = vgpu_cpu_stride(&c->k, 0),
+		.ldv = vgpu_cpu_stride(&c->v, 0), .ldo = vgpu_cpu_stride(&c->out, 0),
+	} };
+	uint64_t cost;
+
+	if (!heads_are_dense(&c->q) || !heads_are_dense(&c->k) || !heads_are_dense(&c->v) ||
+	    !heads_are_dense(&c->out))
+		return -EOPNOTSUPP;
+	/* One mask row for all queries is a stride of nothing. */
+	if (w->ptr[3])
+		t.a.ldmask = c->mask.shape[0] == 1 ? 0 : vgpu_cpu_stride(&c->mask, 0);
+	if (vgpu_cpu_scratch_grow(cpu, vgpu_attention_scratch_bytes(&t.a)))
+		return -ENOMEM;
+	t.blocks = (t.a.m + QUERY_BLOCK - 1) / QUERY_BLOCK;
+	cost = (uint64_t)t.a.m * t.a.kv * t.a.heads * t.a.head_dim / 8;
+	vgpu_cpu_run(cpu, attention_item, &t, (size_t)t.a.kv_heads * t.blocks, cost);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Copy and fill: any rank
+ */
+
+static uint32_t element_bytes(uint32_t format)
+{
+	switch (format) {
+	case VB_FORMAT_F16:
+	case VB_FORMAT_BF16:
+		return 2;
+	case VB_FORMAT_U8:
+		return 1;
+	default:
+		return 4;
+	}
+}
+
+static float load(const uint8_t *p, uint32_t format)
+{
+	uint32_t bits = 0;
+
+	memcpy(&bits, p, element_bytes(format));
+	if (format == VB_FORMAT_F16)
+		return vgpu_f16_to_f32((uint16_t)bits);
+	if (format == VB_FORMAT_BF16)
+		return vgpu_bf16_to_f32((uint16_t)bits);
+	return from_bits(bits);
+}
+
+static void store(uint8_t *p, uint32_t format, float x)
+{
+	uint32_t bits = vgpu_f32_bits(x);
+
+	if (format == VB_FORMAT_F16)
+		bits = vgpu_f32_to_f16(x);
+	else if (format == VB_FORMAT_BF16)
+		bits = vgpu_f32_to_bf16(x);
+	memcpy(p, &bits, element_bytes(format));
+}
+
+static void copy_line(const uint8_t *from, uint32_t from_format, uint8_t *to, uint32_t to_format,
+		      uint32_t n)
+{
+	uint32_t a = element_bytes(from_format), b = element_bytes(to_format);
+
+	if (from_format == to_format) {
+		memcpy(to, from, (size_t)n * a);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		store(to + (size_t)i * b, to_format, load(from + (size_t)i * a, from_format));
+}
+
+/* The byte offset of line @line of an operand, lines being its innermost rows. */
+static uint64_t line_offset(const struct vb_operand *op, uint64_t line)
+{
+	uint64_t at = 0;
+
+	for (uint32_t d = op->rank - 1u; d-- > 0;) {
+		at += line % op->shape[d] * vb_operand_stride(op, d);
+		line /= op->shape[d];
+	}
+	return at;
+}
+
+static uint64_t line_count(const struct vb_operand *op)
+{
+	uint64_t n = 1;
+
+	for (uint32_t d = 0; d + 1u < op->rank; d++)
+		n *= op->shape[d];
+	return n;
+}
+
+static int run_copy(const struct vgpu_work *w)
+{
+	const struct vb_cmd_copy *c = (const void *)w->cmd;
+	uint64_t lines = line_count(&c->x);
+
+	for (uint64_t i = 0; i < lines; i++)
+		copy_line((const uint8_t *)w->ptr[0] + line_offset(&c->x, i), c->x.format,
+			  (uint8_t *)w->ptr[1] + line_offset(&c->y, i), c->y.format,
+			  c->x.shape[c->x.rank - 1]);
+	return 0;
+}
+
+static int run_fill(const struct vgpu_work *w)
+{
+	const struct vb_cmd_fill *c = (const void *)w->cmd;
+	uint64_t lines = line_count(&c->y);
+
+	for (uint64_t i = 0; i < lines; i++) {
+		uint32_t *y = (uint32_t *)((uint8_t *)w->ptr[0] + line_offset(&c->y, i));
+
+		for (uint32_t j = 0; j < c->y.shape[c->y.rank - 1]; j++)
+			y[j] = c->value;
+	}
+	return 0;
+}
+
+int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w)
+{
+	switch (w->cmd->opcode) {
+	case VB_CMD_ATTENTION:
+		return run_attention(be, w);
+	case VB_CMD_NORM:
+		return run_norm(be, w);
+	case VB_CMD_ROPE:
+		return run_rope(be, w);
+	case VB_CMD_ELTWISE:
+		return run_eltwise(be, w);
+	case VB_CMD_SOFTMAX:
+		return run_softmax(be, w);
+	case VB_CMD_TOPK:
+		return run_topk(be, w);
+	case VB_CMD_COPY:
+		return run_copy(w);
+	case VB_CMD_FILL:
+		return run_fill(w);
+	case VB_CMD_COMBINE:
+		return run_combine(be, w);
+	default:
+		return -EOPNOTSUPP;
+	}
+}

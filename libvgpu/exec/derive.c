@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+#include "derive.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/format.h"
+#include "kernels/kernels.h"
+#include "kernels/pool.h"
+
+/* Where a unit of the stack comes from. */
+struct unit_rows {
+	uint64_t row;		/* first source row, counted over the stack */
+	uint32_t rows;
+};
+
+static struct unit_rows unit_rows(const struct vgpu_object *o, uint64_t unit)
+{
+	uint64_t per_matrix = o->matrix_bytes / o->unit_bytes;
+	uint32_t first = (uint32_t)(unit % per_matrix) * o->unit_rows;
+	uint32_t left = o->transform.rows - first;
+
+	return (struct unit_rows){
+		.row = unit / per_matrix * o->transform.rows + first,
+		.rows = left < o->unit_rows ? left : o->unit_rows,
+	};
+}
+
+int vgpu_derive_range(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
+		      struct vgpu_derive_range *out)
+{
+	uint64_t first = (uint64_t)chunk * chunk_bytes, end = first + chunk_bytes;
+	struct unit_rows a, b;
+	struct vb_unit row;
+	int rc = vb_format_unit(o->transform.src_format, o->transform.cols, &row);
+
+	if (rc || o->transform.kind != VB_TRANSFORM_PACK)
+		return -EINVAL;
+	if (end > o->bytes)
+		end = o->bytes;
+	out->first_unit = first / o->unit_bytes;
+	out->end_unit = (end + o->unit_bytes - 1) / o->unit_bytes;
+	a = unit_rows(o, out->first_unit);
+	b = unit_rows(o, out->end_unit - 1);
+	out->offset = o->file_offset + a.row * row.bytes;
+	out->bytes = (b.row + b.rows - a.row) * row.bytes;
+	return 0;
+}
+
+/* One parallel for over the units of a chunk. */
+struct derive {
+	const struct vgpu_object *o;
+	const struct vgpu_kernels *k;
+	const uint8_t *source;
+	uint8_t *dst;
+	uint64_t first_unit, first_row, row_bytes;
+	uint64_t chunk_first, chunk_end;	/* bytes of the object */
+	uint8_t *scratch;
+	size_t scratch_bytes, values_at;
+	int error;
+};
+
+static int pack_unit(const struct derive *d, void *dst, const void *src, enum vgpu_wformat format,
+		     uint32_t rows)
+{
+	uint32_t k = d->o->transform.cols;
+
+	if (d->o->transform.dst_format == VB_FORMAT_MXFP4_G16)
+		return d->k->pack_mxfp4(dst, src, format, k, rows, k);
+	return d->k->pack_int8(dst, src, format, k, rows, k);
+}
+
+/*
+ * Blocks of other files hold values that packing reproduces exactly: an MXFP4
+ * block scaled by the power of two that its largest value asks for, and a Q8_0
+ * block whose largest value is 127.
+ */
+static int pack_decoded(const struct derive *d, void *dst, const void *src, uint32_t rows,
+			float *values)
+{
+	struct vgpu_panel p = { .format = d->o->transform.src_format, .rows = rows,
+				.k = d->o->transform.cols, .data = src };
+
+	d->k->weight_decode(&p, values, p.k);
+	return pack_unit(d, dst, values, VGPU_W_F32, rows);
+}
+
+static void derive_unit(void *ctx, size_t item)
+{
+	struct derive *d = ctx;
+	uint64_t unit = d->first_unit + item, at = unit * d->o->unit_bytes;
+	struct unit_rows u = unit_rows(d->o, unit);
+	uint8_t *scratch = d->scratch + vgpu_pool_self_index() * d->scratch_bytes;
+	const uint8_t *src = d->source + (u.row - d->first_row) * d->row_bytes;
+	bool whole = at >= d->chunk_first && at + d->o->unit_bytes <= d->chunk_end;
+	uint8_t *dst = whole ? d->dst + (at - d->chunk_first) : scratch;
+	uint64_t from, to;
+	int rc;
+
+	if (d->o->transform.src_format <= VB_FORMAT_BF16)
+		rc = pack_unit(d, dst, src, d->o->transform.src_format, u.rows);
+	else
+		rc = pack_decoded(d, dst, src, u.rows, (float *)(scratch + d->values_at));
+	if (rc)
+		__atomic_store_n(&d->error, rc, __ATOMIC_RELAXED);
+	if (whole)
+		return;
+	from = at > d->chunk_first ? at : d->chunk_first;
+	to = at + d->o->unit_bytes < d->chunk_end ? at + d->o->unit_bytes : d->chunk_end;
+	memcpy(d->dst + (from - d->chunk_first), scratch + (from - at), to - from);
+}
+
+static size_t align64(size_t x)
+{
+	return (x + 63) & ~(size_t)63;
+}
+
+int vgpu_derive_chunk(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
+		      const struct vgpu_derive_range *range, const uint8_t *source, uint8_t *dst,
+		      struct vgpu_pool *pool)
+{
+	uint32_t threads = pool ? vgpu_pool_threads(pool) : 1;
+	struct derive d = {
+		.o = o, .k = vgpu_kernels_best(), .source = source, .dst = dst,
+		.first_unit = range->first_unit,
+		.first_row = unit_rows(o, range->first_unit).row,
+		.chunk_first = (uint64_t)chunk * chunk_bytes,
+		.values_at = align64(o->unit_bytes),
+	};
+	size_t units = range->end_unit - range->first_unit;
+	struct vb_unit row;
+
+	d.chunk_end = d.chunk_first + chunk_bytes;
+	if (d.chunk_end > o->bytes)
+		d.chunk_end = o->bytes;
+	if (vb_format_unit(o->transform.src_format, o->transform.cols, &row))
+		return -EINVAL;
+	d.row_bytes = row.bytes;
+	d.scratch_bytes = d.values_at + align64((size_t)o->unit_rows * o->transform.cols *
+						sizeof(float));
+	d.scratch = aligned_alloc(64, threads * d.scratch_bytes);
+	if (!d.scratch)
+		return -ENOMEM;
+	if (pool) {
+		vgpu_pool_run(pool, derive_unit, &d, units);
+	} else {
+		for (size_t i = 0; i < units; i++)
+			derive_unit(&d, i);
+	}
+	free(d.scratch);
+	memset(dst + (d.chunk_end - d.chunk_first), 0, chunk_bytes - (d.chunk_end - d.chunk_first));
+	return d.error;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The executor: policy, I/O, copies and arithmetic behind one device.
+ *
+ * It holds the executor node of a device (module or loopback), owns the host and
+ * NVMe arenas, and serves what it fetches: submissions command by command and
+ * panel by panel, page-ins, evictions.  One thread at a time runs it: its own, or
+ * a client's thread that would otherwise only wait (vgpu_exec_serve).
+ *
+ *	exec.c   the fetch loop, who runs, counters
+ *	job.c    a submission on its way: commands, panels, cancellation
+ *	walk.c   which bytes a command needs, panel by panel
+ *	resid.c  slots: what is in host memory, who uses it, what goes
+ *	fill.c   how a chunk gets into its slot, and out to NVMe
+ *	object.c what the executor knows of an object
+ *	policy*  which chunks stay;  io*  how bytes move;  backend_*  arithmetic
+ */
+#ifndef VGPU_EXEC_H
+#define VGPU_EXEC_H
+
+#include "../uapi.h"
+
+struct vgpu_exec;
+
+/**
+ * struct vgpu_exec_params - how to set an executor up
+ * @chunk_bytes: of the device
+ * @host_bytes: host tier, staging included
+ * @staging_bytes: part of it kept for transfers; 0: 5 %, at least six chunks
+ * @nvme_bytes: anonymous arena on storage; 0: none
+ * @nvme_path: file or block device for it
+ * @policy, @io_engine, @backend: names, NULL for the defaults
+ * @threads: of the CPU backend; 0: as many as the process may use
+ * @trace_path: record residency events there, or NULL
+ */
+struct vgpu_exec_params {
+	uint32_t chunk_bytes;
+	uint32_t threads;
+	uint64_t host_bytes;
+	uint64_t staging_bytes;
+	uint64_t nvme_bytes;
+	const char *nvme_path;
+	const char *policy;
+	const char *io_engine;
+	const char *backend;
+	const char *trace_path;
+};
+
+/**
+ * vgpu_exec_open() - attach to a device and start serving it
+ * @node: executor node; the executor's from here on, also when this fails
+ * @params: all of it is copied
+ * @text: receives a sentence when it fails, and may be NULL
+ *
+ * Return: 0; -EINVAL an unknown name, or a host tier below two panels; -ENOMEM;
+ * what the arena file or the I/O engine said.
+ */
+int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params,
+		   char *text, size_t text_len, struct vgpu_exec **out);
+
+/**
+ * vgpu_exec_close() - stop and free; call vgpu_loop_shutdown() first
+ *
+ * Waits for the executor's thread.
+ */
+void vgpu_exec_close(struct vgpu_exec *x);
+
+/**
+ * vgpu_exec_serve() - be the executor for a moment, if nobody is
+ *
+ * Takes at most one request and serves it on this thread.
+ * Return: true when a request was served.
+ */
+bool vgpu_exec_serve(struct vgpu_exec *x);
+
+/* As vgpu_describe(); -ENOENT for an unknown key. */
+int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t len);
+
+#endif

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: MIT
+/*
+ * How a chunk gets into its host slot, and out to NVMe.
+ *
+ *	zero	an anonymous chunk that nobody touched: cleared at once
+ *	nvme	an anonymous chunk that was written out: read, CRC32C checked
+ *	file	read from the file, its tail cleared; the device compares the CRC32C
+ *		with that of the first read
+ *	derived	its source is read beside, then transformed into the slot
+ *
+ * Each is MOVE_BEGIN, the copy, MOVE_COMMIT or MOVE_ABORT.  Requests to the engine
+ * are aligned for direct I/O: the chunk grid of a file object follows the file's
+ * 4 KiB blocks, and a derived source is read from the aligned bytes around it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "crc32c.h"
+#include "derive.h"
+#include "resid.h"
+
+/* Memory that fills of derived chunks may hold before new ones wait. */
+#define DERIVE_BYTES_MAX	(48ull << 20)
+
+/**
+ * struct vgpu_fill - one chunk on its way
+ * @req: first, so that a request leads back here
+ * @from: VB_TIER_SOURCE, VB_TIER_NVME, or VB_TIER_HOST on the way out
+ * @slot: host slot
+ * @nvme_slot: the way out: where it goes
+ * @source: derived: what was read; NULL else
+ * @source_bytes: size of that memory
+ * @range: derived: what of the source
+ */
+struct vgpu_fill {
+	struct vgpu_io_req req;
+	uint8_t from;
+	uint32_t slot;
+	uint32_t nvme_slot;
+	uint8_t *source;
+	uint64_t source_bytes;
+	struct vgpu_derive_range range;
+	struct vgpu_fill *next;
+};
+
+static struct vgpu_fill *fill_get(struct vgpu_resid *r)
+{
+	struct vgpu_fill *f = r->fills;
+
+	if (f)
+		r->fills = f->next;
+	else
+		f = malloc(sizeof(*f));
+	if (f)
+		memset(f, 0, sizeof(*f));
+	return f;
+}
+
+static void fill_put(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	free(f->source);
+	r->derive_bytes -= f->source_bytes;
+	f->source = NULL;
+	f->source_bytes = 0;
+	f->next = r->fills;
+	r->fills = f;
+}
+
+void vgpu_fill_drain(struct vgpu_resid *r)
+{
+	while (r->fills) {
+		struct vgpu_fill *f = r->fills;
+
+		r->fills = f->next;
+		free(f);
+	}
+}
+
+static uint64_t chunk_file_offset(const struct vgpu_resid *r, const struct vgpu_object *o,
+				  uint32_t chunk)
+{
+	return o->file_offset + (uint64_t)chunk * r->chunk_bytes;
+}
+
+/* Bytes of a chunk that the object has; the rest of the slot is zero. */
+static uint64_t chunk_live_bytes(const struct vgpu_resid *r, const struct vgpu_object *o,
+				 uint32_t chunk)
+{
+	uint64_t start = (uint64_t)chunk * r->chunk_bytes, end = o->head + o->bytes;
+
+	return end - start < r->chunk_bytes ? end - start : r->chunk_bytes;
+}
+
+static uint64_t align_up(uint64_t x, uint64_t a)
+{
+	return (x + a - 1) / a * a;
+}
+
+static void fill_submit(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	r->moving++;
+	vgpu_io_submit(r->io, &f->req);
+}
+
+static void fill_prepare_file(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
+			      uint32_t chunk)
+{
+	uint64_t bytes = align_up(chunk_live_bytes(r, o, chunk), o->file_align);
+
+	f->req.file = o->file;
+	f->req.offset = chunk_file_offset(r, o, chunk);
+	f->req.bytes = bytes < r->chunk_bytes ? bytes : r->chunk_bytes;
+	f->req.buf = vgpu_resid_ptr(r, f->slot);
+	f->req.buf_index = r->region;
+}
+
+static void fill_prepare_nvme(struct vgpu_resid *r, struct vgpu_fill *f, uint32_t nvme_slot,
+			      uint32_t flags)
+{
+	f->req.file = r->nvme_file;
+	f->req.flags = flags;
+	f->req.offset = vgpu_nvme_offset(r->nvme, nvme_slot);
+	f->req.bytes = r->chunk_bytes;
+	f->req.buf = vgpu_resid_ptr(r, f->slot);
+	f->req.buf_index = r->region;
+}
+
+static int fill_prepare_derived(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
+				uint32_t chunk)
+{
+	uint64_t first, end, align = o->file_align > 4096 ? o->file_align : 4096;
+	int rc = vgpu_derive_range(o, chunk, r->chunk_bytes, &f->range);
+
+	if (rc)
+		return rc;
+	first = f->range.offset / align * align;
+	end = align_up(f->range.offset + f->range.bytes, align);
+	f->source = aligned_alloc(align, end - first);
+	if (!f->source)
+		return -ENOMEM;
+	f->source_bytes = end - first;
+	r->derive_bytes += f->source_bytes;
+	f->req.file = o->file;
+	f->req.offset = first;
+	f->req.bytes = end - first;
+	f->req.buf = f->source;
+	f->req.buf_index = -1;
+	return 0;
+}
+
+/* Where the content of a chunk is now. */
+static int fill_source(const struct vgpu_object *o, uint32_t chunk)
+{
+	const volatile struct vb_table_entry *e = &o->table[chunk];
+
+	if (e->flags & VB_ENTRY_LOST)
+		return -EIO;
+	if (e->valid & (1u << VB_TIER_NVME))
+		return VB_TIER_NVME;
+	if (o->kind == VB_BO_FILE || o->kind == VB_BO_DERIVED)
+		return VB_TIER_SOURCE;
+	return e->flags & VB_ENTRY_TOUCHED ? -EIO : VB_TIER_ZERO;
+}
+
+static void slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, uint32_t chunk)
+{
+	struct vgpu_slot *s = &r->slot[slot];
+
+	memset(s, 0, sizeof(*s));
+	s->object = o;
+	s->chunk = chunk;
+	s->state = VGPU_SLOT_FILLING;
+	r->free--;
+	vgpu_keymap_set(&r->map, vgpu_policy_key(o->id, chunk), slot);
+}
+
+static int fill_zero(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t slot)
+{
+	memset(vgpu_resid_ptr(r, slot), 0, r->chunk_bytes);
+	return vgpu_resid_move(r, o, chunk, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST, &slot,
+			       NULL);
+}
+
+static int fill_prepare(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
+			uint32_t chunk)
+{
+	const volatile struct vb_table_entry *e = &o->table[chunk];
+
+	if (f->from == VB_TIER_NVME) {
+		fill_prepare_nvme(r, f, VB_LOC_SLOT(e->loc[VB_TIER_NVME]), 0);
+		return 0;
+	}
+	if (o->kind == VB_BO_DERIVED)
+		return fill_prepare_derived(r, f, o, chunk);
+	fill_prepare_file(r, f, o, chunk);
+	return 0;
+}
+
+int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t wanted,
+		    uint32_t *out_slot)
+{
+	int from = fill_source(o, chunk), rc;
+	uint32_t slot = wanted;
+	struct vgpu_fill *f;
+
+	if (from < 0)
+		return from;
+	while (r->derive_bytes > DERIVE_BYTES_MAX && r->moving) {
+		rc = vgpu_resid_pump(r, -1);
+		if (rc < 0)
+			return rc;
+	}
+	rc = vgpu_resid_move(r, o, chunk, VB_MOVE_BEGIN, (uint8_t)from, VB_TIER_HOST, &slot, NULL);
+	if (rc)
+		return rc;
+	slot_take(r, slot, o, chunk);
+	*out_slot = slot;
+	if (from == VB_TIER_ZERO) {
+		rc = fill_zero(r, o, chunk, slot);
+		vgpu_slot_filled(r, slot, rc);
+		return 0;
+	}
+	f = fill_get(r);
+	rc = f ? 0 : -ENOMEM;
+	if (f) {
+		f->from = (uint8_t)from;
+		f->slot = slot;
+		rc = fill_prepare(r, f, o, chunk);
+	}
+	if (rc)
+		goto err_abort;
+	fill_submit(r, f);
+	return 0;
+
+err_abort:
+	if (f)
+		fill_put(r, f);
+	vgpu_resid_move(r, o, chunk, VB_MOVE_ABORT, (uint8_t)from, VB_TIER_HOST, &slot, NULL);
+	vgpu_keymap_remove(&r->map, vgpu_policy_key(o->id, chunk));
+	memset(&r->slot[slot], 0, sizeof(r->slot[slot]));
+	r->free++;
+	return rc;
+}
+
+int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot)
+{
+	struct vgpu_slot *s = &r->slot[slot];
+	struct vgpu_fill *f = fill_get(r);
+	int rc;
+
+	if (!f)
+		return -ENOMEM;
+	f->from = VB_TIER_HOST;
+	f->slot = slot;
+	f->nvme_slot = VB_SLOT_ANY;
+	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_BEGIN, VB_TIER_HOST, VB_TIER_NVME,
+			     &f->nvme_slot, NULL);
+	if (rc) {
+		fill_put(r, f);
+		return rc;
+	}
+	fill_prepare_nvme(r, f, f->nvme_slot, VGPU_IO_WRITE);
+	s->state = VGPU_SLOT_LEAVING;
+	fill_submit(r, f);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Completion
+ */
+
+static int fill_finish_file(struct vgpu_resid *r, const struct vgpu_fill *f,
+			    const struct vgpu_object *o, uint32_t chunk, uint32_t *crc)
+{
+	uint8_t *slot = vgpu_resid_ptr(r, f->slot);
+	uint64_t live = chunk_live_bytes(r, o, chunk);
+
+	if (f->req.done_bytes < live)
+		return -ESTALE;		/* the file is shorter than it was */
+	memset(slot + live, 0, r->chunk_bytes - live);
+	*crc = vgpu_crc32c(0, slot, r->chunk_bytes);
+	return 0;
+}
+
+static int fill_finish_derived(struct vgpu_resid *r, const struct vgpu_fill *f,
+			       const struct vgpu_object *o, uint32_t chunk, uint32_t *crc)
+{
+	uint8_t *slot = vgpu_resid_ptr(r, f->slot);
+	uint64_t skip = f->range.offset - f->req.offset;
+	struct timespec a, b;
+	int rc;
+
+	if (f->req.done_bytes < skip + f->range.bytes)
+		return -ESTALE;
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	rc = vgpu_derive_chunk(o, chunk, r->chunk_bytes, &f->range, f->source + skip, slot,
+			       r->pool);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	r->count[VB_COUNT_DERIVE_NS] += (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000LL +
+						   b.tv_nsec - a.tv_nsec);
+	*crc = vgpu_crc32c(0, slot, r->chunk_bytes);
+	return rc;
+}
+
+static int fill_finish_nvme(struct vgpu_resid *r, const struct vgpu_fill *f,
+			    const struct vgpu_object *o, uint32_t chunk, uint32_t *crc)
+{
+	const volatile struct vb_table_entry *e = &o->table[chunk];
+
+	if (f->req.done_bytes < r->chunk_bytes)
+		return -EIO;
+	*crc = vgpu_crc32c(0, vgpu_resid_ptr(r, f->slot), r->chunk_bytes);
+	if ((e->flags & VB_ENTRY_CRC) && e->crc != *crc) {
+		r->count[VB_COUNT_CRC_ERRORS]++;
+		return -EIO;
+	}
+	return 0;
+}
+
+static int fill_finish(struct vgpu_resid *r, const struct vgpu_fill *f, struct vgpu_object *o,
+		       uint32_t chunk, uint32_t *crc)
+{
+	if (f->req.result)
+		return f->req.result;
+	if (f->from == VB_TIER_NVME)
+		return fill_finish_nvme(r, f, o, chunk, crc);
+	if (o->kind == VB_BO_DERIVED)
+		return fill_finish_derived(r, f, o, chunk, crc);
+	return fill_finish_file(r, f, o, chunk, crc);
+}
+
+static void fill_in_done(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	struct vgpu_slot *s = &r->slot[f->slot];
+	uint32_t crc = 0, slot = f->slot;
+	int rc = fill_finish(r, f, s->object, s->chunk, &crc);
+
+	r->count[VB_COUNT_READ_BYTES] += f->req.done_bytes;
+	if (!rc) {
+		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_COMMIT, f->from, VB_TIER_HOST,
+				     &slot, &crc);
+		if (rc == -ESTALE)
+			r->count[VB_COUNT_CRC_ERRORS]++;
+	}
+	if (rc) {
+		r->count[VB_COUNT_IO_ERRORS]++;
+		vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, f->from, VB_TIER_HOST,
+				&slot, NULL);
+	}
+	vgpu_slot_filled(r, f->slot, rc);
+}
+
+static void fill_out_done(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	struct vgpu_slot *s = &r->slot[f->slot];
+	uint32_t slot = f->nvme_slot, crc;
+	int rc = f->req.result;
+
+	r->count[VB_COUNT_WRITE_BYTES] += f->req.done_bytes;
+	if (!rc) {
+		crc = vgpu_crc32c(0, vgpu_resid_ptr(r, f->slot), r->chunk_bytes);
+		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_COMMIT, VB_TIER_HOST,
+				     VB_TIER_NVME, &slot, &crc);
+	} else {
+		r->count[VB_COUNT_IO_ERRORS]++;
+		vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, VB_TIER_HOST, VB_TIER_NVME,
+				&slot, NULL);
+	}
+	vgpu_slot_left(r, f->slot, rc);
+}
+
+void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req)
+{
+	struct vgpu_fill *f = (struct vgpu_fill *)req;
+
+	r->moving--;
+	if (f->from == VB_TIER_HOST)
+		fill_out_done(r, f);
+	else
+		fill_in_done(r, f);
+	fill_put(r, f);
+}

@@ -1,0 +1,726 @@
+// SPDX-License-Identifier: MIT
+#include "job.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* How often a running command asks whether it is still wanted. */
+#define CANCEL_CHECK_NS	(1000u * 1000)
+/* Chunks of the declared future that are looked at when a job has none left. */
+#define HINT_CHUNKS	64u
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int job_fail(struct vgpu_job *job, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int job_fail(struct vgpu_job *job, int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(job->text, sizeof(job->text), format, args);
+	va_end(args);
+	return error;
+}
+
+/* ------------------------------------------------------------------------
+ * Reading ahead
+ */
+
+/* Announce the chunks of one panel from the cursor on; false: no room now. */
+static bool ahead_panel(struct vgpu_resid *r, const struct vgpu_stream *s, uint32_t matrix,
+			struct vgpu_panel_cursor *c)
+{
+	for (; c->part < s->parts; c->part++, c->chunk = 0) {
+		struct vgpu_object *o = s->part[c->part].object;
+		struct vgpu_span span = vgpu_stream_span(s, c->part, matrix, c->panel);
+		uint32_t first, end;
+
+		vgpu_object_chunks(o, r->chunk_bytes, span.offset, span.bytes, &first, &end);
+		for (; c->chunk < end - first; c->chunk++) {
+			if (vgpu_resid_want(r, o, first + c->chunk))
+				return false;
+		}
+	}
+	c->part = 0;
+	return true;
+}
+
+/* Announce the panels of the listed matrices (NULL: matrix 0); false: no room. */
+static bool ahead_stream(struct vgpu_resid *r, const struct vgpu_stream *s, const uint32_t *list,
+			 uint32_t count, struct vgpu_panel_cursor *c)
+{
+	for (; c->index < count; c->index++, c->panel = 0) {
+		for (; c->panel < s->panels; c->panel++) {
+			if (!ahead_panel(r, s, list ? list[c->index] : 0, c))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool ahead_holds(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	struct vgpu_ahead *a = &job->ahead;
+	struct vgpu_hold holds[VGPU_HOLDS_MAX];
+	uint32_t n = vgpu_walk_holds(a->cmd, job->bos, env->resid->chunk_bytes, holds), seen = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		for (uint32_t c = holds[i].first; c < holds[i].end; c++) {
+			if (seen++ < a->held)
+				continue;
+			if (vgpu_resid_want(env->resid, holds[i].object, c))
+				return false;
+			a->held++;
+		}
+	}
+	return true;
+}
+
+static void ahead_next_command(struct vgpu_job *job)
+{
+	struct vgpu_ahead *a = &job->ahead;
+
+	a->cmd = vb_stream_next((const void *)(uintptr_t)job->req.out_stream_address, a->cmd);
+	a->number++;
+	a->held = 0;
+	a->cursor = (struct vgpu_panel_cursor){ 0 };
+}
+
+/* What is declared to come after all that is queued. */
+static void ahead_hint(struct vgpu_job_env *env)
+{
+	struct vgpu_resid *r = env->resid;
+	uint64_t keys[HINT_CHUNKS];
+	size_t n = r->policy->upcoming(r->policy_state, 0, keys, HINT_CHUNKS);
+
+	for (size_t i = 0; i < n; i++) {
+		struct vgpu_object *o = vgpu_store_find(env->store, vgpu_policy_key_object(keys[i]));
+
+		if (!o || o->gone || vgpu_policy_key_chunk(keys[i]) >= o->chunks)
+			continue;
+		if (!vgpu_resid_hint(r, o, vgpu_policy_key_chunk(keys[i])))
+			return;
+	}
+}
+
+/*
+ * Walk on as far as there is room.  Products whose matrices are chosen at run time
+ * announce them when they start; here they only announce what they hold.
+ */
+static void ahead_walk(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	struct vgpu_ahead *a = &job->ahead;
+	struct vgpu_stream s;
+
+	while (a->cmd) {
+		if (!ahead_holds(env, job))
+			return;
+		if (a->cmd->opcode == VB_CMD_MATMUL &&
+		    vgpu_walk_stream(a->cmd, job->bos, env->panel_bytes, &s) &&
+		    !ahead_stream(env->resid, &s, NULL, 1, &a->cursor))
+			return;
+		ahead_next_command(job);
+	}
+	ahead_hint(env);
+}
+
+/* The job arrived where the walk still is: what it uses now needs no announcement. */
+static void ahead_pass_holds(struct vgpu_job *job)
+{
+	struct vgpu_ahead *a = &job->ahead;
+
+	if (!a->cmd || a->number > job->number)
+		return;
+	while (a->cmd && a->number < job->number)
+		ahead_next_command(job);
+	a->held = UINT32_MAX;
+}
+
+static void ahead_pass_panel(struct vgpu_job *job, uint32_t panel)
+{
+	struct vgpu_ahead *a = &job->ahead;
+
+	if (a->cmd && a->number == job->number && a->cursor.panel <= panel)
+		a->cursor = (struct vgpu_panel_cursor){ .panel = panel + 1 };
+}
+
+static void ahead_pass_command(struct vgpu_job *job)
+{
+	struct vgpu_ahead *a = &job->ahead;
+
+	if (a->cmd && a->number == job->number)
+		ahead_next_command(job);
+}
+
+/* ------------------------------------------------------------------------
+ * Held operands
+ */
+
+static void hold_release(struct vgpu_resid *r, struct vgpu_hold *h)
+{
+	free(h->bounce);
+	h->bounce = NULL;
+	for (uint32_t c = h->first; h->slot != VB_SLOT_ANY && c < h->end; c++)
+		vgpu_resid_unpin(r, h->slot + (c - h->first));
+	h->slot = VB_SLOT_ANY;
+}
+
+/* Read-only bytes in several chunks of a file: copy them together. */
+static int hold_bounce(struct vgpu_resid *r, struct vgpu_hold *h)
+{
+	uint64_t done = 0;
+
+	h->bounce = aligned_alloc(64, (h->bytes + 63) / 64 * 64);
+	if (!h->bounce)
+		return -ENOMEM;
+	for (uint32_t c = h->first; c < h->end; c++) {
+		uint64_t skip = c == h->first ? h->offset : 0;
+		uint64_t n = r->chunk_bytes - skip;
+		uint32_t slot;
+		int rc = vgpu_resid_use(r, h->object, c, 0, &slot);
+
+		if (rc)
+			return rc;
+		rc = vgpu_resid_wait(r, slot);
+		n = n < h->bytes - done ? n : h->bytes - done;
+		if (!rc)
+			memcpy(h->bounce + done, (uint8_t *)vgpu_resid_ptr(r, slot) + skip, n);
+		vgpu_resid_unpin(r, slot);
+		if (rc)
+			return rc;
+		done += n;
+	}
+	r->count[VB_COUNT_COPY_BYTES] += done;
+	return 0;
+}
+
+static int hold_single(struct vgpu_resid *r, struct vgpu_hold *h)
+{
+	int rc = vgpu_resid_use(r, h->object, h->first, 0, &h->slot);
+
+	if (rc) {
+		h->slot = VB_SLOT_ANY;
+		return rc;
+	}
+	return vgpu_resid_wait(r, h->slot);
+}
+
+static int hold_take(struct vgpu_resid *r, struct vgpu_hold *h)
+{
+	int rc;
+
+	if (h->object->kind == VB_BO_ANONYMOUS) {
+		uint32_t slot;
+
+		rc = vgpu_resid_use_run(r, h->object, h->first, h->end, h->write, &slot);
+		if (!rc)
+			h->slot = slot;
+		return rc;
+	}
+	rc = h->end - h->first == 1 ? hold_single(r, h) : hold_bounce(r, h);
+	if (rc)
+		hold_release(r, h);
+	return rc;
+}
+
+/* Where an operand's element 0 lies in memory. */
+static void *hold_pointer(const struct vgpu_resid *r, const struct vgpu_hold *h,
+			  const struct vb_operand *op)
+{
+	uint64_t at = h->object->head + op->offset - (uint64_t)h->first * r->chunk_bytes;
+
+	if (h->bounce)
+		return h->bounce;
+	return (uint8_t *)vgpu_resid_ptr(r, h->slot) + at;
+}
+
+struct held {
+	struct vgpu_hold hold[VGPU_HOLDS_MAX];
+	uint32_t count;
+};
+
+static void held_release(struct vgpu_job_env *env, struct held *held)
+{
+	for (uint32_t i = 0; i < held->count; i++)
+		hold_release(env->resid, &held->hold[i]);
+}
+
+static int held_take(struct vgpu_job_env *env, struct vgpu_job *job, struct held *held,
+		     struct vgpu_work *work)
+{
+	struct vgpu_resid *r = env->resid;
+
+	held->count = vgpu_walk_holds(job->cmd, job->bos, r->chunk_bytes, held->hold);
+	for (uint32_t i = 0; i < held->count; i++) {
+		struct vgpu_hold *h = &held->hold[i];
+		int rc = hold_take(r, h);
+
+		if (!rc)
+			continue;
+		if (rc == -ENOSPC)
+			job_fail(job, rc, "command %u (%s) holds %llu bytes of one object at once; the host tier has %llu",
+				 job->number, vb_cmd_name(job->cmd->opcode),
+				 (unsigned long long)(h->end - h->first) * r->chunk_bytes,
+				 (unsigned long long)r->slots * r->chunk_bytes);
+		held_release(env, held);
+		return rc;
+	}
+	work->cmd = job->cmd;
+	for (uint32_t i = 0; i < vgpu_cmd_operand_count(job->cmd); i++) {
+		const struct vb_operand *op = vgpu_cmd_operand(job->cmd, i);
+		struct vgpu_hold *h = op->format == VB_FORMAT_NONE ? NULL :
+			vgpu_walk_find(held->hold, held->count, op, job->bos, r->chunk_bytes);
+
+		work->ptr[i] = h ? hold_pointer(r, h, op) : NULL;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Panels
+ */
+
+/* The slots of one panel. */
+struct panel {
+	uint32_t *slot;
+	struct vgpu_piece *piece;
+	uint32_t slots[2];
+};
+
+/* The client may be gone or out of time: -ECANCELED or -ETIME. */
+static int job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	struct vb_ioc_poll_cancel poll = { .size = sizeof(poll), .tag = job->req.tag };
+	uint64_t now = now_ns();
+
+	if (job->req.out_deadline_ns && now > job->req.out_deadline_ns)
+		return job_fail(job, -ETIME, "command %u: the deadline passed", job->number);
+	if (now - job->checked_at < CANCEL_CHECK_NS)
+		return 0;
+	job->checked_at = now;
+	vgpu_uapi_call(env->node, VB_IOC_POLL_CANCEL, &poll);
+	if (poll.out_cancel == VB_CANCEL_DEADLINE)
+		return -ETIME;
+	return poll.out_cancel == VB_CANCEL_CLIENT ? -ECANCELED : 0;
+}
+
+static void job_drop_carry(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	for (uint32_t part = 0; part < 2; part++) {
+		if (job->carry[part] != VB_SLOT_ANY)
+			vgpu_resid_unpin(env->resid, job->carry[part]);
+		job->carry[part] = VB_SLOT_ANY;
+	}
+}
+
+static int panel_pin_part(struct vgpu_resid *r, const struct vgpu_stream *s, uint32_t part,
+			  struct vgpu_span span, uint32_t *slot, uint32_t *out_slots)
+{
+	struct vgpu_object *o = s->part[part].object;
+	uint32_t first, end, n = 0;
+	int rc = 0;
+
+	vgpu_object_chunks(o, r->chunk_bytes, span.offset, span.bytes, &first, &end);
+	for (uint32_t c = first; c < end && !rc; c++) {
+		rc = vgpu_resid_use(r, o, c, VGPU_USE_PART(part), &slot[n]);
+		n += !rc;
+	}
+	*out_slots = n;
+	return rc;
+}
+
+/* Bytes of the span, slot by slot; slots that lie together make one piece. */
+static uint32_t panel_pieces(const struct vgpu_resid *r, const struct vgpu_object *o,
+			     struct vgpu_span span, const uint32_t *slot, uint32_t slots,
+			     struct vgpu_piece *out)
+{
+	uint64_t skip = (o->head + span.offset) % r->chunk_bytes, left = span.bytes;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < slots; i++, skip = 0) {
+		const uint8_t *data = (const uint8_t *)vgpu_resid_ptr(r, slot[i]) + skip;
+		uint64_t bytes = r->chunk_bytes - skip < left ? r->chunk_bytes - skip : left;
+
+		if (n && out[n - 1].data + out[n - 1].bytes == data)
+			out[n - 1].bytes += bytes;
+		else
+			out[n++] = (struct vgpu_piece){ data, bytes };
+		left -= bytes;
+	}
+	return n;
+}
+
+static int panel_run(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_work *work,
+		     const struct vgpu_stream *s, uint32_t matrix, uint32_t index,
+		     struct panel *p)
+{
+	struct vgpu_panel_work pw = {
+		.matrix = matrix, .row = index * s->panel_rows,
+		.rows = vgpu_stream_panel_rows(s, index), .unit_rows = s->unit_rows,
+	};
+	struct vgpu_piece *piece = p->piece;
+	uint32_t *slot = p->slot;
+
+	for (uint32_t part = 0; part < s->parts; part++) {
+		struct vgpu_span span = vgpu_stream_span(s, part, matrix, index);
+
+		for (uint32_t i = 0; i < p->slots[part]; i++) {
+			int rc = vgpu_resid_wait(env->resid, slot[i]);
+
+			if (rc)
+				return rc;
+		}
+		pw.piece[part] = piece;
+		pw.unit_bytes[part] = s->part[part].unit_bytes;
+		pw.pieces[part] = panel_pieces(env->resid, s->part[part].object, span, slot,
+					       p->slots[part], piece);
+		piece += p->slots[part];
+		slot += p->slots[part];
+	}
+	/* More reads can be on their way while this one computes. */
+	vgpu_resid_pump(env->resid, 0);
+	ahead_walk(env, job);
+	return env->backend->panel(env->be, work, &pw);
+}
+
+/* Let the panel go, but for its last chunks: the next panel often begins there. */
+static void panel_unpin(struct vgpu_job_env *env, struct vgpu_job *job,
+			const struct vgpu_stream *s, struct panel *p, bool carry)
+{
+	uint32_t *slot = p->slot;
+
+	job_drop_carry(env, job);
+	for (uint32_t part = 0; part < s->parts; part++) {
+		uint32_t n = p->slots[part];
+
+		for (uint32_t i = 0; i < n; i++) {
+			if (carry && i + 1 == n)
+				job->carry[part] = slot[i];
+			else
+				vgpu_resid_unpin(env->resid, slot[i]);
+		}
+		slot += n;
+	}
+}
+
+static int panel_do(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_work *work,
+		    const struct vgpu_stream *s, uint32_t matrix, uint32_t index, struct panel *p)
+{
+	uint32_t done = 0;
+	int rc = job_check_cancel(env, job);
+
+	p->slots[0] = p->slots[1] = 0;
+	for (uint32_t part = 0; part < s->parts && !rc; part++) {
+		rc = panel_pin_part(env->resid, s, part,
+				    vgpu_stream_span(s, part, matrix, index), p->slot + done,
+				    &p->slots[part]);
+		done += p->slots[part];
+	}
+	if (!rc)
+		rc = panel_run(env, job, work, s, matrix, index, p);
+	panel_unpin(env, job, s, p, !rc);
+	return rc;
+}
+
+static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
+		      const struct vgpu_work *work, const struct vgpu_stream *s,
+		      const uint32_t *list, uint32_t count, struct panel *p)
+{
+	struct vgpu_panel_cursor own = { 0 };
+	bool listed = job->cmd->opcode == VB_CMD_MATMUL_ID;
+
+	for (uint32_t i = 0; i < count; i++) {
+		for (uint32_t index = 0; index < s->panels; index++) {
+			int rc;
+
+			if (listed) {
+				if (own.index < i || (own.index == i && own.panel <= index))
+					own = (struct vgpu_panel_cursor){ .index = i,
+									  .panel = index };
+				ahead_stream(env->resid, s, list, count, &own);
+			} else {
+				ahead_walk(env, job);
+				ahead_pass_panel(job, index);
+			}
+			rc = panel_do(env, job, work, s, list[i], index, p);
+			if (rc)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+static int stream_check_room(struct vgpu_job_env *env, struct vgpu_job *job,
+			     const struct vgpu_stream *s)
+{
+	uint32_t need = 2 * vgpu_stream_panel_chunks(s, env->resid->chunk_bytes);
+
+	if (need <= env->resid->staging)
+		return 0;
+	return job_fail(job, -ENOSPC,
+			"command %u (%s): two panels need %llu staging bytes; the host tier keeps %llu",
+			job->number, vb_cmd_name(job->cmd->opcode),
+			(unsigned long long)need * env->resid->chunk_bytes,
+			(unsigned long long)env->resid->staging * env->resid->chunk_bytes);
+}
+
+static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
+			  const struct vgpu_work *work)
+{
+	struct vgpu_stream s;
+	uint32_t chunks, count = 1, first = 0, *list = &first;
+	struct panel p = { 0 };
+	int rc;
+
+	if (!vgpu_walk_stream(job->cmd, job->bos, env->panel_bytes, &s))
+		return -EINVAL;
+	rc = stream_check_room(env, job, &s);
+	if (rc)
+		return rc;
+	chunks = vgpu_stream_panel_chunks(&s, env->resid->chunk_bytes);
+	p.slot = malloc(chunks * sizeof(*p.slot));
+	p.piece = malloc(chunks * sizeof(*p.piece));
+	if (job->cmd->opcode == VB_CMD_MATMUL_ID)
+		list = malloc(s.matrices * sizeof(*list));
+	rc = p.slot && p.piece && list ? env->backend->begin(env->be, work) : -ENOMEM;
+	if (!rc && list != &first)
+		rc = env->backend->select(env->be, work, list, &count);
+	if (!rc)
+		rc = panels_run(env, job, work, &s, list, count, &p);
+	if (p.slot && p.piece && list)
+		env->backend->end(env->be, work);
+	if (list != &first)
+		free(list);
+	free(p.slot);
+	free(p.piece);
+	return rc;
+}
+
+/* ------------------------------------------------------------------------
+ * Gather
+ */
+
+/* One unit of the table, together in memory: in its slot, or copied to scratch. */
+static int gather_row(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_work *work,
+		      const struct vb_unit *unit, uint32_t out_row, uint32_t table_row,
+		      uint8_t *scratch)
+{
+	const struct vb_cmd_gather *c = (const void *)job->cmd;
+	struct vgpu_resid *r = env->resid;
+	struct vgpu_object *o = job->bos[c->table.bo];
+	uint64_t offset = c->table.offset + (uint64_t)(table_row / unit->rows) * unit->bytes;
+	uint64_t at = o->head + offset, done = 0;
+	const uint8_t *data = scratch;
+	uint32_t first, end, slot;
+	int rc = 0;
+
+	vgpu_object_chunks(o, r->chunk_bytes, offset, unit->bytes, &first, &end);
+	for (uint32_t chunk = first; chunk < end; chunk++) {
+		uint64_t skip = chunk == first ? at % r->chunk_bytes : 0;
+		uint64_t n = r->chunk_bytes - skip < unit->bytes - done ? r->chunk_bytes - skip :
+									  unit->bytes - done;
+
+		rc = vgpu_resid_use(r, o, chunk, 0, &slot);
+		if (rc)
+			return rc;
+		rc = vgpu_resid_wait(r, slot);
+		if (rc)
+			break;
+		if (end - first == 1) {
+			data = (const uint8_t *)vgpu_resid_ptr(r, slot) + skip;
+			break;
+		}
+		memcpy(scratch + done, (uint8_t *)vgpu_resid_ptr(r, slot) + skip, n);
+		done += n;
+		if (chunk + 1 < end)
+			vgpu_resid_unpin(r, slot);
+	}
+	if (!rc)
+		rc = env->backend->row(env->be, work, out_row, table_row, data);
+	vgpu_resid_unpin(r, slot);
+	return rc;
+}
+
+static int job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
+			  const struct vgpu_work *work)
+{
+	const struct vb_cmd_gather *c = (const void *)job->cmd;
+	const volatile int32_t *ids = work->ptr[1];
+	uint32_t rows = c->ids.shape[0], limit = c->table.shape[0];
+	struct vb_unit unit;
+	uint8_t *scratch;
+	int rc = vb_format_unit(c->table.format, c->table.shape[1], &unit);
+
+	if (rc)
+		return rc;
+	scratch = aligned_alloc(64, (unit.bytes + 63) / 64 * 64);
+	if (!scratch)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < rows && !rc; i++) {
+		/* Another thread may write it: load once, check what was loaded. */
+		int32_t id = ids[i];
+
+		if (id < 0 || (uint32_t)id >= limit)
+			rc = job_fail(job, -EINVAL,
+				      "command %u (gather): ids[%u] is %d; the table has %u rows",
+				      job->number, i, id, limit);
+		else
+			rc = gather_row(env, job, work, &unit, i, (uint32_t)id, scratch);
+	}
+	free(scratch);
+	return rc;
+}
+
+/* ------------------------------------------------------------------------
+ * Commands
+ */
+
+static int job_dispatch(struct vgpu_job_env *env, struct vgpu_job *job,
+			const struct vgpu_work *work)
+{
+	switch (job->cmd->opcode) {
+	case VB_CMD_NOP:
+		return 0;
+	case VB_CMD_MATMUL:
+	case VB_CMD_MATMUL_ID:
+		return job_run_stream(env, job, work);
+	case VB_CMD_GATHER:
+		return job_run_gather(env, job, work);
+	default:
+		return env->backend->run(env->be, work);
+	}
+}
+
+static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	struct vgpu_work work = { 0 };
+	struct held held;
+	int rc = job_check_cancel(env, job);
+
+	if (rc)
+		return rc;
+	if (!env->backend->supports(env->be, job->cmd))
+		return job_fail(job, -EOPNOTSUPP, "command %u (%s): backend %s cannot run it",
+				job->number, vb_cmd_name(job->cmd->opcode), env->backend->name);
+	ahead_walk(env, job);
+	ahead_pass_holds(job);
+	rc = held_take(env, job, &held, &work);
+	if (rc)
+		return rc;
+	rc = job_dispatch(env, job, &work);
+	held_release(env, &held);
+	return rc;
+}
+
+bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	uint64_t start = now_ns();
+	int rc;
+
+	if (job->status || !job->cmd)
+		return true;
+	rc = job_run_command(env, job);
+	env->resid->count[VB_COUNT_COMMANDS]++;
+	if (rc) {
+		job->status = rc;
+		job->bad_command = job->number;
+		if (!job->text[0])
+			job_fail(job, rc, "command %u (%s): %s", job->number,
+				 vb_cmd_name(job->cmd->opcode), strerror(-rc));
+		vgpu_resid_unwant_all(env->resid);
+		job->ahead.cmd = NULL;
+	}
+	ahead_pass_command(job);
+	job->cmd = vb_stream_next((const void *)(uintptr_t)job->req.out_stream_address, job->cmd);
+	job->number++;
+	job->busy_ns += now_ns() - start;
+	return job->status || !job->cmd;
+}
+
+/* ------------------------------------------------------------------------
+ * Life
+ */
+
+static int job_open_objects(struct vgpu_job_env *env, struct vgpu_job *job, struct vb_cmd_bo *check)
+{
+	const struct vb_exec_bo *refs = (const void *)(uintptr_t)job->req.out_bos_address;
+
+	for (uint32_t i = 0; i < job->req.out_bo_count; i++) {
+		int rc = vgpu_store_get(env->store, refs[i].object, &job->bos[i]);
+
+		if (rc)
+			return rc;
+		check[i] = (struct vb_cmd_bo){
+			.bytes = job->bos[i]->bytes, .object = refs[i].object,
+			.access = refs[i].access, .sealed = job->bos[i]->sealed,
+		};
+	}
+	return 0;
+}
+
+/* Nothing of the client's is believed before this. */
+static void job_check_stream(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	const void *stream = (const void *)(uintptr_t)job->req.out_stream_address;
+	struct vb_cmd_bo *check = calloc(job->req.out_bo_count + 1u, sizeof(*check));
+	struct vb_cmd_error error;
+
+	if (!check) {
+		job->status = -ENOMEM;
+		return;
+	}
+	job->status = job_open_objects(env, job, check);
+	if (job->status) {
+		job_fail(job, 0, "an object of the submission cannot be opened: %s",
+			 strerror(-job->status));
+	} else if (vb_stream_check(stream, job->req.out_stream_bytes, check,
+				   job->req.out_bo_count, &error)) {
+		job->status = error.errno_value;
+		job->bad_command = error.command;
+		vb_cmd_error_format(&error, job->text, sizeof(job->text));
+	}
+	free(check);
+}
+
+int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
+		    struct vgpu_job **out)
+{
+	struct vgpu_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return -ENOMEM;
+	job->req = *req;
+	job->bad_command = UINT32_MAX;
+	job->carry[0] = job->carry[1] = VB_SLOT_ANY;
+	job->bos = calloc(req->out_bo_count + 1u, sizeof(struct vgpu_object *));
+	if (!job->bos) {
+		free(job);
+		return -ENOMEM;
+	}
+	job_check_stream(env, job);
+	if (!job->status) {
+		job->cmd = vb_stream_next((const void *)(uintptr_t)req->out_stream_address, NULL);
+		job->ahead.cmd = job->cmd;
+	}
+	*out = job;
+	return 0;
+}
+
+void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	job_drop_carry(env, job);
+	free(job->bos);
+	free(job);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A submission on its way through the executor: fetched, run, committed.
+ *
+ * It runs command by command; between two commands the executor may turn to other
+ * work.  A command holds its operands whole and streams its weight in panels; while
+ * one panel is computed, the reads of the next ones are under way: "ahead" walks
+ * the same commands before the job does, as far as staging slots allow.
+ */
+#ifndef VGPU_EXEC_JOB_H
+#define VGPU_EXEC_JOB_H
+
+#include "backend.h"
+#include "resid.h"
+#include "walk.h"
+
+#define VGPU_JOB_TEXT	256
+
+/**
+ * struct vgpu_panel_cursor - how far a stream was walked
+ * @index: into the list of matrices
+ * @panel: in that matrix
+ * @part: weight or scales
+ * @chunk: how many chunks of the span
+ */
+struct vgpu_panel_cursor {
+	uint32_t index, panel, part, chunk;
+};
+
+/**
+ * struct vgpu_ahead - the walk before the job
+ * @cmd: next command to announce, NULL at the end
+ * @number: its index
+ * @held: chunks of its held operands that were announced
+ * @cursor: in its stream, once all held ones are
+ */
+struct vgpu_ahead {
+	const struct vb_cmd_header *cmd;
+	uint32_t number, held;
+	struct vgpu_panel_cursor cursor;
+};
+
+/**
+ * struct vgpu_job - a submission; used under the run lock only
+ * @req: as fetched
+ * @bos: objects of its BO list
+ * @cmd: next command, NULL when done
+ * @number: its index
+ * @status: 0 or -errno once something failed
+ * @bad_command: index of the command to blame, or ~0
+ * @busy_ns: time spent on it
+ * @checked_at: when cancellation was last looked for
+ * @credit: of deficit round robin
+ * @carry: slots of the last panel, pinned until the next one is; VB_SLOT_ANY none
+ * @text: a sentence about the failure
+ */
+struct vgpu_job {
+	struct vb_ioc_fetch req;
+	struct vgpu_object **bos;
+	const struct vb_cmd_header *cmd;
+	uint32_t number;
+	int32_t status;
+	uint32_t bad_command;
+	uint64_t busy_ns, checked_at;
+	int64_t credit;
+	struct vgpu_ahead ahead;
+	uint32_t carry[2];
+	char text[VGPU_JOB_TEXT];
+	struct vgpu_job *next;
+};
+
+/* What a job needs to run. */
+struct vgpu_job_env {
+	struct vgpu_uapi *node;
+	struct vgpu_resid *resid;
+	struct vgpu_store *store;
+	const struct vgpu_backend_ops *backend;
+	void *be;
+	uint64_t panel_bytes;
+};
+
+/**
+ * vgpu_job_create() - take a fetched submission over
+ *
+ * The stream is checked here.  A job with @status set is done and only wants to
+ * be committed.  Return: 0 or -ENOMEM.
+ */
+int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
+		    struct vgpu_job **out);
+/* Run one command; true when the job is done. */
+bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job);
+/* Free; the caller committed it. */
+void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job);
+
+#endif

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#include "object.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/format.h"
+
+#define STORE_BUCKETS	1024u
+
+static struct vgpu_object **store_bucket(struct vgpu_store *s, uint32_t id)
+{
+	return &s->bucket[(id * 2654435761u) & (s->buckets - 1)];
+}
+
+int vgpu_store_init(struct vgpu_store *s, struct vgpu_uapi *node, struct vgpu_io *io)
+{
+	s->node = node;
+	s->io = io;
+	s->buckets = STORE_BUCKETS;
+	s->bucket = calloc(s->buckets, sizeof(*s->bucket));
+	return s->bucket ? 0 : -ENOMEM;
+}
+
+static void object_close(struct vgpu_store *s, struct vgpu_object *o)
+{
+	if (o->file != VGPU_NO_FILE)
+		vgpu_io_file_remove(s->io, o->file);
+	free(o);
+}
+
+void vgpu_store_destroy(struct vgpu_store *s)
+{
+	for (uint32_t i = 0; s->bucket && i < s->buckets; i++) {
+		while (s->bucket[i]) {
+			struct vgpu_object *o = s->bucket[i];
+
+			s->bucket[i] = o->next;
+			object_close(s, o);
+		}
+	}
+	free(s->bucket);
+	s->bucket = NULL;
+}
+
+struct vgpu_object *vgpu_store_find(struct vgpu_store *s, uint32_t id)
+{
+	struct vgpu_object *o = *store_bucket(s, id);
+
+	while (o && o->id != id)
+		o = o->next;
+	return o;
+}
+
+/* Packed geometry of a derived object. */
+static int object_set_units(struct vgpu_object *o)
+{
+	struct vb_unit unit;
+	int rc;
+
+	if (o->kind != VB_BO_DERIVED)
+		return 0;
+	rc = vb_format_unit(o->transform.dst_format, o->transform.cols, &unit);
+	if (rc)
+		return rc;
+	o->unit_rows = unit.rows;
+	o->unit_bytes = unit.bytes;
+	return vb_format_matrix_bytes(o->transform.dst_format, o->transform.rows,
+				      o->transform.cols, &o->matrix_bytes);
+}
+
+static int object_set_file(struct vgpu_store *s, struct vgpu_object *o, int fd)
+{
+	int rc;
+
+	o->file = VGPU_NO_FILE;
+	if (fd < 0)
+		return 0;
+	rc = vgpu_io_file_add(s->io, fd, 0, &o->file);
+	close(fd);
+	if (rc) {
+		o->file = VGPU_NO_FILE;
+		return rc;
+	}
+	o->file_align = vgpu_io_file_align(s->io, o->file);
+	return 0;
+}
+
+static int object_open(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
+{
+	struct vb_ioc_object_open req = { .size = sizeof(req), .object = id };
+	struct vgpu_object *o;
+	int rc;
+
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	rc = vgpu_uapi_call(s->node, VB_IOC_OBJECT_OPEN, &req);
+	if (rc)
+		goto err_free;
+	o->id = id;
+	o->kind = req.out_kind;
+	o->life = req.out_life;
+	o->sealed = req.out_flags & VB_BO_SEALED;
+	o->client = req.out_client;
+	o->chunks = req.out_chunks;
+	o->head = req.out_head_bytes;
+	o->bytes = req.out_bytes;
+	o->file_offset = req.out_file_offset;
+	o->file_end = o->kind == VB_BO_DERIVED ? req.out_file_offset + req.out_file_bytes :
+						 req.out_file_offset + o->head + o->bytes;
+	o->transform = req.out_transform;
+	o->table = (const volatile struct vb_table_entry *)(uintptr_t)req.out_table_address;
+	rc = object_set_file(s, o, req.out_fd);
+	if (rc)
+		goto err_free;
+	rc = object_set_units(o);
+	if (rc)
+		goto err_close;
+	*out = o;
+	return 0;
+
+err_close:
+	object_close(s, o);
+	return rc;
+err_free:
+	free(o);
+	return rc;
+}
+
+int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
+{
+	struct vgpu_object **bucket = store_bucket(s, id);
+	struct vgpu_object *o = vgpu_store_find(s, id);
+	int rc;
+
+	if (!o) {
+		rc = object_open(s, id, &o);
+		if (rc)
+			return rc;
+		o->next = *bucket;
+		*bucket = o;
+	}
+	*out = o;
+	return 0;
+}
+
+void vgpu_store_forget(struct vgpu_store *s, uint32_t id)
+{
+	struct vgpu_object **p = store_bucket(s, id);
+
+	while (*p && (*p)->id != id)
+		p = &(*p)->next;
+	if (*p) {
+		struct vgpu_object *o = *p;
+
+		*p = o->next;
+		object_close(s, o);
+	}
+}

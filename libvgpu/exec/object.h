@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* What the executor knows of an object: its file, its geometry, its table. */
+#ifndef VGPU_EXEC_OBJECT_H
+#define VGPU_EXEC_OBJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <linux/vblackwell.h>
+
+#include "io.h"
+#include "../uapi.h"
+
+#define VGPU_NO_FILE	UINT32_MAX
+
+/**
+ * struct vgpu_object - an object of the device; fixed after it was opened, except
+ * as noted
+ * @id: device-wide, never 0
+ * @kind: enum vb_bo_kind
+ * @life: enum vb_bo_life
+ * @sealed: may become true while the object lives
+ * @client: number of its creator
+ * @chunks: entries of @table
+ * @head: bytes of chunk 0 before byte 0 of the object
+ * @file: in the I/O engine, or VGPU_NO_FILE
+ * @file_align: what requests to it must keep, in bytes
+ * @bytes: length
+ * @file_offset: of chunk 0 (file) or of the first source byte (derived)
+ * @file_end: one past the last byte that belongs to the object
+ * @transform: derived
+ * @unit_rows, @unit_bytes: derived: the packed unit; @matrix_bytes: one of the stack
+ * @table: shared with the device, changed by VB_IOC_MOVE only
+ * @gone: forgotten by the device
+ * @next: in the store's list
+ */
+struct vgpu_object {
+	uint32_t id;
+	uint16_t kind, life;
+	bool sealed, gone;
+	uint32_t client, chunks, head;
+	uint32_t file, file_align;
+	uint64_t bytes, file_offset, file_end;
+	struct vb_transform transform;
+	uint32_t unit_rows;
+	__u64 unit_bytes, matrix_bytes;	/* the type the core gives them */
+	const volatile struct vb_table_entry *table;
+	struct vgpu_object *next;
+};
+
+/* All objects that the executor has met. */
+struct vgpu_store {
+	struct vgpu_uapi *node;
+	struct vgpu_io *io;
+	uint32_t buckets;		/* power of two */
+	struct vgpu_object **bucket;
+};
+
+int vgpu_store_init(struct vgpu_store *s, struct vgpu_uapi *node, struct vgpu_io *io);
+void vgpu_store_destroy(struct vgpu_store *s);
+
+/**
+ * vgpu_store_get() - the object of an id, opened when it is new
+ *
+ * Return: 0; what VB_IOC_OBJECT_OPEN or vgpu_io_file_add() said.
+ */
+int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out);
+/* The object if it was opened before, else NULL. */
+struct vgpu_object *vgpu_store_find(struct vgpu_store *s, uint32_t id);
+/* Close and free one; nothing may use it any more. */
+void vgpu_store_forget(struct vgpu_store *s, uint32_t id);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slots of the host tier: what is in them, who uses it, what goes next.
+ *
+ * The tier has capacity + staging slots.  The policy decides, use by use and in
+ * true order, which chunks are *retained*; they fill at most the capacity.  All
+ * else passes through the staging slots: what is being read ahead, what a panel
+ * uses and the policy does not want to keep, what is on its way out.  So reading
+ * ahead never changes what is kept, and the misses of the running system are
+ * those of a simulation of its policy.
+ *
+ * A slot is FREE, FILLING (bytes on their way in), READY, FAILED (they did not
+ * come), or LEAVING (dirty, on its way to NVMe).  A READY slot goes when nothing
+ * keeps it: not retained, no pin, nobody wants it.
+ *
+ *	use()    a command works on the chunk: asks the policy, pins
+ *	want()   a command that is queued will: starts the read, keeps the slot
+ *	hint()   somebody might: starts the read if there is room to spare
+ *
+ * Everything here runs under the executor's run lock, on one thread at a time.
+ */
+#ifndef VGPU_EXEC_RESID_H
+#define VGPU_EXEC_RESID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io.h"
+#include "keymap.h"
+#include "nvme.h"
+#include "object.h"
+#include "policy.h"
+
+struct vgpu_fill;
+struct vgpu_pool;
+struct vgpu_trace_writer;
+
+enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_SLOT_FAILED,
+		       VGPU_SLOT_LEAVING };
+
+#define VGPU_SLOT_RETAINED	(1u << 0)	/* the policy keeps it */
+#define VGPU_SLOT_AHEAD		(1u << 1)	/* read ahead and not used yet */
+#define VGPU_SLOT_HELD		(1u << 2)	/* clients or running commands hold it */
+
+/**
+ * struct vgpu_slot - one slot of the host arena
+ * @object: whose chunk; NULL when free
+ * @chunk: index in it
+ * @state: enum vgpu_slot_state
+ * @flags: VGPU_SLOT_*
+ * @pins: panels and held operands that use it now
+ * @wants: uses to come that were announced by want()
+ * @error: FAILED: -errno
+ * @wanted_at: clock of the last want(), to give up the farthest first
+ */
+struct vgpu_slot {
+	struct vgpu_object *object;
+	uint32_t chunk;
+	uint8_t state, flags;
+	uint16_t pins;
+	uint32_t wants;
+	int32_t error;
+	uint64_t wanted_at;
+};
+
+/**
+ * struct vgpu_resid - the host tier
+ * @capacity: slots for retained chunks
+ * @staging: slots beside them
+ * @free: FREE slots
+ * @moving: fills and write-outs that are with the I/O engine
+ * @derive_bytes: memory that fills of derived chunks hold
+ * @count: this executor's share of enum vb_counter, since the last flush
+ * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
+ *	two tensors in a row, that share a chunk are one use of it
+ * @memory: all slots, adjacent
+ */
+struct vgpu_resid {
+	struct vgpu_uapi *node;
+	struct vgpu_store *store;
+	struct vgpu_io *io;
+	struct vgpu_nvme *nvme;
+	struct vgpu_pool *pool;
+	struct vgpu_trace_writer *trace;
+	const struct vgpu_policy_ops *policy;
+	void *policy_state;
+
+	uint32_t generation, chunk_bytes;
+	uint32_t host_arena, nvme_arena;
+	uint32_t nvme_file;
+	int32_t region;
+	uint32_t capacity, staging, slots, free, moving;
+	uint64_t derive_bytes, clock, last_streamed[2];
+	uint8_t *memory;
+	size_t memory_bytes;
+	struct vgpu_slot *slot;
+	struct vgpu_keymap map;
+	struct vgpu_fill *fills;	/* spare ones */
+	uint64_t count[VB_COUNT_COUNT];
+};
+
+/**
+ * struct vgpu_resid_params - what vgpu_resid_init() needs beside the parts
+ * @host_bytes, @staging_bytes, @nvme_bytes: as in struct vgpu_exec_params
+ */
+struct vgpu_resid_params {
+	uint32_t generation, chunk_bytes;
+	uint32_t capacity, staging;
+	const char *policy;
+};
+
+/**
+ * vgpu_resid_init() - memory, arenas and policy
+ * @r: node, store, io, nvme, pool and trace are set; the rest is zero
+ *
+ * Return: 0; -EINVAL no such policy; -ENOMEM; what the device said.
+ */
+int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p);
+void vgpu_resid_destroy(struct vgpu_resid *r);
+
+/* Flags of vgpu_resid_use(). */
+#define VGPU_USE_PART(p)	(1u << (p))	/* part 0 or 1 of a panel: a repeat is one use */
+
+/**
+ * vgpu_resid_use() - a command works on a chunk now
+ *
+ * Accounts the use, starts the read if it is not there, pins the slot.  The bytes
+ * are there after vgpu_resid_wait().  Undo with vgpu_resid_unpin().
+ *
+ * Return: 0; -ENOSPC every slot is in use; -EIO lost; what the device said.
+ */
+int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
+		   uint32_t *out_slot);
+/* Wait for the bytes of a slot that is pinned; 0 or what went wrong. */
+int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot);
+void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot);
+
+/**
+ * vgpu_resid_use_run() - chunks [first, end) in adjacent slots, pinned and there
+ * @write: they will be written: other copies become stale
+ * @out_slot: slot of @first
+ *
+ * Return: as vgpu_resid_use(); -ENOSPC no run of so many slots can be made.
+ */
+int vgpu_resid_use_run(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end,
+		       bool write, uint32_t *out_slot);
+
+/**
+ * vgpu_resid_want() - a use is coming for sure
+ *
+ * Return: 0; -EAGAIN no slot can be had now.
+ */
+int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk);
+/* Uses announced do not come: forget all of them. */
+void vgpu_resid_unwant_all(struct vgpu_resid *r);
+/* Read ahead of a use that is only likely; false when there is no room to spare. */
+bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk);
+
+/* Give the host copies of a range up; returns bytes of chunks that are out. */
+uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			  uint32_t end);
+/* Free @count slots that nobody uses; returns how many became free. */
+uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count);
+/* The object is gone. */
+void vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o);
+
+/**
+ * vgpu_resid_pump() - take finished I/O in
+ * @wait_ns: wait at most so long for one; 0 only looks
+ */
+int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns);
+
+static inline void *vgpu_resid_ptr(const struct vgpu_resid *r, uint32_t slot)
+{
+	return r->memory + (size_t)slot * r->chunk_bytes;
+}
+
+/* --- between resid.c and fill.c --- */
+
+/* One step of one chunk at the device. */
+int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint8_t op,
+		    uint8_t from, uint8_t to, uint32_t *slot, const uint32_t *crc);
+/* Start to fill @chunk; the slot taken is FILLING or READY.  wanted: VB_SLOT_ANY or one. */
+int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t wanted,
+		    uint32_t *out_slot);
+/* Start to write a dirty slot to NVMe; it is LEAVING until vgpu_slot_left(). */
+int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot);
+/* A request came back. */
+void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req);
+/* Free the fills that wait to be used again. */
+void vgpu_fill_drain(struct vgpu_resid *r);
+/* Called by fill.c when a slot changed. */
+void vgpu_slot_filled(struct vgpu_resid *r, uint32_t slot, int error);
+void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error);
+
+#endif
