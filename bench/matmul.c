@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT
+/*
+ * How fast are products with compressed weights, beside OpenBLAS on f32 and beside
+ * what memory and arithmetic allow?
+ *
+ *	matmul [m...]		rows of activations to measure; 1 8 32 512 when none
+ *
+ * $BENCH_RUNS (5) turns of ours, peer and bound; medians.  "dram" goes round over
+ * 512 MiB of copies of the weight, so that none is in a cache when its turn comes.
+ * Packing of the activations counts as our time.  The bound is the smaller of peak
+ * arithmetic in the mode and of memory bandwidth times the work a byte does.
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "kernels/kernels.h"
+#include "../tests/common/bench_util.h"
+
+#define N		4096u
+#define K		4096u
+#define ROTATE_BYTES	(512ul << 20)
+#define MIN_SECONDS	0.05
+#define MAX_RUNS	99u
+
+static const struct subject {
+	enum vgpu_wformat format;
+	enum vgpu_mode mode;
+	const char *weight, *mode_name;
+	enum bench_op op;
+} subjects[] = {
+	{ VGPU_W_MXFP4_G16, VGPU_MODE_A8, "mxfp4", "a8", BENCH_DOT_INT8 },
+	{ VGPU_W_MXFP4_G16, VGPU_MODE_A16, "mxfp4", "a16", BENCH_DOT_BF16 },
+	{ VGPU_W_MXFP4_G16, VGPU_MODE_F32, "mxfp4", "f32", BENCH_FMA_F32 },
+	{ VGPU_W_INT8_G16, VGPU_MODE_A8, "int8", "a8", BENCH_DOT_INT8 },
+	{ VGPU_W_INT8_G16, VGPU_MODE_A16, "int8", "a16", BENCH_DOT_BF16 },
+	{ VGPU_W_MXFP4, VGPU_MODE_A8, "mxfp4-gguf", "a8", BENCH_DOT_INT8 },
+	{ VGPU_W_BF16, VGPU_MODE_A16, "bf16", "a16", BENCH_DOT_BF16 },
+	{ VGPU_W_F32, VGPU_MODE_F32, "f32", "f32", BENCH_FMA_F32 },
+};
+
+/* Copies of one weight, taken in turn. */
+struct rotation {
+	uint8_t *data;
+	size_t bytes;		/* of one copy */
+	uint32_t copies, next;
+};
+
+struct ours {
+	const struct vgpu_kernels *kernels;
+	const struct subject *subject;
+	struct rotation w;
+	struct vgpu_acts acts;
+	void *acts_memory, *scratch[2];
+	const float *x;
+	float *y;
+	uint32_t m, products;
+	unsigned int threads;
+};
+
+struct blas {
+	void (*gemm)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a,
+		     int lda, const float *b, int ldb, float beta, float *c, int ldc);
+	void (*gemv)(int order, int ta, int m, int n, float alpha, const float *a, int lda,
+		     const float *x, int incx, float beta, float *y, int incy);
+	void (*set_threads)(int threads);
+	struct rotation w;
+};
+
+enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
+
+static void die(const char *what)
+{
+	fprintf(stderr, "matmul: %s\n", what);
+	exit(1);
+}
+
+/* The first copy is made; the others are copied from it. */
+static void rotation_init(struct rotation *r, size_t bytes)
+{
+	r->bytes = bytes;
+	r->copies = (uint32_t)((ROTATE_BYTES + bytes - 1) / bytes);
+	r->next = 0;
+	r->data = bench_alloc(r->copies * bytes);
+	if (!r->data)
+		die("no memory");
+}
+
+static void rotation_fill(struct rotation *r)
+{
+	for (uint32_t i = 1; i < r->copies; i++)
+		memcpy(r->data + i * r->bytes, r->data, r->bytes);
+}
+
+static const uint8_t *rotation_copy(const struct rotation *r, uint32_t turn)
+{
+	return r->data + (r->next + turn) % r->copies * r->bytes;
+}
+
+static uint64_t random_state = 1;
+
+static float random_value(void)
+{
+	random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+	return (float)(int32_t)(random_state >> 32) * 0x1p-31f;
+}
+
+/* Any format from random f32: packed by us, or bytes that decode to sane values. */
+static void weight_fill(const struct vgpu_kernels *t, enum vgpu_wformat format, uint8_t *dst)
+{
+	size_t unit = vgpu_weight_unit_bytes(format, K);
+	float *row = malloc((size_t)16 * K * sizeof(*row));
+
+	if (!row)
+		die("no memory");
+	for (uint32_t r = 0; r < N; r += vgpu_weight_unit_rows(format), dst += unit) {
+		for (uint32_t i = 0; i < vgpu_weight_unit_rows(format) * K; i++)
+			row[i] = random_value();
+		if (format == VGPU_W_MXFP4_G16)
+			t->pack_mxfp4(dst, row, VGPU_W_F32, K, 16, K);
+		else if (format == VGPU_W_INT8_G16)
+			t->pack_int8(dst, row, VGPU_W_F32, K, 16, K);
+		else if (format == VGPU_W_F32)
+			memcpy(dst, row, K * sizeof(*row));
+		else if (format == VGPU_W_BF16)
+			for (uint32_t i = 0; i < K; i++)
+				memcpy(dst + 2 * i, (uint8_t *)&row[i] + 2, 2);
+		else
+			for (size_t i = 0; i < unit; i++)
+				dst[i] = i % 17 ? (uint8_t)(random_value() * 127) : 120;
+	}
+	free(row);
+}
+
+static void ours_share(void *ctx, unsigned int thread)
+{
+	struct ours *o = ctx;
+	uint32_t rows = N / o->threads / 32 * 32, first = thread * rows;
+	uint32_t unit_rows = vgpu_weight_unit_rows(o->subject->format);
+	size_t unit = vgpu_weight_unit_bytes(o->subject->format, K);
+
+	for (uint32_t i = 0; i < o->products; i++) {
+		struct vgpu_panel w = { .format = o->subject->format, .rows = rows, .k = K,
+					.data = rotation_copy(&o->w, i) + first / unit_rows * unit };
+
+		o->kernels->matmul(&w, &o->acts, o->y + first, N, o->scratch[thread]);
+	}
+}
+
+/* Seconds a product, activations packed once for each. */
+static double ours_time(struct ours *o)
+{
+	double start = bench_seconds(), pack;
+
+	for (uint32_t i = 0; i < o->products; i++)
+		o->kernels->acts_pack(&o->acts, o->x, K);
+	pack = bench_seconds() - start;
+	pack += bench_parallel(o->threads, ours_share, o);
+	o->w.next += o->products;
+	return pack / o->products;
+}
+
+static double blas_time(struct blas *b, uint32_t m, const float *x, float *y, uint32_t products)
+{
+	double start = bench_seconds();
+
+	for (uint32_t i = 0; i < products; i++) {
+		const float *w = (const float *)rotation_copy(&b->w, i);
+
+		if (m == 1)
+			b->gemv(ROW_MAJOR, NO_TRANS, N, K, 1, w, K, x, 1, 0, y, 1);
+		else
+			b->gemm(ROW_MAJOR, NO_TRANS, TRANS, (int)m, N, K, 1, x, K, w, K, 0, y, N);
+	}
+	b->w.next += products;
+	return (bench_seconds() - start) / products;
+}
+
+/* Function pointers through memcpy: ISO C has no cast from an object pointer. */
+static int blas_symbol(void *handle, const char *name, void *out)
+{
+	void *symbol = dlsym(handle, name);
+
+	memcpy(out, &symbol, sizeof(symbol));
+	return symbol ? 0 : -1;
+}
+
+static bool blas_open(struct blas *b)
+{
+	void *handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+
+	if (!handle || blas_symbol(handle, "cblas_sgemm", &b->gemm) ||
+	    blas_symbol(handle, "cblas_sgemv", &b->gemv) ||
+	    blas_symbol(handle, "openblas_set_num_threads", &b->set_threads)) {
+		printf("SKIP: no peer, libopenblas.so.0 cannot be loaded\n");
+		return false;
+	}
+	rotation_init(&b->w, (size_t)N * K * sizeof(float));
+	weight_fill(vgpu_kernels_best(), VGPU_W_F32, b->w.data);
+	rotation_fill(&b->w);
+	return true;
+}
+
+/* GF/s that memory and arithmetic allow. */
+static double bound_rate(const struct ours *o)
+{
+	double flop = 2.0 * o->m * N * K, peak = bench_peak_rate(o->subject->op, o->threads);
+	double bytes = bench_read_rate(o->w.data, o->w.bytes * o->w.copies, o->threads);
+	double memory = bytes / (double)o->w.bytes * flop;
+
+	return (peak > 0 && peak < memory ? peak : memory) * 1e-9;
+}
+
+static unsigned int run_count(void)
+{
+	const char *runs = getenv("BENCH_RUNS");
+	int n = runs ? atoi(runs) : 5;
+
+	return n < 1 ? 1 : (unsigned int)n > MAX_RUNS ? MAX_RUNS : (unsigned int)n;
+}
+
+static void measure(struct ours *o, struct blas *blas)
+{
+	double ours[MAX_RUNS], theirs[MAX_RUNS], bound[MAX_RUNS], flop = 2.0 * o->m * N * K;
+	unsigned int runs = run_count();
+	uint32_t peer_products;
+	char note[64];
+
+	o->products = 1;
+	o->products = (uint32_t)(MIN_SECONDS / ours_time(o)) + 1;
+	peer_products = blas ? (uint32_t)(MIN_SECONDS / blas_time(blas, o->m, o->x, o->y, 1)) + 1 : 0;
+	for (unsigned int i = 0; i < runs; i++) {
+		ours[i] = flop / ours_time(o) * 1e-9;
+		theirs[i] = blas ? flop / blas_time(blas, o->m, o->x, o->y, peer_products) * 1e-9 : 0;
+		bound[i] = bound_rate(o);
+	}
+	struct bench_result r = {
+		.bench = "matmul", .weight = o->subject->weight, .mode = o->subject->mode_name,
+		.residency = "dram", .m = o->m, .n = N, .k = K, .threads = o->threads,
+		.unit = "GF/s", .ours = bench_median(ours, runs), .peer = blas ? "openblas-f32" : NULL,
+		.theirs = bench_median(theirs, runs), .bound = bench_median(bound, runs),
+		.runs = runs, .note = note,
+	};
+	snprintf(note, sizeof(note), "%.1f GB/s of weights", r.ours / flop * (double)o->w.bytes);
+	if (bench_emit(&r))
+		fprintf(stderr, "matmul: cannot append to the JSON file\n");
+}
+
+static void measure_subject(const struct subject *s, const uint32_t *m, unsigned int ms,
+			    struct blas *blas, const float *x, float *y)
+{
+	struct ours o = { .kernels = vgpu_kernels_best(), .subject = s, .x = x, .y = y };
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	rotation_init(&o.w, vgpu_weight_unit_bytes(s->format, K) *
+			    (N / vgpu_weight_unit_rows(s->format)));
+	weight_fill(o.kernels, s->format, o.w.data);
+	rotation_fill(&o.w);
+	for (int i = 0; i < 2; i++)
+		o.scratch[i] = bench_alloc(vgpu_matmul_scratch_bytes(s->format, K));
+
+	for (unsigned int i = 0; i < ms; i++) {
+		o.m = m[i];
+		o.acts_memory = bench_alloc(vgpu_acts_bytes(s->mode, o.m, K));
+		if (!o.scratch[0] || !o.scratch[1] || !o.acts_memory)
+			die("no memory");
+		vgpu_acts_init(&o.acts, s->mode, o.m, K, o.acts_memory);
+		for (o.threads = 1; o.threads <= 2 && o.threads <= cpus; o.threads++) {
+			if (blas)
+				blas->set_threads((int)o.threads);
+			measure(&o, blas);
+		}
+		bench_free(o.acts_memory);
+	}
+	bench_free(o.scratch[0]);
+	bench_free(o.scratch[1]);
+	bench_free(o.w.data);
+}
+
+int main(int argc, char **argv)
+{
+	uint32_t m[16] = { 1, 8, 32, 512 }, most = 0;
+	unsigned int ms = argc > 1 ? 0 : 4;
+	struct blas blas;
+	bool peer;
+	float *x, *y;
+
+	for (int i = 1; i < argc && ms < 16; i++) {
+		m[ms++] = (uint32_t)strtoul(argv[i], NULL, 10);
+		if (!m[ms - 1])
+			die("usage: matmul [m...], each m at least 1");
+	}
+	for (unsigned int i = 0; i < ms; i++)
+		most = m[i] > most ? m[i] : most;
+	x = bench_alloc((size_t)most * K * sizeof(*x));
+	y = bench_alloc((size_t)most * N * sizeof(*y));
+	if (!x || !y)
+		die("no memory");
+	for (size_t i = 0; i < (size_t)most * K; i++)
+		x[i] = random_value();
+
+	printf("level %s\n", vgpu_isa_name(vgpu_kernels_best()->isa));
+	peer = blas_open(&blas);
+	for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++)
+		measure_subject(&subjects[i], m, ms, peer ? &blas : NULL, x, y);
+	return 0;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What benchmarks share: a clock, memory, threads, what the machine can do at most,
+ * and one way to print a result.
+ *
+ * Machines that are lent are noisy, and a virtual one drifts between speeds: measure
+ * ours, the peer and the bound in turns within one run, and report medians.
+ */
+#ifndef TESTS_COMMON_BENCH_UTIL_H
+#define TESTS_COMMON_BENCH_UTIL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * struct bench_result - one line of the table and of the JSON file
+ * @bench: which question, "matmul"
+ * @weight: "mxfp4", "int8", "f32"; NULL leaves the key out, as for every string here
+ * @mode: "a8", "a16", "f32"
+ * @policy: residency policy
+ * @residency: "dram", "cache", "nvme"
+ * @m: rows of activations; 0 leaves the key out, as for @n, @k and @threads
+ * @n: output features
+ * @k: input features
+ * @threads: threads
+ * @unit: of the three figures below, "GF/s"; more is better
+ * @ours: what we reach
+ * @peer: whom we compare with; NULL: no peer, @theirs is not printed
+ * @theirs: what the peer reaches, doing the same work
+ * @bound: what the machine can do at most, measured in the same run; 0: not known
+ * @runs: medians of so many runs
+ * @note: printed behind the table's line, not in the JSON; or NULL
+ */
+struct bench_result {
+	const char *bench, *weight, *mode, *policy, *residency;
+	uint64_t m, n, k, threads;
+	const char *unit;
+	double ours;
+	const char *peer;
+	double theirs, bound;
+	unsigned int runs;
+	const char *note;
+};
+
+/*
+ * Print a line, under a heading when the bench's name is a new one, and append one
+ * JSON object to $BENCH_JSONL (build/bench.jsonl when not set).  Return: 0, or -errno
+ * when the file cannot be written; the line is printed all the same.
+ */
+int bench_emit(const struct bench_result *r);
+
+/* Monotonic clock, in seconds. */
+double bench_seconds(void);
+
+/* Sorts v. */
+double bench_median(double *v, unsigned int n);
+
+/* Zeroed, touched, on 2 MiB pages where there are any; NULL when there is none. */
+void *bench_alloc(size_t bytes);
+void bench_free(void *p);
+
+/* Run fn(ctx, 0 .. threads - 1) at the same time and wait; returns seconds. */
+double bench_parallel(unsigned int threads, void (*fn)(void *ctx, unsigned int thread), void *ctx);
+
+/* Bytes a second at which so many threads, each its share, read memory once. */
+double bench_read_rate(const void *p, size_t bytes, unsigned int threads);
+
+/* Arithmetic that a bound is made of; the widest form this CPU has. */
+enum bench_op {
+	BENCH_FMA_F32,		/* 2 operations a lane */
+	BENCH_DOT_BF16,		/* vdpbf16ps, 4 a lane; 0 without AVX512-BF16 */
+	BENCH_DOT_INT8,		/* vpdpbusd, 8 a lane; 0 without VNNI */
+};
+
+/* Operations a second on registers alone. */
+double bench_peak_rate(enum bench_op op, unsigned int threads);
+
+#endif
