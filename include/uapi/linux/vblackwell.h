@@ -919,6 +919,7 @@ enum vb_fetch_type {
 #define VB_FETCH_F_CYCLE	(1u << 2)	/* SCHEDULE: cyclic */
 #define VB_FETCH_F_ASYNC	(1u << 3)	/* nobody waits: a hint */
 #define VB_FETCH_F_NOWAIT	(1u << 8)	/* caller: -EAGAIN instead of waiting */
+#define VB_FETCH_F_URGENT	(1u << 9)	/* caller: anything but submissions */
 
 /**
  * struct vb_exec_bo - a BO as the executor sees it
@@ -933,7 +934,7 @@ struct vb_exec_bo {
 /**
  * struct vb_ioc_fetch - ioctl(VB_IOC_FETCH); payload of the uring_cmd of that name
  * @size: sizeof(struct vb_ioc_fetch)
- * @flags: VB_FETCH_F_NOWAIT; out: VB_FETCH_F_* of the request
+ * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; out: VB_FETCH_F_* of the request
  * @tag: out: names the request at commit
  * @out_type: enum vb_fetch_type
  * @out_client: client number, for log and fairness
