@@ -17,6 +17,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "vbrun/sentences.h"
+
 static const char small_vocab[] = TEST_DATA "/wordpiece_vocab.txt";
 
 static void check_case(const struct wordpiece *wp, struct json_object *entry,
@@ -163,6 +165,30 @@ static void wordpiece_any_bytes_give_valid_ids(void **state)
 	wordpiece_close(wp);
 }
 
+static int compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The list is counted by the compiler, which would pad it with NULL. */
+static void sentences_are_complete_and_distinct(void **state)
+{
+	const char *sorted[VBRUN_SENTENCE_COUNT];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < VBRUN_SENTENCE_COUNT; i++) {
+		sorted[i] = vbrun_sentences[i];
+		assert_non_null(sorted[i]);
+		assert_int_equal(sorted[i][strlen(sorted[i]) - 1], '.');
+	}
+	qsort(sorted, VBRUN_SENTENCE_COUNT, sizeof(*sorted), compare_texts);
+	for (i = 1; i < VBRUN_SENTENCE_COUNT; i++)
+		assert_string_not_equal(sorted[i - 1], sorted[i]);
+	for (i = 0; i < VBRUN_DEMO_COUNT; i++)
+		assert_non_null(vbrun_demo_sentences[i]);
+}
+
 static void assert_vocab_refused(const char *vocab, int code, const char *text)
 {
 	char path[] = "/tmp/wordpiece_test.XXXXXX", want[300];
@@ -204,6 +230,7 @@ int main(void)
 		cmocka_unit_test(wordpiece_cuts_before_the_last_id),
 		cmocka_unit_test(wordpiece_any_bytes_give_valid_ids),
 		cmocka_unit_test(wordpiece_bad_vocabulary_is_named),
+		cmocka_unit_test(sentences_are_complete_and_distinct),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
