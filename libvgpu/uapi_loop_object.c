@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Objects: how they come, who keeps them, how they are forgotten.
+ *
+ * When the last reference goes the object is gone for its client, but the executor
+ * may still know it: FORGET asks it to drop every trace, and only its commit frees
+ * the slots.  An object that the executor never heard of is freed at once.
+ */
+#include "uapi_loop.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/format.h"
+
+#define FILE_BLOCK	4096u		/* grid of direct reads */
+#define TABLE_MMAP	(64u << 10)	/* larger tables are mapped: pages come when touched */
+
+/* ---- files ---- */
+
+static int file_bytes(int fd, const struct stat *st, u64 *out)
+{
+	if (S_ISREG(st->st_mode)) {
+		*out = (u64)st->st_size;
+		return 0;
+	}
+	if (!S_ISBLK(st->st_mode))
+		return -EINVAL;
+	return ioctl(fd, BLKGETSIZE64, out) ? -errno : 0;
+}
+
+static int file_stat(int fd, struct loop_file *f)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	f->changed = st.st_ctim;
+	return file_bytes(fd, &st, &f->bytes);
+}
+
+static bool file_same(const struct loop_file *a, const struct loop_file *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->bytes == b->bytes &&
+	       a->changed.tv_sec == b->changed.tv_sec &&
+	       a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+int vgpu_loop_file_check(const struct loop_file *f)
+{
+	struct loop_file now;
+	int rc;
+
+	rc = file_stat(f->fd, &now);
+	if (rc)
+		return rc;
+	return file_same(f, &now) ? 0 : -ESTALE;
+}
+
+/* A file of ours that looks like what @fd names; -EBADF, -EACCES, -EINVAL. */
+static int file_open(int fd, struct loop_file **out)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct loop_file *f;
+	int rc;
+
+	if (flags < 0)
+		return -EBADF;
+	if ((flags & O_ACCMODE) == O_WRONLY || flags & O_PATH)
+		return -EACCES;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	rc = file_stat(fd, f);
+	if (rc)
+		goto err_free;
+	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (f->fd < 0) {
+		rc = -errno;
+		goto err_free;
+	}
+	f->refs = 1;
+	*out = f;
+	return 0;
+
+err_free:
+	free(f);
+	return rc;
+}
+
+static void file_put_locked(struct loop_client *c, struct loop_file *f)
+{
+	if (!f || --f->refs)
+		return;
+	TAILQ_REMOVE(&c->files, f, link);
+	close(f->fd);
+	free(f);
+}
+
+/* Many tensors of one model share one descriptor; @f is used up. */
+static struct loop_file *file_share_locked(struct loop_client *c, struct loop_file *f)
+{
+	struct loop_file *other;
+
+	TAILQ_FOREACH(other, &c->files, link) {
+		if (!file_same(f, other))
+			continue;
+		close(f->fd);
+		free(f);
+		other->refs++;
+		return other;
+	}
+	TAILQ_INSERT_TAIL(&c->files, f, link);
+	return f;
+}
+
+/* ---- tables ---- */
+
+static size_t table_bytes(u32 chunks)
+{
+	return (size_t)chunks * sizeof(struct vb_table_entry);
+}
+
+static struct vb_table_entry *table_alloc(u32 chunks)
+{
+	size_t bytes = table_bytes(chunks);
+	void *p;
+
+	if (bytes < TABLE_MMAP)
+		return calloc(1, bytes);
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void table_free(struct vb_table_entry *table, u32 chunks)
+{
+	if (table_bytes(chunks) < TABLE_MMAP)
+		free(table);
+	else if (table)
+		munmap(table, table_bytes(chunks));
+}
+
+/* ---- life ---- */
+
+struct loop_object *vgpu_loop_object_get_locked(struct loop_client *c, u32 bo_id)
+{
+	struct loop_object *o = vgpu_loop_ids_find(&c->bos, bo_id);
+
+	if (o)
+		o->refs++;
+	return o;
+}
+
+static u64 reserved_bytes(const struct loop_object *o)
+{
+	return o->traits.kind == VB_BO_ANONYMOUS ?
+	       (u64)o->chunks << o->client->loop->chunk_shift : 0;
+}
+
+void vgpu_loop_object_free_locked(struct loop_object *o)
+{
+	struct loop_client *c = o->client;
+	struct vgpu_loop *loop = c->loop;
+
+	vgpu_loop_chunks_release_locked(o);
+	vgpu_loop_ids_remove(&loop->objects, o->id);
+	TAILQ_REMOVE(&loop->object_list, o, link);
+	loop->reserved_bytes -= reserved_bytes(o);
+	c->anonymous_bytes -= reserved_bytes(o);
+	c->pinned -= o->pins;
+	file_put_locked(c, o->file);
+	table_free(o->table, o->chunks);
+	free(o);
+	vgpu_loop_client_put_locked(c);
+}
+
+static void object_forget_locked(struct loop_object *o)
+{
+	struct vgpu_loop *loop = o->client->loop;
+	struct loop_request *r;
+
+	if (loop->exec_state != VB_EXEC_LIVE || !o->shown) {
+		vgpu_loop_object_free_locked(o);
+		return;
+	}
+	if (loop->shutdown)
+		return;	/* freed when the executor has left */
+	r = vgpu_loop_request_new_locked(VB_FETCH_FORGET, o->client, o);
+	if (!r)
+		return;	/* likewise: kept, not leaked */
+	vgpu_loop_request_queue_locked(loop, r);
+}
+
+void vgpu_loop_object_put_locked(struct loop_object *o)
+{
+	if (--o->refs)
+		return;
+	o->gone = true;
+	object_forget_locked(o);
+}
+
+/* ---- VB_IOC_BO_CREATE ---- */
+
+static bool is_zero_transform(const struct vb_transform *t)
+{
+	static const struct vb_transform none;
+
+	return !memcmp(t, &none, sizeof(none));
+}
+
+static int check_anonymous(const struct vb_ioc_bo_create *cmd)
+{
+	if (cmd->life > VB_LIFE_SCRATCH || cmd->fd != -1 || cmd->file_offset ||
+	    cmd->file_bytes || !is_zero_transform(&cmd->transform))
+		return -EINVAL;
+	return 0;
+}
+
+static int check_file(const struct vb_ioc_bo_create *cmd)
+{
+	if (cmd->life != VB_LIFE_VOLATILE || cmd->file_bytes ||
+	    !is_zero_transform(&cmd->transform))
+		return -EINVAL;
+	return 0;
+}
+
+/* Regrouping keeps the format; only floats are rounded. */
+static bool pack_fits(u32 src, u32 dst)
+{
+	switch (src) {
+	case VB_FORMAT_F32:
+	case VB_FORMAT_F16:
+	case VB_FORMAT_BF16:
+		return vb_format_is_packed(dst);
+	case VB_FORMAT_MXFP4:
+	case VB_FORMAT_MXFP4_SPLIT:
+		return dst == VB_FORMAT_MXFP4_G16;
+	case VB_FORMAT_Q8_0:
+		return dst == VB_FORMAT_INT8_G16;
+	default:
+		return false;
+	}
+}
+
+static int stack_bytes(u32 format, const struct vb_transform *t, u64 *out)
+{
+	u64 one;
+	int rc;
+
+	rc = vb_format_matrix_bytes(format, t->rows, t->cols, &one);
+	if (rc)
+		return rc;
+	return check_mul_overflow(one, (u64)t->stack, out) ? -EOVERFLOW : 0;
+}
+
+static int check_derived(const struct vb_ioc_bo_create *cmd)
+{
+	const struct vb_transform *t = &cmd->transform;
+	u64 from, to;
+	int rc;
+
+	if (cmd->life != VB_LIFE_VOLATILE || t->kind != VB_TRANSFORM_PACK || t->__reserved ||
+	    t->__reserved2 || !t->rows || !t->cols || !t->stack ||
+	    !pack_fits(t->src_format, t->dst_format) ||
+	    (t->scales_offset && t->src_format != VB_FORMAT_MXFP4_SPLIT))
+		return -EINVAL;
+	rc = stack_bytes(t->src_format, t, &from);
+	if (!rc)
+		rc = stack_bytes(t->dst_format, t, &to);
+	if (rc)
+		return rc;
+	return cmd->file_bytes == from && cmd->bytes == to ? 0 : -EINVAL;
+}
+
+static int check_create(const struct vb_ioc_bo_create *cmd)
+{
+	if (!cmd->bytes || cmd->bytes > VB_OBJECT_BYTES_MAX)
+		return -EINVAL;
+	switch (cmd->kind) {
+	case VB_BO_ANONYMOUS:
+		return check_anonymous(cmd);
+	case VB_BO_FILE:
+		return check_file(cmd);
+	case VB_BO_DERIVED:
+		return check_derived(cmd);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int check_in_file(const struct loop_file *f, u64 offset, u64 bytes)
+{
+	u64 end;
+
+	if (check_add_overflow(offset, bytes, &end))
+		return -EOVERFLOW;
+	return end > f->bytes ? -ERANGE : 0;
+}
+
+/* The ranges that the content comes from lie in the file. */
+static int check_source(const struct vb_ioc_bo_create *cmd, const struct loop_file *f)
+{
+	const struct vb_transform *t = &cmd->transform;
+	u64 bytes = cmd->kind == VB_BO_FILE ? cmd->bytes : cmd->file_bytes;
+	int rc;
+
+	rc = check_in_file(f, cmd->file_offset, bytes);
+	if (rc || cmd->kind == VB_BO_FILE || t->src_format != VB_FORMAT_MXFP4_SPLIT)
+		return rc;
+	/* Split MXFP4 has 16 bytes of blocks and one scale for each 32 values. */
+	return check_in_file(f, t->scales_offset, bytes / 16);
+}
+
+static void object_describe(struct loop_object *o, const struct vb_ioc_bo_create *cmd)
+{
+	o->refs = 1;
+	TAILQ_INIT(&o->mappings);
+	o->traits.kind = (u8)cmd->kind;
+	o->traits.life = (u8)cmd->life;
+	o->traits.sealed = cmd->kind != VB_BO_ANONYMOUS;
+	o->flags = o->traits.sealed ? VB_BO_SEALED : 0;
+	o->bytes = cmd->bytes;
+	o->file_offset = cmd->file_offset;
+	o->file_bytes = cmd->file_bytes;
+	o->transform = cmd->transform;
+	if (cmd->kind == VB_BO_FILE) {
+		o->head_bytes = (u32)(cmd->file_offset % FILE_BLOCK);
+		o->file_offset -= o->head_bytes;
+	}
+}
+
+static int object_new(struct loop_client *c, const struct vb_ioc_bo_create *cmd,
+		      struct loop_object **out)
+{
+	struct loop_object *o = calloc(1, sizeof(*o));
+	int rc;
+
+	if (!o)
+		return -ENOMEM;
+	object_describe(o, cmd);
+	o->client = c;
+	rc = vb_range_count(o->bytes, o->head_bytes, c->loop->chunk_shift, &o->chunks);
+	if (rc)
+		goto err_free;
+	rc = -ENOMEM;
+	o->table = table_alloc(o->chunks);
+	if (!o->table)
+		goto err_free;
+	if (cmd->kind != VB_BO_ANONYMOUS) {
+		rc = file_open(cmd->fd, &o->file);
+		if (rc)
+			goto err_table;
+		rc = check_source(cmd, o->file);
+		if (rc)
+			goto err_file;
+	}
+	*out = o;
+	return 0;
+
+err_file:
+	close(o->file->fd);
+	free(o->file);
+err_table:
+	table_free(o->table, o->chunks);
+err_free:
+	free(o);
+	return rc;
+}
+
+/* Undo object_new(): nobody else has seen the object, nor its file. */
+static void object_undo(struct loop_object *o)
+{
+	if (o->file) {
+		close(o->file->fd);
+		free(o->file);
+	}
+	table_free(o->table, o->chunks);
+	free(o);
+}
+
+static int reserve_locked(struct loop_client *c, const struct loop_object *o)
+{
+	u64 bytes = reserved_bytes(o);
+	u64 limit = vgpu_loop_limit_locked(c, VB_LIMIT_BYTES_MAX);
+
+	if (!bytes)
+		return 0;
+	if (bytes > limit || c->anonymous_bytes > limit - bytes)
+		return -EDQUOT;
+	if (c->loop->reserved_bytes + bytes > vgpu_loop_capacity_locked(c->loop))
+		return -ENOSPC;
+	return 0;
+}
+
+/* Everything that can fail; then the object is published. */
+static int object_publish_locked(struct loop_client *c, struct loop_object *o, u32 *out_id)
+{
+	struct vgpu_loop *loop = c->loop;
+	int rc;
+
+	rc = reserve_locked(c, o);
+	if (rc)
+		return rc;
+	rc = vgpu_loop_ids_add(&loop->objects, o, &o->id);
+	if (rc)
+		return rc;
+	rc = vgpu_loop_ids_add(&c->bos, o, out_id);
+	if (rc) {
+		vgpu_loop_ids_remove(&loop->objects, o->id);
+		return rc;
+	}
+	if (o->file)
+		o->file = file_share_locked(c, o->file);
+	loop->reserved_bytes += reserved_bytes(o);
+	c->anonymous_bytes += reserved_bytes(o);
+	c->refs++;
+	TAILQ_INSERT_TAIL(&loop->object_list, o, link);
+	return 0;
+}
+
+int vgpu_loop_bo_create(struct loop_client *c, void *arg)
+{
+	struct vb_ioc_bo_create *cmd = arg;
+	struct loop_object *o;
+	int rc;
+
+	rc = check_create(cmd);
+	if (rc)
+		return rc;
+	rc = object_new(c, cmd, &o);
+	if (rc)
+		return rc;
+	cmd->out_head_bytes = o->head_bytes;
+	pthread_mutex_lock(&c->loop->lock);
+	rc = object_publish_locked(c, o, &cmd->out_bo_id);
+	pthread_mutex_unlock(&c->loop->lock);
+	if (rc)
+		object_undo(o);
+	return rc;
+}

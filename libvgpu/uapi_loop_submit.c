@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+#include "uapi_loop.h"
+
+#include <stdlib.h>
+
+#include "core/cmd.h"
+
+#define ACCESS_ALL	(VB_ACCESS_READ | VB_ACCESS_WRITE | VB_ACCESS_DISCARD)
+
+/* One block: the structure, fences, objects, BO list, stream. */
+static struct loop_submission *submission_alloc(const struct vb_ioc_submit *cmd)
+{
+	size_t fences = cmd->fence_count * sizeof(struct loop_dependent);
+	size_t objects = cmd->bo_count * sizeof(struct loop_object *);
+	size_t bos = cmd->bo_count * sizeof(struct vb_exec_bo);
+	struct loop_submission *s;
+	char *p;
+
+	s = malloc(sizeof(*s) + fences + objects + bos + cmd->stream_bytes);
+	if (!s)
+		return NULL;
+	memset(s, 0, sizeof(*s) + fences);
+	p = (char *)(s + 1);
+	s->fences = (struct loop_dependent *)p;
+	s->objects = (struct loop_object **)(p + fences);
+	s->bos = (struct vb_exec_bo *)(p + fences + objects);
+	s->stream = p + fences + objects + bos;
+	s->fetched.submission = s;
+	s->stream_bytes = cmd->stream_bytes;
+	s->deadline_ns = cmd->deadline_ns;
+	return s;
+}
+
+static void object_drop_locked(struct loop_object *o, u32 access)
+{
+	if (access & VB_ACCESS_WRITE)
+		o->writers--;
+	vgpu_loop_object_put_locked(o);
+}
+
+void vgpu_loop_submission_free_locked(struct loop_submission *s)
+{
+	struct loop_queue *q = s->queue;
+
+	for (u32 i = 0; i < s->bo_count; i++)
+		object_drop_locked(s->objects[i], s->bos[i].access);
+	for (u32 i = 0; i < s->fence_count; i++)
+		if (s->fences[i].queue)
+			TAILQ_REMOVE(&s->fences[i].queue->dependents, &s->fences[i], link);
+	if (s->tag)
+		vgpu_loop_ids_remove(&q->client->loop->tags, s->tag);
+	if (s->seqno) {
+		q->client->in_flight--;
+		q->client->loop->deadlines -= s->deadline_ns != 0;
+	}
+	free(s);
+	vgpu_loop_queue_put_locked(q);
+}
+
+/* ---- steps of a submission, each undone by vgpu_loop_submission_free_locked() ---- */
+
+static int check_cmd(const struct vb_ioc_submit *cmd)
+{
+	if (cmd->stream_bytes < sizeof(struct vb_stream_header) ||
+	    cmd->stream_bytes > VB_STREAM_BYTES_MAX ||
+	    cmd->bo_count > VB_SUBMIT_BOS_MAX || cmd->fence_count > VB_SUBMIT_FENCES_MAX)
+		return -EINVAL;
+	if (!cmd->stream_address || (cmd->bo_count && !cmd->bos_address) ||
+	    (cmd->fence_count && !cmd->fences_address))
+		return -EFAULT;
+	return 0;
+}
+
+static int copy_stream(struct loop_submission *s, const struct vb_ioc_submit *cmd)
+{
+	struct vb_cmd_error error;
+
+	memcpy(s->stream, (const void *)(uintptr_t)cmd->stream_address, cmd->stream_bytes);
+	return vb_stream_check_header(s->stream, s->stream_bytes, &error) ? -EINVAL : 0;
+}
+
+static int add_bo_locked(struct loop_submission *s, const struct vb_bo_ref *ref, u64 mark)
+{
+	struct loop_object *o;
+
+	if (!(ref->access & (VB_ACCESS_READ | VB_ACCESS_WRITE)) || ref->access & ~ACCESS_ALL)
+		return -EINVAL;
+	o = vgpu_loop_ids_find(&s->queue->client->bos, ref->bo_id);
+	if (!o)
+		return -ENOENT;
+	if (o->mark == mark)
+		return -EINVAL;
+	if (ref->access & VB_ACCESS_WRITE && o->traits.sealed)
+		return -EROFS;
+	o->mark = mark;
+	o->refs++;
+	o->writers += (ref->access & VB_ACCESS_WRITE) != 0;
+	o->shown = true;
+	s->objects[s->bo_count] = o;
+	s->bos[s->bo_count++] = (struct vb_exec_bo){ .object = o->id, .access = ref->access };
+	return 0;
+}
+
+static int add_bos_locked(struct loop_submission *s, const struct vb_ioc_submit *cmd)
+{
+	const struct vb_bo_ref *refs = (const void *)(uintptr_t)cmd->bos_address;
+	u64 mark = ++s->queue->client->loop->clock;
+	int rc = 0;
+
+	for (u32 i = 0; !rc && i < cmd->bo_count; i++)
+		rc = add_bo_locked(s, &refs[i], mark);
+	return rc;
+}
+
+/* The next file, from object *i on, that this submission did not look at yet. */
+static struct loop_object *next_file_locked(struct loop_submission *s, u32 *i, u64 mark)
+{
+	while (*i < s->bo_count) {
+		struct loop_object *o = s->objects[(*i)++];
+
+		if (o->file && o->file->mark != mark) {
+			o->file->mark = mark;
+			return o;
+		}
+	}
+	return NULL;
+}
+
+/* Has a file changed?  Lets go of the lock while it is asked; @s keeps the objects. */
+static int check_files_locked(struct loop_submission *s)
+{
+	struct vgpu_loop *loop = s->queue->client->loop;
+	u64 mark = loop->clock;
+	struct loop_object *o;
+	u32 i = 0;
+	int rc = 0;
+
+	while (!rc && (o = next_file_locked(s, &i, mark))) {
+		pthread_mutex_unlock(&loop->lock);
+		rc = vgpu_loop_file_check(o->file);
+		pthread_mutex_lock(&loop->lock);
+		if (rc == -ESTALE)
+			o->flags |= VB_BO_STALE;
+	}
+	return rc;
+}
+
+/* Room for two panels is what a command needs to make progress. */
+static int check_share_locked(struct loop_client *c)
+{
+	u64 host = vgpu_loop_host_bytes_locked(c->loop);
+	u64 limit = vgpu_loop_limit_locked(c, VB_LIMIT_HOST_MAX);
+
+	return (host < limit ? host : limit) < 2 * c->loop->panel_bytes ? -ENOSPC : 0;
+}
+
+static int check_room_locked(struct loop_submission *s)
+{
+	struct loop_client *c = s->queue->client;
+	int rc;
+
+	if (!vgpu_loop_is_live(c->loop))
+		return -ENODEV;
+	if (s->queue->destroyed)
+		return -ENOENT;
+	if (c->in_flight >= vgpu_loop_limit_locked(c, VB_LIMIT_SUBMISSIONS))
+		return -EDQUOT;
+	rc = s->bo_count ? check_share_locked(c) : 0;
+	return rc ? rc : vgpu_loop_queue_reserve_locked(s->queue);
+}
+
+static int add_fence_locked(struct loop_submission *s, const struct vb_fence *fence)
+{
+	struct loop_queue *q = vgpu_loop_ids_find(&s->queue->client->queues, fence->queue_id);
+	struct loop_dependent *d = &s->fences[s->fence_count];
+	struct loop_result r;
+	int rc;
+
+	if (!q)
+		return -ENOENT;
+	if (fence->__reserved || !fence->seqno || fence->seqno > q->submitted)
+		return -EINVAL;
+	d->submission = s;
+	d->seqno = fence->seqno;
+	s->fence_count++;
+	if (!vgpu_loop_queue_is_over_locked(q, fence->seqno)) {
+		d->queue = q;
+		s->unmet++;
+		TAILQ_INSERT_TAIL(&q->dependents, d, link);
+		return 0;
+	}
+	rc = vgpu_loop_queue_result_locked(q, fence->seqno, &r);
+	if (!rc && r.status && !s->in_status)
+		s->in_status = r.status;
+	return rc;
+}
+
+static int add_fences_locked(struct loop_submission *s, const struct vb_ioc_submit *cmd)
+{
+	const struct vb_fence *fences = (const void *)(uintptr_t)cmd->fences_address;
+	int rc = 0;
+
+	for (u32 i = 0; !rc && i < cmd->fence_count; i++)
+		rc = add_fence_locked(s, &fences[i]);
+	return rc;
+}
+
+static void publish_locked(struct loop_submission *s)
+{
+	struct loop_queue *q = s->queue;
+
+	s->seqno = ++q->submitted;
+	q->client->in_flight++;
+	q->client->loop->deadlines += s->deadline_ns != 0;
+	vgpu_loop_count_locked(q->client, VB_COUNT_SUBMITS, 1);
+	TAILQ_INSERT_TAIL(&q->pending, s, link);
+	q->pending_count++;
+	vgpu_loop_queue_advance_locked(q);
+}
+
+static int submit_locked(struct loop_submission *s, struct vb_ioc_submit *cmd)
+{
+	int rc;
+
+	rc = add_bos_locked(s, cmd);
+	if (rc)
+		return rc;
+	rc = check_files_locked(s);
+	if (rc)
+		return rc;
+	rc = check_room_locked(s);
+	if (rc)
+		return rc;
+	return add_fences_locked(s, cmd);
+}
+
+int vgpu_loop_submit(struct loop_client *c, void *arg)
+{
+	struct vb_ioc_submit *cmd = arg;
+	struct vgpu_loop *loop = c->loop;
+	struct loop_submission *s;
+	int rc;
+
+	rc = check_cmd(cmd);
+	if (rc)
+		return rc;
+	s = submission_alloc(cmd);
+	if (!s)
+		return -ENOMEM;
+	rc = copy_stream(s, cmd);
+	if (rc) {
+		free(s);
+		return rc;
+	}
+	pthread_mutex_lock(&loop->lock);
+	s->queue = vgpu_loop_queue_get_locked(c, cmd->queue_id);
+	if (!s->queue) {
+		pthread_mutex_unlock(&loop->lock);
+		free(s);
+		return -ENOENT;
+	}
+	rc = submit_locked(s, cmd);
+	if (rc) {
+		vgpu_loop_submission_free_locked(s);
+	} else {
+		cmd->out_seqno = s->queue->submitted + 1;
+		publish_locked(s);
+		vgpu_loop_kick_locked(loop, !(cmd->flags & VB_SUBMIT_ASYNC));
+	}
+	pthread_mutex_unlock(&loop->lock);
+	return rc;
+}
