@@ -20,8 +20,8 @@
 #include "kernels/formats/safetensors.h"
 
 #define FIRST_READ_BYTES ((size_t)1 << 20)
-/* Larger than any vocabulary; bounds the memory that a hostile file costs. */
-#define MAX_GGUF_HEADER ((size_t)512 << 20)
+/* Ten times the largest vocabulary; bounds the memory that a hostile file costs. */
+#define MAX_GGUF_HEADER ((size_t)128 << 20)
 #define MAX_INDEX_BYTES ((uint64_t)64 << 20)
 
 struct ck_file {

@@ -343,6 +343,22 @@ static void gguf_counts_must_fit_the_file(void **state)
 		"array count 2305843009213693952 cannot fit the 0 bytes left of the file");
 }
 
+/* A sparse file has room for any count: what was not read must not be paid for. */
+static void gguf_counts_are_bounded(void **state)
+{
+	struct vgpu_table table;
+	struct vgpu_error err;
+	struct image f;
+
+	(void)state;
+	put_start(&f, 0, 65537);
+	assert_int_equal(parse_part(&f, f.at, 1ull << 40, &table, &err), -E2BIG);
+	assert_string_equal(err.text, "metadata count 65537 exceeds the limit 65536");
+	put_start(&f, 1048577, 0);
+	assert_int_equal(parse_part(&f, f.at, 1ull << 40, &table, &err), -E2BIG);
+	assert_string_equal(err.text, "tensor count 1048577 exceeds the limit 1048576");
+}
+
 static void gguf_bad_metadata_is_named(void **state)
 {
 	struct image f;
@@ -493,6 +509,7 @@ int main(void)
 		cmocka_unit_test(gguf_version_2_is_read),
 		cmocka_unit_test(gguf_bad_start_is_named),
 		cmocka_unit_test(gguf_counts_must_fit_the_file),
+		cmocka_unit_test(gguf_counts_are_bounded),
 		cmocka_unit_test(gguf_bad_metadata_is_named),
 		cmocka_unit_test(gguf_bad_alignment_is_named),
 		cmocka_unit_test(gguf_bad_tensor_is_named),

@@ -340,6 +340,22 @@ static void safetensors_bad_index_is_named(void **state)
 	assert_index_refused("x", -EINVAL, "index does not begin with '{'");
 }
 
+static void safetensors_metadata_entries_are_bounded(void **state)
+{
+	size_t room = 1u << 20, at = 0;
+	char *json = malloc(room);
+	unsigned int i;
+
+	(void)state;
+	assert_non_null(json);
+	at += (size_t)snprintf(json, room, "{\"__metadata__\":{");
+	for (i = 0; i < 65537; i++)
+		at += (size_t)snprintf(json + at, room - at, "%s\"%x\":\"\"", i ? "," : "", i);
+	snprintf(json + at, room - at, "}}");
+	assert_refused(json, 0, -E2BIG, "more than 65536 metadata entries");
+	free(json);
+}
+
 static void safetensors_index_shards_are_bounded(void **state)
 {
 	size_t room = 64u << 10, at = 0;
@@ -378,6 +394,7 @@ int main(void)
 		cmocka_unit_test(safetensors_index_stays_in_its_folder),
 		cmocka_unit_test(safetensors_bad_index_is_named),
 		cmocka_unit_test(safetensors_index_shards_are_bounded),
+		cmocka_unit_test(safetensors_metadata_entries_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,14 @@ static int take_number(struct reader *r, size_t width, const char *what, void *o
 	return rc;
 }
 
+static int check_limit(struct reader *r, uint64_t count, uint32_t limit, const char *what)
+{
+	if (count > limit)
+		return vgpu_error_set(r->err, -E2BIG, "%s %" PRIu64 " exceeds the limit %u",
+				      what, count, limit);
+	return 0;
+}
+
 /* A count of things that take at least @min_bytes each in what remains of the file. */
 static int check_count(struct reader *r, uint64_t count, uint32_t min_bytes,
 		       const char *what)
@@ -528,6 +536,10 @@ int vgpu_gguf_parse(const void *start, size_t start_bytes, uint64_t file_bytes,
 		rc = check_count(&r, meta_count, MIN_META_BYTES, "metadata count");
 	if (!rc)
 		rc = check_count(&r, tensor_count, MIN_TENSOR_BYTES, "tensor count");
+	if (!rc)
+		rc = check_limit(&r, meta_count, VGPU_TABLE_MAX_METAS, "metadata count");
+	if (!rc)
+		rc = check_limit(&r, tensor_count, VGPU_TABLE_MAX_TENSORS, "tensor count");
 	for (i = 0; !rc && i < meta_count; i++)
 		rc = take_meta(&r);
 	if (!rc)

@@ -24,14 +24,14 @@ bool vgpu_gguf_is_magic(const void *start, size_t start_bytes);
  *
  * The header does not tell its own length: with -EAGAIN the caller reads more and calls
  * again. Counts are compared with the bytes that remain of the file, and nothing is
- * allocated for bytes that were not read, so memory stays within four times
- * @start_bytes. Overlaps and equal names are found by vgpu_table_finish().
+ * allocated for bytes that were not read; strings and arrays take at most three times
+ * what they take in the file. Overlaps and equal names are found by vgpu_table_finish().
  *
  * Source: the format's page, https://github.com/ggml-org/ggml, docs/gguf.md.
  *
  * Context: Any thread. Allocates into @table.
  * Return: 0; -EAGAIN more bytes are needed and the file has them; -EINVAL; -E2BIG (rank,
- * depth or a length above its limit); -EOPNOTSUPP (version, big-endian file, tensor
+ * depth, a count or a length above its limit); -EOPNOTSUPP (version, big-endian file, tensor
  * type); -ENOMEM.
  */
 int vgpu_gguf_parse(const void *start, size_t start_bytes, uint64_t file_bytes,

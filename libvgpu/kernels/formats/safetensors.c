@@ -91,6 +91,15 @@ static int fail_memory(const struct reader *r)
 			      r->table->tensor_count);
 }
 
+/* Is there room for one more? */
+static int check_limit(const struct reader *r, size_t count, uint32_t limit,
+		       const char *what)
+{
+	if (count >= limit)
+		return vgpu_error_set(r->err, -E2BIG, "more than %u %s", limit, what);
+	return 0;
+}
+
 /* Decodes a JSON string into the table's memory. */
 static int read_string(struct reader *r, struct vgpu_json_range range, const char *what,
 		       struct vgpu_string *out)
@@ -297,6 +306,8 @@ static int read_tensor(struct reader *r, struct vgpu_json_range key,
 	if (rc)
 		return rc;
 	rc = check_fields(r, value, name);
+	if (!rc)
+		rc = check_limit(r, r->table->tensor_count, VGPU_TABLE_MAX_TENSORS, "tensors");
 	if (rc)
 		return rc;
 	tensor = vgpu_table_add_tensor(r->table);
@@ -332,6 +343,10 @@ static int read_metadata(struct reader *r, struct vgpu_json_range object)
 			return rc;
 		if (r->file)
 			continue;
+		rc = check_limit(r, r->table->meta_count, VGPU_TABLE_MAX_METAS,
+				 "metadata entries");
+		if (rc)
+			return rc;
 		meta = vgpu_table_add_meta(r->table);
 		if (!meta)
 			return fail_memory(r);
@@ -437,6 +452,9 @@ static int read_weight_map(struct reader *r, struct vgpu_json_range object,
 		rc = read_name(r, key, "tensor name", &name);
 		if (!rc)
 			rc = read_name(r, value, "file name", &shard);
+		if (!rc)
+			rc = check_limit(r, r->table->tensor_count, VGPU_TABLE_MAX_TENSORS,
+					 "tensors");
 		if (!rc)
 			rc = find_shard(r, shards, shard, &file);
 		if (rc)

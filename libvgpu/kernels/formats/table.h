@@ -4,6 +4,10 @@
 
 #include "kernels/formats/checkpoint.h"
 
+/* Far above any real model; they bound what a hostile file costs. */
+#define VGPU_TABLE_MAX_TENSORS (1u << 20)
+#define VGPU_TABLE_MAX_METAS (1u << 16)
+
 struct table_block;
 
 /**
