@@ -381,7 +381,7 @@ static int grow_uses(struct vgpu_trace_uses *uses, size_t *room)
 int vgpu_trace_load_uses(struct vgpu_trace_reader *reader, struct vgpu_trace_uses *out_uses)
 {
 	struct vgpu_trace_uses uses = { 0 };
-	struct vgpu_trace_record record;
+	struct vgpu_trace_record record = { 0 };
 	size_t room = 0;
 	int rc;
 
