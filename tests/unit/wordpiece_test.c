@@ -38,32 +38,42 @@ static void check_case(const struct wordpiece *wp, struct json_object *entry,
 		fail_msg("'%s': %d ids, not %zu", text, got, count);
 }
 
-static void check_cases(const char *vocab, const char *field)
+static void check_cases(const char *vocab, struct json_object *cases, size_t least,
+			const char *field)
 {
-	struct json_object *cases = json_object_from_file(TEST_DATA "/wordpiece_cases.json");
 	struct vgpu_error err = { 0 };
 	struct wordpiece *wp;
 	size_t i;
 
-	assert_non_null(cases);
 	if (wordpiece_open(vocab, &wp, &err))
 		fail_msg("%s", err.text);
-	assert_true(json_object_array_length(cases) >= 40);
+	assert_true(json_object_array_length(cases) >= least);
 	for (i = 0; i < json_object_array_length(cases); i++)
 		check_case(wp, json_object_array_get_idx(cases, i), field);
 	wordpiece_close(wp);
-	json_object_put(cases);
+}
+
+static struct json_object *load(const char *path)
+{
+	struct json_object *file = json_object_from_file(path);
+
+	assert_non_null(file);
+	return file;
 }
 
 static void wordpiece_gives_the_ids_of_the_reference(void **state)
 {
+	struct json_object *cases = load(TEST_DATA "/wordpiece_cases.json");
+
 	(void)state;
-	check_cases(small_vocab, "ids");
+	check_cases(small_vocab, cases, 40, "ids");
+	json_object_put(cases);
 }
 
 static void wordpiece_gives_the_ids_of_the_reference_for_minilm(void **state)
 {
 	const char *cache = getenv("VBLACKWELL_CACHE"), *home = getenv("HOME");
+	struct json_object *cases, *reference;
 	char path[PATH_MAX];
 
 	(void)state;
@@ -73,7 +83,12 @@ static void wordpiece_gives_the_ids_of_the_reference_for_minilm(void **state)
 		print_message("SKIP no %s: run tools/fetch-models.sh\n", path);
 		skip();
 	}
-	check_cases(path, "minilm_ids");
+	cases = load(TEST_DATA "/wordpiece_cases.json");
+	check_cases(path, cases, 40, "minilm_ids");
+	json_object_put(cases);
+	reference = load(TEST_DATA "/minilm_reference.json");
+	check_cases(path, json_object_object_get(reference, "sentences"), 8, "ids");
+	json_object_put(reference);
 }
 
 /* The small vocabulary, opened for one test. */
