@@ -164,6 +164,18 @@ static void attempt_bounce(const struct vgpu_io *io, struct vgpu_io_attempt *at,
 	at->region = -1;
 }
 
+/* Through the page cache to the next byte that O_DIRECT can go on from. */
+static void attempt_exact(const struct vgpu_io_file *file, struct vgpu_io_attempt *at)
+{
+	uint32_t bytes = file->align - (uint32_t)(at->offset & file_mask(file));
+
+	if (at->bytes > bytes)
+		at->bytes = bytes;
+	at->fd = file->fd;
+	at->direct = false;
+	at->region = -1;
+}
+
 static void attempt_fill(const struct vgpu_io *io, struct vgpu_io_req *req,
 			 struct vgpu_io_attempt *at)
 {
@@ -184,7 +196,9 @@ static void attempt_fill(const struct vgpu_io *io, struct vgpu_io_req *req,
 	if (left > VGPU_IO_ATTEMPT_MAX)
 		left = VGPU_IO_ATTEMPT_MAX;
 	at->bytes = (uint32_t)left;
-	if (((at->offset | (uintptr_t)at->buf) & mask) || left <= mask)
+	if (req->engine.exact)
+		attempt_exact(file, at);
+	else if (((at->offset | (uintptr_t)at->buf) & mask) || left <= mask)
 		attempt_bounce(io, at, mask);
 	else
 		at->bytes &= ~mask;
@@ -199,6 +213,7 @@ static void attempt_start(struct vgpu_io *io, struct vgpu_io_req *req)
 	req->engine.attempt_bytes = at.bytes;
 	req->engine.bouncing = at.buf == req->engine.bounce;
 	req->engine.was_direct = at.direct;
+	req->engine.exact = false;
 	io->ops->start(io, &at);
 	io->unflushed = true;
 }
@@ -292,29 +307,28 @@ static uint64_t attempt_gain(struct vgpu_io_req *req, uint32_t res)
 	return gain;
 }
 
-static bool file_ended(const struct vgpu_io *io, const struct vgpu_io_req *req, int32_t res)
-{
-	uint64_t end = req->engine.attempt_offset + (uint32_t)res;
-
-	if (req->flags & VGPU_IO_WRITE)
-		return false;
-	return !res || end >= vgpu_io_file_bytes(io->files[req->file]);
-}
-
-/* After a short attempt; O_DIRECT can only go on from an aligned byte. */
+/*
+ * After a short attempt. Only a read that returns nothing proves the end of a file: cached sizes
+ * are stale when somebody truncates it, and FUSE shrinks them after any short answer. O_DIRECT can
+ * only go on from an aligned byte, so a read looks behind the last byte through the page cache.
+ */
 static void attempt_short(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res, uint64_t gain)
 {
-	uint32_t mask = file_mask(io->files[req->file]);
-	uint64_t kept = req->done_bytes;
+	const struct vgpu_io_file *file = io->files[req->file];
+	uint64_t ragged = (req->offset + req->done_bytes) & file_mask(file);
+	bool write = req->flags & VGPU_IO_WRITE;
 
-	if (file_ended(io, req, res)) {
+	if (!write && (!res || (ragged && !gain && file->fd < 0))) {
 		req_finish(io, req, 0);
 		return;
 	}
 	io->stats.short_transfers++;
-	if (!req->engine.bouncing)
-		req->done_bytes -= (req->offset + req->done_bytes) & mask;
-	if (kept - req->done_bytes < gain)
+	req->engine.exact = !write && ragged && file->direct && file->fd >= 0;
+	if (write || (ragged && !req->engine.exact && !req->engine.bouncing)) {
+		req->done_bytes -= ragged;
+		gain = gain > ragged ? gain - ragged : 0;
+	}
+	if (gain)
 		req->engine.retries = 0;
 	attempt_again(io, req, 0);
 }

@@ -82,6 +82,7 @@ struct vgpu_io_req {
 		bool cancelled;
 		bool bouncing;
 		bool was_direct;
+		bool exact;
 	} engine;
 };
 

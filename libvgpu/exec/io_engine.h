@@ -26,7 +26,6 @@
  * @access: O_RDONLY, O_WRONLY or O_RDWR
  * @align: in bytes, 1 unless @direct
  * @users: requests with the engine that name it
- * @block_bytes: size of a block device
  * @reason: for vgpu_io_file_get()
  */
 struct vgpu_io_file {
@@ -37,7 +36,6 @@ struct vgpu_io_file {
 	int access;
 	uint32_t align;
 	uint32_t users;
-	uint64_t block_bytes;
 	char reason[VGPU_IO_REASON_BYTES];
 };
 
@@ -204,9 +202,6 @@ void vgpu_io_file_close(struct vgpu_io_file *file);
 
 /** vgpu_io_file_demote() - stop using O_DIRECT; false when there is no other way */
 bool vgpu_io_file_demote(struct vgpu_io_file *file);
-
-/** vgpu_io_file_bytes() - length of the file as known without asking a server */
-uint64_t vgpu_io_file_bytes(const struct vgpu_io_file *file);
 
 /** vgpu_io_now_ns() - CLOCK_MONOTONIC */
 static inline uint64_t vgpu_io_now_ns(void)

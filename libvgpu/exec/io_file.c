@@ -68,8 +68,6 @@ static int file_check(struct vgpu_io_file *file, int fd, int status)
 
 	file->access = status & O_ACCMODE;
 	file->block = S_ISBLK(st.st_mode);
-	if (file->block && ioctl(fd, BLKGETSIZE64, &file->block_bytes))
-		return -errno;
 	return 0;
 }
 
@@ -130,19 +128,6 @@ bool vgpu_io_file_demote(struct vgpu_io_file *file)
 	snprintf(file->reason, sizeof(file->reason),
 		 "buffered: the file system opens O_DIRECT but refuses aligned transfers");
 	return true;
-}
-
-uint64_t vgpu_io_file_bytes(const struct vgpu_io_file *file)
-{
-	struct statx stx;
-
-	if (file->block)
-		return file->block_bytes;
-	/* A FUSE server that never answers must not be asked. */
-	if (statx(file->direct ? file->direct_fd : file->fd, "",
-		  AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &stx))
-		return UINT64_MAX;
-	return stx.stx_size;
 }
 
 void vgpu_io_drop_behind(const struct vgpu_io_attempt *attempt)

@@ -145,14 +145,19 @@ static int file_update(struct uring *u, uint32_t file, int fd)
 	return rc < 0 ? rc : 0;
 }
 
-static int uring_file_add(struct vgpu_io *io, uint32_t file)
+/* The descriptor that is registered under the number of a file. */
+static int file_registered(const struct vgpu_io *io, uint32_t file)
 {
 	const struct vgpu_io_file *f = io->files[file];
+
+	return f->direct ? f->direct_fd : f->fd;
+}
+
+static int uring_file_add(struct vgpu_io *io, uint32_t file)
+{
 	struct uring *u = io->engine;
 
-	if (!u->fixed_files)
-		return 0;
-	return file_update(u, file, f->direct ? f->direct_fd : f->fd);
+	return u->fixed_files ? file_update(u, file, file_registered(io, file)) : 0;
 }
 
 static void uring_file_change(struct vgpu_io *io, uint32_t file)
@@ -316,11 +321,12 @@ static void uring_start(struct vgpu_io *io, const struct vgpu_io_attempt *attemp
 {
 	struct uring *u = io->engine;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	bool fixed = u->fixed_files && attempt->fd == file_registered(io, attempt->file);
 
 	/* At most depth transfers are waiting here, and uring_cancel() leaves that room. */
-	attempt_prep(sqe, attempt, u->fixed_files ? (int)attempt->file : attempt->fd,
+	attempt_prep(sqe, attempt, fixed ? (int)attempt->file : attempt->fd,
 		     attempt_slot(io, attempt));
-	if (u->fixed_files)
+	if (fixed)
 		sqe->flags |= IOSQE_FIXED_FILE;
 	io_uring_sqe_set_data(sqe, attempt->req);
 }

@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: MIT
+/*
+ * I/O engines against a file system that lies, fails and falls silent: tests/fault/fuse_faulty.c,
+ * mounted under /tmp by a child.
+ */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "exec/io.h"
+
+#define PIECE		65536u
+#define PIECES		16u
+#define FILE_BYTES	(PIECE * PIECES)
+#define SECOND_NS	INT64_C(1000000000)
+#define MS_NS		INT64_C(1000000)
+
+static char dir[] = "/tmp/vgpu-fuse-XXXXXX";
+static char backing[64], mountpoint[64], file_path[80], program[4096];
+static uint8_t content[FILE_BYTES];
+static const char *why_not;
+
+/**
+ * struct site - a mounted file and an engine that reads it
+ * @pid: of the file system
+ * @io: engine
+ * @file: its number for the file
+ * @buf: FILE_BYTES, aligned
+ * @reqs: a read of each piece
+ */
+struct site {
+	pid_t pid;
+	struct vgpu_io *io;
+	uint32_t file;
+	uint8_t *buf;
+	struct vgpu_io_req reqs[PIECES];
+};
+
+/* Not on a stack: what a close abandons may be written to later. */
+static struct site site;
+
+static void nap_ms(long ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+/* Mounting ------------------------------------------------------------------------------- */
+
+static bool mounted(void)
+{
+	struct stat inside, outside;
+
+	return !stat(mountpoint, &inside) && !stat(dir, &outside) &&
+	       inside.st_dev != outside.st_dev;
+}
+
+static void mount_child(const char *const *rules)
+{
+	const char *argv[24] = { program, backing, mountpoint };
+	int i, null = open("/dev/null", O_WRONLY);
+
+	/* A thread of ours that waits for its answer cannot be killed while it lives. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (i = 0; rules[i]; i++)
+		argv[3 + i] = rules[i];
+	dup2(null, STDERR_FILENO);
+	execv(program, (char *const *)argv);
+	_exit(127);
+}
+
+/* 0 when the file system could not be mounted. */
+static pid_t mount_start(const char *const *rules)
+{
+	pid_t pid = fork();
+	int i;
+
+	if (!pid)
+		mount_child(rules);
+	for (i = 0; i < 500 && !mounted(); i++) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return 0;
+		nap_ms(10);
+	}
+	return pid;
+}
+
+static void mount_kill(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void mount_forget(void)
+{
+	char command[128];
+
+	if (!umount2(mountpoint, MNT_DETACH))
+		return;
+	snprintf(command, sizeof(command), "fusermount3 -u -z %s 2>/dev/null", mountpoint);
+	if (system(command))
+		why_not = "a dead mount is left";
+}
+
+static void write_backing(void)
+{
+	int fd = open(backing, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, content, FILE_BYTES), FILE_BYTES);
+	close(fd);
+}
+
+static void site_file(struct site *s, int access)
+{
+	int fd = open(file_path, access);
+	uint32_t i;
+
+	assert_true(fd >= 0);
+	assert_int_equal(vgpu_io_file_add(s->io, fd, 0, &s->file), 0);
+	close(fd);
+	for (i = 0; i < PIECES; i++)
+		s->reqs[i] = (struct vgpu_io_req){
+			.file = s->file, .offset = i * PIECE, .bytes = PIECE,
+			.buf = s->buf + i * PIECE, .buf_index = -1, .user = i,
+			.next = i + 1 < PIECES ? &s->reqs[i + 1] : NULL,
+		};
+}
+
+/* Mount with @rules (up to NULL) and open the engine that the test was made for. */
+static struct site *site_open(void **state, uint32_t timeout_ms, const char *const *rules)
+{
+	struct vgpu_io_params params = { .engine = *state, .timeout_ms = timeout_ms };
+	struct site *s = &site;
+
+	if (why_not) {
+		print_message("SKIP: %s\n", why_not);
+		skip();
+	}
+	if (vgpu_io_open(&params, &s->io)) {
+		print_message("SKIP: engine %s is not to be had here\n", params.engine);
+		skip();
+	}
+	s->buf = aligned_alloc(4096, FILE_BYTES);
+	assert_non_null(s->buf);
+	memset(s->buf, 0, FILE_BYTES);
+	write_backing();
+	s->pid = mount_start(rules);
+	assert_true(s->pid > 0);
+	site_file(s, O_RDWR);
+	return s;
+}
+
+static void site_close(struct site *s)
+{
+	assert_int_equal(vgpu_io_close(s->io), 0);
+	free(s->buf);
+}
+
+/* After every test, failed or not. */
+static int unmount(void **state)
+{
+	(void)state;
+	if (site.pid > 0) {
+		mount_kill(site.pid);
+		mount_forget();
+	}
+	site.pid = 0;
+	return 0;
+}
+
+static uint32_t reap(struct site *s, uint32_t count, int64_t ns)
+{
+	struct vgpu_io_req *done;
+	int n = vgpu_io_reap(s->io, count, count, ns, &done);
+
+	assert_true(n >= 0);
+	return (uint32_t)n;
+}
+
+static void read_all(struct site *s)
+{
+	vgpu_io_submit(s->io, s->reqs);
+	assert_int_equal(reap(s, PIECES, 20 * SECOND_NS), PIECES);
+}
+
+#define RULES(...)	((const char *const[]){ __VA_ARGS__, NULL })
+#define NO_RULES	((const char *const[]){ NULL })
+
+/* Tests ---------------------------------------------------------------------------------- */
+
+static void fuse_file_is_read_and_written_like_any_other(void **state)
+{
+	struct site *s = site_open(state, 0, NO_RULES);
+	uint8_t back[PIECE];
+	uint32_t i;
+	int fd;
+
+	read_all(s);
+	for (i = 0; i < PIECES; i++)
+		assert_int_equal(s->reqs[i].result, 0);
+	assert_memory_equal(s->buf, content, FILE_BYTES);
+
+	memset(s->buf + PIECE, 0x77, PIECE);
+	s->reqs[1].flags = VGPU_IO_WRITE;
+	s->reqs[1].next = NULL;
+	vgpu_io_submit(s->io, &s->reqs[1]);
+	assert_int_equal(reap(s, 1, 20 * SECOND_NS), 1);
+	assert_int_equal(s->reqs[1].result, 0);
+	fd = open(backing, O_RDONLY);
+	assert_int_equal(pread(fd, back, PIECE, PIECE), PIECE);
+	close(fd);
+	assert_memory_equal(back, s->buf + PIECE, PIECE);
+	site_close(s);
+}
+
+static void fuse_eio_hits_the_request_that_covers_it(void **state)
+{
+	struct site *s = site_open(state, 0, RULES("eio@300000"));
+	uint32_t i;
+
+	read_all(s);
+	for (i = 0; i < PIECES; i++) {
+		assert_int_equal(s->reqs[i].result, i == 300000 / PIECE ? -EIO : 0);
+		if (s->reqs[i].result)
+			continue;
+		assert_int_equal(s->reqs[i].done_bytes, PIECE);
+		assert_memory_equal(s->reqs[i].buf, content + i * PIECE, PIECE);
+	}
+	site_close(s);
+}
+
+static void fuse_enospc_is_reported_on_the_write(void **state)
+{
+	struct site *s = site_open(state, 0, RULES("enospc@70000"));
+
+	memcpy(s->buf, content, FILE_BYTES);
+	s->reqs[0].flags = VGPU_IO_WRITE;
+	s->reqs[1].flags = VGPU_IO_WRITE;
+	s->reqs[1].next = NULL;
+	vgpu_io_submit(s->io, s->reqs);
+	assert_int_equal(reap(s, 2, 20 * SECOND_NS), 2);
+	assert_int_equal(s->reqs[0].result, 0);
+	assert_int_equal(s->reqs[1].result, -ENOSPC);
+	site_close(s);
+}
+
+static void fuse_short_answers_are_continued_to_the_same_bytes(void **state)
+{
+	struct site *s = site_open(state, 0, RULES("short@0:100", "short@65536:5000",
+						  "short@131072:4096", "short@200000:61440"));
+	uint32_t i;
+
+	read_all(s);
+	for (i = 0; i < PIECES; i++) {
+		assert_int_equal(s->reqs[i].result, 0);
+		assert_int_equal(s->reqs[i].done_bytes, PIECE);
+		assert_memory_equal(s->reqs[i].buf, content + i * PIECE, PIECE);
+	}
+	site_close(s);
+}
+
+static void fuse_file_shorter_than_it_says_ends_at_its_last_byte(void **state)
+{
+	struct site *s = site_open(state, 0, RULES("size@1048576"));
+	uint32_t i;
+
+	assert_int_equal(truncate(backing, 500000), 0);
+	read_all(s);
+	for (i = 0; i < PIECES; i++) {
+		assert_int_equal(s->reqs[i].result, 0);
+		assert_int_equal(s->reqs[i].done_bytes, i * PIECE >= 500000 ? 0 :
+				 (i + 1) * PIECE <= 500000 ? PIECE : 500000 - i * PIECE);
+		assert_memory_equal(s->reqs[i].buf, content + i * PIECE, s->reqs[i].done_bytes);
+	}
+	site_close(s);
+}
+
+static void fuse_file_truncated_under_us_ends_there(void **state)
+{
+	struct site *s = site_open(state, 0, NO_RULES);
+	uint32_t i;
+
+	read_all(s);
+	assert_int_equal(truncate(backing, 3 * PIECE + 77), 0);
+	for (i = 0; i < PIECES; i++)
+		s->reqs[i].next = i + 1 < PIECES ? &s->reqs[i + 1] : NULL;
+	read_all(s);
+	for (i = 0; i < PIECES; i++) {
+		assert_int_equal(s->reqs[i].result, 0);
+		assert_int_equal(s->reqs[i].done_bytes, i < 3 ? PIECE : i == 3 ? 77 : 0);
+	}
+	site_close(s);
+}
+
+static void fuse_slow_answer_is_late_but_right(void **state)
+{
+	struct site *s = site_open(state, 100, RULES("delay@0:600"));
+	struct vgpu_io_req *overdue;
+	uint32_t back;
+
+	s->reqs[0].next = NULL;
+	vgpu_io_submit(s->io, s->reqs);
+	back = reap(s, 1, 300 * MS_NS);
+	if (!back) {
+		assert_int_equal(vgpu_io_overdue(s->io, &overdue, 1), 1);
+		assert_ptr_equal(overdue, &s->reqs[0]);
+		back = reap(s, 1, 20 * SECOND_NS);
+	}
+	assert_int_equal(back, 1);
+	assert_true(s->reqs[0].late);
+	/* Cancelled in time, or answered in full; never anything between. */
+	if (s->reqs[0].result)
+		assert_int_equal(s->reqs[0].result, -ETIMEDOUT);
+	else
+		assert_memory_equal(s->buf, content, PIECE);
+	site_close(s);
+}
+
+static void fuse_silent_server_holds_one_request_until_it_dies(void **state)
+{
+	struct site *s = site_open(state, 150, RULES("hang@131072"));
+	struct vgpu_io_req *overdue;
+	uint32_t i, back;
+
+	vgpu_io_submit(s->io, s->reqs);
+	back = reap(s, PIECES, SECOND_NS);
+	assert_true(back >= PIECES - 1);
+	for (i = 0; i < PIECES; i++) {
+		if (i == 2)
+			continue;
+		assert_int_equal(s->reqs[i].result, 0);
+		assert_memory_equal(s->reqs[i].buf, content + i * PIECE, PIECE);
+	}
+	if (back < PIECES) {
+		assert_int_equal(vgpu_io_overdue(s->io, &overdue, 1), 1);
+		assert_int_equal(overdue->user, 2);
+		assert_int_equal(vgpu_io_file_remove(s->io, s->file), -EBUSY);
+		kill(s->pid, SIGKILL);
+		assert_int_equal(reap(s, 1, 20 * SECOND_NS), 1);
+	}
+	assert_true(s->reqs[2].late);
+	assert_true(s->reqs[2].result < 0);
+	assert_int_equal(s->reqs[2].done_bytes, 0);
+	assert_int_equal(vgpu_io_overdue(s->io, &overdue, 1), 0);
+	site_close(s);
+}
+
+static void *abandoned[8];
+static int abandoned_count;
+
+static void fuse_silent_server_is_abandoned_at_close(void **state)
+{
+	struct site *s = site_open(state, 150, RULES("hang@0"));
+	uint32_t lost;
+
+	s->reqs[0].next = NULL;
+	vgpu_io_submit(s->io, s->reqs);
+	lost = vgpu_io_close(s->io);
+	assert_true(lost <= 1);
+	/* What was abandoned may still be written to, so the buffer stays, reachable for ever. */
+	if (lost)
+		abandoned[abandoned_count++] = s->buf;
+	else
+		free(s->buf);
+}
+
+/* -------------------------------------------------------------------------------------- */
+
+#define TEST(f)	{ #f, f }
+
+static const struct {
+	const char *name;
+	CMUnitTestFunction function;
+} list[] = {
+	TEST(fuse_file_is_read_and_written_like_any_other),
+	TEST(fuse_eio_hits_the_request_that_covers_it),
+	TEST(fuse_enospc_is_reported_on_the_write),
+	TEST(fuse_short_answers_are_continued_to_the_same_bytes),
+	TEST(fuse_file_shorter_than_it_says_ends_at_its_last_byte),
+	TEST(fuse_file_truncated_under_us_ends_there),
+	TEST(fuse_slow_answer_is_late_but_right),
+	TEST(fuse_silent_server_holds_one_request_until_it_dies),
+	TEST(fuse_silent_server_is_abandoned_at_close),
+};
+
+#define COUNT	(sizeof(list) / sizeof(list[0]))
+
+/* The file system lies beside this program. */
+static void find_program(void)
+{
+	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 32);
+	char *slash;
+
+	program[n > 0 ? n : 0] = 0;
+	slash = strrchr(program, '/');
+	if (slash)
+		strcpy(slash, "/fuse_faulty");
+	if (access(program, X_OK))
+		why_not = "fuse_faulty is not built";
+	else if (access("/dev/fuse", R_OK | W_OK))
+		why_not = "/dev/fuse is not to be had";
+}
+
+static void try_mount(void)
+{
+	pid_t pid;
+
+	write_backing();
+	pid = mount_start(NO_RULES);
+	if (!pid) {
+		why_not = "FUSE cannot be mounted here";
+		return;
+	}
+	mount_kill(pid);
+	mount_forget();
+}
+
+static int setup(void **state)
+{
+	uint32_t i;
+
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(backing, sizeof(backing), "%s/backing", dir);
+	snprintf(mountpoint, sizeof(mountpoint), "%s/mnt", dir);
+	snprintf(file_path, sizeof(file_path), "%s/file", mountpoint);
+	for (i = 0; i < FILE_BYTES; i++)
+		content[i] = (uint8_t)(i * 2654435761u >> 24);
+	if (mkdir(mountpoint, 0700))
+		return -1;
+	find_program();
+	if (!why_not)
+		try_mount();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unlink(backing);
+	return rmdir(mountpoint) || rmdir(dir);
+}
+
+int main(void)
+{
+	static const char *const engines[] = { "uring", "threads", "buffered" };
+	static struct CMUnitTest tests[3 * COUNT];
+	static char names[3 * COUNT][96];
+	size_t e, i, n = 0;
+
+	for (e = 0; e < 3; e++)
+		for (i = 0; i < COUNT; i++, n++) {
+			snprintf(names[n], sizeof(names[n]), "%s %s", list[i].name, engines[e]);
+			tests[n] = (struct CMUnitTest){ .name = names[n],
+							.test_func = list[i].function,
+							.teardown_func = unmount,
+							.initial_state = (void *)engines[e] };
+		}
+	return _cmocka_run_group_tests("io_fuse", tests, n, setup, teardown);
+}
