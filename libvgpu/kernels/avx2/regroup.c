@@ -8,72 +8,66 @@
 #include "kernels/avx2/regroup.h"
 #include "kernels/pack/g16.h"
 
-static void mxfp4_row(uint8_t *group, uint32_t row, const uint8_t *block, uint32_t blocks)
+static void mxfp4_block(uint8_t *group, uint32_t row, uint32_t b, const uint8_t *block)
 {
 	const __m128i nibble = _mm_set1_epi8(15);
+	__m128i x = _mm_loadu_si128((const __m128i *)(block + 1));
+	__m128i low = _mm_and_si128(x, nibble);
+	__m128i high = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
 
-	for (uint32_t b = 0; b < blocks; b++, block += 17) {
-		__m128i x = _mm_loadu_si128((const __m128i *)(block + 1));
-		__m128i low = _mm_and_si128(x, nibble);
-		__m128i high = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
-
-		group[vgpu_mxfp4_g16_scale(b) + 4 * row] = block[0];
-		vgpu_lanes_store(group + vgpu_mxfp4_g16_codes(b) + 4 * row,
-				 vgpu_lanes_of_codes(low, high));
-	}
+	group[vgpu_mxfp4_g16_scale(b) + 4 * row] = block[0];
+	vgpu_lanes_store(group + vgpu_mxfp4_g16_codes(b) + 4 * row, vgpu_lanes_of_codes(low, high));
 }
 
-static void mxfp4_split_row(uint8_t *group, uint32_t row, const uint8_t *codes,
-			    const uint8_t *scales, uint32_t blocks)
+static void mxfp4_split_block(uint8_t *group, uint32_t row, uint32_t b, const uint8_t *codes,
+			      uint8_t scale)
 {
 	const __m128i nibble = _mm_set1_epi8(15);
+	__m128i x = _mm_loadu_si128((const __m128i *)codes);
+	__m128i even = _mm_and_si128(x, nibble);
+	__m128i odd = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
 
-	for (uint32_t b = 0; b < blocks; b++, codes += 16) {
-		__m128i x = _mm_loadu_si128((const __m128i *)codes);
-		__m128i even = _mm_and_si128(x, nibble);
-		__m128i odd = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
-
-		group[vgpu_mxfp4_g16_scale(b) + 4 * row] = scales[b];
-		vgpu_lanes_store(group + vgpu_mxfp4_g16_codes(b) + 4 * row,
-				 vgpu_lanes_of_codes(_mm_unpacklo_epi8(even, odd),
-						     _mm_unpackhi_epi8(even, odd)));
-	}
+	group[vgpu_mxfp4_g16_scale(b) + 4 * row] = scale;
+	vgpu_lanes_store(group + vgpu_mxfp4_g16_codes(b) + 4 * row,
+			 vgpu_lanes_of_codes(_mm_unpacklo_epi8(even, odd),
+					     _mm_unpackhi_epi8(even, odd)));
 }
 
-static void q8_0_row(uint8_t *group, uint32_t row, const uint8_t *block, uint32_t blocks)
+static void q8_0_block(uint8_t *group, uint32_t row, uint32_t b, const uint8_t *block)
 {
 	const __m128i zero = _mm_set1_epi8((char)VGPU_INT8_ZERO);
+	uint8_t *codes = group + vgpu_int8_g16_codes(b) + 4 * row;
+	__m128i first = _mm_loadu_si128((const __m128i *)(block + 2));
+	__m128i last = _mm_loadu_si128((const __m128i *)(block + 18));
 
-	for (uint32_t b = 0; b < blocks; b++, block += 34) {
-		uint8_t *codes = group + vgpu_int8_g16_codes(b) + 4 * row;
-		__m128i first = _mm_loadu_si128((const __m128i *)(block + 2));
-		__m128i last = _mm_loadu_si128((const __m128i *)(block + 18));
-
-		memcpy(group + vgpu_int8_g16_scale(b) + 2 * row, block, 2);
-		vgpu_lanes_store(codes, _mm_xor_si128(first, zero));
-		vgpu_lanes_store(codes + 256, _mm_xor_si128(last, zero));
-	}
+	memcpy(group + vgpu_int8_g16_scale(b) + 2 * row, block, 2);
+	vgpu_lanes_store(codes, _mm_xor_si128(first, zero));
+	vgpu_lanes_store(codes + 256, _mm_xor_si128(last, zero));
 }
 
+/* All rows of a block before the next one: its lines are written 16 times, in L1. */
 void vgpu_regroup_avx2(uint8_t *dst, const struct vgpu_panel *w, uint32_t first,
 		       uint32_t rows)
 {
 	size_t row_bytes = vgpu_weight_unit_bytes(w->format, w->k);
+	const uint8_t *data = (const uint8_t *)w->data + first * row_bytes;
 	uint32_t blocks = w->k / VGPU_BLOCK;
 
 	/* Scales of what is not there: zero times any code is zero. */
 	if (rows < VGPU_GROUP_ROWS || blocks % VGPU_G16_TILE_BLOCKS)
 		memset(dst, 0, vgpu_weight_unit_bytes(vgpu_regroup_format(w->format), w->k));
 
-	for (uint32_t r = 0; r < rows; r++) {
-		const uint8_t *row = (const uint8_t *)w->data + (first + r) * row_bytes;
+	for (uint32_t b = 0; b < blocks; b++) {
+		for (uint32_t r = 0; r < rows; r++) {
+			const uint8_t *row = data + r * row_bytes;
 
-		if (w->format == VGPU_W_MXFP4)
-			mxfp4_row(dst, r, row, blocks);
-		else if (w->format == VGPU_W_Q8_0)
-			q8_0_row(dst, r, row, blocks);
-		else
-			mxfp4_split_row(dst, r, row, w->scales + (size_t)(first + r) * blocks,
-					blocks);
+			if (w->format == VGPU_W_MXFP4)
+				mxfp4_block(dst, r, b, row + (size_t)b * 17);
+			else if (w->format == VGPU_W_Q8_0)
+				q8_0_block(dst, r, b, row + (size_t)b * 34);
+			else
+				mxfp4_split_block(dst, r, b, row + (size_t)b * 16,
+						  w->scales[(size_t)(first + r) * blocks + b]);
+		}
 	}
 }

@@ -120,12 +120,10 @@ static void matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x,
 	for (uint32_t row = 0; row < w->rows; row += 2 * VGPU_GROUP_ROWS) {
 		group_init(&g[0], w, row, scratch->group);
 		group_init(&g[1], w, row + VGPU_GROUP_ROWS, scratch->group + group_bytes);
-		if (format == VGPU_W_MXFP4_G16 && x->mode != VGPU_MODE_F32 && x->m <= VGPU_MT) {
-			vgpu_mxfp4_direct_avx512(&g[0], x, y + row, ldy);
-			vgpu_mxfp4_direct_avx512(&g[1], x, y + row + VGPU_GROUP_ROWS, ldy);
-		} else {
+		if (format == VGPU_W_MXFP4_G16 && x->mode != VGPU_MODE_F32 && x->m <= VGPU_MT)
+			vgpu_mxfp4_direct_avx512(g, x, y + row, ldy);
+		else
 			pair_product(g, x, y + row, ldy, scratch);
-		}
 	}
 }
 
