@@ -95,6 +95,13 @@ $(test_bin): $B/%: $B/%.o $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a -lcmocka -lutf8proc -lseccomp $(LIBS)
 $B/tests/%.o: CPPFLAGS += -Itools -DTEST_DATA='"$(CURDIR)/tests/unit/data"'
 
+# The file system that the fault tests mount lies beside them.
+$B/tests/fault/fuse_faulty.o: CPPFLAGS += $(shell pkg-config --cflags fuse3)
+$B/tests/fault/fuse_faulty: $B/tests/fault/fuse_faulty.o
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -lfuse3
+$B/tests/fault/io_fuse_test: | $B/tests/fault/fuse_faulty
+
 .PHONY: unit $(notdir $(unit_src:.c=))
 unit: $(patsubst %.c,$B/%,$(unit_src))
 	@rc=0; for t in $^; do echo "# $$t"; $$t || rc=1; done; exit $$rc
