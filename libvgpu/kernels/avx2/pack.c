@@ -4,11 +4,13 @@
  *
  * MXFP4 compares the bits of |x| with the seven limits between codes: integers all
  * the way, so that subnormals need no care.  INT8 divides in double, where a quotient
- * that only almost ties cannot be rounded to the tie.
+ * that only almost ties cannot be rounded to the tie.  All rows of a block come before
+ * the next block, so that the lines they share are written while in L1.
  */
 #include <errno.h>
 #include <immintrin.h>
 #include <string.h>
+#include "kernels/avx2/decode.h"
 #include "kernels/avx2/lanes.h"
 #include "kernels/pack/g16.h"
 #include "kernels/pack/int8.h"
@@ -150,8 +152,8 @@ static int pack_mxfp4_avx2(void *dst, const void *src, enum vgpu_wformat src_for
 
 	/* Missing rows and the scales of missing blocks. */
 	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, k));
-	for (uint32_t row = 0; row < rows; row++)
-		for (uint32_t b = 0; b < vgpu_k_blocks(k); b++)
+	for (uint32_t b = 0; b < vgpu_k_blocks(k); b++)
+		for (uint32_t row = 0; row < rows; row++)
 			mxfp4_block(dst, row, b, source_block(&s, row, b));
 	return 0;
 }
@@ -207,8 +209,8 @@ static int pack_int8_avx2(void *dst, const void *src, enum vgpu_wformat src_form
 		return -EDOM;
 
 	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_INT8_G16, k));
-	for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++)
-		for (uint32_t b = 0; b < vgpu_k_blocks(k); b++)
+	for (uint32_t b = 0; b < vgpu_k_blocks(k); b++)
+		for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++)
 			int8_block(dst, row, b, row < rows ? source_block(&s, row, b) : zero);
 	return 0;
 }
@@ -217,4 +219,5 @@ void vgpu_pack_init_avx2(struct vgpu_kernels *t)
 {
 	t->pack_mxfp4 = pack_mxfp4_avx2;
 	t->pack_int8 = pack_int8_avx2;
+	t->weight_decode = vgpu_weight_decode_avx2;
 }

@@ -11,6 +11,7 @@
 #ifndef VGPU_PACK_MXFP4_H
 #define VGPU_PACK_MXFP4_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "kernels/pack/half.h"
 
@@ -78,8 +79,16 @@ static inline void vgpu_mxfp4_limits(uint32_t e, uint32_t limit[7])
 		{ 0x800000, -2 }, { 0xc00000, -1 }, { 0xa00000, 0 }, { 0xe00000, 0 },
 		{ 0xa00000, 1 }, { 0xe00000, 1 }, { 0xa00000, 2 },
 	};
+	/* The same for e = 0 as if exponents below 1 were normal, odd ones less one. */
+	static const uint32_t normal[7] = {
+		0xff000000u, 0xffbfffffu, 0x00200000u, 0x005fffffu,
+		0x00a00000u, 0x00dfffffu, 0x01200000u,
+	};
+	bool is_normal = e >= 3 && e <= 252;
 
-	for (uint32_t i = 0; i < 7; i++)
+	for (uint32_t i = 0; i < 7 && is_normal; i++)
+		limit[i] = (e << 23) + normal[i];
+	for (uint32_t i = 0; i < 7 && !is_normal; i++)
 		limit[i] = vgpu_f32_compose(mid[i].significand, (int)e + mid[i].exponent) -
 			   (i & 1);
 }
