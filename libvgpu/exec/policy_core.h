@@ -39,6 +39,7 @@ enum vgpu_policy_kind {
  * @far_at: place in the heap of victims; NO_SLOT while held
  * @soon_at: place in the heap of soonest uses; NO_SLOT unless timed
  * @kind: enum vgpu_policy_kind
+ * @overdue: times in a row that an expected use did not come
  * @held: never a victim
  */
 struct vgpu_policy_slot {
@@ -49,6 +50,7 @@ struct vgpu_policy_slot {
 	uint32_t far_at;
 	uint32_t soon_at;
 	uint8_t kind;
+	uint8_t overdue;
 	bool held;
 };
 

@@ -11,8 +11,8 @@
  *  - a key used a moment ago does not move it;
  *  - a key outside the sequence (an activation, an expert chosen at run time) does not
  *    move it.
- * A chunk whose expected use passed without one is ranked anew when the cursor is past it.
- * Keys outside the sequence are ranked among themselves as freq does, and against the
+ * A chunk whose expected use passed without one is ranked anew when the cursor is past it,
+ * and after the second time like a key outside the sequence. Those are ranked among themselves as freq does, and against the
  * others by the mean distance of their uses so far: with no memory of when the last one
  * was, because a choice made at run time has none. When the uses disagree for long, or a
  * finite sequence has ended, every key is ranked so, until they agree again.
@@ -30,14 +30,20 @@
  */
 #define NEAR_USES 64
 
-/* Disagreement that ends following: uses in a wrong order count STRAY each. */
-#define STRAY 16
-#define FADE 4
+/*
+ * Disagreement that ends following: a use in a wrong order counts STRAY, a use that is
+ * skipped one, and each that agrees takes one off; or so many in a row that are not in
+ * the sequence at all.
+ */
+#define STRAY 4
 #define STRAYED_MAX 4096
 #define UNMATCHED_MAX 4096
 
-/* Agreement that resumes it, in uses. */
-#define MATCHED_MIN 8
+/* Agreement that resumes it: so many uses in a row, or half a shorter sequence. */
+#define MATCHED_MIN 64
+
+/* An expected use that failed to come this often in a row is no longer counted on. */
+#define OVERDUE_MAX 2
 
 static void follow_again(struct vgpu_policy_sched *sched)
 {
@@ -58,35 +64,47 @@ static void agreed(struct vgpu_policy_sched *sched)
 	sched->advanced++;
 	sched->unmatched = 0;
 	sched->candidate = VGPU_POLICY_NEVER;
-	sched->strayed -= sched->strayed < FADE ? sched->strayed : FADE;
-	if (!sched->following && ++sched->matched >= MATCHED_MIN)
+	if (sched->strayed)
+		sched->strayed--;
+	if (!sched->following &&
+	    (++sched->matched >= MATCHED_MIN || sched->matched >= (sched->seq.n + 1) / 2))
 		follow_again(sched);
+}
+
+static void give_up_when_lost(struct vgpu_policy_sched *sched)
+{
+	if (!sched->following ||
+	    (sched->strayed < STRAYED_MAX && sched->unmatched < UNMATCHED_MAX))
+		return;
+	sched->core.stats.desyncs++;
+	follow_no_more(sched);
+}
+
+static void disagreed(struct vgpu_policy_sched *sched, uint32_t price)
+{
+	sched->unmatched++;
+	sched->matched = 0;
+	sched->strayed += price;
+	give_up_when_lost(sched);
 }
 
 /* Going back (a finite sequence entered again) makes every known next use wrong. */
 static void jump(struct vgpu_policy_sched *sched, uint64_t to)
 {
 	bool back = to < sched->cursor;
+	bool far = back || to - sched->cursor > NEAR_USES;
 
-	if (sched->following && (back || to - sched->cursor > NEAR_USES))
+	/* The use before, thought astray, and this one came in order after all. */
+	sched->strayed -= sched->strayed < STRAY ? sched->strayed : STRAY;
+	sched->strayed += far ? NEAR_USES : (uint32_t)(to - sched->cursor - 2);
+	sched->matched = 0;
+	if (sched->following && far)
 		sched->core.stats.desyncs++;
 	sched->cursor = to;
 	agreed(sched);
 	if (back && sched->following)
 		vgpu_policy_core_rerank_all(&sched->core);
-}
-
-static void disagreed(struct vgpu_policy_sched *sched, bool out_of_order)
-{
-	sched->unmatched++;
-	sched->matched = 0;
-	if (out_of_order)
-		sched->strayed += STRAY;
-	if (!sched->following ||
-	    (sched->strayed < STRAYED_MAX && sched->unmatched < UNMATCHED_MAX))
-		return;
-	sched->core.stats.desyncs++;
-	follow_no_more(sched);
+	give_up_when_lost(sched);
 }
 
 /* Position of the key from the cursor on, or in a finite sequence from the start. */
@@ -119,7 +137,7 @@ static void move_cursor(struct vgpu_policy_sched *sched, uint64_t key)
 		return;
 	}
 	if (!vgpu_policy_seq_has(&sched->seq, key)) {
-		disagreed(sched, false);
+		disagreed(sched, 0);
 		return;
 	}
 	if (sched->candidate != VGPU_POLICY_NEVER) {
@@ -131,11 +149,11 @@ static void move_cursor(struct vgpu_policy_sched *sched, uint64_t key)
 	}
 	at = locate(sched, key);
 	if (is_echo(sched, key, at)) {
-		disagreed(sched, false);
+		disagreed(sched, 0);
 		return;
 	}
 	sched->candidate = at + 1;
-	disagreed(sched, true);
+	disagreed(sched, STRAY);
 }
 
 static bool is_timed(const struct vgpu_policy_sched *sched, uint64_t key)
@@ -147,7 +165,7 @@ static uint64_t sched_rank(const struct vgpu_policy_core *core, struct vgpu_poli
 {
 	const struct vgpu_policy_sched *sched = (const struct vgpu_policy_sched *)core;
 
-	if (!is_timed(sched, slot->key)) {
+	if (slot->overdue >= OVERDUE_MAX || !is_timed(sched, slot->key)) {
 		slot->kind = VGPU_POLICY_GUESSED;
 		return vgpu_policy_heat_rank(slot->heat);
 	}
@@ -217,8 +235,10 @@ static void settle_overdue(struct vgpu_policy_sched *sched)
 	uint32_t slot;
 
 	while ((slot = vgpu_policy_core_soonest(core)) != VGPU_POLICY_NO_SLOT &&
-	       core->slots[slot].rank < sched->cursor)
+	       core->slots[slot].rank < sched->cursor) {
+		core->slots[slot].overdue++;
 		vgpu_policy_core_rerank(core, slot);
+	}
 }
 
 static void sched_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slot)
@@ -226,9 +246,12 @@ static void sched_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slo
 	struct vgpu_policy_sched *sched = (struct vgpu_policy_sched *)core;
 
 	vgpu_policy_heat_tick(&sched->heat, slot != VGPU_POLICY_NO_SLOT);
-	if (slot != VGPU_POLICY_NO_SLOT)
-		core->slots[slot].heat = vgpu_policy_heat_add(&sched->heat,
-							      core->slots[slot].heat);
+	if (slot != VGPU_POLICY_NO_SLOT) {
+		struct vgpu_policy_slot *s = &core->slots[slot];
+
+		s->heat = vgpu_policy_heat_add(&sched->heat, s->heat);
+		s->overdue = 0;
+	}
 	if (!sched->seq.n)
 		return;
 	sched->uses++;
@@ -308,6 +331,8 @@ int vgpu_policy_sched_future(void *policy, const uint64_t *keys, size_t n, bool 
 	sched->uses = 0;
 	sched->advanced = 0;
 	sched->following = n > 0;
+	for (uint32_t slot = 0; slot < sched->core.room; slot++)
+		sched->core.slots[slot].overdue = 0;
 	vgpu_policy_core_rerank_all(&sched->core);
 	return 0;
 }

@@ -17,7 +17,7 @@
  * @cursor: absolute position in @seq of the use expected next
  * @following: the uses agree with the sequence; ranks are positions, else heats
  * @candidate: position expected next if the use before was a jump, or NEVER
- * @strayed: score of uses in the sequence but out of order, fading with good ones
+ * @strayed: score of uses out of order and of skipped ones, fading with good ones
  * @unmatched: uses since the last that agreed
  * @matched: uses in a row that agreed while not following
  * @uses: since the sequence was declared

@@ -6,6 +6,10 @@
  */
 #include "exec/policy.h"
 
+#include "exec/policy_core.h"
+#include "exec/policy_cycle.h"
+#include "exec/policy_heat.h"
+
 #include <errno.h>
 #include <math.h>
 #include <setjmp.h>
@@ -355,15 +359,245 @@ static void schedule_is_found_again_from_any_place(void **state)
 	use(ops, policy, cycle + 900, NULL, 100);
 	assert_int_equal(ops->next_use(policy, 0), 0);
 
-	/* Long disagreement ends in doubt; eight uses in order end that. */
+	/* Long disagreement ends in doubt; 64 uses in order end that. */
 	for (uint32_t i = 0; i < 5000; i++)
 		ops->access(policy, vgpu_policy_key(9, i), 0, &victim);
 	assert_false(in_sync(ops, policy));
 	assert_int_equal(ops->next_use(policy, 500), VGPU_POLICY_NEVER);
-	use(ops, policy, cycle + 490, NULL, 10);
+	use(ops, policy, cycle + 435, NULL, 65);
 	assert_true(in_sync(ops, policy));
 	assert_int_equal(ops->next_use(policy, 500), 0);
+
+	/* The keys of the sequence in no order at all are not following it either. */
+	for (uint32_t i = 0; i < 5000; i++)
+		ops->access(policy, random_below(1000), 0, &victim);
+	assert_false(in_sync(ops, policy));
 	ops->destroy(policy);
+}
+
+static void schedule_is_followed_through_regular_skips(void **state)
+{
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	uint64_t cycle[1000], victim;
+	struct vgpu_policy_stats stats;
+	void *policy = create(ops, 100);
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++)
+		cycle[i] = i;
+	assert_int_equal(ops->future(policy, cycle, 1000, true), 0);
+	for (uint32_t i = 0; i < 9998; i++)
+		if (i % 3 != 2)
+			ops->access(policy, i % 1000, 0, &victim);
+	ops->stats(policy, &stats);
+	assert_true(stats.in_sync);
+	assert_int_equal(stats.desyncs, 0);
+	assert_int_equal(ops->next_use(policy, 998), 0);
+
+	/* Every second one: the cursor is never right and never far off. */
+	assert_int_equal(ops->future(policy, cycle, 1000, true), 0);
+	for (uint32_t i = 0; i < 2000; i += 2) {
+		ops->access(policy, i % 1000, 0, &victim);
+		assert_in_range(ops->next_use(policy, (i + 4) % 1000), 0, 8);
+	}
+	ops->destroy(policy);
+}
+
+/* Half of what was declared is never used: it must not keep its places for ever. */
+static void schedule_gives_up_what_is_declared_and_never_used(void **state)
+{
+	enum { PERIOD = 1000, CAPACITY = 300, USED_FROM = 500 };
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	void *policy = create(ops, CAPACITY);
+	uint64_t cycle[PERIOD], before, lap = 0;
+
+	(void)state;
+	/* What is retained at first lies in no order. */
+	for (uint32_t i = 0; i < PERIOD; i++)
+		cycle[i] = i * 7 % PERIOD;
+	use(ops, policy, cycle, NULL, PERIOD);
+	for (uint32_t i = 0; i < PERIOD; i++)
+		cycle[i] = i;
+	assert_int_equal(ops->future(policy, cycle, PERIOD, true), 0);
+	for (int i = 0; i < 12; i++) {
+		before = misses(ops, policy);
+		use(ops, policy, cycle + USED_FROM, NULL, PERIOD - USED_FROM);
+		lap = misses(ops, policy) - before;
+	}
+	assert_in_range(lap, PERIOD - USED_FROM - CAPACITY,
+			(PERIOD - USED_FROM - CAPACITY) * 110 / 100);
+	ops->destroy(policy);
+}
+
+/*
+ * Declared A X B A D B, with A filling the tier. When X comes a second time, from D, the
+ * second A lies ahead again and must not have lost its places to B.
+ */
+static void schedule_gone_back_knows_again_what_is_due(void **state)
+{
+	enum { A = 100, X = 2, B = 50, D = 100, AT_X = A, AT_D = A + X + B + A };
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	void *policy = create(ops, A);
+	uint64_t keys[2 * A + X + 2 * B + D], before;
+	size_t n = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < A; i++)
+		keys[n++] = vgpu_policy_key(1, i);
+	for (uint32_t i = 0; i < X; i++)
+		keys[n++] = vgpu_policy_key(2, i);
+	for (uint32_t i = 0; i < B; i++)
+		keys[n++] = vgpu_policy_key(3, i);
+	for (uint32_t i = 0; i < A; i++)
+		keys[n++] = vgpu_policy_key(1, i);
+	for (uint32_t i = 0; i < D; i++)
+		keys[n++] = vgpu_policy_key(4, i);
+	for (uint32_t i = 0; i < B; i++)
+		keys[n++] = vgpu_policy_key(3, i);
+	assert_int_equal(ops->future(policy, keys, n, false), 0);
+	use(ops, policy, keys, NULL, AT_D + D / 2);
+	before = misses(ops, policy);
+	use(ops, policy, keys + AT_X, NULL, X + B + A);
+	assert_int_equal(misses(ops, policy) - before, X + B);
+	assert_int_equal(ops->next_use(policy, vgpu_policy_key(4, 0)), 0);
+	ops->destroy(policy);
+}
+
+#define WARM_KEYS 40
+
+/* Misses of Belady with bypass that starts with @set of @capacity chunks. */
+static uint64_t belady_from(bool *set, uint32_t capacity, const uint64_t *keys, size_t n)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t retained = 0;
+		uint64_t worst = keys[i];
+		size_t farthest = 0;
+
+		if (set[keys[i]])
+			continue;
+		count++;
+		set[keys[i]] = true;
+		for (uint64_t key = 0; key < WARM_KEYS; key++) {
+			size_t next = i + 1;
+
+			if (!set[key])
+				continue;
+			retained++;
+			while (next < n && keys[next] != key)
+				next++;
+			if (next > farthest) {
+				farthest = next;
+				worst = key;
+			}
+		}
+		if (retained > capacity)
+			set[worst] = false;
+	}
+	return count;
+}
+
+/* Exchanges two uses and takes that back if it made a direct repeat. */
+static void swap_unless_repeated(uint64_t *keys, size_t n, size_t a, size_t b)
+{
+	uint64_t moved = keys[a];
+
+	keys[a] = keys[b];
+	keys[b] = moved;
+	for (size_t i = 1; i < n; i++) {
+		if (keys[i] != keys[i - 1])
+			continue;
+		keys[b] = keys[a];
+		keys[a] = moved;
+		return;
+	}
+}
+
+/* The core's idea of the retained chunk that is due first. */
+static void expect_soonest(const struct vgpu_policy_ops *ops, void *policy, const bool *set)
+{
+	const struct vgpu_policy_core *core = policy;
+	uint32_t slot = vgpu_policy_core_soonest(core);
+	uint64_t soonest = VGPU_POLICY_NEVER;
+
+	for (uint64_t key = 0; key < WARM_KEYS; key++)
+		if (set[key] && ops->next_use(policy, key) < soonest)
+			soonest = ops->next_use(policy, key);
+	if (soonest == VGPU_POLICY_NEVER)
+		return; /* the tier is empty */
+	assert_int_not_equal(slot, VGPU_POLICY_NO_SLOT);
+	assert_int_equal(ops->next_use(policy, core->slots[slot].key), soonest);
+}
+
+static void schedule_declared_on_a_warm_tier_equals_belady(void **state)
+{
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+
+	(void)state;
+	seed(9);
+	for (int round = 0; round < 200; round++) {
+		uint32_t capacity = 1 + random_below(WARM_KEYS - 1);
+		void *policy = create(ops, capacity);
+		uint64_t keys[200], before, victim;
+		bool set[WARM_KEYS];
+
+		for (int i = 0; i < 100; i++)
+			ops->access(policy, random_below(WARM_KEYS), VGPU_ACCESS_MUST_ADMIT,
+				    &victim);
+		for (int declared = 0; declared < 3; declared++) {
+			size_t n = WARM_KEYS + random_below(200 - WARM_KEYS);
+
+			/* Every key occurs: one that does not is ranked by frequency. */
+			for (size_t i = 0; i < n; i++)
+				do
+					keys[i] = i < WARM_KEYS ? i : random_below(WARM_KEYS);
+				while (i && keys[i] == keys[i - 1]);
+			for (size_t i = 0; i < n; i += 1 + random_below(3))
+				if (i >= WARM_KEYS)
+					swap_unless_repeated(keys, n, i, random_below(n));
+			/* A direct repeat of the use before would be no use of its own. */
+			ops->access(policy, WARM_KEYS + (uint64_t)declared, 0, &victim);
+			ops->forget(policy, WARM_KEYS + (uint64_t)declared);
+			for (uint64_t key = 0; key < WARM_KEYS; key++)
+				set[key] = ops->retains(policy, key);
+			assert_int_equal(ops->future(policy, keys, n, false), 0);
+			expect_soonest(ops, policy, set);
+			before = misses(ops, policy);
+			use(ops, policy, keys, NULL, n);
+			assert_int_equal(misses(ops, policy) - before,
+					 belady_from(set, capacity, keys, n));
+		}
+		ops->destroy(policy);
+	}
+}
+
+/* A key outside the sequence that is used often is worth more than a distant part of it. */
+static void schedule_keeps_a_hot_key_outside_the_sequence(void **state)
+{
+	enum { PERIOD = 2000, LAPS = 6, CAPACITY = 200 };
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	uint64_t *keys = calloc(2 * LAPS * PERIOD, sizeof(*keys)), cycle[PERIOD];
+	void *policy = create(ops, CAPACITY);
+	size_t n = 0;
+
+	(void)state;
+	assert_non_null(keys);
+	seed(10);
+	for (uint32_t i = 0; i < PERIOD; i++)
+		cycle[i] = random_below(1000);
+	for (uint32_t i = 0; i < LAPS * PERIOD; i++) {
+		keys[n++] = cycle[i % PERIOD];
+		if (i % 10 == 0)
+			keys[n++] = vgpu_policy_key(9, i / 10 % 5);
+	}
+	assert_int_equal(ops->future(policy, cycle, PERIOD, true), 0);
+	use(ops, policy, keys, NULL, n);
+	for (uint32_t i = 0; i < 5; i++)
+		assert_true(ops->retains(policy, vgpu_policy_key(9, i)));
+	assert_in_range(misses(ops, policy), 0, optimum(keys, NULL, n, CAPACITY) * 102 / 100);
+	ops->destroy(policy);
+	free(keys);
 }
 
 static void schedule_alternating_panels_stay_in_place(void **state)
@@ -406,14 +640,14 @@ static void schedule_ends_without_a_desync(void **state)
 	assert_false(stats.in_sync);
 	assert_int_equal(stats.desyncs, 0);
 	/* The same finite sequence once more is recognised. */
-	use(ops, policy, keys, NULL, 20);
+	use(ops, policy, keys, NULL, 60);
 	assert_true(in_sync(ops, policy));
-	assert_int_equal(ops->next_use(policy, 50), 30);
+	assert_int_equal(ops->next_use(policy, 90), 30);
 	assert_int_equal(ops->next_use(policy, 10), VGPU_POLICY_NEVER);
 	/* Withdrawn, nothing is known. */
 	assert_int_equal(ops->future(policy, NULL, 0, false), 0);
 	assert_false(in_sync(ops, policy));
-	assert_int_equal(ops->next_use(policy, 50), VGPU_POLICY_NEVER);
+	assert_int_equal(ops->next_use(policy, 90), VGPU_POLICY_NEVER);
 	ops->destroy(policy);
 }
 
@@ -576,6 +810,48 @@ static void replay_recognises_a_cycle_with_extra_uses(void **state)
 	free(keys);
 }
 
+static void cycle_is_reported_only_while_predictions_come_true(void **state)
+{
+	struct vgpu_policy_cycle cycle;
+	const uint64_t *keys;
+
+	(void)state;
+	assert_int_equal(vgpu_policy_cycle_init(&cycle), 0);
+	for (uint32_t i = 0; i < 3250; i++) {
+		vgpu_policy_cycle_push(&cycle, i % 1000);
+		vgpu_policy_cycle_push(&cycle, i % 1000); /* a direct repeat is no use */
+		if (i < 1200)
+			assert_int_equal(vgpu_policy_cycle_found(&cycle, &keys), 0);
+	}
+	assert_int_equal(vgpu_policy_cycle_found(&cycle, &keys), 1000);
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_int_equal(keys[i], (250 + i) % 1000);
+	vgpu_policy_cycle_push(&cycle, 5000);
+	assert_int_equal(vgpu_policy_cycle_found(&cycle, &keys), 0);
+	for (uint32_t i = 250; i < 300; i++)
+		vgpu_policy_cycle_push(&cycle, i);
+	/* The odd use is part of the lap that would be repeated. */
+	assert_int_equal(vgpu_policy_cycle_found(&cycle, &keys), 1001);
+	vgpu_policy_cycle_fini(&cycle);
+}
+
+/* Two million uses are kept; a cycle much shorter is found after any number of others. */
+static void cycle_is_found_after_more_uses_than_are_kept(void **state)
+{
+	struct vgpu_policy_cycle cycle;
+	const uint64_t *keys;
+
+	(void)state;
+	assert_int_equal(vgpu_policy_cycle_init(&cycle), 0);
+	for (uint64_t i = 0; i < 3000000; i++)
+		vgpu_policy_cycle_push(&cycle, i);
+	for (uint64_t i = 0; i < 500000; i++)
+		vgpu_policy_cycle_push(&cycle, i % 200000);
+	assert_int_equal(vgpu_policy_cycle_found(&cycle, &keys), 200000);
+	assert_int_equal(keys[0], 100000);
+	vgpu_policy_cycle_fini(&cycle);
+}
+
 static void replay_leaves_a_cycle_for_another(void **state)
 {
 	enum { PERIOD = 1500, CAPACITY = 300 };
@@ -598,9 +874,10 @@ static void replay_leaves_a_cycle_for_another(void **state)
 		ops->access(policy, vgpu_policy_key(2, i), 0, &victim);
 	assert_int_equal(misses(ops, policy) - before, 1000 - CAPACITY);
 
-	/* One that fits entirely ends in hits only. */
-	for (uint32_t i = 0; i < 40 * 200; i++)
+	/* One that fits entirely needs no order, and ends in hits only. */
+	for (uint32_t i = 0; i < 10 * 200; i++)
 		ops->access(policy, vgpu_policy_key(3, i % 200), 0, &victim);
+	assert_false(in_sync(ops, policy));
 	before = misses(ops, policy);
 	for (uint32_t i = 0; i < 200; i++)
 		ops->access(policy, vgpu_policy_key(3, i), 0, &victim);
@@ -745,16 +1022,64 @@ static void freq_recovers_when_the_load_changes(void **state)
 	uint64_t victim, before;
 
 	(void)state;
-	for (uint32_t i = 0; i < 20 * OLD; i++)
+	for (uint32_t i = 0; i < 60 * OLD; i++)
 		ops->access(policy, i % OLD, 0, &victim);
-	/* Twenty tier sizes later everything that is used is retained. */
-	for (uint32_t i = 0; i < 20 * CAPACITY; i++)
+	/* Fifteen tier sizes later everything that is used is retained. */
+	for (uint32_t i = 0; i < 15 * CAPACITY; i++)
 		ops->access(policy, vgpu_policy_key(1, i % NEW), 0, &victim);
 	before = misses(ops, policy);
 	for (uint32_t i = 0; i < NEW; i++)
 		ops->access(policy, vgpu_policy_key(1, i), 0, &victim);
 	assert_int_equal(misses(ops, policy), before);
 	ops->destroy(policy);
+}
+
+static void freq_notices_a_hot_key_among_many_single_uses(void **state)
+{
+	const struct vgpu_policy_ops *ops = &vgpu_policy_freq;
+	struct vgpu_policy_params params = { .capacity = 4, .remember = 32 };
+	void *policy;
+	uint64_t victim;
+
+	(void)state;
+	assert_int_equal(ops->create(&params, &policy), 0);
+	for (uint64_t i = 0; i < 10000; i++)
+		ops->access(policy, i, 0, &victim);
+	/* The table of 32 is full of keys that never came again. */
+	for (uint64_t i = 0; i < 60; i++) {
+		ops->access(policy, vgpu_policy_key(1, 0), 0, &victim);
+		for (uint64_t other = 0; other < 5; other++)
+			ops->access(policy, 20000 + 5 * i + other, 0, &victim);
+	}
+	assert_true(ops->retains(policy, vgpu_policy_key(1, 0)));
+	ops->destroy(policy);
+}
+
+static void heat_estimates_the_distance_between_uses(void **state)
+{
+	static const uint32_t gaps[] = { 3, 100, 5000 };
+
+	(void)state;
+	for (size_t g = 0; g < ARRAY_SIZE(gaps); g++) {
+		struct vgpu_policy_heat heat;
+		double value = VGPU_POLICY_COLD;
+
+		assert_int_equal(vgpu_policy_heat_init(&heat, 1000, 0), 0);
+		for (uint32_t i = 0; i < 200 * gaps[g]; i++) {
+			vgpu_policy_heat_tick(&heat, true);
+			if (i % gaps[g])
+				continue;
+			value = vgpu_policy_heat_add(&heat, value);
+			if (i) {
+				double gap = vgpu_policy_heat_gap(&heat, value, heat.step);
+
+				assert_true(fabs(gap - gaps[g]) < 0.05 * gaps[g]);
+			} else {
+				assert_true(isinf(vgpu_policy_heat_gap(&heat, value, heat.step)));
+			}
+		}
+		vgpu_policy_heat_fini(&heat);
+	}
 }
 
 /* --- what holds for every policy --------------------------------------------------- */
@@ -1029,6 +1354,11 @@ int main(void)
 		cmocka_unit_test(schedule_equals_optimum_on_exact_cycle),
 		cmocka_unit_test(schedule_tolerates_skips_and_extra_uses),
 		cmocka_unit_test(schedule_is_found_again_from_any_place),
+		cmocka_unit_test(schedule_is_followed_through_regular_skips),
+		cmocka_unit_test(schedule_gives_up_what_is_declared_and_never_used),
+		cmocka_unit_test(schedule_gone_back_knows_again_what_is_due),
+		cmocka_unit_test(schedule_declared_on_a_warm_tier_equals_belady),
+		cmocka_unit_test(schedule_keeps_a_hot_key_outside_the_sequence),
 		cmocka_unit_test(schedule_alternating_panels_stay_in_place),
 		cmocka_unit_test(schedule_ends_without_a_desync),
 		cmocka_unit_test(schedule_next_use_and_upcoming_equal_a_scan),
@@ -1038,10 +1368,14 @@ int main(void)
 		cmocka_unit_test(replay_is_optimal_from_the_second_lap),
 		cmocka_unit_test(replay_is_near_the_optimum_on_an_uneven_cycle),
 		cmocka_unit_test(replay_recognises_a_cycle_with_extra_uses),
+		cmocka_unit_test(cycle_is_reported_only_while_predictions_come_true),
+		cmocka_unit_test(cycle_is_found_after_more_uses_than_are_kept),
 		cmocka_unit_test(replay_leaves_a_cycle_for_another),
 		cmocka_unit_test(freq_is_within_1_45_of_the_optimum_on_zipf_routing),
 		cmocka_unit_test(schedule_of_dense_layers_leaves_experts_to_frequency),
 		cmocka_unit_test(freq_recovers_when_the_load_changes),
+		cmocka_unit_test(freq_notices_a_hot_key_among_many_single_uses),
+		cmocka_unit_test(heat_estimates_the_distance_between_uses),
 		cmocka_unit_test(every_policy_serves_a_direct_repeat_as_one_use),
 		cmocka_unit_test(every_policy_refuses_bad_arguments_and_survives_no_room),
 		cmocka_unit_test(every_policy_agrees_with_a_set_under_random_calls),
