@@ -24,7 +24,8 @@ B := build$(if $(SAN),-$(SAN))
 san_flags := $(if $(filter address,$(SAN)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all,$(if $(SAN),-fsanitize=$(SAN)))
 opt_flags := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O3)
 
-WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror \
+	-Wno-maybe-uninitialized # guesses at -O3; the sanitizers look for real ones
 CPPFLAGS += -Iinclude/uapi -Iinclude -Ikmod -Ilibvgpu -D_GNU_SOURCE -DVGPU_VERSION='"$(VERSION)"'
 CFLAGS += -std=gnu11 -g $(opt_flags) -ffp-contract=off $(WARN) $(san_flags) -pthread -fvisibility=hidden
 LDFLAGS += $(san_flags) -pthread
@@ -63,8 +64,8 @@ $B/libvgpu.so: $(lib_obj) libvgpu/libvgpu.map
 	$(Q)ln -sf libvgpu.so.$(VERSION) $B/libvgpu.so.$(SOVERSION)
 	$(Q)ln -sf libvgpu.so.$(SOVERSION) $@
 
-# Tools use the public header only, whatever folder they live in.
-tool_names := $(notdir $(wildcard tools/vbrun tools/vbctl))
+# A folder of tools/ with a main.c is a program; tools/common belongs to all.
+tool_names := $(patsubst tools/%/main.c,%,$(wildcard tools/*/main.c))
 define tool_rule
 $1_obj := $$(patsubst %.c,$B/%.o,$$(wildcard tools/$1/*.c tools/common/*.c))
 $B/$1: $$($1_obj) $B/libvgpu.a
@@ -89,11 +90,10 @@ $(tool_parts): $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard tools/vbru
 	@rm -f $@
 	@$(if $(V),,echo '  AR      $@')
 	$(Q)ar rcs $@ $^
-$B/tools/%.o: CPPFLAGS += -Itools
 $(test_bin): $B/%: $B/%.o $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $(tool_parts) $B/libvgpu.a -lcmocka -lutf8proc -lseccomp $(LIBS)
-$B/tests/%.o: CPPFLAGS += -Itools -DTEST_DATA='"$(CURDIR)/tests/unit/data"'
+$B/tools/%.o $B/tests/%.o $B/bench/%.o: CPPFLAGS += -Itools -Itests -DTEST_DATA='"$(CURDIR)/tests/unit/data"'
 
 # The file system that the fault tests mount lies beside them.
 $B/tests/fault/fuse_faulty.o: CPPFLAGS += $(shell pkg-config --cflags fuse3)
@@ -133,3 +133,38 @@ clean:
 	rm -rf build build-address build-thread build-fuzz
 
 -include $(shell find build* -name '*.d' 2>/dev/null)
+
+# ---- what people call ----------------------------------------------------
+
+.PHONY: run check check-all bench install uninstall deps-run deps-check fuzz
+deps-run:
+	@tools/deps.sh run
+deps-check:
+	@tools/deps.sh check
+
+run: deps-run
+	@$(MAKE) --no-print-directory -j$$(nproc) tools
+	@tools/run.sh
+
+check: deps-check
+	@tests/check.sh
+
+# BENCH=name runs one; the table goes to the terminal, a JSON object a line to
+# build/bench.jsonl.
+BENCH ?= $(notdir $(basename $(bench_src)))
+bench: deps-run
+	@$(MAKE) --no-print-directory -j$$(nproc) tools $(BENCH:%=$B/bench/%)
+	@mkdir -p $B
+	@set -e; for b in $(BENCH); do BENCH_JSONL=$B/bench.jsonl $B/bench/$$b; done
+
+install: lib tools
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/linux $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $B/libvgpu.so.$(VERSION) $(DESTDIR)$(LIBDIR)/
+	ln -sf libvgpu.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libvgpu.so.$(SOVERSION)
+	ln -sf libvgpu.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libvgpu.so
+	install -m 644 $B/libvgpu.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 libvgpu/vgpu.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/uapi/linux/vblackwell.h $(DESTDIR)$(PREFIX)/include/linux/
+	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@VERSION@,$(VERSION),' \
+		libvgpu/vgpu.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/vgpu.pc
+	install -m 755 $(addprefix $B/,$(tool_names)) $(DESTDIR)$(PREFIX)/bin/

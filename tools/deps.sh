@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Install the Debian packages that a target needs and that are missing.
+#
+#   tools/deps.sh run|check
+#
+# Says what it will install before it does.  Exit status: 0 all there, 1 apt failed,
+# 2 not root: the line to run is printed.
+set -u
+
+run_packages="gcc make pkg-config liburing-dev libnuma-dev libjson-c-dev libutf8proc-dev
+	python3 python3-pip"
+check_packages="$run_packages libcmocka-dev libseccomp-dev libfuse3-dev fuse3 gcc-multilib
+	clang-14 libclang-rt-14-dev libopenblas0-pthread abigail-tools binutils"
+
+case "${1:-}" in
+run) wanted=$run_packages ;;
+check) wanted=$check_packages ;;
+*) echo "usage: tools/deps.sh run|check" >&2; exit 2 ;;
+esac
+
+missing=
+for p in $wanted; do
+	status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)
+	[ "$status" = installed ] && continue
+	# A Python of one's own needs no Debian pip.
+	[ "$p" = python3-pip ] && python3 -m pip --version >/dev/null 2>&1 && continue
+	missing="$missing $p"
+done
+[ -z "$missing" ] && exit 0
+
+echo "packages to install:$missing"
+if [ "$(id -u)" -ne 0 ]; then
+	echo "run as root: apt-get install -y --no-install-recommends$missing" >&2
+	exit 2
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q >/dev/null && apt-get install -qy --no-install-recommends $missing >/dev/null || {
+	echo "apt-get install$missing failed" >&2
+	exit 1
+}
