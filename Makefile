@@ -22,10 +22,10 @@ SOVERSION := 1
 B := build$(if $(SAN),-$(SAN))
 
 san_flags := $(if $(filter address,$(SAN)),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all,$(if $(SAN),-fsanitize=$(SAN)))
-opt_flags := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O3)
+opt_flags := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
 
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror \
-	-Wno-maybe-uninitialized # guesses at -O3; the sanitizers look for real ones
+	-Wno-maybe-uninitialized # guesses; the sanitizers look for real ones
 CPPFLAGS += -Iinclude/uapi -Iinclude -Ikmod -Ilibvgpu -D_GNU_SOURCE -DVGPU_VERSION='"$(VERSION)"'
 CFLAGS += -std=gnu11 -g $(opt_flags) -ffp-contract=off $(WARN) $(san_flags) -pthread -fvisibility=hidden
 LDFLAGS += $(san_flags) -pthread
@@ -37,6 +37,7 @@ lib_src := $(wildcard kmod/core/*.c libvgpu/*.c libvgpu/exec/*.c libvgpu/kernels
 lib_obj := $(lib_src:%.c=$B/%.o)
 
 # An ISA folder is the only place where its flags apply.
+$B/libvgpu/kernels/%.o: opt_flags := $(if $(SAN),$(opt_flags),-O3)
 $B/libvgpu/kernels/avx2/%.o: CFLAGS += -mavx2 -mfma -mf16c -mbmi2
 $B/libvgpu/kernels/avx512/%.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
 	-mavx512bf16 -mavx512vbmi -mfma -mf16c -mbmi2 -mprefer-vector-width=512
