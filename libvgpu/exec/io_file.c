@@ -113,6 +113,9 @@ int vgpu_io_file_open(struct vgpu_io_file *file, int fd, bool buffered)
 
 void vgpu_io_file_close(struct vgpu_io_file *file)
 {
+	/* What readahead brought and nobody asked for. */
+	if (file->fd >= 0 && !file->direct)
+		posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 	if (file->fd >= 0)
 		close(file->fd);
 	if (file->direct_fd >= 0)

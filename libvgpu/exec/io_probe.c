@@ -22,7 +22,8 @@
 
 #define CHUNK_MIN	(4u << 10)
 #define CHUNK_MAX	(64u << 20)
-#define ROUNDS		4u
+/* Few, because the longer a turn the less its beginning weighs: readahead has to grow. */
+#define ROUNDS		2u
 #define DEPTH_MAX	32u	/* of the candidates */
 #define PAGE_BYTES	4096u
 /* Beyond the deadline of a request: what is not back by then does not come back. */
@@ -34,9 +35,9 @@ static const struct {
 	const char *engine;
 	uint32_t depth;
 } candidates[] = {
-	{ "uring", 2 }, { "uring", 4 }, { "uring", 8 }, { "uring", 32 },
+	{ "uring", 4 }, { "uring", 8 }, { "uring", 32 },
 	{ "threads", 4 }, { "threads", 8 },
-	{ "buffered", 1 }, { "buffered", 4 },
+	{ "buffered", 2 },
 };
 
 #define CANDIDATES	(sizeof(candidates) / sizeof(candidates[0]))

@@ -4,9 +4,10 @@
  *
  * "threads" is for machines where io_uring is forbidden; it uses O_DIRECT where it can.
  * "buffered" goes through the page cache on purpose: on some virtual disks the kernel's readahead
- * is faster than any direct read. A worker announces the range it is about to read and the one
- * that comes after, so the disk works ahead of the copies; what was read is dropped again, so that
- * the page cache does not become a tier nobody accounts for.
+ * is faster than any direct read. Reads in a row are left to it: announcing a range makes its
+ * pages appear without the marks that keep readahead going, and halves the speed. Where the next
+ * attempt in the queue lies elsewhere, a worker announces it before it begins its own. What was
+ * read is dropped again, so that the page cache does not become a tier nobody accounts for.
  *
  * A worker in the kernel cannot be called back: cancelling works only for attempts that no worker
  * has taken yet. Workers see attempts and jobs, never requests.
@@ -85,10 +86,13 @@ static struct job *queue_pop(struct queue *q)
 	return job;
 }
 
-static void announce(const struct vgpu_io_attempt *at)
+static void announce(const struct vgpu_io_attempt *now, const struct vgpu_io_attempt *ahead)
 {
-	if (!at->write)
-		posix_fadvise(at->fd, (off_t)at->offset, at->bytes, POSIX_FADV_WILLNEED);
+	bool follows = ahead->fd == now->fd && ahead->offset == now->offset + now->bytes;
+
+	/* Nothing is ahead when its length is 0. */
+	if (ahead->bytes && !ahead->write && !follows)
+		posix_fadvise(ahead->fd, (off_t)ahead->offset, ahead->bytes, POSIX_FADV_WILLNEED);
 }
 
 static int32_t transfer(const struct vgpu_io_attempt *at)
@@ -116,9 +120,7 @@ static struct job *worker_wait_locked(struct pool *pool, struct vgpu_io_attempt 
 	if (pool->stop)
 		return NULL;
 	job = queue_pop(&pool->todo);
-	ahead->bytes = 0;
-	if (pool->todo.head)
-		*ahead = pool->todo.head->at;
+	*ahead = pool->todo.head ? pool->todo.head->at : (struct vgpu_io_attempt){ 0 };
 	return job;
 }
 
@@ -131,11 +133,8 @@ static void *worker(void *arg)
 	pthread_mutex_lock(&pool->lock);
 	while ((job = worker_wait_locked(pool, &ahead))) {
 		pthread_mutex_unlock(&pool->lock);
-		if (pool->buffered) {
-			announce(&job->at);
-			if (ahead.bytes)
-				announce(&ahead);
-		}
+		if (pool->buffered)
+			announce(&job->at, &ahead);
 		job->res = transfer(&job->at);
 		pthread_mutex_lock(&pool->lock);
 		queue_push(&pool->done, job);
@@ -347,7 +346,7 @@ const struct vgpu_io_ops vgpu_io_threads_ops = {
 
 const struct vgpu_io_ops vgpu_io_buffered_ops = {
 	.name = "buffered",
-	.depth = 4,
+	.depth = 2,
 	.buffered = true,
 	.open = threads_open,
 	.close = threads_close,
