@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "cmdbuf.h"
+#include "queue.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "error.h"
+
+static int fences_fill(const struct vgpu_queue *q, const struct vgpu_submit_info *info,
+		       struct vb_fence *out)
+{
+	for (uint32_t i = 0; i < info->after_count; i++) {
+		const struct vgpu_fence *f = &info->after[i];
+
+		if (f->queue->v != q->v)
+			return vgpu_fail(-EINVAL, "after[%u] is a fence of another client", i);
+		out[i] = (struct vb_fence){ .queue_id = f->queue->id, .seqno = f->seqno };
+	}
+	return 0;
+}
+
+static int fail_panels(struct vgpu *v)
+{
+	struct vgpu_device_info info = { .size = sizeof(info) };
+
+	vgpu_device_info(v, &info);
+	return vgpu_fail(-ENOSPC, "the host share of this client is below two panels: at least %" PRIu64
+			 " bytes are needed", 2 * info.panel_bytes);
+}
+
+static int fail_submit(struct vgpu_queue *q, int rc)
+{
+	switch (rc) {
+	case -EPERM:
+		return rc;
+	case -ENOSPC:
+		return fail_panels(q->v);
+	case -EDQUOT:
+		return vgpu_fail(rc, "too many submissions of this client are in flight");
+	case -EROFS:
+		return vgpu_fail(rc, "a buffer object that was sealed after recording would be written");
+	case -ENOENT:
+		return vgpu_fail(rc, "the queue, a fence's queue or a buffer object was destroyed");
+	default:
+		return vgpu_fail_device(rc, "submit");
+	}
+}
+
+static int submit(struct vgpu_queue *q, struct vb_ioc_submit *cmd, struct vgpu_fence *out)
+{
+	int rc;
+
+	rc = vgpu_call(q->v, VB_IOC_SUBMIT, cmd);
+	if (rc)
+		return fail_submit(q, rc);
+	if (out)
+		*out = (struct vgpu_fence){ .queue = q, .seqno = cmd->out_seqno };
+	return 0;
+}
+
+int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, const struct vgpu_submit_info *info,
+		struct vgpu_fence *out)
+{
+	static const struct vgpu_submit_info plain;
+	struct vb_fence fences[VB_SUBMIT_FENCES_MAX];
+	struct vb_ioc_submit cmd = {
+		.size = sizeof(cmd),
+		.queue_id = q->id,
+		.stream_bytes = cb->stream_bytes,
+		.stream_address = (uintptr_t)cb->stream,
+		.bos_address = (uintptr_t)cb->refs,
+		.fences_address = (uintptr_t)fences,
+		.bo_count = cb->bo_count,
+	};
+	int rc;
+
+	if (!info)
+		info = &plain;
+	if (q->v != cb->v)
+		return vgpu_fail(-EINVAL, "queue and command buffer belong to different clients");
+	if (info->after_count > VB_SUBMIT_FENCES_MAX)
+		return vgpu_fail(-EINVAL, "after_count is %u, must be at most %u", info->after_count,
+				 VB_SUBMIT_FENCES_MAX);
+	rc = fences_fill(q, info, fences);
+	if (rc)
+		return rc;
+	cmd.fence_count = info->after_count;
+	cmd.deadline_ns = info->deadline_ns;
+	cmd.flags = info->async ? VB_SUBMIT_ASYNC : 0;
+	return submit(q, &cmd, out);
+}
+
+int vgpu_finish(struct vgpu_queue *q, struct vgpu_cmdbuf *cb)
+{
+	struct vgpu_fence fence;
+	int rc;
+
+	rc = vgpu_submit(q, cb, NULL, &fence);
+	return rc ? rc : vgpu_wait(fence, -1);
+}
