@@ -55,7 +55,7 @@ bool vgpu_loop_kick_locked(struct vgpu_loop *loop, bool may_serve)
 	if (may_serve && loop->serve && vgpu_loop_has_work_locked(loop))
 		did = serve_locked(loop);
 	if (loop->fetchers && vgpu_loop_has_work_locked(loop))
-		pthread_cond_signal(&loop->fetch_cond);
+		pthread_cond_broadcast(&loop->fetch_cond);
 	return did;
 }
 

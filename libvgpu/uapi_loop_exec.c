@@ -108,13 +108,20 @@ static int fetch_submission_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *
 	return 0;
 }
 
-static bool request_is_next(const struct vgpu_loop *loop)
+static bool request_is_next(const struct vgpu_loop *loop, u32 flags)
 {
 	return !TAILQ_EMPTY(&loop->requests) &&
-	       (TAILQ_EMPTY(&loop->ready) || loop->requests_in_row < REQUESTS_IN_ROW);
+	       (flags & VB_FETCH_F_URGENT || TAILQ_EMPTY(&loop->ready) ||
+		loop->requests_in_row < REQUESTS_IN_ROW);
 }
 
-static int fetch_wait_locked(struct vgpu_loop *loop, bool may_wait)
+static bool has_work_for(const struct vgpu_loop *loop, u32 flags)
+{
+	return flags & VB_FETCH_F_URGENT ? !TAILQ_EMPTY(&loop->requests) :
+					   vgpu_loop_has_work_locked(loop);
+}
+
+static int fetch_wait_locked(struct vgpu_loop *loop, u32 flags)
 {
 	for (;;) {
 		u64 expiry;
@@ -122,9 +129,9 @@ static int fetch_wait_locked(struct vgpu_loop *loop, bool may_wait)
 		if (loop->shutdown)
 			return -ESHUTDOWN;
 		expiry = vgpu_loop_expire_locked(loop);
-		if (vgpu_loop_has_work_locked(loop))
+		if (has_work_for(loop, flags))
 			return 0;
-		if (!may_wait)
+		if (flags & VB_FETCH_F_NOWAIT)
 			return -EAGAIN;
 		loop->fetchers++;
 		vgpu_loop_sleep_locked(loop, &loop->fetch_cond, expiry);
@@ -136,16 +143,15 @@ int vgpu_loop_fetch(struct loop_exec *x, void *arg)
 {
 	struct vb_ioc_fetch *cmd = arg;
 	struct vgpu_loop *loop = x->loop;
-	bool may_wait = !(cmd->flags & VB_FETCH_F_NOWAIT);
-	u32 size = cmd->size;
+	u32 flags = cmd->flags, size = cmd->size;
 	int rc;
 
 	pthread_mutex_lock(&loop->lock);
-	rc = fetch_wait_locked(loop, may_wait);
+	rc = fetch_wait_locked(loop, flags);
 	if (!rc) {
 		memset(cmd, 0, sizeof(*cmd));
 		cmd->size = size;
-		rc = request_is_next(loop) ? fetch_request_locked(loop, cmd) :
+		rc = request_is_next(loop, flags) ? fetch_request_locked(loop, cmd) :
 					     fetch_submission_locked(loop, cmd);
 	}
 	pthread_mutex_unlock(&loop->lock);

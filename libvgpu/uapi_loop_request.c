@@ -50,7 +50,7 @@ void vgpu_loop_request_queue_locked(struct vgpu_loop *loop, struct loop_request 
 {
 	TAILQ_INSERT_TAIL(&loop->requests, r, link);
 	if (loop->fetchers && !r->waited)
-		pthread_cond_signal(&loop->fetch_cond);
+		pthread_cond_broadcast(&loop->fetch_cond);
 }
 
 void vgpu_loop_request_done_locked(struct vgpu_loop *loop, struct loop_request *r, int status)
