@@ -24,7 +24,7 @@
  *
  * Context of everything below: one thread at a time an engine instance, serialised by the caller;
  * different instances are independent. VGPU_IO_ONE_THREAD promises that it is always the same
- * thread. Nothing prints, nothing raises signals; SIGPIPE-like surprises do not exist on files.
+ * thread, which lets io_uring leave out locks.
  */
 
 struct vgpu_io;
@@ -137,7 +137,8 @@ int vgpu_io_open(const struct vgpu_io_params *params, struct vgpu_io **out);
  *
  * Waits at most the deadline of a request. Requests that the kernel still holds then are
  * abandoned: their memory and buffers must never be reused or freed, since the kernel may write
- * to them at any time; the engine leaks what they need. Requests not reaped otherwise are the
+ * to them at any time; the engine leaks what they need, and the process cannot end before they
+ * do, unless what holds them (a FUSE server) is killed. Requests not reaped otherwise are the
  * caller's again without a result.
  *
  * Return: number of abandoned requests, 0 unless a device or file system does not answer.

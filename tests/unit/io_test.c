@@ -455,6 +455,28 @@ static void io_file_is_direct_exactly_where_open_takes_it(void **state)
 	assert_int_equal(vgpu_io_close(io), 0);
 }
 
+static void io_direct_descriptor_of_the_caller_reaches_the_tail_too(void **state)
+{
+	struct vgpu_io *io = open_engine(state, (struct vgpu_io_params){ 0 });
+	uint8_t *copy = memory(1 << 16), *buf = memory(1 << 16);
+	int fd = make_file(copy, 50001), direct = open(path, O_RDONLY | O_DIRECT);
+	struct vgpu_io_req req;
+
+	close(fd);
+	if (direct < 0) {
+		print_message("SKIP: no O_DIRECT under /tmp\n");
+		skip();
+	}
+	req = make_req(add_file(io, direct), 0, buf, 1 << 16);
+	close(direct);
+	assert_int_equal(run(io, &req), 0);
+	assert_int_equal(req.done_bytes, 50001);
+	assert_memory_equal(buf, copy, 50001);
+	assert_int_equal(vgpu_io_close(io), 0);
+	munmap(copy, 1 << 16);
+	munmap(buf, 1 << 16);
+}
+
 static void io_file_add_refuses_what_is_no_file(void **state)
 {
 	struct vgpu_io *io = open_engine(state, (struct vgpu_io_params){ 0 });
@@ -1095,6 +1117,7 @@ static const struct test engine_tests[] = {
 	TEST(io_requests_survive_the_thread_that_submitted_them),
 	TEST(io_close_gives_back_what_was_never_reaped),
 	TEST(io_file_is_direct_exactly_where_open_takes_it),
+	TEST(io_direct_descriptor_of_the_caller_reaches_the_tail_too),
 	TEST(io_file_add_refuses_what_is_no_file),
 	TEST(io_regions_come_and_go_while_others_stay),
 	TEST(io_region_beyond_one_gigabyte_is_registered_in_pieces),
