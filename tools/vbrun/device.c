@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include "device.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/size.h"
+#include "common/summary.h"
+
+/* How often a waiting command looks for signals and shows progress. */
+#define LOOK_NS (50 * 1000000)
+
+const char *const device_policies[] = { "replay", "schedule", "freq", "lru", NULL };
+const char *const device_engines[] = { "auto", "uring", "threads", "buffered", NULL };
+const char *const device_backends[] = { "cpu", "null", NULL };
+
+static const char *const describe_keys[] = { "device", "backend", "isa", "threads", "policy",
+					     "io.engine", "io.reason", "nvme" };
+#define DESCRIBE_KEYS (sizeof(describe_keys) / sizeof(describe_keys[0]))
+
+/* Fields of a summary, in the order of enum vgpu_counter. */
+static const char *const counter_names[VGPU_COUNTERS] = {
+	"submits", "commands", "errors", "accesses", "hits", "read_bytes", "write_bytes",
+	"evictions", "bypasses", "prefetches", "prefetch_used", "prefetch_late", "stall_ns",
+	"busy_ns", "crc_errors", "io_errors", "fallbacks", "derive_ns", "copy_bytes",
+};
+
+void device_defaults(struct device_options *o, uint64_t chunk_bytes)
+{
+	memset(o, 0, sizeof(*o));
+	o->chunk_bytes = chunk_bytes;
+	o->nvme_bytes = DEVICE_NVME_BYTES;
+}
+
+int device_open(const struct device_options *o, struct vgpu **out)
+{
+	struct vgpu_config config = {
+		.size = sizeof(config),
+		.chunk_bytes = (uint32_t)o->chunk_bytes,
+		.host_bytes = o->host_bytes,
+		.nvme_bytes = o->nvme_path ? o->nvme_bytes : 0,
+		.nvme_path = o->nvme_path,
+		.policy = device_policies[o->policy],
+		.io_engine = device_engines[o->engine],
+		.backend = device_backends[o->backend],
+		.threads = o->threads,
+		.staging_bytes = o->staging_bytes,
+		.trace_path = o->trace,
+	};
+	int rc;
+
+	if (o->chunk_bytes & (o->chunk_bytes - 1))
+		return cli_usage("--chunk %" PRIu64 " is no power of two", o->chunk_bytes);
+	rc = vgpu_open_embedded(&config, out);
+	if (rc)
+		return cli_fail_vgpu(rc, "cannot open the device with a host tier of %s",
+				     size_text(o->host_bytes).s);
+	return CLI_OK;
+}
+
+void counters_read(struct vgpu *v, struct counters *out)
+{
+	memset(out, 0, sizeof(*out));
+	vgpu_stats(v, out->c, VGPU_COUNTERS);
+}
+
+struct counters counters_since(struct vgpu *v, const struct counters *before)
+{
+	struct counters now;
+
+	counters_read(v, &now);
+	for (uint32_t i = 0; i < VGPU_COUNTERS; i++)
+		now.c[i] -= before->c[i];
+	return now;
+}
+
+void counters_summary(struct json_object *o, const struct counters *c)
+{
+	for (uint32_t i = 0; i < VGPU_COUNTERS; i++)
+		summary_bytes(o, counter_names[i], c->c[i]);
+}
+
+double counters_stall(const struct counters *c)
+{
+	double busy = (double)c->c[VGPU_COUNT_BUSY_NS];
+
+	return busy > 0 ? (double)c->c[VGPU_COUNT_STALL_NS] / busy : 0;
+}
+
+static void show_progress(struct vgpu *v, struct progress *p, uint64_t done_bytes,
+			  const struct counters *before, uint32_t chunk_bytes)
+{
+	struct counters c = counters_since(v, before);
+
+	progress_update(p, done_bytes + c.c[VGPU_COUNT_ACCESSES] * chunk_bytes);
+}
+
+int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
+	       struct progress *progress, uint64_t done_bytes)
+{
+	struct vgpu_submit_info how = { .async = true };
+	struct vgpu_device_info info = { .size = sizeof(info) };
+	struct counters before;
+	struct vgpu_fence fence;
+	int rc;
+
+	rc = vgpu_device_info(v, &info);
+	if (rc)
+		return rc;
+	counters_read(v, &before);
+	rc = vgpu_submit(q, cb, &how, &fence);
+	if (rc)
+		return rc;
+	while ((rc = vgpu_wait(fence, LOOK_NS)) == -ETIME) {
+		if (progress_interrupted())
+			return -EINTR;
+		if (progress)
+			show_progress(v, progress, done_bytes, &before, info.chunk_bytes);
+	}
+	return rc;
+}
+
+void device_print(struct vgpu *v)
+{
+	char text[256];
+
+	for (size_t i = 0; i < DESCRIBE_KEYS; i++)
+		if (vgpu_describe(v, describe_keys[i], text, sizeof(text)) > 0)
+			printf("%-12s %s\n", describe_keys[i], text);
+}
+
+void device_summary(struct vgpu *v, struct json_object *o)
+{
+	struct json_object *device = summary_object(o, "device");
+	struct vgpu_device_info info = { .size = sizeof(info) };
+	char text[256];
+
+	for (size_t i = 0; i < DESCRIBE_KEYS; i++)
+		if (vgpu_describe(v, describe_keys[i], text, sizeof(text)) >= 0)
+			summary_text(device, describe_keys[i], text);
+	if (!vgpu_device_info(v, &info)) {
+		summary_bytes(device, "chunk_bytes", info.chunk_bytes);
+		summary_bytes(device, "staging_bytes", info.staging_bytes);
+		summary_bytes(device, "panel_bytes", info.panel_bytes);
+	}
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* The device a run uses: its options, its counters, waiting for it. */
+#ifndef VBRUN_DEVICE_H
+#define VBRUN_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <json-c/json.h>
+
+#include "common/cli.h"
+#include "common/progress.h"
+#include "vgpu.h"
+
+#define DEVICE_NVME_BYTES ((uint64_t)256 << 20)
+
+/**
+ * struct device_options - what the command line says of the device
+ * @host_bytes: host tier; 0: the library's default
+ * @chunk_bytes: 0: the command's default
+ * @nvme_path: file of the anonymous arena, or NULL
+ * @nvme_bytes: its size
+ * @staging_bytes: 0: the library's default
+ * @policy: index into device_policies
+ * @engine: index into device_engines
+ * @threads: 0: all
+ * @trace: file that records residency events, or NULL
+ */
+struct device_options {
+	uint64_t host_bytes, chunk_bytes, nvme_bytes, staging_bytes;
+	const char *nvme_path, *trace;
+	uint32_t policy, engine, backend, threads;
+};
+
+extern const char *const device_policies[];
+extern const char *const device_engines[];
+extern const char *const device_backends[];
+
+/* Rows of a struct cli_option table; @o is a struct device_options. */
+#define DEVICE_OPTIONS(o) \
+	{ "host", CLI_SIZE, &(o).host_bytes, "SIZE", "host tier, staging included", \
+	  NULL, 1, (uint64_t)1 << 46 }, \
+	{ "chunk", CLI_SIZE, &(o).chunk_bytes, "SIZE", "64K to 2M, a power of two", \
+	  NULL, 64 << 10, 2 << 20 }, \
+	{ "staging", CLI_SIZE, &(o).staging_bytes, "SIZE", \
+	  "part of --host kept for transfers (default 5 %)", NULL, 1, (uint64_t)1 << 46 }, \
+	{ "nvme", CLI_TEXT, &(o).nvme_path, "FILE", "arena for intermediates that find no room", \
+	  NULL, 0, 0 }, \
+	{ "nvme-size", CLI_SIZE, &(o).nvme_bytes, "SIZE", "its size (default 256M)", \
+	  NULL, 1 << 20, (uint64_t)1 << 46 }, \
+	{ "policy", CLI_CHOICE, &(o).policy, "P", "replay, schedule, freq or lru", \
+	  device_policies, 0, 0 }, \
+	{ "engine", CLI_CHOICE, &(o).engine, "E", "auto, uring, threads or buffered", \
+	  device_engines, 0, 0 }, \
+	{ "backend", CLI_CHOICE, &(o).backend, "B", "cpu, or null: everything but arithmetic", \
+	  device_backends, 0, 0 }, \
+	{ "threads", CLI_NUMBER, &(o).threads, "N", "threads that compute", NULL, 1, 4096 }, \
+	{ "trace", CLI_TEXT, &(o).trace, "FILE", "record what the tier does, for vbctl replay", \
+	  NULL, 0, 0 }
+
+/* Set the defaults that are not zero. */
+void device_defaults(struct device_options *o, uint64_t chunk_bytes);
+
+/**
+ * device_open() - make the in-process device of these options
+ *
+ * Prints the reason on stderr when it cannot.
+ * Return: CLI_OK, CLI_USAGE for a chunk that is no power of two, CLI_FAILED.
+ */
+int device_open(const struct device_options *o, struct vgpu **out);
+
+/* Counters of a client, read at one moment. */
+struct counters {
+	uint64_t c[VGPU_COUNTERS];
+};
+
+void counters_read(struct vgpu *v, struct counters *out);
+/* What was counted since @before. */
+struct counters counters_since(struct vgpu *v, const struct counters *before);
+/* Add them to a summary, one field each. */
+void counters_summary(struct json_object *o, const struct counters *c);
+/* Part of busy time that went into waiting for bytes, 0 .. 1. */
+double counters_stall(const struct counters *c);
+
+/**
+ * device_run() - submit and wait, with progress and an ear for signals
+ * @progress: NULL, or updated with @done_bytes plus the weight bytes used so far
+ * @done_bytes: before this submission
+ *
+ * Return: 0; -EINTR after a signal, the submission may still run then; how the
+ * submission ended.
+ */
+int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
+	       struct progress *progress, uint64_t done_bytes);
+
+/* One line "key: text" a key of vgpu_describe(), and the same into a summary. */
+void device_print(struct vgpu *v);
+void device_summary(struct vgpu *v, struct json_object *o);
+
+#endif

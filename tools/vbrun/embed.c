@@ -1,0 +1,622 @@
+// SPDX-License-Identifier: MIT
+/*
+ * vbrun embed: texts to vectors, with packed weights in a host tier that is smaller
+ * than they are.
+ *
+ * The same texts run in up to four ways: as asked for, with all weights in memory, and
+ * both again in F32. What they print beside each other is measured in this process;
+ * the embeddings of the two tier sizes are compared bit by bit.
+ */
+#include "embed.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "accuracy.h"
+#include "common/size.h"
+#include "common/summary.h"
+#include "gen.h"
+#include "sentences.h"
+
+#define CHUNK_BYTES (64u << 10)
+#define LATER_PASSES 50u
+/* Texts shown in the matrix. */
+#define MATRIX_TEXTS 12u
+
+const char *const embed_formats[] = { "mxfp4", "int8", "f32", NULL };
+const char *const embed_modes[] = { "f32", "a16", "a8", NULL };
+
+static const enum vgpu_format formats[] = { VGPU_FORMAT_MXFP4_G16, VGPU_FORMAT_INT8_G16,
+					    VGPU_FORMAT_F32 };
+
+/* The ways to run. */
+enum { RUN_ASKED, RUN_MEMORY, RUN_F32_TIER, RUN_F32_MEMORY, RUNS };
+
+/**
+ * struct embed - one invocation
+ * @o: options
+ * @model: on disk
+ * @texts: to embed
+ * @runs: RUN_*; a run that was not made has no @out
+ * @v: device of RUN_ASKED, kept for a look at it
+ * @b: the model on it
+ */
+struct embed {
+	struct embed_options o;
+	struct bert_model model;
+	struct embed_texts texts;
+	struct embed_run runs[RUNS];
+	struct vgpu *v;
+	struct bert b;
+};
+
+/* --- which model -------------------------------------------------------- */
+
+static int cache_path(char *out, size_t len, const char *name)
+{
+	const char *cache = getenv("VBLACKWELL_CACHE"), *home = getenv("HOME");
+	int n;
+
+	if (cache && *cache)
+		n = snprintf(out, len, "%s/models/%s", cache, name);
+	else
+		n = snprintf(out, len, "%s/.cache/vblackwell/models/%s", home ? home : "", name);
+	return n < (int)len ? 0 : -ENAMETOOLONG;
+}
+
+/* mkdir -p of the folder that will hold @path. */
+static void make_parents(const char *path)
+{
+	char part[4096];
+
+	for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
+		snprintf(part, sizeof(part), "%.*s", (int)(at - path), path);
+		mkdir(part, 0777);
+	}
+}
+
+static int tell(void *arg, uint64_t done, uint64_t total)
+{
+	struct progress *p = arg;
+
+	p->total = total;
+	progress_update(p, done);
+	return progress_interrupted() ? -EINTR : 0;
+}
+
+static int generate(const char *folder)
+{
+	struct vbrun_gen_model_params p = { .folder = folder, .seed = 1 };
+	struct progress progress;
+	struct vgpu_error error;
+	int rc;
+
+	make_parents(folder);
+	progress_begin(&progress, "generating a model", 0);
+	rc = vbrun_gen_model(&p, tell, &progress, &error);
+	progress_end(&progress);
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
+	return rc ? cli_fail("%s", error.text) : CLI_OK;
+}
+
+/* Without --model: MiniLM when it was fetched, else a generated one, made once. */
+static int choose_folder(char *out, size_t len)
+{
+	struct stat st;
+	char file[4200];
+
+	if (cache_path(out, len, "all-MiniLM-L6-v2"))
+		return cli_fail("the path of the cache is too long");
+	if (!stat(out, &st))
+		return CLI_OK;
+	cache_path(out, len, "generated-minilm");
+	snprintf(file, sizeof(file), "%s/model.safetensors", out);
+	return stat(file, &st) ? generate(out) : CLI_OK;
+}
+
+static int open_model(struct embed *e)
+{
+	const char *folder = e->o.folder;
+	struct vgpu_error error;
+	char cached[4096];
+	int rc;
+
+	if (!folder) {
+		rc = choose_folder(cached, sizeof(cached));
+		if (rc)
+			return rc;
+		folder = cached;
+	}
+	rc = bert_model_open(folder, &e->model, &error);
+	return rc ? cli_fail("model: %s", error.text) : CLI_OK;
+}
+
+/* --- the runs ----------------------------------------------------------- */
+
+/* "0,3-5" turns these layers to INT8. */
+static int parse_layers(const char *text, uint32_t layers, struct embed_run *r)
+{
+	unsigned int first, last;
+	int used;
+
+	while (*text) {
+		if (sscanf(text, "%u-%u%n", &first, &last, &used) != 2) {
+			if (sscanf(text, "%u%n", &first, &used) != 1)
+				return cli_usage("--layers-int8 %s is no list like 0,3-5", text);
+			last = first;
+		}
+		if (first > last || last >= layers)
+			return cli_usage("--layers-int8 names layer %u, the model has 0 .. %u", last,
+					 layers - 1);
+		for (; first <= last; first++)
+			r->formats[first] = VGPU_FORMAT_INT8_G16;
+		text += used;
+		if (*text == ',')
+			text++;
+	}
+	return CLI_OK;
+}
+
+static int plan_runs(struct embed *e)
+{
+	struct embed_run *r = e->runs;
+	const char *format = embed_formats[e->o.format];
+	int rc = CLI_OK;
+
+	embed_run_formats(&r[RUN_ASKED], formats[e->o.format]);
+	r[RUN_ASKED].mode = (enum vgpu_mode)e->o.mode;
+	if (e->o.layers_int8)
+		rc = parse_layers(e->o.layers_int8, e->model.layers, &r[RUN_ASKED]);
+	r[RUN_ASKED].host_bytes = e->o.device.host_bytes ? e->o.device.host_bytes :
+				  embed_run_bytes(&e->model, &r[RUN_ASKED]) / 4;
+	r[RUN_MEMORY] = r[RUN_ASKED];
+	r[RUN_MEMORY].host_bytes = EMBED_IN_MEMORY;
+	r[RUN_F32_TIER].host_bytes = r[RUN_ASKED].host_bytes;
+	r[RUN_F32_MEMORY].host_bytes = EMBED_IN_MEMORY;
+	embed_run_formats(&r[RUN_F32_TIER], VGPU_FORMAT_F32);
+	embed_run_formats(&r[RUN_F32_MEMORY], VGPU_FORMAT_F32);
+	snprintf(r[RUN_ASKED].label, sizeof(r->label), "%s %s%s", format,
+		 embed_modes[e->o.mode], e->o.layers_int8 ? " + int8" : "");
+	snprintf(r[RUN_MEMORY].label, sizeof(r->label), "in memory");
+	snprintf(r[RUN_F32_TIER].label, sizeof(r->label), "f32, same tier");
+	snprintf(r[RUN_F32_MEMORY].label, sizeof(r->label), "f32, in memory");
+	return rc;
+}
+
+static int run_all(struct embed *e)
+{
+	bool f32 = formats[e->o.format] == VGPU_FORMAT_F32 && !e->o.layers_int8;
+	uint32_t runs = e->o.no_compare ? 1 : f32 ? 2 : RUNS;
+	int rc;
+
+	for (uint32_t i = 0; i < runs; i++) {
+		rc = embed_measure(&e->o, &e->model, &e->texts, &e->runs[i], LATER_PASSES,
+				   i ? NULL : &e->v, i ? NULL : &e->b);
+		if (rc == -EINTR)
+			return CLI_INTERRUPTED;
+		if (rc)
+			return cli_fail_vgpu(rc, "%s", e->runs[i].label);
+		if (!i && *e->runs[i].refused)
+			return cli_fail("host tier of %s: %s", size_text(e->runs[i].host_bytes).s,
+					e->runs[i].refused);
+	}
+	return CLI_OK;
+}
+
+static bool made(const struct embed_run *r)
+{
+	return r->out && !*r->refused;
+}
+
+/* F32 with all weights in memory is what embeddings are compared with. */
+static const struct embed_run *baseline(const struct embed *e)
+{
+	bool f32 = e->b.formats[0] == VGPU_FORMAT_F32 && !e->o.layers_int8;
+
+	return &e->runs[f32 ? RUN_MEMORY : RUN_F32_MEMORY];
+}
+
+/* Are the embeddings of two runs the same, bit by bit? */
+static bool same_bits(const struct embed *e, uint32_t a, uint32_t b)
+{
+	return !memcmp(e->runs[a].out, e->runs[b].out,
+		       (size_t)e->texts.count * e->model.hidden * sizeof(float));
+}
+
+/* --- similarity --------------------------------------------------------- */
+
+static double cosine(const struct embed *e, uint32_t i, uint32_t j)
+{
+	const float *out = e->runs[RUN_ASKED].out;
+
+	return accuracy_cosine(&out[(size_t)i * e->model.hidden], &out[(size_t)j * e->model.hidden],
+			       e->model.hidden);
+}
+
+static uint32_t neighbour(const struct embed *e, uint32_t i)
+{
+	uint32_t best = i ? 0 : 1;
+
+	for (uint32_t j = 0; j < e->texts.count; j++)
+		if (j != i && cosine(e, i, j) > cosine(e, i, best))
+			best = j;
+	return best;
+}
+
+static void print_similarity(const struct embed *e)
+{
+	uint32_t n = e->texts.count < MATRIX_TEXTS ? e->texts.count : MATRIX_TEXTS;
+
+	printf("\nsimilarity%*s", 26, "");
+	for (uint32_t j = 0; j < n; j++)
+		printf(" %6u", j + 1);
+	printf("\n");
+	for (uint32_t i = 0; i < n; i++) {
+		printf("%3u %-32.32s", i + 1, e->texts.text[i]);
+		for (uint32_t j = 0; j < n; j++)
+			printf(" %6.3f", cosine(e, i, j));
+		printf("\n");
+	}
+	if (e->texts.count < 2)
+		return;
+	printf("\nnearest neighbours\n");
+	for (uint32_t i = 0; i < e->texts.count; i++) {
+		uint32_t j = neighbour(e, i);
+
+		printf("%3u -> %-3u %.3f  %.60s\n", i + 1, j + 1, cosine(e, i, j), e->texts.text[j]);
+	}
+}
+
+/* --- the table ---------------------------------------------------------- */
+
+static double per_pass(const struct embed_run *r, enum vgpu_counter which)
+{
+	return r->passes ? (double)r->c.c[which] / r->passes : 0;
+}
+
+static void print_row(const struct embed *e, const char *name,
+		      void (*cell)(const struct embed *e, const struct embed_run *r))
+{
+	printf("%-20s", name);
+	for (uint32_t i = 0; i < RUNS; i++) {
+		if (made(&e->runs[i]))
+			cell(e, &e->runs[i]);
+		else if (*e->runs[i].refused)
+			printf(" %14s", "refused");
+	}
+	printf("\n");
+}
+
+static void cell_label(const struct embed *e, const struct embed_run *r)
+{
+	(void)e;
+	printf(" %14s", r->label);
+}
+
+static void cell_tier(const struct embed *e, const struct embed_run *r)
+{
+	(void)e;
+	printf(" %14s", size_text(r->host_bytes).s);
+}
+
+static void cell_weights(const struct embed *e, const struct embed_run *r)
+{
+	(void)e;
+	printf(" %14s", size_text(r->weight_bytes).s);
+}
+
+static void cell_time(const struct embed *e, const struct embed_run *r)
+{
+	printf(" %14.3f", r->steady * 1e3 / e->texts.count);
+}
+
+static void cell_read(const struct embed *e, const struct embed_run *r)
+{
+	printf(" %14s", size_text((uint64_t)(per_pass(r, VGPU_COUNT_READ_BYTES) /
+					     e->texts.count)).s);
+}
+
+static void cell_uses(const struct embed *e, const struct embed_run *r)
+{
+	printf(" %14.1f", per_pass(r, VGPU_COUNT_ACCESSES) / e->texts.count);
+}
+
+static void cell_hits(const struct embed *e, const struct embed_run *r)
+{
+	double uses = (double)r->c.c[VGPU_COUNT_ACCESSES];
+
+	(void)e;
+	printf(" %13.1f%%", uses > 0 ? 100 * (double)r->c.c[VGPU_COUNT_HITS] / uses : 100);
+}
+
+static void cell_stall(const struct embed *e, const struct embed_run *r)
+{
+	(void)e;
+	printf(" %13.1f%%", 100 * counters_stall(&r->c));
+}
+
+static void cell_accuracy(const struct embed *e, const struct embed_run *r)
+{
+	const struct embed_run *base = baseline(e);
+	struct accuracy a;
+
+	if (accuracy_measure(r->out, base->out, e->texts.count, e->model.hidden, &a))
+		return;
+	printf(" %14.3g", a.nmse);
+}
+
+/* The device is the CPU as long as no other backend is there; then nothing falls back. */
+static void print_placement(const struct embed *e)
+{
+	uint64_t commands = e->runs[RUN_ASKED].c.c[VGPU_COUNT_COMMANDS];
+	uint64_t fallbacks = e->runs[RUN_ASKED].c.c[VGPU_COUNT_FALLBACKS];
+	char backend[64] = "";
+
+	vgpu_describe(e->v, "backend", backend, sizeof(backend));
+	printf("\nops on device        %" PRIu64 " of %" PRIu64 " (backend %s)", commands - fallbacks,
+	       commands, backend);
+	if (fallbacks)
+		printf(", %" PRIu64 " on the CPU: the backend lacks them", fallbacks);
+	printf("\n");
+}
+
+static void print_tiers(const struct embed *e)
+{
+	static const char *const names[] = { "host", "device", "nvme" };
+	struct vgpu_device_info info = { .size = sizeof(info) };
+	struct vgpu_tier_info tier = { .size = sizeof(tier) };
+
+	if (vgpu_device_info(e->v, &info))
+		return;
+	for (uint32_t i = 0; i < info.tier_count; i++) {
+		if (vgpu_tier_info(e->v, i, &tier))
+			continue;
+		printf("tier %-15s %s of %s used, %" PRIu64 " chunks of %s, staging %s\n",
+		       names[tier.tier % 3], size_text(tier.used_bytes).s, size_text(tier.bytes).s,
+		       tier.used_bytes / info.chunk_bytes, size_text(info.chunk_bytes).s,
+		       tier.tier == VGPU_TIER_HOST ? size_text(info.staging_bytes).s : "none");
+	}
+}
+
+static void print_table(const struct embed *e)
+{
+	print_placement(e);
+	print_tiers(e);
+	printf("\n");
+	print_row(e, "", cell_label);
+	print_row(e, "host tier", cell_tier);
+	print_row(e, "weight bytes", cell_weights);
+	print_row(e, "ms a text", cell_time);
+	print_row(e, "read a text", cell_read);
+	print_row(e, "chunk uses a text", cell_uses);
+	print_row(e, "hits", cell_hits);
+	print_row(e, "stall", cell_stall);
+	if (!e->o.no_compare && made(baseline(e)))
+		print_row(e, "NMSE against f32", cell_accuracy);
+	for (uint32_t i = 0; i < RUNS; i++)
+		if (*e->runs[i].refused)
+			printf("%s: %s\n", e->runs[i].label, e->runs[i].refused);
+	if (made(&e->runs[RUN_MEMORY]))
+		printf("same bits in both tier sizes: %s\n",
+		       same_bits(e, RUN_ASKED, RUN_MEMORY) ? "yes" : "NO");
+}
+
+static void print_objects(const struct embed *e, struct json_object *json)
+{
+	struct residency_row *rows = calloc(BERT_ROWS_MAX, sizeof(*rows));
+	char (*names)[32] = calloc(BERT_LAYERS_MAX * BERT_MATRICES, sizeof(*names));
+	uint32_t n;
+
+	if (rows && names) {
+		n = bert_residency(&e->b, rows, names);
+		if (json)
+			residency_summary(rows, n, json);
+		else
+			residency_print(rows, n);
+	}
+	free(rows);
+	free(names);
+}
+
+/* --- JSON --------------------------------------------------------------- */
+
+static void summarise_texts(const struct embed *e, struct json_object *json)
+{
+	struct json_object *list = summary_list(json, "texts"), *item, *row;
+
+	for (uint32_t i = 0; i < e->texts.count; i++) {
+		item = summary_item(list);
+		summary_text(item, "text", e->texts.text[i]);
+		summary_bytes(item, "tokens", e->texts.token[i].count);
+		if (e->texts.count > 1) {
+			summary_bytes(item, "neighbour", neighbour(e, i));
+			summary_real(item, "neighbour_cosine", cosine(e, i, neighbour(e, i)));
+		}
+		row = summary_list(item, "cosines");
+		for (uint32_t j = 0; row && j < e->texts.count; j++)
+			json_object_array_add(row, json_object_new_double(cosine(e, i, j)));
+		row = summary_list(item, "embedding");
+		for (uint32_t j = 0; row && j < e->model.hidden; j++)
+			json_object_array_add(row, json_object_new_double(
+				(double)e->runs[RUN_ASKED].out[(size_t)i * e->model.hidden + j]));
+	}
+}
+
+static void summarise_run(const struct embed *e, const struct embed_run *r,
+			  struct json_object *item)
+{
+	struct accuracy a;
+
+	summary_text(item, "label", r->label);
+	summary_bytes(item, "host_bytes", r->host_bytes);
+	if (*r->refused) {
+		summary_text(item, "refused", r->refused);
+		return;
+	}
+	summary_bytes(item, "weight_bytes", r->weight_bytes);
+	summary_bytes(item, "staging_bytes", r->staging_bytes);
+	summary_bytes(item, "cold_ns", (uint64_t)(r->cold * 1e9));
+	summary_bytes(item, "pass_ns", (uint64_t)(r->steady * 1e9));
+	summary_bytes(item, "passes", r->passes);
+	counters_summary(item, &r->c);
+	if (!e->o.no_compare && made(baseline(e)) &&
+	    !accuracy_measure(r->out, baseline(e)->out, e->texts.count, e->model.hidden, &a)) {
+		summary_real(item, "nmse_against_f32", a.nmse);
+		summary_real(item, "max_abs_against_f32", a.max_abs);
+		summary_real(item, "spearman_against_f32", a.spearman);
+	}
+}
+
+static void summarise(const struct embed *e, struct json_object *json)
+{
+	struct json_object *list;
+
+	summary_text(json, "model", e->model.name);
+	summary_text(json, "format", embed_formats[e->o.format]);
+	summary_text(json, "mode", embed_modes[e->o.mode]);
+	device_summary(e->v, json);
+	summarise_texts(e, json);
+	list = summary_list(json, "runs");
+	for (uint32_t i = 0; i < RUNS; i++)
+		if (e->runs[i].out)
+			summarise_run(e, &e->runs[i], summary_item(list));
+	if (made(&e->runs[RUN_MEMORY]))
+		summary_flag(json, "same_bits", same_bits(e, RUN_ASKED, RUN_MEMORY));
+	print_objects(e, json);
+}
+
+static void bench_line(const struct embed *e)
+{
+	const struct embed_run *r = &e->runs[RUN_ASKED], *f32 = &e->runs[RUN_F32_TIER];
+	struct json_object *line = json_object_new_object();
+	double ours = r->steady * 1e3 / e->texts.count;
+	double theirs = made(f32) ? f32->steady * 1e3 / e->texts.count : 0;
+	double bound = made(&e->runs[RUN_MEMORY]) ?
+		       e->runs[RUN_MEMORY].steady * 1e3 / e->texts.count : 0;
+
+	summary_text(line, "bench", "embed");
+	summary_text(line, "model", e->model.name);
+	summary_text(line, "weight", embed_formats[e->o.format]);
+	summary_text(line, "mode", embed_modes[e->o.mode]);
+	summary_bytes(line, "threads", e->o.device.threads);
+	summary_text(line, "residency", "nvme");
+	summary_text(line, "policy", device_policies[e->o.device.policy]);
+	summary_bytes(line, "host_bytes", r->host_bytes);
+	summary_text(line, "unit", "ms a text");
+	summary_real(line, "ours", ours);
+	summary_text(line, "peer", "our f32, same tier");
+	summary_real(line, "theirs", theirs);
+	summary_real(line, "ratio", theirs / ours);
+	summary_real(line, "bound", bound);
+	summary_real(line, "fraction", bound / ours);
+	summary_bytes(line, "runs", r->passes);
+	summary_print_line(line);
+}
+
+/* --- the command -------------------------------------------------------- */
+
+static int report(struct embed *e)
+{
+	struct json_object *json = e->o.json ? summary_new("embed") : NULL;
+	int rc = CLI_OK;
+
+	if (e->o.bench) {
+		bench_line(e);
+		return CLI_OK;
+	}
+	if (json) {
+		summarise(e, json);
+	} else {
+		device_print(e->v);
+		print_similarity(e);
+		print_table(e);
+	}
+	if (e->o.accuracy || e->o.sweep)
+		rc = embed_accuracy(&e->o, &e->model, &e->runs[RUN_ASKED], json);
+	if (json && !rc) {
+		summary_print(json_object_get(json));
+	} else if (!rc) {
+		printf("\n");
+		print_objects(e, NULL);
+	}
+	json_object_put(json);
+	if (!rc && made(&e->runs[RUN_MEMORY]) && !same_bits(e, RUN_ASKED, RUN_MEMORY))
+		rc = cli_fail("embeddings differ between tier sizes");
+	return rc;
+}
+
+static int embed(struct embed *e, const char *const *text, uint32_t count)
+{
+	int rc = open_model(e);
+
+	if (rc)
+		return rc;
+	if (!e->o.json && !e->o.bench)
+		printf("model: %s\n", e->model.name);
+	rc = plan_runs(e);
+	if (!rc && embed_texts_take(&e->model, text, count, &e->texts))
+		rc = cli_fail("out of memory");
+	if (!rc)
+		rc = run_all(e);
+	if (!rc)
+		rc = report(e);
+	if (e->v) {
+		bert_unload(&e->b);
+		vgpu_close(e->v);
+	}
+	for (uint32_t i = 0; i < RUNS; i++)
+		free(e->runs[i].out);
+	embed_texts_free(&e->texts);
+	bert_model_close(&e->model);
+	return rc;
+}
+
+int vbrun_embed(int argc, char **argv)
+{
+	struct embed e = { .o.mode = VGPU_MODE_A16 };
+	const struct cli_option options[] = {
+		{ "model", CLI_TEXT, &e.o.folder, "DIR", "model (default: the one fetched, else "
+		  "generated)", NULL, 0, 0 },
+		{ "format", CLI_CHOICE, &e.o.format, "F", "of weights: mxfp4 (default), int8, f32",
+		  embed_formats, 0, 0 },
+		{ "mode", CLI_CHOICE, &e.o.mode, "MODE", "activations: f32, a16 (default) or a8",
+		  embed_modes, 0, 0 },
+		{ "layers-int8", CLI_TEXT, &e.o.layers_int8, "LIST", "layers in INT8 instead: 0,3-5",
+		  NULL, 0, 0 },
+		DEVICE_OPTIONS(e.o.device),
+		{ "accuracy", CLI_FLAG, &e.o.accuracy, NULL, "over 200 sentences, against f32 and "
+		  "float64", NULL, 0, 0 },
+		{ "sweep", CLI_FLAG, &e.o.sweep, NULL, "and each layer's contribution", NULL, 0, 0 },
+		{ "compare", CLI_FLAG, &e.o.compare, NULL, "run f32 and in memory too (the default)",
+		  NULL, 0, 0 },
+		{ "no-compare", CLI_FLAG, &e.o.no_compare, NULL, "run only what was asked for", NULL,
+		  0, 0 },
+		{ "json", CLI_FLAG, &e.o.json, NULL, "summary as JSON", NULL, 0, 0 },
+		{ "bench", CLI_FLAG, &e.o.bench, NULL, "one line for bench.jsonl", NULL, 0, 0 },
+		{ 0 }
+	};
+	const struct cli_command command = {
+		"vbrun embed", "[TEXT]...", "Embed texts with a BERT encoder whose weights are packed "
+		"and tiered.", options, 0, 4096,
+		"Without TEXT, eight built-in sentences. --host is a quarter of the packed\n"
+		"weights unless given; --chunk is 64K. The cache with models is\n"
+		"$VBLACKWELL_CACHE or ~/.cache/vblackwell.\n"
+	};
+	unsigned int count;
+	int rc;
+
+	device_defaults(&e.o.device, CHUNK_BYTES);
+	rc = cli_parse(&command, argc, argv, &count);
+	if (rc != CLI_RUN)
+		return rc;
+	if (e.o.compare && e.o.no_compare)
+		return cli_usage("--compare and --no-compare exclude each other");
+	if (count)
+		return embed(&e, (const char *const *)argv + 1, count);
+	return embed(&e, vbrun_demo_sentences, VBRUN_DEMO_COUNT);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* vbrun embed: the parts of the command. */
+#ifndef VBRUN_EMBED_H
+#define VBRUN_EMBED_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bert.h"
+#include "device.h"
+
+/* Most tokens of a batch: its command buffer stays well below 1 MiB. */
+#define EMBED_TOKENS_MAX 2048u
+/* A host tier that holds MiniLM, its checkpoint and a large batch. */
+#define EMBED_IN_MEMORY ((uint64_t)1 << 30)
+
+/**
+ * struct embed_options - what was asked for
+ * @device: budgets and engines
+ * @folder: of the model, NULL: the cached one or a generated one
+ * @format: index into embed_formats
+ * @mode: enum vgpu_mode
+ * @layers_int8: "0,3-5" or NULL
+ * @json, @bench: how to report
+ * @accuracy: over the 200 built-in sentences
+ * @sweep: and layer by layer
+ * @no_compare: only the run that was asked for
+ */
+struct embed_options {
+	struct device_options device;
+	const char *folder, *layers_int8;
+	uint32_t format, mode;
+	bool json, bench, accuracy, sweep, compare, no_compare;
+};
+
+/**
+ * struct embed_texts - texts and their tokens
+ * @text: as given
+ * @token: [@count]
+ * @count: how many
+ * @longest: most tokens of one
+ * @tokens: of all
+ */
+struct embed_texts {
+	const char *const *text;
+	struct bert_text *token;
+	uint32_t count, longest, tokens;
+};
+
+/**
+ * struct embed_run - one way to run the model, and what came of it
+ * @label: for people
+ * @formats: of the layers
+ * @mode: of activations before packed weights
+ * @host_bytes: host tier
+ * @refused: why it could not run, "" when it did
+ * @cold: seconds of the first pass over the texts
+ * @steady: seconds of a later pass, median
+ * @passes: later passes
+ * @c: counters of the later passes
+ * @weight_bytes: of the matrices
+ * @staging_bytes: of the tier
+ * @out: f32 [count][hidden]
+ */
+struct embed_run {
+	char label[48];
+	enum vgpu_format formats[BERT_LAYERS_MAX];
+	enum vgpu_mode mode;
+	uint64_t host_bytes;
+	char refused[256];
+	double cold, steady;
+	uint32_t passes;
+	struct counters c;
+	uint64_t weight_bytes, staging_bytes;
+	float *out;
+};
+
+/* Set all layers of a run to one format. */
+void embed_run_formats(struct embed_run *r, enum vgpu_format format);
+/* Bytes of the matrices in the formats of a run. */
+uint64_t embed_run_bytes(const struct bert_model *model, const struct embed_run *r);
+
+/* Tokens of a batch in a tier of this size: the longest text, or more when there is room. */
+uint32_t embed_batch_tokens(const struct bert_model *model, const struct embed_texts *texts,
+			    uint64_t host_bytes);
+
+/**
+ * embed_texts_take() - tokenize
+ * Return: 0, -ENOMEM.
+ */
+int embed_texts_take(const struct bert_model *model, const char *const *text, uint32_t count,
+		     struct embed_texts *out);
+void embed_texts_free(struct embed_texts *t);
+
+/**
+ * embed_measure() - run, on a device of its own
+ * @b: stays loaded on @v when both are given, for a look at where objects lie; else NULL
+ * @passes_max: later passes at most
+ *
+ * A device that refuses (tier too small) is not an error: @r->refused says why.
+ * Return: 0; -EINTR; -ENOMEM; what the device said while it ran.
+ */
+int embed_measure(const struct embed_options *o, const struct bert_model *model,
+		  const struct embed_texts *texts, struct embed_run *r, uint32_t passes_max,
+		  struct vgpu **v, struct bert *b);
+
+/**
+ * embed_accuracy() - the model over the built-in sentences, against F32 and float64
+ * @o: @o->sweep adds each layer's contribution
+ * @asked: formats and mode of the run that was asked for
+ * @json: figures go there too; NULL: text only
+ *
+ * Return: exit status.
+ */
+int embed_accuracy(const struct embed_options *o, const struct bert_model *model,
+		   const struct embed_run *asked, struct json_object *json);
+
+extern const char *const embed_formats[];
+extern const char *const embed_modes[];
+
+/** vbrun_embed() - the command; returns its exit status */
+int vbrun_embed(int argc, char **argv);
+
+#endif

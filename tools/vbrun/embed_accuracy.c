@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+/*
+ * vbrun embed --accuracy, --sweep: what packing the weights costs in meaning.
+ *
+ * Everything here runs with all weights in memory: the tier's size does not change a
+ * bit of the result (the command itself checks that).
+ */
+#include "embed.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "accuracy.h"
+#include "bert_ref.h"
+#include "common/size.h"
+#include "common/summary.h"
+#include "sentences.h"
+
+/* Texts that float64 embeds: a second or two of one thread. */
+#define REF_TEXTS 24u
+/* Below this the layers to keep in INT8 are looked for. */
+#define SPEARMAN_GOAL 0.95
+
+/**
+ * struct study - the sentences and their F32 embeddings
+ * @o: options
+ * @model: on disk
+ * @texts: the built-in sentences
+ * @f32: f32 [count][hidden]
+ * @json: or NULL
+ */
+struct study {
+	const struct embed_options *o;
+	const struct bert_model *model;
+	struct embed_texts texts;
+	float *f32;
+	struct json_object *json;
+};
+
+/* Embed the sentences with @r's formats; keeps the device when @v and @b are given. */
+static int study_run(struct study *s, struct embed_run *r, struct vgpu **v, struct bert *b)
+{
+	int rc;
+
+	r->host_bytes = EMBED_IN_MEMORY;
+	rc = embed_measure(s->o, s->model, &s->texts, r, 0, v, b);
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
+	if (rc || *r->refused)
+		return cli_fail("accuracy: %s", *r->refused ? r->refused : strerror(-rc));
+	return CLI_OK;
+}
+
+static int study_score(struct study *s, struct embed_run *r, struct accuracy *out)
+{
+	int rc = study_run(s, r, NULL, NULL);
+
+	if (!rc && accuracy_measure(r->out, s->f32, s->texts.count, s->model->hidden, out))
+		rc = cli_fail("out of memory");
+	free(r->out);
+	r->out = NULL;
+	return rc;
+}
+
+static void report(struct study *s, const char *key, const char *label, const struct accuracy *a,
+		   uint64_t weight_bytes)
+{
+	struct json_object *o = summary_object(s->json, key);
+
+	summary_text(o, "label", label);
+	summary_real(o, "nmse", a->nmse);
+	summary_real(o, "max_abs", a->max_abs);
+	summary_real(o, "spearman", a->spearman);
+	summary_bytes(o, "weight_bytes", weight_bytes);
+	if (s->json)
+		return;
+	printf("  %-38s NMSE %9.3g   max-abs %9.3g", label, a->nmse, a->max_abs);
+	if (!isnan(a->spearman))
+		printf("   Spearman %.6f", a->spearman);
+	printf("   %s\n", size_text(weight_bytes).s);
+}
+
+/* --- float64 with the same weights -------------------------------------- */
+
+static int ref_all(struct study *s, struct bert *b, double *out, uint32_t count)
+{
+	struct bert_ref *ref;
+	int rc = bert_ref_create(b, &ref);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < count && !rc; i++) {
+		rc = bert_ref_embed(ref, &s->texts.token[i], &out[(size_t)i * s->model->hidden]);
+		if (progress_interrupted())
+			rc = -EINTR;
+	}
+	bert_ref_destroy(ref);
+	return rc;
+}
+
+static int against_f64(struct study *s, struct embed_run *r, struct bert *b, const char *key)
+{
+	uint32_t count = s->texts.count < REF_TEXTS ? s->texts.count : REF_TEXTS;
+	uint64_t n = (uint64_t)count * s->model->hidden;
+	double *exact = malloc(n * sizeof(*exact));
+	struct accuracy a;
+	char label[96];
+	int rc = exact ? ref_all(s, b, exact, count) : -ENOMEM;
+
+	if (!rc) {
+		a = accuracy_against_f64(r->out, exact, n);
+		snprintf(label, sizeof(label), "%s against float64, its weights", r->label);
+		report(s, key, label, &a, r->weight_bytes);
+	}
+	free(exact);
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
+	return rc ? cli_fail_vgpu(rc, "float64 reference") : CLI_OK;
+}
+
+static int study_f64(struct study *s, struct embed_run *r, const char *key)
+{
+	struct vgpu *v;
+	struct bert b;
+	int rc = study_run(s, r, &v, &b);
+
+	if (rc)
+		return rc;
+	rc = against_f64(s, r, &b, key);
+	bert_unload(&b);
+	vgpu_close(v);
+	return rc;
+}
+
+/* --- layer by layer ----------------------------------------------------- */
+
+/* One layer, and what packing it alone costs. */
+struct layer_loss {
+	uint32_t layer;
+	double loss;
+};
+
+static int by_loss(const void *a, const void *b)
+{
+	const struct layer_loss *x = a, *y = b;
+
+	return x->loss > y->loss ? -1 : x->loss < y->loss;
+}
+
+static int measure_layers(struct study *s, const struct embed_run *asked, struct layer_loss *losses)
+{
+	struct accuracy a;
+	char key[32], label[64];
+	int rc = 0;
+
+	for (uint32_t i = 0; i < s->model->layers && !rc; i++) {
+		struct embed_run r = { .mode = asked->mode };
+
+		embed_run_formats(&r, VGPU_FORMAT_F32);
+		r.formats[i] = asked->formats[i];
+		rc = study_score(s, &r, &a);
+		if (rc)
+			break;
+		losses[i] = (struct layer_loss){ i, 1 - a.spearman };
+		snprintf(key, sizeof(key), "only_layer_%u", i);
+		snprintf(label, sizeof(label), "only layer %u %s: loses %.6f", i,
+			 vgpu_format_name(r.formats[i]), 1 - a.spearman);
+		report(s, key, label, &a, embed_run_bytes(s->model, &r));
+	}
+	return rc;
+}
+
+/* Turn the worst layers to INT8, one more each time, until the goal is met. */
+static int restore(struct study *s, const struct embed_run *asked, const struct layer_loss *losses)
+{
+	struct embed_run r = { .mode = asked->mode };
+	struct accuracy a = { 0 };
+	char key[32], label[64];
+	size_t used;
+	int rc = 0;
+
+	memcpy(r.formats, asked->formats, sizeof(r.formats));
+	for (uint32_t n = 0; n < s->model->layers && a.spearman < SPEARMAN_GOAL && !rc; n++) {
+		r.formats[losses[n].layer] = VGPU_FORMAT_INT8_G16;
+		rc = study_score(s, &r, &a);
+		if (rc)
+			break;
+		used = (size_t)snprintf(label, sizeof(label), "int8 layers");
+		for (uint32_t i = 0; i <= n; i++)
+			used += (size_t)snprintf(label + used, sizeof(label) - used, " %u",
+						 losses[i].layer);
+		snprintf(key, sizeof(key), "int8_layers_%u", n + 1);
+		report(s, key, label, &a, embed_run_bytes(s->model, &r));
+	}
+	return rc;
+}
+
+static int sweep(struct study *s, const struct embed_run *asked, double spearman)
+{
+	struct layer_loss losses[BERT_LAYERS_MAX];
+	int rc = measure_layers(s, asked, losses);
+
+	if (rc)
+		return rc;
+	qsort(losses, s->model->layers, sizeof(losses[0]), by_loss);
+	if (spearman >= SPEARMAN_GOAL) {
+		if (!s->json)
+			printf("  Spearman %.6f is not below %.2f: no layer needs INT8\n", spearman,
+			       SPEARMAN_GOAL);
+		return CLI_OK;
+	}
+	return restore(s, asked, losses);
+}
+
+/* --- the whole ---------------------------------------------------------- */
+
+static int study_all(struct study *s, const struct embed_run *asked)
+{
+	struct embed_run f32 = { .label = "f32" }, ours = { .mode = asked->mode };
+	struct accuracy a;
+	int rc;
+
+	embed_run_formats(&f32, VGPU_FORMAT_F32);
+	rc = study_f64(s, &f32, "f32_against_f64");
+	s->f32 = f32.out;
+	if (rc)
+		return rc;
+	snprintf(ours.label, sizeof(ours.label), "%s", asked->label);
+	memcpy(ours.formats, asked->formats, sizeof(ours.formats));
+	rc = study_f64(s, &ours, "against_f64");
+	if (!rc && accuracy_measure(ours.out, s->f32, s->texts.count, s->model->hidden, &a))
+		rc = cli_fail("out of memory");
+	free(ours.out);
+	if (rc)
+		return rc;
+	report(s, "against_f32", "against f32, all pairs of 200 sentences", &a, ours.weight_bytes);
+	return s->o->sweep ? sweep(s, asked, a.spearman) : CLI_OK;
+}
+
+int embed_accuracy(const struct embed_options *o, const struct bert_model *model,
+		   const struct embed_run *asked, struct json_object *json)
+{
+	struct study s = { .o = o, .model = model, .json = summary_object(json, "accuracy") };
+	int rc;
+
+	if (!json)
+		printf("\naccuracy of %s, mode %s\n", asked->label, embed_modes[asked->mode]);
+	rc = embed_texts_take(model, vbrun_sentences, VBRUN_SENTENCE_COUNT, &s.texts);
+	rc = rc ? cli_fail("sentences: %s", strerror(-rc)) : study_all(&s, asked);
+	embed_texts_free(&s.texts);
+	free(s.f32);
+	return rc;
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+/* vbrun gen: write a checkpoint; nothing is left of one that was not finished. */
+#include "generate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "common/cli.h"
+#include "common/progress.h"
+#include "common/size.h"
+#include "common/summary.h"
+#include "gen.h"
+
+/**
+ * struct generate_options - what was asked for
+ * @checkpoint: a mixture of experts in one file
+ * @model: a BERT-shaped model in a folder, when @bert
+ */
+struct generate_options {
+	struct vbrun_gen_params checkpoint;
+	struct vbrun_gen_model_params model;
+	uint32_t format, seed;
+	bool bert, json;
+};
+
+static int tell(void *arg, uint64_t done, uint64_t total)
+{
+	struct progress *p = arg;
+
+	p->total = total;
+	progress_update(p, done);
+	return progress_interrupted() ? -EINTR : 0;
+}
+
+static void report(const struct generate_options *o, const char *path, double seconds)
+{
+	struct json_object *json;
+	struct stat st = { 0 };
+
+	stat(path, &st);
+	if (!o->json) {
+		printf("%s: %s in %s\n", path, size_text((uint64_t)st.st_size).s,
+		       size_seconds(seconds).s);
+		return;
+	}
+	json = summary_new("gen");
+	summary_text(json, "file", path);
+	summary_bytes(json, "bytes", (uint64_t)st.st_size);
+	summary_bytes(json, "seed", o->seed);
+	summary_bytes(json, "ns", (uint64_t)(seconds * 1e9));
+	summary_print(json);
+}
+
+static int generate(struct generate_options *o)
+{
+	double start = size_now();
+	struct progress progress;
+	struct vgpu_error error;
+	char path[4096];
+	int rc;
+
+	progress_begin(&progress, "gen", o->checkpoint.bytes);
+	if (o->bert)
+		rc = vbrun_gen_model(&o->model, tell, &progress, &error);
+	else
+		rc = vbrun_gen(&o->checkpoint, tell, &progress, &error);
+	progress_end(&progress);
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
+	if (rc)
+		return cli_fail("gen: %s", error.text);
+	snprintf(path, sizeof(path), "%s%s", o->checkpoint.path,
+		 o->bert ? "/model.safetensors" : "");
+	report(o, path, size_now() - start);
+	return CLI_OK;
+}
+
+int vbrun_generate(int argc, char **argv)
+{
+	static const char *const formats[] = { "mxfp4", "bf16", "f32", NULL };
+	struct generate_options o = { .checkpoint.bytes = (uint64_t)2 << 30, .seed = 1 };
+	const struct cli_option options[] = {
+		{ "size", CLI_SIZE, &o.checkpoint.bytes, "SIZE", "aim at this size (default 2G)",
+		  NULL, 1 << 20, (uint64_t)1 << 46 },
+		{ "format", CLI_CHOICE, &o.format, "F", "of the experts: mxfp4 (default), bf16, f32",
+		  formats, 0, 0 },
+		{ "seed", CLI_NUMBER, &o.seed, "N", "of all numbers (default 1)", NULL, 0, 0 },
+		{ "layers", CLI_NUMBER, &o.checkpoint.layers, "N", "instead of what fits the size",
+		  NULL, 1, 1024 },
+		{ "experts", CLI_NUMBER, &o.checkpoint.experts, "N", "of a layer (default 32)", NULL,
+		  1, 1024 },
+		{ "hidden", CLI_NUMBER, &o.checkpoint.hidden, "N", "columns", NULL, 64, 32768 },
+		{ "ffn", CLI_NUMBER, &o.checkpoint.ffn, "N", "columns of an expert's middle", NULL, 32,
+		  131072 },
+		{ "bert", CLI_FLAG, &o.bert, NULL, "a stand-in for MiniLM in the folder FILE", NULL, 0,
+		  0 },
+		{ "json", CLI_FLAG, &o.json, NULL, "summary as JSON", NULL, 0, 0 },
+		{ 0 }
+	};
+	const struct cli_command command = {
+		"vbrun gen", "FILE", "Write a seeded checkpoint: a gpt-oss-shaped mixture of experts.",
+		options, 1, 1, "FILE appears under its name only once it is complete.\n"
+	};
+	unsigned int count;
+	int rc = cli_parse(&command, argc, argv, &count);
+
+	if (rc != CLI_RUN)
+		return rc;
+	o.checkpoint.path = argv[1];
+	o.checkpoint.seed = o.seed;
+	o.checkpoint.format = (enum vbrun_gen_format)o.format;
+	o.model.folder = argv[1];
+	o.model.seed = o.seed;
+	o.model.layers = o.checkpoint.layers;
+	o.model.hidden = o.checkpoint.hidden;
+	o.model.ffn = o.checkpoint.ffn;
+	return generate(&o);
+}

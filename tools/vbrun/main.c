@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/* vbrun: models on the device. One row a command. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cli.h"
+#include "common/progress.h"
+#include "embed.h"
+#include "generate.h"
+#include "machine.h"
+#include "stream.h"
+#include "vgpu.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *what;
+} commands[] = {
+	{ "embed", vbrun_embed, "embed texts with all-MiniLM-L6-v2 from tiered, packed weights" },
+	{ "stream", vbrun_stream, "multiply with every weight matrix of a checkpoint" },
+	{ "gen", vbrun_generate, "write a seeded checkpoint of any size" },
+	{ "machine", vbrun_machine, "say what this machine is and how fast it reads" },
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static int help(void)
+{
+	printf("Usage: vbrun COMMAND [OPTION]... [ARGUMENT]...\n"
+	       "Run models on Virtual Blackwell %s.\n\n", vgpu_version());
+	for (size_t i = 0; i < COMMANDS; i++)
+		printf("  %-10s %s\n", commands[i].name, commands[i].what);
+	printf("\n\"vbrun COMMAND --help\" tells more.\n%s", cli_status_help);
+	return CLI_OK;
+}
+
+int main(int argc, char **argv)
+{
+	progress_catch_signals();
+	if (argc < 2)
+		return cli_usage("no command; see vbrun --help");
+	if (!strcmp(argv[1], "--help"))
+		return help();
+	if (!strcmp(argv[1], "--version"))
+		return printf("vbrun %s\n", vgpu_version()) < 0;
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	return cli_usage("unknown command %s; see vbrun --help", argv[1]);
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: MIT
+#include "matrices.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "random.h"
+
+/* Seed of the activations: any, but the same for every budget. */
+#define X_SEED 20260101u
+/* A product and its digest take 536 bytes of the 1 MiB that a command buffer holds. */
+#define SLICES_PER_BUFFER 1024u
+
+/**
+ * struct matrix_slice - rows of one matrix
+ * @w: what they are of
+ * @expert: which matrix of a stack
+ * @first: first row
+ * @rows: how many
+ */
+struct matrix_slice {
+	const struct weight *w;
+	uint32_t expert, first, rows;
+};
+
+static uint64_t row_bytes(const struct weight *w)
+{
+	return w->bytes / (w->experts ? w->experts : 1) / w->n;
+}
+
+static uint64_t slice_bytes(const struct matrix_slice *s)
+{
+	return s->rows * (row_bytes(s->w) + (s->w->scales_bytes ? s->w->k / 32 : 0));
+}
+
+static uint64_t slice_offset(const struct matrix_slice *s)
+{
+	return s->w->offset + ((uint64_t)s->expert * s->w->n + s->first) * row_bytes(s->w);
+}
+
+static uint64_t slice_scales_offset(const struct matrix_slice *s)
+{
+	return s->w->scales_offset + ((uint64_t)s->expert * s->w->n + s->first) * (s->w->k / 32);
+}
+
+static int add_slice(struct matrices *ms, const struct matrix_slice *s)
+{
+	uint32_t n = ms->slice_count;
+	struct matrix_slice *grown;
+
+	if (!(n & (n - 1))) {
+		grown = reallocarray(ms->slices, n ? 2 * (size_t)n : 1, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		ms->slices = grown;
+	}
+	ms->slices[ms->slice_count++] = *s;
+	ms->bytes += slice_bytes(s);
+	return 0;
+}
+
+/* One matrix, cut so that no product exceeds @rows_max outputs; 1 when @bytes_max is full. */
+static int cut_matrix(struct matrices *ms, const struct weight *w, uint32_t expert,
+		      uint32_t rows_max, uint64_t bytes_max)
+{
+	int rc;
+
+	for (uint32_t first = 0; first < w->n; first += rows_max) {
+		struct matrix_slice s = { w, expert, first, w->n - first };
+
+		if (s.rows > rows_max)
+			s.rows = rows_max;
+		if (bytes_max && ms->bytes + slice_bytes(&s) > bytes_max)
+			return 1;
+		rc = add_slice(ms, &s);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int cut_all(struct matrices *ms, const struct weights *w, uint64_t bytes_max,
+		   uint64_t y_bytes_max)
+{
+	uint64_t rows = y_bytes_max / sizeof(float) / ms->m;
+	uint32_t rows_max = rows > UINT32_MAX / 2 ? UINT32_MAX / 2 : rows ? (uint32_t)rows : 1;
+	int rc = 0;
+
+	for (size_t i = 0; i < w->count && !rc; i++) {
+		const struct weight *one = &w->list[i];
+		uint32_t experts = one->experts ? one->experts : 1;
+
+		for (uint32_t e = 0; e < experts && !rc; e++)
+			rc = cut_matrix(ms, one, e, rows_max, bytes_max);
+	}
+	if (rc < 0)
+		return rc;
+	return ms->slice_count ? 0 : -ENODATA;
+}
+
+static int make_files(struct matrices *ms)
+{
+	size_t count = vgpu_checkpoint_file_count(ms->ck);
+	int rc = 0;
+
+	ms->files = calloc(count, sizeof(*ms->files));
+	if (!ms->files)
+		return -ENOMEM;
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = vgpu_bo_create_file(ms->v, vgpu_checkpoint_file_fd(ms->ck, i), 0, 0,
+					 &ms->files[i]);
+	return rc;
+}
+
+static int fill_x(struct matrices *ms, uint32_t k_max)
+{
+	float *row = malloc(k_max * sizeof(*row));
+	struct random r = { X_SEED };
+	int rc = row ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < ms->m && !rc; i++) {
+		for (uint32_t j = 0; j < k_max; j++)
+			row[j] = (float)random_gaussian(&r);
+		rc = vgpu_bo_write(ms->x, (uint64_t)i * k_max * sizeof(*row), row,
+				   k_max * sizeof(*row));
+	}
+	free(row);
+	return rc;
+}
+
+static int make_arrays(struct matrices *ms)
+{
+	uint32_t k_max = 0, n_max = 0;
+	int rc;
+
+	for (uint32_t i = 0; i < ms->slice_count; i++) {
+		if (ms->slices[i].w->k > k_max)
+			k_max = ms->slices[i].w->k;
+		if (ms->slices[i].rows > n_max)
+			n_max = ms->slices[i].rows;
+	}
+	rc = vgpu_bo_create(ms->v, (uint64_t)ms->m * k_max * sizeof(float), VGPU_LIFE_VOLATILE,
+			    &ms->x);
+	if (!rc)
+		rc = vgpu_bo_create(ms->v, (uint64_t)ms->m * n_max * sizeof(float),
+				    VGPU_LIFE_VOLATILE, &ms->y);
+	if (!rc)
+		rc = vgpu_bo_create(ms->v, (uint64_t)ms->slice_count * MATRICES_DIGEST_COLS *
+				    sizeof(float), VGPU_LIFE_VOLATILE, &ms->digest);
+	return rc ? rc : fill_x(ms, k_max);
+}
+
+static int record_slice(struct matrices *ms, struct vgpu_cmdbuf *cb, uint32_t index)
+{
+	const struct matrix_slice *s = &ms->slices[index];
+	uint32_t cols = s->rows < MATRICES_DIGEST_COLS ? s->rows : MATRICES_DIGEST_COLS;
+	struct vgpu_matmul c = {
+		.mode = ms->mode,
+		.x = vgpu_matrix(ms->x, 0, VGPU_FORMAT_F32, ms->m, s->w->k),
+		.w = vgpu_matrix(ms->files[s->w->file], slice_offset(s), s->w->format, s->rows,
+				 s->w->k),
+		.y = vgpu_matrix(ms->y, 0, VGPU_FORMAT_F32, ms->m, s->rows),
+	};
+	int rc;
+
+	if (s->w->scales_bytes)
+		c.scales = vgpu_matrix(ms->files[s->w->scales_file], slice_scales_offset(s),
+				       VGPU_FORMAT_U8, s->rows, s->w->k / 32);
+	rc = vgpu_cmd_matmul(cb, &c);
+	if (rc)
+		return rc;
+	return vgpu_cmd_copy(cb, vgpu_matrix(ms->y, 0, VGPU_FORMAT_F32, 1, cols),
+			     vgpu_matrix(ms->digest,
+					 (uint64_t)index * MATRICES_DIGEST_COLS * sizeof(float),
+					 VGPU_FORMAT_F32, 1, cols));
+}
+
+static int add_buffer(struct matrices *ms)
+{
+	struct vgpu_cmdbuf **grown = reallocarray(ms->cbs, ms->cb_count + 1, sizeof(*grown));
+	int rc;
+
+	if (!grown)
+		return -ENOMEM;
+	ms->cbs = grown;
+	rc = vgpu_cmdbuf_create(ms->v, &grown[ms->cb_count]);
+	if (!rc)
+		ms->cb_count++;
+	return rc;
+}
+
+static int record(struct matrices *ms)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < ms->slice_count && !rc; i++) {
+		if (i % SLICES_PER_BUFFER == 0)
+			rc = add_buffer(ms);
+		if (!rc)
+			rc = record_slice(ms, ms->cbs[ms->cb_count - 1], i);
+	}
+	return rc;
+}
+
+/* The end of the ranges declared last, in chunks: of weights and of scales. */
+struct declared {
+	uint64_t chunk_bytes, panel_bytes;
+	uint64_t chunk[2];
+	uint32_t file[2];
+};
+
+/* A chunk that the range before ended in is in use already; it is not used again. */
+static void add_use(struct matrices *ms, struct declared *d, uint32_t part, uint32_t file,
+		    uint64_t offset, uint64_t bytes)
+{
+	uint64_t end = offset + bytes, first = offset / d->chunk_bytes;
+
+	if (ms->use_count && d->file[part] == file && d->chunk[part] == first)
+		offset = (first + 1) * d->chunk_bytes;
+	d->file[part] = file;
+	d->chunk[part] = (end - 1) / d->chunk_bytes;
+	if (offset < end)
+		ms->uses[ms->use_count++] = (struct vgpu_use){ ms->files[file], offset,
+							       end - offset };
+}
+
+static uint32_t panel_rows(const struct declared *d, const struct matrix_slice *s)
+{
+	uint64_t rows = d->panel_bytes / row_bytes(s->w);
+
+	if (rows > 16)
+		rows -= rows % 16;
+	return rows < s->rows ? (rows ? (uint32_t)rows : 1) : s->rows;
+}
+
+/* Weights and their scales are used in turns, panel by panel. */
+static void declare_slice(struct matrices *ms, struct declared *d, const struct matrix_slice *s)
+{
+	uint32_t step = s->w->scales_bytes ? panel_rows(d, s) : s->rows, rows;
+
+	for (uint32_t first = 0; first < s->rows; first += rows) {
+		rows = s->rows - first < step ? s->rows - first : step;
+		add_use(ms, d, 0, s->w->file, slice_offset(s) + first * row_bytes(s->w),
+			rows * row_bytes(s->w));
+		if (s->w->scales_bytes)
+			add_use(ms, d, 1, s->w->scales_file,
+				slice_scales_offset(s) + (uint64_t)first * (s->w->k / 32),
+				(uint64_t)rows * (s->w->k / 32));
+	}
+}
+
+static int list_uses(struct matrices *ms)
+{
+	struct vgpu_device_info info = { .size = sizeof(info) };
+	struct declared d = { 0 };
+	size_t room = 0;
+	int rc = vgpu_device_info(ms->v, &info);
+
+	if (rc)
+		return rc;
+	d.chunk_bytes = info.chunk_bytes;
+	d.panel_bytes = info.panel_bytes;
+	for (uint32_t i = 0; i < ms->slice_count; i++)
+		room += 2 * ((size_t)ms->slices[i].rows / panel_rows(&d, &ms->slices[i]) + 1);
+	ms->uses = calloc(room, sizeof(*ms->uses));
+	if (!ms->uses)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < ms->slice_count; i++)
+		declare_slice(ms, &d, &ms->slices[i]);
+	return 0;
+}
+
+int matrices_open(struct matrices *out, const struct vgpu_checkpoint *ck, const struct weights *w,
+		  uint64_t bytes_max, uint64_t y_bytes_max)
+{
+	int rc;
+
+	out->ck = ck;
+	rc = cut_all(out, w, bytes_max, y_bytes_max);
+	if (!rc)
+		rc = make_files(out);
+	if (!rc)
+		rc = make_arrays(out);
+	if (!rc)
+		rc = list_uses(out);
+	if (!rc)
+		rc = vgpu_queue_create(out->v, 0, &out->q);
+	return rc ? rc : record(out);
+}
+
+void matrices_close(struct matrices *ms)
+{
+	vgpu_queue_destroy(ms->q);
+	for (uint32_t i = 0; i < ms->cb_count; i++)
+		vgpu_cmdbuf_destroy(ms->cbs[i]);
+	for (size_t i = 0; ms->files && i < vgpu_checkpoint_file_count(ms->ck); i++)
+		vgpu_bo_destroy(ms->files[i]);
+	vgpu_bo_destroy(ms->x);
+	vgpu_bo_destroy(ms->y);
+	vgpu_bo_destroy(ms->digest);
+	free(ms->cbs);
+	free(ms->files);
+	free(ms->uses);
+	free(ms->slices);
+	memset(ms, 0, sizeof(*ms));
+}
+
+int matrices_declare(struct matrices *ms)
+{
+	return vgpu_schedule(ms->v, ms->uses, ms->use_count, true);
+}
+
+int matrices_pass(struct matrices *ms, struct progress *progress, uint64_t done_bytes)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < ms->cb_count && !rc; i++)
+		rc = device_run(ms->v, ms->q, ms->cbs[i], progress, done_bytes);
+	return rc;
+}
+
+int matrices_digest(struct matrices *ms, uint64_t *out)
+{
+	uint64_t bytes = vgpu_bo_bytes(ms->digest), hash = 0xcbf29ce484222325u;
+	uint8_t *data = malloc(bytes);
+	int rc = data ? vgpu_bo_read(ms->digest, 0, data, bytes) : -ENOMEM;
+
+	/* FNV-1a: public domain, good enough to compare two runs. */
+	for (uint64_t i = 0; i < bytes && !rc; i++)
+		hash = (hash ^ data[i]) * 0x100000001b3u;
+	free(data);
+	*out = hash;
+	return rc;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VBRUN_STREAM_H
+#define VBRUN_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/weights.h"
+#include "device.h"
+#include "vgpu.h"
+
+/**
+ * struct stream_options - what `vbrun stream` was asked for
+ * @device: budgets and engines
+ * @path: checkpoint
+ * @m: rows of activations
+ * @passes: over all weights
+ * @mode: index of enum vgpu_mode
+ * @tokens: of --route
+ * @route: 1: zipf
+ * @json: summary instead of text
+ * @bench: one line for bench.jsonl
+ * @no_compare: leave out probe, compute-only run and optimum
+ */
+struct stream_options {
+	struct device_options device;
+	const char *path;
+	uint32_t m, passes, mode, tokens, route;
+	bool json, bench, no_compare;
+};
+
+/** vbrun_stream() - the command; returns its exit status */
+int vbrun_stream(int argc, char **argv);
+
+/** stream_route() - the run with experts chosen at run time; returns the exit status */
+int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *ck,
+		 const struct weights *w);
+
+/** stream_trace() - the trace to record: the one asked for, or a temporary file's name
+ * @path: receives the name; a temporary one is to be unlinked when @out_temporary
+ *
+ * Return: 0, or -errno of mkstemp().
+ */
+int stream_trace(const struct stream_options *o, char *path, size_t len, bool *out_temporary);
+
+/* Bytes of this process: highest resident size, and read from storage so far. */
+uint64_t stream_peak_bytes(void);
+uint64_t stream_process_read_bytes(void);
+
+extern const char *const stream_modes[];
+
+#endif
