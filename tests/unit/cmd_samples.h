@@ -85,7 +85,7 @@ static const struct sample samples[] = {
 			 .bias = OP(BO_ACTS, F32, 4096, 2, 4, 17) } },
 	{ .matmul_id = { HEAD(MATMUL_ID, matmul_id),
 			 .x = OP(BO_ACTS, F32, 0, 3, 2, 3, 32),
-			 .w = STRIDED(BO_WEIGHTS, MXFP4_SPLIT, 5, 3, 1000, 3, 7, 32),
+			 .w = STRIDED(BO_WEIGHTS, MXFP4_SPLIT, 5, 3, 113, 3, 7, 32),
 			 .scales = STRIDED(BO_WEIGHTS, U8, 5000, 3, 9, 3, 7, 1),
 			 .ids = OP(BO_IDS, I32, 4, 2, 2, 3),
 			 .y = OP(BO_OUT, F32, 0, 3, 2, 3, 7) } },
@@ -113,6 +113,11 @@ static const struct sample samples[] = {
 	{ .norm = { HEAD(NORM, norm), .kind = VB_NORM_RMS, .add_f32 = ONE,
 		    .x = OP(BO_ACTS, F32, 0, 2, 3, 7), .gamma = OP(BO_ACTS, F32, 512, 1, 7),
 		    .y = OP(BO_OUT, F32, 0, 2, 3, 7) } },
+
+	/* one row in place: the stride that it never takes may differ */
+	{ .norm = { HEAD(NORM, norm), .kind = VB_NORM_L2,
+		    .x = STRIDED(BO_ACTS, F32, 0, 2, 64, 1, 7),
+		    .y = OP(BO_ACTS_AGAIN, F32, 0, 2, 1, 7) } },
 
 	{ .rope = { HEAD(ROPE, rope), .kind = VB_ROPE_NORM, .rot = 6, .base_f32 = 0x461c4000u,
 		    .freq_scale_f32 = ONE, .x = STRIDED(BO_ACTS, F32, 32, 3, 96, 3, 2, 8),

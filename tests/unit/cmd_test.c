@@ -365,7 +365,7 @@ static void cmd_several_fields_bent_agree_with_the_model(void **state)
 	u32 i, n, which, times;
 
 	(void)state;
-	for (i = 0; i < 600000; i++) {
+	for (i = 0; i < 300000; i++) {
 		which = 1 + roll(SAMPLES - 1);
 		s = samples[which];
 		n = fields_of(&s, fields);
@@ -517,6 +517,21 @@ static void cmd_heads_must_divide(void **state)
 	vb_cmd_error_format(&e, text, sizeof(text));
 	assert_string_equal(text,
 			    "command 0 (attention): k.shape[1] is 2, must be a divisor of 3");
+}
+
+static void cmd_copy_keeps_the_rank(void **state)
+{
+	struct sample s = *sample_of(VB_CMD_COPY, 0);
+	struct vb_cmd_error e;
+	char text[256];
+
+	(void)state;
+	s.copy.x.shape[2] = 1;
+	s.copy.y.shape[2] = 0;
+	s.copy.y.rank = 2;
+	assert_int_equal(vb_cmd_check(&s.h, 0, sample_bos, BO_COUNT, &e), -EINVAL);
+	vb_cmd_error_format(&e, text, sizeof(text));
+	assert_string_equal(text, "command 0 (copy): y.rank is 2, must be 3");
 }
 
 static void cmd_without_bos_is_refused(void **state)
@@ -727,6 +742,7 @@ int main(void)
 		cmocka_unit_test(cmd_several_fields_bent_agree_with_the_model),
 		cmocka_unit_test(cmd_errors_read_as_agreed),
 		cmocka_unit_test(cmd_heads_must_divide),
+		cmocka_unit_test(cmd_copy_keeps_the_rank),
 		cmocka_unit_test(cmd_without_bos_is_refused),
 		cmocka_unit_test(cmd_error_text_is_cut_and_terminated),
 		cmocka_unit_test(cmd_names_are_known),
