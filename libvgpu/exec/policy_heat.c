@@ -74,8 +74,9 @@ double vgpu_policy_heat_gap(const struct vgpu_policy_heat *heat, double value, d
 	double count = exp2(value - heat->clock) - first;
 	double gap;
 
-	if (count <= 0)
-		return INFINITY;
+	/* Used once: as if it came again now, which is likely at first and less so later. */
+	if (count < first)
+		count = first;
 	gap = heat->half_life / M_LN2 * (1 - first) / count;
 	return gap < 1 ? 1 : gap;
 }

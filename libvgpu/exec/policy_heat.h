@@ -103,9 +103,9 @@ double vgpu_policy_heat_add(const struct vgpu_policy_heat *heat, double before);
  * @born: clock at its first use
  *
  * Age over the number of uses after the first while the key is young, the decayed
- * rate later.
+ * rate later; its age for a key used once.
  *
- * Return: at least 1; infinity for a key used once.
+ * Return: at least 1.
  */
 double vgpu_policy_heat_gap(const struct vgpu_policy_heat *heat, double value, double born);
 

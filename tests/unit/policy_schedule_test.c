@@ -342,6 +342,33 @@ static void schedule_keeps_a_hot_key_outside_the_sequence(void **state)
 	free(keys);
 }
 
+/* Intermediate results, written and soon read again, are not given up for weights. */
+static void schedule_keeps_fresh_data_until_it_is_used_again(void **state)
+{
+	enum { PERIOD = 2000, CAPACITY = 200, BUFFERS = 50 };
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	void *policy = create(ops, CAPACITY);
+	uint64_t cycle[PERIOD], victim;
+
+	(void)state;
+	for (uint32_t i = 0; i < PERIOD; i++)
+		cycle[i] = i;
+	assert_int_equal(ops->future(policy, cycle, PERIOD, true), 0);
+	use(ops, policy, cycle, NULL, PERIOD);
+	/* Each is used twice, five others of its kind and five weights later. */
+	for (uint32_t i = 0; i < BUFFERS + 5; i++) {
+		if (i >= 5)
+			assert_int_equal(ops->access(policy, vgpu_policy_key(9, i - 5),
+						     VGPU_ACCESS_MUST_ADMIT, &victim),
+					 VGPU_POLICY_HIT);
+		assert_int_equal(ops->access(policy, vgpu_policy_key(9, i),
+					     VGPU_ACCESS_MUST_ADMIT, &victim),
+				 VGPU_POLICY_ADMIT);
+		assert_true(ops->access(policy, i, 0, &victim) >= 0);
+	}
+	ops->destroy(policy);
+}
+
 static void schedule_alternating_panels_stay_in_place(void **state)
 {
 	enum { CHUNKS = 400 };
@@ -463,6 +490,7 @@ int main(void)
 		cmocka_unit_test(schedule_gone_back_knows_again_what_is_due),
 		cmocka_unit_test(schedule_declared_on_a_warm_tier_equals_belady),
 		cmocka_unit_test(schedule_keeps_a_hot_key_outside_the_sequence),
+		cmocka_unit_test(schedule_keeps_fresh_data_until_it_is_used_again),
 		cmocka_unit_test(schedule_alternating_panels_stay_in_place),
 		cmocka_unit_test(schedule_ends_without_a_desync),
 		cmocka_unit_test(schedule_next_use_and_upcoming_equal_a_scan),
