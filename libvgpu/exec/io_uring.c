@@ -57,17 +57,39 @@ static int setting_read(const char *path)
 	return value;
 }
 
-static void reason_refused(struct vgpu_io *io, int rc)
+static void limit_print(char *out, size_t size, rlim_t limit)
+{
+	if (limit == RLIM_INFINITY)
+		snprintf(out, size, "unlimited");
+	else
+		snprintf(out, size, "%llu", (unsigned long long)limit);
+}
+
+/* " (why)" where the machine can tell, else "". */
+static void hint_refused(char *out, size_t size, int rc)
 {
 	int disabled = setting_read("/proc/sys/kernel/io_uring_disabled");
-	const char *hint = "";
-	char why[64];
+	struct rlimit lim;
+	char soft[24];
 
-	if (disabled > 0)
-		hint = disabled == 1 ? " (sysctl kernel.io_uring_disabled=1)" :
-				       " (sysctl kernel.io_uring_disabled=2)";
-	else if ((rc == -EPERM || rc == -EACCES || rc == -ENOSYS) && prctl(PR_GET_SECCOMP) == 2)
-		hint = " (a seccomp filter is active)";
+	out[0] = 0;
+	if (disabled > 0) {
+		snprintf(out, size, " (sysctl kernel.io_uring_disabled=%d)", disabled);
+	} else if (rc == -ENOMEM && !getrlimit(RLIMIT_MEMLOCK, &lim)) {
+		/* The rings themselves are charged, to all processes of the user together. */
+		limit_print(soft, sizeof(soft), lim.rlim_cur);
+		snprintf(out, size, " (RLIMIT_MEMLOCK soft limit %s)", soft);
+	} else if ((rc == -EPERM || rc == -EACCES || rc == -ENOSYS) &&
+		   prctl(PR_GET_SECCOMP) == 2) {
+		snprintf(out, size, " (a seccomp filter is active)");
+	}
+}
+
+static void reason_refused(struct vgpu_io *io, int rc)
+{
+	char hint[64], why[64];
+
+	hint_refused(hint, sizeof(hint), rc);
 	snprintf(io->reason, sizeof(io->reason), "io_uring refused: %s%s",
 		 strerror_r(-rc, why, sizeof(why)), hint);
 }
@@ -227,14 +249,6 @@ static int slots_fill(struct uring *u, uint32_t first, const struct vgpu_io_regi
 		}
 	}
 	return 0;
-}
-
-static void limit_print(char *out, size_t size, rlim_t limit)
-{
-	if (limit == RLIM_INFINITY)
-		snprintf(out, size, "unlimited");
-	else
-		snprintf(out, size, "%llu", (unsigned long long)limit);
 }
 
 static void reason_unregistered(struct vgpu_io *io, uint64_t bytes, int rc)
