@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: MIT
+#include "common/rig.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "exec/exec.h"
+
+uint64_t rig_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- the device ---- */
+
+static bool serve(void *arg)
+{
+	return vgpu_exec_serve(arg);
+}
+
+static int open_fake(struct rig *r)
+{
+	struct fake_exec_params p = {
+		.chunk_bytes = r->p.chunk_bytes,
+		.host_slots = r->p.host_slots,
+		.nvme_slots = r->p.nvme_slots,
+		.staging_bytes = 0,
+		.panel_bytes = r->p.chunk_bytes,
+	};
+
+	r->fake = fake_exec_open(r->loop, &p);
+	return r->fake ? 0 : -1;
+}
+
+static int open_real(struct rig *r)
+{
+	char path[64], text[512] = "";
+	struct vgpu_exec_params p = {
+		.chunk_bytes = r->p.chunk_bytes,
+		.threads = 2,
+		.host_bytes = (uint64_t)r->p.host_slots * r->p.chunk_bytes,
+		.nvme_bytes = (uint64_t)r->p.nvme_slots * r->p.chunk_bytes,
+		.nvme_path = r->p.nvme_slots ? path : NULL,
+	};
+	struct vgpu_uapi *node;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/arena", r->directory);
+	rc = vgpu_loop_open_exec(r->loop, &node);
+	if (!rc)
+		rc = vgpu_exec_open(node, &p, text, sizeof(text), &r->real);
+	if (rc) {
+		fprintf(stderr, "executor: %s (%s)\n", text, strerror(-rc));
+		return -1;
+	}
+	vgpu_loop_set_server(r->loop, serve, r->real);
+	return 0;
+}
+
+static int open_loop(struct rig *r)
+{
+	if (vgpu_loop_create(r->p.chunk_bytes, &r->loop))
+		return -1;
+	if (r->p.executor == RIG_FAKE)
+		return open_fake(r);
+	return r->p.executor == RIG_REAL ? open_real(r) : 0;
+}
+
+int rig_open(struct rig *r, const struct rig_params *p)
+{
+	const char *node = getenv("VBLACKWELL_SELFTEST_NODE");
+
+	memset(r, 0, sizeof(*r));
+	r->p = *p;
+	r->chunk_bytes = p->chunk_bytes;
+	strcpy(r->directory, "/tmp/vgpu-rig-XXXXXX");
+	if (!mkdtemp(r->directory))
+		return -1;
+	if (node)
+		return vgpu_uapi_open_node(node, &r->client) ? -1 : 0;
+	if (open_loop(r) || vgpu_loop_open_client(r->loop, &r->client)) {
+		rig_close(r);
+		return -1;
+	}
+	return 0;
+}
+
+void rig_client_close(struct vgpu_uapi *u)
+{
+	u->ops->close(u);
+}
+
+void rig_close(struct rig *r)
+{
+	if (r->client)
+		rig_client_close(r->client);
+	if (r->fake)
+		fake_exec_close(r->fake);
+	if (r->real) {
+		vgpu_loop_set_server(r->loop, NULL, NULL);
+		vgpu_loop_shutdown(r->loop);
+		vgpu_exec_close(r->real);
+	}
+	vgpu_loop_put(r->loop);
+	rmdir(r->directory);
+	memset(r, 0, sizeof(*r));
+}
+
+struct vgpu_uapi *rig_client(struct rig *r)
+{
+	struct vgpu_uapi *u = NULL;
+
+	if (r->loop)
+		vgpu_loop_open_client(r->loop, &u);
+	else
+		vgpu_uapi_open_node(getenv("VBLACKWELL_SELFTEST_NODE"), &u);
+	return u;
+}
+
+int rig_file(struct rig *r, uint64_t bytes)
+{
+	char path[64];
+	uint8_t block[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/file", r->directory);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	unlink(path);
+	for (uint64_t at = 0; fd >= 0 && at < bytes; at += sizeof(block)) {
+		size_t n = bytes - at < sizeof(block) ? bytes - at : sizeof(block);
+
+		for (size_t i = 0; i < n; i++)
+			block[i] = rig_pattern(at + i);
+		if (pwrite(fd, block, n, (off_t)at) != (ssize_t)n)
+			return -1;
+	}
+	return fd;
+}
+
+/* ---- requests ---- */
+
+int rig_bo(struct vgpu_uapi *u, uint64_t bytes, uint32_t life, uint32_t *out_id)
+{
+	struct vb_ioc_bo_create cmd = {
+		.size = sizeof(cmd), .kind = VB_BO_ANONYMOUS, .life = (__u16)life, .fd = -1,
+		.bytes = bytes,
+	};
+	int rc = vgpu_uapi_call(u, VB_IOC_BO_CREATE, &cmd);
+
+	*out_id = cmd.out_bo_id;
+	return rc;
+}
+
+int rig_bo_file(struct vgpu_uapi *u, int fd, uint64_t offset, uint64_t bytes, uint32_t *out_id)
+{
+	struct vb_ioc_bo_create cmd = {
+		.size = sizeof(cmd), .kind = VB_BO_FILE, .fd = fd, .bytes = bytes,
+		.file_offset = offset,
+	};
+	int rc = vgpu_uapi_call(u, VB_IOC_BO_CREATE, &cmd);
+
+	*out_id = cmd.out_bo_id;
+	return rc;
+}
+
+int rig_bo_destroy(struct vgpu_uapi *u, uint32_t id)
+{
+	struct vb_ioc_bo_destroy cmd = { .size = sizeof(cmd), .bo_id = id };
+
+	return vgpu_uapi_call(u, VB_IOC_BO_DESTROY, &cmd);
+}
+
+int rig_map(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t flags,
+	    void **out)
+{
+	struct vb_ioc_bo_map cmd = {
+		.size = sizeof(cmd), .bo_id = id, .flags = flags, .offset = offset, .bytes = bytes,
+	};
+	int rc = vgpu_uapi_call(u, VB_IOC_BO_MAP, &cmd);
+
+	*out = (void *)(uintptr_t)cmd.out_address;
+	return rc;
+}
+
+int rig_unmap(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t flags)
+{
+	struct vb_ioc_bo_unmap cmd = {
+		.size = sizeof(cmd), .bo_id = id, .flags = flags, .offset = offset, .bytes = bytes,
+	};
+
+	return vgpu_uapi_call(u, VB_IOC_BO_UNMAP, &cmd);
+}
+
+static int rw(struct vgpu_uapi *u, unsigned long request, uint32_t id, uint64_t offset,
+	      const void *memory, uint64_t bytes)
+{
+	struct vb_ioc_bo_rw cmd = {
+		.size = sizeof(cmd), .bo_id = id, .offset = offset, .bytes = bytes,
+		.address = (uintptr_t)memory,
+	};
+	int rc = vgpu_uapi_call(u, request, &cmd);
+
+	return !rc && cmd.out_done_bytes != bytes ? -EIO : rc;
+}
+
+int rig_read(struct vgpu_uapi *u, uint32_t id, uint64_t offset, void *to, uint64_t bytes)
+{
+	return rw(u, VB_IOC_BO_READ, id, offset, to, bytes);
+}
+
+int rig_write(struct vgpu_uapi *u, uint32_t id, uint64_t offset, const void *from, uint64_t bytes)
+{
+	return rw(u, VB_IOC_BO_WRITE, id, offset, from, bytes);
+}
+
+int rig_seal(struct vgpu_uapi *u, uint32_t id)
+{
+	struct vb_ioc_bo_seal cmd = { .size = sizeof(cmd), .bo_id = id };
+
+	return vgpu_uapi_call(u, VB_IOC_BO_SEAL, &cmd);
+}
+
+int rig_advise(struct vgpu_uapi *u, uint32_t id, uint32_t advice, uint64_t offset, uint64_t bytes)
+{
+	struct vb_ioc_bo_advise cmd = {
+		.size = sizeof(cmd), .bo_id = id, .advice = advice, .offset = offset, .bytes = bytes,
+	};
+
+	return vgpu_uapi_call(u, VB_IOC_BO_ADVISE, &cmd);
+}
+
+int rig_info(struct vgpu_uapi *u, uint32_t id, struct vb_ioc_bo_info *info)
+{
+	*info = (struct vb_ioc_bo_info){ .size = sizeof(*info), .bo_id = id };
+	return vgpu_uapi_call(u, VB_IOC_BO_INFO, info);
+}
+
+uint8_t rig_residency(struct vgpu_uapi *u, uint32_t id, uint32_t chunk)
+{
+	uint8_t byte = 0xff;
+	struct vb_ioc_bo_residency cmd = {
+		.size = sizeof(cmd), .bo_id = id, .first_chunk = chunk, .count = 1,
+		.address = (uintptr_t)&byte,
+	};
+
+	return vgpu_uapi_call(u, VB_IOC_BO_RESIDENCY, &cmd) || cmd.out_count != 1 ? 0xff : byte;
+}
+
+int rig_limit(struct vgpu_uapi *u, uint32_t limit, uint64_t value)
+{
+	struct vb_ioc_limit cmd = {
+		.size = sizeof(cmd), .limit = limit, .flags = VB_LIMIT_SET, .value = value,
+	};
+
+	return vgpu_uapi_call(u, VB_IOC_LIMIT, &cmd);
+}
+
+int rig_tier(struct vgpu_uapi *u, uint32_t tier, struct vb_ioc_query_tier *out)
+{
+	for (uint32_t i = 0;; i++) {
+		int rc;
+
+		*out = (struct vb_ioc_query_tier){ .size = sizeof(*out), .index = i };
+		rc = vgpu_uapi_call(u, VB_IOC_QUERY_TIER, out);
+		if (rc || out->out_tier == tier)
+			return rc;
+	}
+}
+
+int rig_queue(struct vgpu_uapi *u, uint32_t weight, uint32_t *out_id)
+{
+	struct vb_ioc_queue_create cmd = { .size = sizeof(cmd), .weight = weight };
+	int rc = vgpu_uapi_call(u, VB_IOC_QUEUE_CREATE, &cmd);
+
+	*out_id = cmd.out_queue_id;
+	return rc;
+}
+
+int rig_queue_destroy(struct vgpu_uapi *u, uint32_t id)
+{
+	struct vb_ioc_queue_destroy cmd = { .size = sizeof(cmd), .queue_id = id };
+
+	return vgpu_uapi_call(u, VB_IOC_QUEUE_DESTROY, &cmd);
+}
+
+/* ---- submissions ---- */
+
+void rig_stream(struct rig_stream *s)
+{
+	s->h = (struct vb_stream_header){
+		.magic = VB_STREAM_MAGIC, .version = VB_STREAM_VERSION, .bytes = sizeof(s->h),
+	};
+	s->bo_count = 0;
+	s->fence_count = 0;
+	s->deadline_ns = 0;
+	s->flags = 0;
+}
+
+void rig_add(struct rig_stream *s, const void *cmd, uint32_t bytes)
+{
+	if (s->h.bytes + bytes > sizeof(s->bytes))
+		return;
+	memcpy(s->bytes + s->h.bytes, cmd, bytes);
+	s->h.bytes += bytes;
+	s->h.commands++;
+}
+
+uint32_t rig_add_bo(struct rig_stream *s, uint32_t id, uint32_t access)
+{
+	s->bos[s->bo_count] = (struct vb_bo_ref){ .bo_id = id, .access = access };
+	return s->bo_count++;
+}
+
+void rig_add_fence(struct rig_stream *s, uint32_t queue, uint64_t seqno)
+{
+	s->fences[s->fence_count++] = (struct vb_fence){ .queue_id = queue, .seqno = seqno };
+}
+
+void rig_add_nop(struct rig_stream *s)
+{
+	struct vb_cmd_header cmd = { .opcode = VB_CMD_NOP, .bytes = sizeof(cmd) };
+
+	rig_add(s, &cmd, sizeof(cmd));
+}
+
+static struct vb_operand vector(uint32_t bo, uint64_t offset, uint32_t n)
+{
+	return (struct vb_operand){
+		.bo = bo, .format = VB_FORMAT_F32, .rank = 1, .offset = offset, .shape = { n },
+	};
+}
+
+void rig_add_fill(struct rig_stream *s, uint32_t bo, uint64_t offset, uint32_t n, float value)
+{
+	struct vb_cmd_fill cmd = {
+		.h = { .opcode = VB_CMD_FILL, .bytes = sizeof(cmd) },
+		.y = vector(bo, offset, n),
+	};
+
+	memcpy(&cmd.value, &value, sizeof(value));
+	rig_add(s, &cmd, sizeof(cmd));
+}
+
+void rig_add_copy(struct rig_stream *s, uint32_t from, uint32_t to, uint32_t n)
+{
+	struct vb_cmd_copy cmd = {
+		.h = { .opcode = VB_CMD_COPY, .bytes = sizeof(cmd) },
+		.x = vector(from, 0, n),
+		.y = vector(to, 0, n),
+	};
+
+	rig_add(s, &cmd, sizeof(cmd));
+}
+
+int rig_submit(struct vgpu_uapi *u, uint32_t queue, const struct rig_stream *s, uint64_t *out_seqno)
+{
+	struct vb_ioc_submit cmd = {
+		.size = sizeof(cmd),
+		.queue_id = queue,
+		.flags = s->flags,
+		.stream_bytes = s->h.bytes,
+		.stream_address = (uintptr_t)s->bytes,
+		.bos_address = (uintptr_t)s->bos,
+		.fences_address = (uintptr_t)s->fences,
+		.bo_count = s->bo_count,
+		.fence_count = s->fence_count,
+		.deadline_ns = s->deadline_ns,
+	};
+	int rc = vgpu_uapi_call(u, VB_IOC_SUBMIT, &cmd);
+
+	if (out_seqno)
+		*out_seqno = cmd.out_seqno;
+	return rc;
+}
+
+int rig_wait(struct vgpu_uapi *u, uint32_t queue, uint64_t seqno, uint32_t ms)
+{
+	struct vb_ioc_wait cmd = {
+		.size = sizeof(cmd), .queue_id = queue, .seqno = seqno,
+		.timeout_ns = ms ? rig_now() + ms * 1000000ull : 0,
+	};
+	int rc = vgpu_uapi_call(u, VB_IOC_WAIT, &cmd);
+
+	return rc ? rc : cmd.out_status;
+}
+
+/* ---- as the executor ---- */
+
+static int add_arena(struct rig_exec *x, uint32_t tier, uint32_t slots, uint32_t *out)
+{
+	struct vb_ioc_arena_create cmd = {
+		.size = sizeof(cmd), .tier = tier, .numa_node = -1, .slots = slots,
+	};
+	int rc = vgpu_uapi_call(x->node, VB_IOC_ARENA_CREATE, &cmd);
+
+	*out = cmd.out_arena;
+	return rc;
+}
+
+static int add_region(struct rig_exec *x, uint32_t slots)
+{
+	struct vb_ioc_region cmd = {
+		.size = sizeof(cmd), .arena = x->host, .slots = slots,
+		.address = (uintptr_t)x->memory,
+	};
+
+	return vgpu_uapi_call(x->node, VB_IOC_REGION_ADD, &cmd);
+}
+
+int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots)
+{
+	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
+
+	memset(x, 0, sizeof(*x));
+	if (vgpu_loop_open_exec(r->loop, &x->node))
+		return -1;
+	x->bytes = (uint64_t)slots * r->chunk_bytes;
+	x->memory = mmap(NULL, x->bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (x->memory == MAP_FAILED || vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &cmd) ||
+	    add_arena(x, VB_TIER_HOST, slots, &x->host) || add_region(x, slots) ||
+	    add_arena(x, VB_TIER_DEVICE, slots, &x->device) ||
+	    add_arena(x, VB_TIER_NVME, slots, &x->nvme)) {
+		rig_exec_close(x);
+		return -1;
+	}
+	x->generation = cmd.out_generation;
+	return 0;
+}
+
+void rig_exec_close(struct rig_exec *x)
+{
+	if (x->node)
+		x->node->ops->close(x->node);
+	if (x->memory && x->memory != MAP_FAILED)
+		munmap(x->memory, x->bytes);
+	memset(x, 0, sizeof(*x));
+}
+
+int rig_fetch(struct rig_exec *x, struct vb_ioc_fetch *req)
+{
+	*req = (struct vb_ioc_fetch){ .size = sizeof(*req), .flags = VB_FETCH_F_NOWAIT };
+	return vgpu_uapi_call(x->node, VB_IOC_FETCH, req);
+}
+
+int rig_commit(struct rig_exec *x, uint64_t tag, int status)
+{
+	struct vb_ioc_commit cmd = {
+		.size = sizeof(cmd), .generation = x->generation, .tag = tag, .status = status,
+		.bad_command = ~0u,
+	};
+
+	return vgpu_uapi_call(x->node, VB_IOC_COMMIT, &cmd);
+}
+
+int rig_move(struct rig_exec *x, struct vb_move *mv)
+{
+	struct vb_ioc_move cmd = {
+		.size = sizeof(cmd), .count = 1, .address = (uintptr_t)mv,
+		.generation = x->generation,
+	};
+	int rc = vgpu_uapi_call(x->node, VB_IOC_MOVE, &cmd);
+
+	return rc ? rc : mv->out_status;
+}
+
+int rig_step(struct rig_exec *x, uint32_t object, uint32_t chunk, uint8_t op, uint8_t from,
+	     uint8_t to)
+{
+	struct vb_move mv = {
+		.object = object, .chunk = chunk, .op = op, .from = from, .to = to,
+		.arena = to == VB_TIER_HOST ? x->host : to == VB_TIER_DEVICE ? x->device : x->nvme,
+		.slot = VB_SLOT_ANY,
+	};
+
+	return rig_move(x, &mv);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every selftest begins with.  A group runs at both ends of the chunk sizes;
+ * tests find their device in @rig and must leave it as they found it.
+ */
+#ifndef TESTS_SELFTEST_H
+#define TESTS_SELFTEST_H
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/rig.h"
+
+#define SMALL_CHUNK	VB_CHUNK_BYTES_MIN
+#define LARGE_CHUNK	VB_CHUNK_BYTES_MAX
+
+static struct rig rig;
+static struct rig_params rig_params;
+
+static inline int selftest_setup(void **state)
+{
+	(void)state;
+	return rig_open(&rig, &rig_params);
+}
+
+static inline int selftest_teardown(void **state)
+{
+	(void)state;
+	rig_close(&rig);
+	return 0;
+}
+
+/* The group with one executor at both chunk sizes; the device is made anew for each test. */
+#define SELFTEST_RUN(label, tests, who, host, nvme) ({					\
+	int failed_ = 0;								\
+	rig_params = (struct rig_params){ SMALL_CHUNK, who, host, nvme };		\
+	failed_ += cmocka_run_group_tests_name(label ", 64 KiB chunks", tests, NULL, NULL);\
+	rig_params.chunk_bytes = LARGE_CHUNK;						\
+	failed_ += cmocka_run_group_tests_name(label ", 2 MiB chunks", tests, NULL, NULL);	\
+	failed_; })
+
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, selftest_setup, selftest_teardown)
+
+/* Errors are numbers with a sign: print them so. */
+#define assert_rc(expression, expected)	assert_int_equal((expression), (expected))
+
+#endif
