@@ -310,7 +310,8 @@ static uint64_t attempt_gain(struct vgpu_io_req *req, uint32_t res)
 /*
  * After a short attempt. Only a read that returns nothing proves the end of a file: cached sizes
  * are stale when somebody truncates it, and FUSE shrinks them after any short answer. O_DIRECT can
- * only go on from an aligned byte, so a read looks behind the last byte through the page cache.
+ * only go on from an aligned byte, so a read looks behind the last byte through the page cache; a
+ * file that is open for O_DIRECT alone ends where a block is answered in part.
  */
 static void attempt_short(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res, uint64_t gain)
 {
@@ -318,7 +319,7 @@ static void attempt_short(struct vgpu_io *io, struct vgpu_io_req *req, int32_t r
 	uint64_t ragged = (req->offset + req->done_bytes) & file_mask(file);
 	bool write = req->flags & VGPU_IO_WRITE;
 
-	if (!write && (!res || (ragged && !gain && file->fd < 0))) {
+	if (!write && (!res || (ragged && gain <= ragged && file->fd < 0))) {
 		req_finish(io, req, 0);
 		return;
 	}

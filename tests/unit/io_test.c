@@ -1046,6 +1046,57 @@ static void io_memlock_limit_degrades_to_unregistered_buffers_with_numbers(void 
 	assert_int_equal(status, 0);
 }
 
+/* Nobody's rights: neither descriptor can be opened again the other way. */
+static int reopen_child(const char *engine)
+{
+	int plain = open(path, O_RDONLY), direct = open(path, O_RDONLY | O_DIRECT);
+	struct vgpu_io_params params = { .engine = engine, .bounce_buffers = 1 };
+	uint8_t *buf = memory(1 << 16), *copy = memory(1 << 16);
+	struct vgpu_io_file_info info;
+	struct vgpu_io_req req;
+	struct vgpu_io *io;
+	uint32_t file;
+
+	if (direct < 0 || pread(plain, copy, 1 << 16, 0) != 50001 || setresuid(65534, 65534, 65534))
+		return 77;
+	if (vgpu_io_open(&params, &io) || vgpu_io_file_add(io, plain, 0, &file))
+		return 1;
+	if (vgpu_io_file_get(io, file, &info) || info.direct || !strstr(info.reason, "refused"))
+		return 2;
+	if (vgpu_io_file_add(io, direct, 0, &file))
+		return 3;
+	req = make_req(file, 0, buf, 1 << 16);
+	if (run(io, &req) || req.done_bytes != 50001 || memcmp(buf, copy, 50001))
+		return 4;
+	req = make_req(file, 49000, buf + 1, 5000);
+	if (run(io, &req) || req.done_bytes != 1001 || memcmp(buf + 1, copy + 49000, 1001))
+		return 5;
+	return vgpu_io_close(io) ? 6 : 0;
+}
+
+static void io_file_that_cannot_be_reopened_is_read_to_its_end(void **state)
+{
+	static const char *const each[] = { "auto", "threads" };
+	uint8_t *copy = memory(1 << 16);
+	int status, i;
+	pid_t pid;
+
+	(void)state;
+	close(make_file(copy, 50001));
+	munmap(copy, 1 << 16);
+	for (i = 0; i < 2; i++) {
+		pid = fork();
+		if (!pid)
+			_exit(reopen_child(each[i]));
+		status = child_status(pid);
+		if (status == 77) {
+			print_message("SKIP: no O_DIRECT under /tmp, or the user cannot be changed\n");
+			skip();
+		}
+		assert_int_equal(status, 0);
+	}
+}
+
 static void io_open_refuses_what_it_does_not_know(void **state)
 {
 	struct vgpu_io_params params = { .engine = "spdk" };
@@ -1108,6 +1159,7 @@ struct test {
 static const struct test once_tests[] = {
 	TEST(io_forbidden_io_uring_falls_back_to_threads_and_says_why),
 	TEST(io_memlock_limit_degrades_to_unregistered_buffers_with_numbers),
+	TEST(io_file_that_cannot_be_reopened_is_read_to_its_end),
 	TEST(io_open_refuses_what_it_does_not_know),
 	TEST(io_buffered_reads_leave_nothing_in_the_page_cache),
 	TEST(io_probe_measures_every_engine_it_can_have),
