@@ -9,8 +9,8 @@
  * expands codes in registers, and adds in the same order.
  */
 #include <math.h>
-#include "kernels/avx2/regroup.h"
 #include "kernels/avx512/direct.h"
+#include "kernels/avx512/regroup.h"
 #include "kernels/avx512/tile.h"
 
 /* A thread's scratch; vgpu_matmul_scratch_bytes() counts it. */
@@ -93,7 +93,7 @@ static void group_init(struct vgpu_group *g, const struct vgpu_panel *w, uint32_
 	g->row_bytes = unit;
 	g->data = (const uint8_t *)w->data + row / vgpu_weight_unit_rows(w->format) * unit;
 	if (g->format != w->format && g->rows) {
-		vgpu_regroup_avx2(scratch, w, row, g->rows);
+		vgpu_regroup_avx512(scratch, w, row, g->rows);
 		g->data = scratch;
 	}
 }

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Row-major blocks into the packed layout: 16 bytes of each of 16 rows are four
+ * vectors of four rows, and a transpose of words makes four lines of them.
+ */
+#include <immintrin.h>
+#include <string.h>
+#include "kernels/avx512/regroup.h"
+#include "kernels/pack/g16.h"
+
+/* 16 bytes of each of 4 rows. */
+static inline __m512i load4(const uint8_t *p, size_t row_bytes)
+{
+	__m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+
+	x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + row_bytes)), 1);
+	x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 2 * row_bytes)), 2);
+	return _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 3 * row_bytes)), 3);
+}
+
+/* Word u of row r of 16 becomes word r of line u of 4. */
+static inline void store_lines(uint8_t *dst, const __m512i x[4])
+{
+	const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28,
+						1, 5, 9, 13, 17, 21, 25, 29);
+	const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(2));
+	__m512i a = _mm512_permutex2var_epi32(x[0], first, x[1]);
+	__m512i b = _mm512_permutex2var_epi32(x[2], first, x[3]);
+	__m512i c = _mm512_permutex2var_epi32(x[0], last, x[1]);
+	__m512i d = _mm512_permutex2var_epi32(x[2], last, x[3]);
+
+	_mm512_store_si512(dst, _mm512_shuffle_i64x2(a, b, 0x44));
+	_mm512_store_si512(dst + 64, _mm512_shuffle_i64x2(a, b, 0xee));
+	_mm512_store_si512(dst + 128, _mm512_shuffle_i64x2(c, d, 0x44));
+	_mm512_store_si512(dst + 192, _mm512_shuffle_i64x2(c, d, 0xee));
+}
+
+/* Codes 0 .. 15 and 16 .. 31 of 4 rows, a byte each, to MXFP4_G16's words. */
+static inline __m512i words_of_codes(__m512i first16, __m512i last16)
+{
+	__m512 a = _mm512_castsi512_ps(first16), b = _mm512_castsi512_ps(last16);
+	__m512i even = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
+	__m512i odd = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
+
+	return _mm512_or_si512(even, _mm512_slli_epi16(odd, 4));
+}
+
+static inline void mxfp4_block(uint8_t *codes, const uint8_t *src, size_t row_bytes, bool split)
+{
+	const __m512i nibble = _mm512_set1_epi8(15);
+	__m512i words[4];
+
+	for (uint32_t i = 0; i < 4; i++) {
+		__m512i x = load4(src + 4 * i * row_bytes, row_bytes);
+		__m512i low = _mm512_and_si512(x, nibble);
+		__m512i high = _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble);
+
+		words[i] = split ? words_of_codes(_mm512_unpacklo_epi8(low, high),
+						  _mm512_unpackhi_epi8(low, high)) :
+				   words_of_codes(low, high);
+	}
+	store_lines(codes, words);
+}
+
+static inline void q8_0_block(uint8_t *codes, const uint8_t *src, size_t row_bytes)
+{
+	const __m512i zero = _mm512_set1_epi8((char)VGPU_INT8_ZERO);
+	__m512i words[4];
+
+	for (uint32_t half = 0; half < 2; half++) {
+		for (uint32_t i = 0; i < 4; i++)
+			words[i] = _mm512_xor_si512(zero, load4(src + 4 * i * row_bytes + 16 * half,
+								row_bytes));
+		store_lines(codes + 256 * half, words);
+	}
+}
+
+static void regroup_mxfp4(uint8_t *dst, const uint8_t *data, size_t row_bytes, uint32_t blocks)
+{
+	for (uint32_t b = 0; b < blocks; b++, data += 17) {
+		uint8_t *scale = dst + vgpu_mxfp4_g16_scale(b);
+
+		for (uint32_t r = 0; r < VGPU_GROUP_ROWS; r++)
+			scale[4 * r] = data[r * row_bytes];
+		mxfp4_block(dst + vgpu_mxfp4_g16_codes(b), data + 1, row_bytes, false);
+	}
+}
+
+static void regroup_split(uint8_t *dst, const uint8_t *data, const uint8_t *scales,
+			  size_t row_bytes, uint32_t blocks)
+{
+	for (uint32_t b = 0; b < blocks; b++, data += 16) {
+		uint8_t *scale = dst + vgpu_mxfp4_g16_scale(b);
+
+		for (uint32_t r = 0; r < VGPU_GROUP_ROWS; r++)
+			scale[4 * r] = scales[(size_t)r * blocks + b];
+		mxfp4_block(dst + vgpu_mxfp4_g16_codes(b), data, row_bytes, true);
+	}
+}
+
+static void regroup_q8_0(uint8_t *dst, const uint8_t *data, size_t row_bytes, uint32_t blocks)
+{
+	for (uint32_t b = 0; b < blocks; b++, data += 34) {
+		uint8_t *scale = dst + vgpu_int8_g16_scale(b);
+
+		for (uint32_t r = 0; r < VGPU_GROUP_ROWS; r++)
+			memcpy(scale + 2 * r, data + r * row_bytes, 2);
+		q8_0_block(dst + vgpu_int8_g16_codes(b), data + 2, row_bytes);
+	}
+}
+
+void vgpu_regroup_avx512(uint8_t *dst, const struct vgpu_panel *w, uint32_t first,
+			 uint32_t rows)
+{
+	size_t row_bytes = vgpu_weight_unit_bytes(w->format, w->k);
+	const uint8_t *data = (const uint8_t *)w->data + first * row_bytes;
+	uint32_t blocks = w->k / VGPU_BLOCK;
+
+	if (rows < VGPU_GROUP_ROWS) {
+		vgpu_regroup_avx2(dst, w, first, rows);
+		return;
+	}
+	/* Scales of the blocks that the last tile lacks. */
+	if (blocks % VGPU_G16_TILE_BLOCKS) {
+		uint32_t tile = blocks / VGPU_G16_TILE_BLOCKS * VGPU_G16_TILE_BLOCKS;
+
+		if (w->format == VGPU_W_Q8_0)
+			memset(dst + vgpu_int8_g16_scale(tile), 0, VGPU_INT8_TILE_SCALES);
+		else
+			memset(dst + vgpu_mxfp4_g16_scale(tile), 0, VGPU_MXFP4_TILE_SCALES);
+	}
+	if (w->format == VGPU_W_MXFP4)
+		regroup_mxfp4(dst, data, row_bytes, blocks);
+	else if (w->format == VGPU_W_Q8_0)
+		regroup_q8_0(dst, data, row_bytes, blocks);
+	else
+		regroup_split(dst, data, w->scales + (size_t)first * blocks, row_bytes, blocks);
+}
