@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine.h"
 #include "job.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
@@ -20,7 +21,6 @@
 #define STAGING_SHARE		20u	/* default: one slot in so many */
 #define JOBS_MAX		64u
 #define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
-#define IO_DEPTH		32u
 #define DEFAULT_POLICY		"schedule"
 
 /**
@@ -35,7 +35,7 @@ struct vgpu_exec {
 	struct vgpu_uapi *node;
 	uint32_t generation;
 	struct vgpu_pool *pool;
-	struct vgpu_io *io;
+	struct vgpu_engine engine;
 	struct vgpu_nvme *nvme;
 	struct vgpu_store store;
 	struct vgpu_resid resid;
@@ -388,8 +388,7 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 static int exec_open_io(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *text,
 			size_t len)
 {
-	struct vgpu_io_params io = { .engine = p->io_engine, .depth = IO_DEPTH };
-	int rc = vgpu_io_open(&io, &x->io);
+	int rc = vgpu_engine_open(&x->engine, p->io_engine, p->chunk_bytes);
 
 	if (rc)
 		return say(text, len, rc, "io_engine \"%s\": %s", p->io_engine ? p->io_engine : "auto",
@@ -445,13 +444,16 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 		.capacity = room->capacity, .staging = room->staging,
 		.policy = p->policy ? p->policy : DEFAULT_POLICY,
 	};
-	int rc = vgpu_store_init(&x->store, x->node, x->io);
+	int rc = vgpu_store_init(&x->store, x->node, x->engine.io);
 
 	if (rc)
 		return rc;
 	x->resid.node = x->node;
 	x->resid.store = &x->store;
-	x->resid.io = x->io;
+	x->resid.io = x->engine.io;
+	x->engine.resid = &x->resid;
+	x->store.choose = vgpu_engine_choose;
+	x->store.choose_arg = &x->engine;
 	x->resid.nvme = x->nvme;
 	x->resid.pool = x->pool;
 	if (!vgpu_policy_find(rp.policy))
@@ -519,7 +521,7 @@ static void exec_free(struct vgpu_exec *x)
 		close(x->trace_fd);
 	vgpu_resid_destroy(&x->resid);
 	vgpu_store_destroy(&x->store);
-	vgpu_io_close(x->io);
+	vgpu_io_close(x->engine.io);
 	vgpu_nvme_close(x->nvme);
 	vgpu_pool_close(x->pool);
 	x->node->ops->close(x->node);
@@ -583,9 +585,9 @@ int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t 
 	else if (!strcmp(key, "policy"))
 		n = snprintf(text, len, "%s", x->resid.policy->name);
 	else if (!strcmp(key, "io.engine"))
-		n = snprintf(text, len, "%s", vgpu_io_engine_name(x->io));
+		n = snprintf(text, len, "%s", vgpu_io_engine_name(x->engine.io));
 	else if (!strcmp(key, "io.reason"))
-		n = snprintf(text, len, "%s", vgpu_io_engine_reason(x->io));
+		n = snprintf(text, len, "%s", x->engine.reason);
 	else if (!strcmp(key, "nvme"))
 		n = snprintf(text, len, "%llu bytes", x->nvme ?
 			     (unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);

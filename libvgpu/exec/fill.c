@@ -107,9 +107,9 @@ static void fill_submit(struct vgpu_resid *r, struct vgpu_fill *f)
 static void fill_prepare_file(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
 			      uint32_t chunk)
 {
-	uint64_t bytes = align_up(chunk_live_bytes(r, o, chunk), o->file_align);
+	uint64_t bytes = align_up(chunk_live_bytes(r, o, chunk), o->file->align);
 
-	f->req.file = o->file;
+	f->req.file = o->file->index;
 	f->req.offset = chunk_file_offset(r, o, chunk);
 	f->req.bytes = bytes < r->chunk_bytes ? bytes : r->chunk_bytes;
 	f->req.buf = vgpu_resid_ptr(r, f->slot);
@@ -130,7 +130,7 @@ static void fill_prepare_nvme(struct vgpu_resid *r, struct vgpu_fill *f, uint32_
 static int fill_prepare_derived(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
 				uint32_t chunk)
 {
-	uint64_t first, end, align = o->file_align > 4096 ? o->file_align : 4096;
+	uint64_t first, end, align = o->file->align > 4096 ? o->file->align : 4096;
 	int rc = vgpu_derive_range(o, chunk, r->chunk_bytes, &f->range);
 
 	if (rc)
@@ -142,7 +142,7 @@ static int fill_prepare_derived(struct vgpu_resid *r, struct vgpu_fill *f, struc
 		return -ENOMEM;
 	f->source_bytes = end - first;
 	r->derive_bytes += f->source_bytes;
-	f->req.file = o->file;
+	f->req.file = o->file->index;
 	f->req.offset = first;
 	f->req.bytes = end - first;
 	f->req.buf = f->source;

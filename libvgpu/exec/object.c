@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/format.h"
@@ -21,27 +22,6 @@ int vgpu_store_init(struct vgpu_store *s, struct vgpu_uapi *node, struct vgpu_io
 	s->buckets = STORE_BUCKETS;
 	s->bucket = calloc(s->buckets, sizeof(*s->bucket));
 	return s->bucket ? 0 : -ENOMEM;
-}
-
-static void object_close(struct vgpu_store *s, struct vgpu_object *o)
-{
-	if (o->file != VGPU_NO_FILE)
-		vgpu_io_file_remove(s->io, o->file);
-	free(o);
-}
-
-void vgpu_store_destroy(struct vgpu_store *s)
-{
-	for (uint32_t i = 0; s->bucket && i < s->buckets; i++) {
-		while (s->bucket[i]) {
-			struct vgpu_object *o = s->bucket[i];
-
-			s->bucket[i] = o->next;
-			object_close(s, o);
-		}
-	}
-	free(s->bucket);
-	s->bucket = NULL;
 }
 
 struct vgpu_object *vgpu_store_find(struct vgpu_store *s, uint32_t id)
@@ -70,21 +50,112 @@ static int object_set_units(struct vgpu_object *o)
 				      o->transform.cols, &o->matrix_bytes);
 }
 
+/* ------------------------------------------------------------------------
+ * Files
+ */
+
+static struct vgpu_file *file_find(struct vgpu_store *s, const struct stat *st)
+{
+	struct vgpu_file *f = s->files;
+
+	while (f && (f->device != st->st_dev || f->inode != st->st_ino))
+		f = f->next;
+	return f;
+}
+
+/* fd is the file's from here on, also when this fails. */
+static int file_open(struct vgpu_store *s, int fd, const struct stat *st, uint64_t bytes,
+		     struct vgpu_file **out)
+{
+	struct vgpu_file *f = calloc(1, sizeof(*f));
+	int rc = -ENOMEM;
+
+	if (!f)
+		goto err_close;
+	f->device = st->st_dev;
+	f->inode = st->st_ino;
+	f->fd = fd;
+	if (s->choose)
+		s->choose(s->choose_arg, fd, bytes);
+	rc = vgpu_io_file_add(s->io, fd, 0, &f->index);
+	if (rc)
+		goto err_free;
+	f->align = vgpu_io_file_align(s->io, f->index);
+	f->next = s->files;
+	s->files = f;
+	*out = f;
+	return 0;
+
+err_free:
+	free(f);
+err_close:
+	close(fd);
+	return rc;
+}
+
+static void file_put(struct vgpu_store *s, struct vgpu_file *f)
+{
+	struct vgpu_file **p = &s->files;
+
+	if (!f || --f->users)
+		return;
+	while (*p != f)
+		p = &(*p)->next;
+	*p = f->next;
+	vgpu_io_file_remove(s->io, f->index);
+	close(f->fd);
+	free(f);
+}
+
 static int object_set_file(struct vgpu_store *s, struct vgpu_object *o, int fd)
 {
-	int rc;
+	struct vgpu_file *f;
+	struct stat st;
+	int rc = 0;
 
-	o->file = VGPU_NO_FILE;
 	if (fd < 0)
 		return 0;
-	rc = vgpu_io_file_add(s->io, fd, 0, &o->file);
-	close(fd);
-	if (rc) {
-		o->file = VGPU_NO_FILE;
+	if (fstat(fd, &st)) {
+		rc = -errno;
+		close(fd);
 		return rc;
 	}
-	o->file_align = vgpu_io_file_align(s->io, o->file);
+	f = file_find(s, &st);
+	if (f)
+		close(fd);
+	else
+		rc = file_open(s, fd, &st, o->file_end - o->file_offset, &f);
+	if (rc)
+		return rc;
+	f->users++;
+	o->file = f;
 	return 0;
+}
+
+int vgpu_store_move(struct vgpu_store *s, struct vgpu_io *io)
+{
+	uint32_t index[VGPU_IO_FILES_MAX], n = 0;
+
+	for (struct vgpu_file *f = s->files; f; f = f->next) {
+		int rc = vgpu_io_file_add(io, f->fd, 0, &index[n++]);
+
+		if (rc)
+			return rc;
+	}
+	n = 0;
+	for (struct vgpu_file *f = s->files; f; f = f->next) {
+		vgpu_io_file_remove(s->io, f->index);
+		f->index = index[n++];
+		f->align = vgpu_io_file_align(io, f->index);
+	}
+	s->io = io;
+	return 0;
+}
+
+static void object_close(struct vgpu_store *s, struct vgpu_object *o)
+{
+	file_put(s, o->file);
+	free(o);
 }
 
 static int object_open(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
@@ -114,7 +185,7 @@ static int object_open(struct vgpu_store *s, uint32_t id, struct vgpu_object **o
 	o->table = (const volatile struct vb_table_entry *)(uintptr_t)req.out_table_address;
 	rc = object_set_file(s, o, req.out_fd);
 	if (rc)
-		goto err_free;
+		goto err_close;
 	rc = object_set_units(o);
 	if (rc)
 		goto err_close;
@@ -144,6 +215,20 @@ int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
 	}
 	*out = o;
 	return 0;
+}
+
+void vgpu_store_destroy(struct vgpu_store *s)
+{
+	for (uint32_t i = 0; s->bucket && i < s->buckets; i++) {
+		while (s->bucket[i]) {
+			struct vgpu_object *o = s->bucket[i];
+
+			s->bucket[i] = o->next;
+			object_close(s, o);
+		}
+	}
+	free(s->bucket);
+	s->bucket = NULL;
 }
 
 void vgpu_store_forget(struct vgpu_store *s, uint32_t id)

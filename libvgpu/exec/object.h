@@ -10,7 +10,21 @@
 #include "io.h"
 #include "../uapi.h"
 
-#define VGPU_NO_FILE	UINT32_MAX
+/**
+ * struct vgpu_file - a file that objects come from; one for all of them
+ * @device, @inode: which file
+ * @fd: the first client's descriptor, ours to close
+ * @index: in the I/O engine
+ * @align: what requests to it must keep, in bytes
+ * @users: objects
+ * @next: in the store's list
+ */
+struct vgpu_file {
+	uint64_t device, inode;
+	int fd;
+	uint32_t index, align, users;
+	struct vgpu_file *next;
+};
 
 /**
  * struct vgpu_object - an object of the device; fixed after it was opened, except
@@ -22,8 +36,7 @@
  * @client: number of its creator
  * @chunks: entries of @table
  * @head: bytes of chunk 0 before byte 0 of the object
- * @file: in the I/O engine, or VGPU_NO_FILE
- * @file_align: what requests to it must keep, in bytes
+ * @file: NULL for an anonymous object
  * @bytes: length
  * @file_offset: of chunk 0 (file) or of the first source byte (derived)
  * @file_end: one past the last byte that belongs to the object
@@ -38,7 +51,7 @@ struct vgpu_object {
 	uint16_t kind, life;
 	bool sealed, gone;
 	uint32_t client, chunks, head;
-	uint32_t file, file_align;
+	struct vgpu_file *file;
 	uint64_t bytes, file_offset, file_end;
 	struct vb_transform transform;
 	uint32_t unit_rows;
@@ -47,10 +60,17 @@ struct vgpu_object {
 	struct vgpu_object *next;
 };
 
-/* All objects that the executor has met. */
+/**
+ * struct vgpu_store - all objects that the executor has met
+ * @choose: NULL, or asked before a file is added: it may replace @io (vgpu_store_move)
+ * @choose_arg: handed to it
+ */
 struct vgpu_store {
 	struct vgpu_uapi *node;
 	struct vgpu_io *io;
+	void (*choose)(void *arg, int fd, uint64_t bytes);
+	void *choose_arg;
+	struct vgpu_file *files;
 	uint32_t buckets;		/* power of two */
 	struct vgpu_object **bucket;
 };
@@ -66,6 +86,13 @@ void vgpu_store_destroy(struct vgpu_store *s);
 int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out);
 /* The object if it was opened before, else NULL. */
 struct vgpu_object *vgpu_store_find(struct vgpu_store *s, uint32_t id);
+/**
+ * vgpu_store_move() - use another engine for every file
+ *
+ * Nothing may be in flight.  Return: 0, or what vgpu_io_file_add() said, with nothing
+ * changed.
+ */
+int vgpu_store_move(struct vgpu_store *s, struct vgpu_io *io);
 /* Close and free one; nothing may use it any more. */
 void vgpu_store_forget(struct vgpu_store *s, uint32_t id);
 

@@ -77,9 +77,14 @@ static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 	uint64_t victim = VGPU_POLICY_NONE;
+	int answer = r->policy->access(r->policy_state, slot_key(s), VGPU_ACCESS_MUST_ADMIT,
+				       &victim);
 
-	if (r->policy->access(r->policy_state, slot_key(s), VGPU_ACCESS_MUST_ADMIT, &victim) < 0)
+	if (answer < 0)
 		return;		/* more is held than the policy may keep; stays in staging */
+	/* The trace has every question that the policy was asked. */
+	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, slot_key(s),
+		       VGPU_ACCESS_MUST_ADMIT, 0);
 	s->flags |= VGPU_SLOT_RETAINED | VGPU_SLOT_HELD;
 	r->policy->hold(r->policy_state, slot_key(s), true);
 	if (victim != VGPU_POLICY_NONE) {

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#include "engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "resid.h"
+
+#define ENGINE_DEPTH	32u
+/* A probe takes some 50 ms: only where reading the file takes far longer. */
+#define PROBE_FILE_MIN	(512ull << 20)
+#define PROBE_BYTES	(64ull << 20)
+/* Disks are noisy: change for less and the next run changes back. */
+#define WORTH_CHANGING	1.15
+
+int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_bytes)
+{
+	struct vgpu_io_params p = { .engine = name, .depth = ENGINE_DEPTH };
+	int rc = vgpu_io_open(&p, &e->io);
+
+	e->chunk_bytes = chunk_bytes;
+	e->fixed = name && strcmp(name, "auto");
+	if (!rc)
+		snprintf(e->reason, sizeof(e->reason), "%s", vgpu_io_engine_reason(e->io));
+	return rc;
+}
+
+static double row_of(const struct vgpu_io_probe_result *p, const char *engine)
+{
+	double best = 0;
+
+	for (uint32_t i = 0; i < p->count; i++) {
+		if (!strcmp(p->rows[i].engine, engine) && p->rows[i].gbps > best)
+			best = p->rows[i].gbps;
+	}
+	return best;
+}
+
+/* Give the new engine all that the old one had; on failure the old one stays. */
+static int engine_change(struct vgpu_engine *e, struct vgpu_io *io)
+{
+	struct vgpu_resid *r = e->resid;
+	uint32_t nvme_file = r->nvme_file;
+	int32_t region;
+	int rc = vgpu_io_region_add(io, r->memory, r->memory_bytes, &region);
+
+	if (!rc && r->nvme)
+		rc = vgpu_io_file_add(io, vgpu_nvme_fd(r->nvme), 0, &nvme_file);
+	if (!rc)
+		rc = vgpu_store_move(r->store, io);
+	if (rc)
+		return rc;
+	r->io = io;
+	r->region = region;
+	r->nvme_file = nvme_file;
+	vgpu_io_close(e->io);
+	e->io = io;
+	return 0;
+}
+
+void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
+{
+	struct vgpu_engine *e = arg;
+	struct vgpu_resid *r = e->resid;
+	struct vgpu_io_probe_result probe;
+	struct vgpu_io_params p = { .depth = ENGINE_DEPTH };
+	struct vgpu_io *io;
+
+	if (e->fixed || e->probed || bytes < PROBE_FILE_MIN)
+		return;
+	e->probed = true;
+	if (vgpu_io_probe(fd, e->chunk_bytes, PROBE_BYTES, &probe) || !probe.count)
+		return;
+	p.engine = probe.rows[probe.best].engine;
+	if (probe.rows[probe.best].gbps > WORTH_CHANGING * row_of(&probe, vgpu_io_engine_name(e->io))) {
+		while (r->moving && vgpu_resid_pump(r, -1) >= 0)
+			;
+		if (!r->moving && !vgpu_io_open(&p, &io) && engine_change(e, io))
+			vgpu_io_close(io);
+	}
+	snprintf(e->reason, sizeof(e->reason), "%s; probed: %s", vgpu_io_engine_reason(e->io),
+		 probe.reason);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which I/O engine a device uses: the one asked for, or the one that reads the first
+ * large file fastest.
+ */
+#ifndef VGPU_EXEC_ENGINE_H
+#define VGPU_EXEC_ENGINE_H
+
+#include "io.h"
+
+struct vgpu_resid;
+
+/**
+ * struct vgpu_engine - the choice and its reason
+ * @io: the engine; struct vgpu_resid and struct vgpu_store point to it too
+ * @resid: whose requests it serves; set after vgpu_resid_init()
+ * @chunk_bytes: size of the transfers
+ * @fixed: asked for by name: no probe
+ * @probed: the probe was made
+ * @reason: one line for people
+ */
+struct vgpu_engine {
+	struct vgpu_io *io;
+	struct vgpu_resid *resid;
+	uint32_t chunk_bytes;
+	bool fixed, probed;
+	char reason[2 * VGPU_IO_REASON_BYTES];
+};
+
+/**
+ * vgpu_engine_open() - open the engine to begin with
+ * @name: "auto" or NULL: probe the first large file; else exactly that one
+ */
+int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_bytes);
+
+/**
+ * vgpu_engine_choose() - a file is about to be added: measure, and change if it pays
+ * @arg: struct vgpu_engine; signature of struct vgpu_store.choose
+ * @fd: the file
+ * @bytes: of it that will be used; short files are not worth a probe
+ *
+ * Reads at most 64 MiB of the file.  Waits for what is in flight if it changes.
+ */
+void vgpu_engine_choose(void *arg, int fd, uint64_t bytes);
+
+#endif
