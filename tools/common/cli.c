@@ -57,6 +57,14 @@ int cli_fail_vgpu(int rc, const char *format, ...)
 	return CLI_FAILED;
 }
 
+/* "vbrun stream" without the first word, which every line begins with anyway. */
+static const char *verb(const struct cli_command *command)
+{
+	const char *space = strchr(command->name, ' ');
+
+	return space ? space + 1 : command->name;
+}
+
 static void print_help(const struct cli_command *command)
 {
 	const struct cli_option *o;
@@ -91,10 +99,10 @@ static int set_number(const struct cli_command *command, const struct cli_option
 	bool good = o->kind == CLI_SIZE ? size_parse(value, &n) : number_parse(value, &n);
 
 	if (!good)
-		return cli_usage("%s: --%s %s is no %s", command->name, o->name, value,
+		return cli_usage("%s: --%s %s is no %s", verb(command), o->name, value,
 				 o->kind == CLI_SIZE ? "size (bytes, or with K, M, G, T)" : "number");
 	if (n < o->min || n > max)
-		return cli_usage("%s: --%s %s is outside %" PRIu64 " .. %" PRIu64, command->name,
+		return cli_usage("%s: --%s %s is outside %" PRIu64 " .. %" PRIu64, verb(command),
 				 o->name, value, o->min, max);
 	if (o->kind == CLI_SIZE)
 		*(uint64_t *)o->to = n;
@@ -119,7 +127,7 @@ static int set_choice(const struct cli_command *command, const struct cli_option
 		if (used >= sizeof(all))
 			break;
 	}
-	return cli_usage("%s: --%s %s is none of %s", command->name, o->name, value, all);
+	return cli_usage("%s: --%s %s is none of %s", verb(command), o->name, value, all);
 }
 
 static int set_option(const struct cli_command *command, const struct cli_option *o,
@@ -158,16 +166,16 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
 	const struct cli_option *o = find_option(command, name, bytes);
 
 	if (!o)
-		return cli_usage("%s: unknown option %s; see %s --help", command->name, argv[*at],
+		return cli_usage("%s: unknown option %s; see %s --help", verb(command), argv[*at],
 				 command->name);
 	if (o->kind == CLI_FLAG && equals)
-		return cli_usage("%s: --%s takes no value", command->name, o->name);
+		return cli_usage("%s: --%s takes no value", verb(command), o->name);
 	if (o->kind == CLI_FLAG)
 		return set_option(command, o, NULL);
 	if (equals)
 		return set_option(command, o, equals + 1);
 	if (*at + 1 == argc)
-		return cli_usage("%s: --%s needs a %s", command->name, o->name, o->arg);
+		return cli_usage("%s: --%s needs a %s", verb(command), o->name, o->arg);
 	return set_option(command, o, argv[++*at]);
 }
 
@@ -186,7 +194,7 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, unsigned
 			print_help(command);
 			return CLI_OK;
 		} else if (argv[i][1] != '-') {
-			return cli_usage("%s: unknown option %s; see %s --help", command->name,
+			return cli_usage("%s: unknown option %s; see %s --help", verb(command),
 					 argv[i], command->name);
 		} else {
 			rc = take_option(command, argc, argv, &i);
@@ -195,7 +203,7 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, unsigned
 		}
 	}
 	if (count < command->args_min || count > command->args_max)
-		return cli_usage("%s: %u arguments, takes %s; see %s --help", command->name, count,
+		return cli_usage("%s: %u arguments, takes %s; see %s --help", verb(command), count,
 				 *command->args ? command->args : "none", command->name);
 	*out_count = count;
 	return CLI_RUN;

@@ -158,6 +158,24 @@ static int make_objects(struct bert *b)
 	return rc;
 }
 
+/* The weights come in the same order for every batch. */
+static int declare(struct bert *b)
+{
+	struct vgpu_use uses[BERT_LAYERS_MAX * BERT_MATRICES];
+	uint32_t n = 0;
+
+	for (uint32_t layer = 0; layer < b->model->layers; layer++)
+		for (uint32_t i = 0; i < BERT_MATRICES; i++) {
+			struct vgpu_array w = matrix(b, layer, i);
+
+			uses[n] = (struct vgpu_use){ w.bo, w.offset, vgpu_bo_bytes(w.bo) };
+			if (b->formats[layer] == VGPU_FORMAT_F32)
+				uses[n].bytes = b->model->matrix[layer][i]->bytes;
+			n++;
+		}
+	return vgpu_schedule(b->v, uses, n, true);
+}
+
 int bert_load(struct bert *b, const struct bert_model *model, struct vgpu *v,
 	      const enum vgpu_format *formats, enum vgpu_mode mode, uint32_t tokens)
 {
@@ -176,7 +194,9 @@ int bert_load(struct bert *b, const struct bert_model *model, struct vgpu *v,
 		rc = vgpu_queue_create(v, 0, &b->q);
 	if (!rc)
 		rc = vgpu_cmdbuf_create(v, &b->cb);
-	return rc ? rc : load_vectors(b);
+	if (!rc)
+		rc = load_vectors(b);
+	return rc ? rc : declare(b);
 }
 
 void bert_unload(struct bert *b)

@@ -417,7 +417,7 @@ static void print_objects(const struct embed *e, struct json_object *json)
 		if (json)
 			residency_summary(rows, n, json);
 		else
-			residency_print(rows, n);
+			residency_print(rows, n, stdout);
 	}
 	free(rows);
 	free(names);

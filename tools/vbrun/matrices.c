@@ -60,10 +60,36 @@ static int add_slice(struct matrices *ms, const struct matrix_slice *s)
 	return 0;
 }
 
-/* One matrix, cut so that no product exceeds @rows_max outputs; 1 when @bytes_max is full. */
-static int cut_matrix(struct matrices *ms, const struct weight *w, uint32_t expert,
-		      uint32_t rows_max, uint64_t bytes_max)
+/**
+ * struct cut - how a checkpoint is cut into products
+ * @rows_max: most rows of one
+ * @share: part of the weights to take, evenly over the file; 1: all
+ * @bytes_max: and never more bytes
+ * @seen: bytes of all slices so far, taken or not
+ */
+struct cut {
+	uint32_t rows_max;
+	double share;
+	uint64_t bytes_max, seen;
+};
+
+/* A sample takes the slice that brings it nearest to its share of what it has seen. */
+static bool takes(const struct matrices *ms, struct cut *cut, const struct matrix_slice *s)
 {
+	uint64_t bytes = slice_bytes(s);
+
+	cut->seen += bytes;
+	if (cut->share >= 1)
+		return true;
+	return ms->bytes + bytes <= cut->bytes_max &&
+	       (double)ms->bytes + (double)bytes / 2 <= cut->share * (double)cut->seen;
+}
+
+/* One matrix, in slices of at most @cut->rows_max rows. */
+static int cut_matrix(struct matrices *ms, const struct weight *w, uint32_t expert,
+		      struct cut *cut)
+{
+	uint32_t rows_max = cut->rows_max;
 	int rc;
 
 	for (uint32_t first = 0; first < w->n; first += rows_max) {
@@ -71,8 +97,8 @@ static int cut_matrix(struct matrices *ms, const struct weight *w, uint32_t expe
 
 		if (s.rows > rows_max)
 			s.rows = rows_max;
-		if (bytes_max && ms->bytes + slice_bytes(&s) > bytes_max)
-			return 1;
+		if (!takes(ms, cut, &s))
+			continue;
 		rc = add_slice(ms, &s);
 		if (rc)
 			return rc;
@@ -84,7 +110,12 @@ static int cut_all(struct matrices *ms, const struct weights *w, uint64_t bytes_
 		   uint64_t y_bytes_max)
 {
 	uint64_t rows = y_bytes_max / sizeof(float) / ms->m;
-	uint32_t rows_max = rows > UINT32_MAX / 2 ? UINT32_MAX / 2 : rows ? (uint32_t)rows : 1;
+	struct cut cut = {
+		.rows_max = rows > UINT32_MAX / 2 ? UINT32_MAX / 2 : rows ? (uint32_t)rows : 1,
+		.share = bytes_max && bytes_max < w->bytes ?
+			 (double)bytes_max / (double)w->bytes : 1,
+		.bytes_max = bytes_max,
+	};
 	int rc = 0;
 
 	for (size_t i = 0; i < w->count && !rc; i++) {
@@ -92,9 +123,9 @@ static int cut_all(struct matrices *ms, const struct weights *w, uint64_t bytes_
 		uint32_t experts = one->experts ? one->experts : 1;
 
 		for (uint32_t e = 0; e < experts && !rc; e++)
-			rc = cut_matrix(ms, one, e, rows_max, bytes_max);
+			rc = cut_matrix(ms, one, e, &cut);
 	}
-	if (rc < 0)
+	if (rc)
 		return rc;
 	return ms->slice_count ? 0 : -ENODATA;
 }

@@ -54,7 +54,7 @@ struct matrices {
  * matrices_open() - make objects and record the products
  * @ck: stays open as long as @out
  * @w: its matrices
- * @bytes_max: take matrices from the first on until this many bytes; 0: all
+ * @bytes_max: a sample of at most so many bytes, evenly over the files; 0: all
  * @y_bytes_max: a product with more output is cut into several by rows
  * @out: m, mode, v are set by the caller, the rest is zero; matrices_close() it
  *	also after an error

@@ -53,7 +53,7 @@ static void draw(char bar[BAR_CELLS + 1], const uint8_t *states, uint32_t chunks
 	bar[c] = 0;
 }
 
-static void print_row(const struct residency_row *row)
+static void print_row(const struct residency_row *row, FILE *to)
 {
 	struct vgpu_bo_info info = { .size = sizeof(info) };
 	char bar[BAR_CELLS + 1] = "";
@@ -68,17 +68,17 @@ static void print_row(const struct residency_row *row)
 	if (n > 0)
 		draw(bar, states, (uint32_t)n, info.kind);
 	free(states);
-	printf("  %-26.26s %-9s %9s  host %9s  [%s]\n", row->name, kind_name(info.kind),
-	       size_text(info.bytes).s, size_text(info.tier_bytes[VGPU_TIER_HOST]).s, bar);
+	fprintf(to, "  %-26.26s %-9s %9s  host %9s  [%s]\n", row->name, kind_name(info.kind),
+		size_text(info.bytes).s, size_text(info.tier_bytes[VGPU_TIER_HOST]).s, bar);
 }
 
-void residency_print(const struct residency_row *rows, uint32_t count)
+void residency_print(const struct residency_row *rows, uint32_t count, FILE *to)
 {
-	printf("Where every object lives: # host, + partly host, n NVMe arena, . in its file only,"
-	       " 0 untouched\n");
+	fprintf(to, "Where every object lives: # host, + partly host, n NVMe arena, . in its file"
+		" only, 0 untouched\n");
 	for (uint32_t i = 0; i < count; i++)
 		if (rows[i].bo)
-			print_row(&rows[i]);
+			print_row(&rows[i], to);
 }
 
 void residency_summary(const struct residency_row *rows, uint32_t count, struct json_object *o)

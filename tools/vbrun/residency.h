@@ -5,6 +5,7 @@
 
 #include <json-c/json.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "vgpu.h"
 
@@ -19,7 +20,7 @@ struct residency_row {
 };
 
 /* Print a bar for each row, and the key to the letters. */
-void residency_print(const struct residency_row *rows, uint32_t count);
+void residency_print(const struct residency_row *rows, uint32_t count, FILE *to);
 /* The same as numbers: list "objects" of @o. */
 void residency_summary(const struct residency_row *rows, uint32_t count, struct json_object *o);
 

@@ -494,7 +494,7 @@ static void show_objects(const struct stream_options *o, const struct route *r,
 	if (o->json)
 		residency_summary(rows, 2, json);
 	else if (!o->bench)
-		residency_print(rows, 2);
+		residency_print(rows, 2, stdout);
 }
 
 static int measure(const struct stream_options *o, struct route *r, const char *trace,

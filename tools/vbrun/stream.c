@@ -5,8 +5,8 @@
  *
  * The first pass reads everything; what counts is the later ones. Beside them stand
  * the fewest bytes that any policy could have read (from the recorded trace), the
- * time that the arithmetic alone takes (the same products over as many weights as fit
- * into the tier, scaled by bytes), and what the storage can deliver.
+ * time that the arithmetic alone takes (the same products over a sample of the
+ * weights that fits the tier, scaled by bytes), and what the storage can deliver.
  */
 #include "stream.h"
 
@@ -55,6 +55,7 @@ struct stream_pass {
  * @compute: seconds of the arithmetic of a pass, 0 when not measured
  * @compute_share: part of the weights it was measured on
  * @probe: bytes_per_second is 0 when not measured
+ * @bar: where every object was at the end, as text
  */
 struct stream_result {
 	struct stream_pass *passes;
@@ -64,6 +65,7 @@ struct stream_result {
 	double compute, compute_share;
 	struct probe probe;
 	uint64_t host_bytes, staging_bytes;
+	char *bar;
 	struct json_object *json;
 };
 
@@ -147,6 +149,8 @@ static void show_objects(const struct stream_options *o, struct matrices *ms,
 {
 	size_t files = vgpu_checkpoint_file_count(ms->ck);
 	struct residency_row *rows = calloc(files + 3, sizeof(*rows));
+	FILE *to;
+	size_t bytes;
 	uint32_t n = 0;
 
 	if (!rows)
@@ -162,8 +166,12 @@ static void show_objects(const struct stream_options *o, struct matrices *ms,
 	rows[n++] = (struct residency_row){ "digest", ms->digest };
 	if (o->json)
 		residency_summary(rows, n, r->json);
-	else if (!o->bench)
-		residency_print(rows, n);
+	/* Printed after the figures; by then the objects are gone. */
+	to = open_memstream(&r->bar, &bytes);
+	if (to) {
+		residency_print(rows, n, to);
+		fclose(to);
+	}
 	free(rows);
 }
 
@@ -217,12 +225,16 @@ static int measure_stream(const struct stream_options *o, const char *trace,
 
 /* --- what it is compared with ------------------------------------------- */
 
-/* Products over what fits into the tier: no storage, the arithmetic and its memory. */
+/*
+ * Products over a sample that fits into the tier: no storage, only arithmetic.
+ * -EAGAIN when something was read after all; -ENODATA when no matrix is so small.
+ */
 static int compute_on(const struct stream_options *o, struct vgpu *v,
 		      const struct vgpu_checkpoint *ck, const struct weights *w, uint64_t room,
 		      struct stream_result *r)
 {
 	struct matrices ms = { .v = v, .m = o->m, .mode = (enum vgpu_mode)o->mode };
+	struct counters before, c;
 	double start, seconds = 0;
 	uint32_t passes = 0;
 	int rc;
@@ -232,16 +244,20 @@ static int compute_on(const struct stream_options *o, struct vgpu *v,
 		rc = matrices_declare(&ms);
 	if (!rc)
 		rc = matrices_pass(&ms, NULL, 0);
+	counters_read(v, &before);
 	start = size_now();
 	while (!rc && seconds < COMPUTE_SECONDS) {
 		rc = matrices_pass(&ms, NULL, 0);
 		seconds = size_now() - start;
 		passes++;
 	}
+	c = counters_since(v, &before);
+	if (!rc && c.c[VGPU_COUNT_READ_BYTES])
+		rc = -EAGAIN;
 	if (!rc) {
 		r->compute_share = (double)ms.bytes / (double)r->weight_bytes;
 		r->compute = seconds / passes / r->compute_share;
-	} else if (rc != -EINTR) {
+	} else if (rc != -EINTR && rc != -ENODATA && rc != -EAGAIN) {
 		cli_fail_vgpu(rc, "compute-only run");
 	}
 	matrices_close(&ms);
@@ -252,15 +268,23 @@ static int measure_compute(const struct stream_options *o, const struct vgpu_che
 			   const struct weights *w, struct stream_result *r)
 {
 	struct device_options device = o->device;
+	uint64_t room = (r->host_bytes - r->staging_bytes) / 10 * 8;
 	struct vgpu *v;
 	int rc;
 
 	device.trace = NULL;
-	rc = device_open(&device, &v);
-	if (rc)
-		return rc;
-	rc = compute_on(o, v, ck, w, (r->host_bytes - r->staging_bytes) / 10 * 7, r);
-	vgpu_close(v);
+	/* Small matrices far apart take whole chunks: then a smaller sample fits. */
+	do {
+		rc = device_open(&device, &v);
+		if (rc)
+			return rc;
+		rc = compute_on(o, v, ck, w, room, r);
+		vgpu_close(v);
+		room /= 2;
+	} while (rc == -EAGAIN);
+	/* Without a sample there is no such figure; the rest stands. */
+	if (rc == -ENODATA)
+		return CLI_OK;
 	return rc == -EINTR ? CLI_INTERRUPTED : rc ? CLI_FAILED : CLI_OK;
 }
 
@@ -399,8 +423,9 @@ static void print_comparison(const struct stream_result *r, const struct stream_
 		printf("%-22s %12.3f %12.3f %12.3f\n", "against the optimum", f->read / f->best, 1.0,
 		       f->lru / f->best);
 	printf("%-22s %12s\n", "time", size_seconds(f->seconds).s);
-	printf("%-22s %12s   (on %.0f %% of the weights, scaled)\n", "arithmetic alone",
-	       size_seconds(r->compute).s, 100 * r->compute_share);
+	if (r->compute > 0)
+		printf("%-22s %12s   (on %.0f %% of the weights, scaled)\n", "arithmetic alone",
+		       size_seconds(r->compute).s, 100 * r->compute_share);
 	if (r->probe.bytes_per_second > 0) {
 		printf("%-22s %12s   (%s)\n", "bytes / bandwidth",
 		       size_seconds(f->read / r->probe.bytes_per_second).s, r->probe.reason);
@@ -418,6 +443,8 @@ static void print_result(const struct stream_options *o, const struct stream_res
 		print_comparison(r, &f);
 	printf("%-22s %016" PRIx64 "\n", "digest of outputs", r->digest);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(stream_peak_bytes()).s);
+	if (r->bar)
+		printf("\n%s", r->bar);
 	if (r->count)
 		printf("\nstream: %s weights in %s, m = %u: %.2f GB/s, %.1f %% hits, stall %.1f %%\n",
 		       size_text(r->weight_bytes).s, size_text(r->host_bytes).s, o->m,
@@ -566,6 +593,7 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 	}
 	json_object_put(r.json);
 	free(r.passes);
+	free(r.bar);
 	return rc;
 }
 

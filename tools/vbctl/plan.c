@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: MIT
+/*
+ * vbctl plan: what a model would need of each tier, before anything is touched.
+ *
+ * Reads headers only; the device is not opened. The rules are those of the executor:
+ * a staging reserve of 5 % and at least six chunks, which must hold two panels; what
+ * fits stays, the fastest tier is filled first, the overflow is read again each pass.
+ *
+ * Rates are assumed and said to be so, unless --measure is given.
+ */
+#include "commands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cli.h"
+#include "common/size.h"
+#include "common/summary.h"
+#include "common/weights.h"
+#include "rates.h"
+#include "vgpu.h"
+
+#define STAGING_SHARE 20u
+#define STAGING_CHUNKS_MIN 6u
+/* A product with more output is cut by rows, as vbrun stream does. */
+#define Y_BYTES_MAX ((uint64_t)8 << 20)
+
+enum { KEEP, INT8, MXFP4 };
+static const char *const format_names[] = { "keep", "int8", "mxfp4", NULL };
+
+/**
+ * struct plan - the question and the answer, in bytes unless said otherwise
+ * @path: model
+ * @host, @device, @chunk: asked for
+ * @format: KEEP, INT8 or MXFP4 for what is not compressed already
+ * @m: rows of activations
+ * @source: weights as they lie in the files
+ * @content: weights as they are used
+ * @derived: of @content, made from other bytes when they are needed
+ * @derived_source: what these are made from
+ * @activations: intermediates of one product
+ * @staging: reserve for transfers
+ * @need: smallest host tier that works
+ * @in_device, @in_host, @overflow: where @content goes
+ * @rates: measured or assumed
+ */
+struct plan {
+	const char *path;
+	uint64_t host, device, chunk;
+	uint32_t format, m;
+	bool measure, json;
+	uint64_t source, content, derived, derived_source;
+	uint64_t activations, staging, need;
+	uint64_t in_device, in_host, overflow;
+	struct rates rates;
+};
+
+static uint64_t chunks_of(const struct plan *p, uint64_t bytes)
+{
+	return (bytes + p->chunk - 1) / p->chunk;
+}
+
+static enum vgpu_format used_format(const struct plan *p, const struct weight *w)
+{
+	if (p->format == KEEP || (w->format != VGPU_FORMAT_F32 && w->format != VGPU_FORMAT_F16 &&
+				  w->format != VGPU_FORMAT_BF16))
+		return w->format;
+	return p->format == INT8 ? VGPU_FORMAT_INT8_G16 : VGPU_FORMAT_MXFP4_G16;
+}
+
+/* Chunks of one panel at its smallest: one row, or one group of 16 packed ones. */
+static uint64_t panel_chunks(const struct plan *p, const struct weight *w, enum vgpu_format format)
+{
+	uint64_t unit = 0, chunks;
+
+	vgpu_matrix_bytes(format, format == w->format ? 1 : 16, w->k, &unit);
+	if (w->scales_bytes)
+		unit = w->k / 2;
+	chunks = chunks_of(p, unit) + 1;
+	return w->scales_bytes ? chunks + chunks_of(p, w->k / 32) + 1 : chunks;
+}
+
+static void add_weight(struct plan *p, const struct weight *w, uint64_t *staging_chunks)
+{
+	enum vgpu_format format = used_format(p, w);
+	uint64_t bytes = w->bytes + w->scales_bytes, one, x, y;
+
+	p->source += bytes;
+	if (format != w->format && !vgpu_matrix_bytes(format, w->n, w->k, &one)) {
+		p->derived_source += bytes;
+		bytes = one * (w->experts ? w->experts : 1);
+		p->derived += bytes;
+	}
+	p->content += bytes;
+	if (2 * panel_chunks(p, w, format) > *staging_chunks)
+		*staging_chunks = 2 * panel_chunks(p, w, format);
+	x = (uint64_t)p->m * w->k * sizeof(float);
+	y = (uint64_t)p->m * w->n * sizeof(float);
+	if (y > Y_BYTES_MAX)
+		y = Y_BYTES_MAX;
+	if (p->activations < x + y)
+		p->activations = x + y;
+}
+
+/* Everything that follows from the sizes alone. */
+static void place(struct plan *p, const struct weights *w)
+{
+	uint64_t least = STAGING_CHUNKS_MIN, slots = p->host / p->chunk, staging, acts, room;
+
+	for (size_t i = 0; i < w->count; i++)
+		add_weight(p, &w->list[i], &least);
+	acts = chunks_of(p, p->activations) + 1;
+	/* Chunks of the tier of which the share is @least, or @least beside the content. */
+	p->need = (least + acts + 1) * p->chunk;
+	if (least > STAGING_CHUNKS_MIN && least * STAGING_SHARE * p->chunk > p->need)
+		p->need = least * STAGING_SHARE * p->chunk;
+	staging = slots / STAGING_SHARE > least ? slots / STAGING_SHARE : least;
+	p->staging = staging * p->chunk;
+	room = slots > staging + acts ? (slots - staging - acts) * p->chunk : 0;
+	p->in_device = p->content < p->device ? p->content : p->device;
+	p->in_host = p->content - p->in_device < room ? p->content - p->in_device : room;
+	p->overflow = p->content - p->in_device - p->in_host;
+}
+
+/* Bytes that a pass reads from storage: derived weights read what they come from. */
+static double read_a_pass(const struct plan *p)
+{
+	double share = p->content ? (double)p->overflow / (double)p->content : 0;
+
+	return share * (double)(p->content - p->derived + p->derived_source);
+}
+
+static double seconds_compute(const struct plan *p)
+{
+	return (double)p->content / p->rates.compute;
+}
+
+static double seconds_storage(const struct plan *p)
+{
+	return read_a_pass(p) / p->rates.storage;
+}
+
+/* Packing runs on the threads that compute. */
+static double seconds_pack(const struct plan *p)
+{
+	double share = p->content ? (double)p->overflow / (double)p->content : 0;
+
+	return share * (double)p->derived_source / p->rates.pack;
+}
+
+static double stall(double storage, double work)
+{
+	return storage > work ? (storage - work) / storage : 0;
+}
+
+/* --- reports ------------------------------------------------------------ */
+
+static const char *how(bool measured)
+{
+	return measured ? "measured" : "assumed, --measure to measure";
+}
+
+static void print_tiers(const struct plan *p)
+{
+	printf("%-12s %10s of %10s   weights\n", "device", size_text(p->in_device).s,
+	       size_text(p->device).s);
+	printf("%-12s %10s of %10s   weights %s, activations %s, staging %s\n", "host",
+	       size_text(p->in_host + p->activations + p->staging).s, size_text(p->host).s,
+	       size_text(p->in_host).s, size_text(p->activations).s, size_text(p->staging).s);
+	printf("%-12s %10s              read again each pass, never written\n", "storage",
+	       size_text(p->overflow).s);
+	if (p->device)
+		printf("             no device backend yet: its share would run from host and storage\n");
+}
+
+static void print_derived(const struct plan *p)
+{
+	double cached = (double)p->overflow / p->rates.storage;
+	double derived = fmax(seconds_storage(p), seconds_pack(p) + seconds_compute(p));
+
+	if (!p->derived)
+		return;
+	printf("\npacked weights, %s from %s\n", size_text(p->derived).s,
+	       size_text(p->derived_source).s);
+	printf("%-12s no disk; reads %s a pass, %s of packing: %s a pass\n", "derived",
+	       size_text((uint64_t)read_a_pass(p)).s, size_seconds(seconds_pack(p)).s,
+	       size_seconds(derived).s);
+	printf("%-12s %s of disk, once %s; reads %s a pass: %s a pass\n", "cache file",
+	       size_text(p->derived).s,
+	       size_seconds((double)p->derived_source / p->rates.pack +
+			    (double)p->derived / p->rates.storage).s,
+	       size_text(p->overflow).s, size_seconds(fmax(cached, seconds_compute(p))).s);
+}
+
+static void print_plan(const struct plan *p)
+{
+	double work = seconds_compute(p) + seconds_pack(p), storage = seconds_storage(p);
+
+	printf("%-12s %s: %s of weights, used as %s\n", "model", p->path, size_text(p->source).s,
+	       size_text(p->content).s);
+	print_tiers(p);
+	printf("\n%-12s %.2f GB/s (%s)\n", "bandwidth", p->rates.storage / 1e9,
+	       p->rates.measured ? p->rates.reason : how(false));
+	printf("%-12s %.2f GB/s of weights (%s), m = %u\n", "arithmetic", p->rates.compute / 1e9,
+	       how(p->rates.measured), p->m);
+	printf("%-12s first %s, later %s: arithmetic %s, storage %s, stall %.0f %%\n", "a pass",
+	       size_seconds(fmax((double)p->source / p->rates.storage, work)).s,
+	       size_seconds(fmax(storage, work)).s, size_seconds(work).s, size_seconds(storage).s,
+	       100 * stall(storage, work));
+	print_derived(p);
+	printf("\n%s; smallest host tier %s\n", p->overflow ? "streams" : "fits: nothing is read twice",
+	       size_text(p->need).s);
+}
+
+static void summarise(const struct plan *p, bool fits)
+{
+	struct json_object *o = summary_new("plan");
+
+	summary_text(o, "file", p->path);
+	summary_text(o, "format", format_names[p->format]);
+	summary_flag(o, "possible", fits);
+	summary_bytes(o, "need_host_bytes", p->need);
+	summary_bytes(o, "host_bytes", p->host);
+	summary_bytes(o, "device_bytes", p->device);
+	summary_bytes(o, "chunk_bytes", p->chunk);
+	summary_bytes(o, "m", p->m);
+	summary_bytes(o, "source_bytes", p->source);
+	summary_bytes(o, "weight_bytes", p->content);
+	summary_bytes(o, "activation_bytes", p->activations);
+	summary_bytes(o, "staging_bytes", p->staging);
+	summary_bytes(o, "in_device_bytes", p->in_device);
+	summary_bytes(o, "in_host_bytes", p->in_host);
+	summary_bytes(o, "overflow_bytes", p->overflow);
+	summary_bytes(o, "pass_read_bytes", (uint64_t)read_a_pass(p));
+	summary_bytes(o, "derived_bytes", p->derived);
+	summary_bytes(o, "derived_source_bytes", p->derived_source);
+	summary_bytes(o, "cache_file_bytes", p->derived);
+	summary_bytes(o, "storage_bytes_per_second", (uint64_t)p->rates.storage);
+	summary_bytes(o, "compute_bytes_per_second", (uint64_t)p->rates.compute);
+	summary_bytes(o, "pack_bytes_per_second", (uint64_t)p->rates.pack);
+	summary_flag(o, "measured", p->rates.measured);
+	summary_bytes(o, "pass_ns", (uint64_t)(1e9 * fmax(seconds_storage(p), seconds_compute(p) +
+								  seconds_pack(p))));
+	summary_real(o, "stall", stall(seconds_storage(p), seconds_compute(p) + seconds_pack(p)));
+	summary_print(o);
+}
+
+/* --- the command -------------------------------------------------------- */
+
+static int answer(struct plan *p)
+{
+	bool possible = p->host >= p->need;
+
+	if (p->json)
+		summarise(p, possible);
+	else if (possible)
+		print_plan(p);
+	if (possible)
+		return CLI_OK;
+	return cli_fail("plan: --host %s is below the %s (%" PRIu64 " bytes) that two panels and %s "
+			"of activations need at chunks of %s", size_text(p->host).s,
+			size_text(p->need).s, p->need, size_text(p->activations).s,
+			size_text(p->chunk).s);
+}
+
+static int plan_checkpoint(struct plan *p, const struct vgpu_checkpoint *ck)
+{
+	struct weights w;
+	int rc = CLI_OK;
+
+	if (weights_list(ck, &w))
+		return cli_fail("out of memory");
+	if (!w.count)
+		rc = cli_fail("%s: none of its %zu tensors is a matrix that a product takes", p->path,
+			      vgpu_checkpoint_tensor_count(ck));
+	if (!rc)
+		place(p, &w);
+	rates_assume(&p->rates);
+	if (!rc && p->measure && p->host >= p->need)
+		rc = rates_measure(ck, &w, p->chunk, p->m, &p->rates);
+	if (!rc)
+		rc = answer(p);
+	weights_free(&w);
+	return rc;
+}
+
+static int plan(struct plan *p)
+{
+	struct vgpu_checkpoint *ck;
+	struct vgpu_error error;
+	int rc;
+
+	if (p->chunk & (p->chunk - 1))
+		return cli_usage("plan: --chunk %" PRIu64 " is no power of two", p->chunk);
+	if (vgpu_checkpoint_open(p->path, &ck, &error))
+		return cli_fail("%s", error.text);
+	rc = plan_checkpoint(p, ck);
+	vgpu_checkpoint_close(ck);
+	return rc;
+}
+
+int vbctl_plan(int argc, char **argv)
+{
+	struct plan p = { .host = (uint64_t)512 << 20, .chunk = 2 << 20, .m = 1 };
+	const struct cli_option options[] = {
+		{ "host", CLI_SIZE, &p.host, "SIZE", "host tier (default 512M)", NULL, 1,
+		  (uint64_t)1 << 46 },
+		{ "device", CLI_SIZE, &p.device, "SIZE", "device tier (default none)", NULL, 0,
+		  (uint64_t)1 << 46 },
+		{ "format", CLI_CHOICE, &p.format, "F", "pack F32, F16 and BF16 weights: keep "
+		  "(default), int8, mxfp4", format_names, 0, 0 },
+		{ "chunk", CLI_SIZE, &p.chunk, "SIZE", "64K to 2M (default 2M)", NULL, 64 << 10,
+		  2 << 20 },
+		{ "m", CLI_NUMBER, &p.m, "ROWS", "of activations (default 1)", NULL, 1, 65536 },
+		{ "measure", CLI_FLAG, &p.measure, NULL, "measure storage and arithmetic for a second",
+		  NULL, 0, 0 },
+		{ "json", CLI_FLAG, &p.json, NULL, "as JSON", NULL, 0, 0 },
+		{ 0 }
+	};
+	const struct cli_command command = {
+		"vbctl plan", "FILE", "What a model would need of each tier.", options, 1, 1,
+		"Fails, with the number that would do, when it cannot run in --host.\n"
+	};
+	unsigned int count;
+	int rc = cli_parse(&command, argc, argv, &count);
+
+	if (rc != CLI_RUN)
+		return rc;
+	p.path = argv[1];
+	return plan(&p);
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+/* vbctl tensor list: what a checkpoint holds, and which command takes it. */
+#include "commands.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/cli.h"
+#include "common/size.h"
+#include "common/summary.h"
+#include "common/weights.h"
+
+/* Names come from an untrusted file: a control byte must not reach a terminal. */
+static void print_name(const char *name, int width)
+{
+	int n = 0;
+
+	for (; *name; name++, n++)
+		putchar((unsigned char)*name < 0x20 || *name == 0x7f ? '?' : *name);
+	for (; n < width; n++)
+		putchar(' ');
+}
+
+static const char *operand_name(const struct vgpu_tensor *t)
+{
+	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
+
+	return info && info->format != VGPU_FORMAT_NONE ? vgpu_format_name(info->format) : "-";
+}
+
+static void print_tensor(const struct vgpu_tensor *t)
+{
+	char shape[96] = "";
+	size_t used = 0;
+
+	for (uint32_t d = 0; d < t->rank && used < sizeof(shape); d++)
+		used += (size_t)snprintf(shape + used, sizeof(shape) - used, "[%" PRIu64 "]",
+					 t->shape[d]);
+	print_name(t->name, 56);
+	printf(" %-8.8s %-20s %10s  file %u @ %" PRIu64 "  %s\n", t->dtype_name, shape,
+	       size_text(t->bytes).s, t->file, t->offset, operand_name(t));
+}
+
+static void add_tensor(struct json_object *list, const struct vgpu_tensor *t)
+{
+	struct json_object *item = summary_item(list), *shape;
+
+	summary_text(item, "name", t->name);
+	summary_text(item, "dtype", t->dtype_name);
+	summary_text(item, "format", operand_name(t));
+	shape = summary_list(item, "shape");
+	for (uint32_t d = 0; shape && d < t->rank; d++)
+		json_object_array_add(shape, json_object_new_uint64(t->shape[d]));
+	summary_bytes(item, "bytes", t->bytes);
+	summary_bytes(item, "file", t->file);
+	summary_bytes(item, "offset", t->offset);
+}
+
+static int list(const char *path, const char *match, bool json)
+{
+	struct json_object *o = json ? summary_new("tensor list") : NULL, *tensors;
+	struct vgpu_checkpoint *ck;
+	struct vgpu_error error;
+	uint64_t bytes = 0;
+	size_t shown = 0;
+
+	if (vgpu_checkpoint_open(path, &ck, &error)) {
+		json_object_put(o);
+		return cli_fail("%s", error.text);
+	}
+	tensors = summary_list(o, "tensors");
+	for (size_t i = 0; i < vgpu_checkpoint_tensor_count(ck); i++) {
+		const struct vgpu_tensor *t = vgpu_checkpoint_tensor(ck, i);
+
+		if (match && !strstr(t->name, match))
+			continue;
+		if (json)
+			add_tensor(tensors, t);
+		else
+			print_tensor(t);
+		bytes += t->bytes;
+		shown++;
+	}
+	if (json) {
+		summary_bytes(o, "bytes", bytes);
+		summary_print(o);
+	} else {
+		printf("%zu tensors, %s in %zu files\n", shown, size_text(bytes).s,
+		       vgpu_checkpoint_file_count(ck));
+	}
+	vgpu_checkpoint_close(ck);
+	return CLI_OK;
+}
+
+int vbctl_tensor_list(int argc, char **argv)
+{
+	const char *match = NULL;
+	bool json = false;
+	const struct cli_option options[] = {
+		{ "match", CLI_TEXT, &match, "TEXT", "only tensors with TEXT in their name", NULL, 0,
+		  0 },
+		{ "json", CLI_FLAG, &json, NULL, "as JSON", NULL, 0, 0 },
+		{ 0 }
+	};
+	const struct cli_command command = {
+		"vbctl tensor list", "FILE", "The tensors of a .safetensors or .gguf checkpoint.",
+		options, 1, 1, "The last column is the operand format, - where no command takes the type.\n"
+	};
+	unsigned int count;
+	int rc = cli_parse(&command, argc, argv, &count);
+
+	return rc == CLI_RUN ? list(argv[1], match, json) : rc;
+}
