@@ -340,7 +340,7 @@ static void check_bits(const float *a, const float *b, size_t n, const char *wha
 
 static void check_cuts(const struct vgpu_kernels *t, const struct format *f, int mode)
 {
-	const uint32_t m = 11, n = 83, k = 1312, unit_rows = vgpu_weight_unit_rows(f->format);
+	const uint32_t m = 11, n = 51, k = 1184, unit_rows = vgpu_weight_unit_rows(f->format);
 	const uint32_t cut = unit_rows == 1 ? 7 : 16;
 	float *y = check_alloc((size_t)m * n * sizeof(float));
 	uint64_t rng = 77;

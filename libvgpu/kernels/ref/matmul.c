@@ -3,7 +3,7 @@
  * Products in plain C: weights expanded to f32 a row at a time, sums in double.
  *
  * The other levels reorder and add in f32; each element of theirs stays within
- * 2^-18 * sum |a_i w_i| of this one (tests/kernels/check_matmul.c).
+ * 2^-18 * sum |a_i w_i| of this one (tests/kernels/matmul_test.c).
  */
 #include <math.h>
 #include "kernels/kernels.h"
