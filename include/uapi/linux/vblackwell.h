@@ -88,8 +88,8 @@ enum vb_tier {
 
 /**
  * struct vb_table_entry - the residency of one chunk, 32 bytes
- * @loc: VB_LOC of the copy in each tier; a slot may be held without being valid
- *	while a move fills it
+ * @loc: VB_LOC of the copy in each tier; the slot that a move fills appears at its
+ *	commit
  * @valid: bit a tier whose copy is current
  * @busy: 0, or 1 + (from * 8 + to) while a move runs (enum vb_tier values)
  * @flags: VB_ENTRY_*
