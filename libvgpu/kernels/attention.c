@@ -18,7 +18,7 @@ struct vgpu_attention_span vgpu_attention_span(const struct vgpu_attention *a,
 
 uint32_t vgpu_attention_tile_rows(uint32_t head_dim)
 {
-	size_t rows = 16384 / vgpu_attention_dim_pad(head_dim);
+	size_t rows = 32768 / vgpu_attention_dim_pad(head_dim);
 
 	rows &= ~(size_t)(VGPU_ATTENTION_ROWS - 1);
 	if (rows > 256)
@@ -30,8 +30,8 @@ size_t vgpu_attention_scratch_bytes(const struct vgpu_attention *a)
 {
 	size_t pad = vgpu_attention_dim_pad(a->head_dim);
 	size_t rows = vgpu_attention_tile_rows(a->head_dim);
-	/* Packed keys, packed values, running outputs, scores of eight rows. */
-	size_t floats = 2 * VGPU_ATTENTION_KEYS * pad + rows * pad +
+	/* Packed queries and running outputs, keys and values, scores of a band. */
+	size_t floats = 2 * rows * pad + 2 * VGPU_ATTENTION_KEYS * pad +
 			VGPU_ATTENTION_ROWS * VGPU_ATTENTION_KEYS;
 
 	return floats * sizeof(float) + rows * sizeof(struct vgpu_attention_row);

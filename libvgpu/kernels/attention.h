@@ -9,8 +9,8 @@
 
 /* Keys in one block of the streaming softmax; blocks start at multiples of it. */
 #define VGPU_ATTENTION_KEYS	128u
-/* Rows (query, head) that one product of scores takes together. */
-#define VGPU_ATTENTION_ROWS	8u
+/* Rows (query, head) whose scores are kept at a time; vectors divide it. */
+#define VGPU_ATTENTION_ROWS	16u
 /* Head columns are padded to two vectors of the widest level. */
 #define VGPU_ATTENTION_PAD	32u
 
@@ -46,8 +46,8 @@ static inline size_t vgpu_attention_dim_pad(uint32_t head_dim)
  * vgpu_attention_tile_rows() - rows (query, head) that share a packed key block
  * @head_dim: columns of a head
  *
- * As many as keep their running outputs within 64 KiB: with the packed keys and
- * values they stay in the second-level cache.
+ * As many as keep their queries within 128 KiB, and their running outputs within as
+ * much: with the packed keys and values they stay in the second-level cache.
  *
  * Return: a multiple of VGPU_ATTENTION_ROWS, at most 256.
  */

@@ -142,21 +142,28 @@ VEC_INLINE vf vf_exp2i(__m256i n)
 }
 
 /*
- * a * 2^n, rounded once; n is an integer in [-252, 254] and a in [0.5, 2). Two
- * factors, since 2^n itself may not be a normal number; the first product is exact.
+ * a * 2^n where m is set, else 0; n is an integer in [-126, 254] there and a in
+ * [0.5, 2). Two factors, since 2^128 is not a number; the first product is exact.
  */
-VEC_INLINE vf vf_ldexp(vf a, vf n)
+VEC_INLINE vf vf_ldexp(vmask m, vf a, vf n)
 {
 	__m256i whole = _mm256_cvtps_epi32(n);
 	__m256i half = _mm256_srai_epi32(whole, 1);
 
 	a = _mm256_mul_ps(a, vf_exp2i(half));
-	return _mm256_mul_ps(a, vf_exp2i(_mm256_sub_epi32(whole, half)));
+	a = _mm256_mul_ps(a, vf_exp2i(_mm256_sub_epi32(whole, half)));
+	return _mm256_and_ps(m, a);
 }
 
 VEC_INLINE vmask vf_lt(vf a, vf b)
 {
 	return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+
+/* At least, or one of the two is NaN. */
+VEC_INLINE vmask vf_not_lt(vf a, vf b)
+{
+	return _mm256_cmp_ps(a, b, _CMP_NLT_UQ);
 }
 
 /* Above, or one of the two is NaN. */

@@ -124,14 +124,19 @@ VEC_INLINE vf vf_round(vf a)
 	return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
-VEC_INLINE vf vf_ldexp(vf a, vf n)
+VEC_INLINE vf vf_ldexp(vmask m, vf a, vf n)
 {
-	return _mm512_scalef_ps(a, n);
+	return _mm512_maskz_scalef_ps(m, a, n);
 }
 
 VEC_INLINE vmask vf_lt(vf a, vf b)
 {
 	return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+
+VEC_INLINE vmask vf_not_lt(vf a, vf b)
+{
+	return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ);
 }
 
 VEC_INLINE vmask vf_not_le(vf a, vf b)

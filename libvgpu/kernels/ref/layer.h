@@ -55,7 +55,7 @@ void vgpu_rmsnorm_f32_ref(float *out, const float *x, const float *gamma,
  * The largest value is subtracted first, so finite input never overflows. A row
  * that is -INFINITY everywhere has no distribution and becomes all zero, which is
  * what a caller that sums values by it wants. A NaN or +INFINITY in the row makes
- * the row NaN.
+ * the row NaN. Other levels may give 0 for a probability below 2^-126.
  *
  * Context: Any thread. Allocates nothing, takes no lock.
  */
@@ -68,7 +68,8 @@ void vgpu_softmax_f32_ref(float *x, const float *mask, uint32_t n, float scale);
  * @a: f32 [n]
  * @n: elements
  *
- * Every function is computed in double and rounded once. x * f(x) of -INFINITY is
+ * Every function is computed in double and rounded once; other levels may give 0
+ * for a sigmoid or SiLU below 3e-37, where exp(-x) overflows. x * f(x) of -INFINITY is
  * NaN for GELU and SiLU, as the product -inf * 0 is; NaN stays NaN in all of them.
  *
  * Source: Hendrycks, Gimpel, Gaussian Error Linear Units, section 2 (both forms);

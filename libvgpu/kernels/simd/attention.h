@@ -8,10 +8,11 @@
  * keeps a running maximum, sum and output per row. Two ways through a block:
  *
  *	packed	many queries: the block's keys are transposed and its values copied
- *		once a tile, then register tiles of VEC_ROWS rows by two vectors
- *		compute scores and outputs at the speed of the multipliers;
- *	direct	few queries (decoding): every row reads keys and values where they
- *		lie, once, at the speed of memory.
+ *		once a tile; then bands of rows, whose scores fit the first-level
+ *		cache, meet strips of keys and of value columns that do too, in
+ *		register tiles of VEC_ROWS rows by two vectors;
+ *	direct	few queries (decoding): keys and values are read where they lie, once
+ *		for the rows that share them, at the speed of memory.
  *
  * The same bits whatever the cut: which way is taken depends on a->m; blocks start
  * at multiples of VGPU_ATTENTION_KEYS; a row's sums run in the order of its keys, and
@@ -27,22 +28,22 @@
 #include "kernels/simd/math.h"
 
 #define KEYS	VGPU_ATTENTION_KEYS
-/* Keys whose scores one register tile computes. */
+#define BAND	VGPU_ATTENTION_ROWS
+/* Keys, or columns of values, that one register tile computes. */
 #define STRIP	(2 * VL)
 /* From this many queries on, packing a block pays. */
 #define PACK_QUERIES	8u
-/* Sums that hide the latency of a multiply-add. */
-#define CHAINS	8
 
 struct tile {
 	const struct vgpu_attention *a;
 	const float *k, *v;	/* of the tile's key/value head */
 	size_t pad;		/* columns of values and outs */
 	uint32_t count;		/* rows */
+	float *queries;		/* [count / VL][head_dim][VL], times scale */
 	float *keys;		/* [KEYS / STRIP][head_dim][STRIP] */
-	float *values;		/* [KEYS][pad] */
+	float *values;		/* [pad / STRIP][KEYS][STRIP] */
 	float *outs;		/* [count][pad], not yet divided by the sums */
-	float *scores;		/* [VEC_ROWS][KEYS] */
+	float *scores;		/* [BAND][KEYS] */
 	struct vgpu_attention_row *rows;
 };
 
@@ -55,7 +56,7 @@ VEC_INLINE float exp_one(float x)
 {
 	float lanes[VL];
 
-	vf_store(lanes, vf_exp(vf_set(x)));
+	vf_store(lanes, vf_exp_small(vf_set(x)));
 	return lanes[0];
 }
 
@@ -66,32 +67,42 @@ VEC_INLINE vf soft_capped(vf s, float cap)
 	return vf_mul(vf_set(cap), vf_tanh(vf_div(s, vf_set(cap))));
 }
 
-/*
- * Turns the products s[0..n) of keys block.. into logits, in place; returns the
- * largest. Lanes past n, up to a whole vector, are written too, as -INFINITY.
- */
-VEC_INLINE float row_logits(const struct vgpu_attention *a,
-			    const struct vgpu_attention_row *row, float *s,
-			    uint32_t block, uint32_t n)
+/* Softcap, mask and limits of the row, in place; lanes past n become -INFINITY. */
+VEC_INLINE void row_restrict(const struct vgpu_attention *a,
+			     const struct vgpu_attention_row *row, float *s,
+			     uint32_t block, uint32_t n)
 {
 	const float *mask = row->mask ? row->mask + block : NULL;
 	int64_t first = (int64_t)row->span.first - block;
 	int64_t end = least(row->span.end, block + n) - (int64_t)block;
-	vf max = vf_set(-INFINITY);
 
 	for (uint32_t i = 0; i < n; i += VL) {
-		vf t = vf_mul(vf_load(s + i), vf_set(a->scale));
+		vf t = vf_load(s + i);
 
 		if (a->softcap != 0)
 			t = soft_capped(t, a->softcap);
 		if (mask)
 			t = vf_add(t, vf_load_n(mask + i, n - i));
-		if (first > i || end < (int64_t)(i + VL))
-			t = vf_select(vmask_between(first - i, end - i), t,
-				      vf_set(-INFINITY));
+		t = vf_select(vmask_between(first - i, end - i), t, vf_set(-INFINITY));
 		vf_store(s + i, t);
-		max = vf_max(max, t);
 	}
+}
+
+/*
+ * Turns the scaled products s[0..n) of keys block.. into logits and returns the
+ * largest. Whole vectors are written.
+ */
+VEC_INLINE float row_logits(const struct vgpu_attention *a,
+			    const struct vgpu_attention_row *row, float *s,
+			    uint32_t block, uint32_t n)
+{
+	bool sees_all = row->span.first <= block && row->span.end >= block + n && n % VL == 0;
+	vf max = vf_set(-INFINITY);
+
+	if (!sees_all || row->mask || a->softcap != 0)
+		row_restrict(a, row, s, block, n);
+	for (uint32_t i = 0; i < n; i += VL)
+		max = vf_max(max, vf_load(s + i));
 	return vf_hmax(max);
 }
 
@@ -105,11 +116,13 @@ VEC_INLINE float row_softmax(struct vgpu_attention_row *row, float *s, uint32_t 
 	float max = row->max > block_max ? row->max : block_max;
 	/* Nothing seen yet: any finite base gives exp(-inf) = 0. */
 	float base = max == -INFINITY ? 0 : max;
-	float old = row->max == max ? 1 : exp_one(row->max - base);
+	/* Most blocks of a long row leave the maximum where it was. */
+	float old = row->max == max ? 1 : row->max == -INFINITY ? 0 :
+		    exp_one(row->max - base);
 	vf sum = vf_zero(), vbase = vf_set(base);
 
 	for (uint32_t i = 0; i < n; i += VL) {
-		vf p = vf_exp(vf_sub(vf_load(s + i), vbase));
+		vf p = vf_exp_small(vf_sub(vf_load(s + i), vbase));
 
 		vf_store(s + i, p);
 		sum = vf_add(sum, p);
@@ -127,6 +140,19 @@ VEC_INLINE float row_step(const struct tile *t, struct vgpu_attention_row *row, 
 
 /* --- the packed way --- */
 
+/* VL rows of up to VL columns; column c goes to dst + c * ld. */
+VEC_INLINE void store_transposed(float *dst, size_t ld, vf *v, size_t cols)
+{
+	vf_transpose(v);
+	if (cols >= VL) {
+		for (uint32_t c = 0; c < VL; c++)
+			vf_store(dst + c * ld, v[c]);
+		return;
+	}
+	for (uint32_t c = 0; c < cols; c++)
+		vf_store(dst + c * ld, v[c]);
+}
+
 /* VL keys by VL columns, transposed into their place in the strip. */
 VEC_INLINE void pack_square(float *dst, const float *k, size_t ld, size_t keys, size_t cols)
 {
@@ -134,9 +160,7 @@ VEC_INLINE void pack_square(float *dst, const float *k, size_t ld, size_t keys, 
 
 	for (uint32_t j = 0; j < VL; j++)
 		v[j] = j < keys ? vf_load_n(k + j * ld, cols) : vf_zero();
-	vf_transpose(v);
-	for (uint32_t c = 0; c < VL && c < cols; c++)
-		vf_store(dst + c * STRIP, v[c]);
+	store_transposed(dst, STRIP, v, cols);
 }
 
 static void pack_keys(const struct tile *t, uint32_t block, uint32_t n)
@@ -163,26 +187,45 @@ static void pack_values(const struct tile *t, uint32_t block, uint32_t n)
 
 	for (uint32_t j = 0; j < n; j++) {
 		const float *v = t->v + (block + j) * t->a->ldv;
-		float *dst = t->values + j * t->pad;
+		float *dst = t->values + j * STRIP;
 
 		for (uint32_t c = 0; c < t->pad; c += VL)
-			vf_store(dst + c, c < dim ? vf_load_n(v + c, dim - c) : vf_zero());
+			vf_store(dst + c / STRIP * STRIP * KEYS + c % STRIP,
+				 c < dim ? vf_load_n(v + c, dim - c) : vf_zero());
 	}
 }
 
-/* scores[r][j] = q_r . k_j for R rows and the keys of one strip */
-VEC_INLINE void strip_scores(const struct vgpu_attention_row *rows, const int R,
-			     const float *strip, uint32_t dim, float *scores)
+/* Rows side by side, so that those of a register tile share a cache line. */
+static void pack_queries(const struct tile *t)
+{
+	uint32_t dim = t->a->head_dim;
+	vf v[VL], f = vf_set(t->a->scale);
+
+	for (uint32_t r = 0; r < t->count; r += VL) {
+		for (uint32_t c = 0; c < dim; c += VL) {
+			for (uint32_t j = 0; j < VL; j++)
+				v[j] = r + j < t->count ?
+				       vf_mul(vf_load_n(t->rows[r + j].q + c, dim - c), f) :
+				       vf_zero();
+			store_transposed(t->queries + (size_t)r * dim + c * VL, VL, v,
+					 dim - c);
+		}
+	}
+}
+
+/* scores[r][j] = q_r . k_j for R packed rows and the keys of one strip */
+VEC_INLINE void strip_scores(const float *queries, const int R, const float *strip,
+			     uint32_t dim, float *scores)
 {
 	vf s0[VEC_ROWS], s1[VEC_ROWS];
 
 	for (int r = 0; r < R; r++)
 		s0[r] = s1[r] = vf_zero();
-	for (uint32_t c = 0; c < dim; c++, strip += STRIP) {
+	for (uint32_t c = 0; c < dim; c++, strip += STRIP, queries += VL) {
 		vf k0 = vf_load(strip), k1 = vf_load(strip + VL);
 
 		for (int r = 0; r < R; r++) {
-			vf q = vf_set(rows[r].q[c]);
+			vf q = vf_set(queries[r]);
 
 			s0[r] = vf_fma(q, k0, s0[r]);
 			s1[r] = vf_fma(q, k1, s1[r]);
@@ -202,7 +245,7 @@ VEC_INLINE void column_outs(float *outs, size_t pad, const int R, const float *p
 
 	for (int r = 0; r < R; r++)
 		o0[r] = o1[r] = vf_zero();
-	for (uint32_t j = 0; j < n; j++, v += pad) {
+	for (uint32_t j = 0; j < n; j++, v += STRIP) {
 		vf v0 = vf_load(v), v1 = vf_load(v + VL);
 
 		for (int r = 0; r < R; r++) {
@@ -236,155 +279,249 @@ VEC_INLINE struct vgpu_attention_span rows_span(const struct vgpu_attention_row 
 	return all;
 }
 
-/* R rows from @first on, through n packed keys */
-VEC_INLINE void group_packed(const struct tile *t, uint32_t first, const int R,
-			     uint32_t block, uint32_t n)
+/* The largest register tile for what is left of a band. */
+VEC_INLINE uint32_t tile_rows(uint32_t left)
 {
-	struct vgpu_attention_row *rows = t->rows + first;
-	struct vgpu_attention_span span = rows_span(rows, (uint32_t)R);
-	uint32_t dim = t->a->head_dim;
-	float old[VEC_ROWS];
+	return left >= VEC_ROWS ? VEC_ROWS : left >= 2 ? 2 : 1;
+}
 
-	if (span.first >= block + n || span.end <= block)
+static void band_scores(const struct tile *t, uint32_t first, uint32_t count,
+			const float *strip, float *scores)
+{
+	uint32_t dim = t->a->head_dim;
+
+	for (uint32_t r = 0, step; r < count; r += step) {
+		const float *q = t->queries + (first + r) / VL * VL * (size_t)dim +
+				 (first + r) % VL;
+
+		step = tile_rows(count - r);
+		if (step == VEC_ROWS)
+			strip_scores(q, VEC_ROWS, strip, dim, scores + r * KEYS);
+		else if (step == 2)
+			strip_scores(q, 2, strip, dim, scores + r * KEYS);
+		else
+			strip_scores(q, 1, strip, dim, scores + r * KEYS);
+	}
+}
+
+static void band_outs(const struct tile *t, uint32_t first, uint32_t count, uint32_t column,
+		      uint32_t n, const float *old)
+{
+	const float *v = t->values + (size_t)column * KEYS;
+
+	for (uint32_t r = 0, step; r < count; r += step) {
+		float *outs = t->outs + (first + r) * t->pad + column;
+		const float *p = t->scores + r * KEYS;
+
+		step = tile_rows(count - r);
+		if (step == VEC_ROWS)
+			column_outs(outs, t->pad, VEC_ROWS, p, v, n, old + r);
+		else if (step == 2)
+			column_outs(outs, t->pad, 2, p, v, n, old + r);
+		else
+			column_outs(outs, t->pad, 1, p, v, n, old + r);
+	}
+}
+
+/* Cuts n down to the keys of the block that the rows see; false when they see none. */
+static bool band_sees(const struct tile *t, uint32_t first, uint32_t count, uint32_t block,
+		      uint32_t *n)
+{
+	struct vgpu_attention_span span = rows_span(t->rows + first, count);
+
+	if (span.first >= block + *n || span.end <= block)
+		return false;
+	*n = least(*n, span.end - block);
+	return true;
+}
+
+/* Rows [first, first + count) through n packed keys */
+static void band_packed(const struct tile *t, uint32_t first, uint32_t count, uint32_t block,
+			uint32_t n)
+{
+	float old[BAND];
+
+	if (!band_sees(t, first, count, block, &n))
 		return;
-	n = least(n, span.end - block);
 	for (uint32_t j = 0; j < n; j += STRIP)
-		strip_scores(rows, R, t->keys + (size_t)j * dim, dim, t->scores + j);
-	for (int r = 0; r < R; r++)
-		old[r] = row_step(t, rows + r, t->scores + r * KEYS, block, n);
+		band_scores(t, first, count, t->keys + (size_t)j * t->a->head_dim,
+			    t->scores + j);
+	for (uint32_t r = 0; r < count; r++)
+		old[r] = row_step(t, t->rows + first + r, t->scores + r * KEYS, block, n);
 	for (uint32_t c = 0; c < t->pad; c += STRIP)
-		column_outs(t->outs + first * t->pad + c, t->pad, R, t->scores,
-			    t->values + c, n, old);
+		band_outs(t, first, count, c, n, old);
 }
 
 static void block_packed(const struct tile *t, uint32_t block, uint32_t n)
 {
-	uint32_t r = 0;
-
 	pack_keys(t, block, n);
 	pack_values(t, block, n);
-	for (; r + VEC_ROWS <= t->count; r += VEC_ROWS)
-		group_packed(t, r, VEC_ROWS, block, n);
-	for (; r + 2 <= t->count; r += 2)
-		group_packed(t, r, 2, block, n);
-	if (r < t->count)
-		group_packed(t, r, 1, block, n);
+	for (uint32_t r = 0; r < t->count; r += BAND)
+		band_packed(t, r, least(BAND, t->count - r), block, n);
 }
 
 /* --- the direct way --- */
 
-/* scores[j] = q . k_j for VL keys; those from @keys on repeat the last one */
-VEC_INLINE vf direct_scores(const float *q, const float *k, size_t ld, uint32_t keys,
-			    uint32_t dim)
+/* Sums of dim products of VL pairs of rows: lane l is q[l] . k[l]. */
+VEC_INLINE vf direct_dots(const float *const *q, const int R, const float *const *k,
+			  const int K, uint32_t dim)
 {
-	const float *key[VL];
 	vf s[VL];
 	uint32_t c = 0;
 
-	for (uint32_t j = 0; j < VL; j++) {
-		key[j] = k + least(j, keys - 1) * ld;
-		s[j] = vf_zero();
-	}
+	for (uint32_t i = 0; i < VL; i++)
+		s[i] = vf_zero();
 	for (; c + VL <= dim; c += VL) {
-		vf vq = vf_load(q + c);
+		for (int r = 0; r < R; r++) {
+			vf vq = vf_load(q[r] + c);
 
-		for (uint32_t j = 0; j < VL; j++)
-			s[j] = vf_fma(vq, vf_load(key[j] + c), s[j]);
+			for (int j = 0; j < K; j++)
+				s[r * K + j] = vf_fma(vq, vf_load(k[j] + c), s[r * K + j]);
+		}
 	}
-	if (c < dim) {
-		vf vq = vf_load_n(q + c, dim - c);
+	for (int r = 0; c < dim && r < R; r++) {
+		vf vq = vf_load_n(q[r] + c, dim - c);
 
-		for (uint32_t j = 0; j < VL; j++)
-			s[j] = vf_fma(vq, vf_load_n(key[j] + c, dim - c), s[j]);
+		for (int j = 0; j < K; j++)
+			s[r * K + j] = vf_fma(vq, vf_load_n(k[j] + c, dim - c), s[r * K + j]);
 	}
 	return vf_sums(s);
 }
 
 /*
- * out = out * old + sum_j p[j] v_j for NV vectors of columns, of which the last may
- * hold @cols columns only. Keys are dealt to CHAINS / NV sums.
+ * scores[r][j] = scale * q_r . k_j for up to R rows and up to K keys, R K = VL. What
+ * is missing of either repeats the last one, and goes nowhere or past the end.
  */
-VEC_INLINE void direct_outs(float *out, const int NV, const float *p, const float *v,
-			    size_t ld, uint32_t n, float old, size_t cols)
+VEC_INLINE void direct_scores(const struct tile *t, uint32_t first, uint32_t count,
+			      const int R, const float *k, uint32_t keys, const int K,
+			      float *scores)
 {
-	const int U = CHAINS / NV;
-	vf o[CHAINS];
-	uint32_t j = 0;
+	const float *qs[VL], *ks[VL];
+	float lanes[VL];
 
-	for (int i = 0; i < U * NV; i++)
-		o[i] = vf_zero();
-	for (; j + (uint32_t)U <= n; j += (uint32_t)U) {
-		for (int u = 0; u < U; u++) {
-			vf w = vf_set(p[j + (uint32_t)u]);
-			const float *row = v + (j + (size_t)u) * ld;
-
-			for (int i = 0; i < NV; i++) {
-				vf x = cols < VL ? vf_load_n(row, cols) :
-						   vf_load(row + i * (int)VL);
-
-				o[u * NV + i] = vf_fma(w, x, o[u * NV + i]);
-			}
-		}
-	}
-	for (; j < n; j++) {
-		vf w = vf_set(p[j]);
-
-		for (int i = 0; i < NV; i++) {
-			vf x = cols < VL ? vf_load_n(v + j * ld, cols) :
-					   vf_load(v + j * ld + i * (int)VL);
-
-			o[i] = vf_fma(w, x, o[i]);
-		}
-	}
-	for (int u = U / 2; u > 0; u /= 2)
-		for (int i = 0; i < u * NV; i++)
-			o[i] = vf_add(o[i], o[i + u * NV]);
-	for (int i = 0; i < NV; i++) {
-		float *at = out + i * (int)VL;
-
-		vf_store(at, vf_fma(vf_load(at), vf_set(old), o[i]));
-	}
+	for (int r = 0; r < R; r++)
+		qs[r] = t->rows[first + least((uint32_t)r, count - 1)].q;
+	for (int j = 0; j < K; j++)
+		ks[j] = k + least((uint32_t)j, keys - 1) * t->a->ldk;
+	vf_store(lanes, vf_mul(direct_dots(qs, R, ks, K, t->a->head_dim),
+			       vf_set(t->a->scale)));
+	for (int r = 0; r < R && (uint32_t)r < count; r++)
+		memcpy(scores + r * (int)KEYS, lanes + r * K, (size_t)K * sizeof(float));
 }
 
-VEC_INLINE void direct_columns(float *out, const float *p, const float *v, size_t ld,
-			       uint32_t n, float old, uint32_t dim)
+/* Rows that read keys and values together. */
+#define TEAM	((int)VL / 4)
+
+/* Keys outside, rows inside: a key comes from memory once. */
+static void team_scores(const struct tile *t, uint32_t first, uint32_t count, uint32_t block,
+			uint32_t n)
 {
-	uint32_t c = 0;
+	const float *k = t->k + block * t->a->ldk;
 
-	for (; c + 8 * VL <= dim; c += 8 * VL)
-		direct_outs(out + c, 8, p, v + c, ld, n, old, VL);
-	for (; c + 4 * VL <= dim; c += 4 * VL)
-		direct_outs(out + c, 4, p, v + c, ld, n, old, VL);
-	for (; c + 2 * VL <= dim; c += 2 * VL)
-		direct_outs(out + c, 2, p, v + c, ld, n, old, VL);
-	for (; c < dim; c += VL)
-		direct_outs(out + c, 1, p, v + c, ld, n, old,
-			    dim - c < VL ? dim - c : VL);
-}
-
-static void row_direct(const struct tile *t, uint32_t r, uint32_t block, uint32_t n)
-{
-	struct vgpu_attention_row *row = t->rows + r;
-	uint32_t from = row->span.first > block ? row->span.first : block;
-	uint32_t end = least(row->span.end, block + n);
-	const float *k = t->k + from * t->a->ldk;
-	float old;
-
-	if (from >= end)
+	if (count == 1) {
+		for (uint32_t j = 0; j < n; j += VL)
+			direct_scores(t, first, 1, 1, k + j * t->a->ldk, n - j, VL,
+				      t->scores + j);
 		return;
-	n = end - from;
-	for (uint32_t j = 0; j < n; j += VL)
-		vf_store(t->scores + j, direct_scores(row->q, k + j * t->a->ldk, t->a->ldk,
-						      n - j, t->a->head_dim));
-	old = row_step(t, row, t->scores, from, n);
-	direct_columns(t->outs + r * t->pad, t->scores, t->v + from * t->a->ldv, t->a->ldv,
-		       n, old, t->a->head_dim);
+	}
+	for (uint32_t j = 0; j < n; j += 4)
+		for (uint32_t r = 0; r < count; r += (uint32_t)TEAM)
+			direct_scores(t, first + r, count - r, TEAM, k + j * t->a->ldk, n - j,
+				      4, t->scores + r * KEYS + j);
+}
+
+/*
+ * outs[r] = outs[r] * old[r] + sum_j p[r][j] v_j for R rows and NV vectors of columns;
+ * the last vector may hold @cols columns only.
+ */
+VEC_INLINE void direct_outs(const struct tile *t, float *outs, const int R, const int NV,
+			    const float *p, const float *v, uint32_t n, const float *old,
+			    size_t cols)
+{
+	vf o[16];
+
+	for (int i = 0; i < R * NV; i++)
+		o[i] = vf_zero();
+	for (uint32_t j = 0; j < n; j++, v += t->a->ldv) {
+		vf x[8];
+
+		for (int i = 0; i < NV; i++)
+			x[i] = cols < VL ? vf_load_n(v, cols) : vf_load(v + i * (int)VL);
+		for (int r = 0; r < R; r++) {
+			vf w = vf_set(p[r * (int)KEYS + (int)j]);
+
+			for (int i = 0; i < NV; i++)
+				o[r * NV + i] = vf_fma(w, x[i], o[r * NV + i]);
+		}
+	}
+	for (int r = 0; r < R; r++) {
+		for (int i = 0; i < NV; i++) {
+			float *at = outs + (size_t)r * t->pad + i * (int)VL;
+
+			vf_store(at, vf_fma(vf_load(at), vf_set(old[r]), o[r * NV + i]));
+		}
+	}
+}
+
+/* The next columns for R rows: as many vectors as the registers hold, or the rest. */
+VEC_INLINE uint32_t direct_step(const struct tile *t, uint32_t row, const int R,
+				uint32_t column, const float *p, const float *v, uint32_t n,
+				const float *old)
+{
+	float *outs = t->outs + row * t->pad + column;
+	uint32_t left = t->a->head_dim - column;
+
+	v += column;
+	if (R == 1 && left >= 8 * VL) {
+		direct_outs(t, outs, R, 8, p, v, n, old, VL);
+		return 8 * VL;
+	}
+	if (left >= 4 * VL) {
+		direct_outs(t, outs, R, 4, p, v, n, old, VL);
+		return 4 * VL;
+	}
+	if (left >= 2 * VL) {
+		direct_outs(t, outs, R, 2, p, v, n, old, VL);
+		return 2 * VL;
+	}
+	direct_outs(t, outs, R, 1, p, v, n, old, left < VL ? left : VL);
+	return VL;
+}
+
+static void team_outs(const struct tile *t, uint32_t first, uint32_t count, uint32_t block,
+		      uint32_t n, const float *old)
+{
+	const float *v = t->v + block * t->a->ldv;
+	uint32_t r = 0;
+
+	for (; r + (uint32_t)TEAM <= count; r += (uint32_t)TEAM)
+		for (uint32_t c = 0; c < t->a->head_dim;)
+			c += direct_step(t, first + r, TEAM, c, t->scores + r * KEYS, v, n,
+					 old + r);
+	for (; r < count; r++)
+		for (uint32_t c = 0; c < t->a->head_dim;)
+			c += direct_step(t, first + r, 1, c, t->scores + r * KEYS, v, n,
+					 old + r);
+}
+
+/* Rows [first, first + count) through n keys where they lie */
+static void band_direct(const struct tile *t, uint32_t first, uint32_t count, uint32_t block,
+			uint32_t n)
+{
+	float old[BAND];
+
+	if (!band_sees(t, first, count, block, &n))
+		return;
+	team_scores(t, first, count, block, n);
+	for (uint32_t r = 0; r < count; r++)
+		old[r] = row_step(t, t->rows + first + r, t->scores + r * KEYS, block, n);
+	team_outs(t, first, count, block, n, old);
 }
 
 static void block_direct(const struct tile *t, uint32_t block, uint32_t n)
 {
-	for (uint32_t r = 0; r < t->count; r++)
-		row_direct(t, r, block, n);
+	for (uint32_t r = 0; r < t->count; r += BAND)
+		band_direct(t, r, least(BAND, t->count - r), block, n);
 }
 
 /* --- tiles --- */
@@ -392,11 +529,14 @@ static void block_direct(const struct tile *t, uint32_t block, uint32_t n)
 static void tile_run(const struct tile *t)
 {
 	struct vgpu_attention_span span = rows_span(t->rows, t->count);
+	bool packed = t->a->m >= PACK_QUERIES;
 
+	if (packed)
+		pack_queries(t);
 	for (uint32_t b = span.first & ~(KEYS - 1); b < span.end; b += KEYS) {
 		uint32_t n = least(KEYS, span.end - b);
 
-		if (t->a->m >= PACK_QUERIES)
+		if (packed)
 			block_packed(t, b, n);
 		else
 			block_direct(t, b, n);
@@ -440,11 +580,12 @@ static void tile_init(struct tile *t, const struct vgpu_attention *a, float *scr
 
 	t->a = a;
 	t->pad = vgpu_attention_dim_pad(a->head_dim);
-	t->keys = scratch;
+	t->queries = scratch;
+	t->keys = t->queries + rows * t->pad;
 	t->values = t->keys + KEYS * t->pad;
 	t->outs = t->values + KEYS * t->pad;
 	t->scores = t->outs + rows * t->pad;
-	t->rows = (void *)(t->scores + VGPU_ATTENTION_ROWS * KEYS);
+	t->rows = (void *)(t->scores + BAND * KEYS);
 }
 
 /* Heads [first, end) share one key/value head; rows go head by head. */

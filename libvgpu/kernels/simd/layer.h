@@ -273,7 +273,7 @@ VEC_INLINE float softmax_exp(float *x, uint32_t n, float max)
 	vf sum = vf_zero(), m = vf_set(max);
 
 	for (uint32_t i = 0; i < n; i += VL) {
-		vf p = vf_exp(vf_sub(vf_load_n(x + i, n - i), m));
+		vf p = vf_exp_small(vf_sub(vf_load_n(x + i, n - i), m));
 
 		vf_store_n(x + i, p, n - i);
 		sum = vf_add(sum, vf_select(vmask_first(n - i), p, vf_zero()));

@@ -10,13 +10,22 @@
 #ifndef VGPU_KERNELS_SIMD_MATH_H
 #define VGPU_KERNELS_SIMD_MATH_H
 
-/* exp(x) = 2^n exp(r), |r| <= ln(2) / 2; fit 2^-28.2. Underflows gradually. */
-VEC_INLINE vf vf_exp(vf x)
+/* Below this exp(x) is not a normal number: -126 ln(2). */
+#define VF_EXP_LEAST	(-87.3365f)
+
+/*
+ * exp(x) = 2^n exp(r), |r| <= ln(2) / 2; fit 2^-28.2; x at most 88.7, or NaN.
+ *
+ * Results below 2^-126 become 0, and on the way there no lane holds a subnormal
+ * number: one of those costs the processor more than a hundred cycles, and the
+ * masked keys of attention would make one each.
+ */
+VEC_INLINE vf vf_exp_small(vf x)
 {
+	vmask normal = vf_not_lt(x, vf_set(VF_EXP_LEAST));
 	vf n, r, p;
 
-	/* Beyond these the result is 0 or infinite, and n stays small. */
-	x = vf_min(vf_set(90.0f), vf_max(vf_set(-106.0f), x));
+	x = vf_max(vf_set(VF_EXP_LEAST), x);
 	n = vf_round(vf_mul(x, vf_set(1.44269504089f)));
 	r = vf_fnma(n, vf_set(0x1.62e43p-1f), x);
 	r = vf_fnma(n, vf_set(-0x1.05c61p-29f), r);
@@ -26,7 +35,13 @@ VEC_INLINE vf vf_exp(vf x)
 	p = vf_fma(p, r, vf_set(0.166665205241f));
 	p = vf_fma(p, r, vf_set(0.499999934409f));
 	p = vf_fma(vf_mul(r, r), p, r);
-	return vf_ldexp(vf_add(p, vf_set(1.0f)), n);
+	return vf_ldexp(normal, vf_add(p, vf_set(1.0f)), n);
+}
+
+/* The same for any x; infinite from 88.73 on. */
+VEC_INLINE vf vf_exp(vf x)
+{
+	return vf_exp_small(vf_min(vf_set(90.0f), x));
 }
 
 VEC_INLINE vf vf_sigmoid(vf x)
