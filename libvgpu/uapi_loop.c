@@ -78,6 +78,7 @@ int vgpu_loop_create(uint32_t chunk_bytes, struct vgpu_loop **out)
 	vgpu_loop_cond_init(&loop->fetch_cond);
 	vgpu_loop_cond_init(&loop->moved_cond);
 	vgpu_loop_cond_init(&loop->served_cond);
+	vgpu_loop_cond_init(&loop->freed_cond);
 	TAILQ_INIT(&loop->clients);
 	TAILQ_INIT(&loop->object_list);
 	TAILQ_INIT(&loop->requests);
@@ -99,6 +100,7 @@ static void loop_free(struct vgpu_loop *loop)
 	pthread_cond_destroy(&loop->fetch_cond);
 	pthread_cond_destroy(&loop->moved_cond);
 	pthread_cond_destroy(&loop->served_cond);
+	pthread_cond_destroy(&loop->freed_cond);
 	pthread_mutex_destroy(&loop->lock);
 	free(loop);
 }
@@ -191,5 +193,6 @@ void vgpu_loop_shutdown(struct vgpu_loop *loop)
 	vgpu_loop_fail_locked(loop, false);
 	pthread_cond_broadcast(&loop->fetch_cond);
 	pthread_cond_broadcast(&loop->moved_cond);
+	pthread_cond_broadcast(&loop->freed_cond);
 	pthread_mutex_unlock(&loop->lock);
 }

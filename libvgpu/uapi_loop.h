@@ -394,6 +394,7 @@ struct loop_exec {
  * @fetchers: threads that sleep in FETCH on @fetch_cond
  * @requests_in_row: requests handed out while a submission was ready
  * @deadlines: pending submissions that have one
+ * @gone: objects that wait to be forgotten; @freed_cond is broadcast as they go
  * @move_waiters: threads that wait on @moved_cond for a move to end
  * @serving: threads inside @serve
  */
@@ -427,7 +428,8 @@ struct vgpu_loop {
 	bool advancing;
 	u64 counters[VB_COUNT_COUNT];
 
-	pthread_cond_t fetch_cond, moved_cond, served_cond;
+	u32 gone;
+	pthread_cond_t fetch_cond, moved_cond, served_cond, freed_cond;
 	u32 fetchers, move_waiters, serving;
 	bool (*serve)(void *arg);
 	void *serve_arg;

@@ -179,6 +179,8 @@ void vgpu_loop_object_free_locked(struct loop_object *o)
 	file_put_locked(c, o->file);
 	table_free(o->table, o->chunks);
 	free(o);
+	loop->gone--;
+	pthread_cond_broadcast(&loop->freed_cond);
 	vgpu_loop_client_put_locked(c);
 }
 
@@ -204,6 +206,7 @@ void vgpu_loop_object_put_locked(struct loop_object *o)
 	if (--o->refs)
 		return;
 	o->gone = true;
+	o->client->loop->gone++;
 	object_forget_locked(o);
 }
 
@@ -400,13 +403,33 @@ static int reserve_locked(struct loop_client *c, const struct loop_object *o)
 	return 0;
 }
 
+/*
+ * Whoever destroys one object and creates another expects its room: what waits to be
+ * forgotten is waited for.  Lets go of the lock.
+ */
+static int reserve_wait_locked(struct loop_client *c, const struct loop_object *o)
+{
+	u64 deadline_ns = vgpu_loop_bound(0);
+	struct vgpu_loop *loop = c->loop;
+	int rc;
+
+	for (;;) {
+		rc = reserve_locked(c, o);
+		if (!rc || !loop->gone || !vgpu_loop_is_live(loop))
+			return rc;
+		if (!vgpu_loop_kick_locked(loop, true) && loop->gone &&
+		    vgpu_loop_sleep_locked(loop, &loop->freed_cond, deadline_ns))
+			return rc;
+	}
+}
+
 /* Everything that can fail; then the object is published. */
 static int object_publish_locked(struct loop_client *c, struct loop_object *o, u32 *out_id)
 {
 	struct vgpu_loop *loop = c->loop;
 	int rc;
 
-	rc = reserve_locked(c, o);
+	rc = reserve_wait_locked(c, o);
 	if (rc)
 		return rc;
 	rc = vgpu_loop_ids_add(&loop->objects, o, &o->id);
