@@ -276,6 +276,10 @@ static void json_line(FILE *f, const struct bench_result *r)
 	json_count(f, "m", r->m);
 	json_count(f, "n", r->n);
 	json_count(f, "k", r->k);
+	json_count(f, "heads", r->heads);
+	json_count(f, "kv_heads", r->kv_heads);
+	json_count(f, "head_dim", r->head_dim);
+	json_count(f, "kv", r->kv);
 	json_count(f, "threads", r->threads);
 	json_text(f, "residency", r->residency);
 	json_text(f, "policy", r->policy);

@@ -22,6 +22,10 @@
  * @m: rows of activations; 0 leaves the key out, as for @n, @k and @threads
  * @n: output features
  * @k: input features
+ * @heads: attention: heads of the queries; 0 leaves the key out, as for the next three
+ * @kv_heads: heads of the keys and values
+ * @head_dim: columns of a head
+ * @kv: keys
  * @threads: threads
  * @unit: of the three figures below, "GF/s"; more is better
  * @ours: what we reach
@@ -33,7 +37,7 @@
  */
 struct bench_result {
 	const char *bench, *weight, *mode, *policy, *residency;
-	uint64_t m, n, k, threads;
+	uint64_t m, n, k, heads, kv_heads, head_dim, kv, threads;
 	const char *unit;
 	double ours;
 	const char *peer;
