@@ -391,11 +391,6 @@ static void forked_child_runs_alone(void **state)
 	pid_t child;
 	(void)state;
 
-#if defined(__SANITIZE_THREAD__)
-	print_message("SKIP: ThreadSanitizer does not follow a fork of threads\n");
-	vgpu_pool_close(pool);
-	skip();
-#endif
 	child = fork();
 	assert_true(child >= 0);
 	if (!child) {
