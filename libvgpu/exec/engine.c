@@ -15,7 +15,8 @@
 
 int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_bytes)
 {
-	struct vgpu_io_params p = { .engine = name, .depth = ENGINE_DEPTH };
+	struct vgpu_io_params p = { .engine = name, .depth = ENGINE_DEPTH,
+				    .timeout_ms = e->timeout_ms };
 	int rc = vgpu_io_open(&p, &e->io);
 
 	e->chunk_bytes = chunk_bytes;
@@ -63,7 +64,7 @@ void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
 	struct vgpu_engine *e = arg;
 	struct vgpu_resid *r = e->resid;
 	struct vgpu_io_probe_result probe;
-	struct vgpu_io_params p = { .depth = ENGINE_DEPTH };
+	struct vgpu_io_params p = { .depth = ENGINE_DEPTH, .timeout_ms = e->timeout_ms };
 	struct vgpu_io *io;
 
 	if (e->fixed || e->probed || bytes < PROBE_FILE_MIN)
@@ -73,7 +74,7 @@ void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
 		return;
 	p.engine = probe.rows[probe.best].engine;
 	if (probe.rows[probe.best].gbps > WORTH_CHANGING * row_of(&probe, vgpu_io_engine_name(e->io))) {
-		while (r->moving && vgpu_resid_pump(r, -1) >= 0)
+		while (vgpu_resid_is_moving(r) && vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) >= 0)
 			;
 		if (!r->moving && !vgpu_io_open(&p, &io) && engine_change(e, io))
 			vgpu_io_close(io);

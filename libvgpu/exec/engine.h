@@ -15,6 +15,7 @@ struct vgpu_resid;
  * @io: the engine; struct vgpu_resid and struct vgpu_store point to it too
  * @resid: whose requests it serves; set after vgpu_resid_init()
  * @chunk_bytes: size of the transfers
+ * @timeout_ms: deadline of a request; 0: the engine's own
  * @fixed: asked for by name: no probe
  * @probed: the probe was made
  * @reason: one line for people
@@ -22,7 +23,7 @@ struct vgpu_resid;
 struct vgpu_engine {
 	struct vgpu_io *io;
 	struct vgpu_resid *resid;
-	uint32_t chunk_bytes;
+	uint32_t chunk_bytes, timeout_ms;
 	bool fixed, probed;
 	char reason[2 * VGPU_IO_REASON_BYTES];
 };

@@ -22,12 +22,19 @@
 #define JOBS_MAX		64u
 #define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
 #define DEFAULT_POLICY		"schedule"
+#define SCHEDULE_KEYS_MAX	(1u << 26)
+/* How often finished transfers are looked for while nobody runs the executor. */
+#define TEND_NS			(1000 * 1000)
 
 /**
  * struct vgpu_exec - the executor of one device
  * @run: held by whoever runs it; protects everything but what is said below
  * @node, @generation: fixed
  * @stop: set once, atomically
+ * @ran: the job whose command ran last
+ * @forgets: objects that are gone, but for transfers that storage keeps
+ * @tend: signalled when transfers are left to themselves; @tending: no need to
+ * @text_lock: protects @error
  * @jobs: fetched and not committed, oldest first
  */
 struct vgpu_exec {
@@ -40,13 +47,23 @@ struct vgpu_exec {
 	struct vgpu_store store;
 	struct vgpu_resid resid;
 	struct vgpu_job_env env;
-	struct vgpu_job *jobs;
+	struct vgpu_job *jobs, *ran;
 	uint32_t job_count;
+	struct exec_forget *forgets;
 	int trace_fd;
-	pthread_t thread;
-	bool thread_runs;
+	pthread_t thread, tender;
+	bool thread_runs, tender_runs, tending;
+	pthread_cond_t tend;
 	int stop;
+	pthread_mutex_t text_lock;
 	char error[VGPU_JOB_TEXT];
+};
+
+/* A FORGET that cannot be answered yet. */
+struct exec_forget {
+	uint64_t tag;
+	uint32_t object;
+	struct exec_forget *next;
 };
 
 /* ------------------------------------------------------------------------
@@ -81,43 +98,111 @@ static void exec_finish_job(struct vgpu_exec *x, struct vgpu_job *job)
 	uint32_t bad = job->bad_command, client = job->req.out_client;
 	int status = job->status;
 
-	if (job->text[0])
+	if (job->text[0]) {
+		pthread_mutex_lock(&x->text_lock);
 		memcpy(x->error, job->text, sizeof(x->error));
+		pthread_mutex_unlock(&x->text_lock);
+	}
 	x->resid.count[VB_COUNT_BUSY_NS] += busy;
 	vgpu_job_destroy(&x->env, job);
 	exec_flush_counters(x, client);
 	exec_commit(x, tag, status, bad, busy);
 }
 
-/* Make a range resident; contiguous ranges are pinned only while they are laid out. */
-static int exec_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+static void exec_answer(struct vgpu_exec *x, const struct vb_ioc_fetch *req, int rc)
 {
-	struct vgpu_resid *r = &x->resid;
-	uint32_t end = req->out_chunk + req->out_count, slot;
-	struct vgpu_object *o;
-	int rc = vgpu_store_get(&x->store, req->out_object, &o);
+	exec_flush_counters(x, req->out_client);
+	exec_commit(x, req->tag, rc, UINT32_MAX, 0);
+}
+
+/* What was running makes room for others. */
+static void exec_yield(struct vgpu_exec *x)
+{
+	if (x->ran)
+		vgpu_job_yield(&x->env, x->ran);
+	x->ran = NULL;
+}
+
+/* Slots that are pinned until the client was answered, who then holds them. */
+struct page_in {
+	uint32_t slot, count;
+};
+
+static int page_in_run(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end,
+		       struct page_in *p)
+{
+	int rc = vgpu_resid_use_run(r, o, first, end, false, &p->slot);
+
+	if (!rc)
+		p->count = end - first;
+	return rc;
+}
+
+static int page_in_first(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
+			 struct page_in *p)
+{
+	int rc = vgpu_resid_use(r, o, chunk, 0, &p->slot);
 
 	if (rc)
 		return rc;
-	if (req->flags & VB_FETCH_F_CONTIGUOUS) {
-		rc = vgpu_resid_use_run(r, o, req->out_chunk, end, false, &slot);
-		for (uint32_t c = req->out_chunk; !rc && c < end; c++)
-			vgpu_resid_unpin(r, slot + (c - req->out_chunk));
+	p->count = 1;
+	return vgpu_resid_wait(r, p->slot);
+}
+
+static void page_in_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			  uint32_t end)
+{
+	for (uint32_t c = first; c < end && vgpu_resid_hint(r, o, c); c++)
+		;
+}
+
+/*
+ * The first chunk is what somebody waits for.  Of the rest, anonymous chunks are
+ * brought and kept; those of files are a guess, since a client that streams a file
+ * through should not drive out what others use.
+ */
+static int page_in_window(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			  uint32_t end, struct page_in *p)
+{
+	uint32_t count = end - first, slot;
+	int rc = page_in_first(r, o, first, p);
+
+	if (rc)
 		return rc;
+	if (o->kind != VB_BO_ANONYMOUS) {
+		vgpu_resid_drop_hints(r, o, first < count ? 0 : first - count, first);
+		page_in_hints(r, o, first + 1, end);
+		return 0;
 	}
-	for (uint32_t c = req->out_chunk; !rc && c < end; c++) {
-		if (req->flags & VB_FETCH_F_ASYNC) {
-			if (!vgpu_resid_hint(r, o, c))
-				break;
-			continue;
-		}
+	for (uint32_t c = first + 1; c < end && !rc; c++) {
 		rc = vgpu_resid_use(r, o, c, 0, &slot);
 		if (rc)
 			break;
 		rc = vgpu_resid_wait(r, slot);
 		vgpu_resid_unpin(r, slot);
 	}
-	return rc;
+	/* Room for the first is all that was asked for. */
+	return rc == -ENOSPC ? 0 : rc;
+}
+
+static void exec_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+{
+	uint32_t first = req->out_chunk, end = first + req->out_count;
+	struct vgpu_resid *r = &x->resid;
+	struct page_in p = { .count = 0 };
+	struct vgpu_object *o;
+	int rc = vgpu_store_get(&x->store, req->out_object, &o);
+
+	exec_yield(x);
+	if (!rc && req->flags & VB_FETCH_F_CONTIGUOUS)
+		rc = page_in_run(r, o, first, end, &p);
+	else if (!rc && req->flags & VB_FETCH_F_ASYNC)
+		page_in_hints(r, o, first, end);
+	else if (!rc)
+		rc = page_in_window(r, o, first, end, &p);
+	exec_answer(x, req, rc);
+	for (uint32_t i = 0; i < p.count; i++)
+		vgpu_resid_unpin(r, p.slot + i);
 }
 
 static int exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
@@ -130,19 +215,61 @@ static int exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 	return rc;
 }
 
+/* Return: false when storage still has a chunk of it. */
+static bool exec_try_forget(struct vgpu_exec *x, uint32_t object)
+{
+	struct vgpu_object *o = vgpu_store_find(&x->store, object);
+
+	if (o && !vgpu_resid_forget(&x->resid, o))
+		return false;
+	vgpu_store_forget(&x->store, object);
+	return true;
+}
+
+/* The device frees the object when it is answered: not before the last transfer ended. */
 static void exec_forget(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
-	struct vgpu_object *o = vgpu_store_find(&x->store, req->out_object);
+	struct exec_forget *f;
 
-	if (!o)
+	if (exec_try_forget(x, req->out_object)) {
+		exec_answer(x, req, 0);
 		return;
-	vgpu_resid_forget(&x->resid, o);
-	vgpu_store_forget(&x->store, req->out_object);
+	}
+	f = malloc(sizeof(*f));
+	if (!f)
+		return;		/* unanswered, the object stays until the device closes */
+	*f = (struct exec_forget){ req->tag, req->out_object, x->forgets };
+	x->forgets = f;
+}
+
+static void exec_retry_forgets(struct vgpu_exec *x)
+{
+	struct exec_forget **p = &x->forgets, *f;
+
+	while ((f = *p)) {
+		if (!exec_try_forget(x, f->object)) {
+			p = &f->next;
+			continue;
+		}
+		exec_commit(x, f->tag, 0, UINT32_MAX, 0);
+		*p = f->next;
+		free(f);
+	}
+}
+
+/* At least as many as schedule_keys() stores; ends early when that is too many. */
+static uint64_t schedule_count(struct vgpu_exec *x, const struct vb_range *range, uint32_t count)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < count && n <= SCHEDULE_KEYS_MAX; i++)
+		n += range[i].bytes / x->resid.chunk_bytes + 2;
+	return n;
 }
 
 /* Chunks of the declared ranges, each once a run. */
 static size_t schedule_keys(struct vgpu_exec *x, const struct vb_range *range, uint32_t count,
-			    uint64_t *keys, size_t max)
+			    uint64_t *keys)
 {
 	uint64_t last = VGPU_POLICY_NONE;
 	size_t n = 0;
@@ -160,9 +287,7 @@ static size_t schedule_keys(struct vgpu_exec *x, const struct vb_range *range, u
 
 			if (key == last)
 				continue;
-			if (n < max && keys)
-				keys[n] = key;
-			n++;
+			keys[n++] = key;
 			last = key;
 		}
 	}
@@ -172,13 +297,16 @@ static size_t schedule_keys(struct vgpu_exec *x, const struct vb_range *range, u
 static int exec_schedule(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
 	const struct vb_range *range = (const void *)(uintptr_t)req->out_bos_address;
-	size_t n = schedule_keys(x, range, req->out_count, NULL, 0);
-	uint64_t *keys = malloc((n + 1) * sizeof(*keys));
+	uint64_t room = schedule_count(x, range, req->out_count), *keys;
+	size_t n;
 	int rc;
 
+	if (room > SCHEDULE_KEYS_MAX)
+		return -EINVAL;
+	keys = malloc((room + 1) * sizeof(*keys));
 	if (!keys)
 		return -ENOMEM;
-	schedule_keys(x, range, req->out_count, keys, n);
+	n = schedule_keys(x, range, req->out_count, keys);
 	rc = x->resid.policy->future(x->resid.policy_state, keys, n,
 				     req->flags & VB_FETCH_F_CYCLE);
 	free(keys);
@@ -209,8 +337,8 @@ static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		exec_add_job(x, req);
 		return;
 	case VB_FETCH_PAGE_IN:
-		rc = exec_page_in(x, req);
-		break;
+		exec_page_in(x, req);
+		return;
 	case VB_FETCH_EVICT:
 		rc = exec_evict(x, req);
 		break;
@@ -219,15 +347,14 @@ static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		break;
 	case VB_FETCH_FORGET:
 		exec_forget(x, req);
-		break;
+		return;
 	case VB_FETCH_SCHEDULE:
 		rc = exec_schedule(x, req);
 		break;
 	default:
 		rc = -EOPNOTSUPP;
 	}
-	exec_flush_counters(x, req->out_client);
-	exec_commit(x, req->tag, rc, UINT32_MAX, 0);
+	exec_answer(x, req, rc);
 }
 
 static int exec_fetch(struct vgpu_exec *x, uint32_t flags, struct vb_ioc_fetch *req)
@@ -270,6 +397,8 @@ static void exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job)
 		p = &(*p)->next;
 	*p = job->next;
 	x->job_count--;
+	if (x->ran == job)
+		x->ran = NULL;
 }
 
 /* One command of one job. */
@@ -280,6 +409,9 @@ static void exec_step(struct vgpu_exec *x)
 
 	if (!job)
 		return;
+	if (x->ran != job)
+		exec_yield(x);
+	x->ran = job;
 	before = job->busy_ns;
 	if (!vgpu_job_step(&x->env, job)) {
 		job->credit -= (int64_t)(job->busy_ns - before);
@@ -287,6 +419,14 @@ static void exec_step(struct vgpu_exec *x)
 	}
 	exec_remove_job(x, job);
 	exec_finish_job(x, job);
+	/* What was announced and did not come, by an error of another job. */
+	if (!x->jobs)
+		vgpu_resid_unwant_all(&x->resid);
+}
+
+static bool exec_is_stopping(struct vgpu_exec *x)
+{
+	return __atomic_load_n(&x->stop, __ATOMIC_RELAXED);
 }
 
 /* Run until no job is left; between commands, serve what others ask for. */
@@ -294,11 +434,61 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 {
 	struct vb_ioc_fetch req;
 
-	while (x->jobs && !__atomic_load_n(&x->stop, __ATOMIC_RELAXED)) {
+	while (x->jobs && !exec_is_stopping(x)) {
 		exec_step(x);
 		while (x->job_count < JOBS_MAX && !exec_fetch(x, fetch_flags, &req))
 			exec_handle(x, &req);
 	}
+}
+
+/* Let go; transfers that are under way are looked after by the tender. */
+static void exec_unlock(struct vgpu_exec *x)
+{
+	if (x->resid.moving && !x->tending)
+		pthread_cond_signal(&x->tend);
+	pthread_mutex_unlock(&x->run);
+}
+
+/* Take the run lock, but not from somebody who uses it: they take results in too. */
+static bool tend_lock(struct vgpu_exec *x)
+{
+	const struct timespec t = { .tv_nsec = TEND_NS };
+
+	do {
+		nanosleep(&t, NULL);
+		if (exec_is_stopping(x))
+			return false;
+	} while (pthread_mutex_trylock(&x->run));
+	return true;
+}
+
+/*
+ * The executor's thread sleeps in FETCH and clients serve only while they wait, so
+ * that transfers can be left with nobody to take their results in: what was read
+ * ahead at the end of the last submission, or is being written out.  A client may
+ * wait for exactly these chunks.
+ */
+static void *exec_tend(void *arg)
+{
+	struct vgpu_exec *x = arg;
+	bool locked = true;
+
+	pthread_mutex_lock(&x->run);
+	while (locked && !exec_is_stopping(x)) {
+		if (!x->resid.moving && !x->forgets) {
+			x->tending = false;
+			pthread_cond_wait(&x->tend, &x->run);
+			x->tending = true;
+			continue;
+		}
+		vgpu_resid_pump(&x->resid, 0);
+		exec_retry_forgets(x);
+		pthread_mutex_unlock(&x->run);
+		locked = tend_lock(x);
+	}
+	if (locked)
+		pthread_mutex_unlock(&x->run);
+	return NULL;
 }
 
 bool vgpu_exec_serve(struct vgpu_exec *x)
@@ -314,26 +504,32 @@ bool vgpu_exec_serve(struct vgpu_exec *x)
 		/* Submissions of others wait for the executor's own thread. */
 		exec_run(x, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT);
 	}
-	pthread_mutex_unlock(&x->run);
+	exec_unlock(x);
 	return served;
 }
 
 static void *exec_thread(void *arg)
 {
+	const struct timespec pause = { .tv_nsec = TEND_NS };
 	struct vgpu_exec *x = arg;
 	struct vb_ioc_fetch req;
 	int rc;
 
-	while (!__atomic_load_n(&x->stop, __ATOMIC_RELAXED)) {
+	while (!exec_is_stopping(x)) {
 		rc = exec_fetch(x, 0, &req);
 		if (rc == -EINTR || rc == -EAGAIN)
 			continue;
+		if (rc == -ENOMEM) {
+			/* The request stays queued; memory may come back. */
+			nanosleep(&pause, NULL);
+			continue;
+		}
 		if (rc)
 			break;
 		pthread_mutex_lock(&x->run);
 		exec_handle(x, &req);
 		exec_run(x, VB_FETCH_F_NOWAIT);
-		pthread_mutex_unlock(&x->run);
+		exec_unlock(x);
 	}
 	return NULL;
 }
@@ -388,7 +584,10 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 static int exec_open_io(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *text,
 			size_t len)
 {
-	int rc = vgpu_engine_open(&x->engine, p->io_engine, p->chunk_bytes);
+	int rc;
+
+	x->engine.timeout_ms = p->io_timeout_ms;
+	rc = vgpu_engine_open(&x->engine, p->io_engine, p->chunk_bytes);
 
 	if (rc)
 		return say(text, len, rc, "io_engine \"%s\": %s", p->io_engine ? p->io_engine : "auto",
@@ -506,6 +705,8 @@ static int exec_open_parts(struct vgpu_exec *x, const struct vgpu_exec_params *p
 
 static void exec_free(struct vgpu_exec *x)
 {
+	uint32_t abandoned;
+
 	while (x->jobs) {
 		struct vgpu_job *job = x->jobs;
 
@@ -514,19 +715,53 @@ static void exec_free(struct vgpu_exec *x)
 	}
 	if (x->env.backend && x->env.be)
 		x->env.backend->close(x->env.be);
-	while (x->resid.moving && vgpu_resid_pump(&x->resid, -1) >= 0)
-		;
 	vgpu_trace_finish(x->resid.trace);
 	if (x->trace_fd >= 0)
 		close(x->trace_fd);
-	vgpu_resid_destroy(&x->resid);
+	/* First nothing writes to our memory any more, then it is freed. */
+	abandoned = vgpu_io_close(x->engine.io);
+	x->store.io = NULL;
+	vgpu_resid_destroy(&x->resid, abandoned);
 	vgpu_store_destroy(&x->store);
-	vgpu_io_close(x->engine.io);
+	while (x->forgets) {
+		struct exec_forget *f = x->forgets;
+
+		x->forgets = f->next;
+		free(f);
+	}
 	vgpu_nvme_close(x->nvme);
 	vgpu_pool_close(x->pool);
 	x->node->ops->close(x->node);
+	pthread_cond_destroy(&x->tend);
+	pthread_mutex_destroy(&x->text_lock);
 	pthread_mutex_destroy(&x->run);
 	free(x);
+}
+
+static void exec_join(struct vgpu_exec *x)
+{
+	__atomic_store_n(&x->stop, 1, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&x->run);
+	pthread_cond_signal(&x->tend);
+	pthread_mutex_unlock(&x->run);
+	if (x->tender_runs)
+		pthread_join(x->tender, NULL);
+	if (x->thread_runs)
+		pthread_join(x->thread, NULL);
+}
+
+static int exec_start(struct vgpu_exec *x)
+{
+	int rc = -pthread_create(&x->tender, NULL, exec_tend, x);
+
+	if (rc)
+		return rc;
+	x->tender_runs = true;
+	rc = -pthread_create(&x->thread, NULL, exec_thread, x);
+	x->thread_runs = !rc;
+	if (rc)
+		exec_join(x);
+	return rc;
 }
 
 int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params, char *text,
@@ -542,14 +777,16 @@ int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params
 	x->node = node;
 	x->trace_fd = -1;
 	pthread_mutex_init(&x->run, NULL);
+	pthread_mutex_init(&x->text_lock, NULL);
+	pthread_cond_init(&x->tend, NULL);
+	x->tending = true;
 	rc = exec_open_parts(x, params, text, text_len);
 	if (!rc)
-		rc = -pthread_create(&x->thread, NULL, exec_thread, x);
+		rc = exec_start(x);
 	if (rc) {
 		exec_free(x);
 		return rc;
 	}
-	x->thread_runs = true;
 	*out = x;
 	return 0;
 }
@@ -558,10 +795,25 @@ void vgpu_exec_close(struct vgpu_exec *x)
 {
 	if (!x)
 		return;
-	__atomic_store_n(&x->stop, 1, __ATOMIC_RELAXED);
-	if (x->thread_runs)
-		pthread_join(x->thread, NULL);
+	exec_join(x);
 	exec_free(x);
+}
+
+int vgpu_exec_check(struct vgpu_exec *x, char *text, size_t len)
+{
+	int rc;
+
+	pthread_mutex_lock(&x->run);
+	rc = vgpu_resid_check(&x->resid, !x->jobs, text, len);
+	exec_unlock(x);
+	return rc;
+}
+
+void vgpu_exec_with_io(struct vgpu_exec *x, void (*fn)(void *arg, struct vgpu_io *io), void *arg)
+{
+	pthread_mutex_lock(&x->run);
+	fn(arg, x->engine.io);
+	exec_unlock(x);
 }
 
 /* ------------------------------------------------------------------------
@@ -573,6 +825,12 @@ int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t 
 	struct vgpu_pool_info pool;
 	int n = -ENOENT;
 
+	if (!strcmp(key, "error")) {
+		pthread_mutex_lock(&x->text_lock);
+		n = snprintf(text, len, "%s", x->error);
+		pthread_mutex_unlock(&x->text_lock);
+		return n;
+	}
 	pthread_mutex_lock(&x->run);
 	vgpu_pool_query(x->pool, &pool);
 	if (!strcmp(key, "backend"))
@@ -591,8 +849,6 @@ int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t 
 	else if (!strcmp(key, "nvme"))
 		n = snprintf(text, len, "%llu bytes", x->nvme ?
 			     (unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);
-	else if (!strcmp(key, "error"))
-		n = snprintf(text, len, "%s", x->error);
 	pthread_mutex_unlock(&x->run);
 	return n;
 }

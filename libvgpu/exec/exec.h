@@ -30,12 +30,14 @@ struct vgpu_exec;
  * @nvme_bytes: anonymous arena on storage; 0: none
  * @nvme_path: file or block device for it
  * @policy, @io_engine, @backend: names, NULL for the defaults
+ * @io_timeout_ms: deadline of a transfer; 0: that of the engine
  * @threads: of the CPU backend; 0: as many as the process may use
  * @trace_path: record residency events there, or NULL
  */
 struct vgpu_exec_params {
 	uint32_t chunk_bytes;
 	uint32_t threads;
+	uint32_t io_timeout_ms;
 	uint64_t host_bytes;
 	uint64_t staging_bytes;
 	uint64_t nvme_bytes;
@@ -72,6 +74,19 @@ void vgpu_exec_close(struct vgpu_exec *x);
  * Return: true when a request was served.
  */
 bool vgpu_exec_serve(struct vgpu_exec *x);
+
+/**
+ * vgpu_exec_check() - do the books agree: slots, policy, map, and the device's table
+ * @text: receives the first thing that does not
+ *
+ * For tests; slow.  When no submission is under way nothing may be pinned or wanted.
+ * Return: 0 or -EUCLEAN.
+ */
+int vgpu_exec_check(struct vgpu_exec *x, char *text, size_t len);
+
+struct vgpu_io;
+/* Call @fn with the I/O engine while nothing else uses it: to inject faults. */
+void vgpu_exec_with_io(struct vgpu_exec *x, void (*fn)(void *arg, struct vgpu_io *io), void *arg);
 
 /* As vgpu_describe(); -ENOENT for an unknown key. */
 int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t len);

@@ -33,6 +33,9 @@
  * @source: derived: what was read; NULL else
  * @source_bytes: size of that memory
  * @range: derived: what of the source
+ * @flying: with the engine
+ * @overdue: counted in vgpu_resid.overdue
+ * @all: every fill there is
  */
 struct vgpu_fill {
 	struct vgpu_io_req req;
@@ -42,19 +45,26 @@ struct vgpu_fill {
 	uint8_t *source;
 	uint64_t source_bytes;
 	struct vgpu_derive_range range;
-	struct vgpu_fill *next;
+	bool flying, overdue;
+	struct vgpu_fill *next, *all;
 };
 
 static struct vgpu_fill *fill_get(struct vgpu_resid *r)
 {
-	struct vgpu_fill *f = r->fills;
+	struct vgpu_fill *f = r->fills, *all;
 
-	if (f)
+	if (f) {
 		r->fills = f->next;
-	else
+		all = f->all;
+	} else {
 		f = malloc(sizeof(*f));
-	if (f)
-		memset(f, 0, sizeof(*f));
+		if (!f)
+			return NULL;
+		all = r->all_fills;
+		r->all_fills = f;
+	}
+	memset(f, 0, sizeof(*f));
+	f->all = all;
 	return f;
 }
 
@@ -68,14 +78,18 @@ static void fill_put(struct vgpu_resid *r, struct vgpu_fill *f)
 	r->fills = f;
 }
 
-void vgpu_fill_drain(struct vgpu_resid *r)
+void vgpu_fill_drain(struct vgpu_resid *r, bool abandoned)
 {
-	while (r->fills) {
-		struct vgpu_fill *f = r->fills;
+	while (r->all_fills) {
+		struct vgpu_fill *f = r->all_fills;
 
-		r->fills = f->next;
+		r->all_fills = f->all;
+		if (abandoned && f->flying)
+			continue;
+		free(f->source);
 		free(f);
 	}
+	r->fills = NULL;
 }
 
 static uint64_t chunk_file_offset(const struct vgpu_resid *r, const struct vgpu_object *o,
@@ -101,7 +115,22 @@ static uint64_t align_up(uint64_t x, uint64_t a)
 static void fill_submit(struct vgpu_resid *r, struct vgpu_fill *f)
 {
 	r->moving++;
+	f->flying = true;
+	f->req.user = (uintptr_t)f;
 	vgpu_io_submit(r->io, &f->req);
+}
+
+void vgpu_fill_overdue(struct vgpu_resid *r, struct vgpu_io_req *req)
+{
+	struct vgpu_fill *f = (struct vgpu_fill *)(uintptr_t)req->user;
+
+	if (f->overdue)
+		return;
+	f->overdue = true;
+	r->overdue++;
+	r->slot[f->slot].flags |= VGPU_SLOT_OVERDUE;
+	r->fault_key = vgpu_policy_key(r->slot[f->slot].object->id, r->slot[f->slot].chunk);
+	r->fault_error = -ETIMEDOUT;
 }
 
 static void fill_prepare_file(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
@@ -153,18 +182,19 @@ static int fill_prepare_derived(struct vgpu_resid *r, struct vgpu_fill *f, struc
 /* Where the content of a chunk is now. */
 static int fill_source(const struct vgpu_object *o, uint32_t chunk)
 {
-	const volatile struct vb_table_entry *e = &o->table[chunk];
+	struct vb_table_entry e = vgpu_object_entry(o, chunk);
 
-	if (e->flags & VB_ENTRY_LOST)
+	if (e.flags & VB_ENTRY_LOST)
 		return -EIO;
-	if (e->valid & (1u << VB_TIER_NVME))
+	if (e.valid & (1u << VB_TIER_NVME))
 		return VB_TIER_NVME;
 	if (o->kind == VB_BO_FILE || o->kind == VB_BO_DERIVED)
 		return VB_TIER_SOURCE;
-	return e->flags & VB_ENTRY_TOUCHED ? -EIO : VB_TIER_ZERO;
+	return e.flags & VB_ENTRY_TOUCHED ? -EIO : VB_TIER_ZERO;
 }
 
-static void slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, uint32_t chunk)
+static void slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, uint32_t chunk,
+		      int from)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 
@@ -172,6 +202,7 @@ static void slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o
 	s->object = o;
 	s->chunk = chunk;
 	s->state = VGPU_SLOT_FILLING;
+	s->from = (uint8_t)from;
 	r->free--;
 	vgpu_keymap_set(&r->map, vgpu_policy_key(o->id, chunk), slot);
 }
@@ -186,10 +217,10 @@ static int fill_zero(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk
 static int fill_prepare(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
 			uint32_t chunk)
 {
-	const volatile struct vb_table_entry *e = &o->table[chunk];
-
 	if (f->from == VB_TIER_NVME) {
-		fill_prepare_nvme(r, f, VB_LOC_SLOT(e->loc[VB_TIER_NVME]), 0);
+		struct vb_table_entry e = vgpu_object_entry(o, chunk);
+
+		fill_prepare_nvme(r, f, VB_LOC_SLOT(e.loc[VB_TIER_NVME]), 0);
 		return 0;
 	}
 	if (o->kind == VB_BO_DERIVED)
@@ -207,40 +238,40 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 
 	if (from < 0)
 		return from;
-	while (r->derive_bytes > DERIVE_BYTES_MAX && r->moving) {
-		rc = vgpu_resid_pump(r, -1);
+	while (r->derive_bytes > DERIVE_BYTES_MAX && vgpu_resid_is_moving(r)) {
+		rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)
 			return rc;
 	}
 	rc = vgpu_resid_move(r, o, chunk, VB_MOVE_BEGIN, (uint8_t)from, VB_TIER_HOST, &slot, NULL);
 	if (rc)
 		return rc;
-	slot_take(r, slot, o, chunk);
+	slot_take(r, slot, o, chunk, from);
 	*out_slot = slot;
 	if (from == VB_TIER_ZERO) {
 		rc = fill_zero(r, o, chunk, slot);
-		vgpu_slot_filled(r, slot, rc);
+		if (rc)
+			goto err_abort;
+		/* Not announced as filled: nobody had the time to pin it. */
+		r->slot[slot].state = VGPU_SLOT_READY;
 		return 0;
 	}
+	rc = -ENOMEM;
 	f = fill_get(r);
-	rc = f ? 0 : -ENOMEM;
-	if (f) {
-		f->from = (uint8_t)from;
-		f->slot = slot;
-		rc = fill_prepare(r, f, o, chunk);
-	}
-	if (rc)
+	if (!f)
 		goto err_abort;
+	f->from = (uint8_t)from;
+	f->slot = slot;
+	rc = fill_prepare(r, f, o, chunk);
+	if (rc)
+		goto err_put;
 	fill_submit(r, f);
 	return 0;
 
+err_put:
+	fill_put(r, f);
 err_abort:
-	if (f)
-		fill_put(r, f);
-	vgpu_resid_move(r, o, chunk, VB_MOVE_ABORT, (uint8_t)from, VB_TIER_HOST, &slot, NULL);
-	vgpu_keymap_remove(&r->map, vgpu_policy_key(o->id, chunk));
-	memset(&r->slot[slot], 0, sizeof(r->slot[slot]));
-	r->free++;
+	vgpu_slot_abort(r, slot);
 	return rc;
 }
 
@@ -263,6 +294,7 @@ int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot)
 	}
 	fill_prepare_nvme(r, f, f->nvme_slot, VGPU_IO_WRITE);
 	s->state = VGPU_SLOT_LEAVING;
+	r->leaving++;
 	fill_submit(r, f);
 	return 0;
 }
@@ -307,12 +339,12 @@ static int fill_finish_derived(struct vgpu_resid *r, const struct vgpu_fill *f,
 static int fill_finish_nvme(struct vgpu_resid *r, const struct vgpu_fill *f,
 			    const struct vgpu_object *o, uint32_t chunk, uint32_t *crc)
 {
-	const volatile struct vb_table_entry *e = &o->table[chunk];
+	struct vb_table_entry e = vgpu_object_entry(o, chunk);
 
 	if (f->req.done_bytes < r->chunk_bytes)
 		return -EIO;
 	*crc = vgpu_crc32c(0, vgpu_resid_ptr(r, f->slot), r->chunk_bytes);
-	if ((e->flags & VB_ENTRY_CRC) && e->crc != *crc) {
+	if ((e.flags & VB_ENTRY_CRC) && e.crc != *crc) {
 		r->count[VB_COUNT_CRC_ERRORS]++;
 		return -EIO;
 	}
@@ -346,8 +378,8 @@ static void fill_in_done(struct vgpu_resid *r, struct vgpu_fill *f)
 	}
 	if (rc) {
 		r->count[VB_COUNT_IO_ERRORS]++;
-		vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, f->from, VB_TIER_HOST,
-				&slot, NULL);
+		r->fault_key = vgpu_policy_key(s->object->id, s->chunk);
+		r->fault_error = rc;
 	}
 	vgpu_slot_filled(r, f->slot, rc);
 }
@@ -358,12 +390,16 @@ static void fill_out_done(struct vgpu_resid *r, struct vgpu_fill *f)
 	uint32_t slot = f->nvme_slot, crc;
 	int rc = f->req.result;
 
+	r->leaving--;
 	r->count[VB_COUNT_WRITE_BYTES] += f->req.done_bytes;
+	if (!rc && f->req.done_bytes < r->chunk_bytes)
+		rc = -EIO;
 	if (!rc) {
 		crc = vgpu_crc32c(0, vgpu_resid_ptr(r, f->slot), r->chunk_bytes);
 		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_COMMIT, VB_TIER_HOST,
 				     VB_TIER_NVME, &slot, &crc);
-	} else {
+	}
+	if (rc) {
 		r->count[VB_COUNT_IO_ERRORS]++;
 		vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, VB_TIER_HOST, VB_TIER_NVME,
 				&slot, NULL);
@@ -376,6 +412,11 @@ void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req)
 	struct vgpu_fill *f = (struct vgpu_fill *)req;
 
 	r->moving--;
+	f->flying = false;
+	if (f->overdue) {
+		r->overdue--;
+		r->slot[f->slot].flags &= (uint8_t)~VGPU_SLOT_OVERDUE;
+	}
 	if (f->from == VB_TIER_HOST)
 		fill_out_done(r, f);
 	else

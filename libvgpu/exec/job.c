@@ -12,6 +12,8 @@
 #define CANCEL_CHECK_NS	(1000u * 1000)
 /* Chunks of the declared future that are looked at when a job has none left. */
 #define HINT_CHUNKS	64u
+/* Rows of a gather between two looks at the clock. */
+#define GATHER_CANCEL_ROWS	64u
 
 static uint64_t now_ns(void)
 {
@@ -168,6 +170,26 @@ static void ahead_pass_command(struct vgpu_job *job)
  * Held operands
  */
 
+/* A sentence about a chunk that did not come; false when none failed like this. */
+static bool job_blame_chunk(struct vgpu_job_env *env, struct vgpu_job *job, int rc)
+{
+	struct vgpu_resid *r = env->resid;
+	uint32_t chunk = vgpu_policy_key_chunk(r->fault_key);
+	const char *why = rc == -EDOM ? "its source holds NaN or infinity, which the format cannot" :
+			  rc == -ESTALE ? "its file changed since it was opened" :
+			  rc == -ETIMEDOUT ? "storage does not answer" : strerror(-rc);
+	struct vgpu_object *o;
+
+	o = vgpu_store_find(env->store, vgpu_policy_key_object(r->fault_key));
+	if (!o || r->fault_error != rc)
+		return false;
+	job_fail(job, rc, "command %u (%s): chunk %u of %u of object %u (from byte %llu of its %s): %s",
+		 job->number, vb_cmd_name(job->cmd->opcode), chunk, o->chunks, o->id,
+		 (unsigned long long)(chunk * (uint64_t)r->chunk_bytes),
+		 o->kind == VB_BO_FILE ? "range" : "content", why);
+	return true;
+}
+
 static void hold_release(struct vgpu_resid *r, struct vgpu_hold *h)
 {
 	free(h->bounce);
@@ -182,6 +204,9 @@ static int hold_bounce(struct vgpu_resid *r, struct vgpu_hold *h)
 {
 	uint64_t done = 0;
 
+	/* Not of the tier, but bounded by it. */
+	if (h->end - h->first > r->slots)
+		return -ENOSPC;
 	h->bounce = aligned_alloc(64, (h->bytes + 63) / 64 * 64);
 	if (!h->bounce)
 		return -ENOMEM;
@@ -257,21 +282,49 @@ static void held_release(struct vgpu_job_env *env, struct held *held)
 		hold_release(env->resid, &held->hold[i]);
 }
 
+/* The largest first: it finds adjacent slots more easily while nothing is pinned. */
+static void held_sort(struct held *held)
+{
+	for (uint32_t i = 1; i < held->count; i++) {
+		struct vgpu_hold h = held->hold[i];
+		uint32_t j = i;
+
+		for (; j && held->hold[j - 1].end - held->hold[j - 1].first < h.end - h.first; j--)
+			held->hold[j] = held->hold[j - 1];
+		held->hold[j] = h;
+	}
+}
+
+static uint32_t held_chunks(const struct held *held)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < held->count; i++)
+		n += held->hold[i].bounce ? 0 : held->hold[i].end - held->hold[i].first;
+	return n;
+}
+
 static int held_take(struct vgpu_job_env *env, struct vgpu_job *job, struct held *held,
 		     struct vgpu_work *work)
 {
 	struct vgpu_resid *r = env->resid;
 
 	held->count = vgpu_walk_holds(job->cmd, job->bos, r->chunk_bytes, held->hold);
+	held_sort(held);
 	for (uint32_t i = 0; i < held->count; i++) {
 		struct vgpu_hold *h = &held->hold[i];
 		int rc = hold_take(r, h);
 
+		if (rc == -ENOSPC) {
+			vgpu_job_yield(env, job);
+			rc = hold_take(r, h);
+		}
 		if (!rc)
 			continue;
 		if (rc == -ENOSPC)
-			job_fail(job, rc, "command %u (%s) holds %llu bytes of one object at once; the host tier has %llu",
+			job_fail(job, rc, "command %u (%s) holds %llu bytes at once, %llu of them of one object; the host tier has %llu",
 				 job->number, vb_cmd_name(job->cmd->opcode),
+				 (unsigned long long)held_chunks(held) * r->chunk_bytes,
 				 (unsigned long long)(h->end - h->first) * r->chunk_bytes,
 				 (unsigned long long)r->slots * r->chunk_bytes);
 		held_release(env, held);
@@ -446,7 +499,8 @@ static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
 			int rc;
 
 			if (listed) {
-				if (own.index < i || (own.index == i && own.panel <= index))
+				/* Half announced, it is announced on, not anew. */
+				if (own.index < i || (own.index == i && own.panel < index))
 					own = (struct vgpu_panel_cursor){ .index = i,
 									  .panel = index };
 				ahead_stream(env->resid, s, list, count, &own);
@@ -463,21 +517,22 @@ static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
 }
 
 static int stream_check_room(struct vgpu_job_env *env, struct vgpu_job *job,
-			     const struct vgpu_stream *s)
+			     const struct vgpu_stream *s, uint32_t held)
 {
 	uint32_t need = 2 * vgpu_stream_panel_chunks(s, env->resid->chunk_bytes);
+	uint64_t bytes = env->resid->chunk_bytes;
 
-	if (need <= env->resid->staging)
+	if (need + (uint64_t)held <= env->resid->slots)
 		return 0;
 	return job_fail(job, -ENOSPC,
-			"command %u (%s): two panels need %llu staging bytes; the host tier keeps %llu",
+			"command %u (%s): two panels need %llu bytes and its other operands %llu; the host tier has %llu",
 			job->number, vb_cmd_name(job->cmd->opcode),
-			(unsigned long long)need * env->resid->chunk_bytes,
-			(unsigned long long)env->resid->staging * env->resid->chunk_bytes);
+			(unsigned long long)(need * bytes), (unsigned long long)(held * bytes),
+			(unsigned long long)(env->resid->slots * bytes));
 }
 
 static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
-			  const struct vgpu_work *work)
+			  const struct vgpu_work *work, uint32_t held)
 {
 	struct vgpu_stream s;
 	uint32_t chunks, count = 1, first = 0, *list = &first;
@@ -486,7 +541,7 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 
 	if (!vgpu_walk_stream(job->cmd, job->bos, env->panel_bytes, &s))
 		return -EINVAL;
-	rc = stream_check_room(env, job, &s);
+	rc = stream_check_room(env, job, &s, held);
 	if (rc)
 		return rc;
 	chunks = vgpu_stream_panel_chunks(&s, env->resid->chunk_bytes);
@@ -572,6 +627,10 @@ static int job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
 		/* Another thread may write it: load once, check what was loaded. */
 		int32_t id = ids[i];
 
+		if (i % GATHER_CANCEL_ROWS == 0)
+			rc = job_check_cancel(env, job);
+		if (rc)
+			break;
 		if (id < 0 || (uint32_t)id >= limit)
 			rc = job_fail(job, -EINVAL,
 				      "command %u (gather): ids[%u] is %d; the table has %u rows",
@@ -588,14 +647,14 @@ static int job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
  */
 
 static int job_dispatch(struct vgpu_job_env *env, struct vgpu_job *job,
-			const struct vgpu_work *work)
+			const struct vgpu_work *work, uint32_t held)
 {
 	switch (job->cmd->opcode) {
 	case VB_CMD_NOP:
 		return 0;
 	case VB_CMD_MATMUL:
 	case VB_CMD_MATMUL_ID:
-		return job_run_stream(env, job, work);
+		return job_run_stream(env, job, work, held);
 	case VB_CMD_GATHER:
 		return job_run_gather(env, job, work);
 	default:
@@ -619,7 +678,7 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 	rc = held_take(env, job, &held, &work);
 	if (rc)
 		return rc;
-	rc = job_dispatch(env, job, &work);
+	rc = job_dispatch(env, job, &work, held_chunks(&held));
 	held_release(env, &held);
 	return rc;
 }
@@ -631,12 +690,13 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 
 	if (job->status || !job->cmd)
 		return true;
+	env->resid->fault_error = 0;
 	rc = job_run_command(env, job);
 	env->resid->count[VB_COUNT_COMMANDS]++;
 	if (rc) {
 		job->status = rc;
 		job->bad_command = job->number;
-		if (!job->text[0])
+		if (!job->text[0] && !job_blame_chunk(env, job, rc))
 			job_fail(job, rc, "command %u (%s): %s", job->number,
 				 vb_cmd_name(job->cmd->opcode), strerror(-rc));
 		vgpu_resid_unwant_all(env->resid);
@@ -660,8 +720,11 @@ static int job_open_objects(struct vgpu_job_env *env, struct vgpu_job *job, stru
 	for (uint32_t i = 0; i < job->req.out_bo_count; i++) {
 		int rc = vgpu_store_get(env->store, refs[i].object, &job->bos[i]);
 
-		if (rc)
+		if (rc) {
+			job->bos[i] = NULL;
 			return rc;
+		}
+		job->bos[i]->jobs++;
 		check[i] = (struct vb_cmd_bo){
 			.bytes = job->bos[i]->bytes, .object = refs[i].object,
 			.access = refs[i].access, .sealed = job->bos[i]->sealed,
@@ -718,9 +781,17 @@ int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 	return 0;
 }
 
-void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job)
+void vgpu_job_yield(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	job_drop_carry(env, job);
+	vgpu_resid_stream_end(env->resid);
+}
+
+void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	vgpu_job_yield(env, job);
+	for (uint32_t i = 0; i < job->req.out_bo_count && job->bos[i]; i++)
+		job->bos[i]->jobs--;
 	free(job->bos);
 	free(job);
 }

@@ -89,7 +89,9 @@ int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		    struct vgpu_job **out);
 /* Run one command; true when the job is done. */
 bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job);
-/* Free; the caller committed it. */
+/* Others run now: it keeps nothing pinned meanwhile. */
+void vgpu_job_yield(struct vgpu_job_env *env, struct vgpu_job *job);
+/* Free; the caller commits it. */
 void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job);
 
 #endif

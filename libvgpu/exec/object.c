@@ -33,6 +33,17 @@ struct vgpu_object *vgpu_store_find(struct vgpu_store *s, uint32_t id)
 	return o;
 }
 
+__attribute__((no_sanitize("thread")))
+struct vb_table_entry vgpu_object_entry(const struct vgpu_object *o, uint32_t chunk)
+{
+	const volatile struct vb_table_entry *e = &o->table[chunk];
+
+	return (struct vb_table_entry){
+		.loc = { e->loc[0], e->loc[1], e->loc[2] }, .valid = e->valid, .busy = e->busy,
+		.flags = e->flags, .pins = e->pins, .maps = e->maps, .crc = e->crc,
+	};
+}
+
 /* Packed geometry of a derived object. */
 static int object_set_units(struct vgpu_object *o)
 {
@@ -102,7 +113,8 @@ static void file_put(struct vgpu_store *s, struct vgpu_file *f)
 	while (*p != f)
 		p = &(*p)->next;
 	*p = f->next;
-	vgpu_io_file_remove(s->io, f->index);
+	if (s->io)
+		vgpu_io_file_remove(s->io, f->index);
 	close(f->fd);
 	free(f);
 }

@@ -42,8 +42,9 @@ struct vgpu_file {
  * @file_end: one past the last byte that belongs to the object
  * @transform: derived
  * @unit_rows, @unit_bytes: derived: the packed unit; @matrix_bytes: one of the stack
- * @table: shared with the device, changed by VB_IOC_MOVE only
+ * @table: shared with the device; read it by vgpu_object_entry()
  * @gone: forgotten by the device
+ * @jobs: submissions under way that name it
  * @next: in the store's list
  */
 struct vgpu_object {
@@ -57,11 +58,22 @@ struct vgpu_object {
 	uint32_t unit_rows;
 	__u64 unit_bytes, matrix_bytes;	/* the type the core gives them */
 	const volatile struct vb_table_entry *table;
+	uint32_t jobs;
 	struct vgpu_object *next;
 };
 
 /**
+ * vgpu_object_entry() - the residency of a chunk, as the device shows it
+ *
+ * The device changes pins and mappings under a lock that is not ours (a module's
+ * table is mapped read-only): they may differ a moment later.  What depends on them
+ * is decided again by VB_IOC_MOVE, which refuses.
+ */
+struct vb_table_entry vgpu_object_entry(const struct vgpu_object *o, uint32_t chunk);
+
+/**
  * struct vgpu_store - all objects that the executor has met
+ * @io: NULL once the engine is closed, and every file with it
  * @choose: NULL, or asked before a file is added: it may replace @io (vgpu_store_move)
  * @choose_arg: handed to it
  */

@@ -9,8 +9,10 @@
 
 #include "trace.h"
 
-/* A wait for storage is bounded by the engine's own deadline; this only paces it. */
-#define PUMP_WAIT_NS	(1000LL * 1000 * 1000)
+/* How often held slots are looked after while the policy finds no room. */
+#define HELD_CHECK	64u
+/* Clients may map a chunk between the choice of a window and the move. */
+#define LAYOUT_TRIES	4u
 #define HUGE_BYTES	(2u << 20)
 
 static uint64_t now_ns(void)
@@ -33,9 +35,17 @@ static uint32_t resid_find(const struct vgpu_resid *r, uint64_t key)
 	return vgpu_keymap_find(&r->map, key, &slot) ? slot : VB_SLOT_ANY;
 }
 
-static const volatile struct vb_table_entry *entry_of(const struct vgpu_slot *s)
+static bool slot_is_moving(const struct vgpu_slot *s)
 {
-	return &s->object->table[s->chunk];
+	return s->state == VGPU_SLOT_FILLING || s->state == VGPU_SLOT_LEAVING;
+}
+
+/* Pinned or mapped at the device: it cannot be moved. */
+static bool slot_is_fixed(const struct vgpu_slot *s)
+{
+	struct vb_table_entry e = vgpu_object_entry(s->object, s->chunk);
+
+	return e.maps || e.pins;
 }
 
 int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint8_t op,
@@ -68,8 +78,27 @@ static void slot_clear(struct vgpu_resid *r, uint32_t slot)
 	struct vgpu_slot *s = &r->slot[slot];
 
 	vgpu_keymap_remove(&r->map, slot_key(s));
+	r->wanted -= s->wants;
 	memset(s, 0, sizeof(*s));
 	r->free++;
+}
+
+void vgpu_slot_abort(struct vgpu_resid *r, uint32_t slot)
+{
+	struct vgpu_slot *s = &r->slot[slot];
+	uint32_t at = slot;
+
+	r->policy->forget(r->policy_state, slot_key(s));
+	vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, s->from, VB_TIER_HOST, &at, NULL);
+	slot_clear(r, slot);
+}
+
+static void slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses)
+{
+	uint32_t n = s->wants < uses ? s->wants : uses;
+
+	s->wants -= n;
+	r->wanted -= n;
 }
 
 /* Keep what cannot leave: pinned by the device, mapped, or nowhere to go. */
@@ -77,11 +106,15 @@ static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 	uint64_t victim = VGPU_POLICY_NONE;
+
 	int answer = r->policy->access(r->policy_state, slot_key(s), VGPU_ACCESS_MUST_ADMIT,
 				       &victim);
 
-	if (answer < 0)
-		return;		/* more is held than the policy may keep; stays in staging */
+	if (answer < 0) {
+		/* More is held than the policy may keep: stays in staging. */
+		s->flags |= VGPU_SLOT_STUCK;
+		return;
+	}
 	/* The trace has every question that the policy was asked. */
 	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, slot_key(s),
 		       VGPU_ACCESS_MUST_ADMIT, 0);
@@ -102,26 +135,35 @@ static bool slot_is_idle(const struct vgpu_slot *s)
 	       !(s->flags & VGPU_SLOT_RETAINED);
 }
 
-/* Nothing keeps this slot: give it back, by way of NVMe if it must be written. */
-static void slot_retire(struct vgpu_resid *r, uint32_t slot)
+/* Scratch goes nowhere: dropped while its submission runs, its content would be lost. */
+static bool slot_is_scratch_in_use(const struct vgpu_slot *s)
+{
+	return s->object->life == VB_LIFE_SCRATCH && s->object->jobs;
+}
+
+/*
+ * Nothing keeps this slot: give it back, by way of NVMe if it must be written.
+ * Return: true when it went or is on its way; false when it had to be kept.
+ */
+static bool slot_retire(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
-	const volatile struct vb_table_entry *e = entry_of(s);
-	int rc;
 
-	if (e->maps || e->pins) {
-		slot_keep(r, slot);
-		return;
-	}
-	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL);
-	if (!rc) {
+	if (slot_is_fixed(s) || slot_is_scratch_in_use(s))
+		goto keep;
+	if (!vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL)) {
 		r->count[VB_COUNT_EVICTIONS]++;
+		if (s->flags & VGPU_SLOT_AHEAD)
+			vgpu_trace_put(r->trace, VGPU_TRACE_PREFETCH_WASTED, slot_key(s), 0, 0);
 		vgpu_trace_put(r->trace, VGPU_TRACE_EVICT, slot_key(s), 0, 0);
 		slot_clear(r, slot);
-		return;
+		return true;
 	}
-	if (!r->nvme || vgpu_fill_write_out(r, slot))
-		slot_keep(r, slot);
+	if (r->nvme && !vgpu_fill_write_out(r, slot))
+		return true;
+keep:
+	slot_keep(r, slot);
+	return false;
 }
 
 static void slot_let_go(struct vgpu_resid *r, uint32_t slot)
@@ -135,14 +177,12 @@ void vgpu_slot_filled(struct vgpu_resid *r, uint32_t slot, int error)
 	struct vgpu_slot *s = &r->slot[slot];
 
 	s->state = error ? VGPU_SLOT_FAILED : VGPU_SLOT_READY;
-	s->error = error;
-	if (error && !s->pins) {
-		/* Nobody waits: a later use tries again and reports. */
-		r->policy->forget(r->policy_state, slot_key(s));
-		slot_clear(r, slot);
-	} else if (s->object->gone) {
+	s->error = (int16_t)error;
+	/* Nobody waits for a failed one: a later use tries again and reports. */
+	if (error && !s->pins)
+		vgpu_slot_abort(r, slot);
+	else if (!error && !(s->flags & VGPU_SLOT_AHEAD))
 		slot_let_go(r, slot);
-	}
 }
 
 void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error)
@@ -150,12 +190,10 @@ void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error)
 	struct vgpu_slot *s = &r->slot[slot];
 
 	s->state = VGPU_SLOT_READY;
-	if (error) {
+	if (error)
 		slot_keep(r, slot);
-		return;
-	}
-	if (!s->pins && !s->wants && !(s->flags & VGPU_SLOT_RETAINED))
-		slot_retire(r, slot);
+	else
+		slot_let_go(r, slot);
 }
 
 /* ------------------------------------------------------------------------
@@ -164,11 +202,12 @@ void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error)
 
 static bool slot_is_spare(const struct vgpu_slot *s)
 {
-	return s->state == VGPU_SLOT_READY && !s->pins && !(s->flags & VGPU_SLOT_RETAINED);
+	return s->state == VGPU_SLOT_READY && !s->pins &&
+	       !(s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_STUCK));
 }
 
-/* Give up a slot that was read ahead: a guess first, else the farthest use. */
-static bool resid_steal(struct vgpu_resid *r, bool guesses_only)
+/* What was read ahead: a guess first, else the farthest use. */
+static uint32_t resid_find_spare(const struct vgpu_resid *r, bool guesses_only)
 {
 	uint32_t best = VB_SLOT_ANY;
 	uint64_t farthest = 0;
@@ -184,29 +223,32 @@ static bool resid_steal(struct vgpu_resid *r, bool guesses_only)
 			farthest = rank;
 		}
 	}
-	if (best == VB_SLOT_ANY)
-		return false;
-	r->slot[best].wants = 0;
-	slot_retire(r, best);
-	return true;
+	return best;
 }
 
-/* Make sure one slot is free; may wait for I/O. */
-static int resid_make_room(struct vgpu_resid *r)
+/* Give one of them up.  Return: false when none can go; each was asked once. */
+static bool resid_steal(struct vgpu_resid *r, bool guesses_only)
 {
-	while (!r->free) {
-		uint32_t before = r->free;
+	uint32_t slot;
 
-		if (resid_steal(r, false) && r->free > before)
-			return 0;
-		if (!r->moving)
-			return -ENOSPC;
-		int rc = vgpu_resid_pump(r, PUMP_WAIT_NS);
-
-		if (rc < 0)
-			return rc;
+	while ((slot = resid_find_spare(r, guesses_only)) != VB_SLOT_ANY) {
+		slot_unwant(r, &r->slot[slot], UINT32_MAX);
+		if (slot_retire(r, slot))
+			return true;
 	}
-	return 0;
+	return false;
+}
+
+/* Slots that could not leave may be able to by now: a mapping ended. */
+static bool resid_unstick(struct vgpu_resid *r)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < r->slots; i++) {
+		any |= r->slot[i].flags & VGPU_SLOT_STUCK;
+		r->slot[i].flags &= (uint8_t)~VGPU_SLOT_STUCK;
+	}
+	return any;
 }
 
 static void resid_unretain(struct vgpu_resid *r, uint64_t key)
@@ -215,8 +257,46 @@ static void resid_unretain(struct vgpu_resid *r, uint64_t key)
 
 	if (slot == VB_SLOT_ANY)
 		return;
-	r->slot[slot].flags &= ~(VGPU_SLOT_RETAINED | VGPU_SLOT_HELD);
+	r->slot[slot].flags &= (uint8_t)~(VGPU_SLOT_RETAINED | VGPU_SLOT_HELD);
 	slot_let_go(r, slot);
+}
+
+/* Staging is all in use: take room from what is kept. */
+static bool resid_shrink(struct vgpu_resid *r)
+{
+	uint64_t victim;
+
+	if (r->policy->shrink(r->policy_state, &victim))
+		return false;
+	resid_unretain(r, victim);
+	return true;
+}
+
+/* Make sure that @n slots are free; may wait for I/O. */
+static int resid_make_room(struct vgpu_resid *r, uint32_t n)
+{
+	bool again = true;
+
+	if (n > r->slots)
+		return -ENOSPC;
+	while (r->free < n) {
+		if (r->free + r->leaving < n && resid_steal(r, false))
+			continue;
+		if (vgpu_resid_is_moving(r)) {
+			int rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
+
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		if (resid_steal(r, false))
+			continue;
+		if (again && resid_unstick(r))
+			again = false;
+		else if (!resid_shrink(r))
+			return -ENOSPC;
+	}
+	return 0;
 }
 
 /* Slots that were held for a client's mapping, and are not mapped any more. */
@@ -226,18 +306,41 @@ static void resid_release_held(struct vgpu_resid *r)
 		struct vgpu_slot *s = &r->slot[i];
 
 		if (s->state != VGPU_SLOT_READY || !(s->flags & VGPU_SLOT_HELD) || s->pins ||
-		    entry_of(s)->maps || entry_of(s)->pins)
+		    slot_is_fixed(s) || slot_is_scratch_in_use(s))
 			continue;
-		if (!r->nvme && !s->object->sealed && s->object->kind == VB_BO_ANONYMOUS)
+		if (!r->nvme && s->object->kind == VB_BO_ANONYMOUS &&
+		    s->object->life != VB_LIFE_SCRATCH)
 			continue;	/* has nowhere to go */
-		s->flags &= ~VGPU_SLOT_HELD;
+		s->flags &= (uint8_t)~VGPU_SLOT_HELD;
 		r->policy->hold(r->policy_state, slot_key(s), false);
 	}
+}
+
+/* What a mapping held must not stay held for good, only because nothing else has to. */
+static void resid_check_held(struct vgpu_resid *r)
+{
+	struct vgpu_policy_stats stats;
+
+	if (++r->bypasses % HELD_CHECK)
+		return;
+	r->policy->stats(r->policy_state, &stats);
+	if (stats.held)
+		resid_release_held(r);
 }
 
 /* ------------------------------------------------------------------------
  * Uses
  */
+
+/* Requests that storage keeps for good: whoever waits for them is told. */
+static void resid_note_overdue(struct vgpu_resid *r)
+{
+	struct vgpu_io_req *late[VGPU_IO_DEPTH_MAX];
+	uint32_t n = vgpu_io_overdue(r->io, late, VGPU_IO_DEPTH_MAX);
+
+	for (uint32_t i = 0; i < n && i < VGPU_IO_DEPTH_MAX; i++)
+		vgpu_fill_overdue(r, late[i]);
+}
 
 /* Ask the policy; returns whether the chunk is kept, or -errno. */
 static int resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
@@ -257,22 +360,76 @@ static int resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t c
 		r->count[VB_COUNT_HITS]++;
 	else if (answer == VGPU_POLICY_BYPASS)
 		r->count[VB_COUNT_BYPASSES]++;
+	if (answer == VGPU_POLICY_BYPASS)
+		resid_check_held(r);
 	/* The first three events are the answers, in order. */
 	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, key, flags, 0);
-	if (victim != VGPU_POLICY_NONE)
-		resid_unretain(r, victim);
-	return answer != VGPU_POLICY_BYPASS;
+	if (victim == VGPU_POLICY_NONE)
+		return answer != VGPU_POLICY_BYPASS;
+	/* A victim that has to stay may take the place of this one. */
+	resid_unretain(r, victim);
+	return r->policy->retains(r->policy_state, key);
+}
+
+/* What a client at its limit misses least. */
+static uint32_t resid_find_of_client(const struct vgpu_resid *r, uint32_t client)
+{
+	uint32_t best = VB_SLOT_ANY;
+	uint64_t farthest = 0;
+
+	for (uint32_t i = 0; i < r->slots; i++) {
+		const struct vgpu_slot *s = &r->slot[i];
+		uint64_t rank;
+
+		if (s->state != VGPU_SLOT_READY || s->pins || s->object->client != client ||
+		    s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_STUCK) || slot_is_fixed(s))
+			continue;
+		rank = s->flags & VGPU_SLOT_RETAINED ?
+			r->policy->next_use(r->policy_state, slot_key(s)) : UINT64_MAX;
+		if (best == VB_SLOT_ANY || rank > farthest) {
+			best = i;
+			farthest = rank;
+		}
+	}
+	return best;
+}
+
+/* The client may have no more: something else of its own goes. */
+static bool resid_shed(struct vgpu_resid *r, uint32_t client)
+{
+	uint32_t slot;
+
+	while ((slot = resid_find_of_client(r, client)) != VB_SLOT_ANY) {
+		struct vgpu_slot *s = &r->slot[slot];
+
+		r->policy->forget(r->policy_state, slot_key(s));
+		slot_unwant(r, s, UINT32_MAX);
+		s->flags &= (uint8_t)~VGPU_SLOT_RETAINED;
+		if (slot_retire(r, slot))
+			return true;
+	}
+	return vgpu_resid_is_moving(r) && vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) > 0;
+}
+
+static int resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
+		      uint32_t wanted, uint32_t *out_slot)
+{
+	int rc = vgpu_fill_start(r, o, chunk, wanted, out_slot);
+
+	while (rc == -EDQUOT && resid_shed(r, o->client))
+		rc = vgpu_fill_start(r, o, chunk, wanted, out_slot);
+	return rc;
 }
 
 /* A chunk without a place: take one and start to fill it. */
 static int resid_bring(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		       uint32_t *out_slot)
 {
-	int rc = resid_make_room(r);
+	int rc = resid_make_room(r, 1);
 
 	if (rc)
 		return rc;
-	return vgpu_fill_start(r, o, chunk, VB_SLOT_ANY, out_slot);
+	return resid_fill(r, o, chunk, VB_SLOT_ANY, out_slot);
 }
 
 static void slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s)
@@ -296,6 +453,8 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 	struct vgpu_slot *s;
 	int rc, keep = 0;
 
+	if (slot != VB_SLOT_ANY && r->slot[slot].flags & VGPU_SLOT_OVERDUE)
+		return -ETIMEDOUT;
 	for (uint32_t part = 0; part < 2; part++) {
 		if (!(flags & VGPU_USE_PART(part)))
 			continue;
@@ -320,13 +479,14 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 			return rc;
 		}
 		r->slot[slot].pins++;
+		/* Room may have been made by keeping what could not leave, instead of this. */
+		keep = keep && r->policy->retains(r->policy_state, key);
 	}
 	s = &r->slot[slot];
 	slot_note_ahead(r, s);
 	if (keep)
 		s->flags |= VGPU_SLOT_RETAINED;
-	if (s->wants)
-		s->wants--;
+	slot_unwant(r, s, 1);
 	*out_slot = slot;
 	return 0;
 }
@@ -340,10 +500,14 @@ int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)
 	if (s->state == VGPU_SLOT_READY)
 		return 0;
 	start = now_ns();
-	while (s->state == VGPU_SLOT_FILLING || s->state == VGPU_SLOT_LEAVING) {
-		rc = vgpu_resid_pump(r, PUMP_WAIT_NS);
+	while (slot_is_moving(s)) {
+		rc = s->flags & VGPU_SLOT_OVERDUE ? -ETIMEDOUT :
+						    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)
 			break;
+		/* Others may go on while this one never comes. */
+		if (now_ns() - start > VGPU_PUMP_WAIT_NS)
+			resid_note_overdue(r);
 	}
 	r->count[VB_COUNT_STALL_NS] += now_ns() - start;
 	if (rc < 0)
@@ -357,12 +521,10 @@ void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot)
 
 	if (--s->pins)
 		return;
-	if (s->state == VGPU_SLOT_FAILED) {
-		r->policy->forget(r->policy_state, slot_key(s));
-		slot_clear(r, slot);
-		return;
-	}
-	slot_let_go(r, slot);
+	if (s->state == VGPU_SLOT_FAILED)
+		vgpu_slot_abort(r, slot);
+	else
+		slot_let_go(r, slot);
 }
 
 /* ------------------------------------------------------------------------
@@ -382,21 +544,25 @@ static bool run_is_adjacent(const struct vgpu_resid *r, struct vgpu_object *o, u
 	return start != VB_SLOT_ANY;
 }
 
-/* Can the content of this slot be somewhere else a moment later? */
-static bool slot_can_move(const struct vgpu_slot *s)
+/* Our own pin on a run that is being laid out does not keep a slot where it is. */
+static bool slot_can_move(const struct vgpu_slot *s, const struct vgpu_object *o, uint32_t first,
+			  uint32_t end)
 {
+	bool own = s->object == o && s->chunk >= first && s->chunk < end;
+
 	return s->state == VGPU_SLOT_FREE ||
-	       (s->state == VGPU_SLOT_READY && !s->pins && !entry_of(s)->maps &&
-		!entry_of(s)->pins);
+	       (s->state == VGPU_SLOT_READY && s->pins == own && !slot_is_fixed(s));
 }
 
-/* The window of @n slots with the fewest in use, none of them fixed. */
-static uint32_t run_find_window(const struct vgpu_resid *r, uint32_t n)
+/* The window of as many slots with the fewest in use, none of them fixed. */
+static uint32_t run_find_window(const struct vgpu_resid *r, const struct vgpu_object *o,
+				uint32_t first, uint32_t end)
 {
 	uint32_t best = VB_SLOT_ANY, best_used = UINT32_MAX, used = 0, length = 0;
+	uint32_t n = end - first;
 
 	for (uint32_t i = 0; i < r->slots; i++) {
-		if (!slot_can_move(&r->slot[i])) {
+		if (!slot_can_move(&r->slot[i], o, first, end)) {
 			length = used = 0;
 			continue;
 		}
@@ -427,8 +593,11 @@ static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 	memcpy(vgpu_resid_ptr(r, taken), vgpu_resid_ptr(r, from), r->chunk_bytes);
 	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_COMMIT, VB_TIER_HOST, VB_TIER_HOST,
 			     &taken, NULL);
-	if (rc)
+	if (rc) {
+		vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, VB_TIER_HOST, VB_TIER_HOST,
+				&taken, NULL);
 		return rc;
+	}
 	r->count[VB_COUNT_COPY_BYTES] += r->chunk_bytes;
 	vgpu_keymap_set(&r->map, slot_key(s), taken);
 	r->slot[taken] = *s;
@@ -436,135 +605,150 @@ static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 	return 0;
 }
 
-static uint32_t slot_free_outside(const struct vgpu_resid *r, uint32_t first, uint32_t n)
+/* A free slot, outside the window if there is one, else behind @slot in it. */
+static uint32_t run_find_free(const struct vgpu_resid *r, uint32_t window, uint32_t n,
+			      uint32_t slot)
 {
 	for (uint32_t i = r->slots; i-- > 0;) {
-		if (i >= first && i < first + n)
-			continue;
+		if ((i < window || i >= window + n) && r->slot[i].state == VGPU_SLOT_FREE)
+			return i;
+	}
+	for (uint32_t i = slot + 1; i < window + n; i++) {
 		if (r->slot[i].state == VGPU_SLOT_FREE)
 			return i;
 	}
 	return VB_SLOT_ANY;
 }
 
-/* Empty the slots [first, first + n), by moving what is in them elsewhere. */
-static int run_clear_window(struct vgpu_resid *r, uint32_t first, uint32_t n)
+/* Chunk @chunk into slot @to: what is there makes room, then it moves or is filled. */
+static int run_place_one(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t to,
+			 uint32_t window, uint32_t n)
 {
-	for (uint32_t i = first; i < first + n; i++) {
-		uint32_t to;
-		int rc;
+	uint64_t key = vgpu_policy_key(o->id, chunk);
+	uint32_t at = resid_find(r, key), spare;
+	int rc;
 
-		if (r->slot[i].state == VGPU_SLOT_FREE)
-			continue;
-		to = slot_free_outside(r, first, n);
-		if (to == VB_SLOT_ANY)
-			return -ENOSPC;
-		rc = slot_relocate(r, i, to);
+	if (at == to)
+		return 0;
+	if (r->slot[to].state != VGPU_SLOT_FREE) {
+		spare = run_find_free(r, window, n, to);
+		rc = spare == VB_SLOT_ANY ? -ENOSPC : slot_relocate(r, to, spare);
 		if (rc)
 			return rc;
 	}
-	return 0;
+	if (at != VB_SLOT_ANY)
+		return slot_relocate(r, at, to);
+	rc = resid_fill(r, o, chunk, to, &at);
+	if (!rc)
+		r->slot[at].pins++;
+	return rc;
 }
 
-/* Slots that must be free before a run of @n can be laid out: one a chunk. */
-static int run_make_room(struct vgpu_resid *r, uint32_t n)
-{
-	if (n > r->slots)
-		return -ENOSPC;
-	while (r->free < n) {
-		if (resid_steal(r, false))
-			continue;
-		if (!r->moving)
-			return -ENOSPC;
-		int rc = vgpu_resid_pump(r, PUMP_WAIT_NS);
-
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
-/* Put the chunks where they belong: move what is there, fill what is not. */
-static int run_place(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end,
-		     uint32_t window)
-{
-	for (uint32_t c = first; c < end; c++) {
-		uint32_t at = resid_find(r, vgpu_policy_key(o->id, c)), slot;
-		int rc;
-
-		if (at == VB_SLOT_ANY)
-			rc = vgpu_fill_start(r, o, c, window + (c - first), &slot);
-		else
-			rc = slot_relocate(r, at, window + (c - first));
-		if (rc)
-			return rc;
-	}
-	return 0;
-}
-
-/* Let reads that are under way settle, so that their slots can move. */
+/* Wait for what is on its way, so that it can move; returns chunks that are absent. */
 static int run_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
 {
+	int absent = 0;
+
 	for (uint32_t c = first; c < end; c++) {
 		uint32_t at = resid_find(r, vgpu_policy_key(o->id, c));
+		int rc = at == VB_SLOT_ANY ? 0 : vgpu_resid_wait(r, at);
 
-		if (at != VB_SLOT_ANY) {
-			r->slot[at].pins++;
-			int rc = vgpu_resid_wait(r, at);
+		if (rc)
+			return rc;
+		absent += at == VB_SLOT_ANY;
+	}
+	return absent;
+}
 
-			r->slot[at].pins--;
-			if (rc)
-				return rc;
-		}
+/* -EBUSY: a client mapped or pinned something meanwhile. */
+static int run_lay_out_once(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			    uint32_t end)
+{
+	uint32_t window, n = end - first;
+	int absent = run_settle(r, o, first, end), rc;
+
+	if (absent < 0)
+		return absent;
+	/* One more than is missing, to move things around. */
+	rc = resid_make_room(r, (uint32_t)absent + 1);
+	if (rc == -ENOSPC)
+		rc = resid_make_room(r, (uint32_t)absent);
+	if (rc)
+		return rc;
+	window = run_find_window(r, o, first, end);
+	while (window == VB_SLOT_ANY && vgpu_resid_is_moving(r)) {
+		rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
+		if (rc < 0)
+			return rc;
+		window = run_find_window(r, o, first, end);
+	}
+	if (window == VB_SLOT_ANY)
+		return -ENOSPC;
+	for (uint32_t i = 0; i < n; i++) {
+		rc = run_place_one(r, o, first + i, window + i, window, n);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }
 
 static int run_lay_out(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
 {
-	uint32_t n = end - first, window;
-	int rc = run_settle(r, o, first, end);
+	int rc = -EBUSY;
 
-	if (!rc)
-		rc = run_make_room(r, n);
-	if (rc)
-		return rc;
-	window = run_find_window(r, n);
-	while (window == VB_SLOT_ANY && r->moving) {
-		rc = vgpu_resid_pump(r, PUMP_WAIT_NS);
-		if (rc < 0)
-			return rc;
-		window = run_find_window(r, n);
-	}
-	if (window == VB_SLOT_ANY)
-		return -ENOSPC;
-	rc = run_clear_window(r, window, n);
-	return rc ? rc : run_place(r, o, first, end, window);
+	for (uint32_t i = 0; i < LAYOUT_TRIES && rc == -EBUSY; i++)
+		rc = run_lay_out_once(r, o, first, end);
+	return rc;
 }
 
-/* Account every chunk of the run; the policy keeps what is anonymous. */
+/* Pin what is there, so that neither the policy nor making room takes it away. */
+static int run_pin_present(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			   uint32_t end)
+{
+	int rc = 0;
+
+	for (uint32_t c = first; c < end; c++) {
+		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, c));
+
+		if (slot == VB_SLOT_ANY)
+			continue;
+		r->slot[slot].pins++;
+		if (r->slot[slot].flags & VGPU_SLOT_OVERDUE)
+			rc = -ETIMEDOUT;
+	}
+	return rc;
+}
+
+/* Undo it; what the policy took in and did not come, it forgets. */
+static void run_release(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
+{
+	for (uint32_t c = first; c < end; c++) {
+		uint64_t key = vgpu_policy_key(o->id, c);
+		uint32_t slot = resid_find(r, key);
+
+		if (slot == VB_SLOT_ANY) {
+			r->policy->forget(r->policy_state, key);
+			continue;
+		}
+		if (r->policy->retains(r->policy_state, key))
+			r->slot[slot].flags |= VGPU_SLOT_RETAINED;
+		vgpu_resid_unpin(r, slot);
+	}
+}
+
 static int run_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
 {
 	for (uint32_t c = first; c < end; c++) {
-		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, c));
-		int keep;
+		int keep = resid_account(r, o, c);
 
-		if (slot != VB_SLOT_ANY)
-			r->slot[slot].pins++;
-		keep = resid_account(r, o, c);
-		if (slot != VB_SLOT_ANY) {
-			r->slot[slot].pins--;
-			if (keep > 0)
-				r->slot[slot].flags |= VGPU_SLOT_RETAINED;
-		}
 		if (keep < 0)
 			return keep;
 	}
 	return 0;
 }
 
-/* Pin the run that lies at @slot and wait for its bytes. */
-static int run_pin(struct vgpu_resid *r, uint32_t slot, uint32_t n, bool write)
+/* The run lies at @slot and is pinned: wait for its bytes. */
+static int run_finish(struct vgpu_resid *r, uint32_t slot, uint32_t n, bool write)
 {
 	uint32_t i;
 	int rc = 0;
@@ -572,10 +756,8 @@ static int run_pin(struct vgpu_resid *r, uint32_t slot, uint32_t n, bool write)
 	for (i = 0; i < n; i++) {
 		struct vgpu_slot *s = &r->slot[slot + i];
 
-		s->pins++;
 		slot_note_ahead(r, s);
-		if (s->wants)
-			s->wants--;
+		slot_unwant(r, s, 1);
 		if (r->policy->retains(r->policy_state, slot_key(s)))
 			s->flags |= VGPU_SLOT_RETAINED;
 	}
@@ -587,26 +769,26 @@ static int run_pin(struct vgpu_resid *r, uint32_t slot, uint32_t n, bool write)
 		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_WRITE, VB_TIER_HOST,
 				     VB_TIER_HOST, NULL, NULL);
 	}
-	for (i = 0; i < n && rc; i++)
-		vgpu_resid_unpin(r, slot + i);
 	return rc;
 }
 
 int vgpu_resid_use_run(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end,
 		       bool write, uint32_t *out_slot)
 {
-	int rc = run_account(r, o, first, end);
+	int rc = run_pin_present(r, o, first, end);
 
-	if (rc)
-		return rc;
-	if (!run_is_adjacent(r, o, first, end, out_slot)) {
+	if (!rc)
+		rc = run_account(r, o, first, end);
+	if (!rc && !run_is_adjacent(r, o, first, end, out_slot)) {
 		rc = run_lay_out(r, o, first, end);
-		if (rc)
-			return rc;
-		if (!run_is_adjacent(r, o, first, end, out_slot))
-			return -EIO;
+		if (!rc && !run_is_adjacent(r, o, first, end, out_slot))
+			rc = -EIO;
 	}
-	return run_pin(r, *out_slot, end - first, write);
+	if (!rc)
+		rc = run_finish(r, *out_slot, end - first, write);
+	if (rc)
+		run_release(r, o, first, end);
+	return rc;
 }
 
 /* ------------------------------------------------------------------------
@@ -637,7 +819,8 @@ static int resid_read_ahead(struct vgpu_resid *r, struct vgpu_object *o, uint32_
 /* Nothing to read: an anonymous chunk that nobody touched. */
 static bool chunk_is_empty(const struct vgpu_object *o, uint32_t chunk)
 {
-	return o->kind == VB_BO_ANONYMOUS && !(o->table[chunk].flags & VB_ENTRY_TOUCHED);
+	return o->kind == VB_BO_ANONYMOUS &&
+	       !(vgpu_object_entry(o, chunk).flags & VB_ENTRY_TOUCHED);
 }
 
 int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
@@ -653,6 +836,7 @@ int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 			return 0;	/* the use will try again and report */
 	}
 	r->slot[slot].wants++;
+	r->wanted++;
 	r->slot[slot].wanted_at = ++r->clock;
 	return 0;
 }
@@ -668,11 +852,22 @@ bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk
 	return !resid_read_ahead(r, o, chunk, &slot);
 }
 
+void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			   uint32_t end)
+{
+	for (uint32_t c = first; c < end; c++) {
+		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, c));
+
+		if (slot != VB_SLOT_ANY && r->slot[slot].flags & VGPU_SLOT_AHEAD)
+			slot_let_go(r, slot);
+	}
+}
+
 void vgpu_resid_unwant_all(struct vgpu_resid *r)
 {
-	for (uint32_t i = 0; i < r->slots; i++) {
+	for (uint32_t i = 0; r->wanted && i < r->slots; i++) {
 		if (r->slot[i].wants) {
-			r->slot[i].wants = 0;
+			slot_unwant(r, &r->slot[i], UINT32_MAX);
 			slot_let_go(r, i);
 		}
 	}
@@ -682,6 +877,20 @@ void vgpu_resid_unwant_all(struct vgpu_resid *r)
  * Requests of the device
  */
 
+/* Wait until a chunk moves no more; false when storage does not let it go. */
+static bool resid_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
+{
+	for (;;) {
+		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, chunk));
+
+		if (slot == VB_SLOT_ANY || !slot_is_moving(&r->slot[slot]))
+			return true;
+		if (r->slot[slot].flags & VGPU_SLOT_OVERDUE ||
+		    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) < 0)
+			return false;
+	}
+}
+
 uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
 			  uint32_t end)
 {
@@ -690,19 +899,18 @@ uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t 
 	for (uint32_t c = first; c < end; c++) {
 		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, c));
 
-		if (slot == VB_SLOT_ANY || r->slot[slot].pins)
-			continue;
-		if (entry_of(&r->slot[slot])->maps || entry_of(&r->slot[slot])->pins)
+		if (slot == VB_SLOT_ANY || r->slot[slot].pins || slot_is_fixed(&r->slot[slot]))
 			continue;
 		r->policy->forget(r->policy_state, vgpu_policy_key(o->id, c));
-		r->slot[slot].wants = 0;
-		r->slot[slot].flags = 0;
+		slot_unwant(r, &r->slot[slot], UINT32_MAX);
+		r->slot[slot].flags &= VGPU_SLOT_OVERDUE;
 		slot_let_go(r, slot);
 	}
-	while (r->moving && vgpu_resid_pump(r, PUMP_WAIT_NS) >= 0)
-		;
-	for (uint32_t c = first; c < end; c++)
-		bytes += !(o->table[c].valid & (1u << VB_TIER_HOST)) ? r->chunk_bytes : 0;
+	for (uint32_t c = first; c < end; c++) {
+		resid_settle(r, o, c);
+		if (resid_find(r, vgpu_policy_key(o->id, c)) == VB_SLOT_ANY)
+			bytes += r->chunk_bytes;
+	}
 	return bytes;
 }
 
@@ -710,35 +918,30 @@ uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count)
 {
 	uint32_t before = r->free;
 
-	while (r->free < before + count) {
-		uint64_t victim;
-
-		if (resid_steal(r, false))
-			continue;
-		if (r->policy->shrink(r->policy_state, &victim))
+	while (r->free + r->leaving < before + count) {
+		if (!resid_steal(r, false) && !resid_shrink(r))
 			break;
-		resid_unretain(r, victim);
 	}
+	while (r->leaving && vgpu_resid_is_moving(r) &&
+	       vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) >= 0)
+		;
 	return r->free - before;
 }
 
-void vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
+bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
 {
 	o->gone = true;
+	for (uint32_t c = 0; c < o->chunks && r->moving; c++) {
+		if (!resid_settle(r, o, c))
+			return false;
+	}
 	for (uint32_t i = 0; i < r->slots; i++) {
-		struct vgpu_slot *s = &r->slot[i];
-
-		/* A request that never comes back keeps its slot: see vgpu_io_overdue(). */
-		while (s->object == o && (s->state == VGPU_SLOT_FILLING ||
-					  s->state == VGPU_SLOT_LEAVING)) {
-			if (vgpu_resid_pump(r, PUMP_WAIT_NS) < 0 || !r->moving)
-				break;
-		}
-		if (s->object != o)
+		if (r->slot[i].object != o)
 			continue;
-		r->policy->forget(r->policy_state, slot_key(s));
+		r->policy->forget(r->policy_state, slot_key(&r->slot[i]));
 		slot_clear(r, i);
 	}
+	return true;
 }
 
 int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
@@ -757,6 +960,8 @@ int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
 		done = req->next;
 		vgpu_fill_done(r, req);
 	}
+	if (!n && wait_ns)
+		resid_note_overdue(r);
 	return n;
 }
 
@@ -836,15 +1041,13 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 	return rc ? rc : resid_create_arenas(r);
 }
 
-void vgpu_resid_destroy(struct vgpu_resid *r)
+void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned)
 {
 	if (r->policy)
 		r->policy->destroy(r->policy_state);
-	if (r->memory && r->region >= 0)
-		vgpu_io_region_remove(r->io, r->region);
-	if (r->memory)
+	if (r->memory && !abandoned)
 		munmap(r->memory, r->memory_bytes);
-	vgpu_fill_drain(r);
+	vgpu_fill_drain(r, abandoned);
 	vgpu_keymap_fini(&r->map);
 	free(r->slot);
 	memset(r, 0, sizeof(*r));

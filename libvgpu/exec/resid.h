@@ -11,7 +11,11 @@
  *
  * A slot is FREE, FILLING (bytes on their way in), READY, FAILED (they did not
  * come), or LEAVING (dirty, on its way to NVMe).  A READY slot goes when nothing
- * keeps it: not retained, no pin, nobody wants it.
+ * keeps it: not retained, no pin, nobody wants it.  A FAILED one keeps its place at
+ * the device until its last pin goes, so that nobody is handed other bytes.
+ *
+ * Storage that never answers keeps its slot (OVERDUE): uses of it fail, and it is
+ * not used for anything else until the engine hands the request back.
  *
  *	use()    a command works on the chunk: asks the policy, pins
  *	want()   a command that is queued will: starts the read, keeps the slot
@@ -41,6 +45,8 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
 #define VGPU_SLOT_RETAINED	(1u << 0)	/* the policy keeps it */
 #define VGPU_SLOT_AHEAD		(1u << 1)	/* read ahead and not used yet */
 #define VGPU_SLOT_HELD		(1u << 2)	/* clients or running commands hold it */
+#define VGPU_SLOT_OVERDUE	(1u << 3)	/* its request passed every deadline */
+#define VGPU_SLOT_STUCK		(1u << 4)	/* could not leave when last asked to */
 
 /**
  * struct vgpu_slot - one slot of the host arena
@@ -48,6 +54,7 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
  * @chunk: index in it
  * @state: enum vgpu_slot_state
  * @flags: VGPU_SLOT_*
+ * @from: FILLING and FAILED: where the bytes come from, as VB_IOC_MOVE spells it
  * @pins: panels and held operands that use it now
  * @wants: uses to come that were announced by want()
  * @error: FAILED: -errno
@@ -59,7 +66,8 @@ struct vgpu_slot {
 	uint8_t state, flags;
 	uint16_t pins;
 	uint32_t wants;
-	int32_t error;
+	int16_t error;
+	uint8_t from;
 	uint64_t wanted_at;
 };
 
@@ -69,6 +77,11 @@ struct vgpu_slot {
  * @staging: slots beside them
  * @free: FREE slots
  * @moving: fills and write-outs that are with the I/O engine
+ * @leaving: of these, the write-outs
+ * @overdue: of @moving, those that nobody should wait for
+ * @wanted: sum of the slots' wants
+ * @bypasses: to look after held slots now and then
+ * @fault_key, @fault_error: the last transfer that failed, for its sentence
  * @derive_bytes: memory that fills of derived chunks hold
  * @count: this executor's share of enum vb_counter, since the last flush
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
@@ -89,13 +102,16 @@ struct vgpu_resid {
 	uint32_t host_arena, nvme_arena;
 	uint32_t nvme_file;
 	int32_t region;
-	uint32_t capacity, staging, slots, free, moving;
+	uint32_t capacity, staging, slots, free, moving, leaving, overdue;
+	uint64_t wanted, bypasses, fault_key;
+	int32_t fault_error;
 	uint64_t derive_bytes, clock, last_streamed[2];
 	uint8_t *memory;
 	size_t memory_bytes;
 	struct vgpu_slot *slot;
 	struct vgpu_keymap map;
 	struct vgpu_fill *fills;	/* spare ones */
+	struct vgpu_fill *all_fills;
 	uint64_t count[VB_COUNT_COUNT];
 };
 
@@ -116,7 +132,12 @@ struct vgpu_resid_params {
  * Return: 0; -EINVAL no such policy; -ENOMEM; what the device said.
  */
 int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p);
-void vgpu_resid_destroy(struct vgpu_resid *r);
+/**
+ * vgpu_resid_destroy() - free everything; the I/O engine is closed
+ * @abandoned: requests that it could not take back: the kernel may still write to
+ *	their memory, which is therefore never given back
+ */
+void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned);
 
 /* Flags of vgpu_resid_use(). */
 #define VGPU_USE_PART(p)	(1u << (p))	/* part 0 or 1 of a panel: a repeat is one use */
@@ -127,13 +148,19 @@ void vgpu_resid_destroy(struct vgpu_resid *r);
  * Accounts the use, starts the read if it is not there, pins the slot.  The bytes
  * are there after vgpu_resid_wait().  Undo with vgpu_resid_unpin().
  *
- * Return: 0; -ENOSPC every slot is in use; -EIO lost; what the device said.
+ * Return: 0; -ENOSPC every slot is in use; -EIO lost; -ETIMEDOUT storage does not
+ * answer; what the device said.
  */
 int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
 		   uint32_t *out_slot);
 /* Wait for the bytes of a slot that is pinned; 0 or what went wrong. */
 int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot);
 void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot);
+/* The panels of one stream end, or pause: the next use of its last chunk is a new one. */
+static inline void vgpu_resid_stream_end(struct vgpu_resid *r)
+{
+	r->last_streamed[0] = r->last_streamed[1] = VGPU_POLICY_NONE;
+}
 
 /**
  * vgpu_resid_use_run() - chunks [first, end) in adjacent slots, pinned and there
@@ -155,14 +182,27 @@ int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 void vgpu_resid_unwant_all(struct vgpu_resid *r);
 /* Read ahead of a use that is only likely; false when there is no room to spare. */
 bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk);
+/* Guesses among the chunks [first, end) were used without us, or never will be. */
+void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			   uint32_t end);
 
 /* Give the host copies of a range up; returns bytes of chunks that are out. */
 uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
 			  uint32_t end);
 /* Free @count slots that nobody uses; returns how many became free. */
 uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count);
-/* The object is gone. */
-void vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o);
+/**
+ * vgpu_resid_forget() - the object is gone: nothing of it stays
+ *
+ * Return: true; false with all as it was while storage does not hand a chunk back:
+ * try again when vgpu_resid.overdue has changed.
+ */
+bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o);
+/* Will waiting bring anything? */
+static inline bool vgpu_resid_is_moving(const struct vgpu_resid *r)
+{
+	return r->moving > r->overdue;
+}
 
 /**
  * vgpu_resid_pump() - take finished I/O in
@@ -174,6 +214,9 @@ static inline void *vgpu_resid_ptr(const struct vgpu_resid *r, uint32_t slot)
 {
 	return r->memory + (size_t)slot * r->chunk_bytes;
 }
+
+/* vgpu_exec_check(); @idle: no command runs (resid_check.c) */
+int vgpu_resid_check(const struct vgpu_resid *r, bool idle, char *text, size_t len);
 
 /* --- between resid.c and fill.c --- */
 
@@ -187,8 +230,14 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot);
 /* A request came back. */
 void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req);
-/* Free the fills that wait to be used again. */
-void vgpu_fill_drain(struct vgpu_resid *r);
+/* Free the fills; @abandoned: but for those that are still with the engine. */
+void vgpu_fill_drain(struct vgpu_resid *r, bool abandoned);
+/* A request passed its deadline and did not come back. */
+void vgpu_fill_overdue(struct vgpu_resid *r, struct vgpu_io_req *req);
+/* A wait for storage is bounded by the engine's own deadline; this only paces it. */
+#define VGPU_PUMP_WAIT_NS	(1000LL * 1000 * 1000)
+/* The bytes of a slot did not come: it is given back, at the device too. */
+void vgpu_slot_abort(struct vgpu_resid *r, uint32_t slot);
 /* Called by fill.c when a slot changed. */
 void vgpu_slot_filled(struct vgpu_resid *r, uint32_t slot, int error);
 void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error);

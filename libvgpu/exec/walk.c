@@ -76,13 +76,17 @@ struct vgpu_hold *vgpu_walk_find(struct vgpu_hold *holds, uint32_t n,
 {
 	const struct vgpu_object *o = bos[op->bo];
 	uint64_t at = o->head + op->offset;
+	__u64 extent = 0;
 
+	vb_operand_extent(op, &extent);
 	for (uint32_t i = 0; i < n; i++) {
 		struct vgpu_hold *h = &holds[i];
 
 		if (h->object != o)
 			continue;
-		if (object_joins(o) || at == (uint64_t)h->first * chunk_bytes + h->offset)
+		/* Two operands may begin at one byte of a file and differ in length. */
+		if (object_joins(o) || (at == (uint64_t)h->first * chunk_bytes + h->offset &&
+					extent <= h->bytes))
 			return h;
 	}
 	return NULL;
