@@ -309,9 +309,11 @@ int vgpu_loop_hold_locked(struct loop_object *o, u32 chunk, u32 end, enum loop_h
 		rc = hold_try_locked(&h);
 		if (rc == -EINPROGRESS)
 			rc = vgpu_loop_move_wait_locked(o->client->loop, deadline_ns);
+		else if (rc == -EAGAIN && tries < LOOP_MAP_TRIES)
+			/* When others took it away at once, ask for less. */
+			rc = hold_page_in_locked(&h, tries++ ? chunk + 1 : end, deadline_ns);
 		else if (rc == -EAGAIN)
-			rc = tries++ < LOOP_MAP_TRIES ?
-			     hold_page_in_locked(&h, end, deadline_ns) : -EBUSY;
+			rc = -EBUSY;
 		if (rc)
 			return rc;
 	}

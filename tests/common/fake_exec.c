@@ -28,6 +28,7 @@ struct fake_exec {
 	uint32_t generation, host_arena, nvme_arena;
 	char *host, *nvme;
 	struct place *place;
+	uint32_t hand;			/* last victim */
 	struct object *objects;
 	pthread_t thread;
 	pthread_mutex_t work;		/* held while a request is worked on */
@@ -122,6 +123,22 @@ static int move_end(struct fake_exec *x, struct vb_move mv, int rc)
 
 /* ---- out ---- */
 
+/* NVMe slots whose chunk is in host memory too are the ones to spare. */
+static void make_nvme_room(struct fake_exec *x)
+{
+	for (uint32_t slot = 0; slot < x->p.host_slots; slot++) {
+		const struct place *p = &x->place[slot];
+		struct object *o = p->object ? object_find(x, p->object) : NULL;
+		struct vb_move mv;
+
+		if (!o)
+			continue;
+		mv = move_of(o, p->chunk, VB_MOVE_DROP, VB_TIER_NVME, VB_TIER_NVME);
+		if (!move(x, &mv))
+			return;
+	}
+}
+
 static int write_out(struct fake_exec *x, struct object *o, uint32_t chunk, uint32_t slot)
 {
 	struct vb_move mv = move_of(o, chunk, VB_MOVE_BEGIN, VB_TIER_HOST, VB_TIER_NVME);
@@ -129,6 +146,11 @@ static int write_out(struct fake_exec *x, struct object *o, uint32_t chunk, uint
 
 	mv.arena = x->nvme_arena;
 	rc = move(x, &mv);
+	if (rc == -ENOSPC) {
+		make_nvme_room(x);
+		mv.slot = VB_SLOT_ANY;
+		rc = move(x, &mv);
+	}
 	if (rc)
 		return rc;
 	memcpy(nvme_at(x, mv.slot), host_at(x, slot), x->p.chunk_bytes);
@@ -161,7 +183,7 @@ static int evict(struct fake_exec *x, uint32_t slot)
 	return rc;
 }
 
-/* A host slot: a free one, or the first that can be emptied. */
+/* A host slot: a free one, or the next after the last victim that can be emptied. */
 static int make_room(struct fake_exec *x, uint32_t *out)
 {
 	for (uint32_t slot = 0; slot < x->p.host_slots; slot++) {
@@ -169,9 +191,10 @@ static int make_room(struct fake_exec *x, uint32_t *out)
 		if (!x->place[slot].object)
 			return 0;
 	}
-	for (uint32_t slot = 0; slot < x->p.host_slots; slot++) {
-		*out = slot;
-		if (!evict(x, slot))
+	for (uint32_t i = 0; i < x->p.host_slots; i++) {
+		x->hand = (x->hand + 1) % x->p.host_slots;
+		*out = x->hand;
+		if (!evict(x, x->hand))
 			return 0;
 	}
 	return -ENOSPC;

@@ -2,8 +2,8 @@
 /*
  * A slow, obvious executor for tests of the device.
  *
- * One thread, one request at a time, pread() and memcpy() and memset().  A victim is
- * whatever stands in the lowest slot that will go.  It runs NOP, FILL and COPY of
+ * One thread, one request at a time, pread() and memcpy() and memset().  Victims go
+ * round.  It runs NOP, FILL and COPY of
  * dense F32 and nothing else.  It shares no code with libvgpu/exec.
  */
 #ifndef TESTS_FAKE_EXEC_H

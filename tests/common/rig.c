@@ -33,7 +33,8 @@ static int open_fake(struct rig *r)
 		.chunk_bytes = r->p.chunk_bytes,
 		.host_slots = r->p.host_slots,
 		.nvme_slots = r->p.nvme_slots,
-		.staging_bytes = 0,
+		/* One slot that is never promised: to exchange two chunks takes a third. */
+		.staging_bytes = r->p.chunk_bytes,
 		.panel_bytes = r->p.chunk_bytes,
 	};
 
