@@ -186,16 +186,33 @@ static int blas_symbol(void *handle, const char *name, void *out)
 	return symbol ? 0 : -1;
 }
 
+/*
+ * OpenBLAS takes a CPU that is younger than itself for one of 2004; name a core that
+ * it knows and this CPU can run, unless the user has.
+ */
+static void blas_choose_core(void)
+{
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+		setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+	else if (__builtin_cpu_supports("avx2"))
+		setenv("OPENBLAS_CORETYPE", "Haswell", 0);
+}
+
 static bool blas_open(struct blas *b)
 {
-	void *handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+	char *(*core_name)(void);
+	void *handle;
 
+	blas_choose_core();
+	handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
 	if (!handle || blas_symbol(handle, "cblas_sgemm", &b->gemm) ||
 	    blas_symbol(handle, "cblas_sgemv", &b->gemv) ||
-	    blas_symbol(handle, "openblas_set_num_threads", &b->set_threads)) {
+	    blas_symbol(handle, "openblas_set_num_threads", &b->set_threads) ||
+	    blas_symbol(handle, "openblas_get_corename", &core_name)) {
 		printf("SKIP: no peer, libopenblas.so.0 cannot be loaded\n");
 		return false;
 	}
+	printf("peer OpenBLAS, core %s\n", core_name());
 	rotation_init(&b->w, (size_t)N * K * sizeof(float));
 	weight_fill(vgpu_kernels_best(), VGPU_W_F32, b->w.data);
 	rotation_fill(&b->w);

@@ -40,11 +40,18 @@ static inline void transpose16(__m512i r[16])
 	}
 }
 
+/*
+ * The next chunk of a row lies this far ahead.  Rows are read 1 KiB at a time, 16 of
+ * them in turn: too many streams for the hardware to follow.
+ */
+#define AHEAD_BYTES	1024
+
 /* 16 columns of one row as f32; n of them exist. */
 static inline __m512i row16_f32(const uint8_t *p, enum vgpu_wformat format, int32_t n)
 {
 	__m256i half;
 
+	_mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
 	if (format == VGPU_W_F32)
 		return _mm512_maskz_loadu_epi32(mask16(n), p);
 	half = _mm256_maskz_loadu_epi16(mask16(n), p);
@@ -78,7 +85,10 @@ static inline __m512i row32_bf16(const uint8_t *p, int32_t n)
 {
 	const __m512i order = _mm512_broadcast_i32x4(
 		_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
-	__mmask32 mask = n >= 32 ? 0xffffffffu : n <= 0 ? 0 : (1u << n) - 1;
+	__mmask32 mask;
+
+	_mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
+	mask = n >= 32 ? 0xffffffffu : n <= 0 ? 0 : (1u << n) - 1;
 
 	return _mm512_shuffle_epi8(_mm512_maskz_loadu_epi16(mask, p), order);
 }
