@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "common/summary.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 struct json_object *summary_new(const char *command)
 {
@@ -84,4 +86,20 @@ void summary_print(struct json_object *o)
 void summary_print_line(struct json_object *o)
 {
 	print(o, JSON_C_TO_STRING_SPACED);
+}
+
+int summary_save(struct json_object *o, const char *path)
+{
+	char part[4096];
+	int rc = 0;
+
+	if (snprintf(part, sizeof(part), "%s.part", path) >= (int)sizeof(part))
+		return -ENAMETOOLONG;
+	errno = 0;
+	if (json_object_to_file_ext(part, o, JSON_C_TO_STRING_PRETTY |
+				    JSON_C_TO_STRING_NOSLASHESCAPE) || rename(part, path))
+		rc = errno ? -errno : -EIO;
+	if (rc)
+		unlink(part);
+	return rc;
 }

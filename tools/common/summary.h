@@ -32,4 +32,12 @@ void summary_print(struct json_object *o);
 /** summary_print_line() - the same on one line, for bench.jsonl */
 void summary_print_line(struct json_object *o);
 
+/**
+ * summary_save() - write it to a file, and keep it
+ * @path: replaced, and only once the new one is complete
+ *
+ * Return: 0, or -errno.
+ */
+int summary_save(struct json_object *o, const char *path);
+
 #endif

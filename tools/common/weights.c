@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The device's default reserve: one chunk in so many, and at least so many. */
+#define STAGING_SHARE 20u
+#define STAGING_CHUNKS_MIN 6u
+
 /* Types that exist as an operand but not as a weight (integers) give NONE. */
 enum vgpu_format weights_format(const struct vgpu_tensor *tensor)
 {
@@ -171,4 +175,38 @@ void weights_free(struct weights *w)
 {
 	free(w->list);
 	memset(w, 0, sizeof(*w));
+}
+
+/* Bytes that need not begin with a chunk touch one more than they fill. */
+static uint64_t chunks_touched(uint64_t bytes, uint64_t chunk_bytes)
+{
+	return (bytes + chunk_bytes - 1) / chunk_bytes + 1;
+}
+
+uint64_t weights_staging_chunks(const struct weight *w, enum vgpu_format format,
+				uint64_t chunk_bytes)
+{
+	uint64_t unit = w->bytes / (w->experts ? w->experts : 1) / w->n, panel;
+
+	if (format != w->format && vgpu_matrix_bytes(format, 16, w->k, &unit))
+		return 0;
+	panel = chunks_touched(unit, chunk_bytes);
+	if (w->scales_bytes)
+		panel += chunks_touched(w->k / 32, chunk_bytes);
+	return 2 * panel;
+}
+
+uint64_t weights_default_staging(const struct weights *w, uint64_t host_bytes,
+				 uint64_t chunk_bytes)
+{
+	uint64_t chunks = host_bytes / chunk_bytes / STAGING_SHARE, least;
+
+	if (chunks < STAGING_CHUNKS_MIN)
+		chunks = STAGING_CHUNKS_MIN;
+	for (size_t i = 0; i < w->count; i++) {
+		least = weights_staging_chunks(&w->list[i], w->list[i].format, chunk_bytes);
+		if (least > chunks)
+			chunks = least;
+	}
+	return chunks * chunk_bytes;
 }

@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include "vgpu.h"
-#include "kernels/formats/checkpoint.h"
 
 /**
  * struct weight - one matrix, or a stack of experts
@@ -79,5 +78,27 @@ void weights_free(struct weights *w);
 
 /** weights_format() - the device's number for a checkpoint's type; NONE when it has none */
 enum vgpu_format weights_format(const struct vgpu_tensor *tensor);
+
+/**
+ * weights_staging_chunks() - transfer reserve that a product with a matrix takes
+ * @format: of the operand: that of @w, or a packed one made from it
+ * @chunk_bytes: of the device
+ *
+ * Two panels at their smallest, one row or one group of 16 packed ones; scales lie in
+ * chunks of their own.
+ * Return: chunks.
+ */
+uint64_t weights_staging_chunks(const struct weight *w, enum vgpu_format format,
+				uint64_t chunk_bytes);
+
+/**
+ * weights_default_staging() - the reserve for a whole model
+ * @host_bytes: host tier
+ *
+ * The device's own default, 5 % and at least six chunks, or more where a matrix needs it.
+ * Return: bytes.
+ */
+uint64_t weights_default_staging(const struct weights *w, uint64_t host_bytes,
+				 uint64_t chunk_bytes);
 
 #endif

@@ -71,22 +71,10 @@ static enum vgpu_format used_format(const struct plan *p, const struct weight *w
 	return p->format == INT8 ? VGPU_FORMAT_INT8_G16 : VGPU_FORMAT_MXFP4_G16;
 }
 
-/* Chunks of one panel at its smallest: one row, or one group of 16 packed ones. */
-static uint64_t panel_chunks(const struct plan *p, const struct weight *w, enum vgpu_format format)
-{
-	uint64_t unit = 0, chunks;
-
-	vgpu_matrix_bytes(format, format == w->format ? 1 : 16, w->k, &unit);
-	if (w->scales_bytes)
-		unit = w->k / 2;
-	chunks = chunks_of(p, unit) + 1;
-	return w->scales_bytes ? chunks + chunks_of(p, w->k / 32) + 1 : chunks;
-}
-
 static void add_weight(struct plan *p, const struct weight *w, uint64_t *staging_chunks)
 {
 	enum vgpu_format format = used_format(p, w);
-	uint64_t bytes = w->bytes + w->scales_bytes, one, x, y;
+	uint64_t bytes = w->bytes + w->scales_bytes, staging, one, x, y;
 
 	p->source += bytes;
 	if (format != w->format && !vgpu_matrix_bytes(format, w->n, w->k, &one)) {
@@ -95,8 +83,9 @@ static void add_weight(struct plan *p, const struct weight *w, uint64_t *staging
 		p->derived += bytes;
 	}
 	p->content += bytes;
-	if (2 * panel_chunks(p, w, format) > *staging_chunks)
-		*staging_chunks = 2 * panel_chunks(p, w, format);
+	staging = weights_staging_chunks(w, format, p->chunk);
+	if (staging > *staging_chunks)
+		*staging_chunks = staging;
 	x = (uint64_t)p->m * w->k * sizeof(float);
 	y = (uint64_t)p->m * w->n * sizeof(float);
 	if (y > Y_BYTES_MAX)
@@ -113,10 +102,7 @@ static void place(struct plan *p, const struct weights *w)
 	for (size_t i = 0; i < w->count; i++)
 		add_weight(p, &w->list[i], &least);
 	acts = chunks_of(p, p->activations) + 1;
-	/* Chunks of the tier of which the share is @least, or @least beside the content. */
 	p->need = (least + acts + 1) * p->chunk;
-	if (least > STAGING_CHUNKS_MIN && least * STAGING_SHARE * p->chunk > p->need)
-		p->need = least * STAGING_SHARE * p->chunk;
 	staging = slots / STAGING_SHARE > least ? slots / STAGING_SHARE : least;
 	p->staging = staging * p->chunk;
 	room = slots > staging + acts ? (slots - staging - acts) * p->chunk : 0;

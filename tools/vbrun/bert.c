@@ -479,24 +479,18 @@ int bert_decode(struct bert *b, uint32_t layer, enum bert_matrix which, float *o
 
 uint32_t bert_residency(const struct bert *b, struct residency_row *rows, char (*names)[32])
 {
-	static const char *const labels[] = { "q", "k", "v", "o", "up", "down" };
-	static const char *const acts[] = { "hidden state", "queries", "keys", "values", "context",
-					    "wide intermediate" };
 	uint32_t n = 0;
 
-	rows[n++] = (struct residency_row){ "checkpoint file (f32)", b->file };
-	rows[n++] = (struct residency_row){ "norms and biases", b->small };
-	rows[n++] = (struct residency_row){ "token ids", b->ids };
-	for (uint32_t i = 0; i < BERT_ACTS; i++)
-		rows[n++] = (struct residency_row){ acts[i], b->acts[i] };
-	rows[n++] = (struct residency_row){ "embeddings", b->out };
-	for (uint32_t layer = 0; layer < b->model->layers; layer++)
-		for (uint32_t i = 0; i < BERT_MATRICES; i++) {
-			uint32_t at = layer * BERT_MATRICES + i;
-
-			snprintf(names[at], sizeof(names[at]), "layer %u %s (%s)", layer, labels[i],
-				 vgpu_format_name(b->formats[layer]));
-			rows[n++] = (struct residency_row){ names[at], b->weights[layer][i] };
-		}
+	rows[n++] = (struct residency_row){ "checkpoint file", { b->file } };
+	rows[n++] = (struct residency_row){ "norms and biases", { b->small } };
+	rows[n++] = (struct residency_row){ "ids, embeddings", { b->ids, b->out } };
+	rows[n] = (struct residency_row){ .name = "intermediates" };
+	memcpy(rows[n++].bo, b->acts, sizeof(b->acts));
+	for (uint32_t layer = 0; layer < b->model->layers; layer++) {
+		snprintf(names[layer], sizeof(names[layer]), "layer %u, %s", layer,
+			 vgpu_format_name(b->formats[layer]));
+		rows[n] = (struct residency_row){ .name = names[layer] };
+		memcpy(rows[n++].bo, b->weights[layer], sizeof(b->weights[layer]));
+	}
 	return n;
 }

@@ -12,7 +12,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/formats/checkpoint.h"
 #include "residency.h"
 #include "vgpu.h"
 #include "wordpiece.h"
@@ -159,11 +158,11 @@ uint64_t bert_layer_bytes(const struct bert_model *model, enum vgpu_format forma
 /* Bytes of host memory that intermediates take for each token of a batch. */
 uint64_t bert_token_bytes(const struct bert_model *model);
 
-#define BERT_ROWS_MAX (BERT_LAYERS_MAX * BERT_MATRICES + 4u + BERT_ACTS)
+#define BERT_ROWS_MAX (BERT_LAYERS_MAX + 4u)
 /**
- * bert_residency() - every object by name
+ * bert_residency() - every object by name, the matrices of a layer together
  * @rows: BERT_ROWS_MAX
- * @names: [BERT_LAYERS_MAX * BERT_MATRICES], memory for the names
+ * @names: [BERT_LAYERS_MAX], memory for the names
  *
  * Return: rows filled.
  */

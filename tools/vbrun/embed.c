@@ -182,9 +182,10 @@ static int plan_runs(struct embed *e)
 	embed_run_formats(&r[RUN_F32_MEMORY], VGPU_FORMAT_F32);
 	snprintf(r[RUN_ASKED].label, sizeof(r->label), "%s %s%s", format,
 		 embed_modes[e->o.mode], e->o.layers_int8 ? " + int8" : "");
-	snprintf(r[RUN_MEMORY].label, sizeof(r->label), "in memory");
-	snprintf(r[RUN_F32_TIER].label, sizeof(r->label), "f32, same tier");
-	snprintf(r[RUN_F32_MEMORY].label, sizeof(r->label), "f32, in memory");
+	snprintf(r[RUN_MEMORY].label, sizeof(r->label), "%s %s in memory", format,
+		 embed_modes[e->o.mode]);
+	snprintf(r[RUN_F32_TIER].label, sizeof(r->label), "f32 same tier");
+	snprintf(r[RUN_F32_MEMORY].label, sizeof(r->label), "f32 in memory");
 	return rc;
 }
 
@@ -287,7 +288,7 @@ static void print_row(const struct embed *e, const char *name,
 		if (made(&e->runs[i]))
 			cell(e, &e->runs[i]);
 		else if (*e->runs[i].refused)
-			printf(" %14s", "refused");
+			printf(" %17s", "refused");
 	}
 	printf("\n");
 }
@@ -295,35 +296,35 @@ static void print_row(const struct embed *e, const char *name,
 static void cell_label(const struct embed *e, const struct embed_run *r)
 {
 	(void)e;
-	printf(" %14s", r->label);
+	printf(" %17s", r->label);
 }
 
 static void cell_tier(const struct embed *e, const struct embed_run *r)
 {
 	(void)e;
-	printf(" %14s", size_text(r->host_bytes).s);
+	printf(" %17s", size_text(r->host_bytes).s);
 }
 
 static void cell_weights(const struct embed *e, const struct embed_run *r)
 {
 	(void)e;
-	printf(" %14s", size_text(r->weight_bytes).s);
+	printf(" %17s", size_text(r->weight_bytes).s);
 }
 
 static void cell_time(const struct embed *e, const struct embed_run *r)
 {
-	printf(" %14.3f", r->steady * 1e3 / e->texts.count);
+	printf(" %17.3f", r->steady * 1e3 / e->texts.count);
 }
 
 static void cell_read(const struct embed *e, const struct embed_run *r)
 {
-	printf(" %14s", size_text((uint64_t)(per_pass(r, VGPU_COUNT_READ_BYTES) /
+	printf(" %17s", size_text((uint64_t)(per_pass(r, VGPU_COUNT_READ_BYTES) /
 					     e->texts.count)).s);
 }
 
 static void cell_uses(const struct embed *e, const struct embed_run *r)
 {
-	printf(" %14.1f", per_pass(r, VGPU_COUNT_ACCESSES) / e->texts.count);
+	printf(" %17.1f", per_pass(r, VGPU_COUNT_ACCESSES) / e->texts.count);
 }
 
 static void cell_hits(const struct embed *e, const struct embed_run *r)
@@ -331,13 +332,13 @@ static void cell_hits(const struct embed *e, const struct embed_run *r)
 	double uses = (double)r->c.c[VGPU_COUNT_ACCESSES];
 
 	(void)e;
-	printf(" %13.1f%%", uses > 0 ? 100 * (double)r->c.c[VGPU_COUNT_HITS] / uses : 100);
+	printf(" %16.1f%%", uses > 0 ? 100 * (double)r->c.c[VGPU_COUNT_HITS] / uses : 100);
 }
 
 static void cell_stall(const struct embed *e, const struct embed_run *r)
 {
 	(void)e;
-	printf(" %13.1f%%", 100 * counters_stall(&r->c));
+	printf(" %16.1f%%", 100 * counters_stall(&r->c));
 }
 
 static void cell_accuracy(const struct embed *e, const struct embed_run *r)
@@ -347,7 +348,7 @@ static void cell_accuracy(const struct embed *e, const struct embed_run *r)
 
 	if (accuracy_measure(r->out, base->out, e->texts.count, e->model.hidden, &a))
 		return;
-	printf(" %14.3g", a.nmse);
+	printf(" %17.3g", a.nmse);
 }
 
 /* The device is the CPU as long as no other backend is there; then nothing falls back. */
@@ -409,7 +410,7 @@ static void print_table(const struct embed *e)
 static void print_objects(const struct embed *e, struct json_object *json)
 {
 	struct residency_row *rows = calloc(BERT_ROWS_MAX, sizeof(*rows));
-	char (*names)[32] = calloc(BERT_LAYERS_MAX * BERT_MATRICES, sizeof(*names));
+	char (*names)[32] = calloc(BERT_LAYERS_MAX, sizeof(*names));
 	uint32_t n;
 
 	if (rows && names) {
@@ -520,33 +521,47 @@ static void bench_line(const struct embed *e)
 
 /* --- the command -------------------------------------------------------- */
 
-static int report(struct embed *e)
+static int report_all(struct embed *e, struct json_object *json)
 {
-	struct json_object *json = e->o.json ? summary_new("embed") : NULL;
 	int rc = CLI_OK;
 
-	if (e->o.bench) {
-		bench_line(e);
-		return CLI_OK;
-	}
-	if (json) {
-		summarise(e, json);
-	} else {
+	summarise(e, json);
+	if (!e->o.json) {
 		device_print(e->v);
 		print_similarity(e);
 		print_table(e);
 	}
 	if (e->o.accuracy || e->o.sweep)
 		rc = embed_accuracy(&e->o, &e->model, &e->runs[RUN_ASKED], json);
-	if (json && !rc) {
-		summary_print(json_object_get(json));
-	} else if (!rc) {
+	if (rc)
+		return rc;
+	if (e->o.save && (rc = summary_save(json, e->o.save)))
+		return cli_fail("%s: %s", e->o.save, strerror(-rc));
+	if (!e->o.json) {
 		printf("\n");
 		print_objects(e, NULL);
 	}
+	if (made(&e->runs[RUN_MEMORY]) && !same_bits(e, RUN_ASKED, RUN_MEMORY))
+		return cli_fail("embeddings differ between tier sizes");
+	return CLI_OK;
+}
+
+static int report(struct embed *e)
+{
+	struct json_object *json;
+	int rc;
+
+	if (e->o.bench) {
+		bench_line(e);
+		return CLI_OK;
+	}
+	json = summary_new("embed");
+	if (!json)
+		return cli_fail("out of memory");
+	rc = report_all(e, json);
+	if (!rc && e->o.json)
+		summary_print(json_object_get(json));
 	json_object_put(json);
-	if (!rc && made(&e->runs[RUN_MEMORY]) && !same_bits(e, RUN_ASKED, RUN_MEMORY))
-		rc = cli_fail("embeddings differ between tier sizes");
 	return rc;
 }
 
@@ -597,6 +612,7 @@ int vbrun_embed(int argc, char **argv)
 		{ "no-compare", CLI_FLAG, &e.o.no_compare, NULL, "run only what was asked for", NULL,
 		  0, 0 },
 		{ "json", CLI_FLAG, &e.o.json, NULL, "summary as JSON", NULL, 0, 0 },
+		{ "save", CLI_TEXT, &e.o.save, "FILE", "summary as JSON there, text here", NULL, 0, 0 },
 		{ "bench", CLI_FLAG, &e.o.bench, NULL, "one line for bench.jsonl", NULL, 0, 0 },
 		{ 0 }
 	};

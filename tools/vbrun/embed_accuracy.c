@@ -30,7 +30,7 @@
  * @model: on disk
  * @texts: the built-in sentences
  * @f32: f32 [count][hidden]
- * @json: or NULL
+ * @json: where figures go
  */
 struct study {
 	const struct embed_options *o;
@@ -75,7 +75,7 @@ static void report(struct study *s, const char *key, const char *label, const st
 	summary_real(o, "max_abs", a->max_abs);
 	summary_real(o, "spearman", a->spearman);
 	summary_bytes(o, "weight_bytes", weight_bytes);
-	if (s->json)
+	if (s->o->json)
 		return;
 	printf("  %-38s NMSE %9.3g   max-abs %9.3g", label, a->nmse, a->max_abs);
 	if (!isnan(a->spearman))
@@ -112,7 +112,7 @@ static int against_f64(struct study *s, struct embed_run *r, struct bert *b, con
 
 	if (!rc) {
 		a = accuracy_against_f64(r->out, exact, n);
-		snprintf(label, sizeof(label), "%s against float64, its weights", r->label);
+		snprintf(label, sizeof(label), "%s against float64", r->label);
 		report(s, key, label, &a, r->weight_bytes);
 	}
 	free(exact);
@@ -207,7 +207,7 @@ static int sweep(struct study *s, const struct embed_run *asked, double spearman
 		return rc;
 	qsort(losses, s->model->layers, sizeof(losses[0]), by_loss);
 	if (spearman >= SPEARMAN_GOAL) {
-		if (!s->json)
+		if (!s->o->json)
 			printf("  Spearman %.6f is not below %.2f: no layer needs INT8\n", spearman,
 			       SPEARMAN_GOAL);
 		return CLI_OK;
@@ -236,7 +236,7 @@ static int study_all(struct study *s, const struct embed_run *asked)
 	free(ours.out);
 	if (rc)
 		return rc;
-	report(s, "against_f32", "against f32, all pairs of 200 sentences", &a, ours.weight_bytes);
+	report(s, "against_f32", "against f32, pairs of 200 sentences", &a, ours.weight_bytes);
 	return s->o->sweep ? sweep(s, asked, a.spearman) : CLI_OK;
 }
 
@@ -246,8 +246,8 @@ int embed_accuracy(const struct embed_options *o, const struct bert_model *model
 	struct study s = { .o = o, .model = model, .json = summary_object(json, "accuracy") };
 	int rc;
 
-	if (!json)
-		printf("\naccuracy of %s, mode %s\n", asked->label, embed_modes[asked->mode]);
+	if (!o->json)
+		printf("\naccuracy of %s; float64 has the same weights\n", asked->label);
 	rc = embed_texts_take(model, vbrun_sentences, VBRUN_SENTENCE_COUNT, &s.texts);
 	rc = rc ? cli_fail("sentences: %s", strerror(-rc)) : study_all(&s, asked);
 	embed_texts_free(&s.texts);

@@ -8,6 +8,7 @@
 #include "embed.h"
 #include "generate.h"
 #include "machine.h"
+#include "report.h"
 #include "stream.h"
 #include "vgpu.h"
 
@@ -19,6 +20,7 @@ static const struct {
 	{ "embed", vbrun_embed, "embed texts with all-MiniLM-L6-v2 from tiered, packed weights" },
 	{ "stream", vbrun_stream, "multiply with every weight matrix of a checkpoint" },
 	{ "gen", vbrun_generate, "write a seeded checkpoint of any size" },
+	{ "report", vbrun_report, "saved summaries as one table" },
 	{ "machine", vbrun_machine, "say what this machine is and how fast it reads" },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -41,8 +41,7 @@ static char cell_letter(const uint8_t *states, uint32_t count, uint32_t kind)
 
 static void draw(char bar[BAR_CELLS + 1], const uint8_t *states, uint32_t chunks, uint32_t kind)
 {
-	uint32_t cells = chunks < BAR_CELLS ? chunks : BAR_CELLS;
-	uint32_t c;
+	uint32_t cells = chunks < BAR_CELLS ? chunks : BAR_CELLS, c;
 
 	for (c = 0; c < cells; c++) {
 		uint32_t first = (uint32_t)((uint64_t)c * chunks / cells);
@@ -53,50 +52,91 @@ static void draw(char bar[BAR_CELLS + 1], const uint8_t *states, uint32_t chunks
 	bar[c] = 0;
 }
 
-static void print_row(const struct residency_row *row, FILE *to)
-{
-	struct vgpu_bo_info info = { .size = sizeof(info) };
-	char bar[BAR_CELLS + 1] = "";
-	uint8_t *states;
-	int n = 0;
+/**
+ * struct row_state - the objects of a row together
+ * @kind: of the first
+ * @chunks: of all
+ * @bytes, @tier_bytes: sums
+ * @bar: drawn
+ */
+struct row_state {
+	uint32_t kind, chunks;
+	uint64_t bytes, tier_bytes[VGPU_TIERS];
+	char bar[BAR_CELLS + 1];
+};
 
-	if (vgpu_bo_info(row->bo, &info))
-		return;
-	states = calloc(info.chunks + 1, 1);
-	if (states)
-		n = vgpu_bo_residency(row->bo, 0, info.chunks, states);
-	if (n > 0)
-		draw(bar, states, (uint32_t)n, info.kind);
-	free(states);
-	fprintf(to, "  %-26.26s %-9s %9s  host %9s  [%s]\n", row->name, kind_name(info.kind),
-		size_text(info.bytes).s, size_text(info.tier_bytes[VGPU_TIER_HOST]).s, bar);
+static void add_object(struct row_state *row, const struct vgpu_bo_info *info)
+{
+	if (!row->chunks)
+		row->kind = info->kind;
+	row->chunks += info->chunks;
+	row->bytes += info->bytes;
+	for (uint32_t t = 0; t < VGPU_TIERS; t++)
+		row->tier_bytes[t] += info->tier_bytes[t];
 }
+
+/* The chunks of all objects of a row, one behind the other. */
+static void take_bar(const struct residency_row *r, struct row_state *row)
+{
+	uint8_t *states = calloc(row->chunks + 1, 1);
+	uint32_t at = 0;
+	int n;
+
+	for (uint32_t i = 0; states && i < RESIDENCY_ROW_OBJECTS && r->bo[i]; i++) {
+		n = vgpu_bo_residency(r->bo[i], 0, row->chunks - at, states + at);
+		if (n > 0)
+			at += (uint32_t)n;
+	}
+	if (states)
+		draw(row->bar, states, at, row->kind);
+	free(states);
+}
+
+static bool take_row(const struct residency_row *r, struct row_state *row)
+{
+	memset(row, 0, sizeof(*row));
+	for (uint32_t i = 0; i < RESIDENCY_ROW_OBJECTS && r->bo[i]; i++) {
+		struct vgpu_bo_info info = { .size = sizeof(info) };
+
+		if (!vgpu_bo_info(r->bo[i], &info))
+			add_object(row, &info);
+	}
+	if (row->chunks)
+		take_bar(r, row);
+	return row->chunks;
+}
+
+const char residency_key[] = "Where every object lives: # host, + partly host, n NVMe arena, "
+			     ". in its file only, 0 untouched";
 
 void residency_print(const struct residency_row *rows, uint32_t count, FILE *to)
 {
-	fprintf(to, "Where every object lives: # host, + partly host, n NVMe arena, . in its file"
-		" only, 0 untouched\n");
+	struct row_state row;
+
+	fprintf(to, "%s\n", residency_key);
 	for (uint32_t i = 0; i < count; i++)
-		if (rows[i].bo)
-			print_row(&rows[i], to);
+		if (take_row(&rows[i], &row))
+			fprintf(to, "  %-22.22s %-9s %9s  host %9s  [%s]\n", rows[i].name,
+				kind_name(row.kind), size_text(row.bytes).s,
+				size_text(row.tier_bytes[VGPU_TIER_HOST]).s, row.bar);
 }
 
 void residency_summary(const struct residency_row *rows, uint32_t count, struct json_object *o)
 {
 	struct json_object *list = summary_list(o, "objects"), *item;
+	struct row_state row;
 
 	for (uint32_t i = 0; i < count; i++) {
-		struct vgpu_bo_info info = { .size = sizeof(info) };
-
-		if (!rows[i].bo || vgpu_bo_info(rows[i].bo, &info))
+		if (!take_row(&rows[i], &row))
 			continue;
 		item = summary_item(list);
 		summary_text(item, "name", rows[i].name);
-		summary_text(item, "kind", kind_name(info.kind));
-		summary_bytes(item, "bytes", info.bytes);
-		summary_bytes(item, "chunks", info.chunks);
-		summary_bytes(item, "host_bytes", info.tier_bytes[VGPU_TIER_HOST]);
-		summary_bytes(item, "device_bytes", info.tier_bytes[VGPU_TIER_DEVICE]);
-		summary_bytes(item, "nvme_bytes", info.tier_bytes[VGPU_TIER_NVME]);
+		summary_text(item, "kind", kind_name(row.kind));
+		summary_bytes(item, "bytes", row.bytes);
+		summary_bytes(item, "chunks", row.chunks);
+		summary_bytes(item, "host_bytes", row.tier_bytes[VGPU_TIER_HOST]);
+		summary_bytes(item, "device_bytes", row.tier_bytes[VGPU_TIER_DEVICE]);
+		summary_bytes(item, "nvme_bytes", row.tier_bytes[VGPU_TIER_NVME]);
+		summary_text(item, "bar", row.bar);
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where every object lies, one bar of text an object. */
+/* Where every object lies, in bars of text. */
 #ifndef VBRUN_RESIDENCY_H
 #define VBRUN_RESIDENCY_H
 
@@ -9,15 +9,20 @@
 
 #include "vgpu.h"
 
+#define RESIDENCY_ROW_OBJECTS 6u
+
 /**
- * struct residency_row - an object and what people call it
+ * struct residency_row - objects that belong together, and what people call them
  * @name: label
- * @bo: the object; rows with NULL are left out
+ * @bo: the objects; a NULL ends them, a row without any is left out
  */
 struct residency_row {
 	const char *name;
-	struct vgpu_bo *bo;
+	struct vgpu_bo *bo[RESIDENCY_ROW_OBJECTS];
 };
+
+/* What the letters of a bar mean. */
+extern const char residency_key[];
 
 /* Print a bar for each row, and the key to the letters. */
 void residency_print(const struct residency_row *rows, uint32_t count, FILE *to);

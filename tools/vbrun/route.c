@@ -488,12 +488,11 @@ static void bench_line(const struct stream_options *o, const struct route *r,
 static void show_objects(const struct stream_options *o, const struct route *r,
 			 struct json_object *json)
 {
-	struct residency_row rows[2] = { { "checkpoint", r->files[0] },
-					 { "intermediates", r->arrays } };
+	struct residency_row rows[2] = { { "checkpoint", { r->files[0] } },
+					 { "intermediates", { r->arrays } } };
 
-	if (o->json)
-		residency_summary(rows, 2, json);
-	else if (!o->bench)
+	residency_summary(rows, 2, json);
+	if (!o->json && !o->bench)
 		residency_print(rows, 2, stdout);
 }
 
@@ -532,15 +531,12 @@ static int finish(const struct stream_options *o, struct route *r, const char *t
 
 	if (rc)
 		return cli_fail("trace %s: %s", trace, strerror(-rc));
-	if (o->bench) {
+	summarise(o, r, &best, json);
+	if (o->bench)
 		bench_line(o, r, &best);
-	} else if (o->json) {
-		summarise(o, r, &best, json);
-		summary_print(json_object_get(json));
-	} else {
+	else if (!o->json)
 		print_route(o, r, &best);
-	}
-	return CLI_OK;
+	return stream_save(o, json);
 }
 
 int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *ck,

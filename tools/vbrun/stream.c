@@ -144,8 +144,7 @@ static int run_passes(const struct stream_options *o, struct matrices *ms,
 }
 
 /* Rows of the residency bar: one a file, one for all that is not a weight. */
-static void show_objects(const struct stream_options *o, struct matrices *ms,
-			 struct stream_result *r)
+static void show_objects(struct matrices *ms, struct stream_result *r)
 {
 	size_t files = vgpu_checkpoint_file_count(ms->ck);
 	struct residency_row *rows = calloc(files + 3, sizeof(*rows));
@@ -159,13 +158,12 @@ static void show_objects(const struct stream_options *o, struct matrices *ms,
 		const char *path = vgpu_checkpoint_file_path(ms->ck, i);
 		const char *slash = strrchr(path, '/');
 
-		rows[n++] = (struct residency_row){ slash ? slash + 1 : path, ms->files[i] };
+		rows[n++] = (struct residency_row){ slash ? slash + 1 : path, { ms->files[i] } };
 	}
-	rows[n++] = (struct residency_row){ "activations", ms->x };
-	rows[n++] = (struct residency_row){ "products", ms->y };
-	rows[n++] = (struct residency_row){ "digest", ms->digest };
-	if (o->json)
-		residency_summary(rows, n, r->json);
+	rows[n++] = (struct residency_row){ "activations", { ms->x } };
+	rows[n++] = (struct residency_row){ "products", { ms->y } };
+	rows[n++] = (struct residency_row){ "digest", { ms->digest } };
+	residency_summary(rows, n, r->json);
 	/* Printed after the figures; by then the objects are gone. */
 	to = open_memstream(&r->bar, &bytes);
 	if (to) {
@@ -197,7 +195,7 @@ static int stream_on(const struct stream_options *o, struct vgpu *v,
 		rc = matrices_digest(&ms, &r->digest);
 	if (!rc) {
 		device_summary(v, r->json);
-		show_objects(o, &ms, r);
+		show_objects(&ms, r);
 	} else if (rc != -EINTR) {
 		cli_fail_vgpu(rc, "%s", o->path);
 	}
@@ -524,6 +522,15 @@ static void summarise(const struct stream_options *o, const struct weights *w,
 	summary_bytes(r->json, "vm_hwm_bytes", stream_peak_bytes());
 }
 
+int stream_save(const struct stream_options *o, struct json_object *json)
+{
+	int rc = o->save ? summary_save(json, o->save) : 0;
+
+	if (o->json && !o->bench)
+		summary_print(json_object_get(json));
+	return rc ? cli_fail("%s: %s", o->save, strerror(-rc)) : CLI_OK;
+}
+
 /* The keys that every benchmark line has. */
 static void bench_line(const struct stream_options *o, const struct weights *w,
 		       const struct stream_result *r)
@@ -562,6 +569,17 @@ static void print_model(const struct stream_options *o, const struct weights *w)
 		       size_text(w->skips[i].bytes).s, w->skips[i].why);
 }
 
+static int report(const struct stream_options *o, const struct weights *w,
+		  struct stream_result *r)
+{
+	summarise(o, w, r);
+	if (o->bench)
+		bench_line(o, w, r);
+	else if (!o->json)
+		print_result(o, r);
+	return stream_save(o, r->json);
+}
+
 static int stream_all(const struct stream_options *o, const struct vgpu_checkpoint *ck,
 		      const struct weights *w)
 {
@@ -583,21 +601,15 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 		rc = compare(o, trace, ck, w, &r);
 	if (temporary)
 		unlink(trace);
-	if (!rc && o->bench) {
-		bench_line(o, w, &r);
-	} else if (!rc && o->json) {
-		summarise(o, w, &r);
-		summary_print(json_object_get(r.json));
-	} else if (!rc) {
-		print_result(o, &r);
-	}
+	if (!rc)
+		rc = report(o, w, &r);
 	json_object_put(r.json);
 	free(r.passes);
 	free(r.bar);
 	return rc;
 }
 
-static int stream_checkpoint(const struct stream_options *o)
+static int stream_checkpoint(struct stream_options *o)
 {
 	struct vgpu_checkpoint *ck;
 	struct vgpu_error error;
@@ -613,6 +625,9 @@ static int stream_checkpoint(const struct stream_options *o)
 		rc = cli_fail("%s: none of its %zu tensors is a matrix that a product takes",
 			      o->path, vgpu_checkpoint_tensor_count(ck));
 	} else {
+		if (!o->device.staging_bytes)
+			o->device.staging_bytes = weights_default_staging(&w, o->device.host_bytes,
+									  o->device.chunk_bytes);
 		if (!o->json && !o->bench)
 			print_model(o, &w);
 		rc = o->route ? stream_route(o, ck, &w) : stream_all(o, ck, &w);
@@ -639,6 +654,7 @@ int vbrun_stream(int argc, char **argv)
 		{ "no-compare", CLI_FLAG, &o.no_compare, NULL,
 		  "no optimum, probe and compute-only run", NULL, 0, 0 },
 		{ "json", CLI_FLAG, &o.json, NULL, "summary as JSON", NULL, 0, 0 },
+		{ "save", CLI_TEXT, &o.save, "FILE", "summary as JSON there, text here", NULL, 0, 0 },
 		{ "bench", CLI_FLAG, &o.bench, NULL, "one line for bench.jsonl", NULL, 0, 0 },
 		{ 0 }
 	};

@@ -19,12 +19,13 @@
  * @tokens: of --route
  * @route: 1: zipf
  * @json: summary instead of text
+ * @save: file that gets the JSON too, or NULL
  * @bench: one line for bench.jsonl
  * @no_compare: leave out probe, compute-only run and optimum
  */
 struct stream_options {
 	struct device_options device;
-	const char *path;
+	const char *path, *save;
 	uint32_t m, passes, mode, tokens, route;
 	bool json, bench, no_compare;
 };
@@ -36,12 +37,16 @@ int vbrun_stream(int argc, char **argv);
 int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *ck,
 		 const struct weights *w);
 
-/** stream_trace() - the trace to record: the one asked for, or a temporary file's name
+/**
+ * stream_trace() - the trace to record: the one asked for, or a temporary file's name
  * @path: receives the name; a temporary one is to be unlinked when @out_temporary
  *
  * Return: 0, or -errno of mkstemp().
  */
 int stream_trace(const struct stream_options *o, char *path, size_t len, bool *out_temporary);
+
+/* Save and print the summary as the options say; returns the exit status. */
+int stream_save(const struct stream_options *o, struct json_object *json);
 
 /* Bytes of this process: highest resident size, and read from storage so far. */
 uint64_t stream_peak_bytes(void);

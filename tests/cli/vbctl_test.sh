@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# vbctl: usage, doctor, plan, tensor list.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+refuses usage_no_object 2 'no object' $vbctl
+refuses usage_unknown_object 2 'unknown object nonsense' $vbctl nonsense
+refuses usage_no_command 2 'tensor: no command, takes list' $vbctl tensor
+refuses usage_unknown_command 2 'tensor: unknown command print' $vbctl tensor print
+refuses usage_unknown_option 2 'doctor: unknown option --nonsense' $vbctl doctor --nonsense
+refuses usage_argument 2 'doctor: 1 arguments, takes none' $vbctl doctor here
+refuses usage_plan_without_file 2 'plan: 0 arguments' $vbctl plan
+refuses usage_plan_size 2 'plan: --host lots is no size' $vbctl plan f --host lots
+for command in doctor plan 'tensor list'; do
+	# shellcheck disable=SC2086
+	$vbctl $command --help >"$work/help" 2>&1
+	verdict "help_of_${command// /_}_names_exit_statuses" grep -q 'Exit status: 0 ' "$work/help"
+done
+
+# --- doctor ---
+$vbctl doctor --dir "$work" >"$work/doctor"
+rc=$?
+verdict doctor_passes_or_fails test $rc -le 1
+verdict doctor_has_a_fix_for_each_problem test \
+	"$(grep -cE '^(warn|fail) ' "$work/doctor")" -eq "$(grep -c '  fix: ' "$work/doctor")"
+for name in kernel module io_uring memlock filesystem disk huge_pages numa cpu gpu cgroup; do
+	verdict doctor_looks_at_$name grep -qE "^(ok|warn|fail) +$name " "$work/doctor"
+done
+$vbctl doctor --dir "$work" --json >"$work/doctor.json"
+same_keys doctor_json_keeps_its_fields "$work/doctor.json" $golden/doctor.keys
+$vbctl doctor --dir "$work/absent" >"$work/doctor"
+verdict doctor_fails_for_an_absent_folder test $? -eq 1
+
+# --- plan ---
+$vbrun gen "$work/m.safetensors" --size 24M >/dev/null
+$vbctl plan "$work/m.safetensors" --host 8M --chunk 64K --format mxfp4 --json >"$work/plan.json"
+verdict plan_succeeds test $? -eq 0
+same_keys plan_json_keeps_its_fields "$work/plan.json" $golden/plan.keys
+refuses plan_refuses_with_the_number 1 'below the .* \([0-9]+ bytes\)' \
+	$vbctl plan "$work/m.safetensors" --host 128K --chunk 64K
+$vbctl plan "$work/m.safetensors" --host 128K --chunk 64K --json >"$work/no.json" 2>/dev/null
+need=$(field "$work/no.json" need_host_bytes)
+$vbctl plan "$work/m.safetensors" --host "$need" --chunk 64K >/dev/null
+verdict plan_accepts_what_it_asked_for test $? -eq 0
+# The executor agrees with the plan about the smallest tier.
+$vbrun stream "$work/m.safetensors" --host "$need" --chunk 64K --passes 1 --no-compare \
+	>/dev/null 2>"$work/err"
+verdict smallest_tier_of_the_plan_runs test $? -eq 0
+[ $status -eq 0 ] || cat "$work/err"
+refuses plan_without_file 1 'absent: No such file' $vbctl plan "$work/absent"
+
+# A 64 GiB sparse file: nothing but its header is looked at.
+bytes=$((64 << 30))
+json='{"w":{"dtype":"F32","shape":[131072,131072],"data_offsets":[0,'$((131072 * 131072 * 4))']}}'
+{
+	printf "$(printf '%016x' ${#json} | sed -E 's/(..)(..)(..)(..)(..)(..)(..)(..)/\\x\8\\x\7\\x\6\\x\5\\x\4\\x\3\\x\2\\x\1/')"
+	printf '%s' "$json"
+} >"$work/sparse.safetensors"
+truncate -s $((bytes + 8 + ${#json})) "$work/sparse.safetensors"
+fastest=999999
+for _ in 1 2 3 4 5; do
+	start=$(date +%s%N)
+	$vbctl plan "$work/sparse.safetensors" --host 1G >"$work/plan" || fastest=999999
+	took=$((($(date +%s%N) - start) / 1000))
+	[ $took -lt $fastest ] && fastest=$took
+done
+verdict plan_of_64_gib_under_50_ms test "$fastest" -lt 50000
+verdict plan_of_64_gib_has_the_size grep -q '64.0 GiB of weights' "$work/plan"
+
+# --- tensor list ---
+$vbctl tensor list "$work/m.safetensors" --json >"$work/tensors.json"
+same_keys tensor_list_json_keeps_its_fields "$work/tensors.json" $golden/tensors.keys
+all=$($vbctl tensor list "$work/m.safetensors" | tail -1 | cut -d' ' -f1)
+some=$($vbctl tensor list "$work/m.safetensors" --match layers.0. | tail -1 | cut -d' ' -f1)
+verdict tensor_list_match_takes_some test "$some" -lt "$all"
+exit $status

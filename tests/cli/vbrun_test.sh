@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# vbrun: usage, failures, summaries, and results that do not depend on the tier.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+# --- usage: exit status 2 and one line ---
+refuses usage_no_command 2 'no command' $vbrun
+refuses usage_unknown_command 2 'unknown command nonsense' $vbrun nonsense
+refuses usage_unknown_option 2 'unknown option --nonsense' $vbrun stream --nonsense f
+refuses usage_short_option 2 'unknown option -x' $vbrun stream -x f
+refuses usage_missing_value 2 'stream: --host needs a SIZE' $vbrun stream f --host
+refuses usage_flag_with_value 2 'json takes no value' $vbrun stream --json=1 f
+refuses usage_bad_size 2 'host 12Q is no size' $vbrun stream f --host 12Q
+refuses usage_negative_size 2 'host -1 is no size' $vbrun stream f --host -1
+refuses usage_bad_number 2 'm one is no number' $vbrun stream f --m one
+refuses usage_range 2 '--m 0 is outside 1 .. 65536' $vbrun stream f --m 0
+refuses usage_choice 2 'policy best is none of replay, schedule, freq, lru' \
+	$vbrun stream f --policy best
+refuses usage_no_file 2 '0 arguments' $vbrun stream
+refuses usage_two_files 2 '2 arguments' $vbrun stream a b
+refuses usage_excluding 2 'exclude each other' $vbrun embed --compare --no-compare x
+for command in stream embed gen machine report; do
+	$vbrun $command --help >"$work/help" 2>&1
+	verdict help_of_${command}_names_exit_statuses grep -q 'Exit status: 0 ' "$work/help"
+done
+
+# --- failures: exit status 1 and one line that names what ---
+refuses fails_without_file 1 'absent.safetensors: No such file' \
+	$vbrun stream "$work/absent.safetensors"
+$vbrun gen "$work/m.safetensors" --size 24M >/dev/null
+head -c 1000000 "$work/m.safetensors" >"$work/cut.safetensors"
+refuses fails_on_truncated_checkpoint 1 'cut.safetensors: ' $vbrun stream "$work/cut.safetensors"
+head -c 100000 /dev/zero >"$work/zero.safetensors"
+refuses fails_on_garbage 1 'zero.safetensors: ' $vbrun stream "$work/zero.safetensors"
+refuses fails_chunk_power_of_two 2 'chunk 100000 is no power of two' \
+	$vbrun stream "$work/m.safetensors" --chunk 100000
+refuses fails_on_tiny_host 1 'host tier of 256 KiB: .* at least [0-9]+' \
+	$vbrun stream "$work/m.safetensors" --host 256K --chunk 64K
+refuses fails_without_experts 1 'no experts' \
+	$vbrun stream tests/cli/golden/dense.safetensors --route zipf --json
+refuses fails_on_missing_model 1 'config.json: No such file' $vbrun embed --model "$work/none" x
+refuses fails_to_write_gen 1 'No such file' $vbrun gen "$work/none/x" --size 1M
+refuses fails_on_layer_list 2 'layers-int8 names layer 9' \
+	env VBLACKWELL_CACHE="$work/cache" $vbrun embed --layers-int8 9 --json x
+
+# --- the same results whatever the tier ---
+# digest HOST OPTION...
+digest() {
+	local host=$1
+	shift
+	$vbrun stream "$work/m.safetensors" --host "$host" --chunk 64K --passes 2 --no-compare \
+		--json "$@" >"$work/stream.json" && field "$work/stream.json" digest
+}
+want=$(digest 64M)
+verdict stream_makes_a_digest test -n "$want"
+for how in "4M" "8M" "4M --policy lru" "4M --policy freq" "4M --policy schedule" \
+	"4M --engine threads" "4M --engine buffered" "4M --threads 1"; do
+	# shellcheck disable=SC2086
+	got=$(digest $how)
+	verdict "stream_digest_with_host_$(echo "$how" | tr ' ' '_')" test "$got" = "$want"
+done
+
+# --- what is reported is what was read ---
+digest 6M --engine uring >/dev/null
+said=$(field "$work/stream.json" read_bytes)
+read=$(field "$work/stream.json" process_read_bytes)
+if [ "${read:-0}" -eq 0 ]; then
+	echo "skip report_equals_proc_self_io: /proc/self/io counted nothing here"
+else
+	verdict report_equals_proc_self_io test $((100 * (said > read ? said - read : read - said))) \
+		-le "$read"
+fi
+
+# --- less is read than by LRU, no more than 2 % above the optimum ---
+$vbrun stream "$work/m.safetensors" --host 6M --chunk 64K --passes 4 --json >"$work/stream.json"
+ours=$(field "$work/stream.json" our_misses_later)
+best=$(field "$work/stream.json" optimum_misses_later)
+lru=$(field "$work/stream.json" lru_misses_later)
+verdict stream_within_two_percent_of_optimum test $((100 * ours)) -le $((102 * best))
+verdict stream_reads_less_than_lru test "$ours" -lt "$lru"
+same_keys stream_json_keeps_its_fields "$work/stream.json" $golden/stream.keys
+
+# --- memory: the tier and little more ---
+peak=$(field "$work/stream.json" vm_hwm_bytes)
+$vbrun stream "$work/m.safetensors" --host 6M --chunk 64K --passes 0 --json >"$work/none.json"
+base=$(field "$work/none.json" vm_hwm_bytes)
+verdict stream_memory_within_budget test "$peak" -le $((base + (6 << 20) + (32 << 20)))
+
+# --- experts chosen at run time ---
+$vbrun stream "$work/m.safetensors" --host 6M --chunk 64K --route zipf --tokens 24 --json \
+	>"$work/route.json"
+verdict route_runs test "$(field "$work/route.json" token_read_bytes)" -gt 0
+same_keys route_json_keeps_its_fields "$work/route.json" $golden/route.keys
+$vbrun stream "$work/m.safetensors" --host 64M --chunk 64K --route zipf --tokens 24 --json \
+	>"$work/route2.json"
+verdict route_chooses_the_same_in_any_tier \
+	test "$(field "$work/route.json" digest)" = "$(field "$work/route2.json" digest)"
+
+# --- embeddings: bit by bit the same in any tier ---
+export VBLACKWELL_CACHE=$work/cache
+embed() { $vbrun embed --no-compare --json "$@" 'A small test.' 'And another one.'; }
+embed --host 64M >"$work/a.json"
+verdict embed_says_generated test "$(field "$work/a.json" model)" = generated
+same_keys embed_json_keeps_its_fields "$work/a.json" $golden/embed.keys
+# bits FILE: the embeddings alone
+bits() { sed -n '/"embedding"/,/\]/p' "$1"; }
+for how in "--host 2M" "--host 3M --policy lru" "--host 2M --engine threads"; do
+	# shellcheck disable=SC2086
+	embed $how >"$work/b.json"
+	verdict "embed_bits_with_$(echo "$how" | tr -s ' -' '_')" \
+		cmp -s <(bits "$work/a.json") <(bits "$work/b.json")
+done
+verdict embed_bits_are_there test "$(bits "$work/a.json" | wc -l)" -gt 700
+
+# --- interrupted: 130, nothing left behind ---
+mkdir "$work/tmp"
+TMPDIR=$work/tmp $vbrun stream "$work/m.safetensors" --host 6M --chunk 64K --passes 1000 \
+	--no-compare --json >/dev/null 2>"$work/err" &
+sleep 0.7
+kill -INT $!
+wait $!
+verdict interrupted_stream_is_130 test $? -eq 130
+verdict interrupted_stream_leaves_no_trace test -z "$(ls "$work/tmp")"
+$vbrun gen "$work/big.safetensors" --size 8G >/dev/null 2>&1 &
+sleep 0.3
+kill -INT $!
+wait $!
+verdict interrupted_gen_is_130 test $? -eq 130
+verdict interrupted_gen_leaves_nothing test -z "$(ls "$work" | grep '^big')"
+
+# --- stdout that cannot be written does not hang or crash ---
+$vbrun stream --help >/dev/full 2>/dev/null
+verdict help_to_full_device_ends test $? -le 1
+exit $status

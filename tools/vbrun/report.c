@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+/* vbrun report: saved summaries as one table, and where their objects lay. */
+#include "report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cli.h"
+#include "common/size.h"
+#include "common/summary.h"
+#include "residency.h"
+
+static uint64_t number(struct json_object *o, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(o, key, &value) ? json_object_get_uint64(value) : 0;
+}
+
+static double real(struct json_object *o, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(o, key, &value) ? json_object_get_double(value) : 0;
+}
+
+static const char *text(struct json_object *o, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(o, key, &value) ? json_object_get_string(value) : "";
+}
+
+/**
+ * struct line - one row of the table
+ * @what: name
+ * @seconds: a text, pass or token
+ * @each: "text", "pass" or "token"
+ * @read: bytes read for it
+ * @best: fewest possible, 0: not known
+ * @stall: 0 .. 1
+ * @memory: bytes of the host tier
+ * @accuracy: for people
+ */
+struct line {
+	char what[40];
+	double seconds, read, best, stall;
+	const char *each;
+	uint64_t memory;
+	char accuracy[64];
+};
+
+static void print_line(const struct line *l)
+{
+	char against[16] = "-";
+
+	if (l->best > 0)
+		snprintf(against, sizeof(against), "%.3f", l->read / l->best);
+	printf("%-24s %10s a %-5s %10s %9s %6.1f%% %10s  %s\n", l->what,
+	       size_seconds(l->seconds).s, l->each, size_text((uint64_t)l->read).s, against,
+	       100 * l->stall, size_text(l->memory).s, l->accuracy);
+}
+
+static double stall_of(struct json_object *o)
+{
+	uint64_t busy = number(o, "busy_ns");
+
+	return busy ? (double)number(o, "stall_ns") / (double)busy : 0;
+}
+
+/* The run that was asked for is checked over the sentences; the others by themselves. */
+static void embed_accuracy_text(struct json_object *o, struct json_object *run, bool asked,
+				struct line *l)
+{
+	struct json_object *accuracy, *figures;
+
+	if (asked && json_object_object_get_ex(o, "accuracy", &accuracy) &&
+	    json_object_object_get_ex(accuracy, "against_f32", &figures))
+		snprintf(l->accuracy, sizeof(l->accuracy), "NMSE %.2g, Spearman %.4f of f32",
+			 real(figures, "nmse"), real(figures, "spearman"));
+	else
+		snprintf(l->accuracy, sizeof(l->accuracy), "NMSE %.2g of f32",
+			 real(run, "nmse_against_f32"));
+}
+
+/* The F32 runs of a second summary would say the same again. */
+static void report_embed(struct json_object *o)
+{
+	static bool shown;
+	bool f32_shown = shown;
+
+	struct json_object *runs, *texts, *run;
+	double count;
+
+	if (!json_object_object_get_ex(o, "runs", &runs) ||
+	    !json_object_object_get_ex(o, "texts", &texts))
+		return;
+	for (size_t i = 0; i < json_object_array_length(runs); i++) {
+		struct line l = { .each = "text" };
+
+		run = json_object_array_get_idx(runs, i);
+		if (*text(run, "refused") || (f32_shown && !strncmp(text(run, "label"), "f32", 3)))
+			continue;
+		count = (double)json_object_array_length(texts) * (double)number(run, "passes");
+		snprintf(l.what, sizeof(l.what), "embed %s", text(run, "label"));
+		l.seconds = (double)number(run, "pass_ns") / 1e9 /
+			    (double)json_object_array_length(texts);
+		l.read = count > 0 ? (double)number(run, "read_bytes") / count : 0;
+		l.stall = stall_of(run);
+		l.memory = number(run, "host_bytes");
+		embed_accuracy_text(o, run, !i, &l);
+		print_line(&l);
+	}
+	shown = true;
+}
+
+static void report_stream(struct json_object *o)
+{
+	struct line l = { .each = "pass", .memory = number(o, "host_bytes") };
+
+	if (*text(o, "route")) {
+		l.each = "token";
+		snprintf(l.what, sizeof(l.what), "stream, route %s", text(o, "route"));
+		l.seconds = (double)number(o, "token_ns") / 1e9;
+		l.read = (double)number(o, "token_read_bytes");
+		l.best = (double)number(o, "token_optimum_bytes");
+		l.stall = stall_of(o);
+	} else {
+		snprintf(l.what, sizeof(l.what), "stream, m = %" PRIu64, number(o, "m"));
+		l.seconds = (double)number(o, "pass_ns") / 1e9;
+		l.read = (double)number(o, "pass_read_bytes");
+		l.best = (double)number(o, "pass_optimum_bytes");
+		l.stall = real(o, "stall");
+	}
+	snprintf(l.accuracy, sizeof(l.accuracy), "digest %s", text(o, "digest"));
+	print_line(&l);
+}
+
+static void print_objects(struct json_object *o)
+{
+	struct json_object *list, *item;
+
+	if (!json_object_object_get_ex(o, "objects", &list))
+		return;
+	printf("%s %s\n", text(o, "command"), *text(o, "model") ? text(o, "model") : text(o, "file"));
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		item = json_object_array_get_idx(list, i);
+		printf("  %-22.22s %-9s %9s  host %9s  [%s]\n", text(item, "name"), text(item, "kind"),
+		       size_text(number(item, "bytes")).s, size_text(number(item, "host_bytes")).s,
+		       text(item, "bar"));
+	}
+}
+
+static int for_each(char **paths, unsigned int count, void (*embed)(struct json_object *),
+		    void (*stream)(struct json_object *))
+{
+	for (unsigned int i = 0; i < count; i++) {
+		struct json_object *o = json_object_from_file(paths[i]);
+
+		if (!o)
+			return cli_fail("report: %s: %s", paths[i],
+					access(paths[i], R_OK) ? strerror(errno) : "is no JSON");
+		if (!strcmp(text(o, "command"), "embed"))
+			embed(o);
+		else if (!strcmp(text(o, "command"), "stream"))
+			stream(o);
+		json_object_put(o);
+	}
+	return CLI_OK;
+}
+
+int vbrun_report(int argc, char **argv)
+{
+	const struct cli_option options[] = { { 0 } };
+	const struct cli_command command = {
+		"vbrun report", "SUMMARY...", "Summaries that --save wrote, as one table.", options, 1,
+		64, NULL
+	};
+	unsigned int count;
+	int rc = cli_parse(&command, argc, argv, &count);
+
+	if (rc != CLI_RUN)
+		return rc;
+	printf("%-24s %18s %10s %9s %7s %10s  %s\n", "", "time", "read", "x optimum", "stall", "memory",
+	       "accuracy");
+	rc = for_each(argv + 1, count, report_embed, report_stream);
+	if (rc)
+		return rc;
+	printf("\n%s\n", residency_key);
+	return for_each(argv + 1, count, print_objects, print_objects);
+}
