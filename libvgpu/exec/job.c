@@ -10,6 +10,8 @@
 
 /* How often a running command asks whether it is still wanted. */
 #define CANCEL_CHECK_NS	(1000u * 1000)
+/* F32 and I32 operands are read as such; in a file they may lie anywhere. */
+#define OPERAND_ALIGN	4u
 /* Chunks of the declared future that are looked at when a job has none left. */
 #define HINT_CHUNKS	64u
 /* Rows of a gather between two looks at the clock. */
@@ -199,7 +201,7 @@ static void hold_release(struct vgpu_resid *r, struct vgpu_hold *h)
 	h->slot = VB_SLOT_ANY;
 }
 
-/* Read-only bytes in several chunks of a file: copy them together. */
+/* Read-only bytes in several chunks of a file, or at an odd offset: copy them together. */
 static int hold_bounce(struct vgpu_resid *r, struct vgpu_hold *h)
 {
 	uint64_t done = 0;
@@ -254,7 +256,10 @@ static int hold_take(struct vgpu_resid *r, struct vgpu_hold *h)
 			h->slot = slot;
 		return rc;
 	}
-	rc = h->end - h->first == 1 ? hold_single(r, h) : hold_bounce(r, h);
+	if (h->end - h->first == 1 && h->offset % OPERAND_ALIGN == 0)
+		rc = hold_single(r, h);
+	else
+		rc = hold_bounce(r, h);
 	if (rc)
 		hold_release(r, h);
 	return rc;
