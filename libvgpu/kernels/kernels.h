@@ -67,7 +67,7 @@ enum vgpu_mode {
  * @kpad: columns the packed rows hold: k rounded up to VGPU_BLOCK, zero filled
  * @data: the values, [m][kpad] in the level's own order and type; 64-byte aligned
  * @scale: A8: f32 [m][kpad / 32], scale of a group; else NULL
- * @offset: A8: f32, level's own (see avx512/act.c); else NULL
+ * @offset: A8: f32, level's own (see avx512/act.h); else NULL
  * @start: A8: s32, level's own; else NULL
  *
  * Every level keeps its own order inside, so that the table's pack and product
@@ -87,8 +87,9 @@ struct vgpu_acts {
  * @format: enum vgpu_wformat
  * @rows: rows in the panel; packed formats: the last group of a matrix may hold
  *	fewer than 16, its padding rows decode to zero and are not stored to y
- * @k: columns
- * @data: first byte of the first row (of the first row group)
+ * @k: columns, at least 1
+ * @data: first byte of the first row (of the first row group); packed formats:
+ *	64-byte aligned, others any alignment
  * @scales: MXFP4_SPLIT: first scale byte of the first row; else NULL
  */
 struct vgpu_panel {
