@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The encoder of vbrun embed against its float64 reference, and against itself in other
+ * tiers and batches. The real model is checked when it was fetched.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <json-c/json.h>
+
+#include "vbrun/accuracy.h"
+#include "vbrun/bert.h"
+#include "vbrun/bert_ref.h"
+#include "vbrun/gen.h"
+
+#define TEXTS 5u
+#define HOST_BYTES ((uint64_t)64 << 20)
+#define TOKENS 128u
+
+static const char *const texts[TEXTS] = {
+	"the first of them", "a second one, longer than the one before it by some words",
+	"x", "", "what comes last?",
+};
+
+/**
+ * struct fixture - a small generated model
+ * @folder: where it lies
+ * @model: open
+ * @text: tokens of @texts
+ */
+struct fixture {
+	char folder[64];
+	struct bert_model model;
+	struct bert_text text[TEXTS];
+};
+
+static void tokenize(struct fixture *f)
+{
+	for (uint32_t i = 0; i < TEXTS; i++) {
+		int n = wordpiece_encode(f->model.words, texts[i], f->text[i].ids,
+					 WORDPIECE_MAX_IDS);
+
+		assert_true(n >= 2);
+		f->text[i].count = (uint32_t)n;
+	}
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct vbrun_gen_model_params p = { .seed = 3, .layers = 2, .hidden = 64, .heads = 4,
+					    .ffn = 160 };
+	struct vgpu_error error;
+
+	assert_non_null(f);
+	strcpy(f->folder, "/var/tmp/vb-bert-XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	p.folder = f->folder;
+	assert_int_equal(vbrun_gen_model(&p, NULL, NULL, &error), 0);
+	assert_int_equal(bert_model_open(f->folder, &f->model, &error), 0);
+	tokenize(f);
+	*state = f;
+	return 0;
+}
+
+static void remove_file(const char *folder, const char *name)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	unlink(path);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	bert_model_close(&f->model);
+	remove_file(f->folder, "model.safetensors");
+	remove_file(f->folder, "config.json");
+	remove_file(f->folder, "vocab.txt");
+	rmdir(f->folder);
+	free(f);
+	return 0;
+}
+
+/* A device and the model on it. */
+static void load(const struct bert_model *model, uint64_t host_bytes, enum vgpu_format format,
+		 enum vgpu_mode mode, uint32_t tokens, struct vgpu **v, struct bert *b)
+{
+	struct vgpu_config config = { .size = sizeof(config), .chunk_bytes = 64 << 10,
+				      .host_bytes = host_bytes, .threads = 2 };
+	enum vgpu_format formats[BERT_LAYERS_MAX];
+
+	for (uint32_t i = 0; i < BERT_LAYERS_MAX; i++)
+		formats[i] = format;
+	assert_int_equal(vgpu_open_embedded(&config, v), 0);
+	assert_int_equal(bert_load(b, model, *v, formats, mode, tokens), 0);
+}
+
+static void unload(struct vgpu *v, struct bert *b)
+{
+	bert_unload(b);
+	vgpu_close(v);
+}
+
+static double nmse_against_ref(struct fixture *f, enum vgpu_format format, enum vgpu_mode mode)
+{
+	uint32_t h = f->model.hidden;
+	float *ours = calloc(TEXTS * h, sizeof(*ours));
+	double *exact = calloc(TEXTS * h, sizeof(*exact));
+	struct bert_ref *ref;
+	struct accuracy a;
+	struct vgpu *v;
+	struct bert b;
+
+	load(&f->model, HOST_BYTES, format, mode, TOKENS, &v, &b);
+	assert_int_equal(bert_embed(&b, f->text, TEXTS, ours), 0);
+	assert_int_equal(bert_ref_create(&b, &ref), 0);
+	for (uint32_t i = 0; i < TEXTS; i++)
+		assert_int_equal(bert_ref_embed(ref, &f->text[i], &exact[i * h]), 0);
+	a = accuracy_against_f64(ours, exact, TEXTS * h);
+	bert_ref_destroy(ref);
+	unload(v, &b);
+	free(ours);
+	free(exact);
+	return a.nmse;
+}
+
+static void bert_f32_agrees_with_float64(void **state)
+{
+	assert_true(nmse_against_ref(*state, VGPU_FORMAT_F32, VGPU_MODE_F32) < 1e-11);
+}
+
+static void bert_packed_agrees_with_float64_of_its_weights(void **state)
+{
+	assert_true(nmse_against_ref(*state, VGPU_FORMAT_MXFP4_G16, VGPU_MODE_F32) < 1e-11);
+	assert_true(nmse_against_ref(*state, VGPU_FORMAT_MXFP4_G16, VGPU_MODE_A16) < 1e-4);
+	assert_true(nmse_against_ref(*state, VGPU_FORMAT_INT8_G16, VGPU_MODE_F32) < 1e-11);
+	assert_true(nmse_against_ref(*state, VGPU_FORMAT_INT8_G16, VGPU_MODE_A8) < 1e-3);
+}
+
+/* Embeddings in a tier of @host_bytes, batches of @tokens. */
+static float *embed_in(struct fixture *f, uint64_t host_bytes, uint32_t tokens)
+{
+	float *out = calloc(TEXTS * f->model.hidden, sizeof(*out));
+	struct vgpu *v;
+	struct bert b;
+
+	assert_non_null(out);
+	load(&f->model, host_bytes, VGPU_FORMAT_MXFP4_G16, VGPU_MODE_A16, tokens, &v, &b);
+	assert_int_equal(bert_embed(&b, f->text, TEXTS, out), 0);
+	unload(v, &b);
+	return out;
+}
+
+static void bert_bits_depend_on_neither_tier_nor_batch(void **state)
+{
+	static const uint64_t hosts[] = { 1408 << 10, 2 << 20, 16 << 20 };
+	struct fixture *f = *state;
+	float *want = embed_in(f, HOST_BYTES, TOKENS), *got;
+	uint32_t longest = 0;
+
+	for (uint32_t i = 0; i < TEXTS; i++)
+		longest = f->text[i].count > longest ? f->text[i].count : longest;
+	assert_true(longest < TOKENS);
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+		for (uint32_t tokens = longest; tokens <= TOKENS; tokens += TOKENS - longest) {
+			got = embed_in(f, hosts[i], tokens);
+			assert_memory_equal(got, want, TEXTS * f->model.hidden * sizeof(*got));
+			free(got);
+		}
+	free(want);
+}
+
+static void bert_text_longer_than_the_batch_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	float *out = calloc(TEXTS * f->model.hidden, sizeof(*out));
+	struct vgpu *v;
+	struct bert b;
+
+	load(&f->model, HOST_BYTES, VGPU_FORMAT_F32, VGPU_MODE_F32, 8, &v, &b);
+	assert_int_equal(bert_embed(&b, f->text, TEXTS, out), -E2BIG);
+	unload(v, &b);
+	free(out);
+}
+
+/* Change one number of config.json and say how opening ends. */
+static int open_with(struct fixture *f, const char *key, const char *number,
+		     struct vgpu_error *error)
+{
+	char path[160], text[4096] = "", *at, changed[4200];
+	struct bert_model model;
+	FILE *file;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/config.json", f->folder);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
+	fclose(file);
+	at = strstr(text, key);
+	assert_non_null(at);
+	at = strchr(at, ':') + 1;
+	snprintf(changed, sizeof(changed), "%.*s %s%s", (int)(at - text), text, number,
+		 at + strcspn(at, ",\n"));
+	file = fopen(path, "w");
+	fputs(changed, file);
+	fclose(file);
+	rc = bert_model_open(f->folder, &model, error);
+	if (!rc)
+		bert_model_close(&model);
+	file = fopen(path, "w");
+	fputs(text, file);
+	fclose(file);
+	return rc;
+}
+
+static void bert_wrong_config_names_field_and_value(void **state)
+{
+	struct vgpu_error error;
+
+	assert_int_equal(open_with(*state, "num_hidden_layers", "7", &error), -EINVAL);
+	assert_non_null(strstr(error.text, "encoder.layer.2."));
+	assert_int_equal(open_with(*state, "num_hidden_layers", "0", &error), -EINVAL);
+	assert_non_null(strstr(error.text, "num_hidden_layers 0 is outside 1 .. 48"));
+	assert_int_equal(open_with(*state, "hidden_size", "128", &error), -EINVAL);
+	assert_non_null(strstr(error.text, "word_embeddings"));
+	assert_int_equal(open_with(*state, "num_attention_heads", "5", &error), -EINVAL);
+	assert_non_null(strstr(error.text, "no multiple"));
+}
+
+/* --- the real model ------------------------------------------------------ */
+
+static bool minilm_folder(char *out, size_t len)
+{
+	const char *cache = getenv("VBLACKWELL_CACHE"), *home = getenv("HOME");
+	struct stat st;
+
+	if (cache && *cache)
+		snprintf(out, len, "%s/models/all-MiniLM-L6-v2", cache);
+	else
+		snprintf(out, len, "%s/.cache/vblackwell/models/all-MiniLM-L6-v2",
+			 home ? home : "");
+	return !stat(out, &st);
+}
+
+static struct json_object *field(struct json_object *o, const char *key)
+{
+	struct json_object *value = NULL;
+
+	assert_true(json_object_object_get_ex(o, key, &value));
+	return value;
+}
+
+static void compare_with(struct bert *b, struct json_object *sentence)
+{
+	struct json_object *ids = field(sentence, "ids"), *want = field(sentence, "embedding");
+	uint32_t h = b->model->hidden;
+	struct bert_text text = { .count = (uint32_t)json_object_array_length(ids) };
+	double exact[384];
+	float ours[384];
+
+	assert_int_equal(h, 384);
+	assert_int_equal(json_object_array_length(want), h);
+	for (uint32_t i = 0; i < text.count; i++)
+		text.ids[i] = json_object_get_int(json_object_array_get_idx(ids, i));
+	for (uint32_t i = 0; i < h; i++)
+		exact[i] = json_object_get_double(json_object_array_get_idx(want, i));
+	assert_int_equal(bert_embed(b, &text, 1, ours), 0);
+	assert_true(accuracy_against_f64(ours, exact, h).nmse < 1e-10);
+}
+
+static void minilm_agrees_with_the_recorded_embeddings(void **state)
+{
+	struct json_object *o, *list;
+	struct bert_model model;
+	struct vgpu_error error;
+	struct vgpu *v;
+	struct bert b;
+	char folder[512];
+
+	(void)state;
+	if (!minilm_folder(folder, sizeof(folder))) {
+		print_message("[  REASON  ] all-MiniLM-L6-v2 is not in the cache\n");
+		skip();
+	}
+	o = json_object_from_file(TEST_DATA "/minilm_reference.json");
+	assert_non_null(o);
+	assert_int_equal(bert_model_open(folder, &model, &error), 0);
+	load(&model, (uint64_t)256 << 20, VGPU_FORMAT_F32, VGPU_MODE_F32, WORDPIECE_MAX_IDS, &v, &b);
+	list = field(o, "sentences");
+	assert_true(json_object_array_length(list) > 0);
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		compare_with(&b, json_object_array_get_idx(list, i));
+	unload(v, &b);
+	bert_model_close(&model);
+	json_object_put(o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bert_f32_agrees_with_float64),
+		cmocka_unit_test(bert_packed_agrees_with_float64_of_its_weights),
+		cmocka_unit_test(bert_bits_depend_on_neither_tier_nor_batch),
+		cmocka_unit_test(bert_text_longer_than_the_batch_is_refused),
+		cmocka_unit_test(bert_wrong_config_names_field_and_value),
+		cmocka_unit_test(minilm_agrees_with_the_recorded_embeddings),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
