@@ -101,6 +101,13 @@ static void slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses
 	r->wanted -= n;
 }
 
+/* Stays in staging until room is needed. */
+static void slot_park(struct vgpu_resid *r, struct vgpu_slot *s)
+{
+	s->flags |= VGPU_SLOT_PARKED;
+	r->parked++;
+}
+
 /* Keep what cannot leave: pinned by the device, mapped, or nowhere to go. */
 static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 {
@@ -110,22 +117,23 @@ static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 	int answer = r->policy->access(r->policy_state, slot_key(s), VGPU_ACCESS_MUST_ADMIT,
 				       &victim);
 
-	if (answer < 0) {
-		/* More is held than the policy may keep: stays in staging. */
-		s->flags |= VGPU_SLOT_STUCK;
-		return;
-	}
+	s->flags |= VGPU_SLOT_PARKED;
+	if (answer < 0)
+		return;		/* more is held than the policy may keep: stays in staging */
 	/* The trace has every question that the policy was asked. */
 	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, slot_key(s),
 		       VGPU_ACCESS_MUST_ADMIT, 0);
 	s->flags |= VGPU_SLOT_RETAINED | VGPU_SLOT_HELD;
+	s->flags &= (uint8_t)~VGPU_SLOT_PARKED;
 	r->policy->hold(r->policy_state, slot_key(s), true);
 	if (victim != VGPU_POLICY_NONE) {
 		uint32_t other = resid_find(r, victim);
 
 		/* Not retired here: that could come back to this slot. */
-		if (other != VB_SLOT_ANY)
-			r->slot[other].flags &= ~VGPU_SLOT_RETAINED;
+		if (other != VB_SLOT_ANY) {
+			r->slot[other].flags &= (uint8_t)~VGPU_SLOT_RETAINED;
+			slot_park(r, &r->slot[other]);
+		}
 	}
 }
 
@@ -142,13 +150,20 @@ static bool slot_is_scratch_in_use(const struct vgpu_slot *s)
 }
 
 /*
- * Nothing keeps this slot: give it back, by way of NVMe if it must be written.
+ * Nothing keeps this slot: give it back, by way of NVMe if it must be written.  A
+ * client that reads a chunk pins it for a moment only: not kept in place of something
+ * better before the room is @pressed for.
+ *
  * Return: true when it went or is on its way; false when it had to be kept.
  */
-static bool slot_retire(struct vgpu_resid *r, uint32_t slot)
+static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 
+	if (!pressed && slot_is_fixed(s)) {
+		slot_park(r, s);
+		return false;
+	}
 	if (slot_is_fixed(s) || slot_is_scratch_in_use(s))
 		goto keep;
 	if (!vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL)) {
@@ -169,7 +184,7 @@ keep:
 static void slot_let_go(struct vgpu_resid *r, uint32_t slot)
 {
 	if (slot_is_idle(&r->slot[slot]))
-		slot_retire(r, slot);
+		slot_retire(r, slot, false);
 }
 
 void vgpu_slot_filled(struct vgpu_resid *r, uint32_t slot, int error)
@@ -203,7 +218,7 @@ void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error)
 static bool slot_is_spare(const struct vgpu_slot *s)
 {
 	return s->state == VGPU_SLOT_READY && !s->pins &&
-	       !(s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_STUCK));
+	       !(s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_PARKED));
 }
 
 /* What was read ahead: a guess first, else the farthest use. */
@@ -233,22 +248,26 @@ static bool resid_steal(struct vgpu_resid *r, bool guesses_only)
 
 	while ((slot = resid_find_spare(r, guesses_only)) != VB_SLOT_ANY) {
 		slot_unwant(r, &r->slot[slot], UINT32_MAX);
-		if (slot_retire(r, slot))
+		if (slot_retire(r, slot, true))
 			return true;
 	}
 	return false;
 }
 
 /* Slots that could not leave may be able to by now: a mapping ended. */
-static bool resid_unstick(struct vgpu_resid *r)
+static bool resid_unpark(struct vgpu_resid *r)
 {
-	bool any = false;
+	uint32_t before = r->free + r->leaving;
 
+	r->parked = 0;
 	for (uint32_t i = 0; i < r->slots; i++) {
-		any |= r->slot[i].flags & VGPU_SLOT_STUCK;
-		r->slot[i].flags &= (uint8_t)~VGPU_SLOT_STUCK;
+		if (!(r->slot[i].flags & VGPU_SLOT_PARKED))
+			continue;
+		r->slot[i].flags &= (uint8_t)~VGPU_SLOT_PARKED;
+		if (slot_is_idle(&r->slot[i]))
+			slot_retire(r, i, true);
 	}
-	return any;
+	return r->free + r->leaving > before;
 }
 
 static void resid_unretain(struct vgpu_resid *r, uint64_t key)
@@ -291,7 +310,7 @@ static int resid_make_room(struct vgpu_resid *r, uint32_t n)
 		}
 		if (resid_steal(r, false))
 			continue;
-		if (again && resid_unstick(r))
+		if (again && resid_unpark(r))
 			again = false;
 		else if (!resid_shrink(r))
 			return -ENOSPC;
@@ -382,7 +401,7 @@ static uint32_t resid_find_of_client(const struct vgpu_resid *r, uint32_t client
 		uint64_t rank;
 
 		if (s->state != VGPU_SLOT_READY || s->pins || s->object->client != client ||
-		    s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_STUCK) || slot_is_fixed(s))
+		    s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_PARKED) || slot_is_fixed(s))
 			continue;
 		rank = s->flags & VGPU_SLOT_RETAINED ?
 			r->policy->next_use(r->policy_state, slot_key(s)) : UINT64_MAX;
@@ -405,7 +424,7 @@ static bool resid_shed(struct vgpu_resid *r, uint32_t client)
 		r->policy->forget(r->policy_state, slot_key(s));
 		slot_unwant(r, s, UINT32_MAX);
 		s->flags &= (uint8_t)~VGPU_SLOT_RETAINED;
-		if (slot_retire(r, slot))
+		if (slot_retire(r, slot, true))
 			return true;
 	}
 	return vgpu_resid_is_moving(r) && vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) > 0;
@@ -800,7 +819,9 @@ static bool resid_has_spare(struct vgpu_resid *r)
 {
 	if (r->free > 1)
 		return true;
-	return resid_steal(r, true) && r->free > 1;
+	if (resid_steal(r, true) && r->free > 1)
+		return true;
+	return r->parked && resid_unpark(r) && r->free > 1;
 }
 
 static int resid_read_ahead(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,

@@ -56,7 +56,7 @@ static bool entry_agrees(const struct check *c, const struct vgpu_slot *s, uint3
 static bool slot_is_left_over(const struct vgpu_slot *s)
 {
 	return s->state == VGPU_SLOT_READY && !s->pins && !s->wants &&
-	       !(s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_AHEAD | VGPU_SLOT_STUCK));
+	       !(s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_AHEAD | VGPU_SLOT_PARKED));
 }
 
 static int check_used(struct check *c, uint32_t i)
