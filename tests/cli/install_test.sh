@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The library as others meet it: installed, found by pkg-config, loaded beside a
+# foreign libvgpu.so, exporting what its header declares and nothing else.
+cd "$(dirname "$0")/../.." || exit 1
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+status=0
+
+verdict() {
+	if [ "$1" -eq 0 ]; then
+		echo "ok $2"
+	else
+		echo "not ok $2: ${3:-see above}"
+		status=1
+	fi
+}
+
+make -s install DESTDIR="$root" PREFIX=/usr >"$root/log" 2>&1
+verdict $? install_succeeds "$(tail -1 "$root/log")"
+lib=$root/usr/lib
+export PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
+
+gcc -Wall -Wextra -Werror examples/matmul.c -o "$root/matmul" \
+	$(pkg-config --cflags --libs vgpu) 2>"$root/log"
+verdict $? example_builds_against_the_installed_library "$(head -3 "$root/log")"
+
+python3 - "$root/model.safetensors" <<'EOF'
+import json, struct, sys
+n, k = 4, 64
+header = json.dumps({"w": {"dtype": "F32", "shape": [n, k], "data_offsets": [0, 4 * n * k]}}).encode()
+header += b" " * (-len(header) % 8)
+data = struct.pack("<%df" % (n * k), *[(r + 1) / 64 for r in range(n) for c in range(k)])
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + data)
+EOF
+out=$(LD_LIBRARY_PATH=$lib VBLACKWELL_DEVICE=embedded "$root/matmul" "$root/model.safetensors" w 2>&1)
+# x is all ones: row r sums to r + 1.
+echo "$out" | tr -s ' \n' ' ' | grep -qE '1(\.0+)? 2(\.0+)? 3(\.0+)? 4(\.0+)?'
+verdict $? example_computes_the_product "$out"
+
+lines=$(wc -l <examples/matmul.c)
+[ "$lines" -lt 40 ]
+verdict $? example_is_under_40_lines "$lines lines"
+
+readelf -d "$lib/libvgpu.so" | grep -q 'SONAME.*libvgpu.so.1\]'
+verdict $? soname_is_versioned
+
+# Every exported symbol is declared in the header, and the other way round.
+nm -D --defined-only "$lib/libvgpu.so" | awk '{print $3}' | sed 's/@.*//' | grep -v '^VGPU_' |
+	sort -u >"$root/exported"
+gcc -E -P -x c libvgpu/vgpu.h | tr '\n' ' ' |
+	grep -oE 'visibility\("default"\)\)\) [^(;]*' | grep -oE 'vgpu_[a-z0-9_]+$' |
+	sort -u >"$root/declared"
+diff "$root/declared" "$root/exported" >"$root/log"
+verdict $? exports_are_what_the_header_declares "$(grep '^[<>]' "$root/log" | head -5 | tr '\n' ' ')"
+
+# The header stands alone, in C and C++.
+echo '#include <vgpu.h>' >"$root/t.c"
+gcc -std=c11 -pedantic -Wall -Werror -I"$root/usr/include" -fsyntax-only "$root/t.c" 2>"$root/log" &&
+	g++ -x c++ -Wall -Werror -I"$root/usr/include" -fsyntax-only "$root/t.c" 2>>"$root/log"
+verdict $? header_stands_alone "$(head -2 "$root/log")"
+
+# HAMi-core preloads an unversioned libvgpu.so into containers: both must load.
+echo 'int hami_marker(void) { return 1; }' >"$root/other.c"
+gcc -shared -fPIC "$root/other.c" -o "$root/libvgpu.so"
+out=$(LD_PRELOAD=$root/libvgpu.so LD_LIBRARY_PATH=$lib VBLACKWELL_DEVICE=embedded \
+	"$root/matmul" "$root/model.safetensors" w 2>&1)
+echo "$out" | tr -s ' \n' ' ' | grep -qE '1(\.0+)? 2(\.0+)? 3(\.0+)? 4(\.0+)?'
+verdict $? works_beside_a_preloaded_foreign_libvgpu "$out"
+
+exit $status
