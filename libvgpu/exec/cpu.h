@@ -27,7 +27,8 @@ struct vgpu_cpu_route {
  * @routes: MATMUL_ID: every index, sorted by expert, then as read
  * @expert: MATMUL_ID: whose activations are packed, or UINT32_MAX
  * @first, @end: its routes
- * @rows_in, @rows_out: its activations and results, gathered
+ * @rows_in, @rows_out: its activations and results, gathered; MATMUL: @rows_out is
+ *	the residual of a panel when the output is the same array
  */
 struct vgpu_cpu {
 	struct vgpu_pool *pool;

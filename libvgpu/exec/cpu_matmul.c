@@ -222,6 +222,22 @@ static int product_run(struct product *d, const struct vgpu_panel_work *p)
 	return 0;
 }
 
+/* A residual that is the output itself is overwritten before it is added: copy it. */
+static int residual_save(struct product *d, const struct vgpu_panel_work *p)
+{
+	float *copy;
+
+	if (vgpu_cpu_grow(&d->cpu->rows_out, (size_t)d->m * p->rows * sizeof(float)))
+		return -ENOMEM;
+	copy = (float *)d->cpu->rows_out.data;
+	for (uint32_t i = 0; i < d->m; i++)
+		memcpy(copy + (size_t)i * p->rows, d->residual + i * d->ldr,
+		       p->rows * sizeof(float));
+	d->residual = copy;
+	d->ldr = p->rows;
+	return 0;
+}
+
 static int matmul_panel(struct vgpu_cpu *cpu, const struct vgpu_work *w,
 			const struct vgpu_panel_work *p)
 {
@@ -234,6 +250,8 @@ static int matmul_panel(struct vgpu_cpu *cpu, const struct vgpu_work *w,
 		.ldr = w->ptr[5] ? vgpu_cpu_stride(&c->residual, 0) : 0,
 	};
 
+	if (w->ptr[5] == w->ptr[3] && residual_save(&d, p))
+		return -ENOMEM;
 	return product_run(&d, p);
 }
 
