@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/size.h"
@@ -106,6 +107,9 @@ int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 	struct vgpu_fence fence;
 	int rc;
 
+	/* Short submissions end before the wait below looks. */
+	if (progress_interrupted())
+		return -EINTR;
 	rc = vgpu_device_info(v, &info);
 	if (rc)
 		return rc;
@@ -120,6 +124,15 @@ int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 			show_progress(v, progress, done_bytes, &before, info.chunk_bytes);
 	}
 	return rc;
+}
+
+uint32_t device_threads(struct vgpu *v)
+{
+	char text[64];
+
+	if (vgpu_describe(v, "threads", text, sizeof(text)) <= 0)
+		return 0;
+	return (uint32_t)strtoul(text, NULL, 10);
 }
 
 void device_print(struct vgpu *v)

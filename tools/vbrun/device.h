@@ -92,6 +92,9 @@ double counters_stall(const struct counters *c);
 int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 	       struct progress *progress, uint64_t done_bytes);
 
+/* Threads that compute, from what the device says of itself; 0 when it does not. */
+uint32_t device_threads(struct vgpu *v);
+
 /* One line "key: text" a key of vgpu_describe(), and the same into a summary. */
 void device_print(struct vgpu *v);
 void device_summary(struct vgpu *v, struct json_object *o);

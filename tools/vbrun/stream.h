@@ -5,8 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/probe.h"
 #include "common/weights.h"
 #include "device.h"
+#include "optimum.h"
 #include "vgpu.h"
 
 /**
@@ -29,6 +31,53 @@ struct stream_options {
 	uint32_t m, passes, mode, tokens, route;
 	bool json, bench, no_compare;
 };
+
+/**
+ * struct stream_pass - one pass
+ * @seconds: wall time
+ * @process_read: bytes that the process read from storage meanwhile
+ * @c: counters of the pass
+ */
+struct stream_pass {
+	double seconds;
+	uint64_t process_read;
+	struct counters c;
+};
+
+/**
+ * struct stream_result - all that is reported
+ * @passes: one entry each
+ * @count: passes that ran
+ * @weight_bytes: of one pass
+ * @digest: of the outputs of the last pass
+ * @optimum: from the trace; uses is 0 when it was not made
+ * @compute: seconds of the arithmetic of a pass, 0 when not measured
+ * @compute_share: part of the weights it was measured on
+ * @probe: bytes_per_second is 0 when not measured
+ * @threads: that compute
+ * @bar: where every object was at the end, as text
+ */
+struct stream_result {
+	struct stream_pass *passes;
+	uint32_t count;
+	uint64_t weight_bytes, digest;
+	struct optimum optimum;
+	double compute, compute_share;
+	struct probe probe;
+	uint64_t host_bytes, staging_bytes;
+	uint32_t threads;
+	char *bar;
+	struct json_object *json;
+};
+
+/**
+ * stream_report() - print the result as the options say
+ * @w: what ran and what was left out
+ *
+ * Return: exit status.
+ */
+int stream_report(const struct stream_options *o, const struct weights *w,
+		  struct stream_result *r);
 
 /** vbrun_stream() - the command; returns its exit status */
 int vbrun_stream(int argc, char **argv);
