@@ -289,7 +289,7 @@ struct vb_ioc_bo_create {
  * @bo_id: handle
  *
  * The handle is gone at once; memory returns when the last submission, mapping
- * and export ends.  Context: takes the client's object lock; never waits.
+ * and export ends (loopback: mappings that are left end with the client).  Context: takes the client's object lock; never waits.
  */
 struct vb_ioc_bo_destroy {
 	__u32 size;
@@ -349,7 +349,8 @@ struct vb_ioc_bo_info {
  *
  * Errors: -ERANGE; -EROFS write to a sealed object; -ENOSPC the client's host
  * share cannot hold the range (use BO_READ and BO_WRITE); -EBUSY a device
- * copy is being written; -ETIME; -EIO; -ESTALE.
+ * copy is being written, or (loopback, which needs adjacent slots) a part of the
+ * range is mapped where the rest cannot follow; -ETIME; -EIO; -ESTALE.
  * Context: waits for page-in, killable; no lock held meanwhile.
  */
 struct vb_ioc_bo_map {
@@ -585,7 +586,9 @@ struct vb_fence {
  *
  * The header and the BO list are checked here, the commands by the executor:
  * their errors come with the fence.  References are held until the fence ends;
- * nothing is pinned.
+ * nothing is pinned.  An in-fence that failed ends this fence with its error, and
+ * the commands are never run; nor are they when the deadline passes before.
+ * Fences of one queue signal in the order of their numbers.
  *
  * Errors: -ENOENT queue, BO or fence's queue; -EROFS write to a sealed BO;
  * -EDQUOT submissions in flight; -ENOSPC the client's host share is below two
@@ -617,7 +620,11 @@ struct vb_ioc_submit {
  * @out_busy_ns: executor time the submission took, transfers included
  * @__reserved: must be 0
  *
- * Errors: -ETIME not signalled yet; -EINVAL never submitted.
+ * The results of the last submissions are kept, at least as many as were ever in
+ * flight at once; of older ones only that nothing failed.
+ *
+ * Errors: -ETIME not signalled yet; -EINVAL never submitted; -ESTALE so old that
+ * its result is not known any more, and one as old did fail.
  * Context: sleeps, killable; no lock held.
  */
 struct vb_ioc_wait {
@@ -704,6 +711,10 @@ enum vb_limit {
  *
  * A client may lower its own; raising needs CAP_SYS_ADMIN (module).  A limit
  * below what is used holds from the next charge on; nothing is taken back.
+ * HOST_MIN is an equal part of half of the host tier unless it is set.
+ *
+ * Errors: -EINVAL no such limit, or a @value without VB_LIMIT_SET; -ENOSPC a
+ * minimum that the host tier cannot promise.
  */
 struct vb_ioc_limit {
 	__u32 size;
@@ -789,6 +800,8 @@ struct vb_ioc_stats {
  * @out_generation: commits carry it; an older one gets -ESTALE
  * @__reserved: must be 0
  *
+ * Until this has succeeded every other request of the node is -EPERM.
+ *
  * Errors: -EBUSY another executor is attached, or its file is not released.
  */
 struct vb_ioc_exec_attach {
@@ -870,7 +883,11 @@ enum vb_move_op {
  *
  * BEGIN errors: -EBUSY pinned, mapped, moving, or foreign references on the
  * slot; -ENOSPC no slot free; -EEXIST the slot wanted is taken; -ESTALE object
- * gone.  DROP: -EBUSY also for the last copy of content that is nowhere else.
+ * gone; -EDQUOT the client is at VB_LIMIT_HOST_MAX: something of its own must go
+ * first.  COMMIT: -EINVAL no such move runs; -ESTALE, -EIO the checksum is not the
+ * recorded one (nothing changes: ABORT follows).  DROP: -EBUSY also for the last
+ * copy of content that is nowhere else.  Any: -ESTALE no such object, -ERANGE no
+ * such chunk.
  */
 struct vb_move {
 	__u32 object;
@@ -906,7 +923,8 @@ struct vb_ioc_move {
 
 enum vb_fetch_type {
 	VB_FETCH_SUBMIT = 1,	/* a command buffer to run */
-	VB_FETCH_PAGE_IN = 2,	/* make [chunk, chunk + count) resident in host;
+	VB_FETCH_PAGE_IN = 2,	/* make [chunk, chunk + count) resident in host, all
+				 * of it at the moment of commit unless ASYNC;
 				 * with VB_FETCH_F_CONTIGUOUS in adjacent slots */
 	VB_FETCH_EVICT = 3,	/* move the range out of host and device */
 	VB_FETCH_RECLAIM = 4,	/* free @count host slots */
@@ -983,6 +1001,11 @@ struct vb_ioc_fetch {
  * @status: 0 or -errno for the fence or the waiter
  * @bad_command: index of the command to blame, or ~0
  * @busy_ns: time spent; clamped to wall time
+ *
+ * Errors: -ENOENT no request has this tag (or it was committed); -ESTALE an old
+ * generation; -EINVAL @status is no errno; -EBUSY not yet: success of a submission
+ * that left a durable BO's content on a device alone, or FORGET of an object with
+ * a move running.
  */
 struct vb_ioc_commit {
 	__u32 size;
@@ -1052,7 +1075,8 @@ struct vb_ioc_object_open {
  * @client: client number, or 0 for the device alone
  * @count: entries from 0
  * @__reserved: must be 0
- * @address: array of __u64, added to the device's (and the client's) counters
+ * @address: array of __u64, added to the device's (and the client's) counters;
+ *	SUBMITS, ERRORS and BUSY_NS the device counts itself, and ignores here
  */
 struct vb_ioc_exec_stats {
 	__u32 size;
