@@ -767,6 +767,81 @@ VGPU_API int vgpu_checkpoint_meta_bool(const struct vgpu_checkpoint *ck, const c
 VGPU_API int vgpu_checkpoint_meta_array(const struct vgpu_checkpoint *ck, const char *key,
 					struct vgpu_meta_array *out);
 
+/* ------------------------------------------------------------------------
+ * Packed cache files
+ *
+ * A packed object reads its source again for every chunk that comes back, up to 7.5
+ * times the bytes that it holds.  A packed file holds those bytes: a safetensors file
+ * of U8 tensors, used like any other.  Open it with vgpu_checkpoint_open(), make one
+ * object of it with vgpu_bo_create_file(), and take its arrays with
+ * vgpu_packed_array().
+ */
+
+/**
+ * struct vgpu_pack_item - one tensor of a packed file
+ * @name: 1 to 1000 bytes of UTF-8, unique in the file, not "__metadata__"
+ * @fd: source, a regular file open for reading
+ * @offset: of the first matrix in the source
+ * @pack: as for vgpu_bo_create_packed()
+ */
+struct vgpu_pack_item {
+	const char *name;
+	int fd;
+	uint64_t offset;
+	struct vgpu_pack pack;
+};
+
+/**
+ * vgpu_packed_build() - see that a packed file is there and fits
+ * @v: its packed objects make the bytes, its host tier is the memory used
+ * @path: of the file, in a folder that exists
+ * @items: in the order in which they shall lie in the file
+ * @count: 1 to 60000
+ * @progress: told the bytes written so far and in all, or NULL; an answer other than
+ *	0 ends the call, which returns it
+ * @arg: handed to @progress
+ *
+ * A file that fits is left alone, one that is stale or damaged is replaced at once by
+ * the finished new one; until then it stays as it is.  Several processes and threads
+ * may build the same file.  A source that changes meanwhile is noticed.  The file
+ * grants no permission that one of its sources does not.
+ *
+ * Return: 0; -EEXIST something else is at @path; -ENOSPC, naming both sizes, before
+ * anything is written; -EFBIG above RLIMIT_FSIZE; -ESTALE a source changed; -EDOM a
+ * value is NaN or infinite; -EINVAL, -ERANGE, -E2BIG, -EOVERFLOW an item; -EIO;
+ * -ENOMEM; what @progress or opening the path said.  Nothing is left behind.
+ */
+VGPU_API int vgpu_packed_build(struct vgpu *v, const char *path,
+			       const struct vgpu_pack_item *items, uint32_t count,
+			       int (*progress)(void *arg, uint64_t done, uint64_t total),
+			       void *arg);
+
+/**
+ * vgpu_packed_check() - would vgpu_packed_build() leave the file alone?
+ *
+ * Compares formats, shapes, places, and of each source size, time of the last write,
+ * inode and the CRC32C of its first and last MiB.  The file may hold more than @items.
+ *
+ * Return: 0; -ENOENT no file; -ESTALE it does not fit, vgpu_error_text() says why;
+ * -EEXIST it is no packed file; -EINVAL, -ERANGE, -E2BIG, -EOVERFLOW an item.
+ */
+VGPU_API int vgpu_packed_check(const char *path, const struct vgpu_pack_item *items,
+			       uint32_t count);
+
+/**
+ * vgpu_packed_array() - a tensor of a packed file as an operand
+ * @ck: the open file
+ * @name: of the tensor
+ * @bo: made from the file, all of it
+ * @out: [rows][cols], or [stack][rows][cols] of more than one matrix
+ *
+ * Return: 0; -ENOENT no such tensor; -EINVAL @ck is no packed file, what it says of the
+ * tensor does not agree with the tensor's bytes, or the tensor does not lie in @bo;
+ * -ESTALE another layout than this library's.
+ */
+VGPU_API int vgpu_packed_array(const struct vgpu_checkpoint *ck, const char *name,
+			       struct vgpu_bo *bo, struct vgpu_array *out);
+
 #ifdef __cplusplus
 }
 #endif
