@@ -843,5 +843,6 @@ int main(void)
 	int failed = 0;
 
 	failed += SELFTEST_RUN("bo, slow executor", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("bo, executor", tests, RIG_REAL, HOST_SLOTS, NVME_SLOTS);
 	return failed ? 1 : 0;
 }

@@ -13,7 +13,7 @@
 #define COLS	32u
 #define IDS	16u
 #define EXPERTS	8u
-#define ROUNDS	400
+#define ROUNDS	3000
 
 #ifdef __SANITIZE_THREAD__
 #define UNDER_TSAN	true
