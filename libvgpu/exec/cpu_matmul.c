@@ -141,12 +141,23 @@ static uint32_t block_rows(const struct vgpu_cpu *cpu, uint32_t rows)
 	return (n + 15) & ~15u;
 }
 
+/*
+ * Kernels want packed units at multiples of 64 bytes.  A file may have them anywhere,
+ * and then all of a panel's units are off by as much: they are copied one by one.
+ */
+static bool panel_is_askew(const struct vgpu_panel_work *p)
+{
+	return p->unit_rows > 1 && (uintptr_t)p->piece[0]->data % 64;
+}
+
 /* Cut the panel; returns blocks, at most one a 16 rows plus two a piece, or -ENOMEM. */
 static int panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct block **out)
 {
 	struct walk w = { p->piece[0], p->pieces[0], 0 };
 	uint64_t unit = p->unit_bytes[0], staged = 0;
-	uint64_t staging = p->pieces[0] * align64(unit) + p->rows * p->unit_bytes[1];
+	bool askew = panel_is_askew(p);
+	uint64_t copies = askew ? p->rows / p->unit_rows + 1 : p->pieces[0];
+	uint64_t staging = copies * align64(unit) + p->rows * p->unit_bytes[1];
 	uint32_t step = block_rows(cpu, p->rows), row = 0, n = 0;
 	struct block *block = malloc((p->rows / 16 + 2u * p->pieces[0] + 2) * sizeof(*block));
 	const uint8_t *scales;
@@ -155,14 +166,14 @@ static int panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, stru
 		free(block);
 		return -ENOMEM;
 	}
-	scales = panel_scales(cpu, p, p->pieces[0] * align64(unit));
+	scales = panel_scales(cpu, p, copies * align64(unit));
 	while (row < p->rows) {
 		struct block *b = &block[n++];
 		uint64_t units = walk_units(&w, unit, &b->data), rows;
 
 		b->row = row;
 		b->scales = scales ? scales + row * p->unit_bytes[1] : NULL;
-		if (!units) {
+		if (!units || askew) {
 			b->data = cpu->staging.data + staged;
 			walk_copy(&w, cpu->staging.data + staged, unit);
 			staged += align64(unit);

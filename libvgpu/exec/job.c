@@ -598,10 +598,11 @@ static int gather_row(struct vgpu_job_env *env, struct vgpu_job *job, const stru
 		rc = vgpu_resid_wait(r, slot);
 		if (rc)
 			break;
-		if (end - first == 1) {
-			data = (const uint8_t *)vgpu_resid_ptr(r, slot) + skip;
+		/* Packed units are decoded at multiples of 64 only. */
+		data = (const uint8_t *)vgpu_resid_ptr(r, slot) + skip;
+		if (end - first == 1 && (unit->rows == 1 || (uintptr_t)data % 64 == 0))
 			break;
-		}
+		data = scratch;
 		memcpy(scratch + done, (uint8_t *)vgpu_resid_ptr(r, slot) + skip, n);
 		done += n;
 		if (chunk + 1 < end)

@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Weights many times larger than the host tier: right numbers whatever the budget, and
+ * as few bytes read as the policy promises.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/exec_rig.h"
+#include "core/format.h"
+#include "exec/policy.h"
+#include "exec/trace.h"
+#include "kernels/kernels.h"
+
+/**
+ * struct model - matrices behind each other in a file
+ * @format: F32, or packed
+ * @values: [layers][n][k], what the packed ones stand for
+ */
+struct model {
+	uint32_t layers, n, k, format;
+	uint64_t start, matrix_bytes;
+	int fd;
+	float *values;
+};
+
+/* One matrix; its values become those that the packed form stands for. */
+static void matrix_pack(const struct model *m, float *w, uint8_t *to)
+{
+	const struct vgpu_kernels *kern = vgpu_kernels_best();
+	size_t unit = vgpu_weight_unit_bytes(m->format, m->k);
+	struct vgpu_panel p = { .format = m->format, .rows = m->n, .k = m->k, .data = to };
+
+	for (uint32_t row = 0; row < m->n; row += 16) {
+		uint32_t rows = m->n - row < 16 ? m->n - row : 16;
+		const float *from = w + (size_t)row * m->k;
+		uint8_t *dst = to + row / 16 * unit;
+
+		if (m->format == VB_FORMAT_MXFP4_G16)
+			assert_int_equal(kern->pack_mxfp4(dst, from, VGPU_W_F32, m->k, rows, m->k), 0);
+		else
+			assert_int_equal(kern->pack_int8(dst, from, VGPU_W_F32, m->k, rows, m->k), 0);
+	}
+	kern->weight_decode(&p, w, m->k);
+}
+
+static void model_pack(struct model *m, uint8_t *packed)
+{
+	for (uint32_t l = 0; l < m->layers; l++) {
+		float *w = m->values + (size_t)l * m->n * m->k;
+
+		if (m->format == VB_FORMAT_F32)
+			memcpy(packed + l * m->matrix_bytes, w, m->matrix_bytes);
+		else
+			matrix_pack(m, w, packed + l * m->matrix_bytes);
+	}
+}
+
+static void model_make(struct model *m, uint32_t format, uint32_t layers, uint32_t n, uint32_t k,
+		       uint64_t start)
+{
+	__u64 bytes = 0;
+	uint8_t *packed;
+
+	*m = (struct model){ .layers = layers, .n = n, .k = k, .format = format, .start = start };
+	assert_int_equal(vb_format_matrix_bytes(format, n, k, &bytes), 0);
+	m->matrix_bytes = bytes;
+	m->values = xvalues((size_t)layers * n * k, 1);
+	packed = aligned_alloc(64, (layers * bytes + 63) / 64 * 64);
+	assert_non_null(packed);
+	model_pack(m, packed);
+	m->fd = xfile(packed, layers * bytes, start);
+	free(packed);
+}
+
+static void model_free(struct model *m)
+{
+	close(m->fd);
+	free(m->values);
+}
+
+static uint64_t model_bytes(const struct model *m)
+{
+	return m->layers * m->matrix_bytes;
+}
+
+/*
+ * A model on a device, with its activations.  Outputs of the last @kept layers are
+ * there after a pass; each layer overwrites that of @kept layers before.
+ */
+struct run {
+	struct xrig r;
+	struct model *m;
+	uint32_t rows, kept, file, bx, by;
+	float *x, *y;
+	struct xstream s;
+};
+
+static void run_open(struct run *t, struct model *m, uint32_t rows, uint32_t kept,
+		     const struct vgpu_exec_params *p)
+{
+	size_t xn = (size_t)rows * m->k, yn = (size_t)kept * rows * m->n;
+
+	t->m = m;
+	t->rows = rows;
+	t->kept = kept;
+	t->x = xvalues(xn, 2);
+	t->y = xalloc(yn * 4);
+	xrig_start(&t->r, p);
+	t->file = xrig_file(&t->r, m->fd, m->start, model_bytes(m));
+	t->bx = xrig_anonymous(&t->r, xn * 4);
+	t->by = xrig_anonymous(&t->r, yn * 4);
+	assert_int_equal(xrig_write(&t->r, t->bx, 0, t->x, xn * 4), 0);
+	xstream_begin(&t->s);
+	for (uint32_t l = 0; l < m->layers; l++) {
+		struct vb_cmd_matmul c = {
+			.h = { VB_CMD_MATMUL, 0, sizeof(c) },
+			.x = xmatrix(&t->s, t->bx, VB_ACCESS_READ, 0, VB_FORMAT_F32, rows, m->k),
+			.w = xmatrix(&t->s, t->file, VB_ACCESS_READ, l * m->matrix_bytes,
+				     (uint16_t)m->format, m->n, m->k),
+			.y = xmatrix(&t->s, t->by, VB_ACCESS_WRITE,
+				     (uint64_t)(l % kept) * rows * m->n * 4, VB_FORMAT_F32, rows,
+				     m->n),
+		};
+
+		xstream_add(&t->s, &c, sizeof(c));
+	}
+}
+
+static void run_close(struct run *t)
+{
+	xrig_close(&t->r);
+	free(t->x);
+	free(t->y);
+}
+
+static void run_pass(struct run *t)
+{
+	xrig_must_run(&t->r, &t->s);
+}
+
+static void run_read(struct run *t)
+{
+	assert_int_equal(xrig_read(&t->r, t->by, 0, t->y,
+				   (uint64_t)t->kept * t->rows * t->m->n * 4), 0);
+}
+
+/* A sample of the outputs is compared: all of them would take longer than the product. */
+static void run_expect_right(struct run *t)
+{
+	const struct model *m = t->m;
+	uint64_t outputs = (uint64_t)t->kept * t->rows * m->n;
+
+	run_read(t);
+	for (uint64_t i = 0; i < outputs; i += outputs > 5000 ? 17 : 1) {
+		uint64_t place = i / ((uint64_t)t->rows * m->n), row = i / m->n % t->rows;
+		uint64_t l = m->layers - 1 - (m->layers - 1 - place) % t->kept;
+		double size, want = xdot(t->x + row * m->k,
+					 m->values + (l * m->n + i % m->n) * m->k, m->k, &size);
+
+		if (fabs(t->y[i] - want) > size / (1 << 18))
+			fail_msg("y[%llu] is %g, want %g", (unsigned long long)i, (double)t->y[i],
+				 want);
+	}
+}
+
+static void stream_runs_a_buffer_that_names_sixteen_times_the_tier(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(9);
+	uint64_t count[VB_COUNT_COUNT];
+	struct model m;
+	struct run t;
+
+	(void)state;
+	model_make(&m, VB_FORMAT_F32, 8, 310, 1000, 1236);
+	assert_true(model_bytes(&m) > 16ull * 9 * XCHUNK);
+	run_open(&t, &m, 3, m.layers, &p);
+	run_pass(&t);
+	run_pass(&t);
+	run_expect_right(&t);
+	xrig_counters(&t.r, count);
+	assert_int_equal(count[VB_COUNT_WRITE_BYTES], 0);
+	assert_true(count[VB_COUNT_READ_BYTES] <= 2 * model_bytes(&m) * 105 / 100);
+	run_close(&t);
+	model_free(&m);
+}
+
+static void stream_output_does_not_depend_on_budget_policy_or_engine(void **state)
+{
+	static const char *const policies[] = { "schedule", "replay", "freq", "lru" };
+	static const char *const engines[] = { "auto", "threads", "buffered", "uring" };
+	static const uint32_t slots[] = { 12, 31, 64, 400 };
+	uint64_t count[VB_COUNT_COUNT];
+	struct model m;
+	float *first = NULL;
+	size_t bytes;
+
+	(void)state;
+	model_make(&m, VB_FORMAT_F32, 4, 240, 992, 40);
+	bytes = (size_t)m.layers * 5 * m.n * 4;
+	for (uint32_t i = 0; i < 16; i++) {
+		struct vgpu_exec_params p = xrig_params(slots[i % 4]);
+		struct run t;
+
+		p.policy = policies[i / 4];
+		p.io_engine = engines[(i + i / 4) % 4];
+		run_open(&t, &m, 5, m.layers, &p);
+		run_pass(&t);
+		run_pass(&t);
+		run_read(&t);
+		xrig_counters(&t.r, count);
+		if (!first) {
+			run_expect_right(&t);
+			first = xalloc(bytes);
+			memcpy(first, t.y, bytes);
+		}
+		assert_memory_equal(first, t.y, bytes);
+		/* Everything fits: each byte is read once. */
+		if (slots[i % 4] == 400)
+			assert_true(count[VB_COUNT_READ_BYTES] <= model_bytes(&m) + 8192);
+		run_close(&t);
+	}
+	free(first);
+	model_free(&m);
+}
+
+static void stream_works_at_both_ends_of_the_chunk_size(void **state)
+{
+	static const uint32_t formats[] = { VB_FORMAT_F32, VB_FORMAT_MXFP4_G16,
+					    VB_FORMAT_INT8_G16 };
+
+	(void)state;
+	for (uint32_t f = 0; f < 3; f++) {
+		for (uint32_t shift = 16; shift <= 21; shift += 5) {
+			struct vgpu_exec_params p = xrig_params(0);
+			struct model m;
+			struct run t;
+
+			p.chunk_bytes = 1u << shift;
+			p.host_bytes = 8ull << shift;
+			/* Rows, groups and matrices begin anywhere in a chunk, and in memory. */
+			model_make(&m, formats[f], 3, 1003, 1056, 4096 * 3 + 1236);
+			run_open(&t, &m, 2, m.layers, &p);
+			run_pass(&t);
+			run_expect_right(&t);
+			run_close(&t);
+			model_free(&m);
+		}
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * As few bytes as promised
+ */
+
+struct trace {
+	uint64_t *key;
+	uint8_t *flags, *answer;
+	size_t n;
+	uint32_t capacity;
+};
+
+static void trace_read(const char *path, struct trace *t)
+{
+	struct vgpu_trace_reader *reader;
+	struct vgpu_trace_record rec;
+	size_t room = 1 << 20;
+	int fd = open(path, O_RDONLY);
+
+	assert_int_equal(vgpu_trace_open(fd, &reader), 0);
+	*t = (struct trace){ .key = xalloc(room * 8), .flags = xalloc(room),
+			     .answer = xalloc(room),
+			     .capacity = vgpu_trace_header(reader)->capacity };
+	while (vgpu_trace_next(reader, &rec) == 1) {
+		if (!vgpu_trace_is_access(rec.event))
+			continue;
+		assert_true(t->n < room);
+		t->key[t->n] = rec.key;
+		t->flags[t->n] = rec.flags;
+		t->answer[t->n++] = rec.event;
+	}
+	vgpu_trace_close(reader);
+	close(fd);
+}
+
+static void trace_free(struct trace *t)
+{
+	free(t->key);
+	free(t->flags);
+	free(t->answer);
+}
+
+/* What the policy by itself answers to the same uses; the cycle came before use @declared. */
+static void expect_simulation(const struct trace *t, const char *name, uint64_t declared,
+			      uint32_t chunks)
+{
+	const struct vgpu_policy_ops *ops = vgpu_policy_find(name);
+	struct vgpu_policy_params pp = { .capacity = t->capacity };
+	uint64_t *keys = xalloc(chunks * 8), victim, weights = 0;
+	void *policy;
+
+	/* The weights have the object id that is used with chunk @chunks - 1. */
+	for (size_t i = 0; i < t->n; i++) {
+		if (vgpu_policy_key_chunk(t->key[i]) == chunks - 1)
+			weights = vgpu_policy_key_object(t->key[i]);
+	}
+	assert_int_equal(ops->create(&pp, &policy), 0);
+	for (uint32_t c = 0; c < chunks; c++)
+		keys[c] = vgpu_policy_key((uint32_t)weights, c);
+	for (size_t i = 0; i < t->n; i++) {
+		int answer;
+
+		if (i == declared)
+			assert_int_equal(ops->future(policy, keys, chunks, true), 0);
+		answer = ops->access(policy, t->key[i], t->flags[i], &victim);
+		if (answer != t->answer[i])
+			fail_msg("%s: use %zu of %zu was answered %d, the simulation says %d", name, i,
+				 t->n, t->answer[i], answer);
+	}
+	ops->destroy(policy);
+	free(keys);
+}
+
+/* Passes over @m with a tier of 1/@part of it; the trace is read back. */
+static void stream_and_compare(struct model *m, uint32_t rows, uint32_t part, const char *policy,
+			       bool declared)
+{
+	uint64_t bytes = model_bytes(m), count[VB_COUNT_COUNT], opt, used, head = m->start % 4096;
+	uint32_t chunks = (uint32_t)((head + bytes + XCHUNK - 1) / XCHUNK);
+	struct vgpu_exec_params p = xrig_params(chunks / part + 6);
+	char path[64], arena[64];
+	struct trace trace;
+	struct run t;
+
+	snprintf(path, sizeof(path), "/var/tmp/vgpu-trace-%d", getpid());
+	snprintf(arena, sizeof(arena), "/var/tmp/vgpu-arena-%d", getpid());
+	/* Where everything can go, nothing is held, which a trace does not tell. */
+	p.nvme_path = arena;
+	p.nvme_bytes = 64 * XCHUNK;
+	p.trace_path = path;
+	p.policy = policy;
+	run_open(&t, m, rows, 2, &p);
+	xrig_counters(&t.r, count);
+	used = declared ? count[VB_COUNT_ACCESSES] : UINT64_MAX;
+	if (declared)
+		assert_int_equal(xrig_cycle(&t.r, &t.file, &bytes, 1), 0);
+	for (uint32_t i = 0; i < 8; i++)
+		run_pass(&t);
+	run_expect_right(&t);
+	xrig_counters(&t.r, count);
+	run_close(&t);
+	trace_read(path, &trace);
+	unlink(path);
+	expect_simulation(&trace, policy, used, chunks);
+	assert_int_equal(vgpu_policy_opt_misses(trace.key, trace.flags, trace.n, trace.capacity, &opt),
+			 0);
+	if (declared && count[VB_COUNT_READ_BYTES] > opt * XCHUNK * 102 / 100)
+		fail_msg("1/%u of %u chunks: %llu bytes read, the optimum is %llu", part, chunks,
+			 (unsigned long long)count[VB_COUNT_READ_BYTES],
+			 (unsigned long long)(opt * XCHUNK));
+	trace_free(&trace);
+}
+
+static void stream_reads_at_most_two_percent_above_the_optimum(void **state)
+{
+	static const uint32_t formats[] = { VB_FORMAT_F32, VB_FORMAT_MXFP4_G16 };
+
+	(void)state;
+	for (uint32_t f = 0; f < 2; f++) {
+		struct model m;
+
+		model_make(&m, formats[f], 12, f ? 2000 : 310, 1056, 4096 + 1236);
+		for (uint32_t part = 2; part <= 8; part *= 2) {
+			stream_and_compare(&m, 1, part, "schedule", true);
+			stream_and_compare(&m, 32, part, "schedule", true);
+		}
+		model_free(&m);
+	}
+}
+
+static void stream_misses_are_those_of_its_policy(void **state)
+{
+	static const char *const policies[] = { "replay", "freq", "lru" };
+	struct model m;
+
+	(void)state;
+	model_make(&m, VB_FORMAT_F32, 12, 310, 1056, 1236);
+	for (uint32_t i = 0; i < 3; i++)
+		stream_and_compare(&m, 1, 4, policies[i], false);
+	model_free(&m);
+}
+
+/* ------------------------------------------------------------------------
+ * Files that change
+ */
+
+static void stream_of_a_shortened_file_is_an_error(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(10);
+	struct model m;
+	struct run t;
+
+	(void)state;
+	model_make(&m, VB_FORMAT_F32, 4, 200, 512, 0);
+	run_open(&t, &m, 1, m.layers, &p);
+	run_pass(&t);
+	assert_int_equal(ftruncate(m.fd, (off_t)model_bytes(&m) / 2), 0);
+	assert_int_equal(xrun(&t.r, &t.s), -ESTALE);
+	run_close(&t);
+	model_free(&m);
+}
+
+static void stream_of_a_changed_file_is_an_error(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(10);
+	float other = 123.0f;
+	struct model m;
+	struct run t;
+
+	(void)state;
+	model_make(&m, VB_FORMAT_F32, 4, 200, 512, 0);
+	run_open(&t, &m, 1, m.layers, &p);
+	run_pass(&t);
+	assert_int_equal(pwrite(m.fd, &other, 4, 4 * 100000), 4);
+	assert_int_equal(xrun(&t.r, &t.s), -ESTALE);
+	run_close(&t);
+	model_free(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stream_runs_a_buffer_that_names_sixteen_times_the_tier),
+		cmocka_unit_test(stream_output_does_not_depend_on_budget_policy_or_engine),
+		cmocka_unit_test(stream_works_at_both_ends_of_the_chunk_size),
+		cmocka_unit_test(stream_reads_at_most_two_percent_above_the_optimum),
+		cmocka_unit_test(stream_misses_are_those_of_its_policy),
+		cmocka_unit_test(stream_of_a_shortened_file_is_an_error),
+		cmocka_unit_test(stream_of_a_changed_file_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
