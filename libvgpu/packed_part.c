@@ -52,7 +52,8 @@ static void remove_if_dead(int folder, const char *name)
 
 	if (fd < 0)
 		return;
-	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && !flock(fd, LOCK_EX | LOCK_NB))
+	/* One without a name was removed by another: the name may be a new part's now. */
+	if (!flock(fd, LOCK_EX | LOCK_NB) && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_nlink)
 		unlinkat(folder, name, 0);
 	close(fd);
 }
