@@ -94,7 +94,8 @@ static int teardown(void **state)
 
 /* A device and the model on it. */
 static void load(const struct bert_model *model, uint64_t host_bytes, enum vgpu_format format,
-		 enum vgpu_mode mode, uint32_t tokens, struct vgpu **v, struct bert *b)
+		 enum vgpu_mode mode, uint32_t tokens, const char *packed_path, struct vgpu **v,
+		 struct bert *b)
 {
 	struct vgpu_config config = { .size = sizeof(config), .chunk_bytes = 64 << 10,
 				      .host_bytes = host_bytes, .threads = 2 };
@@ -103,7 +104,7 @@ static void load(const struct bert_model *model, uint64_t host_bytes, enum vgpu_
 	for (uint32_t i = 0; i < BERT_LAYERS_MAX; i++)
 		formats[i] = format;
 	assert_int_equal(vgpu_open_embedded(&config, v), 0);
-	assert_int_equal(bert_load(b, model, *v, formats, mode, tokens), 0);
+	assert_int_equal(bert_load(b, model, *v, formats, mode, tokens, packed_path), 0);
 }
 
 static void unload(struct vgpu *v, struct bert *b)
@@ -122,7 +123,7 @@ static double nmse_against_ref(struct fixture *f, enum vgpu_format format, enum 
 	struct vgpu *v;
 	struct bert b;
 
-	load(&f->model, HOST_BYTES, format, mode, TOKENS, &v, &b);
+	load(&f->model, HOST_BYTES, format, mode, TOKENS, NULL, &v, &b);
 	assert_int_equal(bert_embed(&b, f->text, TEXTS, ours), 0);
 	assert_int_equal(bert_ref_create(&b, &ref), 0);
 	for (uint32_t i = 0; i < TEXTS; i++)
@@ -149,14 +150,15 @@ static void bert_packed_agrees_with_float64_of_its_weights(void **state)
 }
 
 /* Embeddings in a tier of @host_bytes, batches of @tokens. */
-static float *embed_in(struct fixture *f, uint64_t host_bytes, uint32_t tokens)
+static float *embed_in(struct fixture *f, uint64_t host_bytes, uint32_t tokens,
+		       const char *packed_path)
 {
 	float *out = calloc(TEXTS * f->model.hidden, sizeof(*out));
 	struct vgpu *v;
 	struct bert b;
 
 	assert_non_null(out);
-	load(&f->model, host_bytes, VGPU_FORMAT_MXFP4_G16, VGPU_MODE_A16, tokens, &v, &b);
+	load(&f->model, host_bytes, VGPU_FORMAT_MXFP4_G16, VGPU_MODE_A16, tokens, packed_path, &v, &b);
 	assert_int_equal(bert_embed(&b, f->text, TEXTS, out), 0);
 	unload(v, &b);
 	return out;
@@ -166,7 +168,7 @@ static void bert_bits_depend_on_neither_tier_nor_batch(void **state)
 {
 	static const uint64_t hosts[] = { 1408 << 10, 2 << 20, 16 << 20 };
 	struct fixture *f = *state;
-	float *want = embed_in(f, HOST_BYTES, TOKENS), *got;
+	float *want = embed_in(f, HOST_BYTES, TOKENS, NULL), *got;
 	uint32_t longest = 0;
 
 	for (uint32_t i = 0; i < TEXTS; i++)
@@ -174,10 +176,27 @@ static void bert_bits_depend_on_neither_tier_nor_batch(void **state)
 	assert_true(longest < TOKENS);
 	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
 		for (uint32_t tokens = longest; tokens <= TOKENS; tokens += TOKENS - longest) {
-			got = embed_in(f, hosts[i], tokens);
+			got = embed_in(f, hosts[i], tokens, NULL);
 			assert_memory_equal(got, want, TEXTS * f->model.hidden * sizeof(*got));
 			free(got);
 		}
+	free(want);
+}
+
+static void bert_bits_do_not_depend_on_where_weights_were_packed(void **state)
+{
+	struct fixture *f = *state;
+	float *want = embed_in(f, HOST_BYTES, TOKENS, NULL), *got;
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/packed.safetensors", f->folder);
+	for (int built = 0; built < 2; built++) {
+		got = embed_in(f, 2 << 20, TOKENS, path);
+		assert_memory_equal(got, want, TEXTS * f->model.hidden * sizeof(*got));
+		assert_int_equal(access(path, R_OK), 0);
+		free(got);
+	}
+	unlink(path);
 	free(want);
 }
 
@@ -188,7 +207,7 @@ static void bert_text_longer_than_the_batch_is_refused(void **state)
 	struct vgpu *v;
 	struct bert b;
 
-	load(&f->model, HOST_BYTES, VGPU_FORMAT_F32, VGPU_MODE_F32, 8, &v, &b);
+	load(&f->model, HOST_BYTES, VGPU_FORMAT_F32, VGPU_MODE_F32, 8, NULL, &v, &b);
 	assert_int_equal(bert_embed(&b, f->text, TEXTS, out), -E2BIG);
 	unload(v, &b);
 	free(out);
@@ -297,7 +316,7 @@ static void minilm_agrees_with_the_recorded_embeddings(void **state)
 	o = json_object_from_file(TEST_DATA "/minilm_reference.json");
 	assert_non_null(o);
 	assert_int_equal(bert_model_open(folder, &model, &error), 0);
-	load(&model, (uint64_t)256 << 20, VGPU_FORMAT_F32, VGPU_MODE_F32, WORDPIECE_MAX_IDS, &v, &b);
+	load(&model, (uint64_t)256 << 20, VGPU_FORMAT_F32, VGPU_MODE_F32, WORDPIECE_MAX_IDS, NULL, &v, &b);
 	list = field(o, "sentences");
 	assert_true(json_object_array_length(list) > 0);
 	for (size_t i = 0; i < json_object_array_length(list); i++)
@@ -313,6 +332,7 @@ int main(void)
 		cmocka_unit_test(bert_f32_agrees_with_float64),
 		cmocka_unit_test(bert_packed_agrees_with_float64_of_its_weights),
 		cmocka_unit_test(bert_bits_depend_on_neither_tier_nor_batch),
+		cmocka_unit_test(bert_bits_do_not_depend_on_where_weights_were_packed),
 		cmocka_unit_test(bert_text_longer_than_the_batch_is_refused),
 		cmocka_unit_test(bert_wrong_config_names_field_and_value),
 		cmocka_unit_test(minilm_agrees_with_the_recorded_embeddings),

@@ -77,43 +77,93 @@ static struct vgpu_array head(const struct bert *b, enum bert_head which)
 	return small(b, which, b->model->hidden);
 }
 
-static struct vgpu_array matrix(const struct bert *b, uint32_t layer, enum bert_matrix which)
-{
-	const struct vgpu_tensor *t = b->model->matrix[layer][which];
-	uint32_t rows = bert_rows(b->model, which), cols = bert_cols(b->model, which);
-
-	if (b->formats[layer] == VGPU_FORMAT_F32)
-		return vgpu_matrix(b->file, t->offset, VGPU_FORMAT_F32, rows, cols);
-	return vgpu_matrix(b->weights[layer][which], 0, b->formats[layer], rows, cols);
-}
-
 /* --- loading ------------------------------------------------------------ */
 
-static int load_matrix(struct bert *b, uint32_t layer, enum bert_matrix which)
+static struct vgpu_pack packing(const struct bert *b, uint32_t layer, enum bert_matrix which)
 {
-	const struct vgpu_tensor *t = b->model->matrix[layer][which];
-	struct vgpu_pack pack = {
+	return (struct vgpu_pack){
 		.source_format = VGPU_FORMAT_F32,
 		.packed_format = b->formats[layer],
 		.rows = bert_rows(b->model, which),
 		.cols = bert_cols(b->model, which),
 	};
+}
 
-	return vgpu_bo_create_packed(b->v, vgpu_checkpoint_file_fd(b->model->ck, t->file),
-				     t->offset, &pack, &b->weights[layer][which]);
+/* A matrix by itself: in the checkpoint, or packed from it whenever it is needed. */
+static int load_matrix(struct bert *b, uint32_t layer, enum bert_matrix which)
+{
+	const struct vgpu_tensor *t = b->model->matrix[layer][which];
+	struct vgpu_pack pack = packing(b, layer, which);
+	int fd = vgpu_checkpoint_file_fd(b->model->ck, t->file), rc;
+
+	if (b->formats[layer] == VGPU_FORMAT_F32) {
+		b->arrays[layer][which] = vgpu_matrix(b->file, t->offset, VGPU_FORMAT_F32,
+						      pack.rows, pack.cols);
+		return 0;
+	}
+	rc = vgpu_bo_create_packed(b->v, fd, t->offset, &pack, &b->weights[layer][which]);
+	b->arrays[layer][which] = vgpu_matrix(b->weights[layer][which], 0, pack.packed_format,
+					      pack.rows, pack.cols);
+	return rc;
 }
 
 static int load_matrices(struct bert *b)
 {
 	int rc = 0;
 
-	for (uint32_t layer = 0; layer < b->model->layers && !rc; layer++) {
-		b->weight_bytes += bert_layer_bytes(b->model, b->formats[layer]);
-		if (b->formats[layer] == VGPU_FORMAT_F32)
-			continue;
+	for (uint32_t layer = 0; layer < b->model->layers; layer++)
 		for (uint32_t i = 0; i < BERT_MATRICES && !rc; i++)
 			rc = load_matrix(b, layer, i);
-	}
+	return rc;
+}
+
+/* Names of the matrices in a packed file. */
+struct packed_names {
+	char name[BERT_LAYERS_MAX][BERT_MATRICES][32];
+};
+
+static int go_on(void *arg, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)done;
+	(void)total;
+	return progress_interrupted() ? -EINTR : 0;
+}
+
+static int build_packed(struct bert *b, const char *path, struct packed_names *names)
+{
+	struct vgpu_pack_item items[BERT_LAYERS_MAX * BERT_MATRICES];
+	uint32_t n = 0;
+
+	for (uint32_t layer = 0; layer < b->model->layers; layer++)
+		for (uint32_t i = 0; i < BERT_MATRICES; i++) {
+			const struct vgpu_tensor *t = b->model->matrix[layer][i];
+
+			snprintf(names->name[layer][i], sizeof(names->name[layer][i]),
+				 "layer.%u.matrix.%u", layer, i);
+			items[n++] = (struct vgpu_pack_item){
+				names->name[layer][i],
+				vgpu_checkpoint_file_fd(b->model->ck, t->file), t->offset,
+				packing(b, layer, i) };
+		}
+	return vgpu_packed_build(b->v, path, items, n, go_on, NULL);
+}
+
+/* All matrices from one file that holds nothing else. */
+static int load_packed(struct bert *b, const char *path)
+{
+	struct packed_names names;
+	int rc = build_packed(b, path, &names);
+
+	if (!rc)
+		rc = vgpu_checkpoint_open(path, &b->packed, NULL);
+	if (!rc)
+		rc = vgpu_bo_create_file(b->v, vgpu_checkpoint_file_fd(b->packed, 0), 0, 0,
+					 &b->packed_file);
+	for (uint32_t layer = 0; layer < b->model->layers; layer++)
+		for (uint32_t i = 0; i < BERT_MATRICES && !rc; i++)
+			rc = vgpu_packed_array(b->packed, names.name[layer][i], b->packed_file,
+					       &b->arrays[layer][i]);
 	return rc;
 }
 
@@ -166,18 +216,18 @@ static int declare(struct bert *b)
 
 	for (uint32_t layer = 0; layer < b->model->layers; layer++)
 		for (uint32_t i = 0; i < BERT_MATRICES; i++) {
-			struct vgpu_array w = matrix(b, layer, i);
+			const struct vgpu_array *w = &b->arrays[layer][i];
 
-			uses[n] = (struct vgpu_use){ w.bo, w.offset, vgpu_bo_bytes(w.bo) };
-			if (b->formats[layer] == VGPU_FORMAT_F32)
-				uses[n].bytes = b->model->matrix[layer][i]->bytes;
+			uses[n] = (struct vgpu_use){ .bo = w->bo, .offset = w->offset };
+			vgpu_matrix_bytes(w->format, w->shape[0], w->shape[1], &uses[n].bytes);
 			n++;
 		}
 	return vgpu_schedule(b->v, uses, n, true);
 }
 
 int bert_load(struct bert *b, const struct bert_model *model, struct vgpu *v,
-	      const enum vgpu_format *formats, enum vgpu_mode mode, uint32_t tokens)
+	      const enum vgpu_format *formats, enum vgpu_mode mode, uint32_t tokens,
+	      const char *packed_path)
 {
 	int rc;
 
@@ -187,9 +237,11 @@ int bert_load(struct bert *b, const struct bert_model *model, struct vgpu *v,
 	b->mode = mode;
 	b->tokens = tokens;
 	memcpy(b->formats, formats, model->layers * sizeof(*formats));
+	for (uint32_t i = 0; i < model->layers; i++)
+		b->weight_bytes += bert_layer_bytes(model, formats[i]);
 	rc = make_objects(b);
 	if (!rc)
-		rc = load_matrices(b);
+		rc = packed_path ? load_packed(b, packed_path) : load_matrices(b);
 	if (!rc)
 		rc = vgpu_queue_create(v, 0, &b->q);
 	if (!rc)
@@ -207,6 +259,8 @@ void bert_unload(struct bert *b)
 	for (uint32_t layer = 0; layer < BERT_LAYERS_MAX; layer++)
 		for (uint32_t i = 0; i < BERT_MATRICES; i++)
 			vgpu_bo_destroy(b->weights[layer][i]);
+	vgpu_bo_destroy(b->packed_file);
+	vgpu_checkpoint_close(b->packed);
 	vgpu_bo_destroy(b->file);
 	vgpu_bo_destroy(b->small);
 	vgpu_bo_destroy(b->ids);
@@ -236,7 +290,7 @@ static int record_product(struct bert *b, uint32_t layer, enum bert_matrix which
 		.mode = b->formats[layer] == VGPU_FORMAT_F32 ? VGPU_MODE_F32 : b->mode,
 		.act = which == BERT_UP ? VGPU_UNARY_GELU_ERF : VGPU_UNARY_NONE,
 		.x = act(b, from, tokens),
-		.w = matrix(b, layer, which),
+		.w = b->arrays[layer][which],
 		.y = act(b, to, tokens),
 		.bias = vector(b, layer, which),
 	};
@@ -463,7 +517,7 @@ int bert_decode(struct bert *b, uint32_t layer, enum bert_matrix which, float *o
 		vgpu_cmdbuf_reset(b->cb);
 		rc = vgpu_bo_write(b->ids, 0, ids, n * sizeof(*ids));
 		if (!rc)
-			rc = vgpu_cmd_gather(b->cb, matrix(b, layer, which),
+			rc = vgpu_cmd_gather(b->cb, b->arrays[layer][which],
 					     id_column(b, 0, VGPU_FORMAT_I32, 0, n),
 					     vgpu_matrix(b->acts[ACT_WIDE], 0, VGPU_FORMAT_F32, n,
 							 cols));
@@ -482,6 +536,7 @@ uint32_t bert_residency(const struct bert *b, struct residency_row *rows, char (
 	uint32_t n = 0;
 
 	rows[n++] = (struct residency_row){ "checkpoint file", { b->file } };
+	rows[n++] = (struct residency_row){ "packed file", { b->packed_file } };
 	rows[n++] = (struct residency_row){ "norms and biases", { b->small } };
 	rows[n++] = (struct residency_row){ "ids, embeddings", { b->ids, b->out } };
 	rows[n] = (struct residency_row){ .name = "intermediates" };

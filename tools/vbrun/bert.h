@@ -94,7 +94,10 @@ struct bert_text {
  * @v: device
  * @mode: of activations before packed weights
  * @formats: of each layer's matrices
- * @weights: object of each matrix; @file for f32
+ * @weights: derived object of each packed matrix; NULL where it lies in a file
+ * @arrays: each matrix as an operand
+ * @packed: open packed file with the matrices, or NULL: packed when they are needed
+ * @packed_file: object of it
  * @file: the whole checkpoint
  * @small: norms and biases
  * @ids: i32 token ids, positions, and f32 weights of the mean, each [tokens]
@@ -111,6 +114,9 @@ struct bert {
 	enum vgpu_mode mode;
 	enum vgpu_format formats[BERT_LAYERS_MAX];
 	struct vgpu_bo *weights[BERT_LAYERS_MAX][BERT_MATRICES];
+	struct vgpu_array arrays[BERT_LAYERS_MAX][BERT_MATRICES];
+	struct vgpu_checkpoint *packed;
+	struct vgpu_bo *packed_file;
 	struct vgpu_bo *file, *small, *ids, *acts[BERT_ACTS], *out;
 	struct vgpu_queue *q;
 	struct vgpu_cmdbuf *cb;
@@ -126,11 +132,14 @@ struct bert {
  * @formats: F32, MXFP4_G16 or INT8_G16 for each layer
  * @mode: of activations before packed weights; f32 weights take them as they are
  * @tokens: most tokens of a batch
+ * @packed_path: file that holds the packed matrices, made when it does not fit;
+ *	NULL: none, they are packed from the checkpoint whenever they are needed
  *
- * Return: 0, or what the device said.
+ * Return: 0; -EINTR after a signal while the file was made; what the device said.
  */
 int bert_load(struct bert *b, const struct bert_model *model, struct vgpu *v,
-	      const enum vgpu_format *formats, enum vgpu_mode mode, uint32_t tokens);
+	      const enum vgpu_format *formats, enum vgpu_mode mode, uint32_t tokens,
+	      const char *packed_path);
 void bert_unload(struct bert *b);
 
 /**
@@ -158,7 +167,7 @@ uint64_t bert_layer_bytes(const struct bert_model *model, enum vgpu_format forma
 /* Bytes of host memory that intermediates take for each token of a batch. */
 uint64_t bert_token_bytes(const struct bert_model *model);
 
-#define BERT_ROWS_MAX (BERT_LAYERS_MAX + 4u)
+#define BERT_ROWS_MAX (BERT_LAYERS_MAX + 5u)
 /**
  * bert_residency() - every object by name, the matrices of a layer together
  * @rows: BERT_ROWS_MAX

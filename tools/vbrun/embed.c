@@ -33,6 +33,10 @@ const char *const embed_modes[] = { "f32", "a16", "a8", NULL };
 static const enum vgpu_format formats[] = { VGPU_FORMAT_MXFP4_G16, VGPU_FORMAT_INT8_G16,
 					    VGPU_FORMAT_F32 };
 
+/* Packed weights: from a file when they do not all fit into the tier, else derived. */
+enum { PACKED_AUTO, PACKED_DERIVED, PACKED_FILE };
+static const char *const packed_names[] = { "auto", "derived", "file", NULL };
+
 /* The ways to run. */
 enum { RUN_ASKED, RUN_MEMORY, RUN_F32_TIER, RUN_F32_MEMORY, RUNS };
 
@@ -56,15 +60,15 @@ struct embed {
 
 /* --- which model -------------------------------------------------------- */
 
-static int cache_path(char *out, size_t len, const char *name)
+static int cache_path(char *out, size_t len, const char *folder, const char *name)
 {
 	const char *cache = getenv("VBLACKWELL_CACHE"), *home = getenv("HOME");
 	int n;
 
 	if (cache && *cache)
-		n = snprintf(out, len, "%s/models/%s", cache, name);
+		n = snprintf(out, len, "%s/%s/%s", cache, folder, name);
 	else
-		n = snprintf(out, len, "%s/.cache/vblackwell/models/%s", home ? home : "", name);
+		n = snprintf(out, len, "%s/.cache/vblackwell/%s/%s", home ? home : "", folder, name);
 	return n < (int)len ? 0 : -ENAMETOOLONG;
 }
 
@@ -110,11 +114,11 @@ static int choose_folder(char *out, size_t len)
 	struct stat st;
 	char file[4200];
 
-	if (cache_path(out, len, "all-MiniLM-L6-v2"))
+	if (cache_path(out, len, "models", "all-MiniLM-L6-v2"))
 		return cli_fail("the path of the cache is too long");
 	if (!stat(out, &st))
 		return CLI_OK;
-	cache_path(out, len, "generated-minilm");
+	cache_path(out, len, "models", "generated-minilm");
 	snprintf(file, sizeof(file), "%s/model.safetensors", out);
 	return stat(file, &st) ? generate(out) : CLI_OK;
 }
@@ -162,6 +166,26 @@ static int parse_layers(const char *text, uint32_t layers, struct embed_run *r)
 	return CLI_OK;
 }
 
+/*
+ * A derived chunk costs 7.5 times its bytes of reading each time it comes back; a file
+ * costs its bytes of disk once. So weights that stay are derived, others are in a file.
+ */
+static int choose_packed(struct embed *e, struct embed_run *r)
+{
+	char name[160];
+
+	if (e->o.packed == PACKED_DERIVED || formats[e->o.format] == VGPU_FORMAT_F32 ||
+	    (e->o.packed == PACKED_AUTO && r->host_bytes > embed_run_bytes(&e->model, r)))
+		return CLI_OK;
+	snprintf(name, sizeof(name), "%s-%s%s%.64s.safetensors", e->model.name,
+		 embed_formats[e->o.format], e->o.layers_int8 ? "-int8-" : "",
+		 e->o.layers_int8 ? e->o.layers_int8 : "");
+	if (cache_path(r->packed_path, sizeof(r->packed_path), "packed", name))
+		return cli_fail("the path of the cache is too long");
+	make_parents(r->packed_path);
+	return CLI_OK;
+}
+
 static int plan_runs(struct embed *e)
 {
 	struct embed_run *r = e->runs;
@@ -174,6 +198,8 @@ static int plan_runs(struct embed *e)
 		rc = parse_layers(e->o.layers_int8, e->model.layers, &r[RUN_ASKED]);
 	r[RUN_ASKED].host_bytes = e->o.device.host_bytes ? e->o.device.host_bytes :
 				  embed_run_bytes(&e->model, &r[RUN_ASKED]) / 4;
+	if (!rc)
+		rc = choose_packed(e, &r[RUN_ASKED]);
 	r[RUN_MEMORY] = r[RUN_ASKED];
 	r[RUN_MEMORY].host_bytes = EMBED_IN_MEMORY;
 	r[RUN_F32_TIER].host_bytes = r[RUN_ASKED].host_bytes;
@@ -311,6 +337,13 @@ static void cell_weights(const struct embed *e, const struct embed_run *r)
 	printf(" %17s", size_text(r->weight_bytes).s);
 }
 
+static void cell_source(const struct embed *e, const struct embed_run *r)
+{
+	(void)e;
+	printf(" %17s", r->formats[0] == VGPU_FORMAT_F32 ? "checkpoint" :
+	       *r->packed_path ? "packed file" : "derived");
+}
+
 static void cell_time(const struct embed *e, const struct embed_run *r)
 {
 	printf(" %17.3f", r->steady * 1e3 / e->texts.count);
@@ -392,6 +425,7 @@ static void print_table(const struct embed *e)
 	print_row(e, "", cell_label);
 	print_row(e, "host tier", cell_tier);
 	print_row(e, "weight bytes", cell_weights);
+	print_row(e, "weights come from", cell_source);
 	print_row(e, "ms a text", cell_time);
 	print_row(e, "read a text", cell_read);
 	print_row(e, "chunk uses a text", cell_uses);
@@ -402,6 +436,9 @@ static void print_table(const struct embed *e)
 	for (uint32_t i = 0; i < RUNS; i++)
 		if (*e->runs[i].refused)
 			printf("%s: %s\n", e->runs[i].label, e->runs[i].refused);
+	if (*e->runs[RUN_ASKED].packed_path)
+		printf("packed file: %s (loaded in %s, made when it was not there)\n",
+		       e->runs[RUN_ASKED].packed_path, size_seconds(e->runs[RUN_ASKED].load).s);
 	if (made(&e->runs[RUN_MEMORY]))
 		printf("same bits in both tier sizes: %s\n",
 		       same_bits(e, RUN_ASKED, RUN_MEMORY) ? "yes" : "NO");
@@ -461,6 +498,8 @@ static void summarise_run(const struct embed *e, const struct embed_run *r,
 	}
 	summary_bytes(item, "weight_bytes", r->weight_bytes);
 	summary_bytes(item, "staging_bytes", r->staging_bytes);
+	summary_text(item, "packed_file", r->packed_path);
+	summary_bytes(item, "load_ns", (uint64_t)(r->load * 1e9));
 	summary_bytes(item, "cold_ns", (uint64_t)(r->cold * 1e9));
 	summary_bytes(item, "pass_ns", (uint64_t)(r->steady * 1e9));
 	summary_bytes(item, "passes", r->passes);
@@ -504,7 +543,7 @@ static void bench_line(const struct embed *e)
 	summary_text(line, "model", e->model.name);
 	summary_text(line, "weight", embed_formats[e->o.format]);
 	summary_text(line, "mode", embed_modes[e->o.mode]);
-	summary_bytes(line, "threads", e->o.device.threads);
+	summary_bytes(line, "threads", device_threads(e->v));
 	summary_text(line, "residency", "nvme");
 	summary_text(line, "policy", device_policies[e->o.device.policy]);
 	summary_bytes(line, "host_bytes", r->host_bytes);
@@ -601,6 +640,8 @@ int vbrun_embed(int argc, char **argv)
 		  embed_formats, 0, 0 },
 		{ "mode", CLI_CHOICE, &e.o.mode, "MODE", "activations: f32, a16 (default) or a8",
 		  embed_modes, 0, 0 },
+		{ "packed", CLI_CHOICE, &e.o.packed, "HOW", "packed weights: derived, file, auto "
+		  "(default: file when they do not fit)", packed_names, 0, 0 },
 		{ "layers-int8", CLI_TEXT, &e.o.layers_int8, "LIST", "layers in INT8 instead: 0,3-5",
 		  NULL, 0, 0 },
 		DEVICE_OPTIONS(e.o.device),

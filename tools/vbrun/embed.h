@@ -21,6 +21,7 @@
  * @folder: of the model, NULL: the cached one or a generated one
  * @format: index into embed_formats
  * @mode: enum vgpu_mode
+ * @packed: index into embed_packed: how packed weights come to be
  * @layers_int8: "0,3-5" or NULL
  * @json, @bench: how to report
  * @save: file that gets the JSON too, or NULL
@@ -32,7 +33,7 @@
 struct embed_options {
 	struct device_options device;
 	const char *folder, *layers_int8, *save;
-	uint32_t format, mode;
+	uint32_t format, mode, packed;
 	bool json, bench, accuracy, sweep, compare, no_compare;
 };
 
@@ -63,6 +64,8 @@ struct embed_texts {
  * @c: counters of the later passes
  * @weight_bytes: of the matrices
  * @staging_bytes: of the tier
+ * @load: seconds to make the objects, and the packed file when it was not there
+ * @packed_path: file with the packed matrices, or ""
  * @out: f32 [count][hidden]
  */
 struct embed_run {
@@ -71,7 +74,8 @@ struct embed_run {
 	enum vgpu_mode mode;
 	uint64_t host_bytes;
 	char refused[256];
-	double cold, steady;
+	double load, cold, steady;
+	char packed_path[4096];
 	uint32_t passes;
 	struct counters c;
 	uint64_t weight_bytes, staging_bytes;

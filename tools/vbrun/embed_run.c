@@ -110,9 +110,12 @@ static int run_on(struct bert *b, const struct bert_model *model, struct vgpu *v
 
 	if (!vgpu_device_info(v, &info))
 		r->staging_bytes = info.staging_bytes;
+	start = size_now();
 	rc = bert_load(b, model, v, r->formats, r->mode,
-		       embed_batch_tokens(model, texts, r->host_bytes));
+		       embed_batch_tokens(model, texts, r->host_bytes),
+		       *r->packed_path ? r->packed_path : NULL);
 	r->weight_bytes = b->weight_bytes;
+	r->load = size_now() - start;
 	start = size_now();
 	if (!rc)
 		rc = bert_embed(b, texts->token, texts->count, r->out);
