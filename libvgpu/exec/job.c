@@ -572,45 +572,123 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
  * Gather
  */
 
-/* One unit of the table, together in memory: in its slot, or copied to scratch. */
-static int gather_row(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_work *work,
-		      const struct vb_unit *unit, uint32_t out_row, uint32_t table_row,
-		      uint8_t *scratch)
+/* One row that is wanted, and where it goes. */
+struct pick {
+	uint32_t row, out;
+};
+
+/**
+ * struct gather - a gather on its way
+ * @slot: of @chunk, pinned; VB_SLOT_ANY before the first
+ * @scratch: for a unit that lies across chunks
+ */
+struct gather {
+	struct vgpu_job_env *env;
+	struct vgpu_job *job;
+	const struct vgpu_work *work;
+	struct vgpu_object *table;
+	struct vb_unit unit;
+	uint64_t at;			/* of row 0, from chunk 0 on */
+	uint32_t chunk, slot;
+	uint8_t *scratch;
+};
+
+static int compare_picks(const void *a, const void *b)
 {
-	const struct vb_cmd_gather *c = (const void *)job->cmd;
-	struct vgpu_resid *r = env->resid;
-	struct vgpu_object *o = job->bos[c->table.bo];
-	uint64_t offset = c->table.offset + (uint64_t)(table_row / unit->rows) * unit->bytes;
-	uint64_t at = o->head + offset, done = 0;
-	const uint8_t *data = scratch;
-	uint32_t first, end, slot;
-	int rc = 0;
+	const struct pick *x = a, *y = b;
 
-	vgpu_object_chunks(o, r->chunk_bytes, offset, unit->bytes, &first, &end);
-	for (uint32_t chunk = first; chunk < end; chunk++) {
-		uint64_t skip = chunk == first ? at % r->chunk_bytes : 0;
-		uint64_t n = r->chunk_bytes - skip < unit->bytes - done ? r->chunk_bytes - skip :
-									  unit->bytes - done;
+	if (x->row != y->row)
+		return x->row < y->row ? -1 : 1;
+	return x->out < y->out ? -1 : x->out > y->out;
+}
 
-		rc = vgpu_resid_use(r, o, chunk, 0, &slot);
+/* The bytes of a chunk; it stays pinned until the next one is asked for. */
+static int gather_chunk(struct gather *g, uint32_t chunk, const uint8_t **data)
+{
+	struct vgpu_resid *r = g->env->resid;
+	uint32_t slot;
+	int rc;
+
+	if (g->slot == VB_SLOT_ANY || g->chunk != chunk) {
+		rc = vgpu_resid_use(r, g->table, chunk, 0, &slot);
 		if (rc)
 			return rc;
-		rc = vgpu_resid_wait(r, slot);
-		if (rc)
-			break;
-		/* Packed units are decoded at multiples of 64 only. */
-		data = (const uint8_t *)vgpu_resid_ptr(r, slot) + skip;
-		if (end - first == 1 && (unit->rows == 1 || (uintptr_t)data % 64 == 0))
-			break;
-		data = scratch;
-		memcpy(scratch + done, (uint8_t *)vgpu_resid_ptr(r, slot) + skip, n);
-		done += n;
-		if (chunk + 1 < end)
-			vgpu_resid_unpin(r, slot);
+		if (g->slot != VB_SLOT_ANY)
+			vgpu_resid_unpin(r, g->slot);
+		g->slot = slot;
+		g->chunk = chunk;
 	}
-	if (!rc)
-		rc = env->backend->row(env->be, work, out_row, table_row, data);
-	vgpu_resid_unpin(r, slot);
+	*data = vgpu_resid_ptr(r, g->slot);
+	return vgpu_resid_wait(r, g->slot);
+}
+
+/* One unit of the table, together in memory: in its slot, or copied to scratch. */
+static int gather_unit(struct gather *g, uint32_t row, const uint8_t **out)
+{
+	uint32_t chunk_bytes = g->env->resid->chunk_bytes;
+	uint64_t at = g->at + (uint64_t)(row / g->unit.rows) * g->unit.bytes, done = 0;
+
+	while (done < g->unit.bytes) {
+		uint64_t skip = (at + done) % chunk_bytes, n = chunk_bytes - skip;
+		const uint8_t *data;
+		int rc = gather_chunk(g, (uint32_t)((at + done) / chunk_bytes), &data);
+
+		if (rc)
+			return rc;
+		/* Packed units are decoded at multiples of 64 only. */
+		if (n >= g->unit.bytes && !done &&
+		    (g->unit.rows == 1 || (uintptr_t)(data + skip) % 64 == 0)) {
+			*out = data + skip;
+			return 0;
+		}
+		n = n < g->unit.bytes - done ? n : g->unit.bytes - done;
+		memcpy(g->scratch + done, data + skip, n);
+		done += n;
+	}
+	*out = g->scratch;
+	return 0;
+}
+
+/*
+ * Every index once, checked; then in the order of the table, so that each chunk is
+ * used in one go.
+ */
+static int gather_read_ids(struct vgpu_job *job, const struct vgpu_work *work, struct pick *picks)
+{
+	const struct vb_cmd_gather *c = (const void *)job->cmd;
+	const volatile int32_t *ids = work->ptr[1];
+	uint32_t rows = c->ids.shape[0], limit = c->table.shape[0];
+
+	for (uint32_t i = 0; i < rows; i++) {
+		/* Another thread may write it: load once, check what was loaded. */
+		int32_t id = ids[i];
+
+		if (id < 0 || (uint32_t)id >= limit)
+			return job_fail(job, -EINVAL,
+					"command %u (gather): ids[%u] is %d; the table has %u rows",
+					job->number, i, id, limit);
+		picks[i] = (struct pick){ (uint32_t)id, i };
+	}
+	qsort(picks, rows, sizeof(*picks), compare_picks);
+	return 0;
+}
+
+static int gather_rows(struct gather *g, const struct pick *picks, uint32_t rows)
+{
+	const uint8_t *unit;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < rows && !rc; i++) {
+		if (i % GATHER_CANCEL_ROWS == 0)
+			rc = job_check_cancel(g->env, g->job);
+		if (!rc)
+			rc = gather_unit(g, picks[i].row, &unit);
+		if (!rc)
+			rc = g->env->backend->row(g->env->be, g->work, picks[i].out, picks[i].row,
+						  unit);
+	}
+	if (g->slot != VB_SLOT_ANY)
+		vgpu_resid_unpin(g->env->resid, g->slot);
 	return rc;
 }
 
@@ -618,33 +696,22 @@ static int job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
 			  const struct vgpu_work *work)
 {
 	const struct vb_cmd_gather *c = (const void *)job->cmd;
-	const volatile int32_t *ids = work->ptr[1];
-	uint32_t rows = c->ids.shape[0], limit = c->table.shape[0];
-	struct vb_unit unit;
-	uint8_t *scratch;
-	int rc = vb_format_unit(c->table.format, c->table.shape[1], &unit);
+	struct gather g = { .env = env, .job = job, .work = work, .slot = VB_SLOT_ANY,
+			    .table = job->bos[c->table.bo] };
+	uint32_t rows = c->ids.shape[0];
+	struct pick *picks;
+	int rc = vb_format_unit(c->table.format, c->table.shape[1], &g.unit);
 
 	if (rc)
 		return rc;
-	scratch = aligned_alloc(64, (unit.bytes + 63) / 64 * 64);
-	if (!scratch)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < rows && !rc; i++) {
-		/* Another thread may write it: load once, check what was loaded. */
-		int32_t id = ids[i];
-
-		if (i % GATHER_CANCEL_ROWS == 0)
-			rc = job_check_cancel(env, job);
-		if (rc)
-			break;
-		if (id < 0 || (uint32_t)id >= limit)
-			rc = job_fail(job, -EINVAL,
-				      "command %u (gather): ids[%u] is %d; the table has %u rows",
-				      job->number, i, id, limit);
-		else
-			rc = gather_row(env, job, work, &unit, i, (uint32_t)id, scratch);
-	}
-	free(scratch);
+	g.at = g.table->head + c->table.offset;
+	picks = malloc((size_t)rows * sizeof(*picks));
+	g.scratch = aligned_alloc(64, (g.unit.bytes + 63) / 64 * 64);
+	rc = picks && g.scratch ? gather_read_ids(job, work, picks) : -ENOMEM;
+	if (!rc)
+		rc = gather_rows(&g, picks, rows);
+	free(g.scratch);
+	free(picks);
 	return rc;
 }
 
