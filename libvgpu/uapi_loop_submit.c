@@ -215,6 +215,9 @@ static void publish_locked(struct loop_submission *s)
 	vgpu_loop_count_locked(q->client, VB_COUNT_SUBMITS, 1);
 	TAILQ_INSERT_TAIL(&q->pending, s, link);
 	q->pending_count++;
+	/* Who sleeps for work also watches the deadlines, and must learn of this one. */
+	if (s->deadline_ns && q->client->loop->fetchers)
+		pthread_cond_broadcast(&q->client->loop->fetch_cond);
 	vgpu_loop_queue_advance_locked(q);
 }
 

@@ -269,6 +269,24 @@ static void limits_that_are_none_are_einval(void **state)
 	assert_rc(vgpu_uapi_call(rig.client, VB_IOC_LIMIT, &limit), -EINVAL);
 }
 
+static void share_below_two_panels_is_enospc_at_submit(void **state)
+{
+	struct vb_ioc_query_device device = { .size = sizeof(device) };
+	struct rig_stream s;
+	uint32_t q, bo;
+
+	(void)state;
+	assert_rc(vgpu_uapi_call(rig.client, VB_IOC_QUERY_DEVICE, &device), 0);
+	assert_rc(rig_queue(rig.client, 0, &q), 0);
+	assert_rc(rig_bo(rig.client, 1, VB_LIFE_VOLATILE, &bo), 0);
+	rig_stream(&s);
+	rig_add_bo(&s, bo, VB_ACCESS_READ);
+	assert_rc(rig_limit(rig.client, VB_LIMIT_HOST_MAX, 2 * device.out_panel_bytes - 1), 0);
+	assert_rc(rig_submit(rig.client, q, &s, NULL), -ENOSPC);
+	assert_rc(rig_limit(rig.client, VB_LIMIT_HOST_MAX, 2 * device.out_panel_bytes), 0);
+	assert_rc(rig_submit(rig.client, q, &s, NULL), 0);
+}
+
 /* 64 GiB, of which nothing is there: only what is touched costs memory. */
 static void huge_sparse_file_costs_32_bytes_a_chunk(void **state)
 {
@@ -816,6 +834,7 @@ int main(void)
 		TEST(space_never_runs_out_after_creation),
 		TEST(bytes_are_limited_a_client),
 		TEST(limits_that_are_none_are_einval),
+		TEST(share_below_two_panels_is_enospc_at_submit),
 		TEST(huge_sparse_file_costs_32_bytes_a_chunk),
 		TEST(untouched_memory_reads_as_zero),
 		TEST(ranges_outside_the_object_are_erange),

@@ -447,6 +447,44 @@ static void deadline_comes_while_a_fence_is_waited_for(void **state)
 	assert_rc(rig_commit(&hands, tag, 0), 0);
 }
 
+static void *sleep_in_fetch(void *arg)
+{
+	struct vb_ioc_fetch req = { .size = sizeof(req) };
+
+	(void)arg;
+	return (void *)(intptr_t)vgpu_uapi_call(hands.node, VB_IOC_FETCH, &req);
+}
+
+/* No thread of the client waits: the executor that sleeps for work keeps the time. */
+static void deadline_comes_while_everybody_sleeps(void **state)
+{
+	struct vb_ioc_fence_eventfd e = { .size = sizeof(e), .seqno = 1, .fd = eventfd(0, EFD_NONBLOCK) };
+	struct pollfd p = { .fd = e.fd, .events = POLLIN };
+	struct rig_stream s;
+	pthread_t thread;
+	uint32_t a;
+	void *rc;
+
+	(void)state;
+	assert_rc(rig_queue(rig.client, 0, &a), 0);
+	assert_rc(rig_queue(rig.client, 0, &e.queue_id), 0);
+	submit_nop(rig.client, a);
+	fetch_submission(NULL);
+	assert_int_equal(pthread_create(&thread, NULL, sleep_in_fetch, NULL), 0);
+	usleep(20000);
+	rig_stream(&s);
+	rig_add_fence(&s, a, 1);
+	s.deadline_ns = rig_now() + 20000000;
+	assert_rc(rig_submit(rig.client, e.queue_id, &s, NULL), 0);
+	assert_rc(vgpu_uapi_call(rig.client, VB_IOC_FENCE_EVENTFD, &e), 0);
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_true(rig_now() >= s.deadline_ns);
+	vgpu_loop_shutdown(rig.loop);
+	pthread_join(thread, &rc);
+	assert_int_equal((intptr_t)rc, -ESHUTDOWN);
+	close(e.fd);
+}
+
 static uint32_t poll_cancel(uint64_t tag)
 {
 	struct vb_ioc_poll_cancel c = { .size = sizeof(c), .tag = tag, .out_cancel = 77 };
@@ -614,8 +652,8 @@ static void eventfd_gets_one_when_the_fence_ends(void **state)
 static void eventfd_may_be_closed_before_it_is_signalled(void **state)
 {
 	struct vb_ioc_fence_eventfd e = { .size = sizeof(e), .seqno = 1, .fd = eventfd(0, EFD_NONBLOCK) };
+	struct pollfd p = { .events = POLLIN };
 	int innocent[2];
-	char byte;
 
 	(void)state;
 	assert_rc(rig_queue(rig.client, 0, &e.queue_id), 0);
@@ -624,9 +662,8 @@ static void eventfd_may_be_closed_before_it_is_signalled(void **state)
 	close(e.fd);
 	assert_int_equal(pipe(innocent), 0);	/* takes the number */
 	assert_rc(rig_commit(&hands, fetch_submission(NULL), 0), 0);
-	struct pollfd p = { .fd = innocent[0], .events = POLLIN };
+	p.fd = innocent[0];
 	assert_int_equal(poll(&p, 1, 0), 0);
-	(void)byte;
 	close(innocent[0]);
 	close(innocent[1]);
 }
@@ -879,6 +916,7 @@ int main(void)
 		HANDS(a_long_chain_of_failing_fences_ends),
 		HANDS(deadline_of_queued_work_is_etime_and_it_never_runs),
 		HANDS(deadline_comes_while_a_fence_is_waited_for),
+		HANDS(deadline_comes_while_everybody_sleeps),
 		HANDS(deadline_of_running_work_is_told_to_the_executor),
 		HANDS(destroyed_queue_cancels_what_waits_and_discards_what_runs),
 		HANDS(closed_client_is_cancelled_and_gives_everything_back),
