@@ -9,6 +9,10 @@
 
 #include "common/progress.h"
 
+/* The device's least reserve, and chunks of weights beside the intermediates. */
+#define STAGING_CHUNKS 6u
+#define WEIGHT_CHUNKS 3u
+
 /* Intermediates, one object each: they need not lie beside each other. */
 enum { ACT_X, ACT_Q, ACT_K, ACT_V, ACT_C, ACT_WIDE };
 
@@ -186,25 +190,49 @@ static int load_vectors(struct bert *b)
 	return rc ? rc : vgpu_finish(b->q, b->cb);
 }
 
+/* Bytes of the object with norms and biases. */
+static uint64_t vectors_bytes(const struct bert_model *m)
+{
+	return (m->layers + 1) * (vector_room(m->ffn) +
+				  (BERT_VECTORS - 1) * vector_room(m->hidden));
+}
+
+/* A text is at least [CLS] and [SEP]: half as many embeddings as tokens. */
+static uint64_t out_bytes(const struct bert_model *m, uint32_t tokens)
+{
+	return (uint64_t)(tokens / 2 + 1) * m->hidden * sizeof(float);
+}
+
+uint64_t bert_host_bytes(const struct bert_model *model, uint32_t tokens, uint64_t chunk_bytes)
+{
+	uint64_t chunks = STAGING_CHUNKS + WEIGHT_CHUNKS, rows;
+
+	for (uint32_t i = 0; i < BERT_ACTS; i++) {
+		rows = (uint64_t)tokens * act_cols(model, i) * sizeof(float);
+		chunks += (rows + chunk_bytes - 1) / chunk_bytes;
+	}
+	chunks += (vectors_bytes(model) + chunk_bytes - 1) / chunk_bytes;
+	chunks += (out_bytes(model, tokens) + chunk_bytes - 1) / chunk_bytes;
+	chunks += (3 * (uint64_t)tokens * sizeof(float) + chunk_bytes - 1) / chunk_bytes;
+	return chunks * chunk_bytes;
+}
+
 static int make_objects(struct bert *b)
 {
 	const struct bert_model *m = b->model;
-	uint64_t vectors = small(b, (m->layers + 1) * BERT_VECTORS, 1).offset;
 	int rc;
 
 	rc = vgpu_bo_create_file(b->v, vgpu_checkpoint_file_fd(m->ck, 0), 0, 0, &b->file);
 	if (!rc)
-		rc = vgpu_bo_create(b->v, vectors, VGPU_LIFE_VOLATILE, &b->small);
+		rc = vgpu_bo_create(b->v, vectors_bytes(m), VGPU_LIFE_VOLATILE, &b->small);
 	if (!rc)
 		rc = vgpu_bo_create(b->v, 3 * (uint64_t)b->tokens * sizeof(float),
 				    VGPU_LIFE_VOLATILE, &b->ids);
 	for (uint32_t i = 0; i < BERT_ACTS && !rc; i++)
 		rc = vgpu_bo_create(b->v, (uint64_t)b->tokens * act_cols(m, i) * sizeof(float),
 				    VGPU_LIFE_VOLATILE, &b->acts[i]);
-	/* A text is at least [CLS] and [SEP]: half as many embeddings as tokens. */
 	if (!rc)
-		rc = vgpu_bo_create(b->v, (uint64_t)(b->tokens / 2 + 1) * m->hidden * sizeof(float),
-				    VGPU_LIFE_VOLATILE, &b->out);
+		rc = vgpu_bo_create(b->v, out_bytes(m, b->tokens), VGPU_LIFE_VOLATILE, &b->out);
 	return rc;
 }
 

@@ -166,6 +166,8 @@ int bert_decode(struct bert *b, uint32_t layer, enum bert_matrix which, float *o
 uint64_t bert_layer_bytes(const struct bert_model *model, enum vgpu_format format);
 /* Bytes of host memory that intermediates take for each token of a batch. */
 uint64_t bert_token_bytes(const struct bert_model *model);
+/* Smallest host tier for batches of @tokens: reserve, intermediates, a few weights. */
+uint64_t bert_host_bytes(const struct bert_model *model, uint32_t tokens, uint64_t chunk_bytes);
 
 #define BERT_ROWS_MAX (BERT_LAYERS_MAX + 5u)
 /**

@@ -186,6 +186,22 @@ static int choose_packed(struct embed *e, struct embed_run *r)
 	return CLI_OK;
 }
 
+/* A quarter of the weights, unless the longest text needs more. */
+static uint64_t choose_host(const struct embed *e, const struct embed_run *r)
+{
+	uint64_t quarter = embed_run_bytes(&e->model, r) / 4;
+	uint64_t need = bert_host_bytes(&e->model, e->texts.longest, e->o.device.chunk_bytes);
+
+	if (e->o.device.host_bytes)
+		return e->o.device.host_bytes;
+	if (need <= quarter)
+		return quarter;
+	if (!e->o.json && !e->o.bench)
+		printf("host tier    %s, not the quarter of %s: the longest text has %u tokens\n",
+		       size_text(need).s, size_text(quarter).s, e->texts.longest);
+	return need;
+}
+
 static int plan_runs(struct embed *e)
 {
 	struct embed_run *r = e->runs;
@@ -196,8 +212,7 @@ static int plan_runs(struct embed *e)
 	r[RUN_ASKED].mode = (enum vgpu_mode)e->o.mode;
 	if (e->o.layers_int8)
 		rc = parse_layers(e->o.layers_int8, e->model.layers, &r[RUN_ASKED]);
-	r[RUN_ASKED].host_bytes = e->o.device.host_bytes ? e->o.device.host_bytes :
-				  embed_run_bytes(&e->model, &r[RUN_ASKED]) / 4;
+	r[RUN_ASKED].host_bytes = choose_host(e, &r[RUN_ASKED]);
 	if (!rc)
 		rc = choose_packed(e, &r[RUN_ASKED]);
 	r[RUN_MEMORY] = r[RUN_ASKED];
@@ -612,9 +627,10 @@ static int embed(struct embed *e, const char *const *text, uint32_t count)
 		return rc;
 	if (!e->o.json && !e->o.bench)
 		printf("model: %s\n", e->model.name);
-	rc = plan_runs(e);
-	if (!rc && embed_texts_take(&e->model, text, count, &e->texts))
+	if (embed_texts_take(&e->model, text, count, &e->texts))
 		rc = cli_fail("out of memory");
+	if (!rc)
+		rc = plan_runs(e);
 	if (!rc)
 		rc = run_all(e);
 	if (!rc)
@@ -661,7 +677,7 @@ int vbrun_embed(int argc, char **argv)
 		"vbrun embed", "[TEXT]...", "Embed texts with a BERT encoder whose weights are packed "
 		"and tiered.", options, 0, 4096,
 		"Without TEXT, eight built-in sentences. --host is a quarter of the packed\n"
-		"weights unless given; --chunk is 64K. The cache with models is\n"
+		"weights unless given, or what the longest text needs; --chunk is 64K. The cache with models is\n"
 		"$VBLACKWELL_CACHE or ~/.cache/vblackwell.\n"
 	};
 	unsigned int count;
