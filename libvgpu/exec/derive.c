@@ -37,6 +37,9 @@ int vgpu_derive_range(const struct vgpu_object *o, uint32_t chunk, uint32_t chun
 
 	if (rc || o->transform.kind != VB_TRANSFORM_PACK)
 		return -EINVAL;
+	/* Its scales lie elsewhere in the file: one range does not tell. */
+	if (o->transform.src_format == VB_FORMAT_MXFP4_SPLIT)
+		return -EOPNOTSUPP;
 	if (end > o->bytes)
 		end = o->bytes;
 	out->first_unit = first / o->unit_bytes;

@@ -19,7 +19,11 @@ struct vgpu_derive_range {
 	uint64_t first_unit, end_unit;
 };
 
-/** vgpu_derive_range() - what to read; -EINVAL for a transform that is not known */
+/**
+ * vgpu_derive_range() - what to read
+ *
+ * Return: 0; -EINVAL a transform that is not known; -EOPNOTSUPP from MXFP4_SPLIT.
+ */
 int vgpu_derive_range(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
 		      struct vgpu_derive_range *out);
 

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/* Derived objects: what arrives is what packing in memory gives, bit for bit. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/exec_rig.h"
+#include "core/format.h"
+#include "kernels/kernels.h"
+#include "kernels/pack/half.h"
+
+#define ROWS	173u		/* the last group has 13 */
+#define COLS	608u
+#define STACK	3u
+#define START	1236u
+
+/* F32 values as another format has them; returns bytes. */
+static size_t encode(uint32_t format, const float *values, size_t n, uint8_t *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint16_t half = format == VB_FORMAT_F16 ? vgpu_f32_to_f16(values[i]) :
+							  vgpu_f32_to_bf16(values[i]);
+
+		if (format == VB_FORMAT_F32)
+			memcpy(out + i * 4, &values[i], 4);
+		else
+			memcpy(out + i * 2, &half, 2);
+	}
+	return n * (format == VB_FORMAT_F32 ? 4 : 2);
+}
+
+/* Blocks of 32 as GGUF has them: random scales and codes. */
+static size_t encode_blocks(uint32_t format, size_t n, uint8_t *out)
+{
+	size_t at = 0;
+	uint64_t seed = 5;
+
+	for (size_t b = 0; b < n / 32; b++) {
+		if (format == VB_FORMAT_MXFP4) {
+			out[at++] = (uint8_t)(120 + xrandom(&seed) % 10);
+			for (uint32_t i = 0; i < 16; i++)
+				out[at++] = (uint8_t)xrandom(&seed);
+		} else {
+			uint16_t scale = vgpu_f32_to_f16(0.001f * (float)(1 + xrandom(&seed) % 9));
+
+			memcpy(out + at, &scale, 2);
+			at += 2;
+			for (uint32_t i = 0; i < 32; i++)
+				out[at++] = (uint8_t)(int8_t)((int)(xrandom(&seed) % 255) - 127);
+			out[at - 32] = 127;
+		}
+	}
+	return at;
+}
+
+/* The whole stack packed in memory, matrix by matrix, group by group. */
+static uint8_t *pack(uint32_t src, uint32_t dst, const uint8_t *source, size_t *out_bytes)
+{
+	const struct vgpu_kernels *k = vgpu_kernels_best();
+	size_t row = vgpu_weight_unit_bytes(src, COLS), unit = vgpu_weight_unit_bytes(dst, COLS);
+	size_t groups = (ROWS + 15) / 16;
+	uint8_t *packed = aligned_alloc(64, STACK * groups * unit);
+	float *values = xalloc(16 * COLS * 4);
+
+	for (uint32_t g = 0; g < STACK * groups; g++) {
+		uint32_t first = g % groups * 16, rows = ROWS - first < 16 ? ROWS - first : 16;
+		const uint8_t *from = source + (g / groups * ROWS + first) * row;
+		struct vgpu_panel p = { .format = src, .rows = rows, .k = COLS, .data = from };
+		const void *in = from;
+		uint32_t format = src;
+
+		if (src > VB_FORMAT_BF16) {
+			k->weight_decode(&p, values, COLS);
+			in = values;
+			format = VB_FORMAT_F32;
+		}
+		if (dst == VB_FORMAT_MXFP4_G16)
+			assert_int_equal(k->pack_mxfp4(packed + g * unit, in, format, COLS, rows, COLS), 0);
+		else
+			assert_int_equal(k->pack_int8(packed + g * unit, in, format, COLS, rows, COLS), 0);
+	}
+	free(values);
+	*out_bytes = STACK * groups * unit;
+	return packed;
+}
+
+static void expect_derived(uint32_t src, uint32_t dst)
+{
+	static const uint32_t slots[] = { 7, 12, 60 };
+	size_t n = (size_t)STACK * ROWS * COLS, bytes, source_bytes;
+	float *values = xvalues(n, 3);
+	uint8_t *source = xalloc(n * 4), *packed, *got;
+	int fd;
+
+	source_bytes = src <= VB_FORMAT_BF16 ? encode(src, values, n, source) :
+					       encode_blocks(src, n, source);
+	fd = xfile(source, source_bytes, START);
+	packed = pack(src, dst, source, &bytes);
+	got = xalloc(bytes);
+	for (uint32_t i = 0; i < 6; i++) {
+		struct vgpu_exec_params p = xrig_params(slots[i % 3]);
+		uint64_t count[VB_COUNT_COUNT];
+		struct xrig r;
+		uint32_t bo;
+
+		p.chunk_bytes = i < 3 ? XCHUNK : VB_CHUNK_BYTES_MAX;
+		p.host_bytes = (uint64_t)slots[i % 3] * p.chunk_bytes;
+		xrig_start(&r, &p);
+		bo = xrig_derived(&r, fd, START, src, dst, STACK, ROWS, COLS);
+		/* Twice: made anew, a chunk is the same. */
+		for (uint32_t pass = 0; pass < 2; pass++) {
+			memset(got, 0xee, bytes);
+			assert_int_equal(xrig_read(&r, bo, 0, got, bytes), 0);
+			assert_memory_equal(packed, got, bytes);
+		}
+		xrig_counters(&r, count);
+		assert_int_equal(count[VB_COUNT_WRITE_BYTES], 0);
+		xrig_close(&r);
+	}
+	close(fd);
+	free(values);
+	free(source);
+	free(packed);
+	free(got);
+}
+
+static void derive_from_f32(void **state)
+{
+	(void)state;
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16);
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_INT8_G16);
+}
+
+static void derive_from_f16(void **state)
+{
+	(void)state;
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_MXFP4_G16);
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16);
+}
+
+static void derive_from_bf16(void **state)
+{
+	(void)state;
+	expect_derived(VB_FORMAT_BF16, VB_FORMAT_MXFP4_G16);
+	expect_derived(VB_FORMAT_BF16, VB_FORMAT_INT8_G16);
+}
+
+static void derive_from_blocks_of_gguf(void **state)
+{
+	(void)state;
+	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16);
+	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16);
+}
+
+/* One value that cannot be packed spoils its chunk, and the sentence says which. */
+static void derive_of_nan_is_edom_and_says_where(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(20);
+	size_t n = (size_t)STACK * ROWS * COLS;
+	float *values = xvalues(n, 3);
+	uint64_t expert = (uint64_t)((ROWS + 15) / 16) *
+			  vgpu_weight_unit_bytes(VGPU_W_INT8_G16, COLS);
+	struct vb_cmd_matmul c = { .h = { VB_CMD_MATMUL, 0, sizeof(c) } };
+	uint32_t bo, bx, by;
+	struct xstream s;
+	struct xrig r;
+	int fd;
+
+	(void)state;
+	values[n - 5] = 0.0f / 0.0f;
+	fd = xfile(values, n * 4, START);
+	xrig_start(&r, &p);
+	bo = xrig_derived(&r, fd, START, VB_FORMAT_F32, VB_FORMAT_INT8_G16, STACK, ROWS, COLS);
+	bx = xrig_anonymous(&r, COLS * 4);
+	by = xrig_anonymous(&r, ROWS * 4);
+	for (uint32_t m = 0; m < STACK; m++) {
+		xstream_begin(&s);
+		c.x = xmatrix(&s, bx, VB_ACCESS_READ, 0, VB_FORMAT_F32, 1, COLS);
+		c.w = xmatrix(&s, bo, VB_ACCESS_READ, m * expert, VB_FORMAT_INT8_G16, ROWS, COLS);
+		c.y = xmatrix(&s, by, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1, ROWS);
+		xstream_add(&s, &c, sizeof(c));
+		assert_int_equal(xrun(&r, &s), m + 1 < STACK ? 0 : -EDOM);
+		xrig_assert_sound(&r);
+	}
+	assert_non_null(strstr(xrig_error(&r), "NaN or infinity"));
+	assert_non_null(strstr(r.text, "chunk 5 of 6"));
+	xrig_close(&r);
+	close(fd);
+	free(values);
+}
+
+static void derive_from_split_blocks_is_refused(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(20);
+	uint8_t *source = xalloc(16 * 64 * 17), got;
+	int fd = xfile(source, 16 * 64 * 17, 0);
+	struct xrig r;
+	uint32_t bo;
+
+	(void)state;
+	xrig_start(&r, &p);
+	bo = xrig_derived(&r, fd, 0, VB_FORMAT_MXFP4_SPLIT, VB_FORMAT_MXFP4_G16, 1, 16, 64);
+	assert_int_equal(xrig_read(&r, bo, 0, &got, 1), -EOPNOTSUPP);
+	xrig_close(&r);
+	close(fd);
+	free(source);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(derive_from_f32),
+		cmocka_unit_test(derive_from_f16),
+		cmocka_unit_test(derive_from_bf16),
+		cmocka_unit_test(derive_from_blocks_of_gguf),
+		cmocka_unit_test(derive_of_nan_is_edom_and_says_where),
+		cmocka_unit_test(derive_from_split_blocks_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
