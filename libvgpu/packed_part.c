@@ -140,7 +140,7 @@ static int take_space(struct packed_part *p)
 				 PRIu64, p->path, p->bytes, (uint64_t)limit.rlim_cur);
 	if (!fallocate(p->fd, 0, 0, (off_t)p->bytes))
 		return 0;
-	if (errno == ENOSPC || errno == EDQUOT)
+	if (errno == ENOSPC)
 		return fail_space(p);
 	if (errno == EOPNOTSUPP || errno == ENOSYS)
 		return take_space_unsure(p);
