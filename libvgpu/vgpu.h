@@ -15,8 +15,9 @@
  * struct vgpu may be used by many threads.  One command buffer is used by one
  * thread at a time.  A BO may be destroyed while submissions that use it run.
  *
- * Processes: after fork() the child must not use the parent's objects of the
- * in-process device; it may open its own.
+ * Processes: after fork() the child's calls on the parent's in-process device are
+ * refused with -EPERM; it may destroy and close what it inherited, which touches
+ * nothing, and open its own.
  */
 #ifndef VGPU_H
 #define VGPU_H
