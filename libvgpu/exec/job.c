@@ -14,6 +14,8 @@
 #define OPERAND_ALIGN	4u
 /* Chunks of the declared future that are looked at when a job has none left. */
 #define HINT_CHUNKS	64u
+/* Steps in which a command may look for room: destroyed objects leave in between. */
+#define ROOM_TRIES	2u
 /* Rows of a gather between two looks at the clock. */
 #define GATHER_CANCEL_ROWS	64u
 
@@ -749,8 +751,10 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 	ahead_walk(env, job);
 	ahead_pass_holds(job);
 	rc = held_take(env, job, &held, &work);
+	job->again = rc == -ENOSPC && job->tries++ < ROOM_TRIES;
 	if (rc)
 		return rc;
+	job->tries = 0;
 	rc = job_dispatch(env, job, &work, held_chunks(&held));
 	held_release(env, &held);
 	return rc;
@@ -765,6 +769,13 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 		return true;
 	env->resid->fault_error = 0;
 	rc = job_run_command(env, job);
+	if (job->again) {
+		/* Nothing was done; between two steps others are served. */
+		job->again = false;
+		job->text[0] = 0;
+		job->busy_ns += now_ns() - start;
+		return false;
+	}
 	env->resid->count[VB_COUNT_COMMANDS]++;
 	if (rc) {
 		job->status = rc;

@@ -51,6 +51,8 @@ struct vgpu_ahead {
  * @busy_ns: time spent on it
  * @checked_at: when cancellation was last looked for
  * @credit: of deficit round robin
+ * @tries: of the command that found no room: objects may be on their way out
+ * @again: it found none, and is to be tried once more
  * @carry: slots of the last panel, pinned until the next one is; VB_SLOT_ANY none
  * @text: a sentence about the failure
  */
@@ -63,6 +65,8 @@ struct vgpu_job {
 	uint32_t bad_command;
 	uint64_t busy_ns, checked_at;
 	int64_t credit;
+	uint32_t tries;
+	bool again;
 	struct vgpu_ahead ahead;
 	uint32_t carry[2];
 	char text[VGPU_JOB_TEXT];

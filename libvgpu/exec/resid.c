@@ -12,7 +12,7 @@
 /* How often held slots are looked after while the policy finds no room. */
 #define HELD_CHECK	64u
 /* Clients may map a chunk between the choice of a window and the move. */
-#define LAYOUT_TRIES	4u
+#define LAYOUT_TRIES	8u
 #define HUGE_BYTES	(2u << 20)
 
 static uint64_t now_ns(void)
@@ -570,7 +570,8 @@ static bool slot_can_move(const struct vgpu_slot *s, const struct vgpu_object *o
 	bool own = s->object == o && s->chunk >= first && s->chunk < end;
 
 	return s->state == VGPU_SLOT_FREE ||
-	       (s->state == VGPU_SLOT_READY && s->pins == own && !slot_is_fixed(s));
+	       (s->state == VGPU_SLOT_READY && s->pins == own && !s->object->gone &&
+		!slot_is_fixed(s));
 }
 
 /* The window of as many slots with the fewest in use, none of them fixed. */
@@ -607,6 +608,11 @@ static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 
 	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_BEGIN, VB_TIER_HOST, VB_TIER_HOST,
 			     &taken, NULL);
+	if (rc == -ESTALE) {
+		/* Destroyed a moment ago: we are going to be told. */
+		s->object->gone = true;
+		return -EBUSY;
+	}
 	if (rc)
 		return rc;
 	memcpy(vgpu_resid_ptr(r, taken), vgpu_resid_ptr(r, from), r->chunk_bytes);
