@@ -408,6 +408,120 @@ static void fault_write_that_never_ends_stops_nobody_else(void **state)
 }
 
 /* ------------------------------------------------------------------------
+ * Ends that come early
+ */
+
+static void slow(struct model *m)
+{
+	inject(m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 5000000 });
+}
+
+static void fault_deadline_in_the_middle_of_a_command(void **state)
+{
+	struct vgpu_exec_params p = params(12);
+	struct model m;
+
+	(void)state;
+	model_open(&m, &p);
+	slow(&m);
+	for (uint32_t ms = 1; ms < 40; ms += 7) {
+		m.s.deadline_ns = xrig_now() + ms * 1000000ull;
+		assert_int_equal(xrun(&m.r, &m.s), -ETIME);
+		xrig_assert_sound(&m.r);
+	}
+	calm(&m);
+	m.s.deadline_ns = 0;
+	xrig_must_run(&m.r, &m.s);
+	model_expect_right(&m);
+	model_close(&m);
+}
+
+static void fault_queue_destroyed_in_the_middle_of_a_command(void **state)
+{
+	struct vgpu_exec_params p = params(12);
+	struct model m;
+
+	(void)state;
+	model_open(&m, &p);
+	slow(&m);
+	m.s.flags = VB_SUBMIT_ASYNC;
+	for (uint32_t ms = 0; ms < 20; ms += 4) {
+		struct vb_ioc_queue_destroy d = { .size = sizeof(d) };
+		uint64_t seqno;
+
+		d.queue_id = xrig_queue(m.r.client, 0);
+		assert_int_equal(xsubmit(m.r.client, d.queue_id, &m.s, &seqno), 0);
+		usleep(ms * 1000);
+		assert_int_equal(vgpu_uapi_call(m.r.client, VB_IOC_QUEUE_DESTROY, &d), 0);
+		xrig_assert_sound(&m.r);
+	}
+	calm(&m);
+	xrig_must_run(&m.r, &m.s);
+	model_expect_right(&m);
+	model_close(&m);
+}
+
+static void fault_client_closed_in_the_middle_of_a_command(void **state)
+{
+	struct vgpu_exec_params p = params(12);
+
+	(void)state;
+	for (uint32_t ms = 0; ms < 20; ms += 4) {
+		struct vb_ioc_query_tier tier = { .size = sizeof(tier) };
+		struct vgpu_uapi *other;
+		uint64_t seqno;
+		struct model m;
+
+		model_open(&m, &p);
+		slow(&m);
+		m.s.flags = VB_SUBMIT_ASYNC;
+		assert_int_equal(xsubmit(m.r.client, m.r.queue, &m.s, &seqno), 0);
+		usleep(ms * 1000);
+		other = xrig_client(&m.r);
+		m.r.client->ops->close(m.r.client);
+		m.r.client = other;
+		/* Everything it had comes back. */
+		for (uint32_t i = 0; i < 2000; i++) {
+			assert_int_equal(vgpu_uapi_call(other, VB_IOC_QUERY_TIER, &tier), 0);
+			if (!tier.out_used_bytes)
+				break;
+			usleep(1000);
+		}
+		assert_int_equal(tier.out_used_bytes, 0);
+		model_close(&m);
+	}
+}
+
+/* The executor leaves first: what was running ends, and nobody waits for ever. */
+static void fault_executor_closed_in_the_middle_of_a_command(void **state)
+{
+	struct vgpu_exec_params p = params(12);
+
+	(void)state;
+	for (uint32_t ms = 0; ms < 20; ms += 4) {
+		uint64_t seqno;
+		struct model m;
+		int rc;
+
+		model_open(&m, &p);
+		slow(&m);
+		m.s.flags = VB_SUBMIT_ASYNC;
+		assert_int_equal(xsubmit(m.r.client, m.r.queue, &m.s, &seqno), 0);
+		usleep(ms * 1000);
+		vgpu_loop_set_server(m.r.loop, NULL, NULL);
+		vgpu_loop_shutdown(m.r.loop);
+		vgpu_exec_close(m.r.exec);
+		rc = xwait(m.r.client, m.r.queue, seqno, NULL);
+		assert_true(rc == -ENODEV || rc == -ECANCELED || !rc);
+		m.r.client->ops->close(m.r.client);
+		vgpu_loop_put(m.r.loop);
+		close(m.fd);
+		free(m.w);
+		free(m.x);
+	}
+}
+
+/* ------------------------------------------------------------------------
  * What the system forbids
  */
 
@@ -495,6 +609,10 @@ int main(void)
 		cmocka_unit_test(fault_object_of_a_lost_transfer_goes_when_it_came_back),
 		cmocka_unit_test(fault_closing_does_not_wait_for_a_lost_transfer),
 		cmocka_unit_test(fault_write_that_never_ends_stops_nobody_else),
+		cmocka_unit_test(fault_deadline_in_the_middle_of_a_command),
+		cmocka_unit_test(fault_queue_destroyed_in_the_middle_of_a_command),
+		cmocka_unit_test(fault_client_closed_in_the_middle_of_a_command),
+		cmocka_unit_test(fault_executor_closed_in_the_middle_of_a_command),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -400,6 +400,83 @@ static void stream_misses_are_those_of_its_policy(void **state)
 }
 
 /* ------------------------------------------------------------------------
+ * Several queues
+ */
+
+/* Each pauses in the middle of its weights while others run. */
+static void stream_of_many_queues_shares_a_small_tier(void **state)
+{
+	enum { QUEUES = 12 };
+	struct vgpu_exec_params p = xrig_params(14);
+	uint32_t queue[QUEUES];
+	uint64_t seqno[QUEUES];
+	struct model m;
+	struct run t;
+
+	(void)state;
+	model_make(&m, VB_FORMAT_F32, 6, 310, 1000, 1236);
+	run_open(&t, &m, 1, m.layers, &p);
+	t.s.flags = VB_SUBMIT_ASYNC;
+	for (uint32_t round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < QUEUES; i++) {
+			queue[i] = xrig_queue(t.r.client, 1 + 90 * i);
+			assert_int_equal(xsubmit(t.r.client, queue[i], &t.s, &seqno[i]), 0);
+		}
+		for (uint32_t i = 0; i < QUEUES; i++) {
+			int rc = xwait(t.r.client, queue[i], seqno[i], NULL);
+
+			if (rc)
+				fail_msg("queue %u: %d: %s", i, rc, xrig_error(&t.r));
+		}
+		xrig_assert_sound(&t.r);
+		run_expect_right(&t);
+	}
+	run_close(&t);
+	model_free(&m);
+}
+
+static uint64_t process_write_bytes(void)
+{
+	unsigned long long bytes = 0;
+	char line[128];
+	FILE *f = fopen("/proc/self/io", "r");
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "write_bytes: %llu", &bytes);
+	fclose(f);
+	return bytes;
+}
+
+static void stream_of_files_writes_nothing_to_storage(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(12);
+	uint64_t count[VB_COUNT_COUNT], before;
+	char path[64];
+	struct model m;
+	struct run t;
+
+	(void)state;
+	snprintf(path, sizeof(path), "/var/tmp/vgpu-arena-%d", getpid());
+	p.nvme_path = path;
+	p.nvme_bytes = 64 * XCHUNK;
+	model_make(&m, VB_FORMAT_F32, 6, 310, 1000, 1236);
+	run_open(&t, &m, 1, 1, &p);
+	run_pass(&t);
+	/* The outputs are used all the time and stay; the weights only leave. */
+	xrig_counters(&t.r, count);
+	before = count[VB_COUNT_WRITE_BYTES] + process_write_bytes();
+	for (uint32_t i = 0; i < 4; i++)
+		run_pass(&t);
+	xrig_counters(&t.r, count);
+	assert_true(count[VB_COUNT_EVICTIONS] > 100);
+	assert_int_equal(count[VB_COUNT_WRITE_BYTES] + process_write_bytes(), before);
+	run_close(&t);
+	model_free(&m);
+}
+
+/* ------------------------------------------------------------------------
  * Files that change
  */
 
@@ -444,6 +521,8 @@ int main(void)
 		cmocka_unit_test(stream_works_at_both_ends_of_the_chunk_size),
 		cmocka_unit_test(stream_reads_at_most_two_percent_above_the_optimum),
 		cmocka_unit_test(stream_misses_are_those_of_its_policy),
+		cmocka_unit_test(stream_of_many_queues_shares_a_small_tier),
+		cmocka_unit_test(stream_of_files_writes_nothing_to_storage),
 		cmocka_unit_test(stream_of_a_shortened_file_is_an_error),
 		cmocka_unit_test(stream_of_a_changed_file_is_an_error),
 	};
