@@ -20,6 +20,7 @@
 #define STAGING_CHUNKS_MIN	6u	/* two panels of a chunk each, and room to read ahead */
 #define STAGING_SHARE		20u	/* default: one slot in so many */
 #define JOBS_MAX		64u
+#define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
 #define DEFAULT_POLICY		"schedule"
 #define SCHEDULE_KEYS_MAX	(1u << 26)
@@ -415,6 +416,9 @@ static void exec_step(struct vgpu_exec *x)
 	before = job->busy_ns;
 	if (!vgpu_job_step(&x->env, job)) {
 		job->credit -= (int64_t)(job->busy_ns - before);
+		/* Who waits for a long job sees it move. */
+		if (x->resid.count[VB_COUNT_ACCESSES] >= FLUSH_ACCESSES)
+			exec_flush_counters(x, job->req.out_client);
 		return;
 	}
 	exec_remove_job(x, job);
