@@ -105,6 +105,16 @@ static void print_passes(const struct stream_result *r)
 	}
 }
 
+/* Part of the recorded uses that found their chunk, activations included. */
+static double later_hits(const struct stream_result *r, const struct optimum_row *row)
+{
+	uint64_t uses = r->optimum.uses;
+
+	if (r->count > 1)
+		uses -= uses / r->count;
+	return uses ? 1 - (double)(r->count > 1 ? row->later : row->all) / (double)uses : 0;
+}
+
 static void print_comparison(const struct stream_result *r, const struct stream_figures *f)
 {
 	printf("\n%-22s %12s %12s %12s\n", "a pass, steady", "ours", "optimum", "lru");
@@ -113,6 +123,8 @@ static void print_comparison(const struct stream_result *r, const struct stream_
 	if (f->best > 0)
 		printf("%-22s %12.3f %12.3f %12.3f\n", "against the optimum", f->read / f->best, 1.0,
 		       f->lru / f->best);
+	printf("%-22s %11.1f%% %11.1f%% %11.1f%%\n", "hits", 100 * later_hits(r, &r->optimum.ours),
+	       100 * later_hits(r, &r->optimum.best), 100 * later_hits(r, &r->optimum.lru));
 	printf("%-22s %12s\n", "time", size_seconds(f->seconds).s);
 	if (r->compute > 0)
 		printf("%-22s %12s   (on %.0f %% of the weights, scaled)\n", "arithmetic alone",
@@ -168,6 +180,9 @@ static void summarise_comparison(const struct stream_result *r)
 	summary_bytes(o, "optimum_misses_later", r->optimum.best.later);
 	summary_bytes(o, "lru_misses", r->optimum.lru.all);
 	summary_bytes(o, "lru_misses_later", r->optimum.lru.later);
+	summary_real(o, "our_hits", later_hits(r, &r->optimum.ours));
+	summary_real(o, "optimum_hits", later_hits(r, &r->optimum.best));
+	summary_real(o, "lru_hits", later_hits(r, &r->optimum.lru));
 	summary_bytes(r->json, "compute_ns", (uint64_t)(r->compute * 1e9));
 	summary_real(r->json, "compute_share", r->compute_share);
 	summary_bytes(r->json, "probe_bytes_per_second", (uint64_t)r->probe.bytes_per_second);
