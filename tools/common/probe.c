@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: MIT
 #include "common/probe.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "exec/io.h"
+
+/**
+ * struct probe_rounds - what was measured so far
+ * @fd, @chunk_bytes, @bytes: as given
+ * @count: rounds in @round
+ */
+struct probe_rounds {
+	int fd;
+	uint32_t chunk_bytes;
+	uint64_t bytes;
+	uint32_t count;
+	struct vgpu_io_probe_result round[PROBE_ROUNDS_MAX];
+};
 
 static int by_value(const void *a, const void *b)
 {
@@ -25,42 +39,80 @@ static double of_round(const struct vgpu_io_probe_result *round,
 	return 0;
 }
 
-static double median(const struct vgpu_io_probe_result *rounds,
-		     const struct vgpu_io_probe_row *like)
+static double median(const struct probe_rounds *p, const struct vgpu_io_probe_row *like)
 {
-	double gbps[PROBE_ROUNDS];
+	double gbps[PROBE_ROUNDS_MAX];
 
-	for (uint32_t i = 0; i < PROBE_ROUNDS; i++)
-		gbps[i] = of_round(&rounds[i], like);
-	qsort(gbps, PROBE_ROUNDS, sizeof(gbps[0]), by_value);
-	return gbps[PROBE_ROUNDS / 2];
+	for (uint32_t i = 0; i < p->count; i++)
+		gbps[i] = of_round(&p->round[i], like);
+	qsort(gbps, p->count, sizeof(gbps[0]), by_value);
+	return gbps[p->count / 2];
+}
+
+struct probe_rounds *probe_begin(int fd, uint32_t chunk_bytes, uint64_t bytes)
+{
+	struct probe_rounds *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->fd = fd;
+	p->chunk_bytes = chunk_bytes;
+	p->bytes = bytes;
+	return p;
+}
+
+int probe_round(struct probe_rounds *p)
+{
+	int rc;
+
+	if (p->count == PROBE_ROUNDS_MAX)
+		return 0;
+	rc = vgpu_io_probe(p->fd, p->chunk_bytes, p->bytes, &p->round[p->count]);
+	if (!rc)
+		p->count++;
+	return rc;
+}
+
+/* Fastest combination by its median; NULL when nothing was measured. */
+static const struct vgpu_io_probe_row *best_row(const struct probe_rounds *p, double *out_gbps)
+{
+	const struct vgpu_io_probe_row *best = NULL;
+
+	*out_gbps = 0;
+	for (uint32_t i = 0; p->count && i < p->round[0].count; i++) {
+		double gbps = median(p, &p->round[0].rows[i]);
+
+		if (gbps > *out_gbps) {
+			*out_gbps = gbps;
+			best = &p->round[0].rows[i];
+		}
+	}
+	return best;
+}
+
+void probe_end(struct probe_rounds *p, struct probe *out)
+{
+	const struct vgpu_io_probe_row *row;
+	double gbps;
+
+	memset(out, 0, sizeof(*out));
+	row = p ? best_row(p, &gbps) : NULL;
+	if (row) {
+		out->bytes_per_second = gbps * 1e9;
+		out->rounds = p->count;
+		snprintf(out->reason, sizeof(out->reason), "%s%s depth %u: %.2f GB/s, median of %u",
+			 row->engine, row->direct ? " O_DIRECT" : "", row->depth, gbps, p->count);
+	}
+	free(p);
 }
 
 int probe_file(int fd, uint32_t chunk_bytes, uint64_t bytes, struct probe *out)
 {
-	struct vgpu_io_probe_result rounds[PROBE_ROUNDS];
-	const struct vgpu_io_probe_row *row;
-	uint32_t best = 0;
-	double top = 0;
-	int rc = 0;
+	struct probe_rounds *p = probe_begin(fd, chunk_bytes, bytes);
+	int rc = p ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; i < PROBE_ROUNDS && !rc; i++)
-		rc = vgpu_io_probe(fd, chunk_bytes, bytes, &rounds[i]);
-	if (rc)
-		return rc;
-	for (uint32_t i = 0; i < rounds[0].count; i++) {
-		double gbps = median(rounds, &rounds[0].rows[i]);
-
-		if (gbps > top) {
-			top = gbps;
-			best = i;
-		}
-	}
-	row = &rounds[0].rows[best];
-	out->bytes_per_second = top * 1e9;
-	out->engine = row->engine;
-	out->direct = row->direct;
-	out->depth = row->depth;
-	snprintf(out->reason, sizeof(out->reason), "%s", rounds[PROBE_ROUNDS - 1].reason);
-	return 0;
+		rc = probe_round(p);
+	probe_end(p, out);
+	return rc;
 }

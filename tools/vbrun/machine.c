@@ -85,7 +85,7 @@ static int print(const char *path, const struct probe *probe, bool json)
 		       size_text((uint64_t)sysconf(_SC_PHYS_PAGES) *
 				 (uint64_t)sysconf(_SC_PAGESIZE)).s);
 		if (path)
-			printf("%-12s %s (median of %u)\n", "storage", probe->reason, PROBE_ROUNDS);
+			printf("%-12s %s\n", "storage", probe->reason);
 		printf("%-12s %s\n", "gpu", gpu_name());
 		device_print(v);
 	}

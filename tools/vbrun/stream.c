@@ -90,6 +90,40 @@ static int one_pass(struct matrices *ms, struct progress *progress, uint64_t don
 	return rc;
 }
 
+/* The most that was resident since the last reset belongs to the passes. */
+static void take_peak(struct stream_result *r)
+{
+	uint64_t bytes = stream_peak_bytes();
+
+	if (bytes > r->peak)
+		r->peak = bytes;
+}
+
+/* Start to count anew: "5" to clear_refs resets VmHWM (Linux 4.0, proc(5)). */
+static void reset_peak(void)
+{
+	FILE *f = fopen("/proc/self/clear_refs", "we");
+
+	if (f) {
+		fputs("5", f);
+		fclose(f);
+	}
+}
+
+/*
+ * The probe has buffers of its own, which are not the run's memory. A file too short to
+ * probe has no bandwidth to compare with; the rest stands.
+ */
+static int probe_between(struct stream_result *r)
+{
+	int rc;
+
+	take_peak(r);
+	rc = probe_round(r->rounds);
+	reset_peak();
+	return rc == -ENODATA ? 0 : rc;
+}
+
 static int run_passes(const struct stream_options *o, struct matrices *ms,
 		      struct stream_result *r)
 {
@@ -97,9 +131,14 @@ static int run_passes(const struct stream_options *o, struct matrices *ms,
 	int rc = 0;
 
 	progress_begin(&progress, "stream", ms->bytes * o->passes);
-	for (r->count = 0; r->count < o->passes && !rc; r->count++)
+	for (r->count = 0; r->count < o->passes && !rc; r->count++) {
 		rc = one_pass(ms, &progress, ms->bytes * r->count, &r->passes[r->count]);
+		/* Between the passes, so that a disk that drifts treats both alike. */
+		if (!rc && r->rounds)
+			rc = probe_between(r);
+	}
 	progress_end(&progress);
+	take_peak(r);
 	return rc;
 }
 
@@ -267,14 +306,7 @@ static int compare(const struct stream_options *o, const char *trace,
 	rc = optimum_of_trace(trace, o->passes, &r->optimum);
 	if (rc)
 		return cli_fail("trace %s: %s", trace, strerror(-rc));
-	rc = measure_compute(o, ck, w, r);
-	if (rc)
-		return rc;
-	rc = probe_file(largest_file(ck), (uint32_t)o->device.chunk_bytes, PROBE_BYTES, &r->probe);
-	/* A file too short to probe has no bandwidth to compare with; the rest stands. */
-	if (rc && rc != -ENODATA)
-		return cli_fail("%s: bandwidth probe: %s", o->path, strerror(-rc));
-	return CLI_OK;
+	return measure_compute(o, ck, w, r);
 }
 
 /* --- the command -------------------------------------------------------- */
@@ -303,8 +335,12 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 	r.json = summary_new("stream");
 	if (!r.passes || !r.json)
 		rc = cli_fail("out of memory");
+	if (!rc && !o->no_compare)
+		r.rounds = probe_begin(largest_file(ck), (uint32_t)o->device.chunk_bytes,
+				       PROBE_BYTES);
 	if (!rc)
 		rc = measure_stream(o, trace, ck, w, &r);
+	probe_end(r.rounds, &r.probe);
 	if (!rc && o->passes && !o->no_compare)
 		rc = compare(o, trace, ck, w, &r);
 	if (temporary)

@@ -53,7 +53,9 @@ struct stream_pass {
  * @optimum: from the trace; uses is 0 when it was not made
  * @compute: seconds of the arithmetic of a pass, 0 when not measured
  * @compute_share: part of the weights it was measured on
+ * @rounds: of the probe, between the passes; NULL: not measured
  * @probe: bytes_per_second is 0 when not measured
+ * @peak: most resident bytes of the process during the passes
  * @threads: that compute
  * @bar: where every object was at the end, as text
  */
@@ -63,8 +65,9 @@ struct stream_result {
 	uint64_t weight_bytes, digest;
 	struct optimum optimum;
 	double compute, compute_share;
+	struct probe_rounds *rounds;
 	struct probe probe;
-	uint64_t host_bytes, staging_bytes;
+	uint64_t host_bytes, staging_bytes, peak;
 	uint32_t threads;
 	char *bar;
 	struct json_object *json;

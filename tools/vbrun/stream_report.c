@@ -145,7 +145,7 @@ static void print_result(const struct stream_options *o, const struct stream_res
 	if (r->count && !o->no_compare)
 		print_comparison(r, &f);
 	printf("%-22s %016" PRIx64 "\n", "digest of outputs", r->digest);
-	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(stream_peak_bytes()).s);
+	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(r->peak).s);
 	if (r->bar)
 		printf("\n%s", r->bar);
 	if (r->count)
@@ -227,7 +227,7 @@ static void summarise(const struct stream_options *o, const struct weights *w,
 		summarise_comparison(r);
 	}
 	summary_text(r->json, "digest", digest);
-	summary_bytes(r->json, "vm_hwm_bytes", stream_peak_bytes());
+	summary_bytes(r->json, "vm_hwm_bytes", r->peak);
 }
 
 int stream_save(const struct stream_options *o, struct json_object *json)
