@@ -403,34 +403,64 @@ static void stream_misses_are_those_of_its_policy(void **state)
  * Several queues
  */
 
-/* Each pauses in the middle of its weights while others run. */
+static void slow_reads(void *arg, struct vgpu_io *io)
+{
+	const struct vgpu_io_fault f = { .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 1000000 };
+
+	(void)arg;
+	assert_int_equal(vgpu_io_test_add(io, &f), 0);
+}
+
+/* Two layers of the model, from @first on, into a result of their own. */
+static void stream_of_two(struct run *t, uint32_t first, uint32_t by, struct xstream *s)
+{
+	const struct model *m = t->m;
+
+	xstream_begin(s);
+	s->flags = VB_SUBMIT_ASYNC;
+	for (uint32_t l = first; l < first + 2; l++) {
+		struct vb_cmd_matmul c = {
+			.h = { VB_CMD_MATMUL, 0, sizeof(c) },
+			.x = xmatrix(s, t->bx, VB_ACCESS_READ, 0, VB_FORMAT_F32, 1, m->k),
+			.w = xmatrix(s, t->file, VB_ACCESS_READ, l * m->matrix_bytes, VB_FORMAT_F32,
+				     m->n, m->k),
+			.y = xmatrix(s, by, VB_ACCESS_WRITE, (uint64_t)l * m->n * 4, VB_FORMAT_F32, 1,
+				     m->n),
+		};
+
+		xstream_add(s, &c, sizeof(c));
+	}
+}
+
+/* Each pauses between two commands while others run: none may keep what it used. */
 static void stream_of_many_queues_shares_a_small_tier(void **state)
 {
 	enum { QUEUES = 12 };
-	struct vgpu_exec_params p = xrig_params(14);
+	struct vgpu_exec_params p = xrig_params(9);
 	uint32_t queue[QUEUES];
 	uint64_t seqno[QUEUES];
+	struct xstream s;
 	struct model m;
 	struct run t;
 
 	(void)state;
-	model_make(&m, VB_FORMAT_F32, 6, 310, 1000, 1236);
+	/* A command takes longer than the turn of any of them. */
+	p.io_engine = "test";
+	model_make(&m, VB_FORMAT_F32, 2 * QUEUES, 150, 1000, 1236);
 	run_open(&t, &m, 1, m.layers, &p);
-	t.s.flags = VB_SUBMIT_ASYNC;
-	for (uint32_t round = 0; round < 3; round++) {
-		for (uint32_t i = 0; i < QUEUES; i++) {
-			queue[i] = xrig_queue(t.r.client, 1 + 90 * i);
-			assert_int_equal(xsubmit(t.r.client, queue[i], &t.s, &seqno[i]), 0);
-		}
-		for (uint32_t i = 0; i < QUEUES; i++) {
-			int rc = xwait(t.r.client, queue[i], seqno[i], NULL);
-
-			if (rc)
-				fail_msg("queue %u: %d: %s", i, rc, xrig_error(&t.r));
-		}
-		xrig_assert_sound(&t.r);
-		run_expect_right(&t);
+	vgpu_exec_with_io(t.r.exec, slow_reads, NULL);
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		queue[i] = xrig_queue(t.r.client, 1 + i);
+		stream_of_two(&t, 2 * i, t.by, &s);
+		assert_int_equal(xsubmit(t.r.client, queue[i], &s, &seqno[i]), 0);
 	}
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		int rc = xwait(t.r.client, queue[i], seqno[i], NULL);
+
+		if (rc)
+			fail_msg("queue %u: %d: %s", i, rc, xrig_error(&t.r));
+	}
+	run_expect_right(&t);
 	run_close(&t);
 	model_free(&m);
 }
