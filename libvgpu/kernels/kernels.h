@@ -28,7 +28,7 @@ enum vgpu_isa {
 
 /* Rows in one group of a packed weight: one row a 32-bit lane. */
 #define VGPU_GROUP_ROWS	16u
-/* Weights that share one scale, in MXFP4 and INT8_B32. */
+/* Weights that share one scale, in MXFP4, Q8_0 and INT8_G16. */
 #define VGPU_BLOCK	32u
 
 /*
@@ -42,8 +42,8 @@ enum vgpu_wformat {
 	VGPU_W_MXFP4 = 16,	/* GGUF block_mxfp4: {u8 e8m0, u8 qs[16]} a block */
 	VGPU_W_MXFP4_SPLIT = 17,/* gpt-oss: blocks [n][k/32][16], scales [n][k/32] */
 	VGPU_W_Q8_0 = 18,	/* GGUF block_q8_0: {f16 d, s8 qs[32]} a block */
-	VGPU_W_MXFP4_G16 = 32,	/* row groups, made by vgpu_pack_mxfp4 */
-	VGPU_W_INT8_G16 = 33,	/* row groups, made by vgpu_pack_int8 */
+	VGPU_W_MXFP4_G16 = 32,	/* row groups, made by pack_mxfp4 */
+	VGPU_W_INT8_G16 = 33,	/* row groups, made by pack_int8 */
 };
 
 /*
@@ -51,7 +51,8 @@ enum vgpu_wformat {
  * weight.  Documented with its error in Documentation/kernels.md.
  *   F32   left alone; weights are expanded to f32 in registers
  *   A16   rounded to BF16 (nearest even)
- *   A8    rounded to int8 in groups of 32 along k, scale = max|x| / 127
+ *   A8    rounded to int8 in groups of 32 along k, scale = max|x| / 127 rounded up to
+ *         16 significant bits
  */
 enum vgpu_mode {
 	VGPU_MODE_F32 = 0,
@@ -188,7 +189,7 @@ struct vgpu_kernels {
 	/* b is read modulo nb, so that a bias row serves every row; nb divides n */
 	void (*binary)(enum vgpu_binary op, float *out, const float *a,
 		       const float *b, size_t n, size_t nb);
-	/* in place scale: out = a * s */
+	/* out = a * s; out may be a */
 	void (*scale)(float *out, const float *a, float s, size_t n);
 	/*
 	 * Rotate one row of heads [heads][dim] at position pos; rot <= dim
@@ -199,7 +200,7 @@ struct vgpu_kernels {
 	/* the `top` largest of x[n], descending, ties to the lower index */
 	void (*topk)(const float *x, uint32_t n, uint32_t top, float *out_value,
 		     int32_t *out_index);
-	/* queries [first, last+1) of all heads; scratch as below */
+	/* queries [q_first, q_end) of heads [head_first, head_end); scratch as below */
 	void (*attention)(const struct vgpu_attention *a, uint32_t head_first,
 			  uint32_t head_end, uint32_t q_first, uint32_t q_end,
 			  void *scratch);
@@ -211,7 +212,7 @@ struct vgpu_kernels {
 /* What one thread needs beside its operands; both are small (L2-sized). */
 size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k);
 size_t vgpu_attention_scratch_bytes(const struct vgpu_attention *a);
-/* Bytes of acts->data, ->scale and ->sum together, with alignment padding. */
+/* Bytes of acts->data, ->scale, ->offset and ->start together, with alignment padding. */
 size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k);
 /* Point acts at memory of vgpu_acts_bytes(), 64-byte aligned. */
 void vgpu_acts_init(struct vgpu_acts *acts, enum vgpu_mode mode, uint32_t m,
