@@ -152,6 +152,31 @@ static void fault_read_errors_end_the_command_or_leave_it_right(void **state)
 	model_close(&m);
 }
 
+/* A chunk that failed keeps its place until nobody looks at it: no panel sees another's. */
+static void fault_read_errors_on_the_smallest_tiers(void **state)
+{
+	(void)state;
+	for (uint32_t slots = 8; slots < 11; slots++) {
+		struct vgpu_exec_params p = params(slots);
+		struct model m;
+
+		model_open(&m, &p);
+		inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 200000,
+						   .one_in = 2 });
+		inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_ERROR, .error = -EIO,
+						   .one_in = 3 });
+		for (uint32_t i = 0; i < 100; i++) {
+			int rc = xrun(&m.r, &m.s);
+
+			assert_true(!rc || rc == -EIO);
+			if (!rc)
+				model_expect_right(&m);
+			xrig_assert_sound(&m.r);
+		}
+		model_close(&m);
+	}
+}
+
 static void fault_short_late_and_reordered_reads_change_nothing(void **state)
 {
 	struct vgpu_exec_params p = params(14);
@@ -600,6 +625,7 @@ int main(void)
 		cmocka_unit_test(fault_io_uring_forbidden_falls_back_to_threads),
 		cmocka_unit_test(fault_memlock_of_64_kib_is_enough),
 		cmocka_unit_test(fault_read_errors_end_the_command_or_leave_it_right),
+		cmocka_unit_test(fault_read_errors_on_the_smallest_tiers),
 		cmocka_unit_test(fault_short_late_and_reordered_reads_change_nothing),
 		cmocka_unit_test(fault_flipped_bit_of_a_file_is_noticed_when_read_again),
 		cmocka_unit_test(fault_flipped_bit_of_the_arena_is_eio),
