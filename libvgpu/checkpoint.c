@@ -112,17 +112,30 @@ static int file_read(const struct ck_file *file, void *out, size_t bytes, uint64
 	return 0;
 }
 
-/* Puts the path before what a parser said about its content. */
-static int name_file(const struct ck_file *file, struct vgpu_error *err, int rc)
+/* Puts the last part of the path before what was said about the content. */
+static int name_path(const char *path, struct vgpu_error *err, int rc)
 {
 	struct vgpu_error inner;
-	const char *slash = strrchr(file->path, '/');
+	const char *slash = strrchr(path, '/');
 
 	if (!err)
 		return rc;
 	inner = *err;
-	return vgpu_error_set(err, rc, "%.60s: %s", slash ? slash + 1 : file->path,
+	return vgpu_error_set(err, rc, "%.60s: %s", slash && slash[1] ? slash + 1 : path,
 			      inner.text);
+}
+
+static int name_file(const struct ck_file *file, struct vgpu_error *err, int rc)
+{
+	return name_path(file->path, err, rc);
+}
+
+/* Sort the table and refuse equal names and overlaps, saying where. */
+static int finish(struct vgpu_checkpoint *ck, const char *path, struct vgpu_error *err)
+{
+	int rc = vgpu_table_finish(&ck->table, err);
+
+	return rc ? name_path(path, err, rc) : 0;
 }
 
 static int load_safetensors(struct vgpu_checkpoint *ck, uint32_t index,
@@ -321,7 +334,7 @@ static int load_sharded(struct vgpu_checkpoint *ck, const char *folder,
 	if (!rc)
 		rc = load_shards(ck, folder, &shards, err);
 	if (!rc)
-		rc = vgpu_table_finish(&ck->table, err);
+		rc = finish(ck, folder, err);
 	if (!rc)
 		rc = check_index(ck, &index, &shards, err);
 	vgpu_table_clear(&index);
@@ -362,7 +375,7 @@ static int load(struct vgpu_checkpoint *ck, const char *path, struct vgpu_error 
 		return vgpu_error_set(err, -errno, "%.160s: %s", path, strerror(errno));
 	rc = S_ISDIR(st.st_mode) ? load_folder(ck, path, err) : load_file(ck, path, err);
 	if (!rc)
-		rc = vgpu_table_finish(&ck->table, err);
+		rc = finish(ck, path, err);
 	if (!rc)
 		rc = vgpu_checkpoint_verify(ck, err);
 	return rc;
