@@ -33,6 +33,35 @@ head -c 1000000 "$work/m.safetensors" >"$work/cut.safetensors"
 refuses fails_on_truncated_checkpoint 1 'cut.safetensors: ' $vbrun stream "$work/cut.safetensors"
 head -c 100000 /dev/zero >"$work/zero.safetensors"
 refuses fails_on_garbage 1 'zero.safetensors: ' $vbrun stream "$work/zero.safetensors"
+# checkpoint NAME DTYPE SHAPE END BYTES [MORE]: a file with one tensor w of bytes 0 .. END
+checkpoint() {
+	local json="{\"w\":{\"dtype\":\"$2\",\"shape\":$3,\"data_offsets\":[0,$4]}${6:-}}"
+	while [ $((${#json} % 8)) -ne 0 ]; do json="$json "; done
+	# A header of 64 to 255 bytes: its length is one byte.
+	{
+		printf "\\x$(printf %x ${#json})\\0\\0\\0\\0\\0\\0\\0%s" "$json"
+		head -c "$5" /dev/zero
+	} >"$work/$1.safetensors"
+}
+checkpoint dtype Q99 '[4,8]' 128 128
+checkpoint shape F32 '[4,9]' 128 128
+checkpoint short F32 '[4,8]' 128 100
+checkpoint twice F32 '[4,8]' 128 256 ',"w":{"dtype":"F32","shape":[4,8],"data_offsets":[128,256]}'
+checkpoint overlap F32 '[4,8]' 128 192 ',"v":{"dtype":"F32","shape":[4,8],"data_offsets":[64,192]}'
+checkpoint none I64 '[4,8]' 256 256
+# bad NAME PATTERN: both tools say the same of it
+bad() {
+	refuses "names_what_is_wrong_with_${1}_stream" 1 "$1.safetensors: $2" \
+		$vbrun stream "$work/$1.safetensors" --host 64M
+	refuses "names_what_is_wrong_with_${1}_plan" 1 "$1.safetensors: $2" \
+		$vbctl plan "$work/$1.safetensors" --host 64M
+}
+bad dtype "tensor 'w': dtype 'Q99' is unknown"
+bad shape "tensor 'w': data_offsets span 128 bytes, its F32 shape needs 144"
+bad short "tensor 'w': data_offsets end 128 exceeds data bytes 100"
+bad twice "tensor 'w' appears twice"
+bad overlap "tensor 'v' at byte [0-9]+ overlaps tensor 'w', which ends at byte [0-9]+"
+bad none 'none of its 1 tensors is a matrix'
 refuses fails_chunk_power_of_two 2 'chunk 100000 is no power of two' \
 	$vbrun stream "$work/m.safetensors" --chunk 100000
 refuses fails_on_tiny_host 1 'host tier of 256 KiB: .* at least [0-9]+' \
