@@ -843,6 +843,89 @@ VGPU_API int vgpu_packed_check(const char *path, const struct vgpu_pack_item *it
 VGPU_API int vgpu_packed_array(const struct vgpu_checkpoint *ck, const char *name,
 			       struct vgpu_bo *bo, struct vgpu_array *out);
 
+/* ------------------------------------------------------------------------
+ * Measuring
+ */
+
+#define VGPU_PROBE_ROWS	16
+
+/**
+ * struct vgpu_probe_row - one way to read a file
+ * @engine: as in struct vgpu_config.io_engine
+ * @direct: it read with O_DIRECT
+ * @depth: transfers in flight
+ * @bytes_per_second: 0 when it could not be measured
+ */
+struct vgpu_probe_row {
+	char engine[16];
+	bool direct;
+	uint32_t depth;
+	double bytes_per_second;
+};
+
+/**
+ * struct vgpu_probe - how fast a file is read
+ * @count: rows filled
+ * @best: index of the fastest
+ * @row: what was measured
+ * @reason: one line with the best and the best of each other engine
+ */
+struct vgpu_probe {
+	uint32_t count, best;
+	struct vgpu_probe_row row[VGPU_PROBE_ROWS];
+	char reason[256];
+};
+
+/**
+ * vgpu_probe() - measure the I/O engines on a file, in turns
+ * @fd: readable file or block device
+ * @chunk_bytes: size of a transfer: power of two, 4 KiB to 64 MiB
+ * @bytes: most bytes to read in all
+ *
+ * The page cache takes no part.  Return: 0; -EINVAL; -ENODATA @bytes or the file is too
+ * short to measure anything; an I/O error.
+ */
+VGPU_API int vgpu_probe(int fd, uint32_t chunk_bytes, uint64_t bytes, struct vgpu_probe *out);
+
+/* A trace that a device recorded (struct vgpu_config.trace_path), once it was closed. */
+struct vgpu_recording;
+
+struct vgpu_recording_info {
+	uint64_t chunk_bytes;
+	uint32_t capacity;		/* chunks that the tier may retain */
+	uint32_t staging;		/* slots beside them */
+	uint64_t uses;			/* chunk uses, repeats in a row counted once */
+	char policy[16];		/* that decided */
+};
+
+/**
+ * struct vgpu_replay - chunks that had to be read
+ * @misses: in the whole recording
+ * @later_misses: of these, after the first @skip uses
+ */
+struct vgpu_replay {
+	uint64_t misses, later_misses;
+};
+
+/** vgpu_recording_open() - load a trace; -EBADMSG when it is none */
+VGPU_API int vgpu_recording_open(const char *path, struct vgpu_recording **out);
+/** vgpu_recording_close() - NULL is fine */
+VGPU_API void vgpu_recording_close(struct vgpu_recording *r);
+VGPU_API void vgpu_recording_info(const struct vgpu_recording *r,
+				  struct vgpu_recording_info *out);
+
+/**
+ * vgpu_recording_replay() - what would a policy have read
+ * @policy: its name; "optimum": the fewest reads possible (Belady's rule with bypass);
+ *	NULL: what the recorded run read
+ * @capacity: chunks that may be retained, 0: as recorded; without effect on NULL
+ * @skip: uses at the beginning that vgpu_replay.later_misses leaves out
+ *
+ * Return: 0; -ENOENT no such policy; -ERANGE @skip; -ENOMEM.
+ */
+VGPU_API int vgpu_recording_replay(const struct vgpu_recording *r, const char *policy,
+				   uint32_t capacity, uint64_t skip, struct vgpu_replay *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exec/io.h"
+#include "vgpu.h"
 
 /**
  * struct probe_rounds - what was measured so far
@@ -18,7 +18,7 @@ struct probe_rounds {
 	uint32_t chunk_bytes;
 	uint64_t bytes;
 	uint32_t count;
-	struct vgpu_io_probe_result round[PROBE_ROUNDS_MAX];
+	struct vgpu_probe round[PROBE_ROUNDS_MAX];
 };
 
 static int by_value(const void *a, const void *b)
@@ -29,24 +29,24 @@ static int by_value(const void *a, const void *b)
 }
 
 /* What a round found for the combination of @like; 0 when it could not measure it. */
-static double of_round(const struct vgpu_io_probe_result *round,
-		       const struct vgpu_io_probe_row *like)
+static double of_round(const struct vgpu_probe *round,
+		       const struct vgpu_probe_row *like)
 {
 	for (uint32_t i = 0; i < round->count; i++)
-		if (!strcmp(round->rows[i].engine, like->engine) &&
-		    round->rows[i].depth == like->depth)
-			return round->rows[i].gbps;
+		if (!strcmp(round->row[i].engine, like->engine) &&
+		    round->row[i].depth == like->depth)
+			return round->row[i].bytes_per_second;
 	return 0;
 }
 
-static double median(const struct probe_rounds *p, const struct vgpu_io_probe_row *like)
+static double median(const struct probe_rounds *p, const struct vgpu_probe_row *like)
 {
-	double gbps[PROBE_ROUNDS_MAX];
+	double speed[PROBE_ROUNDS_MAX];
 
 	for (uint32_t i = 0; i < p->count; i++)
-		gbps[i] = of_round(&p->round[i], like);
-	qsort(gbps, p->count, sizeof(gbps[0]), by_value);
-	return gbps[p->count / 2];
+		speed[i] = of_round(&p->round[i], like);
+	qsort(speed, p->count, sizeof(speed[0]), by_value);
+	return speed[p->count / 2];
 }
 
 struct probe_rounds *probe_begin(int fd, uint32_t chunk_bytes, uint64_t bytes)
@@ -67,24 +67,24 @@ int probe_round(struct probe_rounds *p)
 
 	if (p->count == PROBE_ROUNDS_MAX)
 		return 0;
-	rc = vgpu_io_probe(p->fd, p->chunk_bytes, p->bytes, &p->round[p->count]);
+	rc = vgpu_probe(p->fd, p->chunk_bytes, p->bytes, &p->round[p->count]);
 	if (!rc)
 		p->count++;
 	return rc;
 }
 
 /* Fastest combination by its median; NULL when nothing was measured. */
-static const struct vgpu_io_probe_row *best_row(const struct probe_rounds *p, double *out_gbps)
+static const struct vgpu_probe_row *best_row(const struct probe_rounds *p, double *out_speed)
 {
-	const struct vgpu_io_probe_row *best = NULL;
+	const struct vgpu_probe_row *best = NULL;
 
-	*out_gbps = 0;
+	*out_speed = 0;
 	for (uint32_t i = 0; p->count && i < p->round[0].count; i++) {
-		double gbps = median(p, &p->round[0].rows[i]);
+		double speed = median(p, &p->round[0].row[i]);
 
-		if (gbps > *out_gbps) {
-			*out_gbps = gbps;
-			best = &p->round[0].rows[i];
+		if (speed > *out_speed) {
+			*out_speed = speed;
+			best = &p->round[0].row[i];
 		}
 	}
 	return best;
@@ -92,16 +92,16 @@ static const struct vgpu_io_probe_row *best_row(const struct probe_rounds *p, do
 
 void probe_end(struct probe_rounds *p, struct probe *out)
 {
-	const struct vgpu_io_probe_row *row;
-	double gbps;
+	const struct vgpu_probe_row *row;
+	double speed;
 
 	memset(out, 0, sizeof(*out));
-	row = p ? best_row(p, &gbps) : NULL;
+	row = p ? best_row(p, &speed) : NULL;
 	if (row) {
-		out->bytes_per_second = gbps * 1e9;
+		out->bytes_per_second = speed;
 		out->rounds = p->count;
 		snprintf(out->reason, sizeof(out->reason), "%s%s depth %u: %.2f GB/s, median of %u",
-			 row->engine, row->direct ? " O_DIRECT" : "", row->depth, gbps, p->count);
+			 row->engine, row->direct ? " O_DIRECT" : "", row->depth, speed / 1e9, p->count);
 	}
 	free(p);
 }

@@ -2,8 +2,8 @@
 /*
  * How fast this machine reads a file.
  *
- * Uses the library's probe of its I/O engines, which the public header does not
- * offer: the figure must come from the same engines that it is compared with.
+ * Rounds of vgpu_probe(): the figure must come from the same engines that it is
+ * compared with.
  */
 #ifndef TOOLS_PROBE_H
 #define TOOLS_PROBE_H

@@ -2,7 +2,7 @@
 #ifndef VBRUN_FAIL_H
 #define VBRUN_FAIL_H
 
-#include "kernels/formats/checkpoint.h"
+#include "vgpu.h"
 
 /**
  * vbrun_fail() - fill an error and hand its code back

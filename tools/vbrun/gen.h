@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "kernels/formats/checkpoint.h"
+#include "vgpu.h"
 
 /* How expert weights are stored; the rest is BF16, or F32 with F32 experts. */
 enum vbrun_gen_format {

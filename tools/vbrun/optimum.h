@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the best possible policy would have read, from the recorded trace of a run.
- *
- * The public header does not hand traces out, so this reads the trace file with the
- * library's own reader and asks its simulator, as vbctl replay does.
  */
 #ifndef VBRUN_OPTIMUM_H
 #define VBRUN_OPTIMUM_H

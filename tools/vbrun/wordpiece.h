@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels/formats/checkpoint.h"
+#include "vgpu.h"
 
 /* What all-MiniLM-L6-v2 was trained with; [CLS] and [SEP] count. */
 #define WORDPIECE_MAX_IDS 256
