@@ -20,6 +20,7 @@
 #include "vbrun/bert.h"
 #include "vbrun/bert_ref.h"
 #include "vbrun/gen.h"
+#include "vbrun/sentences.h"
 
 #define TEXTS 5u
 #define HOST_BYTES ((uint64_t)64 << 20)
@@ -299,23 +300,30 @@ static void compare_with(struct bert *b, struct json_object *sentence)
 	assert_true(accuracy_against_f64(ours, exact, h).nmse < 1e-10);
 }
 
+/* Open the real model, or skip and say why. */
+static void open_minilm(struct bert_model *model)
+{
+	struct vgpu_error error;
+	char folder[512];
+
+	if (!minilm_folder(folder, sizeof(folder))) {
+		print_message("SKIP: all-MiniLM-L6-v2 is not in the cache\n");
+		skip();
+	}
+	assert_int_equal(bert_model_open(folder, model, &error), 0);
+}
+
 static void minilm_agrees_with_the_recorded_embeddings(void **state)
 {
 	struct json_object *o, *list;
 	struct bert_model model;
-	struct vgpu_error error;
 	struct vgpu *v;
 	struct bert b;
-	char folder[512];
 
 	(void)state;
-	if (!minilm_folder(folder, sizeof(folder))) {
-		print_message("[  REASON  ] all-MiniLM-L6-v2 is not in the cache\n");
-		skip();
-	}
+	open_minilm(&model);
 	o = json_object_from_file(TEST_DATA "/minilm_reference.json");
 	assert_non_null(o);
-	assert_int_equal(bert_model_open(folder, &model, &error), 0);
 	load(&model, (uint64_t)256 << 20, VGPU_FORMAT_F32, VGPU_MODE_F32, WORDPIECE_MAX_IDS, NULL, &v, &b);
 	list = field(o, "sentences");
 	assert_true(json_object_array_length(list) > 0);
@@ -324,6 +332,125 @@ static void minilm_agrees_with_the_recorded_embeddings(void **state)
 	unload(v, &b);
 	bert_model_close(&model);
 	json_object_put(o);
+}
+
+/* The first @count built-in sentences, tokenized. */
+static struct bert_text *sentences(const struct bert_model *model, uint32_t count)
+{
+	struct bert_text *text = calloc(count, sizeof(*text));
+
+	assert_non_null(text);
+	for (uint32_t i = 0; i < count; i++) {
+		int n = wordpiece_encode(model->words, vbrun_sentences[i], text[i].ids,
+					 WORDPIECE_MAX_IDS);
+
+		assert_true(n > 2);
+		text[i].count = (uint32_t)n;
+	}
+	return text;
+}
+
+/* Embeddings of @count sentences by the real model in a tier of @host_bytes. */
+static float *minilm_embed(const struct bert_model *model, const struct bert_text *text,
+			   uint32_t count, enum vgpu_format format, enum vgpu_mode mode,
+			   uint64_t host_bytes)
+{
+	float *out = calloc((size_t)count * model->hidden, sizeof(*out));
+	struct vgpu *v;
+	struct bert b;
+
+	assert_non_null(out);
+	load(model, host_bytes, format, mode, TOKENS, NULL, &v, &b);
+	assert_int_equal(bert_embed(&b, text, count, out), 0);
+	unload(v, &b);
+	return out;
+}
+
+static void minilm_int8_keeps_embeddings_and_their_order(void **state)
+{
+	static const enum vgpu_mode modes[] = { VGPU_MODE_A8, VGPU_MODE_A16 };
+	const uint64_t room = (uint64_t)256 << 20;
+	struct bert_model model;
+	struct bert_text *text;
+	struct accuracy a;
+	float *f32, *ours;
+
+	(void)state;
+	open_minilm(&model);
+	text = sentences(&model, VBRUN_SENTENCE_COUNT);
+	f32 = minilm_embed(&model, text, VBRUN_SENTENCE_COUNT, VGPU_FORMAT_F32, VGPU_MODE_F32, room);
+	for (int i = 0; i < 2; i++) {
+		ours = minilm_embed(&model, text, VBRUN_SENTENCE_COUNT, VGPU_FORMAT_INT8_G16,
+				    modes[i], room);
+		assert_int_equal(accuracy_measure(ours, f32, VBRUN_SENTENCE_COUNT, model.hidden,
+						  &a), 0);
+		print_message("INT8 %s: NMSE %.2e, Spearman %.6f against F32\n",
+			      i ? "A16" : "A8", a.nmse, a.spearman);
+		assert_true(a.nmse <= 1e-3);
+		assert_true(a.spearman >= 0.999);
+		free(ours);
+	}
+	free(f32);
+	free(text);
+	bert_model_close(&model);
+}
+
+/* Float64 takes 10 ms a text, so a tenth of the sentences. */
+#define REF_TEXTS 20u
+
+static void minilm_mxfp4_agrees_with_float64_of_its_weights(void **state)
+{
+	struct bert_model model;
+	struct bert_text *text;
+	struct bert_ref *ref;
+	struct accuracy a;
+	double *exact;
+	float *ours;
+	struct vgpu *v;
+	struct bert b;
+
+	(void)state;
+	open_minilm(&model);
+	text = sentences(&model, REF_TEXTS);
+	ours = calloc(REF_TEXTS * model.hidden, sizeof(*ours));
+	exact = calloc(REF_TEXTS * model.hidden, sizeof(*exact));
+	assert_true(ours && exact);
+	load(&model, (uint64_t)256 << 20, VGPU_FORMAT_MXFP4_G16, VGPU_MODE_A16, TOKENS, NULL, &v, &b);
+	assert_int_equal(bert_embed(&b, text, REF_TEXTS, ours), 0);
+	assert_int_equal(bert_ref_create(&b, &ref), 0);
+	for (uint32_t i = 0; i < REF_TEXTS; i++)
+		assert_int_equal(bert_ref_embed(ref, &text[i], &exact[i * model.hidden]), 0);
+	a = accuracy_against_f64(ours, exact, REF_TEXTS * model.hidden);
+	print_message("MXFP4 A16: NMSE %.2e against float64 with the same weights\n", a.nmse);
+	assert_true(a.nmse > 0 && a.nmse <= 1e-4);
+	bert_ref_destroy(ref);
+	unload(v, &b);
+	free(exact);
+	free(ours);
+	free(text);
+	bert_model_close(&model);
+}
+
+static void minilm_bits_do_not_depend_on_the_tier(void **state)
+{
+	static const uint64_t hosts[] = { 3 << 20, 6 << 20 };
+	struct bert_model model;
+	struct bert_text *text;
+	float *want, *got;
+
+	(void)state;
+	open_minilm(&model);
+	text = sentences(&model, 4);
+	want = minilm_embed(&model, text, 4, VGPU_FORMAT_MXFP4_G16, VGPU_MODE_A16,
+			    (uint64_t)256 << 20);
+	for (int i = 0; i < 2; i++) {
+		got = minilm_embed(&model, text, 4, VGPU_FORMAT_MXFP4_G16, VGPU_MODE_A16, hosts[i]);
+		assert_memory_equal(got, want, 4 * model.hidden * sizeof(*got));
+		free(got);
+	}
+	free(want);
+	free(text);
+	bert_model_close(&model);
 }
 
 int main(void)
@@ -336,6 +463,9 @@ int main(void)
 		cmocka_unit_test(bert_text_longer_than_the_batch_is_refused),
 		cmocka_unit_test(bert_wrong_config_names_field_and_value),
 		cmocka_unit_test(minilm_agrees_with_the_recorded_embeddings),
+		cmocka_unit_test(minilm_int8_keeps_embeddings_and_their_order),
+		cmocka_unit_test(minilm_mxfp4_agrees_with_float64_of_its_weights),
+		cmocka_unit_test(minilm_bits_do_not_depend_on_the_tier),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
