@@ -28,8 +28,10 @@ build() {
 
 suites() { ls tests/{unit,kernels,selftests,fault}/*_test.c 2>/dev/null | sed 's/\.c$//'; }
 
-# The smallest first, so that a result is there at once.
+# The smallest first, so that a result is there at once: one that needs no build, and two
+# that need little.
 stage "first"
+tests/run.sh tests/cli/one_command_test.sh
 first="build/tests/unit/range_test build/tests/unit/keymap_test"
 build $first && tests/run.sh $first
 
@@ -38,7 +40,7 @@ rest=$(suites | grep -v -e unit/range_test -e unit/keymap_test | sed 's,^,build/
 build all tests && tests/run.sh $rest
 
 stage "tools"
-cli=$(ls tests/cli/*_test.sh 2>/dev/null)
+cli=$(ls tests/cli/*_test.sh 2>/dev/null | grep -v one_command_test)
 [ -n "$cli" ] && tests/run.sh --limit 900 $cli
 
 stage "address and undefined behaviour sanitizers"
