@@ -611,7 +611,7 @@ int vgpu_io_file_get(const struct vgpu_io *io, uint32_t file, struct vgpu_io_fil
 	return 0;
 }
 
-static void reason_update(struct vgpu_io *io)
+void vgpu_io_reason_update(struct vgpu_io *io)
 {
 	snprintf(io->reason_out, sizeof(io->reason_out), "%s%s%s", io->reason,
 		 io->degraded[0] ? "; " : "", io->degraded);
@@ -634,7 +634,7 @@ int vgpu_io_region_add(struct vgpu_io *io, void *addr, uint64_t bytes, int32_t *
 	io->regions[i] = (struct vgpu_io_region){ .addr = addr, .bytes = bytes };
 	if (io->ops->region_add)
 		io->ops->region_add(io, i);
-	reason_update(io);
+	vgpu_io_reason_update(io);
 	*out_index = (int32_t)i;
 	return 0;
 }
@@ -794,7 +794,7 @@ int vgpu_io_open(const struct vgpu_io_params *params, struct vgpu_io **out)
 		io_free(io);
 		return rc;
 	}
-	reason_update(io);
+	vgpu_io_reason_update(io);
 	*out = io;
 	return 0;
 }

@@ -197,7 +197,8 @@ int vgpu_io_file_get(const struct vgpu_io *io, uint32_t file, struct vgpu_io_fil
  * @bytes: multiple of the page size
  * @out_index: for struct vgpu_io_req.buf_index
  *
- * Where registration is refused (RLIMIT_MEMLOCK) the region still works, unregistered;
+ * A long region is registered piece by piece as transfers meet it, and is brought in only so
+ * far. Where registration is refused (RLIMIT_MEMLOCK) the region still works, unregistered;
  * vgpu_io_engine_reason() then ends with what was needed and what the limits are.
  *
  * Return: 0; -EINVAL; -ENOSPC when VGPU_IO_REGIONS_MAX regions are known.

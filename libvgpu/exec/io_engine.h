@@ -203,6 +203,9 @@ void vgpu_io_file_close(struct vgpu_io_file *file);
 /** vgpu_io_file_demote() - stop using O_DIRECT; false when there is no other way */
 bool vgpu_io_file_demote(struct vgpu_io_file *file);
 
+/** vgpu_io_reason_update() - make what io->reason and io->degraded say known to the caller */
+void vgpu_io_reason_update(struct vgpu_io *io);
+
 /** vgpu_io_now_ns() - CLOCK_MONOTONIC */
 static inline uint64_t vgpu_io_now_ns(void)
 {

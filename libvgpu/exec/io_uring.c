@@ -4,8 +4,11 @@
  * buffers, so that the kernel neither looks a descriptor up nor pins pages a transfer.
  *
  * Everything beyond the plain ring is optional and its absence reported: kernels before 5.19 have
- * no sparse tables, containers forbid the system call, RLIMIT_MEMLOCK is often 64 KiB. A region
- * longer than 1 GiB, the kernel's limit for one buffer, is registered in pieces.
+ * no sparse tables, containers forbid the system call, RLIMIT_MEMLOCK is often 64 KiB.
+ *
+ * Registering brings all pages of a buffer in and pins them: seconds for the default host tier, of
+ * which a small program uses a few megabytes. So a region is registered in pieces, each before the
+ * first transfer that lies in it; the first at once, so that a refusal is known from the start.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -17,12 +20,20 @@
 
 #include "exec/io_engine.h"
 
-#define SLOT_SHIFT	30
+#define SLOT_SHIFT	26
 #define SLOT_BYTES	(UINT64_C(1) << SLOT_SHIFT)
-#define SLOTS		4096u
+#define SLOTS		16384u		/* IORING_MAX_REG_BUFFERS of the kernel */
 
 /* user_data of a cancellation; no request has this address. */
 #define CANCEL_DATA	1u
+
+/* A slot of the table of registered buffers. */
+enum slot_state {
+	SLOT_FREE,
+	SLOT_TAKEN,		/* by a piece that no transfer met yet */
+	SLOT_REGISTERED,
+	SLOT_REFUSED,
+};
 
 /**
  * struct uring - engine state
@@ -30,16 +41,16 @@
  * @defer: completions are run only when we enter the kernel
  * @fixed_files: files are registered under their number
  * @fixed_buffers: a table of SLOTS buffers exists
- * @locked_bytes: registered now
- * @used: which slots of the table are taken
+ * @region_bytes: of all regions that have slots
+ * @slots: enum slot_state of each
  */
 struct uring {
 	struct io_uring ring;
 	bool defer;
 	bool fixed_files;
 	bool fixed_buffers;
-	uint64_t locked_bytes;
-	bool used[SLOTS];
+	uint64_t region_bytes;
+	uint8_t slots[SLOTS];
 };
 
 /* Open --------------------------------------------------------------------------------- */
@@ -208,7 +219,7 @@ static uint32_t slots_find(const struct uring *u, uint32_t count)
 	uint32_t first, run = 0;
 
 	for (first = 0; first < SLOTS; first++) {
-		run = u->used[first] ? 0 : run + 1;
+		run = u->slots[first] == SLOT_FREE ? run + 1 : 0;
 		if (run == count)
 			return first + 1 - count;
 	}
@@ -223,35 +234,10 @@ static int slot_update(struct uring *u, uint32_t slot, void *addr, uint64_t byte
 
 	if (rc < 0)
 		return rc;
-	u->used[slot] = addr != NULL;
 	return rc == 1 ? 0 : -EIO;
 }
 
-static void slots_clear(struct uring *u, uint32_t first, uint32_t count)
-{
-	while (count--)
-		slot_update(u, first + count, NULL, 0);
-}
-
-static int slots_fill(struct uring *u, uint32_t first, const struct vgpu_io_region *region)
-{
-	uint32_t i, count = piece_count(region->bytes);
-	uint64_t at, bytes;
-	int rc;
-
-	for (i = 0; i < count; i++) {
-		at = (uint64_t)i << SLOT_SHIFT;
-		bytes = region->bytes - at < SLOT_BYTES ? region->bytes - at : SLOT_BYTES;
-		rc = slot_update(u, first + i, (char *)region->addr + at, bytes);
-		if (rc) {
-			slots_clear(u, first, i);
-			return rc;
-		}
-	}
-	return 0;
-}
-
-static void reason_unregistered(struct vgpu_io *io, uint64_t bytes, int rc)
+static void reason_unregistered(struct vgpu_io *io, int rc)
 {
 	const struct uring *u = io->engine;
 	char soft[24], hard[24], why[64];
@@ -260,13 +246,28 @@ static void reason_unregistered(struct vgpu_io *io, uint64_t bytes, int rc)
 	if (rc != -ENOMEM || getrlimit(RLIMIT_MEMLOCK, &lim)) {
 		snprintf(io->degraded, sizeof(io->degraded),
 			 "unregistered buffers: %s", strerror_r(-rc, why, sizeof(why)));
-		return;
+	} else {
+		limit_print(soft, sizeof(soft), lim.rlim_cur);
+		limit_print(hard, sizeof(hard), lim.rlim_max);
+		snprintf(io->degraded, sizeof(io->degraded),
+			 "unregistered buffers: RLIMIT_MEMLOCK must allow %llu bytes, soft limit %s, "
+			 "hard %s", (unsigned long long)u->region_bytes, soft, hard);
 	}
-	limit_print(soft, sizeof(soft), lim.rlim_cur);
-	limit_print(hard, sizeof(hard), lim.rlim_max);
-	snprintf(io->degraded, sizeof(io->degraded),
-		 "unregistered buffers: RLIMIT_MEMLOCK must allow %llu bytes, soft limit %s, hard %s",
-		 (unsigned long long)(u->locked_bytes + bytes), soft, hard);
+	vgpu_io_reason_update(io);
+}
+
+/* Register piece @i of a region; it is asked for once, whatever comes of it. */
+static void piece_register(struct vgpu_io *io, const struct vgpu_io_region *region, uint32_t i)
+{
+	uint64_t at = (uint64_t)i << SLOT_SHIFT, bytes = region->bytes - at;
+	uint32_t slot = region->first_slot + i;
+	struct uring *u = io->engine;
+	int rc;
+
+	rc = slot_update(u, slot, (char *)region->addr + at, bytes < SLOT_BYTES ? bytes : SLOT_BYTES);
+	u->slots[slot] = rc ? SLOT_REFUSED : SLOT_REGISTERED;
+	if (rc)
+		reason_unregistered(io, rc);
 }
 
 static void uring_region_add(struct vgpu_io *io, uint32_t index)
@@ -275,19 +276,19 @@ static void uring_region_add(struct vgpu_io *io, uint32_t index)
 	uint32_t count = piece_count(region->bytes);
 	struct uring *u = io->engine;
 	uint32_t first;
-	int rc;
 
 	if (!u->fixed_buffers)
 		return;
 	first = count <= SLOTS ? slots_find(u, count) : SLOTS;
-	rc = first < SLOTS ? slots_fill(u, first, region) : -ENOSPC;
-	if (rc) {
-		reason_unregistered(io, region->bytes, rc);
+	if (first == SLOTS) {
+		reason_unregistered(io, -ENOSPC);
 		return;
 	}
+	memset(u->slots + first, SLOT_TAKEN, count);
 	region->first_slot = first;
 	region->slots = count;
-	u->locked_bytes += region->bytes;
+	u->region_bytes += region->bytes;
+	piece_register(io, region, 0);
 }
 
 static void uring_region_remove(struct vgpu_io *io, uint32_t index)
@@ -297,17 +298,23 @@ static void uring_region_remove(struct vgpu_io *io, uint32_t index)
 
 	if (!region->slots)
 		return;
-	slots_clear(u, region->first_slot, region->slots);
-	u->locked_bytes -= region->bytes;
+	for (uint32_t i = 0; i < region->slots; i++) {
+		if (u->slots[region->first_slot + i] == SLOT_REGISTERED)
+			slot_update(u, region->first_slot + i, NULL, 0);
+		u->slots[region->first_slot + i] = SLOT_FREE;
+	}
+	u->region_bytes -= region->bytes;
 }
 
 /* Transfers ---------------------------------------------------------------------------- */
 
 /* Registered buffer that holds the whole transfer, or -1. */
-static int attempt_slot(const struct vgpu_io *io, const struct vgpu_io_attempt *at)
+static int attempt_slot(struct vgpu_io *io, const struct vgpu_io_attempt *at)
 {
 	const struct vgpu_io_region *region;
+	const struct uring *u = io->engine;
 	uint64_t first;
+	uint32_t piece;
 
 	if (at->region < 0)
 		return -1;
@@ -315,7 +322,11 @@ static int attempt_slot(const struct vgpu_io *io, const struct vgpu_io_attempt *
 	first = (uint64_t)((char *)at->buf - (char *)region->addr);
 	if (!region->slots || (first & (SLOT_BYTES - 1)) + at->bytes > SLOT_BYTES)
 		return -1;
-	return (int)(region->first_slot + (first >> SLOT_SHIFT));
+	piece = (uint32_t)(first >> SLOT_SHIFT);
+	if (u->slots[region->first_slot + piece] == SLOT_TAKEN)
+		piece_register(io, region, piece);
+	return u->slots[region->first_slot + piece] == SLOT_REGISTERED ?
+	       (int)(region->first_slot + piece) : -1;
 }
 
 static void attempt_prep(struct io_uring_sqe *sqe, const struct vgpu_io_attempt *at, int fd,

@@ -84,6 +84,37 @@ static void devices_of_ones_own_are_apart(void **state)
 	vgpu_close(b);
 }
 
+static uint64_t resident_bytes(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long long pages = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*u %llu", &pages), 1);
+	fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* A large tier costs what is used of it: memory, and the time to bring it in. */
+static void memory_of_the_tier_is_taken_as_it_is_used(void **state)
+{
+	struct vgpu_config c = { .size = sizeof(c), .host_bytes = 2ull << 30, .threads = 1 };
+	uint64_t before = resident_bytes();
+	char *text = calloc(1, CHUNK);
+	struct vgpu_bo *bo;
+	struct vgpu *v;
+
+	(void)state;
+	assert_non_null(text);
+	assert_int_equal(vgpu_open_embedded(&c, &v), 0);
+	assert_int_equal(vgpu_bo_create(v, CHUNK, VGPU_LIFE_VOLATILE, &bo), 0);
+	assert_int_equal(vgpu_bo_write(bo, 0, text, CHUNK), 0);
+	assert_true(resident_bytes() < before + (256ull << 20));
+	vgpu_bo_destroy(bo);
+	vgpu_close(v);
+	free(text);
+}
+
 static void environment_names_the_device(void **state)
 {
 	struct vgpu *v;
@@ -360,6 +391,7 @@ int main(void)
 		cmocka_unit_test(version_has_three_numbers),
 		cmocka_unit_test(opens_of_a_process_share_one_device),
 		cmocka_unit_test(devices_of_ones_own_are_apart),
+		cmocka_unit_test(memory_of_the_tier_is_taken_as_it_is_used),
 		cmocka_unit_test(environment_names_the_device),
 		cmocka_unit_test(wrong_configurations_are_refused_by_name_and_number),
 		cmocka_unit_test(information_is_cut_where_the_caller_ends),
