@@ -21,9 +21,13 @@ int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_byt
 
 	e->chunk_bytes = chunk_bytes;
 	e->fixed = name && strcmp(name, "auto");
-	if (!rc)
-		snprintf(e->reason, sizeof(e->reason), "%s", vgpu_io_engine_reason(e->io));
 	return rc;
+}
+
+int vgpu_engine_reason(const struct vgpu_engine *e, char *text, size_t len)
+{
+	return snprintf(text, len, "%s%s%s", vgpu_io_engine_reason(e->io),
+			e->probe[0] ? "; probed: " : "", e->probe);
 }
 
 static double row_of(const struct vgpu_io_probe_result *p, const char *engine)
@@ -79,6 +83,5 @@ void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
 		if (!r->moving && !vgpu_io_open(&p, &io) && engine_change(e, io))
 			vgpu_io_close(io);
 	}
-	snprintf(e->reason, sizeof(e->reason), "%s; probed: %s", vgpu_io_engine_reason(e->io),
-		 probe.reason);
+	snprintf(e->probe, sizeof(e->probe), "%s", probe.reason);
 }

@@ -6,6 +6,8 @@
 #ifndef VGPU_EXEC_ENGINE_H
 #define VGPU_EXEC_ENGINE_H
 
+#include <stddef.h>
+
 #include "io.h"
 
 struct vgpu_resid;
@@ -18,14 +20,14 @@ struct vgpu_resid;
  * @timeout_ms: deadline of a request; 0: the engine's own
  * @fixed: asked for by name: no probe
  * @probed: the probe was made
- * @reason: one line for people
+ * @probe: what it found, "" before
  */
 struct vgpu_engine {
 	struct vgpu_io *io;
 	struct vgpu_resid *resid;
 	uint32_t chunk_bytes, timeout_ms;
 	bool fixed, probed;
-	char reason[2 * VGPU_IO_REASON_BYTES];
+	char probe[VGPU_IO_REASON_BYTES];
 };
 
 /**
@@ -33,6 +35,14 @@ struct vgpu_engine {
  * @name: "auto" or NULL: probe the first large file; else exactly that one
  */
 int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_bytes);
+
+/**
+ * vgpu_engine_reason() - one line for people: why this engine, and what it does without
+ *
+ * Asked for when it is wanted: buffers may be refused long after the engine was opened.
+ * Return: as snprintf().
+ */
+int vgpu_engine_reason(const struct vgpu_engine *e, char *text, size_t len);
 
 /**
  * vgpu_engine_choose() - a file is about to be added: measure, and change if it pays

@@ -849,7 +849,7 @@ int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t 
 	else if (!strcmp(key, "io.engine"))
 		n = snprintf(text, len, "%s", vgpu_io_engine_name(x->engine.io));
 	else if (!strcmp(key, "io.reason"))
-		n = snprintf(text, len, "%s", x->engine.reason);
+		n = vgpu_engine_reason(&x->engine, text, len);
 	else if (!strcmp(key, "nvme"))
 		n = snprintf(text, len, "%llu bytes", x->nvme ?
 			     (unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <math.h>
 #include <seccomp.h>
 #include <setjmp.h>
@@ -12,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -564,10 +567,11 @@ static void in_child(void (*body)(void))
 	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
-static void run_plainly(const char *engine)
+/* Numbers must be right; @engine must be the one in use, and say @why. */
+static void run_plainly(const char *engine, const char *why)
 {
 	struct vgpu_exec_params p = xrig_params(12);
-	char text[256];
+	char text[512];
 	struct model m;
 
 	model_open(&m, &p);
@@ -576,6 +580,9 @@ static void run_plainly(const char *engine)
 	vgpu_exec_describe(m.r.exec, "io.engine", text, sizeof(text));
 	if (engine && strcmp(text, engine))
 		_exit(3);
+	vgpu_exec_describe(m.r.exec, "io.reason", text, sizeof(text));
+	if (why && !strstr(text, why))
+		_exit(6);
 	for (uint32_t i = 0; i < LAYERS * N; i++) {
 		double size, want = xdot(m.x, m.w + (size_t)i * K, K, &size);
 		float y;
@@ -595,7 +602,7 @@ static void without_uring(void)
 	if (!ctx || seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0) ||
 	    seccomp_load(ctx))
 		_exit(1);
-	run_plainly("threads");
+	run_plainly("threads", "seccomp");
 }
 
 static void fault_io_uring_forbidden_falls_back_to_threads(void **state)
@@ -604,13 +611,40 @@ static void fault_io_uring_forbidden_falls_back_to_threads(void **state)
 	in_child(without_uring);
 }
 
+/* Root may lock what it likes until it gives that up. */
+static int drop_ipc_lock(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &head, data))
+		return -1;
+	data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
+	data[CAP_TO_INDEX(CAP_IPC_LOCK)].permitted &= ~CAP_TO_MASK(CAP_IPC_LOCK);
+	return (int)syscall(SYS_capset, &head, data);
+}
+
+/* Rings or only buffers may be refused, as the rings of others count too. */
 static void with_little_memlock(void)
 {
 	struct rlimit limit = { 64 << 10, 64 << 10 };
 
-	if (setrlimit(RLIMIT_MEMLOCK, &limit))
+	if (drop_ipc_lock() || setrlimit(RLIMIT_MEMLOCK, &limit))
 		_exit(1);
-	run_plainly(NULL);
+	run_plainly(NULL, "RLIMIT_MEMLOCK");
+}
+
+static void without_huge_pages(void)
+{
+	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
+		_exit(1);
+	run_plainly(NULL, NULL);
+}
+
+static void fault_huge_pages_are_not_needed(void **state)
+{
+	(void)state;
+	in_child(without_huge_pages);
 }
 
 static void fault_memlock_of_64_kib_is_enough(void **state)
@@ -624,6 +658,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fault_io_uring_forbidden_falls_back_to_threads),
 		cmocka_unit_test(fault_memlock_of_64_kib_is_enough),
+		cmocka_unit_test(fault_huge_pages_are_not_needed),
 		cmocka_unit_test(fault_read_errors_end_the_command_or_leave_it_right),
 		cmocka_unit_test(fault_read_errors_on_the_smallest_tiers),
 		cmocka_unit_test(fault_short_late_and_reordered_reads_change_nothing),
