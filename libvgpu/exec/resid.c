@@ -72,6 +72,13 @@ int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
  * A slot comes and goes
  */
 
+/* Somebody uses or wants what was read on a guess, or it goes. */
+static void slot_is_no_guess(struct vgpu_resid *r, struct vgpu_slot *s)
+{
+	r->guesses -= !!(s->flags & VGPU_SLOT_GUESS);
+	s->flags &= ~VGPU_SLOT_GUESS;
+}
+
 /* The slot holds nothing any more; the device knows already. */
 static void slot_clear(struct vgpu_resid *r, uint32_t slot)
 {
@@ -79,6 +86,7 @@ static void slot_clear(struct vgpu_resid *r, uint32_t slot)
 
 	vgpu_keymap_remove(&r->map, slot_key(s));
 	r->wanted -= s->wants;
+	slot_is_no_guess(r, s);
 	memset(s, 0, sizeof(*s));
 	r->free++;
 }
@@ -456,6 +464,7 @@ static void slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s)
 	if (!(s->flags & VGPU_SLOT_AHEAD))
 		return;
 	s->flags &= ~VGPU_SLOT_AHEAD;
+	slot_is_no_guess(r, s);
 	r->count[VB_COUNT_PREFETCH_USED]++;
 	if (s->state == VGPU_SLOT_FILLING)
 		r->count[VB_COUNT_PREFETCH_LATE]++;
@@ -825,7 +834,7 @@ static bool resid_has_spare(struct vgpu_resid *r)
 {
 	if (r->free > 1)
 		return true;
-	if (resid_steal(r, true) && r->free > 1)
+	if (r->guesses && resid_steal(r, true) && r->free > 1)
 		return true;
 	return r->parked && resid_unpark(r) && r->free > 1;
 }
@@ -862,6 +871,7 @@ int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 		if (resid_read_ahead(r, o, chunk, &slot))
 			return 0;	/* the use will try again and report */
 	}
+	slot_is_no_guess(r, &r->slot[slot]);
 	r->slot[slot].wants++;
 	r->wanted++;
 	r->slot[slot].wanted_at = ++r->clock;
@@ -876,7 +886,11 @@ bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk
 		return true;
 	if (r->free <= 1)
 		return false;
-	return !resid_read_ahead(r, o, chunk, &slot);
+	if (resid_read_ahead(r, o, chunk, &slot))
+		return false;
+	r->slot[slot].flags |= VGPU_SLOT_GUESS;
+	r->guesses++;
+	return true;
 }
 
 void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,

@@ -47,6 +47,7 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
 #define VGPU_SLOT_HELD		(1u << 2)	/* clients or running commands hold it */
 #define VGPU_SLOT_OVERDUE	(1u << 3)	/* its request passed every deadline */
 #define VGPU_SLOT_PARKED	(1u << 4)	/* could not leave when last asked to */
+#define VGPU_SLOT_GUESS		(1u << 5)	/* read by hint(), and nobody wants it yet */
 
 /**
  * struct vgpu_slot - one slot of the host arena
@@ -81,6 +82,7 @@ struct vgpu_slot {
  * @overdue: of @moving, those that nobody should wait for
  * @parked: slots parked since they were last asked to leave
  * @wanted: sum of the slots' wants
+ * @guesses: slots with VGPU_SLOT_GUESS
  * @bypasses: to look after held slots now and then
  * @fault_key, @fault_error: the last transfer that failed, for its sentence
  * @derive_bytes: memory that fills of derived chunks hold
@@ -104,7 +106,7 @@ struct vgpu_resid {
 	uint32_t nvme_file;
 	int32_t region;
 	uint32_t capacity, staging, slots, free, moving, leaving, overdue;
-	uint32_t parked;
+	uint32_t parked, guesses;
 	uint64_t wanted, bypasses, fault_key;
 	int32_t fault_error;
 	uint64_t derive_bytes, clock, last_streamed[2];

@@ -14,6 +14,7 @@ struct tally {
 	uint32_t state[VGPU_SLOT_LEAVING + 1];
 	uint32_t retained, overdue;
 	uint64_t wants;
+	uint32_t guesses;
 };
 
 struct check {
@@ -91,6 +92,7 @@ static int check_slots(struct check *c)
 		c->tally.retained += !!(s->flags & VGPU_SLOT_RETAINED);
 		c->tally.overdue += !!(s->flags & VGPU_SLOT_OVERDUE);
 		c->tally.wants += s->wants;
+		c->tally.guesses += !!(s->flags & VGPU_SLOT_GUESS);
 		rc = s->object ? check_used(c, i) : 0;
 		if (rc)
 			return rc;
@@ -118,6 +120,8 @@ static int check_sums(struct check *c)
 	if (t->wants != r->wanted)
 		return fault(c, "%llu uses are wanted, %llu counted", (unsigned long long)t->wants,
 			     (unsigned long long)r->wanted);
+	if (t->guesses != r->guesses)
+		return fault(c, "%u slots are guesses, %u counted", t->guesses, r->guesses);
 	if (t->retained != stats.retained || t->retained > r->capacity)
 		return fault(c, "%u slots are retained, %u by the policy, of %u", t->retained,
 			     stats.retained, r->capacity);
