@@ -944,6 +944,7 @@ uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t 
 			continue;
 		r->policy->forget(r->policy_state, vgpu_policy_key(o->id, c));
 		slot_unwant(r, &r->slot[slot], UINT32_MAX);
+		slot_is_no_guess(r, &r->slot[slot]);
 		r->slot[slot].flags &= VGPU_SLOT_OVERDUE;
 		slot_let_go(r, slot);
 	}
