@@ -45,12 +45,12 @@ cli=$(ls tests/cli/*_test.sh 2>/dev/null | grep -v one_command_test)
 
 stage "address and undefined behaviour sanitizers"
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
-build SAN=address tests && tests/run.sh --label asan $(suites | sed 's,^,build-address/,')
+build SAN=address lib tests && tests/run.sh --label asan $(suites | sed 's,^,build-address/,')
 
 if [ "${CI:-}" = true ]; then
 	stage "thread sanitizer"
 	export TSAN_OPTIONS=second_deadlock_stack=1
-	build SAN=thread tests && tests/run.sh --label tsan $(suites | sed 's,^,build-thread/,')
+	build SAN=thread lib tests && tests/run.sh --label tsan $(suites | sed 's,^,build-thread/,')
 fi
 
 stage "fuzzers"
