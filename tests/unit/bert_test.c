@@ -261,6 +261,15 @@ static void bert_wrong_config_names_field_and_value(void **state)
 
 /* --- the real model ------------------------------------------------------ */
 
+/* Float64 takes 10 ms a text, instrumented code ten times that. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SENTENCES 30u
+#define REF_TEXTS 3u
+#else
+#define SENTENCES VBRUN_SENTENCE_COUNT
+#define REF_TEXTS 20u
+#endif
+
 static bool minilm_folder(char *out, size_t len)
 {
 	const char *cache = getenv("VBLACKWELL_CACHE"), *home = getenv("HOME");
@@ -377,12 +386,12 @@ static void minilm_int8_keeps_embeddings_and_their_order(void **state)
 
 	(void)state;
 	open_minilm(&model);
-	text = sentences(&model, VBRUN_SENTENCE_COUNT);
-	f32 = minilm_embed(&model, text, VBRUN_SENTENCE_COUNT, VGPU_FORMAT_F32, VGPU_MODE_F32, room);
+	text = sentences(&model, SENTENCES);
+	f32 = minilm_embed(&model, text, SENTENCES, VGPU_FORMAT_F32, VGPU_MODE_F32, room);
 	for (int i = 0; i < 2; i++) {
-		ours = minilm_embed(&model, text, VBRUN_SENTENCE_COUNT, VGPU_FORMAT_INT8_G16,
+		ours = minilm_embed(&model, text, SENTENCES, VGPU_FORMAT_INT8_G16,
 				    modes[i], room);
-		assert_int_equal(accuracy_measure(ours, f32, VBRUN_SENTENCE_COUNT, model.hidden,
+		assert_int_equal(accuracy_measure(ours, f32, SENTENCES, model.hidden,
 						  &a), 0);
 		print_message("INT8 %s: NMSE %.2e, Spearman %.6f against F32\n",
 			      i ? "A16" : "A8", a.nmse, a.spearman);
@@ -394,9 +403,6 @@ static void minilm_int8_keeps_embeddings_and_their_order(void **state)
 	free(text);
 	bert_model_close(&model);
 }
-
-/* Float64 takes 10 ms a text, so a tenth of the sentences. */
-#define REF_TEXTS 20u
 
 static void minilm_mxfp4_agrees_with_float64_of_its_weights(void **state)
 {
