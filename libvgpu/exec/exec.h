@@ -11,6 +11,7 @@
  *	job.c    a submission on its way: commands, panels, cancellation
  *	walk.c   which bytes a command needs, panel by panel
  *	resid.c  slots: what is in host memory, who uses it, what goes
+ *	run.c    chunks in adjacent slots
  *	fill.c   how a chunk gets into its slot, and out to NVMe
  *	object.c what the executor knows of an object
  *	policy*  which chunks stay;  io*  how bytes move;  backend_*  arithmetic

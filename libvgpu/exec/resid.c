@@ -7,12 +7,11 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "slot.h"
 #include "trace.h"
 
 /* How often held slots are looked after while the policy finds no room. */
 #define HELD_CHECK	64u
-/* Clients may map a chunk between the choice of a window and the move. */
-#define LAYOUT_TRIES	8u
 #define HUGE_BYTES	(2u << 20)
 
 static uint64_t now_ns(void)
@@ -21,31 +20,6 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t slot_key(const struct vgpu_slot *s)
-{
-	return vgpu_policy_key(s->object->id, s->chunk);
-}
-
-static uint32_t resid_find(const struct vgpu_resid *r, uint64_t key)
-{
-	uint32_t slot;
-
-	return vgpu_keymap_find(&r->map, key, &slot) ? slot : VB_SLOT_ANY;
-}
-
-static bool slot_is_moving(const struct vgpu_slot *s)
-{
-	return s->state == VGPU_SLOT_FILLING || s->state == VGPU_SLOT_LEAVING;
-}
-
-/* Pinned or mapped at the device: it cannot be moved. */
-static bool slot_is_fixed(const struct vgpu_slot *s)
-{
-	struct vb_table_entry e = vgpu_object_entry(s->object, s->chunk);
-
-	return e.maps || e.pins;
 }
 
 int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint8_t op,
@@ -84,7 +58,7 @@ static void slot_clear(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 
-	vgpu_keymap_remove(&r->map, slot_key(s));
+	vgpu_keymap_remove(&r->map, vgpu_slot_key(s));
 	r->wanted -= s->wants;
 	slot_is_no_guess(r, s);
 	memset(s, 0, sizeof(*s));
@@ -96,12 +70,12 @@ void vgpu_slot_abort(struct vgpu_resid *r, uint32_t slot)
 	struct vgpu_slot *s = &r->slot[slot];
 	uint32_t at = slot;
 
-	r->policy->forget(r->policy_state, slot_key(s));
+	r->policy->forget(r->policy_state, vgpu_slot_key(s));
 	vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, s->from, VB_TIER_HOST, &at, NULL);
 	slot_clear(r, slot);
 }
 
-static void slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses)
+void vgpu_slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses)
 {
 	uint32_t n = s->wants < uses ? s->wants : uses;
 
@@ -122,20 +96,20 @@ static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 	struct vgpu_slot *s = &r->slot[slot];
 	uint64_t victim = VGPU_POLICY_NONE;
 
-	int answer = r->policy->access(r->policy_state, slot_key(s), VGPU_ACCESS_MUST_ADMIT,
+	int answer = r->policy->access(r->policy_state, vgpu_slot_key(s), VGPU_ACCESS_MUST_ADMIT,
 				       &victim);
 
 	s->flags |= VGPU_SLOT_PARKED;
 	if (answer < 0)
 		return;		/* more is held than the policy may keep: stays in staging */
 	/* The trace has every question that the policy was asked. */
-	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, slot_key(s),
+	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, vgpu_slot_key(s),
 		       VGPU_ACCESS_MUST_ADMIT, 0);
 	s->flags |= VGPU_SLOT_RETAINED | VGPU_SLOT_HELD;
 	s->flags &= (uint8_t)~VGPU_SLOT_PARKED;
-	r->policy->hold(r->policy_state, slot_key(s), true);
+	r->policy->hold(r->policy_state, vgpu_slot_key(s), true);
 	if (victim != VGPU_POLICY_NONE) {
-		uint32_t other = resid_find(r, victim);
+		uint32_t other = vgpu_slot_find(r, victim);
 
 		/* Not retired here: that could come back to this slot. */
 		if (other != VB_SLOT_ANY) {
@@ -168,17 +142,17 @@ static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 
-	if (!pressed && slot_is_fixed(s)) {
+	if (!pressed && vgpu_slot_is_fixed(s)) {
 		slot_park(r, s);
 		return false;
 	}
-	if (slot_is_fixed(s) || slot_is_scratch_in_use(s))
+	if (vgpu_slot_is_fixed(s) || slot_is_scratch_in_use(s))
 		goto keep;
 	if (!vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL)) {
 		r->count[VB_COUNT_EVICTIONS]++;
 		if (s->flags & VGPU_SLOT_AHEAD)
-			vgpu_trace_put(r->trace, VGPU_TRACE_PREFETCH_WASTED, slot_key(s), 0, 0);
-		vgpu_trace_put(r->trace, VGPU_TRACE_EVICT, slot_key(s), 0, 0);
+			vgpu_trace_put(r->trace, VGPU_TRACE_PREFETCH_WASTED, vgpu_slot_key(s), 0, 0);
+		vgpu_trace_put(r->trace, VGPU_TRACE_EVICT, vgpu_slot_key(s), 0, 0);
 		slot_clear(r, slot);
 		return true;
 	}
@@ -255,7 +229,7 @@ static bool resid_steal(struct vgpu_resid *r, bool guesses_only)
 	uint32_t slot;
 
 	while ((slot = resid_find_spare(r, guesses_only)) != VB_SLOT_ANY) {
-		slot_unwant(r, &r->slot[slot], UINT32_MAX);
+		vgpu_slot_unwant(r, &r->slot[slot], UINT32_MAX);
 		if (slot_retire(r, slot, true))
 			return true;
 	}
@@ -280,7 +254,7 @@ static bool resid_unpark(struct vgpu_resid *r)
 
 static void resid_unretain(struct vgpu_resid *r, uint64_t key)
 {
-	uint32_t slot = resid_find(r, key);
+	uint32_t slot = vgpu_slot_find(r, key);
 
 	if (slot == VB_SLOT_ANY)
 		return;
@@ -300,7 +274,7 @@ static bool resid_shrink(struct vgpu_resid *r)
 }
 
 /* Make sure that @n slots are free; may wait for I/O. */
-static int resid_make_room(struct vgpu_resid *r, uint32_t n)
+int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 {
 	bool again = true;
 
@@ -333,13 +307,13 @@ static void resid_release_held(struct vgpu_resid *r)
 		struct vgpu_slot *s = &r->slot[i];
 
 		if (s->state != VGPU_SLOT_READY || !(s->flags & VGPU_SLOT_HELD) || s->pins ||
-		    slot_is_fixed(s) || slot_is_scratch_in_use(s))
+		    vgpu_slot_is_fixed(s) || slot_is_scratch_in_use(s))
 			continue;
 		if (!r->nvme && s->object->kind == VB_BO_ANONYMOUS &&
 		    s->object->life != VB_LIFE_SCRATCH)
 			continue;	/* has nowhere to go */
 		s->flags &= (uint8_t)~VGPU_SLOT_HELD;
-		r->policy->hold(r->policy_state, slot_key(s), false);
+		r->policy->hold(r->policy_state, vgpu_slot_key(s), false);
 	}
 }
 
@@ -370,7 +344,7 @@ static void resid_note_overdue(struct vgpu_resid *r)
 }
 
 /* Ask the policy; returns whether the chunk is kept, or -errno. */
-static int resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
+int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 {
 	uint64_t key = vgpu_policy_key(o->id, chunk), victim = VGPU_POLICY_NONE;
 	unsigned int flags = o->kind == VB_BO_ANONYMOUS ? VGPU_ACCESS_MUST_ADMIT : 0;
@@ -409,10 +383,10 @@ static uint32_t resid_find_of_client(const struct vgpu_resid *r, uint32_t client
 		uint64_t rank;
 
 		if (s->state != VGPU_SLOT_READY || s->pins || s->object->client != client ||
-		    s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_PARKED) || slot_is_fixed(s))
+		    s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_PARKED) || vgpu_slot_is_fixed(s))
 			continue;
 		rank = s->flags & VGPU_SLOT_RETAINED ?
-			r->policy->next_use(r->policy_state, slot_key(s)) : UINT64_MAX;
+			r->policy->next_use(r->policy_state, vgpu_slot_key(s)) : UINT64_MAX;
 		if (best == VB_SLOT_ANY || rank > farthest) {
 			best = i;
 			farthest = rank;
@@ -429,8 +403,8 @@ static bool resid_shed(struct vgpu_resid *r, uint32_t client)
 	while ((slot = resid_find_of_client(r, client)) != VB_SLOT_ANY) {
 		struct vgpu_slot *s = &r->slot[slot];
 
-		r->policy->forget(r->policy_state, slot_key(s));
-		slot_unwant(r, s, UINT32_MAX);
+		r->policy->forget(r->policy_state, vgpu_slot_key(s));
+		vgpu_slot_unwant(r, s, UINT32_MAX);
 		s->flags &= (uint8_t)~VGPU_SLOT_RETAINED;
 		if (slot_retire(r, slot, true))
 			return true;
@@ -438,7 +412,7 @@ static bool resid_shed(struct vgpu_resid *r, uint32_t client)
 	return vgpu_resid_is_moving(r) && vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) > 0;
 }
 
-static int resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
+int vgpu_resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		      uint32_t wanted, uint32_t *out_slot)
 {
 	int rc = vgpu_fill_start(r, o, chunk, wanted, out_slot);
@@ -452,14 +426,14 @@ static int resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chun
 static int resid_bring(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		       uint32_t *out_slot)
 {
-	int rc = resid_make_room(r, 1);
+	int rc = vgpu_resid_make_room(r, 1);
 
 	if (rc)
 		return rc;
-	return resid_fill(r, o, chunk, VB_SLOT_ANY, out_slot);
+	return vgpu_resid_fill(r, o, chunk, VB_SLOT_ANY, out_slot);
 }
 
-static void slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s)
+void vgpu_slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s)
 {
 	if (!(s->flags & VGPU_SLOT_AHEAD))
 		return;
@@ -469,7 +443,7 @@ static void slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s)
 	if (s->state == VGPU_SLOT_FILLING)
 		r->count[VB_COUNT_PREFETCH_LATE]++;
 	vgpu_trace_put(r->trace, s->state == VGPU_SLOT_FILLING ? VGPU_TRACE_PREFETCH_LATE :
-		       VGPU_TRACE_PREFETCH_USED, slot_key(s), 0, 0);
+		       VGPU_TRACE_PREFETCH_USED, vgpu_slot_key(s), 0, 0);
 }
 
 int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
@@ -477,7 +451,7 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 {
 	uint64_t key = vgpu_policy_key(o->id, chunk);
 	bool account = true;
-	uint32_t slot = resid_find(r, key);
+	uint32_t slot = vgpu_slot_find(r, key);
 	struct vgpu_slot *s;
 	int rc, keep = 0;
 
@@ -493,7 +467,7 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 	if (slot != VB_SLOT_ANY)
 		r->slot[slot].pins++;
 	if (account) {
-		keep = resid_account(r, o, chunk);
+		keep = vgpu_resid_account(r, o, chunk);
 		if (keep < 0) {
 			if (slot != VB_SLOT_ANY)
 				vgpu_resid_unpin(r, slot);
@@ -511,10 +485,10 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 		keep = keep && r->policy->retains(r->policy_state, key);
 	}
 	s = &r->slot[slot];
-	slot_note_ahead(r, s);
+	vgpu_slot_note_ahead(r, s);
 	if (keep)
 		s->flags |= VGPU_SLOT_RETAINED;
-	slot_unwant(r, s, 1);
+	vgpu_slot_unwant(r, s, 1);
 	*out_slot = slot;
 	return 0;
 }
@@ -528,7 +502,7 @@ int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)
 	if (s->state == VGPU_SLOT_READY)
 		return 0;
 	start = now_ns();
-	while (slot_is_moving(s)) {
+	while (vgpu_slot_is_moving(s)) {
 		rc = s->flags & VGPU_SLOT_OVERDUE ? -ETIMEDOUT :
 						    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)
@@ -553,276 +527,6 @@ void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot)
 		vgpu_slot_abort(r, slot);
 	else
 		slot_let_go(r, slot);
-}
-
-/* ------------------------------------------------------------------------
- * Runs of adjacent slots
- */
-
-static bool run_is_adjacent(const struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			    uint32_t end, uint32_t *out_slot)
-{
-	uint32_t start = resid_find(r, vgpu_policy_key(o->id, first));
-
-	for (uint32_t c = first; start != VB_SLOT_ANY && c < end; c++) {
-		if (resid_find(r, vgpu_policy_key(o->id, c)) != start + (c - first))
-			return false;
-	}
-	*out_slot = start;
-	return start != VB_SLOT_ANY;
-}
-
-/* Our own pin on a run that is being laid out does not keep a slot where it is. */
-static bool slot_can_move(const struct vgpu_slot *s, const struct vgpu_object *o, uint32_t first,
-			  uint32_t end)
-{
-	bool own = s->object == o && s->chunk >= first && s->chunk < end;
-
-	return s->state == VGPU_SLOT_FREE ||
-	       (s->state == VGPU_SLOT_READY && s->pins == own && !s->object->gone &&
-		!slot_is_fixed(s));
-}
-
-/* The window of as many slots with the fewest in use, none of them fixed. */
-static uint32_t run_find_window(const struct vgpu_resid *r, const struct vgpu_object *o,
-				uint32_t first, uint32_t end)
-{
-	uint32_t best = VB_SLOT_ANY, best_used = UINT32_MAX, used = 0, length = 0;
-	uint32_t n = end - first;
-
-	for (uint32_t i = 0; i < r->slots; i++) {
-		if (!slot_can_move(&r->slot[i], o, first, end)) {
-			length = used = 0;
-			continue;
-		}
-		used += r->slot[i].state != VGPU_SLOT_FREE;
-		length++;
-		if (length > n) {
-			used -= r->slot[i - n].state != VGPU_SLOT_FREE;
-			length = n;
-		}
-		if (length == n && used < best_used) {
-			best = i + 1 - n;
-			best_used = used;
-		}
-	}
-	return best;
-}
-
-static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
-{
-	struct vgpu_slot *s = &r->slot[from];
-	uint32_t taken = to;
-	int rc;
-
-	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_BEGIN, VB_TIER_HOST, VB_TIER_HOST,
-			     &taken, NULL);
-	if (rc == -ESTALE) {
-		/* Destroyed a moment ago: we are going to be told. */
-		s->object->gone = true;
-		return -EBUSY;
-	}
-	if (rc)
-		return rc;
-	memcpy(vgpu_resid_ptr(r, taken), vgpu_resid_ptr(r, from), r->chunk_bytes);
-	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_COMMIT, VB_TIER_HOST, VB_TIER_HOST,
-			     &taken, NULL);
-	if (rc) {
-		vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, VB_TIER_HOST, VB_TIER_HOST,
-				&taken, NULL);
-		return rc;
-	}
-	r->count[VB_COUNT_COPY_BYTES] += r->chunk_bytes;
-	vgpu_keymap_set(&r->map, slot_key(s), taken);
-	r->slot[taken] = *s;
-	memset(s, 0, sizeof(*s));
-	return 0;
-}
-
-/* A free slot, outside the window if there is one, else behind @slot in it. */
-static uint32_t run_find_free(const struct vgpu_resid *r, uint32_t window, uint32_t n,
-			      uint32_t slot)
-{
-	for (uint32_t i = r->slots; i-- > 0;) {
-		if ((i < window || i >= window + n) && r->slot[i].state == VGPU_SLOT_FREE)
-			return i;
-	}
-	for (uint32_t i = slot + 1; i < window + n; i++) {
-		if (r->slot[i].state == VGPU_SLOT_FREE)
-			return i;
-	}
-	return VB_SLOT_ANY;
-}
-
-/* Chunk @chunk into slot @to: what is there makes room, then it moves or is filled. */
-static int run_place_one(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t to,
-			 uint32_t window, uint32_t n)
-{
-	uint64_t key = vgpu_policy_key(o->id, chunk);
-	uint32_t at = resid_find(r, key), spare;
-	int rc;
-
-	if (at == to)
-		return 0;
-	if (r->slot[to].state != VGPU_SLOT_FREE) {
-		spare = run_find_free(r, window, n, to);
-		rc = spare == VB_SLOT_ANY ? -ENOSPC : slot_relocate(r, to, spare);
-		if (rc)
-			return rc;
-	}
-	if (at != VB_SLOT_ANY)
-		return slot_relocate(r, at, to);
-	rc = resid_fill(r, o, chunk, to, &at);
-	if (!rc)
-		r->slot[at].pins++;
-	return rc;
-}
-
-/* Wait for what is on its way, so that it can move; returns chunks that are absent. */
-static int run_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
-{
-	int absent = 0;
-
-	for (uint32_t c = first; c < end; c++) {
-		uint32_t at = resid_find(r, vgpu_policy_key(o->id, c));
-		int rc = at == VB_SLOT_ANY ? 0 : vgpu_resid_wait(r, at);
-
-		if (rc)
-			return rc;
-		absent += at == VB_SLOT_ANY;
-	}
-	return absent;
-}
-
-/* -EBUSY: a client mapped or pinned something meanwhile. */
-static int run_lay_out_once(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			    uint32_t end)
-{
-	uint32_t window, n = end - first;
-	int absent = run_settle(r, o, first, end), rc;
-
-	if (absent < 0)
-		return absent;
-	/* One more than is missing, to move things around. */
-	rc = resid_make_room(r, (uint32_t)absent + 1);
-	if (rc == -ENOSPC)
-		rc = resid_make_room(r, (uint32_t)absent);
-	if (rc)
-		return rc;
-	window = run_find_window(r, o, first, end);
-	while (window == VB_SLOT_ANY && vgpu_resid_is_moving(r)) {
-		rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
-		if (rc < 0)
-			return rc;
-		window = run_find_window(r, o, first, end);
-	}
-	if (window == VB_SLOT_ANY)
-		return -ENOSPC;
-	for (uint32_t i = 0; i < n; i++) {
-		rc = run_place_one(r, o, first + i, window + i, window, n);
-		if (rc)
-			return rc;
-	}
-	return 0;
-}
-
-static int run_lay_out(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
-{
-	int rc = -EBUSY;
-
-	for (uint32_t i = 0; i < LAYOUT_TRIES && rc == -EBUSY; i++)
-		rc = run_lay_out_once(r, o, first, end);
-	return rc;
-}
-
-/* Pin what is there, so that neither the policy nor making room takes it away. */
-static int run_pin_present(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			   uint32_t end)
-{
-	int rc = 0;
-
-	for (uint32_t c = first; c < end; c++) {
-		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, c));
-
-		if (slot == VB_SLOT_ANY)
-			continue;
-		r->slot[slot].pins++;
-		if (r->slot[slot].flags & VGPU_SLOT_OVERDUE)
-			rc = -ETIMEDOUT;
-	}
-	return rc;
-}
-
-/* Undo it; what the policy took in and did not come, it forgets. */
-static void run_release(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
-{
-	for (uint32_t c = first; c < end; c++) {
-		uint64_t key = vgpu_policy_key(o->id, c);
-		uint32_t slot = resid_find(r, key);
-
-		if (slot == VB_SLOT_ANY) {
-			r->policy->forget(r->policy_state, key);
-			continue;
-		}
-		if (r->policy->retains(r->policy_state, key))
-			r->slot[slot].flags |= VGPU_SLOT_RETAINED;
-		vgpu_resid_unpin(r, slot);
-	}
-}
-
-static int run_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
-{
-	for (uint32_t c = first; c < end; c++) {
-		int keep = resid_account(r, o, c);
-
-		if (keep < 0)
-			return keep;
-	}
-	return 0;
-}
-
-/* The run lies at @slot and is pinned: wait for its bytes. */
-static int run_finish(struct vgpu_resid *r, uint32_t slot, uint32_t n, bool write)
-{
-	uint32_t i;
-	int rc = 0;
-
-	for (i = 0; i < n; i++) {
-		struct vgpu_slot *s = &r->slot[slot + i];
-
-		slot_note_ahead(r, s);
-		slot_unwant(r, s, 1);
-		if (r->policy->retains(r->policy_state, slot_key(s)))
-			s->flags |= VGPU_SLOT_RETAINED;
-	}
-	for (i = 0; i < n && !rc; i++)
-		rc = vgpu_resid_wait(r, slot + i);
-	for (i = 0; i < n && !rc && write; i++) {
-		struct vgpu_slot *s = &r->slot[slot + i];
-
-		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_WRITE, VB_TIER_HOST,
-				     VB_TIER_HOST, NULL, NULL);
-	}
-	return rc;
-}
-
-int vgpu_resid_use_run(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end,
-		       bool write, uint32_t *out_slot)
-{
-	int rc = run_pin_present(r, o, first, end);
-
-	if (!rc)
-		rc = run_account(r, o, first, end);
-	if (!rc && !run_is_adjacent(r, o, first, end, out_slot)) {
-		rc = run_lay_out(r, o, first, end);
-		if (!rc && !run_is_adjacent(r, o, first, end, out_slot))
-			rc = -EIO;
-	}
-	if (!rc)
-		rc = run_finish(r, *out_slot, end - first, write);
-	if (rc)
-		run_release(r, o, first, end);
-	return rc;
 }
 
 /* ------------------------------------------------------------------------
@@ -861,7 +565,7 @@ static bool chunk_is_empty(const struct vgpu_object *o, uint32_t chunk)
 
 int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 {
-	uint32_t slot = resid_find(r, vgpu_policy_key(o->id, chunk));
+	uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
 
 	if (slot == VB_SLOT_ANY) {
 		if (chunk_is_empty(o, chunk))
@@ -880,7 +584,7 @@ int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 
 bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 {
-	uint32_t slot = resid_find(r, vgpu_policy_key(o->id, chunk));
+	uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
 
 	if (slot != VB_SLOT_ANY || chunk_is_empty(o, chunk))
 		return true;
@@ -897,7 +601,7 @@ void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t
 			   uint32_t end)
 {
 	for (uint32_t c = first; c < end; c++) {
-		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, c));
+		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
 
 		if (slot != VB_SLOT_ANY && r->slot[slot].flags & VGPU_SLOT_AHEAD)
 			slot_let_go(r, slot);
@@ -908,7 +612,7 @@ void vgpu_resid_unwant_all(struct vgpu_resid *r)
 {
 	for (uint32_t i = 0; r->wanted && i < r->slots; i++) {
 		if (r->slot[i].wants) {
-			slot_unwant(r, &r->slot[i], UINT32_MAX);
+			vgpu_slot_unwant(r, &r->slot[i], UINT32_MAX);
 			slot_let_go(r, i);
 		}
 	}
@@ -922,9 +626,9 @@ void vgpu_resid_unwant_all(struct vgpu_resid *r)
 static bool resid_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 {
 	for (;;) {
-		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, chunk));
+		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
 
-		if (slot == VB_SLOT_ANY || !slot_is_moving(&r->slot[slot]))
+		if (slot == VB_SLOT_ANY || !vgpu_slot_is_moving(&r->slot[slot]))
 			return true;
 		if (r->slot[slot].flags & VGPU_SLOT_OVERDUE ||
 		    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) < 0)
@@ -938,19 +642,19 @@ uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t 
 	uint64_t bytes = 0;
 
 	for (uint32_t c = first; c < end; c++) {
-		uint32_t slot = resid_find(r, vgpu_policy_key(o->id, c));
+		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
 
-		if (slot == VB_SLOT_ANY || r->slot[slot].pins || slot_is_fixed(&r->slot[slot]))
+		if (slot == VB_SLOT_ANY || r->slot[slot].pins || vgpu_slot_is_fixed(&r->slot[slot]))
 			continue;
 		r->policy->forget(r->policy_state, vgpu_policy_key(o->id, c));
-		slot_unwant(r, &r->slot[slot], UINT32_MAX);
+		vgpu_slot_unwant(r, &r->slot[slot], UINT32_MAX);
 		slot_is_no_guess(r, &r->slot[slot]);
 		r->slot[slot].flags &= VGPU_SLOT_OVERDUE;
 		slot_let_go(r, slot);
 	}
 	for (uint32_t c = first; c < end; c++) {
 		resid_settle(r, o, c);
-		if (resid_find(r, vgpu_policy_key(o->id, c)) == VB_SLOT_ANY)
+		if (vgpu_slot_find(r, vgpu_policy_key(o->id, c)) == VB_SLOT_ANY)
 			bytes += r->chunk_bytes;
 	}
 	return bytes;
@@ -980,7 +684,7 @@ bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
 	for (uint32_t i = 0; i < r->slots; i++) {
 		if (r->slot[i].object != o)
 			continue;
-		r->policy->forget(r->policy_state, slot_key(&r->slot[i]));
+		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[i]));
 		slot_clear(r, i);
 	}
 	return true;
