@@ -151,7 +151,8 @@ static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 	if (!vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL)) {
 		r->count[VB_COUNT_EVICTIONS]++;
 		if (s->flags & VGPU_SLOT_AHEAD)
-			vgpu_trace_put(r->trace, VGPU_TRACE_PREFETCH_WASTED, vgpu_slot_key(s), 0, 0);
+			vgpu_trace_put(r->trace, VGPU_TRACE_PREFETCH_WASTED, vgpu_slot_key(s),
+				       0, 0);
 		vgpu_trace_put(r->trace, VGPU_TRACE_EVICT, vgpu_slot_key(s), 0, 0);
 		slot_clear(r, slot);
 		return true;
