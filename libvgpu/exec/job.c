@@ -14,8 +14,11 @@
 #define OPERAND_ALIGN	4u
 /* Chunks of the declared future that are looked at when a job has none left. */
 #define HINT_CHUNKS	64u
-/* Steps in which a command may look for room: destroyed objects leave in between. */
-#define ROOM_TRIES	2u
+/* Steps in which a command may look for room that no client holds: destroyed objects leave. */
+#define ROOM_TRIES	4u
+/* Readers and mappings of clients mostly end soon; one that does not must not hang us. */
+#define ROOM_WAIT_NS	500000000u
+#define ROOM_PAUSE_NS	100000
 /* Rows of a gather between two looks at the clock. */
 #define GATHER_CANCEL_ROWS	64u
 
@@ -475,21 +478,73 @@ static void panel_unpin(struct vgpu_job_env *env, struct vgpu_job *job,
 	}
 }
 
+static bool clients_hold_slots(const struct vgpu_resid *r)
+{
+	for (uint32_t i = 0; i < r->slots; i++) {
+		struct vb_table_entry e;
+
+		if (r->slot[i].state != VGPU_SLOT_READY)
+			continue;
+		e = vgpu_object_entry(r->slot[i].object, r->slot[i].chunk);
+		if (e.maps || e.pins)
+			return true;
+	}
+	return false;
+}
+
+/* A command, or its next panel, finds no room: is it worth trying again? */
+static bool job_waits_for_room(const struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	const struct timespec pause = { .tv_nsec = ROOM_PAUSE_NS };
+
+	if (!job->room_since)
+		job->room_since = now_ns();
+	if (!clients_hold_slots(env->resid))
+		return job->tries++ < ROOM_TRIES;
+	if (now_ns() - job->room_since > ROOM_WAIT_NS)
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
+}
+
+static void job_has_room(struct vgpu_job *job)
+{
+	job->tries = 0;
+	job->room_since = 0;
+}
+
+/* Have the chunks of a panel in slots; others may hold what it needs for a moment. */
+static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_stream *s,
+		     uint32_t matrix, uint32_t index, struct panel *p)
+{
+	int rc;
+
+	do {
+		uint32_t done = 0;
+
+		p->slots[0] = p->slots[1] = 0;
+		rc = job_check_cancel(env, job);
+		for (uint32_t part = 0; part < s->parts && !rc; part++) {
+			rc = panel_pin_part(env->resid, s, part,
+					    vgpu_stream_span(s, part, matrix, index),
+					    p->slot + done, &p->slots[part]);
+			done += p->slots[part];
+		}
+		if (rc)
+			panel_unpin(env, job, s, p, false);
+	} while (rc == -ENOSPC && job_waits_for_room(env, job));
+	return rc;
+}
+
 static int panel_do(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_work *work,
 		    const struct vgpu_stream *s, uint32_t matrix, uint32_t index, struct panel *p)
 {
-	uint32_t done = 0;
-	int rc = job_check_cancel(env, job);
+	int rc = panel_pin(env, job, s, matrix, index, p);
 
-	p->slots[0] = p->slots[1] = 0;
-	for (uint32_t part = 0; part < s->parts && !rc; part++) {
-		rc = panel_pin_part(env->resid, s, part,
-				    vgpu_stream_span(s, part, matrix, index), p->slot + done,
-				    &p->slots[part]);
-		done += p->slots[part];
-	}
-	if (!rc)
-		rc = panel_run(env, job, work, s, matrix, index, p);
+	if (rc)
+		return rc;
+	job_has_room(job);
+	rc = panel_run(env, job, work, s, matrix, index, p);
 	panel_unpin(env, job, s, p, !rc);
 	return rc;
 }
@@ -751,10 +806,10 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 	ahead_walk(env, job);
 	ahead_pass_holds(job);
 	rc = held_take(env, job, &held, &work);
-	job->again = rc == -ENOSPC && job->tries++ < ROOM_TRIES;
+	job->again = rc == -ENOSPC && job_waits_for_room(env, job);
 	if (rc)
 		return rc;
-	job->tries = 0;
+	job_has_room(job);
 	rc = job_dispatch(env, job, &work, held_chunks(&held));
 	held_release(env, &held);
 	return rc;

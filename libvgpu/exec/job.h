@@ -52,6 +52,7 @@ struct vgpu_ahead {
  * @checked_at: when cancellation was last looked for
  * @credit: of deficit round robin
  * @tries: of the command that found no room: objects may be on their way out
+ * @room_since: when it found none first, CLOCK_MONOTONIC; 0: it never looked in vain
  * @again: it found none, and is to be tried once more
  * @carry: slots of the last panel, pinned until the next one is; VB_SLOT_ANY none
  * @text: a sentence about the failure
@@ -66,6 +67,7 @@ struct vgpu_job {
 	uint64_t busy_ns, checked_at;
 	int64_t credit;
 	uint32_t tries;
+	uint64_t room_since;
 	bool again;
 	struct vgpu_ahead ahead;
 	uint32_t carry[2];

@@ -4,9 +4,12 @@
  * refused, and that nothing is left behind (xrig_close() looks at all books).
  */
 #include <errno.h>
+#include <pthread.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,6 +171,66 @@ static void resid_maps_a_file_that_the_policy_would_rather_bypass(void **state)
 	xrig_must_run(&r, &s);
 	assert_memory_equal((char *)a + weights, at, bytes);
 	assert_int_equal(xrig_unmap(&r, bo[1], 0, bytes, VB_MAP_READ), 0);
+	xrig_close(&r);
+	close(fd);
+	free(a);
+}
+
+/**
+ * struct reader - a thread that reads a file through the tier without a pause
+ * @stop: by the test
+ */
+struct reader {
+	struct xrig *r;
+	uint32_t bo;
+	uint64_t bytes;
+	_Atomic bool *stop;
+	int rc;
+};
+
+static void *read_on(void *arg)
+{
+	struct reader *w = arg;
+	void *to = xalloc(w->bytes);
+
+	while (!w->rc && !*w->stop)
+		w->rc = xrig_read(w->r, w->bo, 0, to, w->bytes);
+	free(to);
+	return NULL;
+}
+
+/* More readers than the tier has room for: commands wait for a slot, and do not fail. */
+static void resid_waits_for_slots_that_readers_hold(void **state)
+{
+	enum { READERS = 8 };
+	struct vgpu_exec_params p = xrig_params(8);
+	uint64_t bytes = 12 * XCHUNK;
+	uint32_t *a = pattern(bytes, 3), bo, out;
+	int fd = xfile(a, bytes, 0);
+	struct reader w[READERS];
+	pthread_t thread[READERS];
+	_Atomic bool stop = false;
+	struct xstream s;
+	struct xrig r;
+
+	(void)state;
+	xrig_start(&r, &p);
+	bo = xrig_file(&r, fd, 0, bytes);
+	out = xrig_anonymous(&r, 64);
+	xstream_begin(&s);
+	for (uint32_t i = 0; i < 12; i++)
+		touch_file(&s, bo, (uint64_t)i * XCHUNK, out);
+	for (uint32_t i = 0; i < READERS; i++) {
+		w[i] = (struct reader){ &r, bo, bytes, &stop, 0 };
+		assert_int_equal(pthread_create(&thread[i], NULL, read_on, &w[i]), 0);
+	}
+	for (uint32_t i = 0; i < 60; i++)
+		xrig_must_run(&r, &s);
+	stop = true;
+	for (uint32_t i = 0; i < READERS; i++) {
+		pthread_join(thread[i], NULL);
+		assert_int_equal(w[i].rc, 0);
+	}
 	xrig_close(&r);
 	close(fd);
 	free(a);
@@ -434,6 +497,7 @@ int main(void)
 		cmocka_unit_test(resid_sealed_chunks_are_written_at_most_once),
 		cmocka_unit_test(resid_reads_a_file_that_the_policy_would_rather_bypass),
 		cmocka_unit_test(resid_maps_a_file_that_the_policy_would_rather_bypass),
+		cmocka_unit_test(resid_waits_for_slots_that_readers_hold),
 		cmocka_unit_test(resid_read_ahead_at_the_end_makes_nobody_wait),
 		cmocka_unit_test(resid_lays_out_a_run_of_nearly_the_whole_tier),
 		cmocka_unit_test(resid_lets_go_of_what_was_mapped),
