@@ -252,6 +252,15 @@ VGPU_API int vgpu_bo_seal(struct vgpu_bo *bo);
 
 enum vgpu_advice { VGPU_ADVISE_PREFETCH = 1, VGPU_ADVISE_EVICT = 2, VGPU_ADVISE_PIN = 3,
 		   VGPU_ADVISE_UNPIN = 4 };
+/**
+ * vgpu_bo_advise() - fetch a range ahead, drop it, or keep it in the host tier
+ * @bytes: widened to whole chunks; 0: to the end
+ * @out_bytes: of chunks for which the advice took effect, or NULL
+ *
+ * PIN and EVICT wait for the executor, PREFETCH only queues; pins nest.
+ * Return: 0; -EDQUOT a pin beyond the client's host minimum; -EBUSY eviction met pinned or
+ * mapped chunks (the others are gone).
+ */
 VGPU_API int vgpu_bo_advise(struct vgpu_bo *bo, enum vgpu_advice advice, uint64_t offset,
 			    uint64_t bytes, uint64_t *out_bytes);
 
@@ -370,11 +379,12 @@ struct vgpu_matmul_id {
 };
 VGPU_API int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_id *c);
 
-/** struct vgpu_attention - softmax(scale q k^T + mask) v */
+/** struct vgpu_attention_cmd - out = softmax(scale q k^T + mask) v for each head */
 struct vgpu_attention_cmd {
-	bool causal;
-	uint32_t window;
-	float scale, softcap;
+	bool causal;			/* query i sees keys 0 .. i + kv - m */
+	uint32_t window;		/* 0: all; else keys further back are masked */
+	float scale;			/* of q k, usually 1 / sqrt(dim) */
+	float softcap;			/* 0: none; else softcap tanh(s / softcap) */
 	struct vgpu_array q;		/* F32 [m][heads][dim] */
 	struct vgpu_array k, v;		/* F32 [kv][kv_heads][dim] */
 	struct vgpu_array mask;		/* F32 [m][kv] or [1][kv], may be absent */
@@ -382,34 +392,54 @@ struct vgpu_attention_cmd {
 };
 VGPU_API int vgpu_cmd_attention(struct vgpu_cmdbuf *cb, const struct vgpu_attention_cmd *c);
 
+/** struct vgpu_norm_cmd - normalise each row: layer norm, RMS norm, or division by max(|x|, eps) */
 struct vgpu_norm_cmd {
 	enum vgpu_norm kind;
-	float eps, add;
-	struct vgpu_array x, gamma, beta, y;
+	float eps;			/* at least 0 */
+	float add;			/* RMS: added to gamma (Gemma uses 1) */
+	struct vgpu_array x;		/* F32 [m][n] */
+	struct vgpu_array gamma, beta;	/* F32 [n], may be absent; beta is for LAYER */
+	struct vgpu_array y;		/* F32 [m][n], may be x */
 };
 VGPU_API int vgpu_cmd_norm(struct vgpu_cmdbuf *cb, const struct vgpu_norm_cmd *c);
 
+/**
+ * struct vgpu_rope_cmd - rotate heads by position
+ *
+ * Pair i turns by position * freq_scale * base^(-2 i / rot); pairs are (i, i + rot / 2) of
+ * NEOX and (2 i, 2 i + 1) of NORM.
+ */
 struct vgpu_rope_cmd {
 	enum vgpu_rope kind;
-	uint32_t rot;
+	uint32_t rot;			/* columns of a head that turn, even, at most dim */
 	float base, freq_scale;
-	struct vgpu_array x, positions, y;
+	struct vgpu_array x;		/* F32 [m][heads][dim] */
+	struct vgpu_array positions;	/* I32 [m], at least 0 */
+	struct vgpu_array y;		/* as x, may be x */
 };
 VGPU_API int vgpu_cmd_rope(struct vgpu_cmdbuf *cb, const struct vgpu_rope_cmd *c);
 
+/** vgpu_cmd_unary() - y = op(a), F32; y may be a */
 VGPU_API int vgpu_cmd_unary(struct vgpu_cmdbuf *cb, enum vgpu_unary op, struct vgpu_array a,
 			    struct vgpu_array y);
+/** vgpu_cmd_binary() - y = op(a, b), F32 [m][n]; b may be [n], for every row; y may be a or b */
 VGPU_API int vgpu_cmd_binary(struct vgpu_cmdbuf *cb, enum vgpu_binary op, struct vgpu_array a,
 			     struct vgpu_array b, struct vgpu_array y);
+/** vgpu_cmd_scale() - y = factor a, F32; y may be a */
 VGPU_API int vgpu_cmd_scale(struct vgpu_cmdbuf *cb, float factor, struct vgpu_array a,
 			    struct vgpu_array y);
+/** vgpu_cmd_softmax() - each row: softmax(scale x + mask); mask [n], [m][n] or absent */
 VGPU_API int vgpu_cmd_softmax(struct vgpu_cmdbuf *cb, float scale, struct vgpu_array x,
 			      struct vgpu_array mask, struct vgpu_array y);
+/** vgpu_cmd_topk() - the largest of each row [n], descending; values F32, indices I32 [m][top] */
 VGPU_API int vgpu_cmd_topk(struct vgpu_cmdbuf *cb, struct vgpu_array x, struct vgpu_array values,
 			   struct vgpu_array indices);
+/** vgpu_cmd_gather() - y[i] = table[ids[i]] as F32; any weight format but MXFP4_SPLIT */
 VGPU_API int vgpu_cmd_gather(struct vgpu_cmdbuf *cb, struct vgpu_array table,
 			     struct vgpu_array ids, struct vgpu_array y);
+/** vgpu_cmd_copy() - y = x of the same shape; F32, F16 and BF16 convert, nearest even */
 VGPU_API int vgpu_cmd_copy(struct vgpu_cmdbuf *cb, struct vgpu_array x, struct vgpu_array y);
+/** vgpu_cmd_fill() - every element of y = value; F32 or I32 */
 VGPU_API int vgpu_cmd_fill(struct vgpu_cmdbuf *cb, float value, struct vgpu_array y);
 /** vgpu_cmd_combine() - y[i] = sum_t weights[i][t] x[i][t] */
 VGPU_API int vgpu_cmd_combine(struct vgpu_cmdbuf *cb, struct vgpu_array x,

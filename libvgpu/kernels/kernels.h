@@ -133,7 +133,7 @@ enum vgpu_unary { VGPU_UNARY_COPY, VGPU_UNARY_GELU_ERF, VGPU_UNARY_GELU_TANH,
 enum vgpu_binary { VGPU_BINARY_ADD, VGPU_BINARY_SUB, VGPU_BINARY_MUL,
 		   VGPU_BINARY_SWIGLU,	/* silu(a) * b */
 		   VGPU_BINARY_GEGLU	/* gelu_tanh(a) * b */ };
-enum vgpu_rope { VGPU_ROPE_NEOX /* pairs (i, i + d/2) */, VGPU_ROPE_NORM /* (2i, 2i + 1) */ };
+enum vgpu_rope { VGPU_ROPE_NEOX /* pairs (i, i + rot/2) */, VGPU_ROPE_NORM /* (2i, 2i + 1) */ };
 
 /**
  * struct vgpu_kernels - one level's functions; all are set, none is NULL
