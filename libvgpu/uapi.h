@@ -19,11 +19,15 @@ struct vgpu_uapi;
  * struct vgpu_uapi_ops - one way to a device
  * @name: "module" or "loopback"
  * @call: as ioctl(), but returns 0 or -errno
+ * @map: module: mmap() @bytes of the node, shared, from @offset (of VB_IOC_BO_MAP and
+ *	the like, a multiple of the page size) to be read, and written with @write;
+ *	munmap() it.  NULL on loopback, whose requests give addresses
  * @close: client: everything it holds is released, queued work cancelled
  */
 struct vgpu_uapi_ops {
 	const char *name;
 	int (*call)(struct vgpu_uapi *u, unsigned long request, void *arg);
+	int (*map)(struct vgpu_uapi *u, uint64_t offset, size_t bytes, bool write, void **out);
 	void (*close)(struct vgpu_uapi *u);
 };
 
@@ -37,8 +41,9 @@ static inline int vgpu_uapi_call(struct vgpu_uapi *u, unsigned long request, voi
 	return u->ops->call(u, request, arg);
 }
 
-/* --- /dev/vblackwell (uapi_ioctl.c) --- */
+/* --- /dev/vblackwell, /dev/vblackwell-exec (uapi_ioctl.c) --- */
 int vgpu_uapi_open_node(const char *path, struct vgpu_uapi **out);
+int vgpu_uapi_open_exec_node(const char *path, struct vgpu_uapi **out);	/* -EBUSY: taken */
 
 /* --- in process (uapi_loop.c) --- */
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct node {
@@ -20,6 +21,19 @@ static int node_call(struct vgpu_uapi *u, unsigned long request, void *arg)
 	return ioctl(node->fd, request, arg) < 0 ? -errno : 0;
 }
 
+static int node_map(struct vgpu_uapi *u, uint64_t offset, size_t bytes, bool write, void **out)
+{
+	struct node *node = (struct node *)u;
+	void *p;
+
+	p = mmap(NULL, bytes, PROT_READ | (write ? PROT_WRITE : 0), MAP_SHARED, node->fd,
+		 (off_t)offset);
+	if (p == MAP_FAILED)
+		return -errno;
+	*out = p;
+	return 0;
+}
+
 static void node_close(struct vgpu_uapi *u)
 {
 	struct node *node = (struct node *)u;
@@ -31,6 +45,7 @@ static void node_close(struct vgpu_uapi *u)
 static const struct vgpu_uapi_ops node_ops = {
 	.name = "module",
 	.call = node_call,
+	.map = node_map,
 	.close = node_close,
 };
 
@@ -43,7 +58,7 @@ static int node_check(struct vgpu_uapi *u)
 	return rc == -ENOTTY || rc == -EINVAL ? -ENODEV : rc;
 }
 
-int vgpu_uapi_open_node(const char *path, struct vgpu_uapi **out)
+static int node_open(const char *path, struct vgpu_uapi **out)
 {
 	struct node *node = malloc(sizeof(*node));
 	int rc;
@@ -57,11 +72,29 @@ int vgpu_uapi_open_node(const char *path, struct vgpu_uapi **out)
 		free(node);
 		return rc;
 	}
-	rc = node_check(&node->uapi);
-	if (rc) {
-		node_close(&node->uapi);
-		return rc;
-	}
 	*out = &node->uapi;
 	return 0;
+}
+
+int vgpu_uapi_open_node(const char *path, struct vgpu_uapi **out)
+{
+	struct vgpu_uapi *u;
+	int rc;
+
+	rc = node_open(path, &u);
+	if (rc)
+		return rc;
+	rc = node_check(u);
+	if (rc) {
+		node_close(u);
+		return rc;
+	}
+	*out = u;
+	return 0;
+}
+
+/* Nothing can be asked of it before it has attached. */
+int vgpu_uapi_open_exec_node(const char *path, struct vgpu_uapi **out)
+{
+	return node_open(path, out);
 }

@@ -341,7 +341,8 @@ struct vb_ioc_bo_info {
  * @bytes: length, at least 1
  * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound
  * @out_address: loopback: address of byte @offset; module: 0
- * @out_mmap_offset: module: offset for mmap(); loopback: 0
+ * @out_mmap_offset: module: where byte @offset lies in mmap() of the client node;
+ *	a mapping begins at a multiple of the page size below it; loopback: 0
  *
  * Makes the chunks of the range resident in the host tier and keeps them there
  * until VB_IOC_BO_UNMAP with the same range.  Mappings nest.  Writing makes
@@ -931,6 +932,13 @@ enum vb_fetch_type {
 	VB_FETCH_FORGET = 5,	/* the object is gone; drop every trace of it */
 	VB_FETCH_SCHEDULE = 6,	/* client's schedule changed */
 };
+
+/*
+ * Module: the executor maps the submit region here, read-only, before it fetches;
+ * the addresses that VB_IOC_FETCH gives lie in that mapping.
+ */
+#define VB_MMAP_SUBMIT		(1ull << 62)
+#define VB_MMAP_SUBMIT_BYTES	(16u << 20)
 
 #define VB_FETCH_F_CONTIGUOUS	(1u << 0)
 #define VB_FETCH_F_WRITE	(1u << 1)
