@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/ktime.h>
+
+#include "vb.h"
+
+#define STRETCH	4096u	/* chunks looked at under one lock */
+
+/**
+ * struct advice - what an advice is about
+ * @bo: object, of which the caller is a user
+ * @range: chunks
+ * @deadline_ns: not 0
+ * @chunks: for which it took effect
+ */
+struct advice {
+	struct vb_bo *bo;
+	struct vb_chunk_range range;
+	u64 deadline_ns;
+	u64 chunks;
+};
+
+static struct vb_request *advice_request(struct advice *a, u32 type)
+{
+	struct vb_request *r = vb_request_new(type, a->bo->client, a->bo);
+
+	if (!r)
+		return NULL;
+	r->first = a->range.first;
+	r->count = a->range.end - a->range.first;
+	return r;
+}
+
+/* A hint that nobody waits for; beyond what may be queued it is dropped. */
+static int ask_ahead(struct advice *a)
+{
+	struct vb_request *r;
+
+	if (!vb_is_live())
+		return -ENODEV;
+	if (READ_ONCE(a->bo->client->hints) >= VB_HINTS_MAX)
+		return 0;
+	r = advice_request(a, VB_FETCH_PAGE_IN);
+	if (!r)
+		return -ENOMEM;
+	r->flags = VB_FETCH_F_ASYNC;
+	a->chunks = r->count;
+	return vb_request_send(r);
+}
+
+static bool evicted_count(struct advice *a)
+{
+	const u8 memory = 1u << VB_TIER_HOST | 1u << VB_TIER_DEVICE;
+	struct vb_bo *bo = a->bo;
+	bool all = true;
+	u32 chunk;
+
+	mutex_lock(&bo->lock);
+	for (chunk = a->range.first; chunk < a->range.end; chunk++) {
+		const struct vb_table_entry *e = &bo->table[chunk];
+		bool out = !(e->valid & memory) && !e->busy;
+
+		a->chunks += out;
+		all = all && out;
+		if ((chunk + 1) % STRETCH == 0) {
+			mutex_unlock(&bo->lock);
+			cond_resched();
+			mutex_lock(&bo->lock);
+		}
+	}
+	mutex_unlock(&bo->lock);
+	return all;
+}
+
+static int evict(struct advice *a)
+{
+	struct vb_request *r;
+	int rc;
+
+	if (!READ_ONCE(a->bo->slots)) {
+		a->chunks = a->range.end - a->range.first;
+		return 0;
+	}
+	r = advice_request(a, VB_FETCH_EVICT);
+	if (!r)
+		return -ENOMEM;
+	rc = vb_request_wait(r, a->deadline_ns);
+	if (rc && rc != -EBUSY)
+		return rc;
+	return evicted_count(a) ? 0 : -EBUSY;
+}
+
+static void pins_charge(struct advice *a, s64 chunks)
+{
+	mutex_lock(&a->bo->lock);
+	a->bo->pins += chunks;
+	mutex_unlock(&a->bo->lock);
+	spin_lock(&vb.slot_lock);
+	a->bo->client->pinned += chunks;
+	spin_unlock(&vb.slot_lock);
+}
+
+/* Charged first: others must not take the share while we page in. */
+static int pins_reserve(struct advice *a, u64 chunks)
+{
+	struct vb_client *c = a->bo->client;
+	int rc = 0;
+
+	spin_lock(&vb.slot_lock);
+	if ((c->pinned + chunks) << vb.chunk_shift > vb_limit_locked(c, VB_LIMIT_HOST_MIN))
+		rc = -EDQUOT;
+	else
+		c->pinned += chunks;
+	spin_unlock(&vb.slot_lock);
+	if (rc)
+		return rc;
+	mutex_lock(&a->bo->lock);
+	a->bo->pins += chunks;
+	mutex_unlock(&a->bo->lock);
+	return 0;
+}
+
+static u32 unpin_until(struct advice *a, u32 end)
+{
+	u32 chunk, count = 0;
+
+	mutex_lock(&a->bo->lock);
+	for (chunk = a->range.first; chunk < end; chunk++)
+		count += !vb_step_unpin(a->bo, chunk);
+	mutex_unlock(&a->bo->lock);
+	return count;
+}
+
+static int pin(struct advice *a)
+{
+	u64 chunks = a->range.end - a->range.first;
+	u32 chunk;
+	int rc;
+
+	rc = pins_reserve(a, chunks);
+	if (rc)
+		return rc;
+	for (chunk = a->range.first; chunk < a->range.end; chunk++) {
+		rc = vb_hold(a->bo, chunk, chunk + 1, VB_HOLD_PIN, a->deadline_ns);
+		if (rc)
+			goto err_unpin;
+	}
+	a->chunks = chunks;
+	return 0;
+
+err_unpin:
+	unpin_until(a, chunk);
+	pins_charge(a, -(s64)chunks);
+	return rc;
+}
+
+static int unpin(struct advice *a)
+{
+	u32 chunk;
+	int rc = 0;
+
+	mutex_lock(&a->bo->lock);
+	for (chunk = a->range.first; chunk < a->range.end; chunk++)
+		if (!a->bo->table[chunk].pins)
+			rc = -EINVAL;
+	mutex_unlock(&a->bo->lock);
+	if (rc)
+		return rc;
+	pins_charge(a, -(s64)unpin_until(a, a->range.end));
+	a->chunks = a->range.end - a->range.first;
+	return 0;
+}
+
+static int advise(struct advice *a, const struct vb_ioc_bo_advise *cmd)
+{
+	int rc;
+
+	rc = vb_range_chunks(a->bo->bytes, a->bo->head_bytes, vb.chunk_shift, cmd->offset,
+			     cmd->bytes, &a->range);
+	if (rc)
+		return rc;
+	switch (cmd->advice) {
+	case VB_ADVISE_PREFETCH:
+		return ask_ahead(a);
+	case VB_ADVISE_EVICT:
+		return evict(a);
+	case VB_ADVISE_PIN:
+		return pin(a);
+	case VB_ADVISE_UNPIN:
+		return unpin(a);
+	default:
+		return -EINVAL;
+	}
+}
+
+int vb_bo_advise(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_advise *cmd = u->cmd;
+	struct advice a = { .deadline_ns = vb_bound(0) };
+	int rc;
+
+	if (!cmd->bytes)
+		return -EINVAL;
+	a.bo = vb_bo_get(c, cmd->bo_id);
+	if (!a.bo)
+		return -ENOENT;
+	rc = advise(&a, cmd);
+	vb_bo_put(a.bo);
+	cmd->out_bytes = a.chunks << vb.chunk_shift;
+	return rc;
+}

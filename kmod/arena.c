@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Arenas and their slots.  The memory of host slots is ours, so that it outlives the
+ * executor, and it comes in the largest pieces there are; the other arenas are
+ * numbers to us.
+ */
+#include <linux/gfp.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+
+#include "vb.h"
+
+#define REGION_GFP	(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_COMP | __GFP_NOWARN)
+
+static const u8 fallback_orders[] = { 4, 2, 0 };
+
+/* ---- pages ---- */
+
+static u8 chunk_order(void)
+{
+	return vb.chunk_shift - PAGE_SHIFT;
+}
+
+static u32 slot_blocks(const struct vb_region *region, const struct vb_slot *slot)
+{
+	return 1u << (region->order - slot->order);
+}
+
+struct page *vb_slot_page(const struct vb_slot *slot, u32 index)
+{
+	return slot->block[index >> slot->order] + (index & ((1u << slot->order) - 1));
+}
+
+static void slot_free_pages(const struct vb_region *region, struct vb_slot *slot)
+{
+	u32 i;
+
+	for (i = 0; slot->block && i < slot_blocks(region, slot); i++)
+		if (slot->block[i])
+			put_page(slot->block[i]);
+	kfree(slot->block);
+	slot->block = NULL;
+}
+
+static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int node, u8 order)
+{
+	gfp_t gfp = REGION_GFP | (order ? __GFP_NORETRY : 0);
+	u32 i;
+
+	slot->order = order;
+	slot->block = kcalloc(slot_blocks(region, slot), sizeof(*slot->block),
+			      GFP_KERNEL_ACCOUNT);
+	if (!slot->block)
+		return -ENOMEM;
+	for (i = 0; i < slot_blocks(region, slot); i++) {
+		slot->block[i] = alloc_pages_node(node, gfp, order);
+		if (!slot->block[i]) {
+			slot_free_pages(region, slot);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* In one piece, or in smaller ones where memory is fragmented. */
+static int slot_alloc(const struct vb_region *region, struct vb_slot *slot, int node)
+{
+	int rc = slot_fill(region, slot, node, region->order);
+	u32 i;
+
+	for (i = 0; rc && i < ARRAY_SIZE(fallback_orders); i++)
+		if (fallback_orders[i] < region->order)
+			rc = slot_fill(region, slot, node, fallback_orders[i]);
+	return rc;
+}
+
+#ifdef VB_HAS_FOLIO_LARGE_MAPCOUNT
+static int block_mapcount(struct page *block)
+{
+	return folio_mapcount(page_folio(block));
+}
+#else
+static int block_mapcount(struct page *block)
+{
+	u32 i, pages = compound_nr(block);
+	int count = pages > 1 ? compound_mapcount(block) : 0;
+
+	for (i = 0; i < pages; i++)
+		count += atomic_read(&block[i]._mapcount) + 1;
+	return count;
+}
+#endif
+
+/**
+ * vb_slot_foreign() - who refers to a slot's memory beside page tables and us
+ * @region: of the slot
+ * @slot: slot
+ *
+ * Each mapping is a reference and is counted as a mapping too; what is left are pins
+ * and references of I/O, of get_user_pages() and of registered buffers.  Others may
+ * take references in passing, so a difference is a reason to try later.
+ *
+ * Context: any; the count is exact only while nobody can map the slot anew.
+ */
+int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot)
+{
+	int foreign = 0;
+	u32 i;
+
+	for (i = 0; i < slot_blocks(region, slot); i++)
+		foreign += page_count(slot->block[i]) - block_mapcount(slot->block[i]) - 1;
+	return foreign;
+}
+
+/* A fault returns with its page locked: whoever has all of them has no fault to fear. */
+void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot)
+{
+	u32 i;
+
+	for (i = 0; i < slot_blocks(region, slot); i++)
+		lock_page(slot->block[i]);
+}
+
+void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot)
+{
+	u32 i;
+
+	for (i = 0; i < slot_blocks(region, slot); i++)
+		unlock_page(slot->block[i]);
+}
+
+/* ---- regions ---- */
+
+static void region_free(struct kref *kref)
+{
+	struct vb_region *region = container_of(kref, struct vb_region, kref);
+	u32 i;
+
+	for (i = 0; i < region->slots; i++) {
+		slot_free_pages(region, &region->slot[i]);
+		cond_resched();
+	}
+	kvfree(region);
+}
+
+void vb_region_put(struct vb_region *region)
+{
+	kref_put(&region->kref, region_free);
+}
+
+static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
+{
+	struct vb_region *region;
+	u32 i;
+
+	region = kvzalloc(struct_size(region, slot, slots), GFP_KERNEL_ACCOUNT);
+	if (!region)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&region->kref);
+	region->first = first;
+	region->slots = slots;
+	region->order = chunk_order();
+	for (i = 0; i < slots; i++) {
+		INIT_LIST_HEAD(&region->slot[i].quarantine);
+		region->slot[i].loc = VB_LOC(arena, first + i);
+		if (fatal_signal_pending(current) || slot_alloc(region, &region->slot[i], node)) {
+			vb_region_put(region);
+			return ERR_PTR(-ENOMEM);
+		}
+		cond_resched();
+	}
+	return region;
+}
+
+static struct vb_arena *arena_of(u32 arena)
+{
+	return arena < READ_ONCE(vb.arena_count) ? READ_ONCE(vb.arenas[arena]) : NULL;
+}
+
+/*
+ * Arenas stay while the executor's file is open, and while the entry of a chunk names
+ * one of their slots: the caller has one of the two.
+ */
+static struct vb_region *region_of(u32 arena, u32 slot)
+{
+	struct vb_arena *a = arena_of(arena);
+
+	return a && a->tier == VB_TIER_HOST ? mtree_load(&a->regions, slot) : NULL;
+}
+
+struct vb_region *vb_region_get(u32 arena, u32 slot)
+{
+	struct vb_region *region = region_of(arena, slot);
+
+	if (region)
+		kref_get(&region->kref);
+	return region;
+}
+
+struct vb_slot *vb_slot_find(u32 loc, struct vb_region **out)
+{
+	struct vb_region *region = region_of(VB_LOC_ARENA(loc), VB_LOC_SLOT(loc));
+
+	if (!region)
+		return NULL;
+	*out = region;
+	return &region->slot[VB_LOC_SLOT(loc) - region->first];
+}
+
+/* ---- slots ---- */
+
+static void quarantine_sweep_locked(void)
+{
+	struct vb_slot *slot, *next;
+	struct vb_region *region;
+
+	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine) {
+		if (vb_slot_find(slot->loc, &region) != slot ||
+		    vb_slot_foreign(region, slot) > slot->baseline)
+			continue;
+		list_del_init(&slot->quarantine);
+		vb_slots_give(&vb.arenas[VB_LOC_ARENA(slot->loc)]->slots, VB_LOC_SLOT(slot->loc));
+	}
+}
+
+/* One from the top, so that runs of adjacent slots stay whole at the bottom. */
+static int slot_take(struct vb_arena *a, u32 slot, u32 *out)
+{
+	if (slot != VB_SLOT_ANY) {
+		*out = slot;
+		return vb_slots_take_this(&a->slots, slot);
+	}
+	*out = vb_slots_take(&a->slots, true);
+	return *out == VB_SLOTS_NONE ? -ENOSPC : 0;
+}
+
+int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc)
+{
+	struct vb_arena *a = arena_of(arena);
+	u32 taken;
+	int rc;
+
+	lockdep_assert_held(&vb.slot_lock);
+	if (!a || a->tier != tier)
+		return -EINVAL;
+	if (!list_empty(&vb.quarantine))
+		quarantine_sweep_locked();
+	rc = slot_take(a, slot, &taken);
+	if (rc)
+		return rc;
+	*out_loc = VB_LOC(arena, taken);
+	return 0;
+}
+
+void vb_slot_give_locked(u32 loc)
+{
+	struct vb_arena *a = arena_of(VB_LOC_ARENA(loc));
+	struct vb_region *region;
+	struct vb_slot *slot;
+
+	lockdep_assert_held(&vb.slot_lock);
+	if (!a)
+		return;
+	slot = vb_slot_find(loc, &region);
+	if (slot && vb_slot_foreign(region, slot) > slot->baseline)
+		list_add_tail(&slot->quarantine, &vb.quarantine);
+	else
+		WARN_ON_ONCE(vb_slots_give(&a->slots, VB_LOC_SLOT(loc)));
+}
+
+/* ---- how much ---- */
+
+static u64 tier_bytes(u32 tier)
+{
+	u64 slots = 0;
+	u32 i;
+
+	lockdep_assert_held(&vb.slot_lock);
+	for (i = 0; i < vb.arena_count; i++)
+		if (vb.arenas[i]->tier == tier)
+			slots += vb.arenas[i]->slots.present;
+	return slots << vb.chunk_shift;
+}
+
+u64 vb_host_bytes_locked(void)
+{
+	return tier_bytes(VB_TIER_HOST);
+}
+
+u64 vb_content_bytes_locked(void)
+{
+	u64 host = vb_host_bytes_locked();
+
+	return host > vb.staging_bytes ? host - vb.staging_bytes : 0;
+}
+
+u64 vb_capacity_locked(void)
+{
+	return vb_content_bytes_locked() + tier_bytes(VB_TIER_NVME);
+}
+
+u64 vb_client_bytes_locked(const struct vb_client *c, u32 tier)
+{
+	u64 slots = 0;
+	u32 i;
+
+	lockdep_assert_held(&vb.slot_lock);
+	for (i = 0; i < vb.arena_count; i++)
+		if (vb.arenas[i]->tier == tier)
+			slots += c->slots[i];
+	return slots << vb.chunk_shift;
+}
+
+static bool is_first_host(u32 index)
+{
+	u32 first = 0;
+
+	while (first < index && vb.arenas[first]->tier != VB_TIER_HOST)
+		first++;
+	return first == index && vb.arenas[index]->tier == VB_TIER_HOST;
+}
+
+static int query_locked(struct vb_client *c, struct vb_ioc_query_tier *q)
+{
+	const struct vb_arena *a = arena_of(q->index);
+
+	if (!a)
+		return -EINVAL;
+	q->out_tier = a->tier;
+	q->out_flags = 0;
+	q->out_numa_node = a->numa_node;
+	q->out_arena = q->index;
+	q->out_bytes = (u64)a->slots.present << vb.chunk_shift;
+	q->out_used_bytes = (u64)(a->slots.present - a->slots.free) << vb.chunk_shift;
+	q->out_pinned_bytes = (u64)a->pinned << vb.chunk_shift;
+	q->out_reserved_bytes = is_first_host(q->index) ? vb.reserved_bytes : 0;
+	q->out_client_bytes = c->slots[q->index] << vb.chunk_shift;
+	return 0;
+}
+
+int vb_query_tier(struct vb_client *c, struct vb_ucmd *u)
+{
+	int rc;
+
+	spin_lock(&vb.slot_lock);
+	rc = query_locked(c, u->cmd);
+	spin_unlock(&vb.slot_lock);
+	return rc;
+}
+
+/* ---- requests of the executor ---- */
+
+static void arena_free(struct vb_arena *a)
+{
+	struct vb_region *region;
+	unsigned long index = 0;
+
+	mt_for_each(&a->regions, region, index, ULONG_MAX)
+		vb_region_put(region);
+	mtree_destroy(&a->regions);
+	kvfree(a->memory);
+	kfree(a);
+}
+
+static struct vb_arena *arena_new(const struct vb_ioc_arena_create *cmd)
+{
+	struct vb_arena *a = kzalloc(sizeof(*a), GFP_KERNEL_ACCOUNT);
+
+	if (!a)
+		return NULL;
+	a->memory = kvzalloc(vb_slots_bytes(cmd->slots), GFP_KERNEL_ACCOUNT);
+	if (!a->memory) {
+		kfree(a);
+		return NULL;
+	}
+	mt_init(&a->regions);
+	a->tier = cmd->tier;
+	a->numa_node = cmd->numa_node;
+	vb_slots_init(&a->slots, cmd->slots, a->memory);
+	if (cmd->tier != VB_TIER_HOST)
+		vb_slots_add(&a->slots, 0, cmd->slots);
+	return a;
+}
+
+static bool node_is_valid(s32 node)
+{
+	return node == NUMA_NO_NODE || (node >= 0 && node < MAX_NUMNODES && node_online(node));
+}
+
+int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_arena_create *cmd = u->cmd;
+	struct vb_arena *a;
+	int rc = 0;
+
+	if (cmd->tier >= VB_TIER_COUNT || !node_is_valid(cmd->numa_node) || !cmd->slots ||
+	    cmd->slots > VB_ARENA_SLOTS_MAX)
+		return -EINVAL;
+	a = arena_new(cmd);
+	if (!a)
+		return -ENOMEM;
+	spin_lock(&vb.slot_lock);
+	if (vb.arena_count < VB_ARENA_MAX) {
+		cmd->out_arena = vb.arena_count;
+		WRITE_ONCE(vb.arenas[vb.arena_count], a);
+		smp_store_release(&vb.arena_count, vb.arena_count + 1);
+	} else {
+		rc = -EDQUOT;
+	}
+	spin_unlock(&vb.slot_lock);
+	if (rc)
+		arena_free(a);
+	return rc;
+}
+
+static u64 region_mmap_offset(u32 arena, u32 first)
+{
+	return VB_MMAP_REGION << VB_MMAP_WHAT_SHIFT | (u64)arena << VB_MMAP_WHICH_SHIFT |
+	       (u64)first << vb.chunk_shift;
+}
+
+static int region_publish(struct vb_arena *a, struct vb_region *region)
+{
+	int rc;
+
+	rc = mtree_insert_range(&a->regions, region->first, region->first + region->slots - 1,
+				region, GFP_KERNEL);
+	if (rc)
+		return rc;
+	spin_lock(&vb.slot_lock);
+	rc = vb_slots_add(&a->slots, region->first, region->slots);
+	spin_unlock(&vb.slot_lock);
+	if (rc)
+		mtree_erase(&a->regions, region->first);
+	return rc;
+}
+
+int vb_region_add(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_region *cmd = u->cmd;
+	struct vb_arena *a = arena_of(cmd->arena);
+	struct vb_region *region;
+	u32 end;
+	int rc;
+
+	if (!a || a->tier != VB_TIER_HOST || !cmd->slots || cmd->address ||
+	    check_add_overflow(cmd->first_slot, cmd->slots, &end) || end > a->slots.count)
+		return -EINVAL;
+	region = region_new(cmd->arena, cmd->first_slot, cmd->slots, a->numa_node);
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+	cmd->out_mmap_offset = region_mmap_offset(cmd->arena, cmd->first_slot);
+	rc = region_publish(a, region);
+	if (rc)
+		vb_region_put(region);
+	return rc;
+}
+
+int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_region *cmd = u->cmd;
+	struct vb_arena *a = arena_of(cmd->arena);
+	struct vb_region *region;
+	int rc = -EINVAL;
+
+	if (!a || a->tier != VB_TIER_HOST)
+		return -EINVAL;
+	mutex_lock(&vb.exec_lock);
+	region = mtree_load(&a->regions, cmd->first_slot);
+	if (region && region->first == cmd->first_slot && region->slots == cmd->slots) {
+		spin_lock(&vb.slot_lock);
+		quarantine_sweep_locked();
+		rc = vb_slots_remove(&a->slots, cmd->first_slot, cmd->slots);
+		spin_unlock(&vb.slot_lock);
+	}
+	if (!rc)
+		mtree_erase(&a->regions, cmd->first_slot);
+	mutex_unlock(&vb.exec_lock);
+	if (!rc)
+		vb_region_put(region);
+	return rc;
+}
+
+/**
+ * vb_arenas_drop() - the executor has left and no entry names a slot any more
+ *
+ * Memory that others still refer to is freed when they let go of it: it is never
+ * handed out again by us.
+ */
+void vb_arenas_drop(void)
+{
+	struct vb_slot *slot, *next;
+	u32 i, count;
+
+	spin_lock(&vb.slot_lock);
+	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine)
+		list_del_init(&slot->quarantine);
+	count = vb.arena_count;
+	WRITE_ONCE(vb.arena_count, 0);
+	spin_unlock(&vb.slot_lock);
+	for (i = 0; i < count; i++) {
+		arena_free(vb.arenas[i]);
+		vb.arenas[i] = NULL;
+	}
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Requests about one object that wait for nobody. */
+#include <linux/uaccess.h>
+
+#include "vb.h"
+
+#define RESIDENCY_STRETCH	256u	/* chunks looked at under one lock */
+
+int vb_bo_info(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_info *info = u->cmd;
+	struct vb_bo *bo = vb_bo_get(c, info->bo_id);
+	u32 tier;
+
+	if (!bo)
+		return -ENOENT;
+	mutex_lock(&bo->lock);
+	info->out_kind = bo->traits.kind;
+	info->out_life = bo->traits.life;
+	info->out_flags = bo->flags;
+	info->out_chunks = bo->chunks;
+	info->out_bytes = bo->bytes;
+	for (tier = 0; tier < VB_TIER_COUNT; tier++)
+		info->out_tier_bytes[tier] = bo->tier_chunks[tier] << vb.chunk_shift;
+	info->out_dirty_bytes = bo->dirty << vb.chunk_shift;
+	mutex_unlock(&bo->lock);
+	vb_bo_put(bo);
+	return 0;
+}
+
+static int seal_locked(struct vb_bo *bo)
+{
+	int rc = 0;
+
+	lockdep_assert_held(&bo->lock);
+	if (bo->traits.sealed)
+		return 0;
+	if (bo->write_maps || bo->pins)
+		return -EBUSY;
+	/* A submission that comes now sees the seal, or is seen here. */
+	spin_lock(&vb.work_lock);
+	if (bo->writers) {
+		rc = -EBUSY;
+	} else {
+		bo->traits.sealed = true;
+		bo->flags |= VB_BO_SEALED;
+	}
+	spin_unlock(&vb.work_lock);
+	return rc;
+}
+
+int vb_bo_seal(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_seal *cmd = u->cmd;
+	struct vb_bo *bo = vb_bo_get(c, cmd->bo_id);
+	int rc;
+
+	if (!bo)
+		return -ENOENT;
+	mutex_lock(&bo->lock);
+	rc = seal_locked(bo);
+	mutex_unlock(&bo->lock);
+	vb_bo_put(bo);
+	return rc;
+}
+
+static u8 residency(const struct vb_table_entry *e)
+{
+	u8 r = e->valid;
+
+	if (e->flags & VB_ENTRY_DIRTY)
+		r |= 1u << 3;
+	if (e->busy)
+		r |= 1u << 4;
+	if (e->pins || e->maps)
+		r |= 1u << 5;
+	if (e->flags & VB_ENTRY_LOST)
+		r |= 1u << 6;
+	return r;
+}
+
+static int residency_stretch(struct vb_bo *bo, u32 first, u32 count, u8 __user *to)
+{
+	u8 stretch[RESIDENCY_STRETCH];
+	u32 i;
+
+	mutex_lock(&bo->lock);
+	for (i = 0; i < count; i++)
+		stretch[i] = residency(&bo->table[first + i]);
+	mutex_unlock(&bo->lock);
+	return copy_to_user(to, stretch, count) ? -EFAULT : 0;
+}
+
+static int residency_copy(struct vb_bo *bo, struct vb_ioc_bo_residency *cmd)
+{
+	u8 __user *to = u64_to_user_ptr(cmd->address);
+	u32 n, count;
+	int rc;
+
+	if (cmd->first_chunk > bo->chunks)
+		return -ERANGE;
+	n = min(bo->chunks - cmd->first_chunk, cmd->count);
+	while (cmd->out_count < n) {
+		count = min(n - cmd->out_count, RESIDENCY_STRETCH);
+		rc = residency_stretch(bo, cmd->first_chunk + cmd->out_count, count,
+				       to + cmd->out_count);
+		if (rc)
+			return rc;
+		cmd->out_count += count;
+	}
+	return 0;
+}
+
+int vb_bo_residency(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_residency *cmd = u->cmd;
+	struct vb_bo *bo;
+	int rc;
+
+	cmd->out_count = 0;
+	bo = vb_bo_get(c, cmd->bo_id);
+	if (!bo)
+		return -ENOENT;
+	rc = residency_copy(bo, cmd);
+	vb_bo_put(bo);
+	return rc;
+}

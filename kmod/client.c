@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A client: an open /dev/vblackwell. */
+#include <linux/capability.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vb.h"
+
+int vb_client_open(struct inode *inode, struct file *filp)
+{
+	struct vb_client *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+
+	if (!c)
+		return -ENOMEM;
+	c->inode = vb_inode_new();
+	if (IS_ERR(c->inode)) {
+		int rc = PTR_ERR(c->inode);
+
+		kfree(c);
+		return rc;
+	}
+	kref_init(&c->kref);
+	mutex_init(&c->lock);
+	INIT_LIST_HEAD(&c->files);
+	INIT_LIST_HEAD(&c->bo_list);
+	xa_init_flags(&c->bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&c->queues, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	memset(c->limits, 0xff, sizeof(c->limits));
+	c->limits[VB_LIMIT_SUBMISSIONS] = VB_SUBMISSIONS;
+	filp->private_data = c;
+	filp->f_mapping = c->inode->i_mapping;
+
+	mutex_lock(&vb.exec_lock);
+	c->number = ++vb.next_client;
+	list_add_tail(&c->link, &vb.clients);
+	WRITE_ONCE(vb.client_count, vb.client_count + 1);
+	mutex_unlock(&vb.exec_lock);
+	return 0;
+}
+
+static void client_free(struct kref *kref)
+{
+	struct vb_client *c = container_of(kref, struct vb_client, kref);
+
+	xa_destroy(&c->bos);
+	xa_destroy(&c->queues);
+	vb_inode_free(c->inode);
+	kfree(c);
+}
+
+void vb_client_put(struct vb_client *c)
+{
+	kref_put(&c->kref, client_free);
+}
+
+static void close_queues(struct vb_client *c)
+{
+	struct vb_queue *q;
+	unsigned long i;
+
+	xa_for_each(&c->queues, i, q) {
+		xa_erase(&c->queues, i);
+		vb_queue_cancel(q);
+		vb_queue_put(q);
+	}
+}
+
+/* What BO_MAP holds outlives handles: look at every object that is left. */
+static void close_bos(struct vb_client *c)
+{
+	struct vb_bo *bo, *next;
+	LIST_HEAD(used);
+	unsigned long i;
+
+	xa_for_each(&c->bos, i, bo) {
+		xa_erase(&c->bos, i);
+		vb_holds_drop(bo);
+		vb_bo_put(bo);
+	}
+	for (;;) {
+		mutex_lock(&c->lock);
+		next = NULL;
+		list_for_each_entry(bo, &c->bo_list, link)
+			if (!list_empty_careful(&bo->mappings) &&
+			    refcount_inc_not_zero(&bo->users)) {
+				next = bo;
+				break;
+			}
+		mutex_unlock(&c->lock);
+		if (!next)
+			return;
+		vb_holds_drop(next);
+		vb_bo_put(next);
+	}
+}
+
+static void forget_schedule(struct vb_client *c)
+{
+	struct vb_request *r;
+
+	if (!READ_ONCE(c->scheduled) || !vb_is_live())
+		return;
+	r = vb_request_new(VB_FETCH_SCHEDULE, c, NULL);
+	if (!r)
+		return;	/* a schedule costs time only */
+	r->flags = VB_FETCH_F_ASYNC;
+	vb_request_send(r);
+}
+
+int vb_client_release(struct inode *inode, struct file *filp)
+{
+	struct vb_client *c = filp->private_data;
+
+	close_queues(c);
+	forget_schedule(c);
+	close_bos(c);
+	mutex_lock(&vb.exec_lock);
+	list_del(&c->link);
+	WRITE_ONCE(vb.client_count, vb.client_count - 1);
+	mutex_unlock(&vb.exec_lock);
+	vb_client_put(c);
+	return 0;
+}
+
+/* ---- counters, limits ---- */
+
+void vb_count_locked(struct vb_client *c, enum vb_counter counter, u64 n)
+{
+	lockdep_assert_held(&vb.work_lock);
+	c->counters[counter] += n;
+	vb.counters[counter] += n;
+}
+
+/* Half of the content is shared out to the clients as their minimum. */
+static u64 default_host_min(void)
+{
+	return div_u64(vb_content_bytes_locked() / 2, max(READ_ONCE(vb.client_count), 1u));
+}
+
+u64 vb_limit_locked(const struct vb_client *c, enum vb_limit limit)
+{
+	lockdep_assert_held(&vb.slot_lock);
+	if (limit == VB_LIMIT_HOST_MIN && c->limits[limit] == U64_MAX)
+		return default_host_min();
+	if (limit == VB_LIMIT_DEVICE_MIN && c->limits[limit] == U64_MAX)
+		return 0;
+	return c->limits[limit];
+}
+
+static u64 limit_used_locked(const struct vb_client *c, u32 limit)
+{
+	switch (limit) {
+	case VB_LIMIT_HOST_MIN:
+		return c->pinned << vb.chunk_shift;
+	case VB_LIMIT_HOST_MAX:
+		return vb_client_bytes_locked(c, VB_TIER_HOST);
+	case VB_LIMIT_BYTES_MAX:
+		return c->anonymous_bytes;
+	case VB_LIMIT_SUBMISSIONS:
+		return READ_ONCE(c->in_flight);
+	default:
+		return vb_client_bytes_locked(c, VB_TIER_DEVICE);
+	}
+}
+
+/* A minimum is a promise: it must fit the arena. */
+static int limit_set_locked(struct vb_client *c, u32 limit, u64 value, bool may_raise)
+{
+	if (value > vb_limit_locked(c, limit) && !may_raise)
+		return -EPERM;
+	if (limit == VB_LIMIT_HOST_MIN && value != U64_MAX && value > vb_content_bytes_locked())
+		return -ENOSPC;
+	c->limits[limit] = value;
+	return 0;
+}
+
+int vb_limit(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_limit *cmd = u->cmd;
+	bool set = cmd->flags & VB_LIMIT_SET;
+	bool may_raise = set && capable(CAP_SYS_ADMIN);
+	int rc = 0;
+
+	if (cmd->limit < VB_LIMIT_HOST_MIN || cmd->limit > VB_LIMIT_SUBMISSIONS ||
+	    (!set && cmd->value))
+		return -EINVAL;
+	spin_lock(&vb.slot_lock);
+	if (set)
+		rc = limit_set_locked(c, cmd->limit, cmd->value, may_raise);
+	cmd->out_value = vb_limit_locked(c, cmd->limit);
+	cmd->out_used = limit_used_locked(c, cmd->limit);
+	spin_unlock(&vb.slot_lock);
+	return rc;
+}
+
+int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_query_device *q = u->cmd;
+
+	q->out_exec_state = READ_ONCE(vb.exec_state);
+	q->out_features = VB_FEATURE_EXPERIMENTAL | VB_FEATURE_FAULT_MMAP;
+	q->out_chunk_bytes = vb.chunk_bytes;
+	q->out_tier_count = READ_ONCE(vb.arena_count);
+	q->out_host_staging_bytes = READ_ONCE(vb.staging_bytes);
+	q->out_panel_bytes = READ_ONCE(vb.panel_bytes);
+	q->out_generation = READ_ONCE(vb.generation);
+	q->out_recovery_ms = 0;
+	return 0;
+}
+
+int vb_stats(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_stats *cmd = u->cmd;
+	u64 __user *to = u64_to_user_ptr(cmd->address);
+	u32 known = min_t(u32, cmd->count, VB_COUNT_COUNT);
+	u64 counters[VB_COUNT_COUNT];
+
+	spin_lock(&vb.work_lock);
+	memcpy(counters, c->counters, sizeof(counters));
+	spin_unlock(&vb.work_lock);
+	if (copy_to_user(to, counters, known * sizeof(u64)))
+		return -EFAULT;
+	return clear_user(to + known, (u64)(cmd->count - known) * sizeof(u64)) ? -EFAULT : 0;
+}
+
+/* ---- schedule ---- */
+
+static int range_translate(struct vb_client *c, struct vb_range *r)
+{
+	struct vb_bo *bo;
+	u64 end;
+	int rc = 0;
+
+	if (r->__reserved || !r->bytes)
+		return -EINVAL;
+	bo = vb_bo_get(c, r->bo_id);
+	if (!bo)
+		return -ENOENT;
+	if (check_add_overflow(r->offset, r->bytes, &end))
+		rc = -EOVERFLOW;
+	else if (end > bo->bytes)
+		rc = -ERANGE;
+	r->bo_id = bo->id;
+	if (!rc)
+		vb_bo_show(bo);
+	vb_bo_put(bo);
+	return rc;
+}
+
+static int schedule_copy(struct vb_client *c, struct vb_request *r, const struct vb_range __user *from)
+{
+	u32 i;
+	int rc;
+
+	if (copy_from_user(r->ranges, from, r->ranges_bytes))
+		return -EFAULT;
+	for (i = 0; i < r->count; i++) {
+		rc = range_translate(c, &r->ranges[i]);
+		if (rc)
+			return rc;
+		cond_resched();
+	}
+	return 0;
+}
+
+int vb_schedule(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_schedule *cmd = u->cmd;
+	struct vb_request *r;
+	int rc;
+
+	if (cmd->count > VB_SCHEDULE_MAX)
+		return -EINVAL;
+	if (!vb_is_live())
+		return -ENODEV;
+	r = vb_request_new(VB_FETCH_SCHEDULE, c, NULL);
+	if (!r)
+		return -ENOMEM;
+	r->count = cmd->count;
+	r->flags = VB_FETCH_F_ASYNC | (cmd->flags & VB_SCHEDULE_CYCLE ? VB_FETCH_F_CYCLE : 0);
+	if (cmd->count) {
+		r->ranges_bytes = (size_t)cmd->count * sizeof(*r->ranges);
+		r->ranges = vb_submit_alloc(r->ranges_bytes);
+		rc = r->ranges ? schedule_copy(c, r, u64_to_user_ptr(cmd->ranges_address)) : -ENOMEM;
+		if (rc) {
+			vb_request_put(r);
+			return rc;
+		}
+	}
+	return vb_request_send(r);
+}

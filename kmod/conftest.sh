@@ -1,0 +1,52 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Ask the kernel's headers what they look like: distributions carry signatures over
+# from later versions, so a version number says nothing.
+#
+#	kmod/conftest.sh HEADER RELEASE COMPILER...
+#
+# Writes HEADER unless it was made for RELEASE already.
+set -u
+
+header=$1 release=$2
+shift 2
+grep -qsF "for $release */" "$header" && exit 0
+mkdir -p "$(dirname "$header")"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# has NAME COMPILER...: does the program on standard input compile?
+has() {
+	name=$1
+	shift
+	{ echo '#include <linux/module.h>'; cat; } >"$work/try.c"
+	if "$@" -Werror -Wno-unused -Wno-missing-prototypes -Wno-missing-declarations \
+		-c "$work/try.c" -o "$work/try.o" >"$work/log" 2>&1; then
+		echo "#define $name 1" >>"$work/header"
+	fi
+}
+
+echo "/* What the headers have; made by kmod/conftest.sh for $release */" >"$work/header"
+
+has VB_TRY "$@" <<-END
+	int ok(void) { return 0; }
+END
+if ! grep -q VB_TRY "$work/header"; then
+	echo "kmod/conftest.sh: the compiler cannot build against these headers:" >&2
+	head -5 "$work/log" >&2
+	exit 1
+fi
+has VB_HAS_VM_FLAGS_SET "$@" <<-END
+	#include <linux/mm.h>
+	void ok(struct vm_area_struct *vma) { vm_flags_set(vma, 0); }
+END
+has VB_HAS_FOLIO_LARGE_MAPCOUNT "$@" <<-END
+	#include <linux/mm.h>
+	int ok(struct folio *f) { return folio_large_mapcount(f); }
+END
+has VB_HAS_EVENTFD_SIGNAL_ONE "$@" <<-END
+	#include <linux/eventfd.h>
+	void ok(struct eventfd_ctx *e) { eventfd_signal(e); }
+END
+mv "$work/header" "$header"

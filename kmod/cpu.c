@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Content for a client's CPU.  What is absent is paged in by the executor; the
+ * commit of that request maps or pins the chunks before it lets go of the object, so
+ * that nobody can take them away between the page-in and its use.
+ */
+#include <linux/highmem.h>
+#include <linux/hrtimer.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vb.h"
+
+#define WINDOW_BYTES	(8ull << 20)	/* paged in at once while streaming */
+
+u64 vb_share_bytes(const struct vb_client *c)
+{
+	u64 bytes;
+
+	spin_lock(&vb.slot_lock);
+	bytes = min(vb_content_bytes_locked(), vb_limit_locked(c, VB_LIMIT_HOST_MAX));
+	spin_unlock(&vb.slot_lock);
+	return bytes;
+}
+
+static int range_of(const struct vb_bo *bo, u64 offset, u64 bytes, struct vb_chunk_range *out)
+{
+	return vb_range_chunks(bo->bytes, bo->head_bytes, vb.chunk_shift, offset, bytes, out);
+}
+
+static void write_maps_add(struct vb_bo *bo, int n)
+{
+	mutex_lock(&bo->lock);
+	bo->write_maps += n;
+	mutex_unlock(&bo->lock);
+}
+
+/* ---- chunks, held ---- */
+
+/**
+ * struct hold_try - one attempt: all chunks at once, or none
+ * @bo: object
+ * @range: chunks that must be held
+ * @how: and how
+ * @held: they are
+ */
+struct hold_try {
+	struct vb_bo *bo;
+	struct vb_chunk_range range;
+	enum { TRY_PIN, TRY_MAP, TRY_MAP_WRITE } how;
+	bool held;
+};
+
+/* -EAGAIN: absent; -EINPROGRESS: moving, @which. */
+static int chunk_is_ready(const struct vb_table_entry *e)
+{
+	if (e->flags & VB_ENTRY_LOST)
+		return -EIO;
+	if (e->busy)
+		return -EINPROGRESS;
+	return e->valid & 1u << VB_TIER_HOST ? 0 : -EAGAIN;
+}
+
+static int step_hold(struct hold_try *h, u32 chunk)
+{
+	return h->how == TRY_PIN ? vb_step_pin(h->bo, chunk) :
+				   vb_step_map(h->bo, chunk, h->how == TRY_MAP_WRITE);
+}
+
+static void step_unhold(struct hold_try *h, u32 chunk)
+{
+	if (h->how == TRY_PIN)
+		vb_step_unpin(h->bo, chunk);
+	else
+		vb_step_unmap(h->bo, chunk);
+}
+
+static int hold_try_locked(struct hold_try *h, u32 *which)
+{
+	u32 chunk;
+	int rc;
+
+	lockdep_assert_held(&h->bo->lock);
+	for (chunk = h->range.first; chunk < h->range.end; chunk++) {
+		*which = chunk;
+		rc = chunk_is_ready(&h->bo->table[chunk]);
+		if (rc)
+			return rc;
+	}
+	for (chunk = h->range.first; chunk < h->range.end; chunk++) {
+		rc = step_hold(h, chunk);
+		if (rc)
+			goto err_unhold;
+	}
+	h->held = true;
+	return 0;
+
+err_unhold:
+	while (chunk-- > h->range.first)
+		step_unhold(h, chunk);
+	return rc;
+}
+
+static int hold_try(struct hold_try *h, u32 *which)
+{
+	int rc;
+
+	mutex_lock(&h->bo->lock);
+	rc = hold_try_locked(h, which);
+	mutex_unlock(&h->bo->lock);
+	return rc;
+}
+
+/* An attempt that finds the range torn apart again is made anew by the waiter. */
+static int hold_finish(struct vb_request *r)
+{
+	u32 which;
+	int rc = hold_try(r->arg, &which);
+
+	return rc == -EAGAIN || rc == -EINPROGRESS ? 0 : rc;
+}
+
+static int hold_page_in(struct hold_try *h, u32 end, u64 deadline_ns)
+{
+	struct vb_request *r;
+
+	if (!vb_is_live())
+		return -ENODEV;
+	r = vb_request_new(VB_FETCH_PAGE_IN, h->bo->client, h->bo);
+	if (!r)
+		return -ENOMEM;
+	r->first = h->range.first;
+	r->count = end - h->range.first;
+	r->flags = h->how == TRY_MAP_WRITE ? VB_FETCH_F_WRITE : 0;
+	r->finish = hold_finish;
+	r->arg = h;
+	return vb_request_wait(r, deadline_ns);
+}
+
+static int hold_range(struct hold_try *h, u32 end, u64 deadline_ns)
+{
+	u32 tries = 0, which;
+	int rc;
+
+	while (!h->held) {
+		rc = hold_try(h, &which);
+		if (rc == -EINPROGRESS)
+			rc = vb_resid_wait(h->bo, which, deadline_ns, false);
+		else if (rc == -EAGAIN && tries < VB_TRIES)
+			/* When others took it away at once, ask for less. */
+			rc = hold_page_in(h, tries++ ? h->range.end : end, deadline_ns);
+		else if (rc == -EAGAIN)
+			rc = -EBUSY;
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/**
+ * vb_hold() - have a chunk in host memory and keep it there
+ * @bo: object, of which the caller is a user
+ * @chunk: which
+ * @end: page in up to here (exclusive) while we are at it
+ * @how: against what; the caller undoes it by vb_step_unpin() or vb_step_unmap()
+ * @deadline_ns: CLOCK_MONOTONIC, not 0
+ *
+ * Context: waits; no lock held.
+ * Return: 0; -ETIME; -EINTR; -ENODEV; what the executor said.
+ */
+int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 deadline_ns)
+{
+	struct hold_try h = {
+		.bo = bo,
+		.range = { .first = chunk, .end = chunk + 1 },
+		.how = how == VB_HOLD_PIN ? TRY_PIN : TRY_MAP_WRITE,
+	};
+
+	return hold_range(&h, end, deadline_ns);
+}
+
+/* ---- map ---- */
+
+static int map_check(struct vb_bo *bo, const struct vb_ioc_bo_map *cmd,
+		     struct vb_chunk_range *range)
+{
+	u64 bytes;
+	int rc;
+
+	rc = range_of(bo, cmd->offset, cmd->bytes, range);
+	if (rc)
+		return rc;
+	if (cmd->flags & VB_MAP_WRITE && READ_ONCE(bo->traits.sealed))
+		return -EROFS;
+	bytes = (u64)(range->end - range->first) << vb.chunk_shift;
+	return bytes > vb_share_bytes(bo->client) ? -ENOSPC : 0;
+}
+
+static u64 mmap_offset(const struct vb_bo *bo, u64 offset)
+{
+	return ((u64)bo->handle << VB_BO_SPACE_SHIFT) + bo->head_bytes + offset;
+}
+
+static int map(struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
+{
+	bool write = cmd->flags & VB_MAP_WRITE;
+	struct hold_try h = { .bo = bo, .how = write ? TRY_MAP_WRITE : TRY_MAP };
+	struct vb_hold *hold;
+	int rc;
+
+	rc = map_check(bo, cmd, &h.range);
+	if (rc)
+		return rc;
+	hold = kmalloc(sizeof(*hold), GFP_KERNEL_ACCOUNT);
+	if (!hold)
+		return -ENOMEM;
+	*hold = (struct vb_hold){ .offset = cmd->offset, .bytes = cmd->bytes, .flags = cmd->flags };
+	/* Counted from here on: a seal in between would break the promise to write. */
+	write_maps_add(bo, write);
+	rc = hold_range(&h, h.range.end, vb_bound(cmd->deadline_ns));
+	if (rc) {
+		write_maps_add(bo, -write);
+		kfree(hold);
+		return rc;
+	}
+	vb_bo_use(bo);
+	mutex_lock(&bo->lock);
+	list_add_tail(&hold->link, &bo->mappings);
+	mutex_unlock(&bo->lock);
+	cmd->out_address = 0;
+	cmd->out_mmap_offset = mmap_offset(bo, cmd->offset);
+	return 0;
+}
+
+int vb_bo_map(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_map *cmd = u->cmd;
+	struct vb_bo *bo;
+	int rc;
+
+	if (!cmd->flags || !cmd->bytes)
+		return -EINVAL;
+	bo = vb_bo_get(c, cmd->bo_id);
+	if (!bo)
+		return -ENOENT;
+	rc = map(bo, cmd);
+	vb_bo_put(bo);
+	return rc;
+}
+
+/* The reference that it held is left to the caller. */
+static void hold_drop_locked(struct vb_bo *bo, struct vb_hold *hold)
+{
+	struct vb_chunk_range range;
+	u32 chunk;
+
+	lockdep_assert_held(&bo->lock);
+	if (!range_of(bo, hold->offset, hold->bytes, &range))
+		for (chunk = range.first; chunk < range.end; chunk++)
+			vb_step_unmap(bo, chunk);
+	list_del(&hold->link);
+	bo->write_maps -= (hold->flags & VB_MAP_WRITE) != 0;
+	kfree(hold);
+}
+
+void vb_holds_drop(struct vb_bo *bo)
+{
+	struct vb_hold *hold, *next;
+	u32 count = 0;
+
+	mutex_lock(&bo->lock);
+	list_for_each_entry_safe(hold, next, &bo->mappings, link) {
+		hold_drop_locked(bo, hold);
+		count++;
+	}
+	mutex_unlock(&bo->lock);
+	while (count--)
+		vb_bo_put(bo);
+}
+
+static int unmap_locked(struct vb_bo *bo, const struct vb_ioc_bo_unmap *cmd)
+{
+	struct vb_hold *hold;
+
+	list_for_each_entry(hold, &bo->mappings, link) {
+		if (hold->offset != cmd->offset || hold->bytes != cmd->bytes ||
+		    hold->flags != cmd->flags)
+			continue;
+		hold_drop_locked(bo, hold);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int vb_bo_unmap(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_unmap *cmd = u->cmd;
+	struct vb_bo *bo = vb_bo_get(c, cmd->bo_id);
+	int rc;
+
+	if (!bo)
+		return -ENOENT;
+	mutex_lock(&bo->lock);
+	rc = unmap_locked(bo, cmd);
+	mutex_unlock(&bo->lock);
+	if (!rc)
+		vb_bo_put(bo);
+	vb_bo_put(bo);
+	return rc;
+}
+
+/* ---- read and write ---- */
+
+/* A stream of bytes of one object, chunk by chunk. */
+struct rw {
+	struct vb_bo *bo;
+	struct vb_chunk_range range;
+	bool write;
+	u64 offset, bytes, done, deadline_ns;
+	char __user *memory;
+	u32 window;
+};
+
+static bool reads_as_zero(struct rw *rw, u32 chunk)
+{
+	const struct vb_table_entry *e = &rw->bo->table[chunk];
+	bool zero;
+
+	mutex_lock(&rw->bo->lock);
+	zero = !rw->write && rw->bo->traits.kind == VB_BO_ANONYMOUS && !e->valid &&
+	       !(e->flags & (VB_ENTRY_LOST | VB_ENTRY_TOUCHED));
+	mutex_unlock(&rw->bo->lock);
+	return zero;
+}
+
+static int copy_in_page(struct rw *rw, struct page *page, u32 at, u32 bytes, u64 done)
+{
+	char *p = kmap_local_page(page);
+	unsigned long left;
+
+	if (rw->write)
+		left = copy_from_user(p + at, rw->memory + done, bytes);
+	else
+		left = copy_to_user(rw->memory + done, p + at, bytes);
+	kunmap_local(p);
+	return left ? -EFAULT : 0;
+}
+
+/* The chunk is held and its region counted: no lock is needed to copy. */
+static int copy_part(struct rw *rw, const struct vb_slot *slot, u64 in_chunk, u64 bytes)
+{
+	u64 done = 0;
+	int rc = 0;
+
+	while (!rc && done < bytes) {
+		u32 at = offset_in_page(in_chunk + done);
+		u32 n = min_t(u64, PAGE_SIZE - at, bytes - done);
+
+		rc = copy_in_page(rw, vb_slot_page(slot, (in_chunk + done) >> PAGE_SHIFT), at, n,
+			       rw->done + done);
+		done += n;
+		cond_resched();
+	}
+	return rc;
+}
+
+static struct vb_slot *held_slot(struct rw *rw, u32 chunk, struct vb_region **region)
+{
+	struct vb_slot *slot;
+
+	mutex_lock(&rw->bo->lock);
+	slot = vb_slot_find(rw->bo->table[chunk].loc[VB_TIER_HOST], region);
+	if (slot)
+		kref_get(&(*region)->kref);
+	mutex_unlock(&rw->bo->lock);
+	return slot;
+}
+
+static void unhold(struct rw *rw, u32 chunk)
+{
+	mutex_lock(&rw->bo->lock);
+	if (rw->write)
+		vb_step_unmap(rw->bo, chunk);
+	else
+		vb_step_unpin(rw->bo, chunk);
+	mutex_unlock(&rw->bo->lock);
+}
+
+static int copy_held(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes)
+{
+	struct vb_region *region;
+	struct vb_slot *slot = held_slot(rw, chunk, &region);
+	int rc = -EIO;	/* lost with the executor */
+
+	if (slot) {
+		rc = copy_part(rw, slot, in_chunk, bytes);
+		vb_region_put(region);
+	}
+	unhold(rw, chunk);
+	return rc;
+}
+
+static int rw_part(struct rw *rw)
+{
+	u64 at = rw->bo->head_bytes + rw->offset + rw->done;
+	u32 chunk = at >> vb.chunk_shift;
+	u64 in_chunk = at & (vb.chunk_bytes - 1);
+	u64 bytes = min_t(u64, rw->bytes - rw->done, vb.chunk_bytes - in_chunk);
+	u32 left = rw->range.end - chunk;
+	int rc;
+
+	if (reads_as_zero(rw, chunk)) {
+		rc = clear_user(rw->memory + rw->done, bytes) ? -EFAULT : 0;
+	} else {
+		rc = vb_hold(rw->bo, chunk, chunk + min(left, rw->window),
+			     rw->write ? VB_HOLD_WRITE : VB_HOLD_PIN, rw->deadline_ns);
+		if (!rc)
+			rc = copy_held(rw, chunk, in_chunk, bytes);
+	}
+	if (!rc)
+		rw->done += bytes;
+	return rc;
+}
+
+/* Chunks to page in at once: a quarter of the share, at most WINDOW_BYTES. */
+static u32 window_chunks(const struct vb_client *c)
+{
+	return max_t(u64, min_t(u64, vb_share_bytes(c) / 4, WINDOW_BYTES) >> vb.chunk_shift, 1);
+}
+
+static int rw_all(struct rw *rw)
+{
+	struct vb_bo *bo = rw->bo;
+	int rc;
+
+	rc = range_of(bo, rw->offset, rw->bytes, &rw->range);
+	if (rc)
+		return rc;
+	rw->window = window_chunks(bo->client);
+	mutex_lock(&bo->lock);
+	if (rw->write && bo->traits.sealed)
+		rc = -EROFS;
+	else
+		bo->write_maps += rw->write;
+	mutex_unlock(&bo->lock);
+	if (rc)
+		return rc;
+	while (!rc && rw->done < rw->bytes)
+		rc = rw_part(rw);
+	write_maps_add(bo, -rw->write);
+	return rc;
+}
+
+static int bo_rw(struct vb_client *c, struct vb_ioc_bo_rw *cmd, bool write)
+{
+	struct rw rw = {
+		.write = write,
+		.offset = cmd->offset,
+		.bytes = cmd->bytes,
+		.memory = u64_to_user_ptr(cmd->address),
+		.deadline_ns = vb_bound(cmd->deadline_ns),
+	};
+	int rc;
+
+	cmd->out_done_bytes = 0;
+	if (cmd->bytes && !cmd->address)
+		return -EFAULT;
+	rw.bo = vb_bo_get(c, cmd->bo_id);
+	if (!rw.bo)
+		return -ENOENT;
+	rc = rw_all(&rw);
+	vb_bo_put(rw.bo);
+	cmd->out_done_bytes = rw.done;
+	return rc;
+}
+
+int vb_bo_read(struct vb_client *c, struct vb_ucmd *u)
+{
+	return bo_rw(c, u->cmd, false);
+}
+
+int vb_bo_write(struct vb_client *c, struct vb_ucmd *u)
+{
+	return bo_rw(c, u->cmd, true);
+}

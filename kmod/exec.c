@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The executor node.  A tag carries the generation of the executor it was given to
+ * in its upper half: what a dead executor still sends is told from what a living
+ * one invents.
+ */
+#include <linux/fcntl.h>
+#include <linux/file.h>
+#include <linux/hrtimer.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vb.h"
+
+#define REQUESTS_IN_ROW	8u	/* while a submission is ready */
+
+static struct vb_request *request_of(struct vb_work *work)
+{
+	return container_of(work, struct vb_request, work);
+}
+
+static struct vb_submission *submission_of(struct vb_work *work)
+{
+	return container_of(work, struct vb_submission, work);
+}
+
+static u64 tag_of(const struct vb_work *work)
+{
+	return (u64)vb.generation << 32 | work->tag;
+}
+
+/* What a tag names, if it was fetched; the caller is in an RCU section. */
+static struct vb_work *work_find_locked(u64 tag, int *rc)
+{
+	struct vb_work *work;
+
+	lockdep_assert_held(&vb.work_lock);
+	*rc = -ESTALE;
+	if (tag >> 32 != vb.generation)
+		return NULL;
+	work = xa_load(&vb.tags, (u32)tag);
+	*rc = work && work->fetched ? 0 : -ENOENT;
+	return *rc ? NULL : work;
+}
+
+/* ---- the node ---- */
+
+int vb_exec_open(struct inode *inode, struct file *filp)
+{
+	struct vb_exec *x = kzalloc(sizeof(*x), GFP_KERNEL_ACCOUNT);
+	int rc;
+
+	if (!x)
+		return -ENOMEM;
+	x->inode = vb_inode_new();
+	if (IS_ERR(x->inode)) {
+		rc = PTR_ERR(x->inode);
+		goto err_free;
+	}
+	mutex_lock(&vb.exec_lock);
+	rc = vb.exec ? -EBUSY : 0;
+	if (!rc)
+		vb.exec = x;
+	mutex_unlock(&vb.exec_lock);
+	if (rc)
+		goto err_inode;
+	filp->private_data = x;
+	filp->f_mapping = x->inode->i_mapping;
+	return 0;
+
+err_inode:
+	vb_inode_free(x->inode);
+err_free:
+	kfree(x);
+	return rc;
+}
+
+static void set_state(u32 state)
+{
+	spin_lock(&vb.work_lock);
+	WRITE_ONCE(vb.exec_state, state);
+	spin_unlock(&vb.work_lock);
+}
+
+int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_exec_attach *cmd = u->cmd;
+	int rc = 0;
+
+	mutex_lock(&vb.exec_lock);
+	if (x->attached) {
+		rc = -EBUSY;
+	} else {
+		WRITE_ONCE(vb.staging_bytes, cmd->staging_bytes);
+		WRITE_ONCE(vb.panel_bytes, cmd->panel_bytes);
+		WRITE_ONCE(vb.generation, vb.generation + 1);
+		cmd->out_generation = vb.generation;
+		WRITE_ONCE(x->attached, true);
+		set_state(VB_EXEC_LIVE);
+	}
+	mutex_unlock(&vb.exec_lock);
+	return rc;
+}
+
+/* Its memory leaves with it: what was only there is lost. */
+static void lose_objects(void)
+{
+	unsigned long id;
+	struct vb_bo *bo;
+
+	for (id = 0; ; id++) {
+		xa_lock(&vb.bos);
+		bo = xa_find(&vb.bos, &id, ULONG_MAX, XA_PRESENT);
+		if (bo)
+			kref_get(&bo->kref);
+		xa_unlock(&vb.bos);
+		if (!bo)
+			return;
+		vb_resid_lose(bo);
+		if (bo->gone)
+			vb_bo_free(bo);
+		vb_bo_unlook(bo);
+		cond_resched();
+	}
+}
+
+static void detach(void)
+{
+	set_state(VB_EXEC_FAILED);
+	vb_queues_fail();
+	vb_requests_fail();
+	lose_objects();
+	vb_arenas_drop();
+	WRITE_ONCE(vb.staging_bytes, 0);
+	WRITE_ONCE(vb.panel_bytes, 0);
+	wake_up_all(&vb.freed);
+}
+
+/* The last reference to the file: nobody has its memory mapped, no call is in it. */
+int vb_exec_release(struct inode *inode, struct file *filp)
+{
+	struct vb_exec *x = filp->private_data;
+
+	mutex_lock(&vb.exec_lock);
+	if (x->attached)
+		detach();
+	vb.exec = NULL;
+	mutex_unlock(&vb.exec_lock);
+	vb_inode_free(x->inode);
+	kfree(x);
+	return 0;
+}
+
+/* ---- fetch ---- */
+
+static u64 address_of(const struct vb_exec *x, const void *p)
+{
+	return p ? READ_ONCE(x->submit_address) + (u64)(p - vb.submit_base) : 0;
+}
+
+static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
+{
+	struct vb_work *work = list_first_entry(&vb.requests, struct vb_work, link);
+	struct vb_request *r = request_of(work);
+
+	list_del_init(&work->link);
+	work->fetched = true;
+	if (r->client->schedule == r)
+		r->client->schedule = NULL;
+	vb.requests_in_row++;
+	cmd->flags = r->flags;
+	cmd->tag = tag_of(work);
+	cmd->out_type = r->type;
+	cmd->out_client = r->client->number;
+	cmd->out_deadline_ns = r->deadline_ns;
+	cmd->out_object = r->bo ? r->bo->id : 0;
+	cmd->out_chunk = r->first;
+	cmd->out_count = r->count;
+	cmd->out_bos_address = address_of(x, r->ranges);
+}
+
+static void fetch_submission_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
+{
+	struct vb_submission *s = vb_queue_next_locked();
+	const struct vb_queue *q = s->queue;
+
+	vb_queue_start_locked(s);
+	vb.requests_in_row = 0;
+	s->fetched_ns = ktime_get_ns();
+	cmd->flags = 0;
+	cmd->tag = tag_of(&s->work);
+	cmd->out_type = VB_FETCH_SUBMIT;
+	cmd->out_client = q->client->number;
+	cmd->out_queue = q->number;
+	cmd->out_weight = q->weight;
+	cmd->out_seqno = s->seqno;
+	cmd->out_deadline_ns = s->deadline_ns;
+	cmd->out_stream_address = address_of(x, s->stream);
+	cmd->out_stream_bytes = s->stream_bytes;
+	cmd->out_bo_count = s->bo_count;
+	cmd->out_bos_address = address_of(x, s->refs);
+}
+
+static bool has_work(u32 flags)
+{
+	return !list_empty_careful(&vb.requests) ||
+	       (!(flags & VB_FETCH_F_URGENT) && !list_empty_careful(&vb.ready));
+}
+
+static bool request_is_next_locked(u32 flags)
+{
+	return !list_empty(&vb.requests) &&
+	       (flags & VB_FETCH_F_URGENT || list_empty(&vb.ready) ||
+		vb.requests_in_row < REQUESTS_IN_ROW);
+}
+
+static bool fetch_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
+{
+	if (request_is_next_locked(flags))
+		fetch_request_locked(x, cmd);
+	else if (!(flags & VB_FETCH_F_URGENT) && !list_empty(&vb.ready))
+		fetch_submission_locked(x, cmd);
+	else
+		return false;
+	return true;
+}
+
+static bool fetch_try(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
+{
+	bool got;
+
+	spin_lock(&vb.work_lock);
+	got = fetch_locked(x, cmd, flags);
+	spin_unlock(&vb.work_lock);
+	return got;
+}
+
+int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_fetch *cmd = u->cmd;
+	u32 flags = cmd->flags, size = cmd->size;
+
+	if (!READ_ONCE(x->submit_address))
+		return -EINVAL;
+	memset(cmd, 0, sizeof(*cmd));
+	cmd->size = size;
+	while (!fetch_try(x, cmd, flags)) {
+		cmd->flags = flags;
+		if (flags & VB_FETCH_F_NOWAIT)
+			return -EAGAIN;
+		if (wait_event_interruptible(vb.fetch, has_work(flags)))
+			return -EINTR;
+	}
+	return 0;
+}
+
+/* ---- commit ---- */
+
+/* Do all results of durable objects lie where they outlive the executor? */
+static bool is_durable_locked(const struct vb_submission *s)
+{
+	u32 i;
+
+	for (i = 0; i < s->bo_count; i++)
+		if (s->refs[i].access & VB_ACCESS_WRITE &&
+		    s->bos[i]->traits.life == VB_LIFE_DURABLE && READ_ONCE(s->bos[i]->device_only))
+			return false;
+	return true;
+}
+
+static int commit_submission_locked(struct vb_submission *s, const struct vb_ioc_commit *cmd,
+				    struct list_head *ended)
+{
+	u64 wall = ktime_get_ns() - s->fetched_ns;
+	int status = s->queue->destroyed ? -ECANCELED : cmd->status;
+
+	if (!status && !is_durable_locked(s))
+		return -EBUSY;
+	vb_complete_locked(s, status, cmd->bad_command, min(cmd->busy_ns, wall), ended);
+	return 0;
+}
+
+/* From here the request is this thread's to end. */
+static int claim_request_locked(struct vb_request *r)
+{
+	if (r->type == VB_FETCH_FORGET && READ_ONCE(r->bo->move_count))
+		return -EBUSY;
+	r->work.fetched = false;
+	return 0;
+}
+
+static void end_request(struct vb_request *r, int status)
+{
+	struct vb_bo *forgotten = r->type == VB_FETCH_FORGET ? r->bo : NULL;
+
+	if (forgotten) {
+		kref_get(&forgotten->kref);
+		vb_bo_free(forgotten);
+	}
+	vb_request_done(r, status);
+	if (forgotten)
+		vb_bo_unlook(forgotten);
+}
+
+int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_commit *cmd = u->cmd;
+	struct vb_request *r = NULL;
+	struct vb_work *work;
+	LIST_HEAD(ended);
+	int rc;
+
+	if (cmd->status > 0 || cmd->status < -MAX_ERRNO)
+		return -EINVAL;
+	if (cmd->generation != READ_ONCE(vb.generation))
+		return -ESTALE;
+	rcu_read_lock();
+	spin_lock(&vb.work_lock);
+	work = work_find_locked(cmd->tag, &rc);
+	if (work && work->is_submission) {
+		rc = commit_submission_locked(submission_of(work), cmd, &ended);
+	} else if (work) {
+		rc = claim_request_locked(request_of(work));
+		r = rc ? NULL : request_of(work);
+	}
+	spin_unlock(&vb.work_lock);
+	rcu_read_unlock();
+	vb_submissions_free(&ended);
+	if (r)
+		end_request(r, cmd->status);
+	return rc;
+}
+
+static u32 cancel_of_locked(struct vb_work *work)
+{
+	struct vb_submission *s = work->is_submission ? submission_of(work) : NULL;
+	u64 deadline_ns = s ? s->deadline_ns : request_of(work)->deadline_ns;
+
+	if (s && s->queue->destroyed)
+		return VB_CANCEL_CLIENT;
+	if (!s && request_of(work)->expired)
+		return VB_CANCEL_DEADLINE;
+	return deadline_ns && deadline_ns <= ktime_get_ns() ? VB_CANCEL_DEADLINE : VB_CANCEL_NONE;
+}
+
+int vb_exec_poll_cancel(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_poll_cancel *cmd = u->cmd;
+	struct vb_work *work;
+	int rc;
+
+	rcu_read_lock();
+	spin_lock(&vb.work_lock);
+	work = work_find_locked(cmd->tag, &rc);
+	if (work)
+		cmd->out_cancel = cancel_of_locked(work);
+	spin_unlock(&vb.work_lock);
+	rcu_read_unlock();
+	return rc;
+}
+
+/* ---- objects, counters ---- */
+
+static void describe(struct vb_bo *bo, struct vb_ioc_object_open *cmd)
+{
+	mutex_lock(&bo->lock);
+	cmd->out_kind = bo->traits.kind;
+	cmd->out_life = bo->traits.life;
+	cmd->out_flags = bo->flags;
+	cmd->out_client = bo->client->number;
+	cmd->out_bytes = bo->bytes;
+	cmd->out_file_offset = bo->file_offset;
+	cmd->out_file_bytes = bo->file_bytes;
+	cmd->out_head_bytes = bo->head_bytes;
+	cmd->out_chunks = bo->chunks;
+	cmd->out_transform = bo->transform;
+	cmd->out_table_address = 0;
+	cmd->out_table_mmap = VB_MMAP_TABLE << VB_MMAP_WHAT_SHIFT |
+			      (u64)bo->id << VB_MMAP_OBJECT_SHIFT;
+	mutex_unlock(&bo->lock);
+}
+
+/* The descriptor is there before the caller is told, and works when it has been. */
+static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
+{
+	struct vb_ioc_object_open *cmd = u->cmd;
+	int fd, rc;
+
+	rc = vb_file_check(bo->file);
+	if (rc == -ESTALE) {
+		mutex_lock(&bo->lock);
+		bo->flags |= VB_BO_STALE;
+		mutex_unlock(&bo->lock);
+	}
+	if (rc)
+		return rc;
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	cmd->out_fd = fd;
+	describe(bo, cmd);
+	rc = vb_ucmd_respond(u);
+	if (rc)
+		put_unused_fd(fd);
+	else
+		fd_install(fd, get_file(bo->file->file));
+	return rc;
+}
+
+int vb_exec_object_open(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_object_open *cmd = u->cmd;
+	struct vb_bo *bo = vb_bo_look(cmd->object);
+	int rc = -ESTALE;
+
+	cmd->out_fd = -1;
+	if (!bo)
+		return -ESTALE;
+	if (refcount_inc_not_zero(&bo->users)) {
+		vb_bo_show(bo);
+		describe(bo, cmd);
+		rc = bo->file ? open_file(bo, u) : 0;
+		vb_bo_put(bo);
+	}
+	vb_bo_unlook(bo);
+	return rc;
+}
+
+/* These the device counts itself. */
+static bool is_own_counter(u32 i)
+{
+	return i == VB_COUNT_SUBMITS || i == VB_COUNT_ERRORS || i == VB_COUNT_BUSY_NS;
+}
+
+static struct vb_client *client_find(u32 number)
+{
+	struct vb_client *c, *found = NULL;
+
+	mutex_lock(&vb.exec_lock);
+	list_for_each_entry(c, &vb.clients, link)
+		if (c->number == number) {
+			kref_get(&c->kref);
+			found = c;
+			break;
+		}
+	mutex_unlock(&vb.exec_lock);
+	return found;
+}
+
+int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_exec_stats *cmd = u->cmd;
+	u64 add[VB_COUNT_COUNT];
+	struct vb_client *c;
+	u32 i;
+
+	if (cmd->count > VB_COUNT_COUNT)
+		return -EINVAL;
+	if (copy_from_user(add, u64_to_user_ptr(cmd->address), cmd->count * sizeof(u64)))
+		return -EFAULT;
+	/* A client that is gone by now is no error: the device counts on. */
+	c = cmd->client ? client_find(cmd->client) : NULL;
+	spin_lock(&vb.work_lock);
+	for (i = 0; i < cmd->count; i++) {
+		if (is_own_counter(i))
+			continue;
+		vb.counters[i] += add[i];
+		if (c)
+			c->counters[i] += add[i];
+	}
+	spin_unlock(&vb.work_lock);
+	if (c)
+		vb_client_put(c);
+	return 0;
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The module: its parameters, its two nodes, and the inodes of client mappings. */
+#include <linux/genalloc.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/pseudo_fs.h>
+#include <linux/vmalloc.h>
+
+#include "vb.h"
+
+#define SUBMIT_ALIGN_SHIFT	6
+
+struct vb_device vb;
+
+static unsigned int chunk_bytes = VB_CHUNK_BYTES_MAX;
+module_param(chunk_bytes, uint, 0444);
+MODULE_PARM_DESC(chunk_bytes, "bytes of a chunk, a power of two from 64 KiB to 2 MiB");
+
+/* ---- inodes: mappings of one client share an address space, large enough for all ---- */
+
+/* Pinned by each inode: a mount of our own would keep the module from being unloaded. */
+static struct vfsmount *vb_mount;
+static int vb_mount_count;
+
+static int vb_fs_init_context(struct fs_context *fc)
+{
+	return init_pseudo(fc, 0x76626c6b) ? 0 : -ENOMEM;
+}
+
+static struct file_system_type vb_fs = {
+	.name = "vblackwell",
+	.owner = THIS_MODULE,
+	.init_fs_context = vb_fs_init_context,
+	.kill_sb = kill_anon_super,
+};
+
+/**
+ * vb_inode_new() - an inode whose pages are those that a client maps
+ *
+ * Its size is the largest there is: the kernel maps huge pages only where they end
+ * within the file.
+ *
+ * Return: the inode, for vb_inode_free(); ERR_PTR(-ENOMEM).
+ */
+struct inode *vb_inode_new(void)
+{
+	struct inode *inode;
+	int rc;
+
+	rc = simple_pin_fs(&vb_fs, &vb_mount, &vb_mount_count);
+	if (rc)
+		return ERR_PTR(rc);
+	inode = alloc_anon_inode(vb_mount->mnt_sb);
+	if (IS_ERR(inode))
+		simple_release_fs(&vb_mount, &vb_mount_count);
+	else
+		i_size_write(inode, MAX_LFS_FILESIZE);
+	return inode;
+}
+
+void vb_inode_free(struct inode *inode)
+{
+	iput(inode);
+	simple_release_fs(&vb_mount, &vb_mount_count);
+}
+
+/* ---- nodes ---- */
+
+static const struct file_operations client_fops = {
+	.owner = THIS_MODULE,
+	.open = vb_client_open,
+	.release = vb_client_release,
+	.unlocked_ioctl = vb_ioctl_client,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = vb_client_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
+	.llseek = noop_llseek,
+};
+
+static const struct file_operations exec_fops = {
+	.owner = THIS_MODULE,
+	.open = vb_exec_open,
+	.release = vb_exec_release,
+	.unlocked_ioctl = vb_ioctl_exec,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = vb_exec_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice client_node = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "vblackwell",
+	.fops = &client_fops,
+	.mode = 0660,
+};
+
+static struct miscdevice exec_node = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "vblackwell-exec",
+	.fops = &exec_fops,
+	.mode = 0600,
+};
+
+/* ---- the device ---- */
+
+static int submit_region_init(void)
+{
+	vb.submit_base = vmalloc_user(VB_MMAP_SUBMIT_BYTES);
+	if (!vb.submit_base)
+		return -ENOMEM;
+	vb.submit = gen_pool_create(SUBMIT_ALIGN_SHIFT, NUMA_NO_NODE);
+	if (!vb.submit)
+		goto err_free;
+	if (gen_pool_add(vb.submit, (unsigned long)vb.submit_base, VB_MMAP_SUBMIT_BYTES,
+			 NUMA_NO_NODE))
+		goto err_pool;
+	return 0;
+
+err_pool:
+	gen_pool_destroy(vb.submit);
+err_free:
+	vfree(vb.submit_base);
+	return -ENOMEM;
+}
+
+static void submit_region_exit(void)
+{
+	gen_pool_destroy(vb.submit);
+	vfree(vb.submit_base);
+}
+
+static void device_init(void)
+{
+	vb.chunk_bytes = chunk_bytes;
+	vb.chunk_shift = ilog2(chunk_bytes);
+	vb.exec_state = VB_EXEC_NONE;
+	mutex_init(&vb.exec_lock);
+	spin_lock_init(&vb.slot_lock);
+	spin_lock_init(&vb.work_lock);
+	INIT_LIST_HEAD(&vb.clients);
+	INIT_LIST_HEAD(&vb.requests);
+	INIT_LIST_HEAD(&vb.queues);
+	INIT_LIST_HEAD(&vb.ready);
+	INIT_LIST_HEAD(&vb.advance);
+	INIT_LIST_HEAD(&vb.quarantine);
+	xa_init_flags(&vb.bos, XA_FLAGS_ALLOC1);
+	xa_init_flags(&vb.tags, XA_FLAGS_ALLOC1);
+	init_waitqueue_head(&vb.freed);
+	init_waitqueue_head(&vb.fetch);
+	INIT_DELAYED_WORK(&vb.expire, vb_queue_expire);
+	vb.next_expiry_ns = U64_MAX;
+}
+
+static int __init vb_init(void)
+{
+	int rc;
+
+	if (!is_power_of_2(chunk_bytes) || chunk_bytes < VB_CHUNK_BYTES_MIN ||
+	    chunk_bytes > VB_CHUNK_BYTES_MAX)
+		return -EINVAL;
+	device_init();
+	rc = submit_region_init();
+	if (rc)
+		return rc;
+	rc = misc_register(&client_node);
+	if (rc)
+		goto err_submit;
+	rc = misc_register(&exec_node);
+	if (rc)
+		goto err_client;
+	return 0;
+
+err_client:
+	misc_deregister(&client_node);
+err_submit:
+	submit_region_exit();
+	return rc;
+}
+
+/* Nobody has a node open: their files hold the module. */
+static void __exit vb_exit(void)
+{
+	misc_deregister(&exec_node);
+	misc_deregister(&client_node);
+	/* Nothing is queued any more, but its timer may be running out. */
+	cancel_delayed_work_sync(&vb.expire);
+	/* What was freed by RCU callbacks is ours no longer once they have run. */
+	rcu_barrier();
+	submit_region_exit();
+	xa_destroy(&vb.bos);
+	xa_destroy(&vb.tags);
+}
+
+module_init(vb_init);
+module_exit(vb_exit);
+MODULE_DESCRIPTION("Virtual Blackwell: tiered accelerator memory, brokered");
+MODULE_LICENSE("GPL");

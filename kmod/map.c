@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mmap() and faults.
+ *
+ * Clients map objects.  A fault hands out the page of the chunk's host copy, counted,
+ * as any file system does: so reads and writes of O_DIRECT, io_uring and
+ * get_user_pages() work on it.  What is absent is asked of the executor; mmap_lock is
+ * dropped while we wait.  Pages come read-only until the first write, which makes the
+ * other copies of the chunk stale.  A fault returns with its page locked: the mover,
+ * which locks it too, cannot run between the look at the table and the page table.
+ *
+ * The executor maps the regions that it fills, the tables, and the submit region.
+ * Its faults wait for nobody.
+ */
+#include <linux/hrtimer.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/vmalloc.h>
+
+#include "vb.h"
+
+static void flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+#ifdef VB_HAS_VM_FLAGS_SET
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
+static void flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
+{
+#ifdef VB_HAS_VM_FLAGS_SET
+	vm_flags_clear(vma, flags);
+#else
+	vma->vm_flags &= ~flags;
+#endif
+}
+
+/* ---- clients: where a fault is ---- */
+
+/* Page of the object's chunk grid. */
+static pgoff_t bo_page(const struct vb_bo *bo, const struct vm_fault *vmf)
+{
+	return vmf->pgoff - ((pgoff_t)bo->handle << (VB_BO_SPACE_SHIFT - PAGE_SHIFT));
+}
+
+static u32 chunk_pages(void)
+{
+	return vb.chunk_bytes >> PAGE_SHIFT;
+}
+
+static struct page *host_page_locked(struct vb_bo *bo, u32 chunk, u32 index)
+{
+	struct vb_region *region;
+	struct vb_slot *slot;
+
+	lockdep_assert_held(&bo->lock);
+	slot = vb_slot_find(bo->table[chunk].loc[VB_TIER_HOST], &region);
+	return slot ? vb_slot_page(slot, index) : NULL;
+}
+
+/* ---- clients: waiting ---- */
+
+/* Kernel code that faults cannot return to user mode, where signals are handled. */
+static bool is_killable_only(unsigned int flags)
+{
+	return !(flags & FAULT_FLAG_USER) || !(flags & FAULT_FLAG_INTERRUPTIBLE);
+}
+
+static int page_in(struct vb_bo *bo, u32 chunk, unsigned int flags, u64 deadline_ns)
+{
+	struct vb_request *r = vb_request_new(VB_FETCH_PAGE_IN, bo->client, bo);
+
+	if (!r)
+		return -ENOMEM;
+	r->first = chunk;
+	r->count = 1;
+	r->flags = flags & FAULT_FLAG_WRITE ? VB_FETCH_F_WRITE : 0;
+	r->killable = is_killable_only(flags);
+	return vb_request_wait(r, deadline_ns);
+}
+
+static int wait_for_chunk(struct vb_bo *bo, u32 chunk, unsigned int flags, bool moving,
+			  u64 deadline_ns)
+{
+	if (!vb_is_live())
+		return -ENODEV;
+	if (moving)
+		return vb_resid_wait(bo, chunk, deadline_ns, is_killable_only(flags));
+	return page_in(bo, chunk, flags, deadline_ns);
+}
+
+/*
+ * The chunk is not there.  After mmap_lock was dropped neither vma nor vmf may be
+ * looked at, and the fault is repeated; an error is told with the lock taken again.
+ */
+static vm_fault_t fault_wait(struct vm_fault *vmf, struct vb_bo *bo, u32 chunk, bool moving)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	unsigned int flags = vmf->flags;
+	bool drops = flags & FAULT_FLAG_ALLOW_RETRY;
+	int rc;
+
+	if (drops && flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	vb_bo_use(bo);
+	if (drops)
+		mmap_read_unlock(mm);
+	rc = wait_for_chunk(bo, chunk, flags, moving,
+			    ktime_get_ns() + (drops ? VB_WAIT_NS : VB_FAULT_NS));
+	vb_bo_put(bo);
+	if (!drops)
+		return rc ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+	if (!rc || rc == -EINTR || mmap_read_lock_killable(mm))
+		return VM_FAULT_RETRY;
+	return VM_FAULT_SIGBUS;
+}
+
+/* ---- clients: faults ---- */
+
+static vm_fault_t client_fault(struct vm_fault *vmf)
+{
+	struct vb_bo *bo = vmf->vma->vm_private_data;
+	pgoff_t at = bo_page(bo, vmf);
+	u32 chunk = at / chunk_pages();
+	const struct vb_table_entry *e;
+	struct page *page = NULL;
+	bool lost, moving;
+
+	if (at / chunk_pages() >= bo->chunks)
+		return VM_FAULT_SIGBUS;
+	e = &bo->table[chunk];
+	mutex_lock(&bo->lock);
+	lost = e->flags & VB_ENTRY_LOST;
+	moving = e->busy;
+	if (!lost && !moving && e->valid & 1u << VB_TIER_HOST)
+		page = host_page_locked(bo, chunk, at % chunk_pages());
+	if (page) {
+		get_page(page);
+		lock_page(page);
+	}
+	mutex_unlock(&bo->lock);
+	if (lost)
+		return VM_FAULT_SIGBUS;
+	if (!page)
+		return fault_wait(vmf, bo, chunk, moving);
+	vmf->page = page;
+	return VM_FAULT_LOCKED;
+}
+
+/* The first write to a page that was handed out; it may have moved since. */
+static vm_fault_t client_mkwrite(struct vm_fault *vmf)
+{
+	struct vb_bo *bo = vmf->vma->vm_private_data;
+	pgoff_t at = bo_page(bo, vmf);
+	u32 chunk = at / chunk_pages();
+	const struct vb_table_entry *e = &bo->table[chunk];
+	vm_fault_t ret = VM_FAULT_NOPAGE;
+	int rc;
+
+	mutex_lock(&bo->lock);
+	if (e->valid & 1u << VB_TIER_HOST &&
+	    host_page_locked(bo, chunk, at % chunk_pages()) == vmf->page) {
+		rc = vb_step_write(bo, chunk);
+		if (!rc) {
+			lock_page(vmf->page);
+			ret = VM_FAULT_LOCKED;
+		} else if (rc != -EBUSY) {
+			ret = VM_FAULT_SIGBUS;
+		}
+	}
+	mutex_unlock(&bo->lock);
+	return ret;
+}
+
+/* ---- clients: mappings ---- */
+
+static void write_maps_add(struct vm_area_struct *vma, int sign)
+{
+	struct vb_bo *bo = vma->vm_private_data;
+
+	if (!(vma->vm_flags & VM_MAYWRITE))
+		return;
+	mutex_lock(&bo->lock);
+	bo->write_maps += sign;
+	mutex_unlock(&bo->lock);
+}
+
+static void client_vma_open(struct vm_area_struct *vma)
+{
+	vb_bo_use(vma->vm_private_data);
+	write_maps_add(vma, 1);
+}
+
+static void client_vma_close(struct vm_area_struct *vma)
+{
+	write_maps_add(vma, -1);
+	vb_bo_put(vma->vm_private_data);
+}
+
+static const struct vm_operations_struct client_vm_ops = {
+	.open = client_vma_open,
+	.close = client_vma_close,
+	.fault = client_fault,
+	.page_mkwrite = client_mkwrite,
+};
+
+/* -EROFS: a sealed object is never mapped to be written. */
+static int claim_mapping(struct vb_bo *bo, bool write)
+{
+	int rc = 0;
+
+	mutex_lock(&bo->lock);
+	if (write && bo->traits.sealed)
+		rc = -EROFS;
+	else
+		bo->write_maps += write;
+	mutex_unlock(&bo->lock);
+	return rc;
+}
+
+static bool is_inside(const struct vb_bo *bo, struct vm_area_struct *vma)
+{
+	pgoff_t pages = (pgoff_t)bo->chunks * chunk_pages();
+	pgoff_t first = vma->vm_pgoff & ((1ull << (VB_BO_SPACE_SHIFT - PAGE_SHIFT)) - 1);
+
+	return first < pages && vma_pages(vma) <= pages - first;
+}
+
+int vb_client_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	struct vb_client *c = filp->private_data;
+	bool write = vma->vm_flags & VM_WRITE;
+	struct vb_bo *bo;
+	int rc;
+
+	/* A private copy would hide from the owner what others write. */
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	bo = vb_bo_get(c, vma->vm_pgoff >> (VB_BO_SPACE_SHIFT - PAGE_SHIFT));
+	if (!bo)
+		return -ENOENT;
+	rc = is_inside(bo, vma) ? claim_mapping(bo, write) : -ERANGE;
+	if (rc) {
+		vb_bo_put(bo);
+		return rc;
+	}
+	/* What is mapped to be read stays so: sealing counts on it. */
+	if (!write)
+		flags_clear(vma, VM_MAYWRITE);
+	flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_private_data = bo;
+	vma->vm_ops = &client_vm_ops;
+	return 0;
+}
+
+/* ---- executor: regions ---- */
+
+static void region_vma_open(struct vm_area_struct *vma)
+{
+	struct vb_region *region = vma->vm_private_data;
+
+	kref_get(&region->kref);
+}
+
+static void region_vma_close(struct vm_area_struct *vma)
+{
+	vb_region_put(vma->vm_private_data);
+}
+
+static u64 offset_of(pgoff_t pgoff)
+{
+	return (u64)pgoff << PAGE_SHIFT & ((1ull << VB_MMAP_WHICH_SHIFT) - 1);
+}
+
+static vm_fault_t region_fault(struct vm_fault *vmf)
+{
+	struct vb_region *region = vmf->vma->vm_private_data;
+	u64 at = offset_of(vmf->pgoff) - ((u64)region->first << vb.chunk_shift);
+	u32 slot = at >> vb.chunk_shift;
+
+	if (slot >= region->slots)
+		return VM_FAULT_SIGBUS;
+	vmf->page = vb_slot_page(&region->slot[slot], (at >> PAGE_SHIFT) % chunk_pages());
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct region_vm_ops = {
+	.open = region_vma_open,
+	.close = region_vma_close,
+	.fault = region_fault,
+};
+
+static int region_mmap(struct vm_area_struct *vma)
+{
+	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
+	u32 arena = offset >> VB_MMAP_WHICH_SHIFT & 0xff;
+	u32 slot = offset_of(vma->vm_pgoff) >> vb.chunk_shift;
+	struct vb_region *region = vb_region_get(arena, slot);
+	u64 end = ((u64)(slot) << vb.chunk_shift) + (vma->vm_end - vma->vm_start);
+
+	if (!region)
+		return -ENOENT;
+	if (end > (u64)(region->first + region->slots) << vb.chunk_shift) {
+		vb_region_put(region);
+		return -ERANGE;
+	}
+	vma->vm_private_data = region;
+	vma->vm_ops = &region_vm_ops;
+	return 0;
+}
+
+/* ---- executor: tables ---- */
+
+static void table_vma_open(struct vm_area_struct *vma)
+{
+	struct vb_bo *bo = vma->vm_private_data;
+
+	kref_get(&bo->kref);
+}
+
+static void table_vma_close(struct vm_area_struct *vma)
+{
+	vb_bo_unlook(vma->vm_private_data);
+}
+
+static vm_fault_t table_fault(struct vm_fault *vmf)
+{
+	struct vb_bo *bo = vmf->vma->vm_private_data;
+	u64 at = offset_of(vmf->pgoff) - ((u64)bo->id << VB_MMAP_OBJECT_SHIFT);
+
+	if (at >= (u64)bo->chunks * sizeof(*bo->table))
+		return VM_FAULT_SIGBUS;
+	vmf->page = vmalloc_to_page((char *)bo->table + at);
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct table_vm_ops = {
+	.open = table_vma_open,
+	.close = table_vma_close,
+	.fault = table_fault,
+};
+
+static int table_mmap(struct vm_area_struct *vma)
+{
+	u64 which = offset_of(vma->vm_pgoff) >> VB_MMAP_OBJECT_SHIFT;
+	struct vb_bo *bo;
+
+	if (vma->vm_flags & VM_WRITE)
+		return -EPERM;
+	bo = which <= VB_ID_MAX ? vb_bo_look(which) : NULL;
+	if (!bo)
+		return -ENOENT;
+	flags_clear(vma, VM_MAYWRITE);
+	vma->vm_private_data = bo;
+	vma->vm_ops = &table_vm_ops;
+	return 0;
+}
+
+/* ---- executor: the submit region ---- */
+
+static int submit_mmap(struct vb_exec *x, struct vm_area_struct *vma)
+{
+	int rc;
+
+	if (vma->vm_flags & VM_WRITE)
+		return -EPERM;
+	if (vma->vm_end - vma->vm_start != VB_MMAP_SUBMIT_BYTES)
+		return -EINVAL;
+	flags_clear(vma, VM_MAYWRITE);
+	rc = remap_vmalloc_range(vma, vb.submit_base, 0);
+	if (!rc)
+		WRITE_ONCE(x->submit_address, vma->vm_start);
+	return rc;
+}
+
+int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	struct vb_exec *x = filp->private_data;
+	u64 what = (u64)vma->vm_pgoff << PAGE_SHIFT >> VB_MMAP_WHAT_SHIFT;
+
+	if (!READ_ONCE(x->attached))
+		return -EPERM;
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	/* A child of the executor is no executor. */
+	flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
+	switch (what) {
+	case VB_MMAP_REGION:
+		return region_mmap(vma);
+	case VB_MMAP_TABLE:
+		return table_mmap(vma);
+	case VB_MMAP_SUBMIT >> VB_MMAP_WHAT_SHIFT:
+		return submit_mmap(x, vma);
+	default:
+		return -EINVAL;
+	}
+}

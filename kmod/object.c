@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Objects: how they come, who keeps them, how they are forgotten.
+ *
+ * When the last user goes the object is gone for its client, but the executor may
+ * still know it: FORGET asks it to drop every trace, and only its commit gives the
+ * slots back.  An object that the executor never heard of is freed at once.
+ */
+#include <linux/blkdev.h>
+#include <linux/file.h>
+#include <linux/hrtimer.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "core/format.h"
+#include "vb.h"
+
+#define FILE_BLOCK	4096u		/* grid of direct reads */
+
+/* ---- files ---- */
+
+/* What a file looks like now; may sleep as long as its file system likes. */
+static int file_look(struct file *file, struct vb_file *f)
+{
+	struct inode *inode = file->f_mapping->host;
+	struct kstat st;
+	int rc;
+
+	rc = vfs_getattr(&file->f_path, &st, STATX_BASIC_STATS, AT_STATX_SYNC_AS_STAT);
+	if (rc)
+		return rc;
+	f->dev = S_ISBLK(st.mode) ? st.rdev : st.dev;
+	f->ino = st.ino;
+	f->changed = st.ctime;
+	if (S_ISREG(st.mode))
+		f->bytes = st.size;
+	else if (S_ISBLK(st.mode))
+		f->bytes = i_size_read(inode);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static bool file_same(const struct vb_file *a, const struct vb_file *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->bytes == b->bytes &&
+	       timespec64_equal(&a->changed, &b->changed);
+}
+
+/**
+ * vb_file_check() - does a file still look as it did when its object was made
+ * @f: file
+ *
+ * Context: no lock held: a hostile file system may not answer.
+ * Return: 0; -ESTALE it changed; what its file system says.
+ */
+int vb_file_check(const struct vb_file *f)
+{
+	struct vb_file now;
+	int rc;
+
+	rc = file_look(f->file, &now);
+	if (rc)
+		return rc;
+	return file_same(f, &now) ? 0 : -ESTALE;
+}
+
+/* The file behind a descriptor of the caller: -EBADF, -EACCES, -EINVAL. */
+static int file_open(int fd, struct vb_file **out)
+{
+	struct file *file = fget(fd);
+	struct vb_file *f;
+	int rc;
+
+	if (!file)
+		return -EBADF;
+	rc = -EACCES;
+	if (!(file->f_mode & FMODE_READ))
+		goto err_put;
+	rc = -ENOMEM;
+	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+	if (!f)
+		goto err_put;
+	rc = file_look(file, f);
+	if (rc)
+		goto err_free;
+	f->file = file;
+	f->refs = 1;
+	INIT_LIST_HEAD(&f->link);
+	*out = f;
+	return 0;
+
+err_free:
+	kfree(f);
+err_put:
+	fput(file);
+	return rc;
+}
+
+static void file_free(struct vb_file *f)
+{
+	fput(f->file);
+	kfree(f);
+}
+
+static void file_put(struct vb_client *c, struct vb_file *f)
+{
+	bool last;
+
+	if (!f)
+		return;
+	mutex_lock(&c->lock);
+	last = !--f->refs;
+	if (last)
+		list_del_init(&f->link);
+	mutex_unlock(&c->lock);
+	if (last)
+		file_free(f);
+}
+
+/* Many tensors of one model share one file; @f is used up.  A spare comes back. */
+static struct vb_file *file_share_locked(struct vb_client *c, struct vb_file *f,
+					 struct vb_file **spare)
+{
+	struct vb_file *other;
+
+	lockdep_assert_held(&c->lock);
+	list_for_each_entry(other, &c->files, link) {
+		if (!file_same(f, other))
+			continue;
+		*spare = f;
+		other->refs++;
+		return other;
+	}
+	list_add_tail(&f->link, &c->files);
+	return f;
+}
+
+/* ---- life ---- */
+
+struct vb_bo *vb_bo_get(struct vb_client *c, u32 handle)
+{
+	struct vb_bo *bo;
+
+	xa_lock(&c->bos);
+	bo = xa_load(&c->bos, handle);
+	if (bo && !refcount_inc_not_zero(&bo->users))
+		bo = NULL;
+	xa_unlock(&c->bos);
+	return bo;
+}
+
+struct vb_bo *vb_bo_look(u32 id)
+{
+	struct vb_bo *bo;
+
+	xa_lock(&vb.bos);
+	bo = xa_load(&vb.bos, id);
+	if (bo)
+		kref_get(&bo->kref);
+	xa_unlock(&vb.bos);
+	return bo;
+}
+
+static void bo_release(struct kref *kref)
+{
+	struct vb_bo *bo = container_of(kref, struct vb_bo, kref);
+
+	xa_destroy(&bo->moves);
+	vfree(bo->table);
+	mutex_destroy(&bo->lock);
+	kfree(bo);
+}
+
+void vb_bo_unlook(struct vb_bo *bo)
+{
+	kref_put(&bo->kref, bo_release);
+}
+
+void vb_bo_show(struct vb_bo *bo)
+{
+	WRITE_ONCE(bo->shown, true);
+}
+
+static u64 reserved_bytes(const struct vb_bo *bo)
+{
+	return bo->traits.kind == VB_BO_ANONYMOUS ? (u64)bo->chunks << vb.chunk_shift : 0;
+}
+
+/**
+ * vb_bo_free() - nobody uses the object and the executor has forgotten it
+ * @bo: object, published once
+ *
+ * Its slots and its reservation return; the memory of the structure follows when the
+ * last one who looks at it lets go.
+ *
+ * Context: may sleep; no lock held.
+ */
+void vb_bo_free(struct vb_bo *bo)
+{
+	struct vb_client *c = bo->client;
+
+	/* The executor may leave while it forgets. */
+	if (xchg(&bo->freed, 1))
+		return;
+	vb_resid_release(bo);
+	xa_erase(&vb.bos, bo->id);
+	spin_lock(&vb.slot_lock);
+	vb.reserved_bytes -= reserved_bytes(bo);
+	c->anonymous_bytes -= reserved_bytes(bo);
+	c->pinned -= bo->pins;
+	spin_unlock(&vb.slot_lock);
+	mutex_lock(&c->lock);
+	list_del(&bo->link);
+	mutex_unlock(&c->lock);
+	file_put(c, bo->file);
+	bo->file = NULL;
+	atomic_dec(&vb.gone);
+	wake_up_all(&vb.freed);
+	vb_bo_unlook(bo);
+	vb_client_put(c);
+}
+
+static void bo_forget(struct vb_bo *bo)
+{
+	struct vb_request *r;
+
+	if (READ_ONCE(bo->shown) && vb_is_live()) {
+		r = vb_request_new(VB_FETCH_FORGET, bo->client, bo);
+		/* Without memory it is kept until the executor leaves, not leaked. */
+		if (!r || !vb_request_send(r))
+			return;
+	}
+	vb_bo_free(bo);
+}
+
+/**
+ * vb_bo_put() - a user leaves
+ * @bo: object
+ *
+ * Context: may sleep; no spinlock, no lock of this object held.
+ */
+void vb_bo_put(struct vb_bo *bo)
+{
+	if (!refcount_dec_and_test(&bo->users))
+		return;
+	mutex_lock(&bo->lock);
+	bo->gone = true;
+	mutex_unlock(&bo->lock);
+	atomic_inc(&vb.gone);
+	bo_forget(bo);
+}
+
+/* ---- VB_IOC_BO_CREATE ---- */
+
+static bool is_zero_transform(const struct vb_transform *t)
+{
+	return !memchr_inv(t, 0, sizeof(*t));
+}
+
+static int check_anonymous(const struct vb_ioc_bo_create *cmd)
+{
+	if (cmd->life > VB_LIFE_SCRATCH || cmd->fd != -1 || cmd->file_offset ||
+	    cmd->file_bytes || !is_zero_transform(&cmd->transform))
+		return -EINVAL;
+	return 0;
+}
+
+static int check_file(const struct vb_ioc_bo_create *cmd)
+{
+	if (cmd->life != VB_LIFE_VOLATILE || cmd->file_bytes || !is_zero_transform(&cmd->transform))
+		return -EINVAL;
+	return 0;
+}
+
+/* Regrouping keeps the format; only floats are rounded. */
+static bool pack_fits(u32 src, u32 dst)
+{
+	switch (src) {
+	case VB_FORMAT_F32:
+	case VB_FORMAT_F16:
+	case VB_FORMAT_BF16:
+		return vb_format_is_packed(dst);
+	case VB_FORMAT_MXFP4:
+	case VB_FORMAT_MXFP4_SPLIT:
+		return dst == VB_FORMAT_MXFP4_G16;
+	case VB_FORMAT_Q8_0:
+		return dst == VB_FORMAT_INT8_G16;
+	default:
+		return false;
+	}
+}
+
+static int stack_bytes(u32 format, const struct vb_transform *t, u64 *out)
+{
+	u64 one;
+	int rc;
+
+	rc = vb_format_matrix_bytes(format, t->rows, t->cols, &one);
+	if (rc)
+		return rc;
+	return check_mul_overflow(one, (u64)t->stack, out) ? -EOVERFLOW : 0;
+}
+
+static int check_derived(const struct vb_ioc_bo_create *cmd)
+{
+	const struct vb_transform *t = &cmd->transform;
+	u64 from, to;
+	int rc;
+
+	if (cmd->life != VB_LIFE_VOLATILE || t->kind != VB_TRANSFORM_PACK || t->__reserved ||
+	    t->__reserved2 || !t->rows || !t->cols || !t->stack ||
+	    !pack_fits(t->src_format, t->dst_format) ||
+	    (t->scales_offset && t->src_format != VB_FORMAT_MXFP4_SPLIT))
+		return -EINVAL;
+	rc = stack_bytes(t->src_format, t, &from);
+	if (!rc)
+		rc = stack_bytes(t->dst_format, t, &to);
+	if (rc)
+		return rc;
+	return cmd->file_bytes == from && cmd->bytes == to ? 0 : -EINVAL;
+}
+
+static int check_create(const struct vb_ioc_bo_create *cmd)
+{
+	if (!cmd->bytes || cmd->bytes > VB_OBJECT_BYTES_MAX)
+		return -EINVAL;
+	switch (cmd->kind) {
+	case VB_BO_ANONYMOUS:
+		return check_anonymous(cmd);
+	case VB_BO_FILE:
+		return check_file(cmd);
+	case VB_BO_DERIVED:
+		return check_derived(cmd);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int check_in_file(const struct vb_file *f, u64 offset, u64 bytes)
+{
+	u64 end;
+
+	if (check_add_overflow(offset, bytes, &end))
+		return -EOVERFLOW;
+	return end > f->bytes ? -ERANGE : 0;
+}
+
+/* The ranges that the content comes from lie in the file. */
+static int check_source(const struct vb_ioc_bo_create *cmd, const struct vb_file *f)
+{
+	const struct vb_transform *t = &cmd->transform;
+	u64 bytes = cmd->kind == VB_BO_FILE ? cmd->bytes : cmd->file_bytes;
+	int rc;
+
+	rc = check_in_file(f, cmd->file_offset, bytes);
+	if (rc || cmd->kind == VB_BO_FILE || t->src_format != VB_FORMAT_MXFP4_SPLIT)
+		return rc;
+	/* Split MXFP4 has 16 bytes of blocks and one scale for each 32 values. */
+	return check_in_file(f, t->scales_offset, bytes / 16);
+}
+
+static void bo_describe(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
+{
+	kref_init(&bo->kref);
+	refcount_set(&bo->users, 1);
+	mutex_init(&bo->lock);
+	INIT_LIST_HEAD(&bo->mappings);
+	xa_init_flags(&bo->moves, XA_FLAGS_ACCOUNT);
+	init_waitqueue_head(&bo->moved);
+	bo->traits.kind = cmd->kind;
+	bo->traits.life = cmd->life;
+	bo->traits.sealed = cmd->kind != VB_BO_ANONYMOUS;
+	bo->flags = bo->traits.sealed ? VB_BO_SEALED : 0;
+	bo->bytes = cmd->bytes;
+	bo->file_offset = cmd->file_offset;
+	bo->file_bytes = cmd->file_bytes;
+	bo->transform = cmd->transform;
+	if (cmd->kind == VB_BO_FILE) {
+		bo->head_bytes = cmd->file_offset % FILE_BLOCK;
+		bo->file_offset -= bo->head_bytes;
+	}
+}
+
+static int bo_open_file(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
+{
+	int rc;
+
+	if (cmd->kind == VB_BO_ANONYMOUS)
+		return 0;
+	rc = file_open(cmd->fd, &bo->file);
+	if (rc)
+		return rc;
+	rc = check_source(cmd, bo->file);
+	if (rc) {
+		file_free(bo->file);
+		bo->file = NULL;
+	}
+	return rc;
+}
+
+static int bo_new(struct vb_client *c, const struct vb_ioc_bo_create *cmd, struct vb_bo **out)
+{
+	struct vb_bo *bo = kzalloc(sizeof(*bo), GFP_KERNEL_ACCOUNT);
+	int rc;
+
+	if (!bo)
+		return -ENOMEM;
+	bo_describe(bo, cmd);
+	bo->client = c;
+	rc = vb_range_count(bo->bytes, bo->head_bytes, vb.chunk_shift, &bo->chunks);
+	if (rc)
+		goto err_free;
+	rc = bo_open_file(bo, cmd);
+	if (rc)
+		goto err_free;
+	/* Whole pages of its own: they are mapped into the executor. */
+	rc = -ENOMEM;
+	bo->table = __vmalloc((size_t)bo->chunks * sizeof(*bo->table),
+			      GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
+	if (!bo->table)
+		goto err_file;
+	*out = bo;
+	return 0;
+
+err_file:
+	if (bo->file)
+		file_free(bo->file);
+err_free:
+	vb_bo_unlook(bo);
+	return rc;
+}
+
+static int reserve_locked(struct vb_client *c, u64 bytes)
+{
+	u64 limit = vb_limit_locked(c, VB_LIMIT_BYTES_MAX);
+
+	if (bytes > limit || c->anonymous_bytes > limit - bytes)
+		return -EDQUOT;
+	if (vb.reserved_bytes + bytes > vb_capacity_locked())
+		return -ENOSPC;
+	vb.reserved_bytes += bytes;
+	c->anonymous_bytes += bytes;
+	return 0;
+}
+
+static int reserve_try(struct vb_client *c, u64 bytes)
+{
+	int rc = 0;
+
+	spin_lock(&vb.slot_lock);
+	if (bytes)
+		rc = reserve_locked(c, bytes);
+	spin_unlock(&vb.slot_lock);
+	return rc;
+}
+
+static void unreserve(struct vb_client *c, u64 bytes)
+{
+	spin_lock(&vb.slot_lock);
+	vb.reserved_bytes -= bytes;
+	c->anonymous_bytes -= bytes;
+	spin_unlock(&vb.slot_lock);
+}
+
+/*
+ * Whoever destroys one object and creates another expects its room: what waits to be
+ * forgotten is waited for.
+ */
+static int reserve(struct vb_client *c, u64 bytes)
+{
+	u64 deadline_ns = vb_bound(0);
+	int waiting, rc;
+
+	for (;;) {
+		waiting = atomic_read(&vb.gone);
+		rc = reserve_try(c, bytes);
+		if (!rc || !waiting || !vb_is_live())
+			return rc;
+		if (vb_wait_until(vb.freed, atomic_read(&vb.gone) < waiting || !vb_is_live(),
+				  deadline_ns))
+			return rc;
+	}
+}
+
+/* Names for it, which nobody can use until it is published. */
+static int bo_name(struct vb_client *c, struct vb_bo *bo)
+{
+	int rc;
+
+	rc = xa_alloc_cyclic(&vb.bos, &bo->id, NULL, XA_LIMIT(1, VB_ID_MAX), &vb.next_bo,
+			     GFP_KERNEL);
+	if (rc < 0)
+		return rc == -EBUSY ? -EDQUOT : rc;
+	rc = xa_alloc_cyclic(&c->bos, &bo->handle, NULL, XA_LIMIT(1, VB_BO_ID_MAX), &c->next_bo,
+			     GFP_KERNEL);
+	if (rc >= 0)
+		return 0;
+	xa_erase(&vb.bos, bo->id);
+	return rc == -EBUSY ? -EDQUOT : rc;
+}
+
+/* Cannot fail: the names are there. */
+static void bo_publish(struct vb_client *c, struct vb_bo *bo)
+{
+	struct vb_file *spare = NULL;
+
+	kref_get(&c->kref);
+	mutex_lock(&c->lock);
+	if (bo->file)
+		bo->file = file_share_locked(c, bo->file, &spare);
+	list_add_tail(&bo->link, &c->bo_list);
+	mutex_unlock(&c->lock);
+	if (spare)
+		file_free(spare);
+	xa_store(&vb.bos, bo->id, bo, GFP_KERNEL);
+	xa_store(&c->bos, bo->handle, bo, GFP_KERNEL);
+}
+
+int vb_bo_create(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_create *cmd = u->cmd;
+	struct vb_bo *bo;
+	int rc;
+
+	rc = check_create(cmd);
+	if (rc)
+		return rc;
+	rc = bo_new(c, cmd, &bo);
+	if (rc)
+		return rc;
+	rc = reserve(c, reserved_bytes(bo));
+	if (rc)
+		goto err_free;
+	rc = bo_name(c, bo);
+	if (rc)
+		goto err_unreserve;
+	cmd->out_bo_id = bo->handle;
+	cmd->out_head_bytes = bo->head_bytes;
+	rc = vb_ucmd_respond(u);
+	if (rc)
+		goto err_names;
+	/* From here another thread may use the handle, or destroy it. */
+	bo_publish(c, bo);
+	return 0;
+
+err_names:
+	xa_erase(&c->bos, bo->handle);
+	xa_erase(&vb.bos, bo->id);
+err_unreserve:
+	unreserve(c, reserved_bytes(bo));
+err_free:
+	if (bo->file)
+		file_free(bo->file);
+	vb_bo_unlook(bo);
+	return rc;
+}
+
+int vb_bo_destroy(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_destroy *cmd = u->cmd;
+	struct vb_bo *bo;
+
+	/* A name whose object is not published yet reads as none. */
+	xa_lock(&c->bos);
+	bo = xa_load(&c->bos, cmd->bo_id);
+	if (bo)
+		__xa_erase(&c->bos, cmd->bo_id);
+	xa_unlock(&c->bos);
+	if (!bo)
+		return -ENOENT;
+	vb_bo_put(bo);
+	return 0;
+}

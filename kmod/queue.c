@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Queues: each in its own order, between them by deficit round robin.
+ *
+ * A queue has one submission in the executor's hands at a time.  It is ready when
+ * its first submission has no in-fence left to wait for; a submission whose in-fence
+ * failed ends with that error and is never fetched.  An in-fence names a submission
+ * that was made before, so that no cycle can come to be.
+ *
+ * Executor time is paid when it was used: a commit takes busy_ns off the queue's
+ * deficit, and a queue below zero waits until the others have had their share.
+ * Credit is lost when a queue runs empty, debt is not.
+ *
+ * What ends under the lock is put on a list and freed without it: the last reference
+ * to an object may ask the executor to forget it.
+ */
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/slab.h>
+
+#include "vb.h"
+
+#define QUANTUM_NS	10000ll		/* executor time a round and unit of weight */
+#define RESULTS_MIN	32u
+#define RESULTS_MAX	(2u * VB_SUBMISSIONS)
+
+/* ---- references ---- */
+
+static struct vb_queue *queue_new(struct vb_client *c, u32 weight)
+{
+	struct vb_queue *q = kzalloc(sizeof(*q), GFP_KERNEL_ACCOUNT);
+
+	if (!q)
+		return NULL;
+	q->results = kvcalloc(RESULTS_MIN, sizeof(*q->results), GFP_KERNEL_ACCOUNT);
+	if (!q->results) {
+		kfree(q);
+		return NULL;
+	}
+	kref_init(&q->kref);
+	kref_get(&c->kref);
+	q->client = c;
+	q->weight = weight;
+	q->result_size = RESULTS_MIN;
+	INIT_LIST_HEAD(&q->link);
+	INIT_LIST_HEAD(&q->ready_link);
+	INIT_LIST_HEAD(&q->advance_link);
+	INIT_LIST_HEAD(&q->pending);
+	INIT_LIST_HEAD(&q->dependents);
+	init_waitqueue_head(&q->wait);
+	return q;
+}
+
+static void queue_free(struct kref *kref)
+{
+	struct vb_queue *q = container_of(kref, struct vb_queue, kref);
+
+	kvfree(q->results);
+	vb_client_put(q->client);
+	kfree(q);
+}
+
+void vb_queue_put(struct vb_queue *q)
+{
+	kref_put(&q->kref, queue_free);
+}
+
+struct vb_queue *vb_queue_get(struct vb_client *c, u32 handle)
+{
+	struct vb_queue *q;
+
+	xa_lock(&c->queues);
+	q = xa_load(&c->queues, handle);
+	if (q)
+		kref_get(&q->kref);
+	xa_unlock(&c->queues);
+	return q;
+}
+
+/* ---- room for results ---- */
+
+static bool is_roomy_locked(const struct vb_queue *q)
+{
+	return q->result_size >= 2 * (q->pending_count + 1) || q->result_size >= RESULTS_MAX;
+}
+
+static void results_move_locked(struct vb_queue *q, struct vb_result *to, u32 size)
+{
+	u64 kept = min_t(u64, q->completed, q->result_size);
+	u64 seqno;
+
+	for (seqno = q->completed - kept + 1; seqno <= q->completed; seqno++)
+		to[seqno & (size - 1)] = q->results[seqno & (q->result_size - 1)];
+	q->results = to;
+	q->result_size = size;
+}
+
+/**
+ * vb_queue_reserve() - room in the ring of results for one submission more
+ * @q: queue
+ *
+ * Context: may sleep.
+ * Return: 0; -ENOMEM.
+ */
+int vb_queue_reserve(struct vb_queue *q)
+{
+	struct vb_result *bigger, *old = NULL;
+	u32 size;
+
+	spin_lock(&vb.work_lock);
+	size = is_roomy_locked(q) ? 0 : q->result_size * 2;
+	spin_unlock(&vb.work_lock);
+	if (!size)
+		return 0;
+	bigger = kvcalloc(size, sizeof(*bigger), GFP_KERNEL_ACCOUNT);
+	if (!bigger)
+		return -ENOMEM;
+	spin_lock(&vb.work_lock);
+	/* Another thread may have been here. */
+	if (q->result_size < size) {
+		old = q->results;
+		results_move_locked(q, bigger, size);
+		bigger = NULL;
+	}
+	spin_unlock(&vb.work_lock);
+	kvfree(old);
+	kvfree(bigger);
+	return 0;
+}
+
+/* ---- who is ready ---- */
+
+static void set_ready_locked(struct vb_queue *q, bool ready)
+{
+	lockdep_assert_held(&vb.work_lock);
+	if (ready == !list_empty(&q->ready_link))
+		return;
+	if (ready) {
+		list_add_tail(&q->ready_link, &vb.ready);
+		wake_up(&vb.fetch);
+	} else {
+		list_del_init(&q->ready_link);
+	}
+}
+
+static struct vb_submission *first_pending_locked(struct vb_queue *q)
+{
+	return list_first_entry_or_null(&q->pending, struct vb_submission, work.link);
+}
+
+/* The first of a queue has a deadline: somebody must look again then. */
+static void expire_at_locked(u64 deadline_ns)
+{
+	u64 now = ktime_get_ns();
+
+	if (deadline_ns >= vb.next_expiry_ns)
+		return;
+	vb.next_expiry_ns = deadline_ns;
+	/* A jiffy late rather than early: it would look and find nothing. */
+	mod_delayed_work(system_wq, &vb.expire,
+			 deadline_ns > now ? nsecs_to_jiffies(deadline_ns - now) + 1 : 0);
+}
+
+static bool is_expired(const struct vb_submission *s)
+{
+	return s->deadline_ns && s->deadline_ns <= ktime_get_ns();
+}
+
+static void advance_one_locked(struct vb_queue *q, struct list_head *ended)
+{
+	struct vb_submission *s;
+
+	while (!q->running && (s = first_pending_locked(q))) {
+		if (is_expired(s)) {
+			vb_complete_locked(s, -ETIME, ~0u, 0, ended);
+		} else if (!s->unmet && s->in_status) {
+			vb_complete_locked(s, s->in_status, ~0u, 0, ended);
+		} else {
+			if (s->deadline_ns)
+				expire_at_locked(s->deadline_ns);
+			set_ready_locked(q, !s->unmet);
+			return;
+		}
+	}
+}
+
+/*
+ * A list instead of recursion: a chain of failing fences may be long.  A reference
+ * that the list holds is never the last one here: whoever put the queue there has one,
+ * or its handle or a submission does.
+ */
+static void advance_run_locked(struct list_head *ended)
+{
+	struct vb_queue *q;
+
+	if (vb.advancing)
+		return;
+	vb.advancing = true;
+	while ((q = list_first_entry_or_null(&vb.advance, struct vb_queue, advance_link))) {
+		list_del_init(&q->advance_link);
+		advance_one_locked(q, ended);
+		vb_queue_put(q);
+	}
+	vb.advancing = false;
+}
+
+void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended)
+{
+	lockdep_assert_held(&vb.work_lock);
+	if (list_empty(&q->advance_link)) {
+		kref_get(&q->kref);
+		list_add_tail(&q->advance_link, &vb.advance);
+	}
+	advance_run_locked(ended);
+}
+
+static s64 quantum(const struct vb_queue *q)
+{
+	return QUANTUM_NS * q->weight;
+}
+
+/* Nobody may go: as many rounds at once as the first of them needs. */
+static void top_up_locked(void)
+{
+	struct vb_queue *q;
+	s64 rounds = S64_MAX;
+
+	list_for_each_entry(q, &vb.ready, ready_link)
+		rounds = min(rounds, div64_s64(-q->deficit_ns, quantum(q)) + 1);
+	list_for_each_entry(q, &vb.ready, ready_link)
+		q->deficit_ns += rounds * quantum(q);
+}
+
+static struct vb_queue *queue_in_turn_locked(void)
+{
+	struct vb_queue *q;
+
+	list_for_each_entry(q, &vb.ready, ready_link)
+		if (q->deficit_ns > 0)
+			return q;
+	return NULL;
+}
+
+/**
+ * vb_queue_next_locked() - whose turn it is
+ *
+ * Context: work_lock; at least one queue is ready.
+ * Return: its first submission.
+ */
+struct vb_submission *vb_queue_next_locked(void)
+{
+	struct vb_queue *q = queue_in_turn_locked();
+
+	if (!q) {
+		top_up_locked();
+		q = queue_in_turn_locked();
+	}
+	return first_pending_locked(q);
+}
+
+void vb_queue_start_locked(struct vb_submission *s)
+{
+	struct vb_queue *q = s->queue;
+
+	lockdep_assert_held(&vb.work_lock);
+	set_ready_locked(q, false);
+	list_del_init(&s->work.link);
+	q->pending_count--;
+	q->running = s;
+	s->work.fetched = true;
+}
+
+/* ---- ends ---- */
+
+static void submission_leave_locked(struct vb_submission *s, struct list_head *ended)
+{
+	struct vb_queue *q = s->queue;
+
+	if (q->running == s) {
+		q->running = NULL;
+	} else {
+		set_ready_locked(q, false);
+		list_del_init(&s->work.link);
+		q->pending_count--;
+	}
+	s->work.fetched = false;
+	q->client->in_flight--;
+	list_add_tail(&s->work.link, ended);
+}
+
+/* Nothing of it can run any more.  Whoever calls has another reference. */
+static void queue_unlink_locked(struct vb_queue *q)
+{
+	if (list_empty(&q->link))
+		return;
+	list_del_init(&q->link);
+	vb_queue_put(q);
+}
+
+static void pay_locked(struct vb_queue *q, u64 busy_ns)
+{
+	q->deficit_ns -= busy_ns;
+	if (list_empty(&q->pending) && q->deficit_ns > 0)
+		q->deficit_ns = 0;
+	vb_count_locked(q->client, VB_COUNT_BUSY_NS, busy_ns);
+}
+
+/**
+ * vb_complete_locked() - a submission ended
+ * @s: running, or the first pending one of its queue
+ * @status: 0 or -errno
+ * @bad_command: index of the command to blame, or ~0
+ * @busy_ns: executor time it took
+ * @ended: gets it, and what ends with it; for vb_submissions_free()
+ *
+ * Context: work_lock.
+ */
+void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u64 busy_ns,
+			struct list_head *ended)
+{
+	struct vb_queue *q = s->queue;
+	struct vb_result r = {
+		.status = status,
+		.bad_command = status ? bad_command : ~0u,
+		.busy_ns = busy_ns,
+	};
+
+	submission_leave_locked(s, ended);
+	if (status)
+		vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
+	vb_fence_store_locked(q, s->seqno, &r);
+	q->completed = s->seqno;
+	pay_locked(q, busy_ns);
+	vb_fences_signal_locked(q);
+	vb_queue_advance_locked(q, ended);
+	if (q->destroyed)
+		queue_unlink_locked(q);
+}
+
+/**
+ * vb_queue_cancel() - the handle is gone
+ * @q: queue
+ *
+ * What was not fetched ends with -ECANCELED; what runs is discarded when it ends.
+ *
+ * Context: may sleep.
+ */
+void vb_queue_cancel(struct vb_queue *q)
+{
+	struct vb_submission *s;
+	LIST_HEAD(ended);
+
+	spin_lock(&vb.work_lock);
+	q->destroyed = true;
+	q->canceled_from = (q->running ? q->running->seqno : q->completed) + 1;
+	set_ready_locked(q, false);
+	while ((s = first_pending_locked(q))) {
+		submission_leave_locked(s, &ended);
+		vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
+	}
+	vb_fences_signal_locked(q);
+	advance_run_locked(&ended);
+	if (!q->running)
+		queue_unlink_locked(q);
+	spin_unlock(&vb.work_lock);
+	vb_submissions_free(&ended);
+}
+
+void vb_queue_expire(struct work_struct *work)
+{
+	struct vb_queue *q, *next;
+	LIST_HEAD(ended);
+
+	spin_lock(&vb.work_lock);
+	vb.next_expiry_ns = U64_MAX;
+	list_for_each_entry_safe(q, next, &vb.queues, link)
+		advance_one_locked(q, &ended);
+	spin_unlock(&vb.work_lock);
+	vb_submissions_free(&ended);
+}
+
+static void fail_one_locked(struct vb_queue *q, struct list_head *ended)
+{
+	struct vb_submission *s;
+
+	if (q->running)
+		vb_complete_locked(q->running, q->destroyed ? -ECANCELED : -ENODEV, ~0u, 0, ended);
+	while ((s = first_pending_locked(q)))
+		vb_complete_locked(s, -ENODEV, ~0u, 0, ended);
+}
+
+/* The executor has gone: everything ends with -ENODEV. */
+void vb_queues_fail(void)
+{
+	struct vb_queue *q, *next;
+	LIST_HEAD(ended);
+
+	spin_lock(&vb.work_lock);
+	list_for_each_entry_safe(q, next, &vb.queues, link)
+		fail_one_locked(q, &ended);
+	spin_unlock(&vb.work_lock);
+	vb_submissions_free(&ended);
+}
+
+/* ---- requests ---- */
+
+static void queue_publish(struct vb_client *c, struct vb_queue *q, u32 handle)
+{
+	spin_lock(&vb.work_lock);
+	q->number = ++vb.next_queue;
+	kref_get(&q->kref);
+	list_add_tail(&q->link, &vb.queues);
+	spin_unlock(&vb.work_lock);
+	xa_store(&c->queues, handle, q, GFP_KERNEL);
+}
+
+int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_queue_create *cmd = u->cmd;
+	u32 weight = cmd->weight ? cmd->weight : VB_QUEUE_WEIGHT_DEFAULT;
+	struct vb_queue *q;
+	int rc;
+
+	if (weight > VB_QUEUE_WEIGHT_MAX)
+		return -EINVAL;
+	q = queue_new(c, weight);
+	if (!q)
+		return -ENOMEM;
+	rc = xa_alloc_cyclic(&c->queues, &cmd->out_queue_id, NULL, XA_LIMIT(1, VB_ID_MAX),
+			     &c->next_queue, GFP_KERNEL);
+	if (rc < 0)
+		goto err_put;
+	rc = vb_ucmd_respond(u);
+	if (rc)
+		goto err_erase;
+	queue_publish(c, q, cmd->out_queue_id);
+	return 0;
+
+err_erase:
+	xa_erase(&c->queues, cmd->out_queue_id);
+err_put:
+	vb_queue_put(q);
+	return rc == -EBUSY ? -EDQUOT : rc;
+}
+
+int vb_queue_destroy(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_queue_destroy *cmd = u->cmd;
+	struct vb_queue *q;
+
+	xa_lock(&c->queues);
+	q = xa_load(&c->queues, cmd->queue_id);
+	if (q)
+		__xa_erase(&c->queues, cmd->queue_id);
+	xa_unlock(&c->queues);
+	if (!q)
+		return -ENOENT;
+	vb_queue_cancel(q);
+	vb_queue_put(q);
+	return 0;
+}

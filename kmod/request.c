@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What clients ask of the executor beside submissions.  Requests are handed out in
+ * the order in which they came, so that free slots go to whoever waits longest.
+ *
+ * A request has its tag from the start: to fetch needs no memory.
+ */
+#include <linux/hrtimer.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "vb.h"
+
+u64 vb_bound(u64 deadline_ns)
+{
+	return deadline_ns ? deadline_ns : ktime_get_ns() + VB_WAIT_NS;
+}
+
+/**
+ * vb_request_new() - a request that is not queued yet
+ * @type: enum vb_fetch_type
+ * @c: who asks; counted
+ * @bo: what about, or NULL; counted as a user, for FORGET as memory only
+ *
+ * Context: may sleep.
+ * Return: the request with one reference, for vb_request_send(), vb_request_wait() or
+ * vb_request_put(); NULL without memory.
+ */
+struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *bo)
+{
+	struct vb_request *r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
+
+	if (!r)
+		return NULL;
+	if (xa_alloc_cyclic(&vb.tags, &r->work.tag, r, XA_LIMIT(1, VB_ID_MAX), &vb.next_tag,
+			    GFP_KERNEL) < 0) {
+		kfree(r);
+		return NULL;
+	}
+	kref_init(&r->kref);
+	INIT_LIST_HEAD(&r->work.link);
+	init_waitqueue_head(&r->wait);
+	r->type = type;
+	r->client = c;
+	kref_get(&c->kref);
+	r->bo = bo;
+	if (bo && type == VB_FETCH_FORGET) {
+		kref_get(&bo->kref);
+	} else if (bo) {
+		vb_bo_use(bo);
+		vb_bo_show(bo);
+	}
+	return r;
+}
+
+static void request_free(struct kref *kref)
+{
+	struct vb_request *r = container_of(kref, struct vb_request, kref);
+
+	xa_erase(&vb.tags, r->work.tag);
+	if (r->bo && r->type == VB_FETCH_FORGET)
+		vb_bo_unlook(r->bo);
+	else if (r->bo)
+		vb_bo_put(r->bo);
+	if (r->ranges)
+		vb_submit_free(r->ranges, r->ranges_bytes);
+	vb_client_put(r->client);
+	kfree_rcu(r, work.rcu);
+}
+
+/* May sleep: the last reference may be the last user of an object. */
+void vb_request_put(struct vb_request *r)
+{
+	kref_put(&r->kref, request_free);
+}
+
+static bool is_hint(const struct vb_request *r)
+{
+	return r->flags & VB_FETCH_F_ASYNC && r->bo;
+}
+
+/* A schedule that nobody has fetched yet makes room for the new one. */
+static struct vb_request *schedule_replace_locked(struct vb_request *r)
+{
+	struct vb_client *c = r->client;
+	struct vb_request *old = c->schedule;
+
+	lockdep_assert_held(&vb.work_lock);
+	if (old)
+		list_del_init(&old->work.link);
+	c->schedule = r;
+	c->scheduled = r->count;
+	return old;
+}
+
+int vb_request_send(struct vb_request *r)
+{
+	struct vb_request *old = NULL;
+	bool live;
+
+	spin_lock(&vb.work_lock);
+	live = vb.exec_state == VB_EXEC_LIVE;
+	if (live) {
+		if (r->type == VB_FETCH_SCHEDULE)
+			old = schedule_replace_locked(r);
+		r->client->hints += is_hint(r);
+		list_add_tail(&r->work.link, &vb.requests);
+	}
+	spin_unlock(&vb.work_lock);
+	if (old)
+		vb_request_put(old);
+	if (!live) {
+		vb_request_put(r);
+		return -ENODEV;
+	}
+	wake_up(&vb.fetch);
+	return 0;
+}
+
+static void request_finish(struct vb_request *r, int status)
+{
+	if (!status && r->finish)
+		status = r->finish(r);
+	r->status = status;
+	smp_store_release(&r->done, true);
+	wake_up_all(&r->wait);
+}
+
+/**
+ * vb_request_done() - the executor has ended it, or will never
+ * @r: request; the queue's reference is used up
+ * @status: 0 or -errno for who waits
+ *
+ * Context: may sleep; no lock held.
+ */
+void vb_request_done(struct vb_request *r, int status)
+{
+	bool waited;
+
+	spin_lock(&vb.work_lock);
+	list_del_init(&r->work.link);
+	r->work.fetched = false;
+	if (r->client->schedule == r)
+		r->client->schedule = NULL;
+	r->client->hints -= is_hint(r);
+	waited = !r->expired;
+	r->finishing = waited;
+	spin_unlock(&vb.work_lock);
+	if (waited)
+		request_finish(r, status);
+	vb_request_put(r);
+}
+
+/* The waiter leaves; false: a commit is finishing it, the result comes at once. */
+static bool request_abandon(struct vb_request *r)
+{
+	bool unqueued = false, finishing;
+
+	spin_lock(&vb.work_lock);
+	finishing = r->finishing;
+	if (!finishing) {
+		r->expired = true;
+		unqueued = !list_empty(&r->work.link) && !r->work.fetched;
+		if (unqueued)
+			list_del_init(&r->work.link);
+	}
+	spin_unlock(&vb.work_lock);
+	if (unqueued)
+		vb_request_put(r);
+	return !finishing;
+}
+
+/**
+ * vb_request_wait() - queue a request, wait for its end, free it
+ * @r: request; used up
+ * @deadline_ns: CLOCK_MONOTONIC, not 0
+ *
+ * Context: no lock held but, for a fault that may not let go of it, mmap_lock.
+ * Return: how it ended; -ETIME; -EINTR; -ENODEV there is no executor.
+ */
+int vb_request_wait(struct vb_request *r, u64 deadline_ns)
+{
+	int rc;
+
+	r->deadline_ns = deadline_ns;
+	kref_get(&r->kref);
+	rc = vb_request_send(r);
+	if (rc)
+		goto out;
+	if (r->killable)
+		rc = vb_wait_killable_until(r->wait, smp_load_acquire(&r->done), deadline_ns);
+	else
+		rc = vb_wait_until(r->wait, smp_load_acquire(&r->done), deadline_ns);
+	if (rc && request_abandon(r))
+		goto out;
+	/* Bounded by the commit that is under way. */
+	wait_event(r->wait, smp_load_acquire(&r->done));
+	rc = r->status;
+out:
+	vb_request_put(r);
+	return rc;
+}
+
+/* Nobody will end them any more: those that wait, and those that the executor had. */
+void vb_requests_fail(void)
+{
+	struct vb_work *work;
+	unsigned long tag;
+
+	xa_for_each(&vb.tags, tag, work) {
+		struct vb_request *r = container_of(work, struct vb_request, work);
+		bool ours;
+
+		if (work->is_submission)
+			continue;
+		spin_lock(&vb.work_lock);
+		ours = work->fetched || !list_empty(&work->link);
+		list_del_init(&work->link);
+		spin_unlock(&vb.work_lock);
+		if (ours)
+			vb_request_done(r, -ENODEV);
+	}
+}

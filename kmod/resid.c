@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Steps of the residency table.  The core says what a step does to an entry; here
+ * the difference between before and after is charged: to the object, to its
+ * client, to the arena.  Nothing else in the module writes an entry or gives a slot
+ * back, so what is accounted is what the table says.
+ *
+ * What leaves the host tier, or is copied out of it, is first taken out of the page
+ * tables of clients, with its pages locked so that no fault is under way, and then
+ * its references are counted: one too many is somebody's I/O, and the step is
+ * refused with -EBUSY.
+ */
+#include <linux/hrtimer.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vb.h"
+
+/**
+ * struct vb_running - a move that runs
+ * @loc: slot that it fills, which the entry does not name yet
+ */
+struct vb_running {
+	u32 loc;
+};
+
+/* ---- accounting ---- */
+
+static bool is_held(const struct vb_table_entry *e)
+{
+	return e->pins || e->maps;
+}
+
+static bool is_device_only(const struct vb_table_entry *e)
+{
+	return e->valid == 1u << VB_TIER_DEVICE;
+}
+
+/* Add (or take, @sign -1) what an entry stands for. */
+static void account_locked(struct vb_bo *bo, const struct vb_table_entry *e, int sign)
+{
+	u32 tier;
+
+	for (tier = 0; tier < VB_TIER_COUNT; tier++)
+		if (e->valid & 1u << tier)
+			bo->tier_chunks[tier] += sign;
+	if (e->flags & VB_ENTRY_DIRTY)
+		bo->dirty += sign;
+	if (is_device_only(e))
+		bo->device_only += sign;
+}
+
+static void count_pinned_locked(const struct vb_table_entry *e, int sign)
+{
+	lockdep_assert_held(&vb.slot_lock);
+	if (is_held(e) && e->loc[VB_TIER_HOST] != VB_LOC_NONE)
+		vb.arenas[VB_LOC_ARENA(e->loc[VB_TIER_HOST])]->pinned += sign;
+}
+
+static void slots_free_locked(struct vb_bo *bo, const struct vb_chunk_freed *freed)
+{
+	u32 i;
+
+	lockdep_assert_held(&vb.slot_lock);
+	for (i = 0; i < freed->count; i++) {
+		vb_slot_give_locked(freed->loc[i]);
+		bo->slots--;
+		bo->client->slots[VB_LOC_ARENA(freed->loc[i])]--;
+	}
+}
+
+/* After a step: @before is the entry as it was. */
+static void settle(struct vb_bo *bo, u32 chunk, const struct vb_table_entry *before,
+		   const struct vb_chunk_freed *freed)
+{
+	const struct vb_table_entry *e = &bo->table[chunk];
+
+	lockdep_assert_held(&bo->lock);
+	account_locked(bo, before, -1);
+	account_locked(bo, e, 1);
+	spin_lock(&vb.slot_lock);
+	count_pinned_locked(before, -1);
+	count_pinned_locked(e, 1);
+	slots_free_locked(bo, freed);
+	spin_unlock(&vb.slot_lock);
+}
+
+/* ---- steps of clients ---- */
+
+int vb_step_map(struct vb_bo *bo, u32 chunk, bool write)
+{
+	struct vb_table_entry before = bo->table[chunk];
+	struct vb_chunk_freed freed = { .count = 0 };
+	int rc;
+
+	rc = vb_chunk_map(&bo->table[chunk], &bo->traits, write, &freed);
+	if (!rc)
+		settle(bo, chunk, &before, &freed);
+	return rc;
+}
+
+void vb_step_unmap(struct vb_bo *bo, u32 chunk)
+{
+	struct vb_table_entry before = bo->table[chunk];
+	struct vb_chunk_freed freed = { .count = 0 };
+
+	if (!vb_chunk_unmap(&bo->table[chunk]))
+		settle(bo, chunk, &before, &freed);
+}
+
+int vb_step_pin(struct vb_bo *bo, u32 chunk)
+{
+	struct vb_table_entry before = bo->table[chunk];
+	struct vb_chunk_freed freed = { .count = 0 };
+	int rc;
+
+	rc = vb_chunk_pin(&bo->table[chunk]);
+	if (!rc)
+		settle(bo, chunk, &before, &freed);
+	return rc;
+}
+
+int vb_step_unpin(struct vb_bo *bo, u32 chunk)
+{
+	struct vb_table_entry before = bo->table[chunk];
+	struct vb_chunk_freed freed = { .count = 0 };
+	int rc;
+
+	rc = vb_chunk_unpin(&bo->table[chunk]);
+	if (!rc)
+		settle(bo, chunk, &before, &freed);
+	return rc;
+}
+
+int vb_step_write(struct vb_bo *bo, u32 chunk)
+{
+	struct vb_table_entry before = bo->table[chunk];
+	struct vb_chunk_freed freed = { .count = 0 };
+	int rc;
+
+	rc = vb_chunk_write(&bo->table[chunk], &bo->traits, VB_TIER_HOST, &freed);
+	if (!rc)
+		settle(bo, chunk, &before, &freed);
+	return rc;
+}
+
+/* ---- page tables of clients ---- */
+
+static void zap(struct vb_bo *bo, u64 from, u64 bytes)
+{
+	unmap_mapping_range(bo->client->inode->i_mapping,
+			    ((loff_t)bo->handle << VB_BO_SPACE_SHIFT) + from, bytes, 1);
+}
+
+/*
+ * Take the host copy out of reach of clients.  -EBUSY: somebody does I/O with it.
+ * They come back by a fault, which waits for the lock of the object.
+ */
+static int host_quiesce(struct vb_bo *bo, u32 chunk)
+{
+	struct vb_region *region;
+	struct vb_slot *slot;
+	int foreign;
+
+	lockdep_assert_held(&bo->lock);
+	slot = vb_slot_find(bo->table[chunk].loc[VB_TIER_HOST], &region);
+	if (!slot)
+		return 0;
+	vb_slot_lock(region, slot);
+	zap(bo, (u64)chunk << vb.chunk_shift, vb.chunk_bytes);
+	foreign = vb_slot_foreign(region, slot);
+	vb_slot_unlock(region, slot);
+	return foreign > slot->baseline ? -EBUSY : 0;
+}
+
+/* ---- moves that run ---- */
+
+static void running_end(struct vb_bo *bo, u32 chunk, struct vb_running *m)
+{
+	xa_erase(&bo->moves, chunk);
+	bo->move_count--;
+	kfree(m);
+	wake_up_all(&bo->moved);
+}
+
+/**
+ * vb_resid_wait() - wait until no move of a chunk runs
+ * @bo: object, of which the caller is a user
+ * @chunk: chunk
+ * @deadline_ns: CLOCK_MONOTONIC
+ * @killable: only a deadly signal ends the wait
+ *
+ * Return: 0; -ETIME; -EINTR; -ENODEV the executor has gone.
+ */
+int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable)
+{
+	const struct vb_table_entry *e = &bo->table[chunk];
+	int rc;
+
+	if (killable)
+		rc = vb_wait_killable_until(bo->moved, !READ_ONCE(e->busy) || !vb_is_live(),
+					    deadline_ns);
+	else
+		rc = vb_wait_until(bo->moved, !READ_ONCE(e->busy) || !vb_is_live(), deadline_ns);
+	return !rc && !vb_is_live() ? -ENODEV : rc;
+}
+
+/* ---- the object goes, or the executor ---- */
+
+static void release_one(struct vb_bo *bo, u32 chunk)
+{
+	struct vb_table_entry before = bo->table[chunk];
+	struct vb_chunk_freed freed = { .count = 0 };
+
+	if (!vb_chunk_release(&bo->table[chunk], &freed))
+		settle(bo, chunk, &before, &freed);
+}
+
+void vb_resid_release(struct vb_bo *bo)
+{
+	u32 chunk;
+
+	mutex_lock(&bo->lock);
+	for (chunk = 0; bo->slots && chunk < bo->chunks; chunk++)
+		if (bo->table[chunk].valid)
+			release_one(bo, chunk);
+	mutex_unlock(&bo->lock);
+}
+
+static void lose_one(struct vb_bo *bo, u32 chunk)
+{
+	struct vb_running *m = xa_load(&bo->moves, chunk);
+	u8 tier;
+
+	for (tier = 0; tier < VB_TIER_COUNT; tier++) {
+		struct vb_table_entry before = bo->table[chunk];
+		struct vb_chunk_freed freed = { .count = 0 };
+
+		if (!vb_chunk_lose(&bo->table[chunk], &bo->traits, tier,
+				   m ? m->loc : VB_LOC_NONE, &freed))
+			settle(bo, chunk, &before, &freed);
+		if (m && !bo->table[chunk].busy) {
+			running_end(bo, chunk, m);
+			m = NULL;
+		}
+	}
+}
+
+void vb_resid_lose(struct vb_bo *bo)
+{
+	u32 chunk;
+
+	mutex_lock(&bo->lock);
+	if (bo->slots)
+		zap(bo, 0, (u64)bo->chunks << vb.chunk_shift);
+	for (chunk = 0; bo->slots && chunk < bo->chunks; chunk++)
+		if (bo->table[chunk].valid || bo->table[chunk].busy)
+			lose_one(bo, chunk);
+	mutex_unlock(&bo->lock);
+	wake_up_all(&bo->moved);
+}
+
+/* ---- VB_IOC_MOVE ---- */
+
+/* A client at its maximum gives something up before it gets more. */
+static int host_quota_locked(struct vb_bo *bo, const struct vb_move *mv)
+{
+	struct vb_client *c = bo->client;
+
+	if (mv->to != VB_TIER_HOST || mv->from == VB_TIER_HOST)
+		return 0;
+	if (vb_client_bytes_locked(c, VB_TIER_HOST) + vb.chunk_bytes >
+	    vb_limit_locked(c, VB_LIMIT_HOST_MAX))
+		return -EDQUOT;
+	return 0;
+}
+
+static int slot_take(struct vb_bo *bo, const struct vb_move *mv, u32 *out)
+{
+	struct vb_region *region;
+	struct vb_slot *slot;
+	int rc;
+
+	spin_lock(&vb.slot_lock);
+	rc = host_quota_locked(bo, mv);
+	if (!rc)
+		rc = vb_slot_take_locked(mv->to, mv->arena, mv->slot, out);
+	if (!rc) {
+		bo->slots++;
+		bo->client->slots[VB_LOC_ARENA(*out)]++;
+		slot = vb_slot_find(*out, &region);
+		if (slot)
+			slot->baseline = vb_slot_foreign(region, slot);
+	}
+	spin_unlock(&vb.slot_lock);
+	return rc;
+}
+
+static void slot_give(struct vb_bo *bo, u32 loc)
+{
+	struct vb_chunk_freed freed = { .loc = { loc }, .count = 1 };
+
+	spin_lock(&vb.slot_lock);
+	slots_free_locked(bo, &freed);
+	spin_unlock(&vb.slot_lock);
+}
+
+static bool has_host(const struct vb_bo *bo, u32 chunk)
+{
+	return bo->table[chunk].valid & 1u << VB_TIER_HOST;
+}
+
+static int move_begin(struct vb_bo *bo, struct vb_move *mv)
+{
+	struct vb_table_entry *e = &bo->table[mv->chunk];
+	struct vb_running *m;
+	int rc;
+
+	if (bo->gone)
+		return -ESTALE;
+	m = kmalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
+	if (!m)
+		return -ENOMEM;
+	rc = xa_reserve(&bo->moves, mv->chunk, GFP_KERNEL);
+	if (rc)
+		goto err_free;
+	rc = slot_take(bo, mv, &m->loc);
+	if (rc)
+		goto err_unreserve;
+	if (mv->from == VB_TIER_HOST && has_host(bo, mv->chunk) && !e->busy) {
+		rc = host_quiesce(bo, mv->chunk);
+		if (rc)
+			goto err_give;
+	}
+	rc = vb_chunk_begin(e, &bo->traits, mv->from, mv->to, m->loc);
+	if (rc)
+		goto err_give;
+	mv->slot = VB_LOC_SLOT(m->loc);
+	bo->move_count++;
+	vb_bo_show(bo);
+	xa_store(&bo->moves, mv->chunk, m, GFP_KERNEL);
+	return 0;
+
+err_give:
+	slot_give(bo, m->loc);
+err_unreserve:
+	/* A move that runs already has its entry there. */
+	xa_release(&bo->moves, mv->chunk);
+err_free:
+	kfree(m);
+	return rc;
+}
+
+static int move_finish(struct vb_bo *bo, const struct vb_move *mv)
+{
+	struct vb_table_entry before = bo->table[mv->chunk];
+	struct vb_running *m = xa_load(&bo->moves, mv->chunk);
+	const u32 *crc = mv->flags & VB_MOVE_F_CRC ? &mv->crc : NULL;
+	struct vb_chunk_freed freed = { .count = 0 };
+	int rc;
+
+	if (!m)
+		return -EINVAL;
+	if (mv->op == VB_MOVE_COMMIT)
+		rc = vb_chunk_commit(&bo->table[mv->chunk], &bo->traits, mv->from, mv->to,
+				     m->loc, crc, &freed);
+	else
+		rc = vb_chunk_abort(&bo->table[mv->chunk], &bo->traits, mv->from, mv->to,
+				    m->loc, &freed);
+	if (rc)
+		return rc;
+	settle(bo, mv->chunk, &before, &freed);
+	running_end(bo, mv->chunk, m);
+	return 0;
+}
+
+/* Does the step take the host copy away? */
+static bool ends_host(const struct vb_move *mv)
+{
+	return mv->op == VB_MOVE_DROP ? mv->from == VB_TIER_HOST : mv->to != VB_TIER_HOST;
+}
+
+static int move_drop(struct vb_bo *bo, const struct vb_move *mv)
+{
+	struct vb_table_entry before = bo->table[mv->chunk];
+	struct vb_chunk_freed freed = { .count = 0 };
+	int rc;
+
+	if (has_host(bo, mv->chunk) && !before.busy && !is_held(&before) && ends_host(mv)) {
+		rc = host_quiesce(bo, mv->chunk);
+		if (rc)
+			return rc;
+	}
+	if (mv->op == VB_MOVE_DROP)
+		rc = vb_chunk_drop(&bo->table[mv->chunk], &bo->traits, mv->from, &freed);
+	else
+		rc = vb_chunk_write(&bo->table[mv->chunk], &bo->traits, mv->to, &freed);
+	if (!rc)
+		settle(bo, mv->chunk, &before, &freed);
+	return rc;
+}
+
+static int move_step(struct vb_bo *bo, struct vb_move *mv)
+{
+	switch (mv->op) {
+	case VB_MOVE_BEGIN:
+		return move_begin(bo, mv);
+	case VB_MOVE_COMMIT:
+	case VB_MOVE_ABORT:
+		return move_finish(bo, mv);
+	case VB_MOVE_DROP:
+	case VB_MOVE_WRITE:
+		return move_drop(bo, mv);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int move_one(struct vb_move *mv)
+{
+	struct vb_bo *bo;
+	int rc = -ERANGE;
+
+	if (mv->__reserved || mv->flags & ~VB_MOVE_F_CRC)
+		return -EINVAL;
+	bo = vb_bo_look(mv->object);
+	if (!bo)
+		return -ESTALE;
+	mutex_lock(&bo->lock);
+	if (mv->chunk < bo->chunks)
+		rc = move_step(bo, mv);
+	if (!rc)
+		bo->table[mv->chunk].last_use = READ_ONCE(vb.clock);
+	mutex_unlock(&bo->lock);
+	vb_bo_unlook(bo);
+	return rc;
+}
+
+int vb_move(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_move *cmd = u->cmd;
+	struct vb_move __user *to = u64_to_user_ptr(cmd->address);
+	struct vb_move mv;
+	u32 i;
+
+	cmd->out_failed = 0;
+	if (cmd->generation != READ_ONCE(vb.generation))
+		return -ESTALE;
+	for (i = 0; i < cmd->count; i++) {
+		if (copy_from_user(&mv, &to[i], sizeof(mv)))
+			return -EFAULT;
+		mv.out_status = move_one(&mv);
+		cmd->out_failed += mv.out_status != 0;
+		if (copy_to_user(&to[i], &mv, sizeof(mv)))
+			return -EFAULT;
+		cond_resched();
+	}
+	return 0;
+}

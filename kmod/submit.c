@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Submissions.  The stream and the list of objects are copied into the submit region,
+ * which the executor has mapped read-only: what the client does to its own memory
+ * afterwards is not seen.
+ */
+#include <linux/genalloc.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "core/cmd.h"
+#include "vb.h"
+
+#define ACCESS_ALL	(VB_ACCESS_READ | VB_ACCESS_WRITE | VB_ACCESS_DISCARD)
+
+void *vb_submit_alloc(size_t bytes)
+{
+	return (void *)gen_pool_alloc(vb.submit, bytes);
+}
+
+void vb_submit_free(void *p, size_t bytes)
+{
+	gen_pool_free(vb.submit, (unsigned long)p, bytes);
+}
+
+/* ---- memory ---- */
+
+static size_t region_bytes(const struct vb_ioc_submit *cmd)
+{
+	return ALIGN((size_t)cmd->stream_bytes, 8) +
+	       (size_t)cmd->bo_count * sizeof(struct vb_exec_bo);
+}
+
+static struct vb_submission *submission_new(const struct vb_ioc_submit *cmd)
+{
+	struct vb_submission *s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
+
+	if (!s)
+		return NULL;
+	INIT_LIST_HEAD(&s->work.link);
+	s->work.is_submission = true;
+	s->stream_bytes = cmd->stream_bytes;
+	s->deadline_ns = cmd->deadline_ns;
+	s->bos = kvcalloc(cmd->bo_count + 1, sizeof(*s->bos), GFP_KERNEL_ACCOUNT);
+	s->fences = kcalloc(cmd->fence_count + 1, sizeof(*s->fences), GFP_KERNEL_ACCOUNT);
+	s->region_bytes = region_bytes(cmd);
+	s->stream = vb_submit_alloc(s->region_bytes);
+	if (!s->bos || !s->fences || !s->stream)
+		goto err_free;
+	s->refs = s->stream + ALIGN((size_t)cmd->stream_bytes, 8);
+	if (xa_alloc_cyclic(&vb.tags, &s->work.tag, &s->work, XA_LIMIT(1, VB_ID_MAX),
+			    &vb.next_tag, GFP_KERNEL) < 0)
+		goto err_free;
+	return s;
+
+err_free:
+	if (s->stream)
+		vb_submit_free(s->stream, s->region_bytes);
+	kfree(s->fences);
+	kvfree(s->bos);
+	kfree(s);
+	return NULL;
+}
+
+static void fences_disarm(struct vb_submission *s)
+{
+	u32 i;
+
+	spin_lock(&vb.work_lock);
+	for (i = 0; i < s->bo_count; i++)
+		s->bos[i]->writers -= (s->refs[i].access & VB_ACCESS_WRITE) != 0;
+	for (i = 0; i < s->fence_count; i++)
+		if (s->fences[i].queue)
+			list_del(&s->fences[i].link);
+	spin_unlock(&vb.work_lock);
+}
+
+static void submission_free(struct vb_submission *s)
+{
+	u32 i;
+
+	fences_disarm(s);
+	for (i = 0; i < s->bo_count; i++)
+		vb_bo_put(s->bos[i]);
+	xa_erase(&vb.tags, s->work.tag);
+	vb_submit_free(s->stream, s->region_bytes);
+	kfree(s->fences);
+	kvfree(s->bos);
+	if (s->queue)
+		vb_queue_put(s->queue);
+	kfree_rcu(s, work.rcu);
+}
+
+void vb_submissions_free(struct list_head *ended)
+{
+	struct vb_submission *s, *next;
+
+	list_for_each_entry_safe(s, next, ended, work.link) {
+		list_del_init(&s->work.link);
+		submission_free(s);
+	}
+}
+
+/* ---- steps of a submission, each undone by submission_free() ---- */
+
+static int check_cmd(const struct vb_ioc_submit *cmd)
+{
+	if (cmd->stream_bytes < sizeof(struct vb_stream_header) ||
+	    cmd->stream_bytes > VB_STREAM_BYTES_MAX ||
+	    cmd->bo_count > VB_SUBMIT_BOS_MAX || cmd->fence_count > VB_SUBMIT_FENCES_MAX)
+		return -EINVAL;
+	if (!cmd->stream_address || (cmd->bo_count && !cmd->bos_address) ||
+	    (cmd->fence_count && !cmd->fences_address))
+		return -EFAULT;
+	return 0;
+}
+
+static int copy_stream(struct vb_submission *s, const struct vb_ioc_submit *cmd)
+{
+	struct vb_cmd_error error;
+
+	if (copy_from_user(s->stream, u64_to_user_ptr(cmd->stream_address), cmd->stream_bytes))
+		return -EFAULT;
+	return vb_stream_check_header(s->stream, s->stream_bytes, &error) ? -EINVAL : 0;
+}
+
+/* The object is in the list, and counted, before anything else can fail. */
+static int add_bo(struct vb_submission *s, const struct vb_exec_bo *ref)
+{
+	struct vb_bo *bo;
+
+	if (!(ref->access & (VB_ACCESS_READ | VB_ACCESS_WRITE)) || ref->access & ~ACCESS_ALL)
+		return -EINVAL;
+	bo = vb_bo_get(s->queue->client, ref->object);
+	if (!bo)
+		return -ENOENT;
+	vb_bo_show(bo);
+	s->bos[s->bo_count] = bo;
+	s->refs[s->bo_count++] = (struct vb_exec_bo){ .object = bo->id };
+	return 0;
+}
+
+/* Each object once, no write to what is sealed; then it counts as written. */
+static int claim_bo_locked(struct vb_submission *s, u32 i, u32 access, u64 mark)
+{
+	struct vb_bo *bo = s->bos[i];
+
+	lockdep_assert_held(&vb.work_lock);
+	if (bo->mark == mark)
+		return -EINVAL;
+	if (access & VB_ACCESS_WRITE && bo->traits.sealed)
+		return -EROFS;
+	bo->mark = mark;
+	bo->writers += (access & VB_ACCESS_WRITE) != 0;
+	s->refs[i].access = access;
+	return 0;
+}
+
+static int claim_bos(struct vb_submission *s, const struct vb_exec_bo *refs)
+{
+	u32 i;
+	u64 mark;
+	int rc = 0;
+
+	spin_lock(&vb.work_lock);
+	mark = ++vb.clock;
+	for (i = 0; !rc && i < s->bo_count; i++)
+		rc = claim_bo_locked(s, i, refs[i].access, mark);
+	spin_unlock(&vb.work_lock);
+	return rc;
+}
+
+static int add_bos(struct vb_submission *s, const struct vb_ioc_submit *cmd)
+{
+	size_t bytes = (size_t)cmd->bo_count * sizeof(struct vb_bo_ref);
+	struct vb_exec_bo *refs;	/* struct vb_bo_ref has the same form */
+	u32 i;
+	int rc = 0;
+
+	static_assert(sizeof(struct vb_bo_ref) == sizeof(struct vb_exec_bo));
+	if (!cmd->bo_count)
+		return 0;
+	refs = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
+	if (!refs)
+		return -ENOMEM;
+	if (copy_from_user(refs, u64_to_user_ptr(cmd->bos_address), bytes))
+		rc = -EFAULT;
+	for (i = 0; !rc && i < cmd->bo_count; i++)
+		rc = add_bo(s, &refs[i]);
+	if (!rc)
+		rc = claim_bos(s, refs);
+	kvfree(refs);
+	return rc;
+}
+
+/* Has a file changed?  Objects of one file stand together more often than not. */
+static int check_files(struct vb_submission *s)
+{
+	const struct vb_file *last = NULL;
+	u32 i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < s->bo_count; i++) {
+		struct vb_bo *bo = s->bos[i];
+
+		if (!bo->file || bo->file == last)
+			continue;
+		last = bo->file;
+		rc = vb_file_check(last);
+		if (rc == -ESTALE) {
+			mutex_lock(&bo->lock);
+			bo->flags |= VB_BO_STALE;
+			mutex_unlock(&bo->lock);
+		}
+	}
+	return rc;
+}
+
+/* Room for two panels is what a command needs to make progress. */
+static int check_share(struct vb_client *c, u64 *out_submissions)
+{
+	u64 bytes;
+
+	spin_lock(&vb.slot_lock);
+	bytes = min(vb_host_bytes_locked(), vb_limit_locked(c, VB_LIMIT_HOST_MAX));
+	*out_submissions = vb_limit_locked(c, VB_LIMIT_SUBMISSIONS);
+	spin_unlock(&vb.slot_lock);
+	return bytes < 2 * READ_ONCE(vb.panel_bytes) ? -ENOSPC : 0;
+}
+
+static int add_fence_locked(struct vb_submission *s, struct vb_queue *q, u64 seqno)
+{
+	struct vb_dependent *d = &s->fences[s->fence_count];
+	struct vb_result r;
+	int rc;
+
+	if (!seqno || seqno > q->submitted)
+		return -EINVAL;
+	d->submission = s;
+	d->seqno = seqno;
+	s->fence_count++;
+	if (!vb_fence_is_over_locked(q, seqno)) {
+		d->queue = q;
+		s->unmet++;
+		list_add_tail(&d->link, &q->dependents);
+		return 0;
+	}
+	rc = vb_fence_result_locked(q, seqno, &r);
+	if (!rc && r.status && !s->in_status)
+		s->in_status = r.status;
+	return rc;
+}
+
+static int add_fence(struct vb_submission *s, const struct vb_fence *fence)
+{
+	struct vb_queue *q = vb_queue_get(s->queue->client, fence->queue_id);
+	int rc = -EINVAL;
+
+	if (!q)
+		return -ENOENT;
+	spin_lock(&vb.work_lock);
+	if (!fence->__reserved)
+		rc = add_fence_locked(s, q, fence->seqno);
+	spin_unlock(&vb.work_lock);
+	/* Fences that did not signal belong to submissions, which hold their queue. */
+	vb_queue_put(q);
+	return rc;
+}
+
+static int add_fences(struct vb_submission *s, const struct vb_ioc_submit *cmd)
+{
+	const struct vb_fence __user *from = u64_to_user_ptr(cmd->fences_address);
+	struct vb_fence fence;
+	u32 i;
+	int rc = 0;
+
+	for (i = 0; !rc && i < cmd->fence_count; i++) {
+		if (copy_from_user(&fence, &from[i], sizeof(fence)))
+			return -EFAULT;
+		rc = add_fence(s, &fence);
+	}
+	return rc;
+}
+
+static int publish_locked(struct vb_submission *s, u64 submissions, u64 *out_seqno,
+			  struct list_head *ended)
+{
+	struct vb_queue *q = s->queue;
+
+	lockdep_assert_held(&vb.work_lock);
+	if (vb.exec_state != VB_EXEC_LIVE)
+		return -ENODEV;
+	if (q->destroyed)
+		return -ENOENT;
+	if (q->client->in_flight >= submissions)
+		return -EDQUOT;
+	s->seqno = ++q->submitted;
+	*out_seqno = s->seqno;
+	q->client->in_flight++;
+	vb_count_locked(q->client, VB_COUNT_SUBMITS, 1);
+	list_add_tail(&s->work.link, &q->pending);
+	q->pending_count++;
+	vb_queue_advance_locked(q, ended);
+	return 0;
+}
+
+static int submit(struct vb_submission *s, struct vb_ioc_submit *cmd)
+{
+	u64 submissions = 0;
+	LIST_HEAD(ended);
+	int rc;
+
+	rc = add_bos(s, cmd);
+	if (rc)
+		return rc;
+	rc = check_files(s);
+	if (rc)
+		return rc;
+	if (!vb_is_live())
+		return -ENODEV;
+	rc = check_share(s->queue->client, &submissions);
+	if (rc && s->bo_count)
+		return rc;
+	rc = vb_queue_reserve(s->queue);
+	if (rc)
+		return rc;
+	rc = add_fences(s, cmd);
+	if (rc)
+		return rc;
+	spin_lock(&vb.work_lock);
+	rc = publish_locked(s, submissions, &cmd->out_seqno, &ended);
+	spin_unlock(&vb.work_lock);
+	vb_submissions_free(&ended);
+	return rc;
+}
+
+int vb_submit(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_submit *cmd = u->cmd;
+	struct vb_submission *s;
+	int rc;
+
+	rc = check_cmd(cmd);
+	if (rc)
+		return rc;
+	s = submission_new(cmd);
+	if (!s)
+		return -ENOMEM;
+	rc = copy_stream(s, cmd);
+	if (rc)
+		goto err_free;
+	rc = -ENOENT;
+	s->queue = vb_queue_get(c, cmd->queue_id);
+	if (!s->queue)
+		goto err_free;
+	rc = submit(s, cmd);
+	if (rc)
+		goto err_free;
+	return 0;
+
+err_free:
+	submission_free(s);
+	return rc;
+}

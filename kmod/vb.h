@@ -1,0 +1,703 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The device in the kernel: what the parts of the module know of each other.
+ *
+ *	main.c		the module: parameters, nodes, the file system of our inodes
+ *	ucmd.c		requests: the table, and the way into a handler
+ *	client.c	a client: open, release, limits, counters, schedule
+ *	object.c	objects: life, handles, files, forgetting
+ *	bo.c		requests about one BO that wait for nobody
+ *	cpu.c		map, read, write: content for the CPU of a client
+ *	advise.c	prefetch, evict, pin
+ *	map.c		mmap() and faults, of clients and of the executor
+ *	resid.c		steps of the table, and who is charged for them
+ *	arena.c		arenas, regions, slots, pages
+ *	request.c	page-ins and the like: queued for the executor, waited for
+ *	queue.c		queues, who runs next
+ *	fence.c		timelines: results, waiting, eventfds, in-fences
+ *	submit.c	submissions
+ *	exec.c		the executor node
+ *
+ * Lock order, outermost first (mmap_lock lies outside of all):
+ *
+ *	vb_device.exec_lock -> vb_client.lock -> vb_bo.lock -> folio lock
+ *		-> vb_device.slot_lock, vb_device.work_lock
+ *
+ * exec_lock, vb_client.lock and vb_bo.lock are mutexes; under vb_bo.lock there is no
+ * copy to or from user memory and no wait for user space.  slot_lock and work_lock
+ * are spinlocks that never nest in each other; nothing that may drop the last
+ * reference of an object is called under them.
+ *
+ * Lifetime: a struct vb_bo has two counts.  @users are those who may use its content
+ * (handle, client mappings, submissions, requests, calls in progress); when the last
+ * one goes, the executor is asked to forget it, and its slots return with that
+ * commit.  @kref keeps the memory for whoever still looks at the structure.
+ */
+#ifndef VB_H
+#define VB_H
+
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/maple_tree.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "conftest.h"
+#include "core/chunk.h"
+#include "core/range.h"
+#include "core/slots.h"
+
+#define VB_WAIT_NS		(120ull * NSEC_PER_SEC)	/* bound of a wait without deadline */
+#define VB_FAULT_NS		(2ull * NSEC_PER_SEC)	/* of a fault that may not let go of mmap_lock */
+#define VB_SUBMISSIONS		4096u	/* default limit a client, in flight */
+#define VB_HINTS_MAX		1024u	/* prefetches a client may have queued */
+#define VB_LIMITS		7u	/* enum vb_limit + 1 */
+#define VB_TRIES		8u	/* page-ins for one use of a chunk */
+/*
+ * Client mappings: the offset of a BO is its handle << VB_BO_SPACE_SHIFT, and
+ * offsets are positive.
+ */
+#define VB_BO_SPACE_SHIFT	46
+#define VB_BO_ID_MAX		((1u << 17) - 1)
+#define VB_ID_MAX		((1u << 30) - 1)
+/* Executor mappings: what, then which, then bytes (VB_MMAP_SUBMIT is in the UAPI). */
+#define VB_MMAP_WHAT_SHIFT	56
+#define VB_MMAP_REGION		1ull
+#define VB_MMAP_TABLE		2ull
+#define VB_MMAP_WHICH_SHIFT	48	/* region: arena */
+#define VB_MMAP_OBJECT_SHIFT	12	/* table: object id, in pages */
+
+struct vb_bo;
+struct vb_client;
+struct vb_queue;
+struct vb_request;
+struct vb_submission;
+struct vb_ucmd;
+
+/* ---- memory ---- */
+
+/**
+ * struct vb_slot - the memory of one host slot
+ * @block: its pages, one pointer a block of 1 << @order pages
+ * @order: the chunk's own, or a smaller one where memory is fragmented
+ * @baseline: references beyond mappings and ours when the slot was taken: those of
+ *	registered buffers; protected by the lock of the BO that holds the slot
+ * @quarantine: in vb_device.quarantine while others still refer to the memory;
+ *	slot_lock
+ * @loc: VB_LOC of it; fixed
+ */
+struct vb_slot {
+	struct page **block;
+	struct list_head quarantine;
+	u32 loc;
+	int baseline;
+	u8 order;
+};
+
+/**
+ * struct vb_region - host slots that came together
+ * @kref: arena, executor mappings, copies in progress
+ * @first: first slot
+ * @slots: how many
+ * @order: of a whole chunk
+ * @slot: theirs
+ */
+struct vb_region {
+	struct kref kref;
+	u32 first, slots;
+	u8 order;
+	struct vb_slot slot[];
+};
+
+/**
+ * struct vb_arena - slots of one tier in one place
+ * @tier: enum vb_tier; fixed
+ * @numa_node: or -1; fixed
+ * @slots: which are free; slot_lock
+ * @memory: of @slots
+ * @regions: host: struct vb_region by slot; locks itself
+ * @pinned: chunks here that are pinned or mapped; slot_lock
+ */
+struct vb_arena {
+	u32 tier;
+	s32 numa_node;
+	struct vb_slots slots;
+	void *memory;
+	struct maple_tree regions;
+	s64 pinned;
+};
+
+/* ---- work for the executor ---- */
+
+/**
+ * struct vb_work - what a tag names
+ * @link: where it waits to be fetched; work_lock
+ * @tag: lower half of the tag; fixed
+ * @fetched: the executor has it; work_lock
+ * @is_submission: what this is embedded in; fixed
+ * @rcu: freed after everybody who looked a tag up has seen that it is not fetched
+ */
+struct vb_work {
+	struct list_head link;
+	u32 tag;
+	bool fetched;
+	bool is_submission;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct vb_request - something to do that is no submission
+ * @work: first
+ * @kref: the queue (until it ended) and the waiter
+ * @type: enum vb_fetch_type
+ * @flags: VB_FETCH_F_*
+ * @client: who asks; counted
+ * @bo: counted as a user; FORGET: as memory
+ * @first: first chunk
+ * @count: chunks, or ranges
+ * @ranges: SCHEDULE: in the submit region, @ranges_bytes long; or NULL
+ * @deadline_ns: 0 none
+ * @killable: only a deadly signal ends the wait
+ * @expired: the waiter has gone; work_lock
+ * @finishing: a commit runs @finish; work_lock
+ * @finish: called by the commit before anybody can move the chunks again, in a
+ *	context that may sleep; its result is the waiter's.  May be NULL
+ * @arg: of @finish
+ * @status: result
+ * @done: set last
+ * @wait: of the waiter
+ */
+struct vb_request {
+	struct vb_work work;
+	struct kref kref;
+	u32 type, flags;
+	struct vb_client *client;
+	struct vb_bo *bo;
+	u32 first, count;
+	struct vb_range *ranges;
+	size_t ranges_bytes;
+	u64 deadline_ns;
+	bool killable, expired, finishing;
+	int (*finish)(struct vb_request *r);
+	void *arg;
+	int status;
+	bool done;
+	wait_queue_head_t wait;
+};
+
+/* ---- clients ---- */
+
+/**
+ * struct vb_file - a file as a client opened it, and what it looked like then
+ * @link: in vb_client.files; vb_client.lock
+ * @file: counted
+ * @refs: objects; vb_client.lock
+ * @bytes: length
+ * @ino: inode number
+ * @dev: device
+ * @changed: change time
+ */
+struct vb_file {
+	struct list_head link;
+	struct file *file;
+	u32 refs;
+	u64 bytes, ino;
+	dev_t dev;
+	struct timespec64 changed;
+};
+
+/**
+ * struct vb_client - an open client node
+ * @kref: the file, each object, each queue, each request
+ * @link: in vb_device.clients; exec_lock
+ * @inode: whose pages its mappings are, so that they can be zapped and PMD-mapped
+ * @number: 1, 2, ...; fixed
+ * @lock: files, bo_list
+ * @files: struct vb_file
+ * @bo_list: its objects, until they are freed
+ * @bos: handles
+ * @queues: handles
+ * @slots: slots its objects hold, an arena, moves included; slot_lock
+ * @pinned: chunks pinned by VB_ADVISE_PIN; slot_lock
+ * @anonymous_bytes: of its anonymous objects, in whole chunks; slot_lock
+ * @limits: by enum vb_limit, ~0 none; slot_lock
+ * @in_flight: submissions that did not end; work_lock
+ * @hints: prefetches queued or running; work_lock
+ * @counters: by enum vb_counter; work_lock
+ * @schedule: queued and not fetched yet, or NULL; work_lock
+ * @scheduled: the executor has heard a schedule of it; work_lock
+ * @next_bo: next handle; lock of @bos
+ * @next_queue: next handle; lock of @queues
+ */
+struct vb_client {
+	struct kref kref;
+	struct list_head link;
+	struct inode *inode;
+	u32 number;
+	struct mutex lock;
+	struct list_head files;
+	struct list_head bo_list;
+	struct xarray bos, queues;
+	u32 next_bo, next_queue;
+	u64 slots[VB_ARENA_MAX];
+	u64 pinned, anonymous_bytes;
+	u64 limits[VB_LIMITS];
+	u32 in_flight, hints;
+	u64 counters[VB_COUNT_COUNT];
+	struct vb_request *schedule;
+	bool scheduled;
+};
+
+/* ---- objects ---- */
+
+/**
+ * struct vb_bo - a buffer object
+ * @kref: memory; @users: use (see above)
+ * @id: device-wide; fixed
+ * @handle: of its client; fixed
+ * @client: creator, who is charged; fixed
+ * @link: in vb_client.bo_list
+ * @lock: protects what follows unless it says otherwise
+ * @traits: what the core must know; only @traits.sealed changes
+ * @flags: VB_BO_*
+ * @chunks: entries of @table; fixed, as are @head_bytes, @bytes, @file_offset,
+ *	@file_bytes, @transform and @file
+ * @table: changed by resid.c only; pages of it are mapped into the executor
+ * @tier_chunks: chunks with a valid copy, a tier
+ * @slots: held, moves included
+ * @dirty: chunks with VB_ENTRY_DIRTY
+ * @device_only: chunks whose one valid copy is on a device
+ * @pins: pins of VB_ADVISE_PIN
+ * @write_maps: writable mappings, and BO_WRITE in progress
+ * @mappings: struct vb_hold of BO_MAP
+ * @moves: struct vb_running by chunk
+ * @move_count: how many
+ * @moved: waits for a move to end
+ * @writers: queued and running submissions that write it; work_lock
+ * @mark: submission that met it last, to find duplicates; work_lock
+ * @shown: the executor may have heard of it
+ * @gone: no user is left
+ * @freed: vb_bo_free() was called; atomic
+ */
+struct vb_bo {
+	struct kref kref;
+	refcount_t users;
+	u32 id, handle;
+	struct vb_client *client;
+	struct list_head link;
+	struct mutex lock;
+	struct vb_chunk_traits traits;
+	u32 flags;
+	u32 chunks, head_bytes;
+	u64 bytes, file_offset, file_bytes;
+	struct vb_transform transform;
+	struct vb_file *file;
+	struct vb_table_entry *table;
+	u64 tier_chunks[VB_TIER_COUNT];
+	u64 slots, dirty, device_only, pins;
+	u32 write_maps;
+	struct list_head mappings;
+	struct xarray moves;
+	u32 move_count;
+	wait_queue_head_t moved;
+	u32 writers;
+	u64 mark;
+	bool shown, gone;
+	int freed;
+};
+
+/* ---- queues ---- */
+
+/* How a submission ended. */
+struct vb_result {
+	s32 status;
+	u32 bad_command;
+	u64 busy_ns;
+};
+
+/**
+ * struct vb_dependent - who waits for a fence without a thread
+ * @link: in vb_queue.dependents; work_lock, as all of it
+ * @queue: whose fence; NULL once it has signalled
+ * @seqno: of the fence
+ * @submission: which has this in-fence, and owns this structure; or NULL
+ * @eventfd: when there is no @submission
+ */
+struct vb_dependent {
+	struct list_head link;
+	struct vb_queue *queue;
+	u64 seqno;
+	struct vb_submission *submission;
+	struct eventfd_ctx *eventfd;
+};
+
+/**
+ * struct vb_submission - a command buffer on its way
+ * @work: first; its link is in vb_queue.pending in the order of @seqno, or in a list
+ *	of those to be freed
+ * @queue: counted
+ * @seqno: 1, 2, ...
+ * @deadline_ns: 0 none
+ * @fetched_ns: when
+ * @unmet: in-fences that did not signal
+ * @in_status: of the first in-fence that failed
+ * @fences: its in-fences, @fence_count
+ * @bos: objects, counted as users, @bo_count
+ * @refs: what the executor is told of them, in the submit region
+ * @stream: in the submit region, @stream_bytes
+ * @region_bytes: length of both there, from @stream
+ */
+struct vb_submission {
+	struct vb_work work;
+	struct vb_queue *queue;
+	u64 seqno, deadline_ns, fetched_ns;
+	u32 unmet;
+	s32 in_status;
+	u32 bo_count, fence_count, stream_bytes;
+	struct vb_dependent *fences;
+	struct vb_bo **bos;
+	struct vb_exec_bo *refs;
+	void *stream;
+	size_t region_bytes;
+};
+
+/**
+ * struct vb_queue - submissions of a client, in order; work_lock unless fixed
+ * @kref: handle, submissions, calls in progress, lists
+ * @client: counted; fixed
+ * @number: device-wide; fixed
+ * @weight: share of executor time; fixed
+ * @link: in vb_device.queues
+ * @ready_link: in vb_device.ready while its first submission may run, else empty
+ * @advance_link: in vb_device.advance while somebody must look at it, else empty
+ * @submitted: seqno of the last submission
+ * @completed: seqno up to which fences have signalled
+ * @pending: submissions that were not fetched
+ * @pending_count: how many
+ * @running: fetched and not committed, or NULL
+ * @deficit_ns: executor time it may use before others come (deficit round robin)
+ * @destroyed: no new work; what was not running ended with -ECANCELED
+ * @canceled_from: with @destroyed: first seqno that was never run
+ * @results: ring by seqno & (@result_size - 1)
+ * @forgotten: last failed seqno that left the ring, or 0
+ * @dependents: of its fences
+ * @wait: woken when @completed moves
+ */
+struct vb_queue {
+	struct kref kref;
+	struct vb_client *client;
+	u32 number, weight;
+	struct list_head link, ready_link, advance_link;
+	u64 submitted, completed;
+	struct list_head pending;
+	u32 pending_count;
+	struct vb_submission *running;
+	s64 deficit_ns;
+	bool destroyed;
+	u64 canceled_from;
+	struct vb_result *results;
+	u32 result_size;
+	u64 forgotten;
+	struct list_head dependents;
+	wait_queue_head_t wait;
+};
+
+/* ---- the device ---- */
+
+/**
+ * struct vb_exec - the open executor node
+ * @inode: as vb_client.inode
+ * @attached: it is the executor; exec_lock
+ * @submit_address: where it maps the submit region, or 0
+ */
+struct vb_exec {
+	struct inode *inode;
+	bool attached;
+	unsigned long submit_address;
+};
+
+/**
+ * struct vb_device - the one device
+ * @chunk_bytes: fixed
+ * @chunk_shift: fixed
+ * @exec_lock: who is the executor; clients; arenas coming and going
+ * @exec: who has the executor node open, or NULL
+ * @clients: struct vb_client
+ * @client_count: how many
+ * @next_client: number of the last one
+ * @exec_state: enum vb_exec_state; written under exec_lock and work_lock
+ * @generation: of the executor that attached last; as @exec_state
+ * @staging_bytes: as @exec_state
+ * @panel_bytes: as @exec_state
+ * @slot_lock: arenas, and what is charged for them
+ * @arenas: arena_count of them; grows under exec_lock and slot_lock
+ * @reserved_bytes: promised to anonymous objects; slot_lock
+ * @quarantine: slots that nobody holds and others still refer to: DMA into memory
+ *	that was a client's must not land in the next one's; slot_lock
+ * @bos: struct vb_bo by id
+ * @gone: objects that wait to be forgotten; @freed is woken as they go
+ * @work_lock: requests, queues, fences, tags
+ * @requests: struct vb_work, in the order in which they came
+ * @requests_in_row: requests handed out while a submission was ready
+ * @tags: struct vb_work by tag; locks itself
+ * @queues: all; @ready: those whose first submission may run
+ * @advance: those somebody must look at
+ * @advancing: somebody works on @advance
+ * @expire: ends what waits beyond its deadline, whoever sleeps
+ * @next_expiry_ns: when it is to run, or ~0; work_lock
+ * @clock: advanced by every submission
+ * @fetch: the executor waits here for work
+ * @submit: allocator of the submit region; @submit_base is its memory
+ */
+struct vb_device {
+	u32 chunk_bytes, chunk_shift;
+
+	struct mutex exec_lock;
+	struct vb_exec *exec;
+	struct list_head clients;
+	u32 client_count, next_client;
+	u32 exec_state, generation;
+	u64 staging_bytes, panel_bytes;
+
+	spinlock_t slot_lock;
+	struct vb_arena *arenas[VB_ARENA_MAX];
+	u32 arena_count;
+	u64 reserved_bytes;
+	struct list_head quarantine;
+
+	struct xarray bos;
+	u32 next_bo;
+	atomic_t gone;
+	wait_queue_head_t freed;
+
+	spinlock_t work_lock;
+	struct list_head requests;
+	u32 requests_in_row;
+	struct xarray tags;
+	u32 next_tag;
+	struct list_head queues, ready, advance;
+	bool advancing;
+	u32 next_queue;
+	struct delayed_work expire;
+	u64 next_expiry_ns;
+	u64 clock;
+	u64 counters[VB_COUNT_COUNT];
+	wait_queue_head_t fetch;
+
+	struct gen_pool *submit;
+	void *submit_base;
+};
+
+extern struct vb_device vb;
+
+static inline bool vb_is_live(void)
+{
+	return READ_ONCE(vb.exec_state) == VB_EXEC_LIVE;
+}
+
+/* --- main.c --- */
+/* An inode of our own for the mappings of a client; ERR_PTR. */
+struct inode *vb_inode_new(void);
+void vb_inode_free(struct inode *inode);
+/* Sleep until @condition or CLOCK_MONOTONIC @deadline_ns; 0, -ETIME or -EINTR. */
+#define vb_wait_until(wq, condition, deadline_ns) ({				\
+	u64 now_ = ktime_get_ns(), until_ = (deadline_ns);			\
+	int rc_ = -ETIME;							\
+	if (condition)								\
+		rc_ = 0;							\
+	else if (until_ > now_)							\
+		rc_ = wait_event_interruptible_hrtimeout(wq, condition,		\
+				ns_to_ktime(min_t(u64, until_ - now_, VB_WAIT_NS * 30)));\
+	rc_ == -ERESTARTSYS ? -EINTR : rc_; })
+
+/* The same where only a deadly signal may end it. */
+#define vb_wait_killable_until(wq, condition, deadline_ns) ({			\
+	u64 now_ = ktime_get_ns(), until_ = (deadline_ns);			\
+	long rc_ = wait_event_killable_timeout(wq, condition, until_ > now_ ?	\
+		nsecs_to_jiffies(min_t(u64, until_ - now_, VB_WAIT_NS)) + 1 : 0);\
+	rc_ > 0 ? 0 : rc_ < 0 ? -EINTR : -ETIME; })
+
+/* --- ucmd.c --- */
+/**
+ * struct vb_ucmd - one request on its way
+ * @cmd: the structure, filled up with zeros, checked against its rule
+ * @user: the caller's
+ * @user_bytes: of it
+ * @bytes: of @cmd
+ * @responded: it was written back already
+ */
+struct vb_ucmd {
+	void *cmd;
+	void __user *user;
+	u32 user_bytes, bytes;
+	bool responded;
+};
+/* Answer now, before an object is published.  Return: 0 or -EFAULT. */
+int vb_ucmd_respond(struct vb_ucmd *u);
+long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg);
+long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg);
+
+/* --- client.c --- */
+int vb_client_open(struct inode *inode, struct file *filp);
+int vb_client_release(struct inode *inode, struct file *filp);
+void vb_client_put(struct vb_client *c);
+void vb_count_locked(struct vb_client *c, enum vb_counter counter, u64 n);	/* work_lock */
+/* The limit in force, defaults resolved; slot_lock. */
+u64 vb_limit_locked(const struct vb_client *c, enum vb_limit limit);
+int vb_query_device(struct vb_client *c, struct vb_ucmd *u);
+int vb_stats(struct vb_client *c, struct vb_ucmd *u);
+int vb_limit(struct vb_client *c, struct vb_ucmd *u);
+int vb_schedule(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- object.c --- */
+/* A user of the object with this handle; NULL: -ENOENT. */
+struct vb_bo *vb_bo_get(struct vb_client *c, u32 handle);
+/* Another user, by one who is one. */
+static inline void vb_bo_use(struct vb_bo *bo)
+{
+	refcount_inc(&bo->users);
+}
+void vb_bo_put(struct vb_bo *bo);		/* may sleep */
+struct vb_bo *vb_bo_look(u32 id);		/* memory of the object with this id, or NULL */
+void vb_bo_unlook(struct vb_bo *bo);
+/* The executor forgot it, or there is none: slots and reservation return. */
+void vb_bo_free(struct vb_bo *bo);
+/* The executor will hear of it. */
+void vb_bo_show(struct vb_bo *bo);
+/* Does the file still look as it did?  0, -ESTALE, -errno.  May sleep for ever. */
+int vb_file_check(const struct vb_file *f);
+int vb_bo_create(struct vb_client *c, struct vb_ucmd *u);
+int vb_bo_destroy(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- bo.c --- */
+int vb_bo_info(struct vb_client *c, struct vb_ucmd *u);
+int vb_bo_seal(struct vb_client *c, struct vb_ucmd *u);
+int vb_bo_residency(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- cpu.c --- */
+/**
+ * struct vb_hold - a range that BO_MAP keeps in host memory
+ * @link: in vb_bo.mappings
+ * @offset: as given, as are @bytes and @flags
+ */
+struct vb_hold {
+	struct list_head link;
+	u64 offset, bytes;
+	u32 flags;
+};
+enum vb_hold_how {
+	VB_HOLD_PIN,		/* against eviction; undone by vb_chunk_step_unpin() */
+	VB_HOLD_WRITE,		/* and to be written; undone by vb_chunk_step_unmap() */
+};
+int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 deadline_ns);
+void vb_holds_drop(struct vb_bo *bo);	/* every BO_MAP; the caller is a user */
+u64 vb_share_bytes(const struct vb_client *c);
+int vb_bo_map(struct vb_client *c, struct vb_ucmd *u);
+int vb_bo_unmap(struct vb_client *c, struct vb_ucmd *u);
+int vb_bo_read(struct vb_client *c, struct vb_ucmd *u);
+int vb_bo_write(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- advise.c --- */
+int vb_bo_advise(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- map.c --- */
+int vb_client_mmap(struct file *filp, struct vm_area_struct *vma);
+int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma);
+
+/* --- resid.c --- */
+int vb_step_map(struct vb_bo *bo, u32 chunk, bool write);
+void vb_step_unmap(struct vb_bo *bo, u32 chunk);
+int vb_step_pin(struct vb_bo *bo, u32 chunk);
+int vb_step_unpin(struct vb_bo *bo, u32 chunk);
+/* The host copy is about to be written by the CPU of a client. */
+int vb_step_write(struct vb_bo *bo, u32 chunk);
+void vb_resid_release(struct vb_bo *bo);	/* every slot; no move may run */
+void vb_resid_lose(struct vb_bo *bo);		/* the executor took its memory with it */
+/* Wait until a move of the object ends: 0, -ETIME, -EINTR, -ENODEV. */
+int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable);
+int vb_move(struct vb_exec *x, struct vb_ucmd *u);
+
+/* --- arena.c --- */
+u64 vb_client_bytes_locked(const struct vb_client *c, u32 tier);	/* slot_lock, as the next */
+u64 vb_capacity_locked(void);	/* what anonymous objects may reserve */
+u64 vb_host_bytes_locked(void);
+u64 vb_content_bytes_locked(void);	/* host bytes without staging */
+int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc);
+/* Into quarantine when others still refer to its memory. */
+void vb_slot_give_locked(u32 loc);
+/* The memory of a host slot that the caller's lock keeps in use; NULL. */
+struct vb_slot *vb_slot_find(u32 loc, struct vb_region **out);
+struct page *vb_slot_page(const struct vb_slot *slot, u32 index);
+/* References that are neither mappings nor ours. */
+int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot);
+void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot);
+void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot);
+struct vb_region *vb_region_get(u32 arena, u32 slot);	/* counted, or NULL */
+void vb_region_put(struct vb_region *region);
+void vb_arenas_drop(void);
+int vb_query_tier(struct vb_client *c, struct vb_ucmd *u);
+int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u);
+int vb_region_add(struct vb_exec *x, struct vb_ucmd *u);
+int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u);
+
+/* --- request.c --- */
+u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound */
+struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *bo);
+void vb_request_put(struct vb_request *r);
+/* Queue it; nobody waits.  -ENODEV: there is no executor, and it is freed. */
+int vb_request_send(struct vb_request *r);
+/* Queue it, wait, free it.  How it ended, -ETIME, -EINTR, -ENODEV. */
+int vb_request_wait(struct vb_request *r, u64 deadline_ns);
+/* It ended; may sleep. */
+void vb_request_done(struct vb_request *r, int status);
+void vb_requests_fail(void);
+
+/* --- queue.c --- */
+struct vb_queue *vb_queue_get(struct vb_client *c, u32 handle);
+void vb_queue_put(struct vb_queue *q);
+void vb_queue_cancel(struct vb_queue *q);
+/* Its first submission may have become ready, or ended unrun: look, and at what follows. */
+void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended);
+struct vb_submission *vb_queue_next_locked(void);
+void vb_queue_start_locked(struct vb_submission *s);
+int vb_queue_reserve(struct vb_queue *q);
+/* A submission ended; it is put on @ended and freed by the caller without the lock. */
+void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u64 busy_ns,
+			struct list_head *ended);
+void vb_queue_expire(struct work_struct *work);	/* of vb_device.expire */
+void vb_queues_fail(void);
+int vb_queue_create(struct vb_client *c, struct vb_ucmd *u);
+int vb_queue_destroy(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- fence.c --- */
+bool vb_fence_is_over_locked(const struct vb_queue *q, u64 seqno);
+int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result *out);
+void vb_fence_store_locked(struct vb_queue *q, u64 seqno, const struct vb_result *r);
+void vb_fences_signal_locked(struct vb_queue *q);
+int vb_wait(struct vb_client *c, struct vb_ucmd *u);
+int vb_fence_eventfd(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- submit.c --- */
+int vb_submit(struct vb_client *c, struct vb_ucmd *u);
+void vb_submissions_free(struct list_head *ended);	/* may sleep */
+/* Memory of the submit region; NULL when it is full. */
+void *vb_submit_alloc(size_t bytes);
+void vb_submit_free(void *p, size_t bytes);
+
+/* --- exec.c --- */
+int vb_exec_open(struct inode *inode, struct file *filp);
+int vb_exec_release(struct inode *inode, struct file *filp);
+int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_poll_cancel(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_object_open(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u);
+
+#endif
