@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,14 @@ struct place {
 
 struct object {
 	struct vb_ioc_object_open info;
+	void *mapped;			/* module: the table */
 	struct object *next;
 };
 
 struct fake_exec {
-	struct vgpu_loop *loop;
+	struct vgpu_loop *loop;		/* NULL: the module */
 	struct vgpu_uapi *node;
+	void *submit;			/* module: submit region */
 	struct fake_exec_params p;
 	uint32_t generation, host_arena, nvme_arena;
 	char *host, *nvme;
@@ -55,6 +58,34 @@ static char *nvme_at(struct fake_exec *x, uint32_t slot)
 
 /* ---- the table ---- */
 
+static size_t table_bytes(const struct object *o)
+{
+	size_t bytes = (size_t)o->info.out_chunks * sizeof(struct vb_table_entry);
+
+	return (bytes + 4095) & ~(size_t)4095;
+}
+
+/* In process the table has an address already. */
+static int table_map(struct fake_exec *x, struct object *o)
+{
+	int rc;
+
+	if (o->info.out_table_address)
+		return 0;
+	rc = x->node->ops->map(x->node, o->info.out_table_mmap, table_bytes(o), false, &o->mapped);
+	o->info.out_table_address = (uintptr_t)o->mapped;
+	return rc;
+}
+
+static void object_free(struct object *o)
+{
+	if (o->mapped)
+		munmap(o->mapped, table_bytes(o));
+	if (o->info.out_fd >= 0)
+		close(o->info.out_fd);
+	free(o);
+}
+
 static struct object *object_find(struct fake_exec *x, uint32_t id)
 {
 	struct object *o;
@@ -71,16 +102,13 @@ static struct object *object_find(struct fake_exec *x, uint32_t id)
 		free(o);
 		return NULL;
 	}
+	if (table_map(x, o)) {
+		object_free(o);
+		return NULL;
+	}
 	o->next = x->objects;
 	x->objects = o;
 	return o;
-}
-
-static void object_free(struct object *o)
-{
-	if (o->info.out_fd >= 0)
-		close(o->info.out_fd);
-	free(o);
 }
 
 /*
@@ -543,6 +571,28 @@ static void *serve(void *arg)
 	}
 }
 
+/* Memory of a region: ours in process, the module's otherwise. */
+static int add_region(struct fake_exec *x, uint32_t first, uint32_t slots)
+{
+	struct vb_ioc_region region = {
+		.size = sizeof(region), .arena = x->host_arena, .first_slot = first,
+		.slots = slots, .address = x->loop ? (uintptr_t)host_at(x, first) : 0,
+	};
+	size_t bytes = (size_t)slots * x->p.chunk_bytes;
+	void *p;
+	int rc;
+
+	rc = vgpu_uapi_call(x->node, VB_IOC_REGION_ADD, &region);
+	if (rc || x->loop)
+		return rc;
+	rc = x->node->ops->map(x->node, region.out_mmap_offset, bytes, true, &p);
+	if (rc)
+		return rc;
+	/* Where the arena was to be: regions stand in the order of their slots. */
+	return mremap(p, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, host_at(x, first)) ==
+	       MAP_FAILED ? -errno : 0;
+}
+
 static int add_host(struct fake_exec *x)
 {
 	struct vb_ioc_arena_create arena = {
@@ -554,14 +604,8 @@ static int add_host(struct fake_exec *x)
 
 	rc = vgpu_uapi_call(x->node, VB_IOC_ARENA_CREATE, &arena);
 	x->host_arena = arena.out_arena;
-	for (uint32_t first = 0; !rc && first < x->p.host_slots; first += half) {
-		struct vb_ioc_region region = {
-			.size = sizeof(region), .arena = x->host_arena, .first_slot = first,
-			.slots = half, .address = (uintptr_t)host_at(x, first),
-		};
-
-		rc = vgpu_uapi_call(x->node, VB_IOC_REGION_ADD, &region);
-	}
+	for (uint32_t first = 0; !rc && first < x->p.host_slots; first += half)
+		rc = add_region(x, first, half);
 	return rc;
 }
 
@@ -590,7 +634,38 @@ static int attach(struct fake_exec *x)
 	int rc = vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &cmd);
 
 	x->generation = cmd.out_generation;
-	return rc;
+	if (rc || x->loop)
+		return rc;
+	return x->node->ops->map(x->node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false, &x->submit);
+}
+
+static int open_node(struct fake_exec *x)
+{
+	return x->loop ? vgpu_loop_open_exec(x->loop, &x->node) :
+			 vgpu_uapi_open_exec_node(getenv("VBLACKWELL_SELFTEST_EXEC"), &x->node);
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/* The module has no shutdown: a signal ends the thread's FETCH. */
+static void stop_thread(struct fake_exec *x)
+{
+	struct sigaction act = { .sa_handler = nothing };
+
+	if (x->loop) {
+		vgpu_loop_shutdown(x->loop);
+		pthread_join(x->thread, NULL);
+		return;
+	}
+	sigaction(SIGUSR1, &act, NULL);
+	/* It may not have come to sleep yet. */
+	do {
+		pthread_kill(x->thread, SIGUSR1);
+		usleep(1000);
+	} while (pthread_tryjoin_np(x->thread, NULL) == EBUSY);
 }
 
 static void exec_free(struct fake_exec *x)
@@ -601,6 +676,8 @@ static void exec_free(struct fake_exec *x)
 		x->objects = o->next;
 		object_free(o);
 	}
+	if (x->submit)
+		munmap(x->submit, VB_MMAP_SUBMIT_BYTES);
 	if (x->host)
 		munmap(x->host, (uint64_t)x->p.host_slots * x->p.chunk_bytes);
 	if (x->nvme)
@@ -619,7 +696,7 @@ struct fake_exec *fake_exec_open(struct vgpu_loop *loop, const struct fake_exec_
 	x->p = *params;
 	x->host = map_bytes((uint64_t)x->p.host_slots * x->p.chunk_bytes);
 	x->place = calloc(x->p.host_slots, sizeof(*x->place));
-	if (!x->host || !x->place || vgpu_loop_open_exec(loop, &x->node)) {
+	if (!x->host || !x->place || open_node(x)) {
 		exec_free(x);
 		return NULL;
 	}
@@ -635,8 +712,7 @@ struct fake_exec *fake_exec_open(struct vgpu_loop *loop, const struct fake_exec_
 
 void fake_exec_close(struct fake_exec *x)
 {
-	vgpu_loop_shutdown(x->loop);
-	pthread_join(x->thread, NULL);
+	stop_thread(x);
 	x->node->ops->close(x->node);
 	pthread_mutex_destroy(&x->work);
 	exec_free(x);

@@ -25,7 +25,8 @@ struct fake_exec_params {
 	uint64_t staging_bytes, panel_bytes;
 };
 
-/* Attach and start.  NULL when anything fails. */
+/* Attach and start; @loop NULL: to the module, whose node VBLACKWELL_SELFTEST_EXEC names.
+ * NULL when anything fails. */
 struct fake_exec *fake_exec_open(struct vgpu_loop *loop, const struct fake_exec_params *params);
 /* Shuts the device down first. */
 void fake_exec_close(struct fake_exec *x);

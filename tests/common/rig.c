@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,9 +77,41 @@ static int open_loop(struct rig *r)
 	return r->p.executor == RIG_REAL ? open_real(r) : 0;
 }
 
+static const char *module_node(void)
+{
+	return getenv("VBLACKWELL_SELFTEST_NODE");
+}
+
+const char *rig_why_not(const struct rig_params *p)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+	struct vgpu_uapi *u;
+	int rc;
+
+	if (!module_node())
+		return NULL;
+	if (p->executor == RIG_REAL)
+		return "the module has no executor in process";
+	rc = vgpu_uapi_open_node(module_node(), &u);
+	if (rc)
+		return "the node cannot be opened";
+	rc = vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q);
+	u->ops->close(u);
+	return rc || q.out_chunk_bytes != p->chunk_bytes ? "the module has another chunk size" : NULL;
+}
+
+static int open_module(struct rig *r)
+{
+	if (r->p.executor == RIG_FAKE && open_fake(r))
+		return -1;
+	if (!vgpu_uapi_open_node(module_node(), &r->client))
+		return 0;
+	rig_close(r);
+	return -1;
+}
+
 int rig_open(struct rig *r, const struct rig_params *p)
 {
-	const char *node = getenv("VBLACKWELL_SELFTEST_NODE");
 
 	memset(r, 0, sizeof(*r));
 	r->p = *p;
@@ -86,8 +119,8 @@ int rig_open(struct rig *r, const struct rig_params *p)
 	strcpy(r->directory, "/tmp/vgpu-rig-XXXXXX");
 	if (!mkdtemp(r->directory))
 		return -1;
-	if (node)
-		return vgpu_uapi_open_node(node, &r->client) ? -1 : 0;
+	if (module_node())
+		return open_module(r);
 	if (open_loop(r) || vgpu_loop_open_client(r->loop, &r->client)) {
 		rig_close(r);
 		return -1;
@@ -95,8 +128,22 @@ int rig_open(struct rig *r, const struct rig_params *p)
 	return 0;
 }
 
+/* What rig_map() has mapped of the module: rig_unmap() is told the range alone. */
+static struct mapped {
+	struct vgpu_uapi *u;
+	uint32_t id, flags;
+	uint64_t offset, bytes;
+	void *base;
+	size_t length;
+} mapped[256];
+
 void rig_client_close(struct vgpu_uapi *u)
 {
+	for (size_t i = 0; i < sizeof(mapped) / sizeof(mapped[0]); i++)
+		if (mapped[i].u == u) {
+			munmap(mapped[i].base, mapped[i].length);
+			memset(&mapped[i], 0, sizeof(mapped[i]));
+		}
 	u->ops->close(u);
 }
 
@@ -111,7 +158,8 @@ void rig_close(struct rig *r)
 		vgpu_loop_shutdown(r->loop);
 		vgpu_exec_close(r->real);
 	}
-	vgpu_loop_put(r->loop);
+	if (r->loop)
+		vgpu_loop_put(r->loop);
 	rmdir(r->directory);
 	memset(r, 0, sizeof(*r));
 }
@@ -123,7 +171,7 @@ struct vgpu_uapi *rig_client(struct rig *r)
 	if (r->loop)
 		vgpu_loop_open_client(r->loop, &u);
 	else
-		vgpu_uapi_open_node(getenv("VBLACKWELL_SELFTEST_NODE"), &u);
+		vgpu_uapi_open_node(module_node(), &u);
 	return u;
 }
 
@@ -180,6 +228,43 @@ int rig_bo_destroy(struct vgpu_uapi *u, uint32_t id)
 	return vgpu_uapi_call(u, VB_IOC_BO_DESTROY, &cmd);
 }
 
+static struct mapped *mapped_find(const struct mapped *m)
+{
+	for (size_t i = 0; i < sizeof(mapped) / sizeof(mapped[0]); i++)
+		if (mapped[i].u == m->u && mapped[i].id == m->id && mapped[i].flags == m->flags &&
+		    mapped[i].offset == m->offset && mapped[i].bytes == m->bytes)
+			return &mapped[i];
+	return NULL;
+}
+
+static uint64_t chunk_bytes_of(struct vgpu_uapi *u)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	return vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q) ? 4096 : q.out_chunk_bytes;
+}
+
+static int map_module(const struct vb_ioc_bo_map *cmd, struct vgpu_uapi *u, uint64_t chunk_bytes,
+		      void **out)
+{
+	/* Whole chunks, as in process; they begin at multiples of their size there. */
+	uint64_t from = cmd->out_mmap_offset & ~(chunk_bytes - 1);
+	uint64_t end = (cmd->out_mmap_offset + cmd->bytes + chunk_bytes - 1) & ~(chunk_bytes - 1);
+	size_t in_page = cmd->out_mmap_offset - from;
+	struct mapped *m = mapped_find(&(struct mapped){ 0 });
+	int rc;
+
+	if (!m)
+		return -ENOMEM;
+	*m = (struct mapped){ u, cmd->bo_id, cmd->flags, cmd->offset, cmd->bytes, NULL,
+			      end - from };
+	rc = u->ops->map(u, from, m->length, cmd->flags & VB_MAP_WRITE, &m->base);
+	*out = (char *)m->base + in_page;
+	if (rc)
+		memset(m, 0, sizeof(*m));
+	return rc;
+}
+
 int rig_map(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t flags,
 	    void **out)
 {
@@ -189,7 +274,18 @@ int rig_map(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes, u
 	int rc = vgpu_uapi_call(u, VB_IOC_BO_MAP, &cmd);
 
 	*out = (void *)(uintptr_t)cmd.out_address;
-	return rc;
+	return rc || !u->ops->map ? rc : map_module(&cmd, u, chunk_bytes_of(u), out);
+}
+
+static void unmap_module(struct vgpu_uapi *u, const struct vb_ioc_bo_unmap *cmd)
+{
+	struct mapped *m = mapped_find(&(struct mapped){ u, cmd->bo_id, cmd->flags, cmd->offset,
+							 cmd->bytes, NULL, 0 });
+
+	if (!m)
+		return;
+	munmap(m->base, m->length);
+	memset(m, 0, sizeof(*m));
 }
 
 int rig_unmap(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t flags)
@@ -198,6 +294,8 @@ int rig_unmap(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes,
 		.size = sizeof(cmd), .bo_id = id, .flags = flags, .offset = offset, .bytes = bytes,
 	};
 
+	if (u->ops->map)
+		unmap_module(u, &cmd);
 	return vgpu_uapi_call(u, VB_IOC_BO_UNMAP, &cmd);
 }
 
@@ -413,8 +511,54 @@ static int add_region(struct rig_exec *x, uint32_t slots)
 		.size = sizeof(cmd), .arena = x->host, .slots = slots,
 		.address = (uintptr_t)x->memory,
 	};
+	int rc = vgpu_uapi_call(x->node, VB_IOC_REGION_ADD, &cmd);
 
-	return vgpu_uapi_call(x->node, VB_IOC_REGION_ADD, &cmd);
+	if (!rc && !x->memory)
+		rc = x->node->ops->map(x->node, cmd.out_mmap_offset, x->bytes, true,
+				       (void **)&x->memory);
+	return rc;
+}
+
+/* Its memory: ours in process; the module brings it with its regions. */
+static int exec_memory(struct rig *r, struct rig_exec *x)
+{
+	if (!r->loop)
+		return x->node->ops->map(x->node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false,
+					 &x->submit);
+	x->memory = mmap(NULL, x->bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return x->memory == MAP_FAILED ? -ENOMEM : 0;
+}
+
+int rig_exec_node(struct rig *r, struct vgpu_uapi **out)
+{
+	return r->loop ? vgpu_loop_open_exec(r->loop, out) :
+			 vgpu_uapi_open_exec_node(getenv("VBLACKWELL_SELFTEST_EXEC"), out);
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+int rig_fetch_end(struct rig *r, pthread_t thread)
+{
+	struct sigaction act = { .sa_handler = nothing };
+	intptr_t wanted = r->loop ? -ESHUTDOWN : -EINTR;
+	void *rc;
+
+	if (r->loop) {
+		vgpu_loop_shutdown(r->loop);
+		pthread_join(thread, &rc);
+		return (intptr_t)rc == wanted ? 0 : (int)(intptr_t)rc;
+	}
+	/* The module has no shutdown: a signal ends FETCH, once it sleeps. */
+	sigaction(SIGUSR1, &act, NULL);
+	do {
+		pthread_kill(thread, SIGUSR1);
+		usleep(1000);
+	} while (pthread_tryjoin_np(thread, &rc) == EBUSY);
+	return (intptr_t)rc == wanted ? 0 : (int)(intptr_t)rc;
 }
 
 int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots)
@@ -422,12 +566,10 @@ int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots)
 	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
 
 	memset(x, 0, sizeof(*x));
-	if (vgpu_loop_open_exec(r->loop, &x->node))
+	if (rig_exec_node(r, &x->node))
 		return -1;
 	x->bytes = (uint64_t)slots * r->chunk_bytes;
-	x->memory = mmap(NULL, x->bytes, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (x->memory == MAP_FAILED || vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &cmd) ||
+	if (vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &cmd) || exec_memory(r, x) ||
 	    add_arena(x, VB_TIER_HOST, slots, &x->host) || add_region(x, slots) ||
 	    add_arena(x, VB_TIER_DEVICE, slots, &x->device) ||
 	    add_arena(x, VB_TIER_NVME, slots, &x->nvme)) {
@@ -440,10 +582,13 @@ int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots)
 
 void rig_exec_close(struct rig_exec *x)
 {
-	if (x->node)
-		x->node->ops->close(x->node);
+	/* The module sees its executor go when nothing of it is mapped any more. */
 	if (x->memory && x->memory != MAP_FAILED)
 		munmap(x->memory, x->bytes);
+	if (x->submit)
+		munmap(x->submit, VB_MMAP_SUBMIT_BYTES);
+	if (x->node)
+		x->node->ops->close(x->node);
 	memset(x, 0, sizeof(*x));
 }
 

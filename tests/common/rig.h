@@ -3,13 +3,14 @@
  * A device to test, and short words for its requests.
  *
  * Tests speak the UAPI through struct vgpu_uapi and do not know who answers: the
- * loopback with one of two executors, or, with VBLACKWELL_SELFTEST_NODE=/dev/...,
- * the module.  What needs the executor's side, or a device of its own, asks
- * rig_is_ours() first and skips.
+ * loopback with one of two executors, or, with VBLACKWELL_SELFTEST_NODE=/dev/... and
+ * VBLACKWELL_SELFTEST_EXEC=/dev/..., the module with one of them.  What needs a device
+ * in process asks rig_is_ours() first and skips.
  */
 #ifndef TESTS_RIG_H
 #define TESTS_RIG_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -51,6 +52,8 @@ static inline bool rig_is_ours(const struct rig *r)
 {
 	return r->loop;
 }
+/* Why tests of these parameters cannot run on the device there is; NULL: they can. */
+const char *rig_why_not(const struct rig_params *p);
 /* Another client; close it with rig_client_close(). */
 struct vgpu_uapi *rig_client(struct rig *r);
 void rig_client_close(struct vgpu_uapi *u);
@@ -126,8 +129,13 @@ struct rig_exec {
 	uint32_t host, device, nvme;	/* arenas */
 	char *memory;
 	uint64_t bytes;
+	void *submit;			/* module: submit region */
 };
 
+/* The executor node alone; -EBUSY. */
+int rig_exec_node(struct rig *r, struct vgpu_uapi **out);
+/* End a thread that sleeps in FETCH and returns what that said; 0, or what was wrong. */
+int rig_fetch_end(struct rig *r, pthread_t thread);
 /* Attach with @slots slots in each of three arenas; 0 or -1. */
 int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots);
 void rig_exec_close(struct rig_exec *x);

@@ -173,10 +173,12 @@ static int open_descriptors(void)
 
 static void many_objects_of_one_file_share_a_descriptor(void **state)
 {
-	int fd = rig_file(&rig, 100000), before;
+	int fd, before;
 	uint32_t id[200];
 
 	(void)state;
+	needs_loopback("the module keeps files, not descriptors");
+	fd = rig_file(&rig, 100000);
 	before = open_descriptors();
 	for (int i = 0; i < 200; i++)
 		assert_rc(rig_bo_file(rig.client, fd, (uint64_t)i * 100, 100, &id[i]), 0);
@@ -494,7 +496,9 @@ static void mappings_nest_and_end_one_by_one(void **state)
 	assert_rc(rig_bo(rig.client, 1000, VB_LIFE_VOLATILE, &id), 0);
 	assert_rc(rig_map(rig.client, id, 0, 1000, VB_MAP_READ, &a), 0);
 	assert_rc(rig_map(rig.client, id, 0, 1000, VB_MAP_READ, &b), 0);
-	assert_ptr_equal(a, b);
+	/* Of the module each mmap() has its own address. */
+	if (rig_is_ours(&rig))
+		assert_ptr_equal(a, b);
 	assert_int_equal(rig_residency(rig.client, id, 0) & 1u << 5, 1u << 5);
 	assert_rc(rig_unmap(rig.client, id, 0, 1000, VB_MAP_WRITE), -EINVAL);
 	assert_rc(rig_unmap(rig.client, id, 0, 999, VB_MAP_READ), -EINVAL);

@@ -65,10 +65,10 @@ static void one_executor_at_a_time(void **state)
 	struct vb_ioc_exec_attach attach = { .size = sizeof(attach) };
 
 	(void)state;
-	assert_rc(vgpu_loop_open_exec(rig.loop, &second), -EBUSY);
+	assert_rc(rig_exec_node(&rig, &second), -EBUSY);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXEC_ATTACH, &attach), -EBUSY);
 	rig_exec_close(&x);
-	assert_rc(vgpu_loop_open_exec(rig.loop, &second), 0);
+	assert_rc(rig_exec_node(&rig, &second), 0);
 	second->ops->close(second);
 }
 
@@ -82,7 +82,7 @@ static void without_attach_nothing_is_allowed(void **state)
 
 	(void)state;
 	rig_exec_close(&x);
-	assert_rc(vgpu_loop_open_exec(rig.loop, &node), 0);
+	assert_rc(rig_exec_node(&rig, &node), 0);
 	assert_rc(vgpu_uapi_call(node, VB_IOC_FETCH, &fetch), -EPERM);
 	assert_rc(vgpu_uapi_call(node, VB_IOC_ARENA_CREATE, &arena), -EPERM);
 	assert_rc(vgpu_uapi_call(node, VB_IOC_COMMIT, &done), -EPERM);
@@ -182,7 +182,7 @@ static int region(uint32_t of, uint32_t first, uint32_t slots, uint64_t address)
 
 static void arenas_and_regions_are_checked(void **state)
 {
-	uint64_t at = (uintptr_t)x.memory;
+	uint64_t at = rig_is_ours(&rig) ? (uintptr_t)x.memory : 0;
 
 	(void)state;
 	assert_rc(arena(VB_TIER_COUNT, -1, 1), -EINVAL);
@@ -633,9 +633,11 @@ static void executor_that_leaves_ends_waits_with_enodev(void **state)
 static void shutdown_stops_fetch(void **state)
 {
 	struct vb_ioc_fetch req = { .size = sizeof(req) };
-	uint32_t q = submit_nop();
+	uint32_t q;
 
 	(void)state;
+	needs_loopback("a module is not shut down while it is open");
+	q = submit_nop();
 	vgpu_loop_shutdown(rig.loop);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &req), -ESHUTDOWN);
 	assert_rc(rig_wait(u, q, 1, 0), -ENODEV);

@@ -463,7 +463,6 @@ static void deadline_comes_while_everybody_sleeps(void **state)
 	struct rig_stream s;
 	pthread_t thread;
 	uint32_t a;
-	void *rc;
 
 	(void)state;
 	assert_rc(rig_queue(rig.client, 0, &a), 0);
@@ -479,9 +478,7 @@ static void deadline_comes_while_everybody_sleeps(void **state)
 	assert_rc(vgpu_uapi_call(rig.client, VB_IOC_FENCE_EVENTFD, &e), 0);
 	assert_int_equal(poll(&p, 1, 10000), 1);
 	assert_true(rig_now() >= s.deadline_ns);
-	vgpu_loop_shutdown(rig.loop);
-	pthread_join(thread, &rc);
-	assert_int_equal((intptr_t)rc, -ESHUTDOWN);
+	assert_rc(rig_fetch_end(&rig, thread), 0);
 	close(e.fd);
 }
 

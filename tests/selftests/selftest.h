@@ -39,16 +39,35 @@ static inline int selftest_teardown(void **state)
 	return 0;
 }
 
+/* The group, or one skip when the device there is cannot run it. */
+static inline int selftest_group(const char *label, const struct CMUnitTest *tests, size_t count)
+{
+	const char *why = rig_why_not(&rig_params);
+
+	if (!why)
+		return _cmocka_run_group_tests(label, tests, count, NULL, NULL);
+	fprintf(stderr, "SKIP: %s: %s\n", label, why);
+	return 0;
+}
+
 /* The group with one executor at both chunk sizes; the device is made anew for each test. */
 #define SELFTEST_RUN(label, tests, who, host, nvme) ({					\
 	int failed_ = 0;								\
 	rig_params = (struct rig_params){ SMALL_CHUNK, who, host, nvme };		\
-	failed_ += cmocka_run_group_tests_name(label ", 64 KiB chunks", tests, NULL, NULL);\
+	failed_ += selftest_group(label ", 64 KiB chunks", tests, sizeof(tests) / sizeof((tests)[0]));\
 	rig_params.chunk_bytes = LARGE_CHUNK;						\
-	failed_ += cmocka_run_group_tests_name(label ", 2 MiB chunks", tests, NULL, NULL);	\
+	failed_ += selftest_group(label ", 2 MiB chunks", tests, sizeof(tests) / sizeof((tests)[0]));\
 	failed_; })
 
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, selftest_setup, selftest_teardown)
+
+/* For what can be shown in process alone. */
+#define needs_loopback(why) do {							\
+	if (!rig_is_ours(&rig)) {							\
+		fprintf(stderr, "SKIP: %s: %s\n", __func__, why);			\
+		skip();									\
+	}										\
+} while (0)
 
 /* Errors are numbers with a sign: print them so. */
 #define assert_rc(expression, expected)	assert_int_equal((expression), (expected))
