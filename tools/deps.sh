@@ -3,7 +3,7 @@
 #
 # Install the Debian packages that a target needs and that are missing.
 #
-#   tools/deps.sh run|check
+#   tools/deps.sh run|check|vm
 #
 # Says what it will install before it does.  Exit status: 0 all there, 1 apt failed,
 # 2 not root: the line to run is printed.
@@ -14,10 +14,14 @@ run_packages="gcc make pkg-config liburing-dev libnuma-dev libjson-c-dev libutf8
 check_packages="$run_packages libcmocka-dev libseccomp-dev libfuse3-dev fuse3 gcc-multilib
 	clang-14 libclang-rt-14-dev libopenblas0-pthread abigail-tools binutils"
 
+vm_packages="$check_packages qemu-system-x86 seabios busybox-static cpio kmod make gcc-12 bc
+	bison flex libelf-dev xz-utils"
+
 case "${1:-}" in
 run) wanted=$run_packages ;;
 check) wanted=$check_packages ;;
-*) echo "usage: tools/deps.sh run|check" >&2; exit 2 ;;
+vm) wanted=$vm_packages ;;
+*) echo "usage: tools/deps.sh run|check|vm" >&2; exit 2 ;;
 esac
 
 missing=

@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Make the initramfs of a test machine.
+#
+#   tests/vm/initramfs.sh KERNEL MODULE.ko OUT SUITE PROGRAM...
+#
+# KERNEL is a folder of tests/vm/kernel.sh, SUITE a shell script that becomes
+# /suite/run.  Programs come with the libraries that ldd names.
+set -eu
+
+here=$(dirname "$(readlink -f "$0")")
+kernel=$1 module=$2 out=$3 suite=$4
+shift 4
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+# Drivers that the machine needs and that the kernel does not have built in.
+drivers="nvme"	# built in where the name is not a file
+
+copy_drivers() {
+	local release driver name path
+	release=$(cat "$kernel/release")
+	mkdir -p "$root/modules"
+	: >"$root/modules/order"
+	[ -e "$kernel/root/lib/modules/$release/modules.dep.bin" ] || depmod -b "$kernel/root" "$release"
+	for driver in $drivers; do
+		modprobe -d "$kernel/root" -S "$release" --show-depends "$driver" |
+			sed -n 's/^insmod \([^ ]*\).*/\1/p' | while read -r path; do
+			name=$(basename "$path")
+			grep -qx "$name" "$root/modules/order" && continue
+			cp "$path" "$root/modules/"
+			echo "$name" >>"$root/modules/order"
+		done
+	done
+}
+
+# Programs and libraries, each at one place.
+copy_programs() {
+	local program library
+	for program in "$@"; do
+		cp "$program" "$root/suite/"
+		ldd "$program" 2>/dev/null | grep -o '/[^ )]*' | while read -r library; do
+			[ -e "$root/lib/$(basename "$library")" ] || cp -L "$library" "$root/lib/"
+		done
+	done
+}
+
+mkdir -p "$root/bin" "$root/lib" "$root/suite"
+ln -s lib "$root/lib64"
+cp "$(command -v busybox)" "$root/bin/busybox"
+ln -s busybox "$root/bin/sh"
+cp "$here/init" "$root/init"
+cp "$suite" "$root/suite/run"
+cp "$module" "$root/suite/vblackwell.ko"
+chmod 755 "$root/init" "$root/suite/run"
+copy_drivers
+copy_programs "$@"
+(cd "$root" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$out"
