@@ -222,7 +222,12 @@ struct vgpu_pack {
 	uint32_t rows, cols, stack;
 };
 
-/** vgpu_bo_create_packed() - a derived object: packed weights from a file range */
+/**
+ * vgpu_bo_create_packed() - a derived object: packed weights from a file range
+ *
+ * Nothing is read or packed yet.  A command that needs a chunk whose source holds a NaN or
+ * an infinite value, or for INT8 one of 127 * 65520 and more, ends with -EDOM.
+ */
 VGPU_API int vgpu_bo_create_packed(struct vgpu *v, int fd, uint64_t offset,
 				   const struct vgpu_pack *pack, struct vgpu_bo **out);
 
