@@ -4,11 +4,10 @@
  * refused, and that nothing is left behind (xrig_close() looks at all books).
  */
 #include <errno.h>
-#include <pthread.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,60 +176,51 @@ static void resid_maps_a_file_that_the_policy_would_rather_bypass(void **state)
 }
 
 /**
- * struct reader - a thread that reads a file through the tier without a pause
- * @stop: by the test
+ * struct mapping - chunks that another thread unmaps after a while
  */
-struct reader {
+struct mapping {
 	struct xrig *r;
-	uint32_t bo;
-	uint64_t bytes;
-	_Atomic bool *stop;
+	uint32_t bo, chunks;
 	int rc;
 };
 
-static void *read_on(void *arg)
+static void *unmap_later(void *arg)
 {
-	struct reader *w = arg;
-	void *to = xalloc(w->bytes);
+	struct mapping *m = arg;
 
-	while (!w->rc && !*w->stop)
-		w->rc = xrig_read(w->r, w->bo, 0, to, w->bytes);
-	free(to);
+	usleep(100000);
+	for (uint32_t i = 0; i < m->chunks && !m->rc; i++)
+		m->rc = xrig_unmap(m->r, m->bo, (uint64_t)i * XCHUNK, XCHUNK, VB_MAP_READ);
 	return NULL;
 }
 
-/* More readers than the tier has room for: commands wait for a slot, and do not fail. */
-static void resid_waits_for_slots_that_readers_hold(void **state)
+/* All slots that can be are mapped, but not for long: the command waits and does not fail. */
+static void resid_waits_for_slots_that_a_client_maps(void **state)
 {
-	enum { READERS = 8 };
-	struct vgpu_exec_params p = xrig_params(8);
+	struct vgpu_exec_params p = xrig_params(7);
 	uint64_t bytes = 12 * XCHUNK;
 	uint32_t *a = pattern(bytes, 3), bo, out;
 	int fd = xfile(a, bytes, 0);
-	struct reader w[READERS];
-	pthread_t thread[READERS];
-	_Atomic bool stop = false;
+	struct mapping m;
+	pthread_t thread;
 	struct xstream s;
 	struct xrig r;
+	void *at;
 
 	(void)state;
 	xrig_start(&r, &p);
 	bo = xrig_file(&r, fd, 0, bytes);
 	out = xrig_anonymous(&r, 64);
 	xstream_begin(&s);
-	for (uint32_t i = 0; i < 12; i++)
-		touch_file(&s, bo, (uint64_t)i * XCHUNK, out);
-	for (uint32_t i = 0; i < READERS; i++) {
-		w[i] = (struct reader){ &r, bo, bytes, &stop, 0 };
-		assert_int_equal(pthread_create(&thread[i], NULL, read_on, &w[i]), 0);
-	}
-	for (uint32_t i = 0; i < 60; i++)
-		xrig_must_run(&r, &s);
-	stop = true;
-	for (uint32_t i = 0; i < READERS; i++) {
-		pthread_join(thread[i], NULL);
-		assert_int_equal(w[i].rc, 0);
-	}
+	touch_file(&s, bo, 11 * XCHUNK, out);
+	m = (struct mapping){ &r, bo, 0, 0 };
+	while (!xrig_map(&r, bo, (uint64_t)m.chunks * XCHUNK, XCHUNK, VB_MAP_READ, &at))
+		m.chunks++;
+	assert_in_range(m.chunks, 1, 7);
+	assert_int_equal(pthread_create(&thread, NULL, unmap_later, &m), 0);
+	xrig_must_run(&r, &s);
+	pthread_join(thread, NULL);
+	assert_int_equal(m.rc, 0);
 	xrig_close(&r);
 	close(fd);
 	free(a);
@@ -497,7 +487,7 @@ int main(void)
 		cmocka_unit_test(resid_sealed_chunks_are_written_at_most_once),
 		cmocka_unit_test(resid_reads_a_file_that_the_policy_would_rather_bypass),
 		cmocka_unit_test(resid_maps_a_file_that_the_policy_would_rather_bypass),
-		cmocka_unit_test(resid_waits_for_slots_that_readers_hold),
+		cmocka_unit_test(resid_waits_for_slots_that_a_client_maps),
 		cmocka_unit_test(resid_read_ahead_at_the_end_makes_nobody_wait),
 		cmocka_unit_test(resid_lays_out_a_run_of_nearly_the_whole_tier),
 		cmocka_unit_test(resid_lets_go_of_what_was_mapped),
