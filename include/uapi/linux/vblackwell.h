@@ -28,7 +28,9 @@
  *   -EPERM      the caller's role or credentials do not allow it
  *   -ESTALE     the file behind an object changed; an old generation
  *   -EIO        storage or device failed, or content was lost
+ *   -EDOM       a weight to be packed is NaN, infinite or too large
  *   -ETIME      the deadline passed
+ *   -ETIMEDOUT  storage did not answer within the executor's own bound
  *   -ECANCELED  the queue or the client went away first
  *   -ENODEV     no executor came back within recovery_ms
  *   -EAGAIN     nothing to do now and the caller asked not to wait
@@ -36,6 +38,9 @@
  *   -EOPNOTSUPP this device (loopback, or an executor's backend) cannot
  *   -EOVERFLOW  offset + length, or a shape, exceeds 64 bits
  *   -ERANGE     a range lies outside its object
+ *   -EBADF, -EACCES  the descriptor given cannot be used, or not read
+ *   -EEXIST     the slot asked for is taken
+ *   -ESHUTDOWN  the device closes; executors stop
  */
 #ifndef _UAPI_LINUX_VBLACKWELL_H
 #define _UAPI_LINUX_VBLACKWELL_H
