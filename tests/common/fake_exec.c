@@ -211,18 +211,13 @@ static int evict(struct fake_exec *x, uint32_t slot)
 	return rc;
 }
 
-/* A host slot: a free one, or the next after the last victim that can be emptied. */
+/* The next slot after the last victim that can be emptied. */
 static int make_room(struct fake_exec *x, uint32_t *out)
 {
-	for (uint32_t slot = 0; slot < x->p.host_slots; slot++) {
-		*out = slot;
-		if (!x->place[slot].object)
-			return 0;
-	}
 	for (uint32_t i = 0; i < x->p.host_slots; i++) {
 		x->hand = (x->hand + 1) % x->p.host_slots;
 		*out = x->hand;
-		if (!evict(x, x->hand))
+		if (x->place[x->hand].object && !evict(x, x->hand))
 			return 0;
 	}
 	return -ENOSPC;
@@ -287,10 +282,16 @@ static bool is_in(const struct object *o, uint32_t chunk)
 static int page_in(struct fake_exec *x, struct object *o, uint32_t chunk)
 {
 	uint32_t slot;
-	int rc;
+	int rc = -EEXIST;
 
 	if (is_in(o, chunk))
 		return 0;
+	/* A slot that is empty to us may still be lent to somebody's I/O. */
+	for (slot = 0; rc == -EEXIST && slot < x->p.host_slots; slot++)
+		if (!x->place[slot].object)
+			rc = page_in_at(x, o, chunk, slot);
+	if (rc != -EEXIST)
+		return rc;
 	rc = make_room(x, &slot);
 	return rc ? rc : page_in_at(x, o, chunk, slot);
 }

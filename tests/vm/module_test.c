@@ -1,0 +1,630 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What only the module can do: faults that page in, I/O into mappings, processes that
+ * die.  Runs in the machine of tests/vm/run.sh; the executor is the slow one of
+ * tests/common, a thread of this process, or the test itself.
+ */
+#include "selftests/selftest.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <setjmp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#define HOST_SLOTS	16u
+#define NVME_SLOTS	32u
+
+static struct vgpu_uapi *u;
+
+static int setup(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	return rc;
+}
+
+/* A faulting mapping: no BO_MAP before it. */
+static void *map_handle(struct vgpu_uapi *of, uint32_t id, uint64_t bytes, bool write)
+{
+	void *p = NULL;
+
+	assert_rc(of->ops->map(of, (uint64_t)id << 46, bytes, write, &p), 0);
+	return p;
+}
+
+static uint64_t chunks(uint64_t n)
+{
+	return n * rig.chunk_bytes;
+}
+
+/* ---- faults ---- */
+
+static void fault_reads_zero_and_keeps_what_is_written(void **state)
+{
+	uint32_t id;
+	uint8_t *p;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(4), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(4), true);
+	for (uint64_t at = 0; at < chunks(4); at += 4096)
+		assert_int_equal(p[at], 0);
+	for (uint64_t at = 0; at < chunks(4); at += 4096)
+		p[at] = rig_pattern(at);
+	for (uint64_t at = 0; at < chunks(4); at += 4096)
+		assert_int_equal(p[at], rig_pattern(at));
+	munmap(p, chunks(4));
+}
+
+static void read_faults_leave_chunks_clean(void **state)
+{
+	struct vb_ioc_bo_info info;
+	uint32_t id;
+	uint8_t *p;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(2), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(2), true);
+	assert_int_equal(p[0] + p[chunks(1)], 0);
+	assert_rc(rig_info(u, id, &info), 0);
+	assert_int_equal(info.out_tier_bytes[VB_TIER_HOST], chunks(2));
+	assert_int_equal(info.out_dirty_bytes, 0);
+	p[chunks(1)] = 1;
+	assert_rc(rig_info(u, id, &info), 0);
+	assert_int_equal(info.out_dirty_bytes, chunks(1));
+	munmap(p, chunks(2));
+}
+
+/* More than the arena holds: mapped chunks are taken away and come back. */
+static void mapping_larger_than_the_arena_works(void **state)
+{
+	uint64_t n = HOST_SLOTS + 8;
+	uint32_t id;
+	uint64_t *p;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(n), true);
+	for (int round = 0; round < 2; round++)
+		for (uint64_t i = 0; i < n; i++) {
+			uint64_t *at = p + i * rig.chunk_bytes / 8;
+
+			assert_int_equal(at[0], round ? i + 1 : 0);
+			at[0] = i + 1;
+			at[rig.chunk_bytes / 8 - 1] = i + 1;
+		}
+	for (uint64_t i = 0; i < n; i++)
+		assert_int_equal(p[(i + 1) * rig.chunk_bytes / 8 - 1], i + 1);
+	munmap(p, chunks(n));
+}
+
+static void file_pages_come_by_fault(void **state)
+{
+	uint64_t bytes = chunks(3) - 100;
+	int fd = rig_file(&rig, bytes);
+	uint32_t id;
+	uint8_t *p;
+
+	(void)state;
+	assert_rc(rig_bo_file(u, fd, 0, bytes, &id), 0);
+	p = map_handle(u, id, chunks(3), false);
+	for (uint64_t at = 0; at < bytes; at += 997)
+		assert_int_equal(p[at], rig_pattern(at));
+	for (uint64_t at = bytes; at < chunks(3); at++)
+		assert_int_equal(p[at], 0);
+	munmap(p, chunks(3));
+	close(fd);
+}
+
+static void ioctl_and_mapping_see_each_other(void **state)
+{
+	uint32_t id, value = 0x12345678, got = 0;
+	uint8_t *p;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(2), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(2), true);
+	assert_rc(rig_write(u, id, 100, &value, 4), 0);
+	assert_memory_equal(p + 100, &value, 4);
+	p[chunks(1) - 2] = 7;
+	p[chunks(1) + 1] = 9;
+	assert_rc(rig_read(u, id, chunks(1) - 2, &got, 4), 0);
+	assert_int_equal(got, 0x09000007);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(2)), 0);
+	assert_int_equal(rig_residency(u, id, 0) & 1, 0);
+	assert_memory_equal(p + 100, &value, 4);
+	munmap(p, chunks(2));
+}
+
+struct toucher {
+	uint64_t *p;
+	uint64_t chunk_bytes, count, seed, errors;
+};
+
+/* Each thread owns one word of each chunk. */
+static void *touch(void *arg)
+{
+	struct toucher *t = arg;
+
+	for (uint64_t round = 0; round < 4; round++)
+		for (uint64_t i = 0; i < t->count; i++) {
+			volatile uint64_t *at = t->p + i * t->chunk_bytes / 8 + t->seed * 8;
+
+			t->errors += *at != round;
+			*at = round + 1;
+		}
+	return NULL;
+}
+
+static void threads_fault_one_object_larger_than_the_arena(void **state)
+{
+	uint64_t n = HOST_SLOTS + 4;
+	struct toucher t[4];
+	pthread_t thread[4];
+	uint32_t id;
+	void *p;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(n), true);
+	for (uint64_t i = 0; i < 4; i++) {
+		t[i] = (struct toucher){ p, rig.chunk_bytes, n, i, 0 };
+		assert_int_equal(pthread_create(&thread[i], NULL, touch, &t[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(thread[i], NULL);
+		assert_int_equal(t[i].errors, 0);
+	}
+	munmap(p, chunks(n));
+}
+
+/* ---- borders of a mapping ---- */
+
+static int try_map(uint64_t offset, uint64_t bytes, bool write)
+{
+	void *p;
+	int rc = u->ops->map(u, offset, bytes, write, &p);
+
+	if (!rc)
+		munmap(p, bytes);
+	return rc;
+}
+
+static void mappings_are_checked(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	uint32_t id;
+	void *p;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(2), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(try_map((uint64_t)id << 46, chunks(2), true), 0);
+	assert_rc(try_map((uint64_t)id << 46, chunks(2) + 4096, true), -ERANGE);
+	assert_rc(try_map(((uint64_t)id << 46) + chunks(1), chunks(1) + 4096, true), -ERANGE);
+	assert_rc(try_map(((uint64_t)id << 46) + chunks(2), 4096, true), -ERANGE);
+	assert_rc(try_map((uint64_t)(id + 1000) << 46, 4096, true), -ENOENT);
+	assert_rc(try_map(0, 4096, false), -ENOENT);
+	assert_rc(other->ops->map(other, (uint64_t)id << 46, 4096, false, &p), -ENOENT);
+	rig_client_close(other);
+}
+
+static void sealed_objects_are_not_mapped_to_be_written(void **state)
+{
+	uint32_t id;
+	uint8_t *p;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(1), true);
+	p[0] = 5;
+	assert_rc(rig_seal(u, id), -EBUSY);
+	munmap(p, chunks(1));
+	p = map_handle(u, id, chunks(1), false);
+	assert_rc(rig_seal(u, id), 0);
+	assert_rc(try_map((uint64_t)id << 46, chunks(1), true), -EROFS);
+	assert_int_equal(mprotect(p, chunks(1), PROT_READ | PROT_WRITE), -1);
+	assert_int_equal(p[0], 5);
+	munmap(p, chunks(1));
+}
+
+static void mapping_outlives_handle_and_client_node(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	struct vb_ioc_query_tier before, after;
+	uint32_t id;
+	uint8_t *p;
+
+	(void)state;
+	assert_rc(rig_tier(u, VB_TIER_HOST, &before), 0);
+	assert_rc(rig_bo(other, chunks(2), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(other, id, chunks(2), true);
+	p[0] = 1;
+	assert_rc(rig_bo_destroy(other, id), 0);
+	p[chunks(1)] = 2;
+	rig_client_close(other);
+	assert_int_equal(p[0], 1);
+	assert_int_equal(p[chunks(1)], 2);
+	munmap(p, chunks(2));
+	for (int i = 0; i < 1000; i++) {
+		assert_rc(rig_tier(u, VB_TIER_HOST, &after), 0);
+		if (after.out_used_bytes == before.out_used_bytes)
+			break;
+		usleep(1000);
+	}
+	assert_int_equal(after.out_used_bytes, before.out_used_bytes);
+	assert_int_equal(after.out_reserved_bytes, before.out_reserved_bytes);
+}
+
+/* ---- I/O into mappings ---- */
+
+static void direct_io_reads_into_a_mapping(void **state)
+{
+	static const uint64_t at = 4096;
+	int disk = open("/dev/nvme0n1", O_RDWR | O_DIRECT | O_CLOEXEC);
+	uint64_t bytes = chunks(1);
+	uint8_t *p, *source;
+	uint32_t from, to;
+
+	(void)state;
+	if (disk < 0) {
+		fprintf(stderr, "SKIP: %s: no NVMe disk\n", __func__);
+		skip();
+	}
+	assert_rc(rig_bo(u, bytes, VB_LIFE_VOLATILE, &from), 0);
+	assert_rc(rig_bo(u, bytes, VB_LIFE_VOLATILE, &to), 0);
+	source = map_handle(u, from, bytes, true);
+	p = map_handle(u, to, bytes, true);
+	for (uint64_t i = 0; i < bytes; i += 8)
+		source[i] = rig_pattern(i + 3);
+	assert_int_equal(pwrite(disk, source, bytes, (off_t)at), bytes);
+	/* Never touched before: get_user_pages() faults it in. */
+	assert_int_equal(pread(disk, p, bytes, (off_t)at), bytes);
+	assert_memory_equal(p, source, bytes);
+	assert_rc(rig_advise(u, to, VB_ADVISE_EVICT, 0, bytes), 0);
+	assert_memory_equal(p, source, bytes);
+	munmap(p, bytes);
+	munmap(source, bytes);
+	close(disk);
+}
+
+static void pipe_io_faults_in_the_kernel(void **state)
+{
+	uint32_t id;
+	int fds[2];
+	uint8_t *p;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	assert_rc(rig_bo(u, chunks(2), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(2), true);
+	assert_int_equal(write(fds[1], "hello", 6), 6);
+	assert_int_equal(read(fds[0], p + chunks(1) - 3, 6), 6);
+	assert_string_equal((char *)p + chunks(1) - 3, "hello");
+	munmap(p, chunks(2));
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* Memory that somebody has pinned is no victim, and comes back when he lets go. */
+static void pages_lent_to_a_pipe_are_no_victims(void **state)
+{
+	struct iovec iov = { .iov_len = 4096 };
+	uint32_t id;
+	int fds[2];
+	uint8_t *p, byte[4096];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(1), true);
+	p[0] = 77;
+	iov.iov_base = p;
+	assert_int_equal(vmsplice(fds[1], &iov, 1, 0), 4096);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), -EBUSY);
+	assert_int_equal(rig_residency(u, id, 0) & 1, 1);
+	assert_int_equal(read(fds[0], byte, sizeof(byte)), 4096);
+	assert_int_equal(byte[0], 77);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), 0);
+	assert_int_equal(p[0], 77);
+	munmap(p, chunks(1));
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* An object goes while a pipe has its memory: nobody else gets that memory. */
+static void pinned_memory_of_a_dead_object_is_not_handed_out(void **state)
+{
+	struct iovec iov = { .iov_len = 4096 };
+	uint32_t id, other[HOST_SLOTS];
+	int fds[2];
+	uint8_t *p, byte[4096];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(1), true);
+	memset(p, 0x77, 4096);
+	iov.iov_base = p;
+	assert_int_equal(vmsplice(fds[1], &iov, 1, 0), 4096);
+	munmap(p, chunks(1));
+	assert_rc(rig_bo_destroy(u, id), 0);
+	for (uint32_t i = 0; i < HOST_SLOTS; i++) {
+		memset(byte, 0x11, sizeof(byte));
+		assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other[i]), 0);
+		assert_rc(rig_write(u, other[i], 0, byte, sizeof(byte)), 0);
+	}
+	assert_int_equal(read(fds[0], byte, sizeof(byte)), 4096);
+	for (uint32_t i = 0; i < sizeof(byte); i++)
+		assert_int_equal(byte[i], 0x77);
+	for (uint32_t i = 0; i < HOST_SLOTS; i++)
+		assert_rc(rig_bo_destroy(u, other[i]), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* ---- huge pages ---- */
+
+/* "FilePmdMapped" of the mapping at @p in /proc/self/smaps, in bytes. */
+static uint64_t pmd_mapped(const void *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long from, kb = 0;
+	char line[256];
+	bool ours = false;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-", &from) == 1 && strchr(line, '-') && strstr(line, "-p") == NULL &&
+		    strchr(line, ' ') && line[0] != ' ' && strstr(line, "kB") == NULL)
+			ours = from == (unsigned long)p;
+		if (ours && sscanf(line, "FilePmdMapped: %lu kB", &kb) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return (uint64_t)kb << 10;
+}
+
+static void large_chunks_are_mapped_by_huge_pages(void **state)
+{
+	uint32_t id;
+	uint8_t *p;
+
+	(void)state;
+	if (rig.chunk_bytes < LARGE_CHUNK) {
+		fprintf(stderr, "SKIP: %s: chunks are small\n", __func__);
+		skip();
+	}
+	assert_rc(rig_bo(u, chunks(3), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(3), true);
+	for (int i = 0; i < 3; i++)
+		p[chunks(1) * (uint64_t)i] = 1;
+	assert_int_equal((uintptr_t)p % chunks(1), 0);
+	assert_int_equal(pmd_mapped(p), chunks(3));
+	munmap(p, chunks(3));
+}
+
+/* ---- death ---- */
+
+static sigjmp_buf bus;
+
+static void on_bus(int sig)
+{
+	(void)sig;
+	siglongjmp(bus, 1);
+}
+
+static bool access_raises_sigbus(const volatile uint8_t *p)
+{
+	struct sigaction act = { .sa_handler = on_bus }, old;
+	bool raised = true;
+
+	sigaction(SIGBUS, &act, &old);
+	if (!sigsetjmp(bus, 1)) {
+		(void)*p;
+		raised = false;
+	}
+	sigaction(SIGBUS, &old, NULL);
+	return raised;
+}
+
+static void *access_later(void *arg)
+{
+	return (void *)(intptr_t)access_raises_sigbus(arg);
+}
+
+/* Somebody faults, and the executor leaves without an answer. */
+static void fault_ends_in_sigbus_when_the_executor_leaves(void **state)
+{
+	struct vb_ioc_fetch req;
+	struct rig_exec x;
+	pthread_t thread;
+	uint32_t id;
+	uint8_t *p;
+	void *rc;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(1), true);
+	assert_int_equal(pthread_create(&thread, NULL, access_later, p), 0);
+	while (rig_fetch(&x, &req) == -EAGAIN)
+		usleep(1000);
+	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+	rig_exec_close(&x);
+	pthread_join(thread, &rc);
+	assert_true((intptr_t)rc);
+	assert_true(access_raises_sigbus(p));
+	munmap(p, chunks(1));
+}
+
+static void executor_says_no_and_the_fault_is_sigbus(void **state)
+{
+	struct vb_ioc_fetch req;
+	struct rig_exec x;
+	pthread_t thread;
+	uint32_t id;
+	uint8_t *p;
+	void *rc;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(1), true);
+	assert_int_equal(pthread_create(&thread, NULL, access_later, p), 0);
+	while (rig_fetch(&x, &req) == -EAGAIN)
+		usleep(1000);
+	assert_rc(rig_commit(&x, req.tag, -EIO), 0);
+	pthread_join(thread, &rc);
+	assert_true((intptr_t)rc);
+	munmap(p, chunks(1));
+	rig_exec_close(&x);
+}
+
+/* ---- killed clients ---- */
+
+static void client_in_a_loop(void)
+{
+	struct vgpu_uapi *own = rig_client(&rig);
+	struct rig_stream s;
+	uint32_t q, id;
+	uint8_t *p;
+
+	if (!own || rig_queue(own, 0, &q))
+		_exit(1);
+	for (uint32_t i = 0;; i++) {
+		rig_stream(&s);
+		rig_add_nop(&s);
+		if (rig_bo(own, chunks(3), VB_LIFE_VOLATILE, &id))
+			continue;
+		rig_add_bo(&s, id, VB_ACCESS_READ);
+		rig_submit(own, q, &s, NULL);
+		if (!own->ops->map(own, (uint64_t)id << 46, chunks(3), true, (void **)&p)) {
+			p[chunks(i % 3)] = 1;
+			munmap(p, chunks(3));
+		}
+		rig_bo_destroy(own, id);
+	}
+}
+
+static void killed_clients_leave_nothing_behind(void **state)
+{
+	struct vb_ioc_query_tier before, after;
+
+	(void)state;
+	assert_rc(rig_tier(u, VB_TIER_HOST, &before), 0);
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = fork();
+		int status;
+
+		if (!pid)
+			client_in_a_loop();
+		usleep((useconds_t)(20000 + i * 7000));
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+	}
+	for (int i = 0; i < 3000; i++) {
+		assert_rc(rig_tier(u, VB_TIER_HOST, &after), 0);
+		if (after.out_used_bytes == before.out_used_bytes &&
+		    after.out_reserved_bytes == before.out_reserved_bytes)
+			break;
+		usleep(1000);
+	}
+	assert_int_equal(after.out_used_bytes, before.out_used_bytes);
+	assert_int_equal(after.out_reserved_bytes, before.out_reserved_bytes);
+}
+
+/* ---- the executor killed ---- */
+
+/* A process that attaches and then serves nothing. */
+static void executor_that_hangs(void)
+{
+	struct vb_ioc_fetch req;
+	struct rig_exec x;
+
+	if (rig_exec_open(&rig, &x, 4))
+		_exit(1);
+	for (;;)
+		if (rig_fetch(&x, &req))
+			usleep(1000);
+}
+
+static int wait_for_state(uint32_t state)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	for (int i = 0; i < 5000; i++) {
+		if (!vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q) && q.out_exec_state == state)
+			return 0;
+		usleep(1000);
+	}
+	return -1;
+}
+
+static void killed_executor_ends_what_waits_and_another_may_come(void **state)
+{
+	struct vb_ioc_bo_rw rw = { .size = sizeof(rw), .bytes = 1 };
+	uint8_t byte = 1;
+
+	(void)state;
+	rw.address = (uintptr_t)&byte;
+	for (int i = 0; i < 5; i++) {
+		struct rig_stream s;
+		pid_t pid = fork();
+		uint32_t q;
+
+		if (!pid)
+			executor_that_hangs();
+		assert_int_equal(wait_for_state(VB_EXEC_LIVE), 0);
+		assert_rc(rig_queue(u, 0, &q), 0);
+		rig_stream(&s);
+		rig_add_nop(&s);
+		assert_rc(rig_submit(u, q, &s, NULL), 0);
+		usleep(5000);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		assert_rc(rig_wait(u, q, 1, 5000), -ENODEV);
+		assert_rc(rig_queue_destroy(u, q), 0);
+		assert_int_equal(wait_for_state(VB_EXEC_FAILED), 0);
+	}
+}
+
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest served[] = {
+		CASE(fault_reads_zero_and_keeps_what_is_written),
+		CASE(read_faults_leave_chunks_clean),
+		CASE(mapping_larger_than_the_arena_works),
+		CASE(file_pages_come_by_fault),
+		CASE(ioctl_and_mapping_see_each_other),
+		CASE(threads_fault_one_object_larger_than_the_arena),
+		CASE(mappings_are_checked),
+		CASE(sealed_objects_are_not_mapped_to_be_written),
+		CASE(mapping_outlives_handle_and_client_node),
+		CASE(direct_io_reads_into_a_mapping),
+		CASE(pipe_io_faults_in_the_kernel),
+		CASE(pages_lent_to_a_pipe_are_no_victims),
+		CASE(pinned_memory_of_a_dead_object_is_not_handed_out),
+		CASE(large_chunks_are_mapped_by_huge_pages),
+		CASE(killed_clients_leave_nothing_behind),
+	};
+	const struct CMUnitTest by_hand[] = {
+		CASE(fault_ends_in_sigbus_when_the_executor_leaves),
+		CASE(executor_says_no_and_the_fault_is_sigbus),
+		CASE(killed_executor_ends_what_waits_and_another_may_come),
+	};
+	int failed = 0;
+
+	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
+		fprintf(stderr, "SKIP: module: VBLACKWELL_SELFTEST_NODE is not set\n");
+		return 0;
+	}
+	failed += SELFTEST_RUN("module", served, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("module, executor by hand", by_hand, RIG_NONE, 0, 0);
+	return failed ? 1 : 0;
+}
