@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A client: an open /dev/vblackwell. */
 #include <linux/capability.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -208,6 +209,23 @@ int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
 	return 0;
 }
 
+/* As many as the caller likes, so it must be possible to stop. */
+static int clear_counters(u64 __user *to, u32 count)
+{
+	const u32 step = PAGE_SIZE / sizeof(u64);
+	u32 n;
+
+	for (; count; to += n, count -= n) {
+		n = min(count, step);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (clear_user(to, n * sizeof(u64)))
+			return -EFAULT;
+		cond_resched();
+	}
+	return 0;
+}
+
 int vb_stats(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_stats *cmd = u->cmd;
@@ -220,7 +238,7 @@ int vb_stats(struct vb_client *c, struct vb_ucmd *u)
 	spin_unlock(&vb.work_lock);
 	if (copy_to_user(to, counters, known * sizeof(u64)))
 		return -EFAULT;
-	return clear_user(to + known, (u64)(cmd->count - known) * sizeof(u64)) ? -EFAULT : 0;
+	return clear_counters(to + known, cmd->count - known);
 }
 
 /* ---- schedule ---- */

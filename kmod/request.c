@@ -201,23 +201,41 @@ out:
 	return rc;
 }
 
-/* Nobody will end them any more: those that wait, and those that the executor had. */
-void vb_requests_fail(void)
+/* Of what has not ended yet, the next request from *@tag on is ours to end; NULL: none. */
+static struct vb_request *request_claim_next(unsigned long *tag)
 {
+	struct vb_request *r = NULL;
 	struct vb_work *work;
-	unsigned long tag;
 
-	xa_for_each(&vb.tags, tag, work) {
-		struct vb_request *r = container_of(work, struct vb_request, work);
-		bool ours;
-
+	rcu_read_lock();
+	while (!r && (work = xa_find(&vb.tags, tag, ULONG_MAX, XA_PRESENT))) {
+		(*tag)++;
 		if (work->is_submission)
 			continue;
 		spin_lock(&vb.work_lock);
-		ours = work->fetched || !list_empty(&work->link);
-		list_del_init(&work->link);
+		if (work->fetched || !list_empty(&work->link)) {
+			work->fetched = false;
+			list_del_init(&work->link);
+			r = container_of(work, struct vb_request, work);
+		}
 		spin_unlock(&vb.work_lock);
-		if (ours)
-			vb_request_done(r, -ENODEV);
 	}
+	rcu_read_unlock();
+	return r;
+}
+
+/**
+ * vb_requests_fail() - nobody will end them any more: they end with -ENODEV
+ *
+ * Those that wait, and those that the executor had; the device takes no new ones.
+ *
+ * Context: may sleep.
+ */
+void vb_requests_fail(void)
+{
+	struct vb_request *r;
+	unsigned long tag = 0;
+
+	while ((r = request_claim_next(&tag)))
+		vb_request_done(r, -ENODEV);
 }

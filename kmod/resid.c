@@ -222,9 +222,11 @@ void vb_resid_release(struct vb_bo *bo)
 	u32 chunk;
 
 	mutex_lock(&bo->lock);
-	for (chunk = 0; bo->slots && chunk < bo->chunks; chunk++)
+	for (chunk = 0; bo->slots && chunk < bo->chunks; chunk++) {
 		if (bo->table[chunk].valid)
 			release_one(bo, chunk);
+		cond_resched();
+	}
 	mutex_unlock(&bo->lock);
 }
 
@@ -254,9 +256,11 @@ void vb_resid_lose(struct vb_bo *bo)
 	mutex_lock(&bo->lock);
 	if (bo->slots)
 		zap(bo, 0, (u64)bo->chunks << vb.chunk_shift);
-	for (chunk = 0; bo->slots && chunk < bo->chunks; chunk++)
+	for (chunk = 0; bo->slots && chunk < bo->chunks; chunk++) {
 		if (bo->table[chunk].valid || bo->table[chunk].busy)
 			lose_one(bo, chunk);
+		cond_resched();
+	}
 	mutex_unlock(&bo->lock);
 	wake_up_all(&bo->moved);
 }

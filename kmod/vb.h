@@ -513,7 +513,7 @@ void vb_inode_free(struct inode *inode);
 		rc_ = 0;							\
 	else if (until_ > now_)							\
 		rc_ = wait_event_interruptible_hrtimeout(wq, condition,		\
-				ns_to_ktime(min_t(u64, until_ - now_, VB_WAIT_NS * 30)));\
+				min_t(u64, until_ - now_, KTIME_MAX));		\
 	rc_ == -ERESTARTSYS ? -EINTR : rc_; })
 
 /* The same where only a deadly signal may end it. */
