@@ -3,16 +3,21 @@
  * The executor node.  A tag carries the generation of the executor it was given to
  * in its upper half: what a dead executor still sends is told from what a living
  * one invents.
+ *
+ * An executor that has work and makes no call within the timeout is killed; that its
+ * file is released afterwards is what detaches it, so its memory is not mapped and no
+ * call of it runs any more when another one may come.
  */
 #include <linux/fcntl.h>
 #include <linux/file.h>
-#include <linux/hrtimer.h>
+#include <linux/pid.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "vb.h"
 
+#define WATCH_MS	250u	/* between two looks */
 #define REQUESTS_IN_ROW	8u	/* while a submission is ready */
 
 static struct vb_request *request_of(struct vb_work *work)
@@ -76,6 +81,41 @@ err_free:
 	return rc;
 }
 
+/* ---- heartbeat ---- */
+
+unsigned int vb_exec_timeout_ms = 30000;
+
+static bool has_duties(void)
+{
+	bool duties;
+
+	spin_lock(&vb.work_lock);
+	duties = vb.fetched || !list_empty(&vb.requests) || !list_empty(&vb.ready);
+	spin_unlock(&vb.work_lock);
+	return duties;
+}
+
+/* Idle time is no silence: it begins with the first duty. */
+static void look_after(struct vb_exec *x)
+{
+	u64 timeout_ns = (u64)READ_ONCE(vb_exec_timeout_ms) * NSEC_PER_MSEC;
+
+	if (!timeout_ns || !has_duties())
+		vb_exec_beat(x);
+	else if (ktime_get_ns() - READ_ONCE(x->last_call_ns) > timeout_ns)
+		kill_pid(x->pid, SIGKILL, 1);
+}
+
+void vb_exec_watch(struct work_struct *work)
+{
+	mutex_lock(&vb.exec_lock);
+	if (vb.exec && vb.exec->attached) {
+		look_after(vb.exec);
+		schedule_delayed_work(&vb.watch, msecs_to_jiffies(WATCH_MS));
+	}
+	mutex_unlock(&vb.exec_lock);
+}
+
 static void set_state(u32 state)
 {
 	spin_lock(&vb.work_lock);
@@ -96,8 +136,10 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 		WRITE_ONCE(vb.panel_bytes, cmd->panel_bytes);
 		WRITE_ONCE(vb.generation, vb.generation + 1);
 		cmd->out_generation = vb.generation;
+		x->pid = get_pid(task_tgid(current));
 		WRITE_ONCE(x->attached, true);
 		set_state(VB_EXEC_LIVE);
+		schedule_delayed_work(&vb.watch, msecs_to_jiffies(WATCH_MS));
 	}
 	mutex_unlock(&vb.exec_lock);
 	return rc;
@@ -147,6 +189,7 @@ int vb_exec_release(struct inode *inode, struct file *filp)
 		detach();
 	vb.exec = NULL;
 	mutex_unlock(&vb.exec_lock);
+	put_pid(x->pid);
 	vb_inode_free(x->inode);
 	kfree(x);
 	return 0;
@@ -166,6 +209,7 @@ static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 
 	list_del_init(&work->link);
 	work->fetched = true;
+	vb.fetched++;
 	if (r->client->schedule == r)
 		r->client->schedule = NULL;
 	vb.requests_in_row++;
@@ -287,6 +331,7 @@ static int claim_request_locked(struct vb_request *r)
 	if (r->type == VB_FETCH_FORGET && READ_ONCE(r->bo->move_count))
 		return -EBUSY;
 	r->work.fetched = false;
+	vb.fetched--;
 	return 0;
 }
 

@@ -17,6 +17,10 @@ static unsigned int chunk_bytes = VB_CHUNK_BYTES_MAX;
 module_param(chunk_bytes, uint, 0444);
 MODULE_PARM_DESC(chunk_bytes, "bytes of a chunk, a power of two from 64 KiB to 2 MiB");
 
+module_param_named(executor_timeout_ms, vb_exec_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(executor_timeout_ms,
+		 "an executor that has work and asks for nothing so long is killed; 0: never");
+
 /* ---- inodes: mappings of one client share an address space, large enough for all ---- */
 
 /* Pinned by each inode: a mount of our own would keep the module from being unloaded. */
@@ -150,6 +154,7 @@ static void device_init(void)
 	init_waitqueue_head(&vb.freed);
 	init_waitqueue_head(&vb.fetch);
 	INIT_DELAYED_WORK(&vb.expire, vb_queue_expire);
+	INIT_DELAYED_WORK(&vb.watch, vb_exec_watch);
 	vb.next_expiry_ns = U64_MAX;
 }
 
@@ -186,6 +191,7 @@ static void __exit vb_exit(void)
 	misc_deregister(&client_node);
 	/* Nothing is queued any more, but its timer may be running out. */
 	cancel_delayed_work_sync(&vb.expire);
+	cancel_delayed_work_sync(&vb.watch);
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
 	submit_region_exit();

@@ -268,6 +268,7 @@ void vb_queue_start_locked(struct vb_submission *s)
 	q->pending_count--;
 	q->running = s;
 	s->work.fetched = true;
+	vb.fetched++;
 }
 
 /* ---- ends ---- */
@@ -278,6 +279,7 @@ static void submission_leave_locked(struct vb_submission *s, struct list_head *e
 
 	if (q->running == s) {
 		q->running = NULL;
+		vb.fetched--;
 	} else {
 		set_ready_locked(q, false);
 		list_del_init(&s->work.link);

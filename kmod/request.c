@@ -128,7 +128,8 @@ static void request_finish(struct vb_request *r, int status)
 
 /**
  * vb_request_done() - the executor has ended it, or will never
- * @r: request; the queue's reference is used up
+ * @r: request that the caller took out of the executor's hands, or out of its list;
+ *	the queue's reference is used up
  * @status: 0 or -errno for who waits
  *
  * Context: may sleep; no lock held.
@@ -138,8 +139,6 @@ void vb_request_done(struct vb_request *r, int status)
 	bool waited;
 
 	spin_lock(&vb.work_lock);
-	list_del_init(&r->work.link);
-	r->work.fetched = false;
 	if (r->client->schedule == r)
 		r->client->schedule = NULL;
 	r->client->hints -= is_hint(r);
@@ -214,6 +213,7 @@ static struct vb_request *request_claim_next(unsigned long *tag)
 			continue;
 		spin_lock(&vb.work_lock);
 		if (work->fetched || !list_empty(&work->link)) {
+			vb.fetched -= work->fetched;
 			work->fetched = false;
 			list_del_init(&work->link);
 			r = container_of(work, struct vb_request, work);

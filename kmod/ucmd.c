@@ -205,5 +205,8 @@ long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 	/* Until it has attached, the opener has no role. */
 	if (!READ_ONCE(x->attached) && entry->call != vb_exec_attach)
 		return -EPERM;
-	return ucmd_end(&u, entry->call(x, &u));
+	vb_exec_beat(x);
+	rc = entry->call(x, &u);
+	vb_exec_beat(x);
+	return ucmd_end(&u, rc);
 }

@@ -38,6 +38,7 @@
 
 #include <linux/fs.h>
 #include <linux/kref.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
@@ -415,11 +416,15 @@ struct vb_queue {
  * @inode: as vb_client.inode
  * @attached: it is the executor; exec_lock
  * @submit_address: where it maps the submit region, or 0
+ * @pid: process that attached; counted
+ * @last_call_ns: when it asked us for something last, or ended asking
  */
 struct vb_exec {
 	struct inode *inode;
 	bool attached;
 	unsigned long submit_address;
+	struct pid *pid;
+	u64 last_call_ns;
 };
 
 /**
@@ -452,6 +457,8 @@ struct vb_exec {
  * @expire: ends what waits beyond its deadline, whoever sleeps
  * @next_expiry_ns: when it is to run, or ~0; work_lock
  * @clock: advanced by every submission
+ * @fetched: submissions and requests in the executor's hands; work_lock
+ * @watch: looks whether it still asks
  * @fetch: the executor waits here for work
  * @submit: allocator of the submit region; @submit_base is its memory
  */
@@ -488,6 +495,8 @@ struct vb_device {
 	u64 next_expiry_ns;
 	u64 clock;
 	u64 counters[VB_COUNT_COUNT];
+	u32 fetched;
+	struct delayed_work watch;
 	wait_queue_head_t fetch;
 
 	struct gen_pool *submit;
@@ -691,6 +700,13 @@ void *vb_submit_alloc(size_t bytes);
 void vb_submit_free(void *p, size_t bytes);
 
 /* --- exec.c --- */
+extern unsigned int vb_exec_timeout_ms;		/* module parameter; 0: no timeout */
+void vb_exec_watch(struct work_struct *work);	/* of vb_device.watch */
+/* It makes a call, or returns from one: that is its heartbeat. */
+static inline void vb_exec_beat(struct vb_exec *x)
+{
+	WRITE_ONCE(x->last_call_ns, ktime_get_ns());
+}
 int vb_exec_open(struct inode *inode, struct file *filp);
 int vb_exec_release(struct inode *inode, struct file *filp);
 int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u);

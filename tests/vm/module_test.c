@@ -592,6 +592,55 @@ static void killed_executor_ends_what_waits_and_another_may_come(void **state)
 	}
 }
 
+static void set_timeout_ms(unsigned int ms)
+{
+	FILE *f = fopen("/sys/module/vblackwell/parameters/executor_timeout_ms", "w");
+
+	assert_non_null(f);
+	fprintf(f, "%u\n", ms);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* Sleeps until there is work, takes it, then silence. */
+static void executor_that_falls_silent(void)
+{
+	struct vb_ioc_fetch req = { .size = sizeof(req) };
+	struct rig_exec x;
+
+	if (rig_exec_open(&rig, &x, 4) || vgpu_uapi_call(x.node, VB_IOC_FETCH, &req))
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+static void silent_executor_is_killed_and_an_idle_one_is_not(void **state)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+	struct rig_stream s;
+	uint32_t queue;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	set_timeout_ms(1500);
+	pid = fork();
+	if (!pid)
+		executor_that_falls_silent();
+	assert_int_equal(wait_for_state(VB_EXEC_LIVE), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	/* It is asked for nothing: a second and a half of silence more are no offence. */
+	usleep(2500000);
+	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
+	assert_int_equal(q.out_exec_state, VB_EXEC_LIVE);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, queue, &s, NULL), 0);
+	assert_rc(rig_wait(u, queue, 1, 10000), -ENODEV);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	set_timeout_ms(30000);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
 
 int main(void)
@@ -617,6 +666,7 @@ int main(void)
 		CASE(fault_ends_in_sigbus_when_the_executor_leaves),
 		CASE(executor_says_no_and_the_fault_is_sigbus),
 		CASE(killed_executor_ends_what_waits_and_another_may_come),
+		CASE(silent_executor_is_killed_and_an_idle_one_is_not),
 	};
 	int failed = 0;
 
