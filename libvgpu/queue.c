@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -55,8 +56,16 @@ static uint64_t deadline(int64_t timeout_ns)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec + (uint64_t)timeout_ns;
 }
 
-static int fail_submission(const struct vb_ioc_wait *cmd)
+/* The executor of this process knows why; another one's fence says only what. */
+static int fail_submission(struct vgpu *v, const struct vb_ioc_wait *cmd)
 {
+	char key[64], text[256];
+
+	snprintf(key, sizeof(key), "error %llu %u %d", (unsigned long long)cmd->seqno,
+		 cmd->out_bad_command, cmd->out_status);
+	if (vgpu_describe(v, key, text, sizeof(text)) > 0)
+		return vgpu_fail(cmd->out_status, "submission %" PRIu64 ": %s",
+				 (uint64_t)cmd->seqno, text);
 	if (cmd->out_bad_command != UINT32_MAX)
 		return vgpu_fail_device(cmd->out_status, "command %u of submission %" PRIu64,
 					cmd->out_bad_command, (uint64_t)cmd->seqno);
@@ -79,7 +88,7 @@ int vgpu_wait(struct vgpu_fence fence, int64_t timeout_ns)
 	if (rc)
 		return rc == -EPERM ? rc : vgpu_fail_device(rc, "wait for submission %" PRIu64,
 							   fence.seqno);
-	return cmd.out_status ? fail_submission(&cmd) : 0;
+	return cmd.out_status ? fail_submission(fence.queue->v, &cmd) : 0;
 }
 
 int vgpu_fence_eventfd(struct vgpu_fence fence, int fd)

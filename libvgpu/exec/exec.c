@@ -22,10 +22,19 @@
 #define JOBS_MAX		64u
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
+#define EXEC_FAILURES		16u	/* the last ones are remembered */
 #define DEFAULT_POLICY		"schedule"
 #define SCHEDULE_KEYS_MAX	(1u << 26)
 /* How often finished transfers are looked for while nobody runs the executor. */
 #define TEND_NS			(1000 * 1000)
+
+/* Why a submission failed: a fence carries no sentences, so who waits asks for it. */
+struct exec_failure {
+	uint64_t seqno;
+	uint32_t bad_command;
+	int status;
+	char text[VGPU_JOB_TEXT];
+};
 
 /**
  * struct vgpu_exec - the executor of one device
@@ -57,7 +66,8 @@ struct vgpu_exec {
 	pthread_cond_t tend;
 	int stop;
 	pthread_mutex_t text_lock;
-	char error[VGPU_JOB_TEXT];
+	struct exec_failure failure[EXEC_FAILURES];
+	uint32_t failures;
 };
 
 /* A FORGET that cannot be answered yet. */
@@ -93,17 +103,49 @@ static void exec_flush_counters(struct vgpu_exec *x, uint32_t client)
 	memset(x->resid.count, 0, sizeof(x->resid.count));
 }
 
+static void exec_note_failure(struct vgpu_exec *x, const struct vgpu_job *job)
+{
+	struct exec_failure *f;
+
+	if (!job->text[0])
+		return;
+	pthread_mutex_lock(&x->text_lock);
+	f = &x->failure[x->failures++ % EXEC_FAILURES];
+	f->seqno = job->req.out_seqno;
+	f->bad_command = job->bad_command;
+	f->status = job->status;
+	memcpy(f->text, job->text, sizeof(f->text));
+	pthread_mutex_unlock(&x->text_lock);
+}
+
+/* "error": the last one; "error SEQNO COMMAND STATUS": that one, or -ENOENT. */
+static int exec_describe_failure(struct vgpu_exec *x, const char *key, char *text, size_t len)
+{
+	unsigned long long seqno;
+	unsigned int command;
+	int status, n = -ENOENT;
+	bool any = sscanf(key, "error %llu %u %d", &seqno, &command, &status) != 3;
+
+	pthread_mutex_lock(&x->text_lock);
+	for (uint32_t i = 0; i < EXEC_FAILURES && i < x->failures && n < 0; i++) {
+		const struct exec_failure *f =
+			&x->failure[(x->failures - 1 - i) % EXEC_FAILURES];
+
+		if (any || (f->seqno == seqno && f->bad_command == command &&
+			    f->status == status))
+			n = snprintf(text, len, "%s", f->text);
+	}
+	pthread_mutex_unlock(&x->text_lock);
+	return n;
+}
+
 static void exec_finish_job(struct vgpu_exec *x, struct vgpu_job *job)
 {
 	uint64_t tag = job->req.tag, busy = job->busy_ns;
 	uint32_t bad = job->bad_command, client = job->req.out_client;
 	int status = job->status;
 
-	if (job->text[0]) {
-		pthread_mutex_lock(&x->text_lock);
-		memcpy(x->error, job->text, sizeof(x->error));
-		pthread_mutex_unlock(&x->text_lock);
-	}
+	exec_note_failure(x, job);
 	x->resid.count[VB_COUNT_BUSY_NS] += busy;
 	vgpu_job_destroy(&x->env, job);
 	exec_flush_counters(x, client);
@@ -829,12 +871,8 @@ int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t 
 	struct vgpu_pool_info pool;
 	int n = -ENOENT;
 
-	if (!strcmp(key, "error")) {
-		pthread_mutex_lock(&x->text_lock);
-		n = snprintf(text, len, "%s", x->error);
-		pthread_mutex_unlock(&x->text_lock);
-		return n;
-	}
+	if (!strncmp(key, "error", 5))
+		return exec_describe_failure(x, key, text, len);
 	pthread_mutex_lock(&x->run);
 	vgpu_pool_query(x->pool, &pool);
 	if (!strcmp(key, "backend"))

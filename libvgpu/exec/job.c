@@ -593,6 +593,18 @@ static int stream_check_room(struct vgpu_job_env *env, struct vgpu_job *job,
 			(unsigned long long)(env->resid->slots * bytes));
 }
 
+static int job_select(struct vgpu_job_env *env, struct vgpu_job *job,
+		      const struct vgpu_work *work, uint32_t experts, uint32_t *list,
+		      uint32_t *count)
+{
+	int rc = env->backend->select(env->be, work, list, count);
+
+	if (rc == -EINVAL)
+		job_fail(job, rc, "command %u (%s): ids name an expert outside 0 .. %u",
+			 job->number, vb_cmd_name(job->cmd->opcode), experts - 1);
+	return rc;
+}
+
 static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 			  const struct vgpu_work *work, uint32_t held)
 {
@@ -613,7 +625,7 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 		list = malloc(s.matrices * sizeof(*list));
 	rc = p.slot && p.piece && list ? env->backend->begin(env->be, work) : -ENOMEM;
 	if (!rc && list != &first)
-		rc = env->backend->select(env->be, work, list, &count);
+		rc = job_select(env, job, work, s.matrices, list, &count);
 	if (!rc)
 		rc = panels_run(env, job, work, &s, list, count, &p);
 	if (p.slot && p.piece && list)

@@ -409,7 +409,7 @@ static void a_failing_command_is_named_by_its_fence(void **state)
 	assert_int_equal(record_nop(), 0);
 	assert_int_equal(vgpu_cmd_gather(cb, f32(a, 0, 16, 8), vgpu_vector(b, 0, VGPU_FORMAT_I32, 1),
 					 f32(c, 0, 1, 8)), 0);
-	expect_refusal(vgpu_finish(q, cb), -EINVAL, "command 1 of submission 1");
+	expect_refusal(vgpu_finish(q, cb), -EINVAL, "submission 1: command 1 (gather): ids[0] is 1000");
 }
 
 static void waits_look_time_out_and_finish(void **state)
