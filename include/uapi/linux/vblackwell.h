@@ -294,7 +294,8 @@ struct vb_ioc_bo_create {
  * @bo_id: handle
  *
  * The handle is gone at once; memory returns when the last submission, mapping
- * and export ends (loopback: mappings that are left end with the client).  Context: takes the client's object lock; never waits.
+ * and export ends (loopback: mappings that are left end with the client).
+ * Context: takes the client's object lock; never waits.
  */
 struct vb_ioc_bo_destroy {
 	__u32 size;
@@ -489,7 +490,9 @@ struct vb_ioc_bo_residency {
  * @flags: O_CLOEXEC, O_RDWR
  * @out_fd: dma-buf; charged to the creator's uid until its last put
  *
- * Context: never call dma_buf_*() under the BO's lock.
+ * Errors: -EBUSY the BO is not resident in one tier; -EMFILE; -EOPNOTSUPP
+ * loopback.  Context: may sleep; takes the BO's lock, and drops it before any
+ * dma_buf_*() call, which take dma_resv.
  */
 struct vb_ioc_bo_export {
 	__u32 size;
@@ -505,6 +508,9 @@ struct vb_ioc_bo_export {
  * @out_bo_id: handle; importing what this file exported gives the same object
  * @__reserved: must be 0
  * @out_bytes: length
+ *
+ * Errors: -EBADF @fd is no dma-buf; -EDQUOT; -EOPNOTSUPP loopback.  Context: may
+ * sleep; attaches and maps under dma_resv, without a lock of ours.
  */
 struct vb_ioc_bo_import {
 	__u32 size;
@@ -651,6 +657,9 @@ struct vb_ioc_wait {
  * @seqno: as VB_IOC_WAIT
  * @fd: eventfd that gets 1 added when the fence ends (at once when it has)
  * @__reserved: must be 0
+ *
+ * Errors: -EBADF @fd; -EINVAL @fd is no eventfd, or @seqno was never submitted.
+ * Context: takes the fence spinlock; never waits.
  */
 struct vb_ioc_fence_eventfd {
 	__u32 size;
@@ -720,7 +729,8 @@ enum vb_limit {
  * HOST_MIN is an equal part of half of the host tier unless it is set.
  *
  * Errors: -EINVAL no such limit, or a @value without VB_LIMIT_SET; -ENOSPC a
- * minimum that the host tier cannot promise.
+ * minimum that the host tier cannot promise; -EPERM raising without privilege.
+ * Context: takes the client's lock; never waits.
  */
 struct vb_ioc_limit {
 	__u32 size;
@@ -762,6 +772,9 @@ enum vb_counter {
  * @size: sizeof(struct vb_ioc_stats)
  * @count: entries wanted from 0, up to VB_COUNT_COUNT; more are filled with 0
  * @address: array of __u64
+ *
+ * Context: reads without a lock, copies after; each counter is whole, the set of
+ * them is not one moment's.
  */
 struct vb_ioc_stats {
 	__u32 size;
@@ -809,6 +822,7 @@ struct vb_ioc_stats {
  * Until this has succeeded every other request of the node is -EPERM.
  *
  * Errors: -EBUSY another executor is attached, or its file is not released.
+ * Context: takes the executor lock; never waits.
  */
 struct vb_ioc_exec_attach {
 	__u32 size;
@@ -830,6 +844,9 @@ struct vb_ioc_exec_attach {
  *
  * Host arenas get their slots by VB_IOC_REGION_ADD; the others are usable at
  * once, their bytes being the executor's business.
+ *
+ * Errors: -ENOSPC VB_ARENA_MAX arenas exist.  Context: may sleep (allocates the
+ * slot map); takes the executor lock.
  */
 struct vb_ioc_arena_create {
 	__u32 size;
@@ -850,7 +867,9 @@ struct vb_ioc_arena_create {
  * @out_mmap_offset: module: mmap() it from the executor node
  *
  * A slot becomes free to use only when its region is mapped and registered.
- * Errors: -EBUSY on removal while a slot is in use.
+ * Errors: -EEXIST a slot is in a region already; -EBUSY on removal while one is in
+ * use; -ENOMEM.  Context: may sleep (allocates folios before any lock); takes the
+ * executor lock, the arena spinlock for the slots.
  */
 struct vb_ioc_region {
 	__u32 size;
@@ -1019,6 +1038,7 @@ struct vb_ioc_fetch {
  * generation; -EINVAL @status is no errno; -EBUSY not yet: success of a submission
  * that left a durable BO's content on a device alone, or FORGET of an object with
  * a move running.
+ * Context: takes the queue lock and the fence spinlock; wakes, never waits.
  */
 struct vb_ioc_commit {
 	__u32 size;
@@ -1038,6 +1058,9 @@ struct vb_ioc_commit {
  * @size: sizeof(struct vb_ioc_poll_cancel)
  * @out_cancel: VB_CANCEL_*
  * @tag: from fetch
+ *
+ * Errors: -ENOENT no request has this tag.  Context: looks the tag up under RCU;
+ * no lock, never waits.
  */
 struct vb_ioc_poll_cancel {
 	__u32 size;
@@ -1063,6 +1086,9 @@ struct vb_ioc_poll_cancel {
  * @out_transform: derived
  * @out_table_address: loopback: struct vb_table_entry[out_chunks], read-only
  * @out_table_mmap: module: mmap() it from the executor node
+ *
+ * Errors: -ENOENT no such object; -ESTALE its file changed; -EMFILE.  Context: may
+ * sleep (installs @out_fd after the last thing that can fail).
  */
 struct vb_ioc_object_open {
 	__u32 size;
@@ -1090,6 +1116,8 @@ struct vb_ioc_object_open {
  * @__reserved: must be 0
  * @address: array of __u64, added to the device's (and the client's) counters;
  *	SUBMITS, ERRORS and BUSY_NS the device counts itself, and ignores here
+ *
+ * Context: copies first; takes the client's lock to find it; never waits.
  */
 struct vb_ioc_exec_stats {
 	__u32 size;
