@@ -101,6 +101,7 @@ static int block_mapcount(struct page *block)
  * take references in passing, so a difference is a reason to try later.
  *
  * Context: any; the count is exact only while nobody can map the slot anew.
+ * Return: how many, over all its blocks.
  */
 int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot)
 {

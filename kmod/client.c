@@ -265,7 +265,8 @@ static int range_translate(struct vb_client *c, struct vb_range *r)
 	return rc;
 }
 
-static int schedule_copy(struct vb_client *c, struct vb_request *r, const struct vb_range __user *from)
+static int schedule_copy(struct vb_client *c, struct vb_request *r,
+			 const struct vb_range __user *from)
 {
 	u32 i;
 	int rc;

@@ -99,10 +99,12 @@ static bool has_duties(void)
 static void look_after(struct vb_exec *x)
 {
 	u64 timeout_ns = (u64)READ_ONCE(vb_exec_timeout_ms) * NSEC_PER_MSEC;
+	u64 last_ns = READ_ONCE(x->last_call_ns);
 
+	/* A call that comes meanwhile is later than now: add, never subtract. */
 	if (!timeout_ns || !has_duties())
 		vb_exec_beat(x);
-	else if (ktime_get_ns() - READ_ONCE(x->last_call_ns) > timeout_ns)
+	else if (ktime_get_ns() > last_ns + timeout_ns)
 		kill_pid(x->pid, SIGKILL, 1);
 }
 

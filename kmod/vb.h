@@ -162,7 +162,8 @@ struct vb_work {
  * @bo: counted as a user; FORGET: as memory
  * @first: first chunk
  * @count: chunks, or ranges
- * @ranges: SCHEDULE: in the submit region, @ranges_bytes long; or NULL
+ * @ranges: SCHEDULE: in the submit region; or NULL
+ * @ranges_bytes: their length
  * @deadline_ns: 0 none
  * @killable: only a deadly signal ends the wait
  * @expired: the waiter has gone; work_lock
@@ -259,7 +260,8 @@ struct vb_client {
 
 /**
  * struct vb_bo - a buffer object
- * @kref: memory; @users: use (see above)
+ * @kref: memory (see above)
+ * @users: use (see above)
  * @id: device-wide; fixed
  * @handle: of its client; fixed
  * @client: creator, who is charged; fixed
@@ -267,8 +269,13 @@ struct vb_client {
  * @lock: protects what follows unless it says otherwise
  * @traits: what the core must know; only @traits.sealed changes
  * @flags: VB_BO_*
- * @chunks: entries of @table; fixed, as are @head_bytes, @bytes, @file_offset,
- *	@file_bytes, @transform and @file
+ * @chunks: entries of @table; fixed, as are all up to @file
+ * @head_bytes: of chunk 0 before the object's byte 0
+ * @bytes: length
+ * @file_offset: of chunk 0
+ * @file_bytes: derived: source bytes
+ * @transform: derived
+ * @file: or NULL
  * @table: changed by resid.c only; pages of it are mapped into the executor
  * @tier_chunks: chunks with a valid copy, a tier
  * @slots: held, moves included
@@ -348,10 +355,13 @@ struct vb_dependent {
  * @fetched_ns: when
  * @unmet: in-fences that did not signal
  * @in_status: of the first in-fence that failed
- * @fences: its in-fences, @fence_count
- * @bos: objects, counted as users, @bo_count
+ * @bo_count: entries of @bos and @refs
+ * @fence_count: entries of @fences
+ * @stream_bytes: length of @stream
+ * @fences: its in-fences
+ * @bos: objects, counted as users
  * @refs: what the executor is told of them, in the submit region
- * @stream: in the submit region, @stream_bytes
+ * @stream: in the submit region
  * @region_bytes: length of both there, from @stream
  */
 struct vb_submission {
@@ -386,6 +396,7 @@ struct vb_submission {
  * @destroyed: no new work; what was not running ended with -ECANCELED
  * @canceled_from: with @destroyed: first seqno that was never run
  * @results: ring by seqno & (@result_size - 1)
+ * @result_size: a power of two
  * @forgotten: last failed seqno that left the ring, or 0
  * @dependents: of its fences
  * @wait: woken when @completed moves
@@ -441,26 +452,34 @@ struct vb_exec {
  * @staging_bytes: as @exec_state
  * @panel_bytes: as @exec_state
  * @slot_lock: arenas, and what is charged for them
- * @arenas: arena_count of them; grows under exec_lock and slot_lock
+ * @arenas: by number; grows under slot_lock
+ * @arena_count: how many
  * @reserved_bytes: promised to anonymous objects; slot_lock
  * @quarantine: slots that nobody holds and others still refer to: DMA into memory
  *	that was a client's must not land in the next one's; slot_lock
  * @bos: struct vb_bo by id
- * @gone: objects that wait to be forgotten; @freed is woken as they go
+ * @next_bo: next id; lock of @bos
+ * @gone: objects that wait to be forgotten
+ * @freed: woken as they go
  * @work_lock: requests, queues, fences, tags
  * @requests: struct vb_work, in the order in which they came
  * @requests_in_row: requests handed out while a submission was ready
  * @tags: struct vb_work by tag; locks itself
- * @queues: all; @ready: those whose first submission may run
+ * @next_tag: next one; lock of @tags
+ * @queues: all that can still run something
+ * @ready: those whose first submission may run
  * @advance: those somebody must look at
  * @advancing: somebody works on @advance
+ * @next_queue: number of the last one; work_lock
+ * @counters: by enum vb_counter; work_lock
  * @expire: ends what waits beyond its deadline, whoever sleeps
  * @next_expiry_ns: when it is to run, or ~0; work_lock
  * @clock: advanced by every submission
  * @fetched: submissions and requests in the executor's hands; work_lock
  * @watch: looks whether it still asks
  * @fetch: the executor waits here for work
- * @submit: allocator of the submit region; @submit_base is its memory
+ * @submit: allocator of the submit region
+ * @submit_base: its memory
  */
 struct vb_device {
 	u32 chunk_bytes, chunk_shift;
@@ -593,7 +612,9 @@ int vb_bo_residency(struct vb_client *c, struct vb_ucmd *u);
 /**
  * struct vb_hold - a range that BO_MAP keeps in host memory
  * @link: in vb_bo.mappings
- * @offset: as given, as are @bytes and @flags
+ * @offset: as given
+ * @bytes: as given
+ * @flags: as given
  */
 struct vb_hold {
 	struct list_head link;
