@@ -907,7 +907,8 @@ enum vb_move_op {
  * @__reserved: must be 0
  *
  * BEGIN errors: -EBUSY pinned, mapped, moving, or foreign references on the
- * slot; -ENOSPC no slot free; -EEXIST the slot wanted is taken; -ESTALE object
+ * slot; -ENOSPC no slot free; -EEXIST the slot wanted is taken, or (module) was given
+ * back while I/O of others still refers to it: try another one; -ESTALE object
  * gone; -EDQUOT the client is at VB_LIMIT_HOST_MAX: something of its own must go
  * first.  COMMIT: -EINVAL no such move runs; -ESTALE, -EIO the checksum is not the
  * recorded one (nothing changes: ABORT follows).  DROP: -EBUSY also for the last
