@@ -880,7 +880,8 @@ int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t 
 	else if (!strcmp(key, "isa"))
 		n = snprintf(text, len, "%s", vgpu_isa_name(vgpu_kernels_best()->isa));
 	else if (!strcmp(key, "threads"))
-		n = snprintf(text, len, "%u threads on %u nodes%s", pool.threads, pool.nodes,
+		n = snprintf(text, len, "%u thread%s on %u node%s%s", pool.threads,
+			     pool.threads == 1 ? "" : "s", pool.nodes, pool.nodes == 1 ? "" : "s",
 			     pool.pinned ? ", pinned" : "");
 	else if (!strcmp(key, "policy"))
 		n = snprintf(text, len, "%s", x->resid.policy->name);
