@@ -101,7 +101,7 @@ $B/tests/fault/fuse_faulty.o: CPPFLAGS += $(shell pkg-config --cflags fuse3)
 $B/tests/fault/fuse_faulty: $B/tests/fault/fuse_faulty.o
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -lfuse3
-$B/tests/fault/io_fuse_test: | $B/tests/fault/fuse_faulty
+$B/tests/fault/io_fuse_test $B/tests/fault/exec_fuse_test: | $B/tests/fault/fuse_faulty
 
 .PHONY: unit $(notdir $(unit_src:.c=))
 unit: $(patsubst %.c,$B/%,$(unit_src))

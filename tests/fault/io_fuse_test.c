@@ -13,15 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "common/fuse_mount.h"
 #include "exec/io.h"
 
 #define PIECE		65536u
@@ -30,21 +26,17 @@
 #define SECOND_NS	INT64_C(1000000000)
 #define MS_NS		INT64_C(1000000)
 
-static char dir[] = "/tmp/vgpu-fuse-XXXXXX";
-static char backing[64], mountpoint[64], file_path[80], program[4096];
+static struct fuse_mount mount_point;
 static uint8_t content[FILE_BYTES];
-static const char *why_not;
 
 /**
  * struct site - a mounted file and an engine that reads it
- * @pid: of the file system
  * @io: engine
  * @file: its number for the file
  * @buf: FILE_BYTES, aligned
  * @reqs: a read of each piece
  */
 struct site {
-	pid_t pid;
 	struct vgpu_io *io;
 	uint32_t file;
 	uint8_t *buf;
@@ -54,82 +46,9 @@ struct site {
 /* Not on a stack: what a close abandons may be written to later. */
 static struct site site;
 
-static void nap_ms(long ms)
-{
-	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&ts, NULL);
-}
-
-/* Mounting ------------------------------------------------------------------------------- */
-
-static bool mounted(void)
-{
-	struct stat inside, outside;
-
-	return !stat(mountpoint, &inside) && !stat(dir, &outside) &&
-	       inside.st_dev != outside.st_dev;
-}
-
-static void mount_child(const char *const *rules)
-{
-	const char *argv[24] = { program, backing, mountpoint };
-	int i, null = open("/dev/null", O_WRONLY);
-
-	/* A thread of ours that waits for its answer cannot be killed while it lives. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (i = 0; rules[i]; i++)
-		argv[3 + i] = rules[i];
-	dup2(null, STDERR_FILENO);
-	execv(program, (char *const *)argv);
-	_exit(127);
-}
-
-/* 0 when the file system could not be mounted. */
-static pid_t mount_start(const char *const *rules)
-{
-	pid_t pid = fork();
-	int i;
-
-	if (!pid)
-		mount_child(rules);
-	for (i = 0; i < 500 && !mounted(); i++) {
-		if (waitpid(pid, NULL, WNOHANG) == pid)
-			return 0;
-		nap_ms(10);
-	}
-	return pid;
-}
-
-static void mount_kill(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-}
-
-static void mount_forget(void)
-{
-	char command[128];
-
-	if (!umount2(mountpoint, MNT_DETACH))
-		return;
-	snprintf(command, sizeof(command), "fusermount3 -u -z %s 2>/dev/null", mountpoint);
-	if (system(command))
-		why_not = "a dead mount is left";
-}
-
-static void write_backing(void)
-{
-	int fd = open(backing, O_RDWR | O_CREAT | O_TRUNC, 0600);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, content, FILE_BYTES), FILE_BYTES);
-	close(fd);
-}
-
 static void site_file(struct site *s, int access)
 {
-	int fd = open(file_path, access);
+	int fd = open(mount_point.file, access);
 	uint32_t i;
 
 	assert_true(fd >= 0);
@@ -149,8 +68,8 @@ static struct site *site_open(void **state, uint32_t timeout_ms, const char *con
 	struct vgpu_io_params params = { .engine = *state, .timeout_ms = timeout_ms };
 	struct site *s = &site;
 
-	if (why_not) {
-		print_message("SKIP: %s\n", why_not);
+	if (mount_point.why_not) {
+		print_message("SKIP: %s\n", mount_point.why_not);
 		skip();
 	}
 	if (vgpu_io_open(&params, &s->io)) {
@@ -160,9 +79,8 @@ static struct site *site_open(void **state, uint32_t timeout_ms, const char *con
 	s->buf = aligned_alloc(4096, FILE_BYTES);
 	assert_non_null(s->buf);
 	memset(s->buf, 0, FILE_BYTES);
-	write_backing();
-	s->pid = mount_start(rules);
-	assert_true(s->pid > 0);
+	assert_int_equal(fuse_mount_fill(&mount_point, content, FILE_BYTES), 0);
+	assert_int_equal(fuse_mount_start(&mount_point, rules), 0);
 	site_file(s, O_RDWR);
 	return s;
 }
@@ -177,12 +95,7 @@ static void site_close(struct site *s)
 static int unmount(void **state)
 {
 	(void)state;
-	if (site.pid > 0) {
-		mount_kill(site.pid);
-		mount_forget();
-	}
-	site.pid = 0;
-	return 0;
+	return fuse_mount_end(&mount_point);
 }
 
 static uint32_t reap(struct site *s, uint32_t count, int64_t ns)
@@ -200,14 +113,11 @@ static void read_all(struct site *s)
 	assert_int_equal(reap(s, PIECES, 20 * SECOND_NS), PIECES);
 }
 
-#define RULES(...)	((const char *const[]){ __VA_ARGS__, NULL })
-#define NO_RULES	((const char *const[]){ NULL })
-
 /* Tests ---------------------------------------------------------------------------------- */
 
 static void fuse_file_is_read_and_written_like_any_other(void **state)
 {
-	struct site *s = site_open(state, 0, NO_RULES);
+	struct site *s = site_open(state, 0, FUSE_NO_RULES);
 	uint8_t back[PIECE];
 	uint32_t i;
 	int fd;
@@ -223,7 +133,7 @@ static void fuse_file_is_read_and_written_like_any_other(void **state)
 	vgpu_io_submit(s->io, &s->reqs[1]);
 	assert_int_equal(reap(s, 1, 20 * SECOND_NS), 1);
 	assert_int_equal(s->reqs[1].result, 0);
-	fd = open(backing, O_RDONLY);
+	fd = open(mount_point.backing, O_RDONLY);
 	assert_int_equal(pread(fd, back, PIECE, PIECE), PIECE);
 	close(fd);
 	assert_memory_equal(back, s->buf + PIECE, PIECE);
@@ -232,7 +142,7 @@ static void fuse_file_is_read_and_written_like_any_other(void **state)
 
 static void fuse_eio_hits_the_request_that_covers_it(void **state)
 {
-	struct site *s = site_open(state, 0, RULES("eio@300000"));
+	struct site *s = site_open(state, 0, FUSE_RULES("eio@300000"));
 	uint32_t i;
 
 	read_all(s);
@@ -248,7 +158,7 @@ static void fuse_eio_hits_the_request_that_covers_it(void **state)
 
 static void fuse_enospc_is_reported_on_the_write(void **state)
 {
-	struct site *s = site_open(state, 0, RULES("enospc@70000"));
+	struct site *s = site_open(state, 0, FUSE_RULES("enospc@70000"));
 
 	memcpy(s->buf, content, FILE_BYTES);
 	s->reqs[0].flags = VGPU_IO_WRITE;
@@ -263,8 +173,8 @@ static void fuse_enospc_is_reported_on_the_write(void **state)
 
 static void fuse_short_answers_are_continued_to_the_same_bytes(void **state)
 {
-	struct site *s = site_open(state, 0, RULES("short@0:100", "short@65536:5000",
-						  "short@131072:4096", "short@200000:61440"));
+	struct site *s = site_open(state, 0, FUSE_RULES("short@0:100", "short@65536:5000",
+						       "short@131072:4096", "short@200000:61440"));
 	uint32_t i;
 
 	read_all(s);
@@ -278,10 +188,10 @@ static void fuse_short_answers_are_continued_to_the_same_bytes(void **state)
 
 static void fuse_file_shorter_than_it_says_ends_at_its_last_byte(void **state)
 {
-	struct site *s = site_open(state, 0, RULES("size@1048576"));
+	struct site *s = site_open(state, 0, FUSE_RULES("size@1048576"));
 	uint32_t i;
 
-	assert_int_equal(truncate(backing, 500000), 0);
+	assert_int_equal(truncate(mount_point.backing, 500000), 0);
 	read_all(s);
 	for (i = 0; i < PIECES; i++) {
 		assert_int_equal(s->reqs[i].result, 0);
@@ -294,11 +204,11 @@ static void fuse_file_shorter_than_it_says_ends_at_its_last_byte(void **state)
 
 static void fuse_file_truncated_under_us_ends_there(void **state)
 {
-	struct site *s = site_open(state, 0, NO_RULES);
+	struct site *s = site_open(state, 0, FUSE_NO_RULES);
 	uint32_t i;
 
 	read_all(s);
-	assert_int_equal(truncate(backing, 3 * PIECE + 77), 0);
+	assert_int_equal(truncate(mount_point.backing, 3 * PIECE + 77), 0);
 	for (i = 0; i < PIECES; i++)
 		s->reqs[i].next = i + 1 < PIECES ? &s->reqs[i + 1] : NULL;
 	read_all(s);
@@ -311,7 +221,7 @@ static void fuse_file_truncated_under_us_ends_there(void **state)
 
 static void fuse_slow_answer_is_late_but_right(void **state)
 {
-	struct site *s = site_open(state, 100, RULES("delay@0:600"));
+	struct site *s = site_open(state, 100, FUSE_RULES("delay@0:600"));
 	struct vgpu_io_req *overdue;
 	uint32_t back;
 
@@ -335,7 +245,7 @@ static void fuse_slow_answer_is_late_but_right(void **state)
 
 static void fuse_silent_server_holds_one_request_until_it_dies(void **state)
 {
-	struct site *s = site_open(state, 150, RULES("hang@131072"));
+	struct site *s = site_open(state, 150, FUSE_RULES("hang@131072"));
 	struct vgpu_io_req *overdue;
 	uint32_t i, back;
 
@@ -352,7 +262,7 @@ static void fuse_silent_server_holds_one_request_until_it_dies(void **state)
 		assert_int_equal(vgpu_io_overdue(s->io, &overdue, 1), 1);
 		assert_int_equal(overdue->user, 2);
 		assert_int_equal(vgpu_io_file_remove(s->io, s->file), -EBUSY);
-		kill(s->pid, SIGKILL);
+		kill(mount_point.pid, SIGKILL);
 		assert_int_equal(reap(s, 1, 20 * SECOND_NS), 1);
 	}
 	assert_true(s->reqs[2].late);
@@ -367,7 +277,7 @@ static int abandoned_count;
 
 static void fuse_silent_server_is_abandoned_at_close(void **state)
 {
-	struct site *s = site_open(state, 150, RULES("hang@0"));
+	struct site *s = site_open(state, 150, FUSE_RULES("hang@0"));
 	uint32_t lost;
 
 	s->reqs[0].next = NULL;
@@ -402,61 +312,20 @@ static const struct {
 
 #define COUNT	(sizeof(list) / sizeof(list[0]))
 
-/* The file system lies beside this program. */
-static void find_program(void)
-{
-	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 32);
-	char *slash;
-
-	program[n > 0 ? n : 0] = 0;
-	slash = strrchr(program, '/');
-	if (slash)
-		strcpy(slash, "/fuse_faulty");
-	if (access(program, X_OK))
-		why_not = "fuse_faulty is not built";
-	else if (access("/dev/fuse", R_OK | W_OK))
-		why_not = "/dev/fuse is not to be had";
-}
-
-static void try_mount(void)
-{
-	pid_t pid;
-
-	write_backing();
-	pid = mount_start(NO_RULES);
-	if (!pid) {
-		why_not = "FUSE cannot be mounted here";
-		return;
-	}
-	mount_kill(pid);
-	mount_forget();
-}
-
 static int setup(void **state)
 {
 	uint32_t i;
 
 	(void)state;
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(backing, sizeof(backing), "%s/backing", dir);
-	snprintf(mountpoint, sizeof(mountpoint), "%s/mnt", dir);
-	snprintf(file_path, sizeof(file_path), "%s/file", mountpoint);
 	for (i = 0; i < FILE_BYTES; i++)
 		content[i] = (uint8_t)(i * 2654435761u >> 24);
-	if (mkdir(mountpoint, 0700))
-		return -1;
-	find_program();
-	if (!why_not)
-		try_mount();
-	return 0;
+	return fuse_mount_init(&mount_point);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	unlink(backing);
-	return rmdir(mountpoint) || rmdir(dir);
+	return fuse_mount_remove(&mount_point);
 }
 
 int main(void)
