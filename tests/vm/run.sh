@@ -27,7 +27,7 @@ suite=${VM_SUITE:-$here/suite.sh}
 logs=${VM_KEEP:-$top/build/vm}
 programs=$(printf '%s ' "$top"/build/tests/vm/*_test "$top"/build/tests/selftests/{uapi,bo,queue,executor,invariant}_test)
 
-[ $# -gt 0 ] || { sed -n '3,22s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || set -- ${VM_KERNELS:-6.1}
 mkdir -p "$logs"
 status=0
 

@@ -42,4 +42,20 @@ for chunk in 65536 2097152; do
 		echo "not ok unload-$chunk: $(cat /sys/module/vblackwell/refcnt) references"
 	fi
 done
+# again: load and unload, with both nodes opened in between.
+again() {
+	n=0
+	while [ $n -lt 20 ]; do
+		insmod vblackwell.ko chunk_bytes=65536 || return 1
+		: <>/dev/vblackwell
+		: <>/dev/vblackwell-exec
+		rmmod vblackwell || return 1
+		n=$((n + 1))
+	done
+}
+if again; then
+	echo "ok load-and-unload-20"
+else
+	echo "not ok load-and-unload-20: round $n"
+fi
 exit 0
