@@ -27,7 +27,6 @@
 #include "residency.h"
 
 #define TOP 4u
-#define ROUTE_SEED 20260102u
 /* Popularity of the r-th expert is 1 / r. */
 #define ZIPF_EXPONENT 1.0
 /* The first quarter of the tokens fills the tier. */
@@ -54,6 +53,7 @@ enum route_array { R_WEIGHTS, R_NOISE, R_LOGITS, R_VALUES, R_PROBS, R_IDS, R_X, 
  * @layers: @count of them
  * @experts, @hidden, @ffn: dimensions, the same in all layers
  * @top: experts a token takes
+ * @seed: of the popularity; that plus one, of the tokens
  * @mode: of activations
  * @files: file objects
  * @arrays: all intermediates
@@ -67,7 +67,7 @@ struct route {
 	struct vgpu *v;
 	const struct vgpu_checkpoint *ck;
 	struct route_layer *layers;
-	uint32_t count, experts, hidden, ffn, top;
+	uint32_t count, experts, hidden, ffn, top, seed;
 	enum vgpu_mode mode;
 	struct vgpu_bo **files, *arrays;
 	struct vgpu_queue *q;
@@ -131,7 +131,7 @@ static int find_layers(struct route *r, const struct weights *w)
 /* The popularity of each expert: a random order for each layer. */
 static int write_weights(struct route *r)
 {
-	struct random random = { ROUTE_SEED };
+	struct random random = { r->seed };
 	float *log_weight = malloc((size_t)r->count * r->experts * sizeof(*log_weight));
 	int rc;
 
@@ -345,7 +345,7 @@ static int hash_range(struct route *r, enum route_array which, uint64_t bytes, u
 
 static int run_tokens(struct route *r, uint32_t tokens, float *room)
 {
-	struct random random = { ROUTE_SEED + 1 };
+	struct random random = { (uint64_t)r->seed + 1 };
 	uint32_t warm = tokens / WARM_PARTS;
 	struct progress progress;
 	struct counters before;
@@ -443,6 +443,7 @@ static void summarise(const struct stream_options *o, const struct route *r,
 	summary_bytes(json, "layers", r->count);
 	summary_bytes(json, "experts", r->experts);
 	summary_bytes(json, "top", r->top);
+	summary_bytes(json, "seed", o->seed);
 	summary_bytes(json, "tokens", o->tokens);
 	summary_bytes(json, "tokens_counted", counted);
 	summary_bytes(json, "token_ns", (uint64_t)(r->seconds * 1e9));
@@ -543,7 +544,7 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 		 const struct weights *w)
 {
 	struct json_object *json = summary_new("stream");
-	struct route r = { .ck = ck, .mode = (enum vgpu_mode)o->mode,
+	struct route r = { .ck = ck, .seed = o->seed, .mode = (enum vgpu_mode)o->mode,
 			   .digest = 0xcbf29ce484222325u };
 	bool temporary = false;
 	char trace[256];

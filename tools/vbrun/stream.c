@@ -26,6 +26,7 @@
 #define PROBE_BYTES ((uint64_t)512 << 20)
 #define COMPUTE_SECONDS 1.0
 #define PASSES_MAX 1000u
+#define ROUTE_SEED 20260102u
 
 const char *const stream_modes[] = { "f32", "a16", "a8", NULL };
 
@@ -384,7 +385,8 @@ static int stream_checkpoint(struct stream_options *o)
 int vbrun_stream(int argc, char **argv)
 {
 	static const char *const routes[] = { "none", "zipf", NULL };
-	struct stream_options o = { .m = 1, .passes = 5, .mode = VGPU_MODE_A16, .tokens = 64 };
+	struct stream_options o = { .m = 1, .passes = 5, .mode = VGPU_MODE_A16, .tokens = 64,
+				    .seed = ROUTE_SEED };
 	const struct cli_option options[] = {
 		DEVICE_OPTIONS(o.device),
 		{ "m", CLI_NUMBER, &o.m, "ROWS", "rows of activations (default 1)", NULL, 1, 65536 },
@@ -395,6 +397,7 @@ int vbrun_stream(int argc, char **argv)
 		{ "route", CLI_CHOICE, &o.route, "HOW", "zipf: experts chosen at run time", routes,
 		  0, 0 },
 		{ "tokens", CLI_NUMBER, &o.tokens, "N", "of --route (default 64)", NULL, 1, 1000000 },
+		{ "seed", CLI_NUMBER, &o.seed, "N", "of --route (default 20260102)", NULL, 0, 0 },
 		{ "no-compare", CLI_FLAG, &o.no_compare, NULL,
 		  "no optimum, probe and compute-only run", NULL, 0, 0 },
 		{ "json", CLI_FLAG, &o.json, NULL, "summary as JSON", NULL, 0, 0 },

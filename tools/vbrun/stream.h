@@ -19,6 +19,7 @@
  * @passes: over all weights
  * @mode: index of enum vgpu_mode
  * @tokens: of --route
+ * @seed: of --route: popularity and choices
  * @route: 1: zipf
  * @json: summary instead of text
  * @save: file that gets the JSON too, or NULL
@@ -28,7 +29,7 @@
 struct stream_options {
 	struct device_options device;
 	const char *path, *save;
-	uint32_t m, passes, mode, tokens, route;
+	uint32_t m, passes, mode, tokens, route, seed;
 	bool json, bench, no_compare;
 };
 
