@@ -3,10 +3,13 @@
 #
 # Boot kernels in QEMU, load the module built for each, run the suite in it.
 #
-#   tests/vm/run.sh KERNEL...		KERNEL: 6.1, 6.12, or a folder as tests/vm/kernel.sh makes
+#	tests/vm/run.sh [KERNEL...]
 #
-# Prints KTAP; each line is also given as "ok NAME", "not ok NAME: why" or "skip
-# NAME: why", the form that tests/run.sh counts.  A kernel that does not build the
+# KERNEL is 6.1, 6.12, or a folder as tests/vm/kernel.sh makes; without any, those that
+# VM_KERNELS names, or 6.1.
+#
+# Prints the KTAP lines that tests/run.sh counts: "ok NAME", "not ok NAME: why" and
+# "skip NAME: why", with diagnostics behind "#".  A kernel that does not build the
 # module, does not boot, reports a fault of its own (BUG, WARNING, Oops, a lock or
 # memory checker), or does not end within the limit is a failure.
 #
