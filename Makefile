@@ -168,3 +168,6 @@ install: lib tools
 	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@VERSION@,$(VERSION),' \
 		libvgpu/vgpu.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/vgpu.pc
 	install -m 755 $(addprefix $B/,$(tool_names)) $(DESTDIR)$(PREFIX)/bin/
+
+# Tests that need a kernel of their own: make check-vm [KERNELS="6.1 6.12"]
+include tests/vm/Makefile.vm
