@@ -136,7 +136,7 @@ clean:
 
 # ---- what people call ----------------------------------------------------
 
-.PHONY: run check check-all bench install uninstall deps-run deps-check fuzz
+.PHONY: run check bench install deps-run deps-check fuzz
 deps-run:
 	@tools/deps.sh run
 deps-check:
