@@ -129,6 +129,10 @@ $vbrun stream "$work/m.safetensors" --host 64M --chunk 64K --route zipf --tokens
 	>"$work/route2.json"
 verdict route_chooses_the_same_in_any_tier \
 	test "$(field "$work/route.json" digest)" = "$(field "$work/route2.json" digest)"
+$vbrun stream "$work/m.safetensors" --host 64M --chunk 64K --route zipf --tokens 24 --seed 5 \
+	--json >"$work/route2.json"
+verdict route_of_another_seed_chooses_others \
+	test "$(field "$work/route.json" digest)" != "$(field "$work/route2.json" digest)"
 
 # --- embeddings: bit by bit the same in any tier ---
 export VBLACKWELL_CACHE=$work/cache
@@ -161,6 +165,23 @@ kill -INT $!
 wait $!
 verdict interrupted_gen_is_130 test $? -eq 130
 verdict interrupted_gen_leaves_nothing test -z "$(ls "$work" | grep '^big')"
+# While it makes the model and packs it, while it embeds: what stays in the cache is whole.
+mkdir "$work/cut"
+for after in 0.3 2; do
+	TMPDIR=$work/tmp VBLACKWELL_CACHE=$work/cut $vbrun embed --accuracy --json \
+		>/dev/null 2>"$work/err" &
+	sleep $after
+	kill -INT $!
+	wait $!
+	verdict interrupted_accuracy_is_130_after_$after test $? -eq 130
+	verdict interrupted_accuracy_leaves_no_trace_after_$after test -z "$(ls -A "$work/tmp")"
+	left=$(find "$work/cut" -type f | grep -vE \
+		'/generated-minilm/(vocab.txt|config.json|model.safetensors)$|/packed/generated-mxfp4.safetensors$')
+	verdict interrupted_accuracy_leaves_the_cache_whole_after_$after test -z "$left"
+done
+TMPDIR=$work/tmp VBLACKWELL_CACHE=$work/cut $vbrun embed --no-compare --json 'A small test.' \
+	'And another one.' >"$work/b.json"
+verdict interrupted_cache_gives_the_same_bits cmp -s <(bits "$work/a.json") <(bits "$work/b.json")
 
 # --- stdout that cannot be written does not hang or crash ---
 $vbrun stream --help >/dev/full 2>/dev/null
