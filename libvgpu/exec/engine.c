@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "engine.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,8 +42,8 @@ static double row_of(const struct vgpu_io_probe_result *p, const char *engine)
 	return best;
 }
 
-/* Give the new engine all that the old one had; on failure the old one stays. */
-static int engine_change(struct vgpu_engine *e, struct vgpu_io *io)
+/* Give the new engine all that the old one had. */
+static int engine_hand_over(struct vgpu_engine *e, struct vgpu_io *io)
 {
 	struct vgpu_resid *r = e->resid;
 	uint32_t nvme_file = r->nvme_file;
@@ -63,25 +64,40 @@ static int engine_change(struct vgpu_engine *e, struct vgpu_io *io)
 	return 0;
 }
 
+int vgpu_engine_change(struct vgpu_engine *e, const char *name)
+{
+	struct vgpu_io_params p = { .engine = name, .depth = ENGINE_DEPTH,
+				    .timeout_ms = e->timeout_ms };
+	struct vgpu_io *io;
+	int rc;
+
+	while (vgpu_resid_is_moving(e->resid) &&
+	       vgpu_resid_pump(e->resid, VGPU_PUMP_WAIT_NS) >= 0)
+		;
+	if (e->resid->moving)
+		return -EBUSY;
+	rc = vgpu_io_open(&p, &io);
+	if (rc)
+		return rc;
+	rc = engine_hand_over(e, io);
+	if (rc)
+		vgpu_io_close(io);
+	return rc;
+}
+
 void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
 {
 	struct vgpu_engine *e = arg;
-	struct vgpu_resid *r = e->resid;
 	struct vgpu_io_probe_result probe;
-	struct vgpu_io_params p = { .depth = ENGINE_DEPTH, .timeout_ms = e->timeout_ms };
-	struct vgpu_io *io;
+	const struct vgpu_io_probe_row *best;
 
 	if (e->fixed || e->probed || bytes < PROBE_FILE_MIN)
 		return;
 	e->probed = true;
 	if (vgpu_io_probe(fd, e->chunk_bytes, PROBE_BYTES, &probe) || !probe.count)
 		return;
-	p.engine = probe.rows[probe.best].engine;
-	if (probe.rows[probe.best].gbps > WORTH_CHANGING * row_of(&probe, vgpu_io_engine_name(e->io))) {
-		while (vgpu_resid_is_moving(r) && vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) >= 0)
-			;
-		if (!r->moving && !vgpu_io_open(&p, &io) && engine_change(e, io))
-			vgpu_io_close(io);
-	}
+	best = &probe.rows[probe.best];
+	if (best->gbps > WORTH_CHANGING * row_of(&probe, vgpu_io_engine_name(e->io)))
+		vgpu_engine_change(e, best->engine);
 	snprintf(e->probe, sizeof(e->probe), "%s", probe.reason);
 }

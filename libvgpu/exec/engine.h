@@ -45,6 +45,14 @@ int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_byt
 int vgpu_engine_reason(const struct vgpu_engine *e, char *text, size_t len);
 
 /**
+ * vgpu_engine_change() - read and write with another engine from now on
+ *
+ * Waits for what is in flight.  Return: 0; -EBUSY storage does not answer; what
+ * vgpu_io_open() or the files said.  On failure the old engine stays.
+ */
+int vgpu_engine_change(struct vgpu_engine *e, const char *name);
+
+/**
  * vgpu_engine_choose() - a file is about to be added: measure, and change if it pays
  * @arg: struct vgpu_engine; signature of struct vgpu_store.choose
  * @fd: the file

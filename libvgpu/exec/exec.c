@@ -862,6 +862,16 @@ void vgpu_exec_with_io(struct vgpu_exec *x, void (*fn)(void *arg, struct vgpu_io
 	exec_unlock(x);
 }
 
+int vgpu_exec_change_engine(struct vgpu_exec *x, const char *name)
+{
+	int rc;
+
+	pthread_mutex_lock(&x->run);
+	rc = vgpu_engine_change(&x->engine, name);
+	exec_unlock(x);
+	return rc;
+}
+
 /* ------------------------------------------------------------------------
  * Describing
  */

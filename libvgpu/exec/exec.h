@@ -89,6 +89,9 @@ struct vgpu_io;
 /* Call @fn with the I/O engine while nothing else uses it: to inject faults. */
 void vgpu_exec_with_io(struct vgpu_exec *x, void (*fn)(void *arg, struct vgpu_io *io), void *arg);
 
+/* vgpu_engine_change() between two requests. */
+int vgpu_exec_change_engine(struct vgpu_exec *x, const char *name);
+
 /* As vgpu_describe(); -ENOENT for an unknown key. */
 int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t len);
 

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+/* Which I/O engine a device uses: the one asked for, the fastest, or another from now on. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/exec_rig.h"
+
+#define CHUNK	(64u << 10)
+
+static void expect_described(struct xrig *r, const char *key, const char *what, bool there)
+{
+	char text[1024];
+
+	assert_true(vgpu_exec_describe(r->exec, key, text, sizeof(text)) > 0);
+	if (!strstr(text, what) == there)
+		fail_msg("%s is \"%s\"; \"%s\" is %s", key, text, what, there ? "missing" : "there");
+}
+
+/* Content in files and in the arena is read the same through every engine. */
+static void engine_changes_between_two_requests(void **state)
+{
+	static const char *const engines[] = { "threads", "buffered", "auto", "threads" };
+	struct vgpu_exec_params p = xrig_params(12);
+	size_t bytes = 40 * CHUNK;
+	uint8_t *file = xalloc(bytes), *memory = xalloc(bytes), *got = xalloc(bytes);
+	uint64_t seed = 7;
+	uint32_t a, b;
+	struct xrig r;
+	char arena[64];
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < bytes; i++) {
+		file[i] = (uint8_t)xrandom(&seed);
+		memory[i] = (uint8_t)xrandom(&seed);
+	}
+	fd = xfile(file, bytes, 0);
+	snprintf(arena, sizeof(arena), "/var/tmp/vgpu-engine-%d", getpid());
+	p.nvme_path = arena;
+	p.nvme_bytes = 64 * CHUNK;
+	xrig_start(&r, &p);
+	a = xrig_file(&r, fd, 0, bytes);
+	b = xrig_anonymous(&r, bytes);
+	assert_int_equal(xrig_write(&r, b, 0, memory, bytes), 0);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(xrig_read(&r, a, 0, got, bytes), 0);
+		assert_memory_equal(got, file, bytes);
+		assert_int_equal(xrig_read(&r, b, 0, got, bytes), 0);
+		assert_memory_equal(got, memory, bytes);
+		assert_int_equal(vgpu_exec_change_engine(r.exec, engines[i]), 0);
+		if (strcmp(engines[i], "auto"))
+			expect_described(&r, "io.engine", engines[i], true);
+	}
+	assert_int_equal(vgpu_exec_change_engine(r.exec, "none"), -EINVAL);
+	expect_described(&r, "io.engine", "threads", true);
+	assert_int_equal(xrig_read(&r, a, 0, got, bytes), 0);
+	assert_memory_equal(got, file, bytes);
+	xrig_close(&r);
+	close(fd);
+	free(file);
+	free(memory);
+	free(got);
+}
+
+/* A file that takes long to read is worth a probe, unless the engine was asked for. */
+static void read_large_file(const char *engine, bool probed)
+{
+	struct vgpu_exec_params p = xrig_params(12);
+	uint8_t byte = 77, got = 0;
+	struct xrig r;
+	uint32_t bo;
+	int fd = xfile(&byte, 1, 0);
+
+	assert_int_equal(ftruncate(fd, 600 << 20), 0);
+	p.io_engine = engine;
+	xrig_start(&r, &p);
+	bo = xrig_file(&r, fd, 0, 600 << 20);
+	assert_int_equal(xrig_read(&r, bo, 0, &got, 1), 0);
+	assert_int_equal(got, byte);
+	expect_described(&r, "io.reason", "probed", probed);
+	xrig_close(&r);
+	close(fd);
+}
+
+static void engine_is_probed_on_the_first_large_file(void **state)
+{
+	(void)state;
+	read_large_file("auto", true);
+}
+
+static void engine_asked_for_is_not_probed(void **state)
+{
+	(void)state;
+	read_large_file("threads", false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(engine_changes_between_two_requests),
+		cmocka_unit_test(engine_is_probed_on_the_first_large_file),
+		cmocka_unit_test(engine_asked_for_is_not_probed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
