@@ -410,8 +410,9 @@ static void lose_objects_locked(struct vgpu_loop *loop)
 static void detach_locked(struct vgpu_loop *loop)
 {
 	loop->exec_state = VB_EXEC_FAILED;
-	vgpu_loop_fail_locked(loop, true);
+	/* Moves end first: what fails below may hold the last reference to their object. */
 	lose_objects_locked(loop);
+	vgpu_loop_fail_locked(loop, true);
 	vgpu_loop_arenas_drop_locked(loop);
 	loop->staging_bytes = 0;
 	loop->panel_bytes = 0;

@@ -549,6 +549,47 @@ static void fault_executor_closed_in_the_middle_of_a_command(void **state)
 	}
 }
 
+/* Copies of one element of each chunk: a command waits for one read, others are under way. */
+static void stream_touch(struct model *m)
+{
+	xstream_begin(&m->s);
+	for (uint64_t at = 0; at < BYTES; at += XCHUNK) {
+		struct vb_cmd_copy c = {
+			.h = { VB_CMD_COPY, 0, sizeof(c) },
+			.x = xvector(&m->s, m->file, VB_ACCESS_READ, at, VB_FORMAT_F32, 16),
+			.y = xvector(&m->s, m->by, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 16),
+		};
+
+		xstream_add(&m->s, &c, sizeof(c));
+	}
+}
+
+/*
+ * Client and device are closed while page-ins run for a submission that nobody ends:
+ * its objects go with the executor, and so do their moves (LeakSanitizer looks).
+ */
+static void fault_device_closed_with_page_ins_under_way(void **state)
+{
+	struct vgpu_exec_params p = params(12);
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++) {
+		uint64_t seqno;
+		struct model m;
+
+		model_open(&m, &p);
+		slow(&m);
+		stream_touch(&m);
+		m.s.flags = VB_SUBMIT_ASYNC;
+		assert_int_equal(xsubmit(m.r.client, m.r.queue, &m.s, &seqno), 0);
+		usleep(12000);
+		xrig_free(&m.r);
+		close(m.fd);
+		free(m.w);
+		free(m.x);
+	}
+}
+
 /* ------------------------------------------------------------------------
  * What the system forbids
  */
@@ -674,6 +715,7 @@ int main(void)
 		cmocka_unit_test(fault_queue_destroyed_in_the_middle_of_a_command),
 		cmocka_unit_test(fault_client_closed_in_the_middle_of_a_command),
 		cmocka_unit_test(fault_executor_closed_in_the_middle_of_a_command),
+		cmocka_unit_test(fault_device_closed_with_page_ins_under_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
