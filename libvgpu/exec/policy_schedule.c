@@ -12,10 +12,11 @@
  *  - a key outside the sequence (an activation, an expert chosen at run time) does not
  *    move it.
  * A chunk whose expected use passed without one is ranked anew when the cursor is past it,
- * and after the second time like a key outside the sequence. Those are ranked among themselves as freq does, and against the
- * others by the mean distance of their uses so far: with no memory of when the last one
- * was, because a choice made at run time has none. When the uses disagree for long, or a
- * finite sequence has ended, every key is ranked so, until they agree again.
+ * and after the second time like a key outside the sequence. Those are ranked among
+ * themselves as freq does, and against the others by the mean distance of their uses so far:
+ * with no memory of when the last one was, because a choice made at run time has none. When
+ * the uses disagree for long, or a finite sequence has ended, every key is ranked so, until
+ * they agree again.
  */
 #include "exec/policy_schedule.h"
 
@@ -88,6 +89,14 @@ static void disagreed(struct vgpu_policy_sched *sched, uint32_t price)
 	give_up_when_lost(sched);
 }
 
+/* Uses that a jump leaves out: all between the cursor and it, but for the two that led there. */
+static uint32_t skipped(const struct vgpu_policy_sched *sched, uint64_t to)
+{
+	if (to < sched->cursor || to - sched->cursor > NEAR_USES)
+		return NEAR_USES;
+	return to - sched->cursor > 2 ? (uint32_t)(to - sched->cursor - 2) : 0;
+}
+
 /* Going back (a finite sequence entered again) makes every known next use wrong. */
 static void jump(struct vgpu_policy_sched *sched, uint64_t to)
 {
@@ -96,7 +105,7 @@ static void jump(struct vgpu_policy_sched *sched, uint64_t to)
 
 	/* The use before, thought astray, and this one came in order after all. */
 	sched->strayed -= sched->strayed < STRAY ? sched->strayed : STRAY;
-	sched->strayed += far ? NEAR_USES : (uint32_t)(to - sched->cursor - 2);
+	sched->strayed += skipped(sched, to);
 	sched->matched = 0;
 	if (sched->following && far)
 		sched->core.stats.desyncs++;

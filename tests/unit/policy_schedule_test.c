@@ -460,6 +460,28 @@ static void schedule_next_use_and_upcoming_equal_a_scan(void **state)
 	}
 }
 
+/* Two old keys in a row: the second was used last, so nothing is known to be skipped. */
+static void schedule_stays_in_place_when_a_jump_leads_nowhere(void **state)
+{
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	static const uint64_t again[] = { 35, 99 };
+	struct vgpu_policy_stats stats;
+	uint64_t keys[200];
+	void *policy = create(ops, 20);
+
+	(void)state;
+	for (uint32_t i = 0; i < 200; i++)
+		keys[i] = i;
+	assert_int_equal(ops->future(policy, keys, 200, false), 0);
+	use(ops, policy, keys, NULL, 100);
+	use(ops, policy, again, NULL, 2);
+	ops->stats(policy, &stats);
+	assert_true(stats.in_sync);
+	assert_int_equal(stats.desyncs, 0);
+	assert_int_equal(ops->next_use(policy, 100), 0);
+	ops->destroy(policy);
+}
+
 static void schedule_rejects_bad_declarations(void **state)
 {
 	static const uint64_t bad[] = { 1, 2, VGPU_POLICY_NONE };
@@ -494,6 +516,7 @@ int main(void)
 		cmocka_unit_test(schedule_alternating_panels_stay_in_place),
 		cmocka_unit_test(schedule_ends_without_a_desync),
 		cmocka_unit_test(schedule_next_use_and_upcoming_equal_a_scan),
+		cmocka_unit_test(schedule_stays_in_place_when_a_jump_leads_nowhere),
 		cmocka_unit_test(schedule_rejects_bad_declarations),
 	};
 
