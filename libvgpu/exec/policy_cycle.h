@@ -5,12 +5,13 @@
  * Keeps the uses so far. A pointer into them predicts the next use: the one that followed
  * last time. While predictions come true the distance from the pointer to the present is
  * a period, and after a stretch of a quarter of it (at least 16, at most 4096 uses) the
- * uses in between are a cycle, if the latest 16 came true without exception. A wrong prediction costs eight right ones, and a pointer
- * that fails is set anew to the earlier use of the present key whose past agrees best, so
- * a few odd uses a cycle are tolerated and random routing is not taken for a cycle.
+ * uses in between are a cycle, if the latest 16 came true without exception. A wrong
+ * prediction costs eight right ones, and a pointer that fails is set anew to the earlier use
+ * of the present key whose past agrees best, so a few odd uses a cycle are tolerated and
+ * random routing is not taken for a cycle.
  *
- * A sequence that repeats an inner loop before it moves on is recognised
- * as its inner loops, one after the other.
+ * A sequence that repeats an inner loop before it moves on is recognised as its inner loops,
+ * one after the other.
  */
 #ifndef VGPU_EXEC_POLICY_CYCLE_H
 #define VGPU_EXEC_POLICY_CYCLE_H

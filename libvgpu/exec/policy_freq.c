@@ -27,12 +27,12 @@ struct freq {
 static void freq_used(struct vgpu_policy_core *core, uint64_t key, uint32_t slot)
 {
 	struct freq *freq = (struct freq *)core;
-	struct vgpu_policy_slot *s = &core->slots[slot];
+	bool hit = slot != VGPU_POLICY_NO_SLOT;
 
 	(void)key;
-	vgpu_policy_heat_tick(&freq->heat, slot != VGPU_POLICY_NO_SLOT);
-	if (slot != VGPU_POLICY_NO_SLOT)
-		s->heat = vgpu_policy_heat_add(&freq->heat, s->heat);
+	vgpu_policy_heat_tick(&freq->heat, hit);
+	if (hit)
+		core->slots[slot].heat = vgpu_policy_heat_add(&freq->heat, core->slots[slot].heat);
 }
 
 static uint64_t freq_rank(const struct vgpu_policy_core *core, struct vgpu_policy_slot *slot)

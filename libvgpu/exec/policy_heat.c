@@ -7,8 +7,8 @@
 #include <string.h>
 
 /*
- * Half-life in uses of a full tier. On routing drawn from a fixed distribution longer
- * is better and 64 is within 2 % of infinity; PACE_FAST recovers from a change.
+ * Half-life in uses of a full tier. On routing drawn from a fixed distribution longer is
+ * better, and from 64 on within 2 % of infinity; PACE_FAST recovers from a change.
  */
 #define HALF_LIFE_TIERS 128
 #define HALF_LIFE_MIN 8192
