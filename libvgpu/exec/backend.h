@@ -85,13 +85,15 @@ extern const struct vgpu_backend_ops vgpu_backend_null;
 
 /**
  * vgpu_backend_select_ids() - which experts do the indices of a MATMUL_ID name
- * @matrices: receives each expert once, ascending; room for as many as there are
+ * @matrices: receives each expert once, ascending; room for as many as there are experts
+ *	or indices, whichever are fewer
  * @count: receives how many
  * @take: NULL, or called for each index as it was loaded, in order
  * @arg: handed to @take
  *
  * Loads each index once and checks what it loaded: another thread may be writing
- * them.  Return: 0; -EINVAL one is out of range; -ENOMEM.
+ * them.  Time and memory go by the indices, not by the experts that the command claims.
+ * Return: 0; -EINVAL one is out of range; -ENOMEM.
  */
 int vgpu_backend_select_ids(const struct vgpu_work *w, uint32_t *matrices, uint32_t *count,
 			    void (*take)(void *arg, uint32_t i, uint32_t t, uint32_t expert),

@@ -270,34 +270,38 @@ static int matmul_panel(struct vgpu_cpu *cpu, const struct vgpu_work *w,
  * MATMUL_ID: one product an expert, over the rows that chose it
  */
 
-struct routing {
-	struct vgpu_cpu *cpu;
-	struct vgpu_cpu_route *unsorted;
-	uint32_t count;
-};
-
 static void route_take(void *arg, uint32_t i, uint32_t t, uint32_t expert)
 {
-	struct routing *r = arg;
+	struct vgpu_cpu *cpu = arg;
 
-	r->unsorted[r->count++] = (struct vgpu_cpu_route){ i, t, expert };
+	cpu->routes[cpu->route_count++] = (struct vgpu_cpu_route){ i, t, expert };
 }
 
-/* Counting sort by expert; stable, so that results do not depend on its details. */
-static int routes_sort(struct vgpu_cpu *cpu, const struct routing *r, uint32_t experts)
+/* By expert, then as read: results do not depend on how it is sorted. */
+static int compare_routes(const void *a, const void *b)
 {
-	uint32_t *start = calloc(experts + 1u, sizeof(*start));
+	const struct vgpu_cpu_route *x = a, *y = b;
 
-	if (!start)
+	if (x->expert != y->expert)
+		return x->expert < y->expert ? -1 : 1;
+	if (x->i != y->i)
+		return x->i < y->i ? -1 : 1;
+	return x->t < y->t ? -1 : x->t > y->t;
+}
+
+static int routes_grow(struct vgpu_cpu *cpu, size_t n)
+{
+	struct vgpu_cpu_route *grown;
+
+	if (n <= cpu->route_room)
+		return 0;
+	if (n > UINT32_MAX)
+		return -EOVERFLOW;
+	grown = realloc(cpu->routes, n * sizeof(*grown));
+	if (!grown)
 		return -ENOMEM;
-	for (uint32_t n = 0; n < r->count; n++)
-		start[r->unsorted[n].expert + 1]++;
-	for (uint32_t e = 0; e < experts; e++)
-		start[e + 1] += start[e];
-	for (uint32_t n = 0; n < r->count; n++)
-		cpu->routes[start[r->unsorted[n].expert]++] = r->unsorted[n];
-	cpu->route_count = r->count;
-	free(start);
+	cpu->routes = grown;
+	cpu->route_room = (uint32_t)n;
 	return 0;
 }
 
@@ -306,35 +310,24 @@ int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matric
 {
 	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
 	struct vgpu_cpu *cpu = be;
-	size_t n = (size_t)c->ids.shape[0] * c->ids.shape[1];
-	struct routing r = { .cpu = cpu };
-	struct vgpu_cpu_route *grown;
-	int rc;
+	int rc = routes_grow(cpu, (size_t)c->ids.shape[0] * c->ids.shape[1]);
 
-	if (n > cpu->route_room) {
-		grown = realloc(cpu->routes, n * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		cpu->routes = grown;
-		cpu->route_room = (uint32_t)n;
-	}
-	r.unsorted = malloc((n + 1) * sizeof(*r.unsorted));
-	if (!r.unsorted)
-		return -ENOMEM;
-	rc = vgpu_backend_select_ids(w, matrices, count, route_take, &r);
-	if (!rc)
-		rc = routes_sort(cpu, &r, c->w.shape[0]);
-	free(r.unsorted);
 	cpu->expert = UINT32_MAX;
-	return rc;
+	cpu->route_count = 0;
+	if (!rc)
+		rc = vgpu_backend_select_ids(w, matrices, count, route_take, cpu);
+	if (rc)
+		return rc;
+	qsort(cpu->routes, cpu->route_count, sizeof(*cpu->routes), compare_routes);
+	return 0;
 }
 
 /* Gather and pack the activations of one expert's routes. */
 static int expert_begin(struct vgpu_cpu *cpu, const struct vgpu_work *w, uint32_t expert)
 {
 	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
-	uint32_t k = c->x.shape[c->x.rank - 1], first = 0, end;
 	size_t ld = vgpu_cpu_stride(&c->x, 0), ldt = c->x.rank == 3 ? vgpu_cpu_stride(&c->x, 1) : 0;
+	uint32_t k = c->x.shape[c->x.rank - 1], first = 0, end;
 	float *rows;
 
 	while (cpu->routes[first].expert != expert)

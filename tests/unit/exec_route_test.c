@@ -17,6 +17,8 @@
 #include <cmocka.h>
 
 #include "common/exec_rig.h"
+#include "exec/backend.h"
+#include "kernels/pool.h"
 
 #define E	24u		/* experts */
 #define N	160u
@@ -309,6 +311,33 @@ static void gather_survives_indices_that_change_while_they_are_used(void **state
 	table_close(&t);
 }
 
+/* Each expert once, ascending, whatever the number of experts is: no memory goes by it. */
+static void ids_are_selected_at_the_cost_of_the_ids_alone(void **state)
+{
+	static int32_t ids[] = { 5, INT32_MAX, 0, 5, 7, 5 };
+	static const uint32_t want[] = { 0, 5, 7, INT32_MAX };
+	const struct vgpu_pool_params one = { .threads = 1 };
+	struct vb_cmd_matmul_id c = {
+		.h = { VB_CMD_MATMUL_ID, 0, sizeof(c) },
+		.w = { .format = VB_FORMAT_F16, .rank = 3, .shape = { UINT32_MAX, 1, 1 } },
+		.ids = { .format = VB_FORMAT_I32, .rank = 2, .shape = { 3, 2 } },
+	};
+	struct vgpu_work w = { .cmd = &c.h, .ptr = { [3] = ids } };
+	uint32_t matrices[6], count = 0;
+	struct vgpu_pool *pool;
+	void *be;
+
+	(void)state;
+	assert_int_equal(vgpu_pool_open(&one, &pool), 0);
+	assert_int_equal(vgpu_backend_cpu.open(pool, &be), 0);
+	assert_int_equal(vgpu_backend_cpu.select(be, &w, matrices, &count), 0);
+	assert_int_equal(count, 4);
+	assert_memory_equal(matrices, want, sizeof(want));
+	vgpu_backend_cpu.end(be, &w);
+	vgpu_backend_cpu.close(be);
+	vgpu_pool_close(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +347,7 @@ int main(void)
 		cmocka_unit_test(gather_refuses_an_index_out_of_range),
 		cmocka_unit_test(route_survives_indices_that_change_while_they_are_used),
 		cmocka_unit_test(gather_survives_indices_that_change_while_they_are_used),
+		cmocka_unit_test(ids_are_selected_at_the_cost_of_the_ids_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
