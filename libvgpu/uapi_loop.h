@@ -524,15 +524,20 @@ int vgpu_loop_bo_seal(struct loop_client *c, void *arg);
 int vgpu_loop_bo_residency(struct loop_client *c, void *arg);
 
 /* --- uapi_loop_cpu.c --- */
+/*
+ * A copy holds its chunk by a mapping: pins are those of VB_ADVISE_PIN alone, which
+ * VB_ADVISE_UNPIN may take away at any moment.
+ */
 enum loop_hold {
 	LOOP_HOLD_PIN,		/* against eviction; undone by chunk_unpin */
+	LOOP_HOLD_READ,		/* while it is copied; undone by chunk_unmap */
 	LOOP_HOLD_WRITE,	/* and to be written; undone by chunk_unmap */
 };
 /**
  * vgpu_loop_hold_locked() - have a chunk in host memory and keep it there
  * @chunk: which
  * @end: page in up to here (exclusive) while we are at it
- * @deadline_ns: not 0
+ * @deadline_ns: 0: the device's own bound, from now
  *
  * Lets go of the lock while it waits.
  * Return: 0; -ETIME; -ENODEV; what the executor said.

@@ -7,7 +7,6 @@
 struct advice {
 	struct loop_object *object;
 	struct vb_chunk_range range;
-	u64 deadline_ns;
 	u64 chunks;		/* for which it took effect */
 };
 
@@ -77,7 +76,7 @@ static int evict_locked(struct advice *a)
 	r = advice_request_locked(a, VB_FETCH_EVICT);
 	if (!r)
 		return -ENOMEM;
-	rc = vgpu_loop_request_wait_locked(o->client->loop, r, a->deadline_ns);
+	rc = vgpu_loop_request_wait_locked(o->client->loop, r, vgpu_loop_bound(0));
 	if (rc && rc != -EBUSY)
 		return rc;
 	return evicted_count_locked(a) ? 0 : -EBUSY;
@@ -107,7 +106,7 @@ static int pin_locked(struct advice *a)
 	c->pinned += chunks;
 	o->pins += chunks;
 	for (chunk = a->range.first; chunk < a->range.end; chunk++) {
-		rc = vgpu_loop_hold_locked(o, chunk, chunk + 1, LOOP_HOLD_PIN, a->deadline_ns);
+		rc = vgpu_loop_hold_locked(o, chunk, chunk + 1, LOOP_HOLD_PIN, 0);
 		if (rc)
 			goto err_unpin;
 	}
@@ -159,7 +158,7 @@ static int advise_locked(struct advice *a, const struct vb_ioc_bo_advise *cmd)
 int vgpu_loop_bo_advise(struct loop_client *c, void *arg)
 {
 	struct vb_ioc_bo_advise *cmd = arg;
-	struct advice a = { .deadline_ns = vgpu_loop_bound(0) };
+	struct advice a = { 0 };
 	int rc = -ENOENT;
 
 	if (!cmd->bytes)

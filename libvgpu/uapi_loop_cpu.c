@@ -270,7 +270,8 @@ static int hold_try_locked(struct hold_try *h)
 	if (h->how == LOOP_HOLD_PIN)
 		rc = vgpu_loop_chunk_pin_locked(h->object, h->chunk);
 	else
-		rc = vgpu_loop_chunk_map_locked(h->object, h->chunk, true);
+		rc = vgpu_loop_chunk_map_locked(h->object, h->chunk,
+						h->how == LOOP_HOLD_WRITE);
 	h->held = !rc;
 	return rc;
 }
@@ -305,6 +306,7 @@ int vgpu_loop_hold_locked(struct loop_object *o, u32 chunk, u32 end, enum loop_h
 	u32 tries = 0;
 	int rc;
 
+	deadline_ns = vgpu_loop_bound(deadline_ns);
 	while (!h.held) {
 		rc = hold_try_locked(&h);
 		if (rc == -EINPROGRESS)
@@ -360,10 +362,7 @@ static void copy_part_locked(const struct rw *rw, u32 chunk, u64 in_chunk, u64 b
 	else
 		memcpy(memory, at, bytes);
 	pthread_mutex_lock(&loop->lock);
-	if (rw->write)
-		vgpu_loop_chunk_unmap_locked(o, chunk);
-	else
-		vgpu_loop_chunk_unpin_locked(o, chunk);
+	vgpu_loop_chunk_unmap_locked(o, chunk);
 }
 
 static int rw_part_locked(struct rw *rw)
@@ -380,7 +379,7 @@ static int rw_part_locked(struct rw *rw)
 		memset(rw->memory + rw->done, 0, bytes);
 	} else {
 		rc = vgpu_loop_hold_locked(o, chunk, chunk + (left < rw->window ? left : rw->window),
-					   rw->write ? LOOP_HOLD_WRITE : LOOP_HOLD_PIN,
+					   rw->write ? LOOP_HOLD_WRITE : LOOP_HOLD_READ,
 					   rw->deadline_ns);
 		if (rc)
 			return rc;
@@ -425,7 +424,7 @@ static int bo_rw(struct loop_client *c, struct vb_ioc_bo_rw *cmd, bool write)
 		.offset = cmd->offset,
 		.bytes = cmd->bytes,
 		.memory = (char *)(uintptr_t)cmd->address,
-		.deadline_ns = vgpu_loop_bound(cmd->deadline_ns),
+		.deadline_ns = cmd->deadline_ns,
 	};
 	int rc = -ENOENT;
 

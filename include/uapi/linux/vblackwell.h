@@ -399,7 +399,7 @@ struct vb_ioc_bo_unmap {
  * @offset: first byte in the object
  * @bytes: length; 0 does nothing
  * @address: caller's memory, @bytes long
- * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound
+ * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound on each page-in
  * @out_done_bytes: bytes moved; on an error, the bytes before it
  *
  * Streams chunk by chunk, so the object may be larger than the host tier.

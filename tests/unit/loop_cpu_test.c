@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Content for a client's CPU, at moments that only a device in process shows: while
+ * bytes are being copied, and when paging in takes longer than a single wait may.
+ */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/rig.h"
+#include "uapi_loop.h"
+
+#define CHUNKS	6u
+#define BYTES	((uint64_t)CHUNKS * VB_CHUNK_BYTES_MIN)
+
+static struct rig rig;
+static struct rig_exec hands;
+
+/* ---- a clock that goes forward when the executor works ---- */
+
+static atomic_llong skipped_seconds;
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, t);
+
+	t->tv_sec += atomic_load(&skipped_seconds);
+	return rc;
+}
+
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *t)
+{
+	struct timespec at = { t->tv_sec - atomic_load(&skipped_seconds), t->tv_nsec };
+
+	if (at.tv_sec < 0)
+		at.tv_sec = 0;
+	return pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &at);
+}
+
+/* ---- an executor on the thread that asks, slow ---- */
+
+static long long seconds_a_page_in;
+
+static bool serve(void *arg)
+{
+	struct vb_ioc_fetch req;
+
+	(void)arg;
+	if (rig_fetch(&hands, &req))
+		return false;
+	if (req.out_type == VB_FETCH_PAGE_IN) {
+		atomic_fetch_add(&skipped_seconds, seconds_a_page_in);
+		rig_step(&hands, req.out_object, req.out_chunk, VB_MOVE_BEGIN, VB_TIER_ZERO,
+			 VB_TIER_HOST);
+		rig_step(&hands, req.out_object, req.out_chunk, VB_MOVE_COMMIT, VB_TIER_ZERO,
+			 VB_TIER_HOST);
+	}
+	rig_commit(&hands, req.tag, 0);
+	return true;
+}
+
+static int setup(void **state)
+{
+	const struct rig_params p = { VB_CHUNK_BYTES_MIN, RIG_NONE, CHUNKS + 2, 0 };
+
+	(void)state;
+	atomic_store(&skipped_seconds, 0);
+	seconds_a_page_in = 0;
+	if (rig_open(&rig, &p) || rig_exec_open(&rig, &hands, CHUNKS + 2))
+		return -1;
+	vgpu_loop_set_server(rig.loop, serve, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vgpu_loop_set_server(rig.loop, NULL, NULL);
+	rig_exec_close(&hands);
+	rig_close(&rig);
+	return 0;
+}
+
+/* ---- tests ---- */
+
+/* What bounds a wait must not bound all of them together. */
+static void stream_takes_longer_than_one_wait_may(void **state)
+{
+	char *bytes = calloc(1, BYTES);
+	uint32_t bo;
+
+	(void)state;
+	assert_non_null(bytes);
+	seconds_a_page_in = LOOP_WAIT_NS / 1000000000 / 3;
+	assert_int_equal(rig_bo(rig.client, BYTES, VB_LIFE_VOLATILE, &bo), 0);
+	assert_int_equal(rig_write(rig.client, bo, 0, bytes, BYTES), 0);
+	free(bytes);
+}
+
+static void pin_takes_longer_than_one_wait_may(void **state)
+{
+	uint32_t bo;
+
+	(void)state;
+	seconds_a_page_in = LOOP_WAIT_NS / 1000000000 / 3;
+	assert_int_equal(rig_bo(rig.client, BYTES, VB_LIFE_VOLATILE, &bo), 0);
+	assert_int_equal(rig_limit(rig.client, VB_LIMIT_HOST_MIN, BYTES), 0);
+	assert_int_equal(rig_advise(rig.client, bo, VB_ADVISE_PIN, 0, BYTES), 0);
+}
+
+static void stream_ends_at_the_callers_deadline(void **state)
+{
+	char *bytes = calloc(1, BYTES);
+	struct vb_ioc_bo_rw cmd = { .size = sizeof(cmd), .bytes = BYTES };
+
+	(void)state;
+	assert_non_null(bytes);
+	seconds_a_page_in = 10;
+	cmd.address = (uintptr_t)bytes;
+	cmd.deadline_ns = rig_now() + 25 * 1000000000ull;
+	assert_int_equal(rig_bo(rig.client, BYTES, VB_LIFE_VOLATILE, &cmd.bo_id), 0);
+	assert_int_equal(vgpu_uapi_call(rig.client, VB_IOC_BO_WRITE, &cmd), -ETIME);
+	assert_in_range(cmd.out_done_bytes, VB_CHUNK_BYTES_MIN, BYTES - 1);
+	free(bytes);
+}
+
+/* Memory that a copy stops at, until it is let go on. */
+static struct {
+	char *page;
+	atomic_bool reached, go_on;
+} gate;
+
+static void at_gate(int sig, siginfo_t *info, void *context)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
+	(void)sig;
+	(void)context;
+	if ((char *)info->si_addr < gate.page || (char *)info->si_addr >= gate.page + 4096)
+		_exit(1);
+	atomic_store(&gate.reached, true);
+	while (!atomic_load(&gate.go_on))
+		nanosleep(&moment, NULL);
+	mprotect(gate.page, 4096, PROT_READ | PROT_WRITE);
+}
+
+static void *reader(void *arg)
+{
+	return (void *)(intptr_t)rig_read(rig.client, *(uint32_t *)arg, 0, gate.page, 4096);
+}
+
+static uint64_t pinned_bytes(void)
+{
+	struct vb_ioc_limit cmd = { .size = sizeof(cmd), .limit = VB_LIMIT_HOST_MIN };
+
+	assert_int_equal(vgpu_uapi_call(rig.client, VB_IOC_LIMIT, &cmd), 0);
+	return cmd.out_used;
+}
+
+/* Else the slot could be given to another chunk under the copy. */
+static void unpin_does_not_let_go_what_is_being_read(void **state)
+{
+	struct sigaction action = { .sa_sigaction = at_gate, .sa_flags = SA_SIGINFO }, before;
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	pthread_t thread;
+	uint32_t bo;
+	void *rc;
+
+	(void)state;
+	assert_int_equal(rig_bo(rig.client, 4096, VB_LIFE_VOLATILE, &bo), 0);
+	assert_int_equal(rig_write(rig.client, bo, 0, "held", 4), 0);
+	gate.page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(gate.page, MAP_FAILED);
+	assert_int_equal(sigaction(SIGSEGV, &action, &before), 0);
+	assert_int_equal(pthread_create(&thread, NULL, reader, &bo), 0);
+	while (!atomic_load(&gate.reached))
+		nanosleep(&moment, NULL);
+	int unpin = rig_advise(rig.client, bo, VB_ADVISE_UNPIN, 0, 1);
+	int held = rig_residency(rig.client, bo, 0) & 1u << 5;
+	uint64_t pinned = pinned_bytes();
+	atomic_store(&gate.go_on, true);
+	pthread_join(thread, &rc);
+	sigaction(SIGSEGV, &before, NULL);
+	assert_int_equal(unpin, -EINVAL);
+	assert_int_not_equal(held, 0);
+	assert_int_equal(pinned, 0);
+	assert_int_equal((intptr_t)rc, 0);
+	assert_memory_equal(gate.page, "held", 4);
+	munmap(gate.page, 4096);
+}
+
+#define CPU(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CPU(stream_takes_longer_than_one_wait_may),
+		CPU(pin_takes_longer_than_one_wait_may),
+		CPU(stream_ends_at_the_callers_deadline),
+		CPU(unpin_does_not_let_go_what_is_being_read),
+	};
+
+	return cmocka_run_group_tests_name("loop_cpu", tests, NULL, NULL);
+}
