@@ -112,8 +112,14 @@ static uint64_t align_up(uint64_t x, uint64_t a)
 	return (x + a - 1) / a * a;
 }
 
+/*
+ * Reads are counted when they start, as the kernel counts them for the process: what was
+ * read ahead belongs to the submission that asked for it, even if nobody takes it in.
+ */
 static void fill_submit(struct vgpu_resid *r, struct vgpu_fill *f)
 {
+	if (!(f->req.flags & VGPU_IO_WRITE))
+		r->count[VB_COUNT_READ_BYTES] += f->req.bytes;
 	r->moving++;
 	f->flying = true;
 	f->req.user = (uintptr_t)f;
@@ -369,7 +375,6 @@ static void fill_in_done(struct vgpu_resid *r, struct vgpu_fill *f)
 	uint32_t crc = 0, slot = f->slot;
 	int rc = fill_finish(r, f, s->object, s->chunk, &crc);
 
-	r->count[VB_COUNT_READ_BYTES] += f->req.done_bytes;
 	if (!rc) {
 		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_COMMIT, f->from, VB_TIER_HOST,
 				     &slot, &crc);

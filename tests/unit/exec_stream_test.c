@@ -17,6 +17,7 @@
 
 #include "common/exec_rig.h"
 #include "core/format.h"
+#include "exec/io.h"
 #include "exec/policy.h"
 #include "exec/trace.h"
 #include "kernels/kernels.h"
@@ -230,6 +231,42 @@ static void stream_output_does_not_depend_on_budget_policy_or_engine(void **stat
 		run_close(&t);
 	}
 	free(first);
+	model_free(&m);
+}
+
+static void stats_take(void *arg, struct vgpu_io *io)
+{
+	vgpu_io_stats_get(io, arg);
+}
+
+/*
+ * What a pass reads ahead for the next one is in its counters when it ends, though nothing
+ * of it may have arrived: the same that the kernel counts for the process.
+ */
+static void stream_counts_reads_when_they_begin(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(24);
+	uint64_t count[VB_COUNT_COUNT], bytes;
+	struct vgpu_io_stats io;
+	struct model m;
+	struct run t;
+
+	(void)state;
+	model_make(&m, VB_FORMAT_F32, 4, 240, 1024, 0);
+	bytes = model_bytes(&m);
+	run_open(&t, &m, 1, m.layers, &p);
+	assert_int_equal(xrig_cycle(&t.r, &t.file, &bytes, 1), 0);
+	for (uint32_t pass = 1; pass <= 5; pass++) {
+		assert_int_equal(xrun(&t.r, &t.s), 0);
+		xrig_counters(&t.r, count);
+		do
+			vgpu_exec_with_io(t.r.exec, stats_take, &io);
+		while (io.in_flight || io.queued);
+		/* The end of the file is asked for to its block. */
+		assert_in_range(count[VB_COUNT_READ_BYTES], io.read_bytes,
+				io.read_bytes + pass * 4096ull);
+	}
+	run_close(&t);
 	model_free(&m);
 }
 
@@ -548,6 +585,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream_runs_a_buffer_that_names_sixteen_times_the_tier),
 		cmocka_unit_test(stream_output_does_not_depend_on_budget_policy_or_engine),
+		cmocka_unit_test(stream_counts_reads_when_they_begin),
 		cmocka_unit_test(stream_works_at_both_ends_of_the_chunk_size),
 		cmocka_unit_test(stream_reads_at_most_two_percent_above_the_optimum),
 		cmocka_unit_test(stream_misses_are_those_of_its_policy),

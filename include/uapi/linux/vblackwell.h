@@ -750,7 +750,7 @@ enum vb_counter {
 	VB_COUNT_ERRORS = 2,		/* fences that ended with an error */
 	VB_COUNT_ACCESSES = 3,		/* chunk uses */
 	VB_COUNT_HITS = 4,		/* found in the tier */
-	VB_COUNT_READ_BYTES = 5,	/* from files and NVMe, for content */
+	VB_COUNT_READ_BYTES = 5,	/* from files and NVMe, for content, when begun */
 	VB_COUNT_WRITE_BYTES = 6,	/* to the NVMe arena */
 	VB_COUNT_EVICTIONS = 7,		/* chunks dropped or written out */
 	VB_COUNT_BYPASSES = 8,		/* chunks used from staging only */
