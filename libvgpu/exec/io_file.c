@@ -17,6 +17,8 @@
 
 /* What every local file system takes where the kernel cannot say (before 6.1, or FUSE). */
 #define ALIGN_DEFAULT	4096u
+/* Largest piece of a file that the page cache keeps or drops as one, where pages have 4 KiB. */
+#define FOLIO_BYTES_MAX	(2u << 20)
 
 static int reopen(int fd, int flags)
 {
@@ -135,6 +137,8 @@ bool vgpu_io_file_demote(struct vgpu_io_file *file)
 
 void vgpu_io_drop_behind(const struct vgpu_io_attempt *attempt)
 {
+	uint64_t before = attempt->offset & ~(uint64_t)(FOLIO_BYTES_MAX - 1);
+
 	/*
 	 * Dirty pages cannot be dropped. Start writing them; they go when the range is next
 	 * transferred. Waiting here would make every write synchronous.
@@ -143,4 +147,11 @@ void vgpu_io_drop_behind(const struct vgpu_io_attempt *attempt)
 		sync_file_range(attempt->fd, (off_t)attempt->offset, attempt->bytes,
 				SYNC_FILE_RANGE_WRITE);
 	posix_fadvise(attempt->fd, (off_t)attempt->offset, attempt->bytes, POSIX_FADV_DONTNEED);
+	/*
+	 * Readahead makes folios larger than a small attempt, and a part of one cannot be
+	 * dropped. The last that is surely behind goes now, as a whole.
+	 */
+	if (!attempt->write && attempt->bytes < FOLIO_BYTES_MAX && before)
+		posix_fadvise(attempt->fd, (off_t)(before - FOLIO_BYTES_MAX), FOLIO_BYTES_MAX,
+			      POSIX_FADV_DONTNEED);
 }

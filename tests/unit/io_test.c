@@ -495,6 +495,22 @@ static void io_file_add_refuses_what_is_no_file(void **state)
 	close(folder);
 }
 
+/* How many of the first @blocks blocks of a file the page cache holds. */
+static uint32_t cached_blocks(int fd, uint32_t blocks)
+{
+	uint8_t *resident = memory(blocks);
+	uint32_t i, n = 0;
+	void *map = mmap(NULL, (size_t)blocks * BLOCK, PROT_READ, MAP_SHARED, fd, 0);
+
+	assert_true(map != MAP_FAILED);
+	assert_int_equal(mincore(map, (size_t)blocks * BLOCK, resident), 0);
+	for (i = 0; i < blocks; i++)
+		n += resident[i] & 1;
+	munmap(map, (size_t)blocks * BLOCK);
+	munmap(resident, blocks);
+	return n;
+}
+
 /* The page cache holds none of the file's pages once they have been read. */
 static void io_buffered_reads_leave_nothing_in_the_page_cache(void **state)
 {
@@ -502,24 +518,40 @@ static void io_buffered_reads_leave_nothing_in_the_page_cache(void **state)
 	uint8_t *copy = memory(FILE_BYTES);
 	int fd = make_file(copy, FILE_BYTES);
 	struct vgpu_io_req req = make_req(add_file(io, fd), 0, copy, FILE_BYTES);
-	uint8_t resident[BLOCKS];
-	uint32_t i, n = 0;
-	void *map;
 
 	(void)state;
 	fsync(fd);
 	assert_int_equal(run(io, &req), 0);
-	map = mmap(NULL, FILE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
-	assert_true(map != MAP_FAILED);
-	assert_int_equal(mincore(map, FILE_BYTES, resident), 0);
-	for (i = 0; i < BLOCKS; i++)
-		n += resident[i] & 1;
 	/* Pages on a per-CPU batch on their way to the LRU cannot be dropped yet. */
-	assert_true(n <= BLOCKS / 16);
-	munmap(map, FILE_BYTES);
+	assert_true(cached_blocks(fd, BLOCKS) <= BLOCKS / 16);
 	assert_int_equal(vgpu_io_close(io), 0);
 	close(fd);
 	munmap(copy, FILE_BYTES);
+}
+
+/* Readahead makes folios of up to 2 MiB, which 64 KiB at a time do not drop. */
+static void io_small_buffered_reads_leave_little_in_the_page_cache(void **state)
+{
+	const size_t bytes = 4 * FILE_BYTES, step = 64u << 10;
+	struct vgpu_io *io = open_with((struct vgpu_io_params){ .engine = "buffered" });
+	uint8_t *copy = memory(bytes), *buf = memory(step);
+	int fd = make_file(copy, bytes);
+	uint32_t file = add_file(io, fd);
+
+	(void)state;
+	fsync(fd);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	for (size_t at = 0; at < bytes; at += step) {
+		struct vgpu_io_req req = make_req(file, at, buf, step);
+
+		assert_int_equal(run(io, &req), 0);
+		assert_memory_equal(buf, copy + at, step);
+	}
+	assert_true(cached_blocks(fd, 4 * BLOCKS) <= BLOCKS);
+	assert_int_equal(vgpu_io_close(io), 0);
+	close(fd);
+	munmap(buf, step);
+	munmap(copy, bytes);
 }
 
 /* Regions -------------------------------------------------------------------------------- */
@@ -1162,6 +1194,7 @@ static const struct test once_tests[] = {
 	TEST(io_file_that_cannot_be_reopened_is_read_to_its_end),
 	TEST(io_open_refuses_what_it_does_not_know),
 	TEST(io_buffered_reads_leave_nothing_in_the_page_cache),
+	TEST(io_small_buffered_reads_leave_little_in_the_page_cache),
 	TEST(io_probe_measures_every_engine_it_can_have),
 };
 
