@@ -5,6 +5,9 @@
 
 #include "vgpu.h"
 
+const char optimum_below_one[] =
+	"below 1: staging answered misses that the optimum counts, and a file's last chunk is short";
+
 static int row_of(const struct vgpu_recording *r, const char *policy, uint64_t skip,
 		  struct optimum_row *out)
 {

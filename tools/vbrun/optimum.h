@@ -43,4 +43,7 @@ struct optimum {
  */
 int optimum_of_trace(const char *path, uint32_t parts, struct optimum *out);
 
+/* Why fewer bytes than the optimum's may be read, for people. */
+extern const char optimum_below_one[];
+
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "common/cli.h"
 #include "common/size.h"
 #include "common/summary.h"
+#include "optimum.h"
 #include "residency.h"
 
 static uint64_t number(struct json_object *o, const char *key)
@@ -33,6 +35,9 @@ static const char *text(struct json_object *o, const char *key)
 
 	return json_object_object_get_ex(o, key, &value) ? json_object_get_string(value) : "";
 }
+
+/* A line read less than the optimum: that is explained below the table. */
+static bool below_one;
 
 /**
  * struct line - one row of the table
@@ -57,6 +62,7 @@ static void print_line(const struct line *l)
 {
 	char against[16] = "-";
 
+	below_one |= l->read < l->best;
 	if (l->best > 0)
 		snprintf(against, sizeof(against), "%.3f", l->read / l->best);
 	printf("%-24s %10s a %-5s %10s %9s %6.1f%% %10s  %s\n", l->what,
@@ -189,6 +195,8 @@ int vbrun_report(int argc, char **argv)
 	rc = for_each(argv + 1, count, report_embed, report_stream);
 	if (rc)
 		return rc;
+	if (below_one)
+		printf("x optimum %s\n", optimum_below_one);
 	printf("\n%s\n", residency_key);
 	return for_each(argv + 1, count, print_objects, print_objects);
 }

@@ -76,18 +76,17 @@ int stream_trace(const struct stream_options *o, char *path, size_t len, bool *o
 /* --- the passes --------------------------------------------------------- */
 
 static int one_pass(struct matrices *ms, struct progress *progress, uint64_t done,
-		    struct stream_pass *out)
+		    struct reads *reads, struct stream_pass *out)
 {
 	struct counters before;
 	double start = size_now();
-	uint64_t read = stream_process_read_bytes();
 	int rc;
 
 	counters_read(ms->v, &before);
 	rc = matrices_pass(ms, progress, done);
 	out->seconds = size_now() - start;
-	out->process_read = stream_process_read_bytes() - read;
 	out->c = counters_since(ms->v, &before);
+	out->process_read = reads_take(reads, READS_CONTENT);
 	return rc;
 }
 
@@ -121,6 +120,7 @@ static int probe_between(struct stream_result *r)
 
 	take_peak(r);
 	rc = probe_round(r->rounds);
+	reads_take(&r->reads, READS_PROBE);
 	reset_peak();
 	return rc == -ENODATA ? 0 : rc;
 }
@@ -133,7 +133,8 @@ static int run_passes(const struct stream_options *o, struct matrices *ms,
 
 	progress_begin(&progress, "stream", ms->bytes * o->passes);
 	for (r->count = 0; r->count < o->passes && !rc; r->count++) {
-		rc = one_pass(ms, &progress, ms->bytes * r->count, &r->passes[r->count]);
+		rc = one_pass(ms, &progress, ms->bytes * r->count, &r->reads,
+			      &r->passes[r->count]);
 		/* Between the passes, so that a disk that drifts treats both alike. */
 		if (!rc && r->rounds)
 			rc = probe_between(r);
@@ -173,6 +174,14 @@ static void show_objects(struct matrices *ms, struct stream_result *r)
 	free(rows);
 }
 
+static uint64_t content_read(struct vgpu *v)
+{
+	struct counters c;
+
+	counters_read(v, &c);
+	return c.c[VGPU_COUNT_READ_BYTES];
+}
+
 static int stream_on(const struct stream_options *o, struct vgpu *v,
 		     const struct vgpu_checkpoint *ck, const struct weights *w,
 		     struct stream_result *r)
@@ -190,10 +199,13 @@ static int stream_on(const struct stream_options *o, struct vgpu *v,
 	if (!rc)
 		rc = matrices_declare(&ms);
 	r->weight_bytes = ms.bytes;
+	reads_take(&r->reads, READS_ENGINE);
 	if (!rc)
 		rc = run_passes(o, &ms, r);
 	if (!rc && r->count)
 		rc = matrices_digest(&ms, &r->digest);
+	reads_take(&r->reads, READS_CONTENT);
+	r->reads.content = content_read(v);
 	if (!rc) {
 		device_summary(v, r->json);
 		show_objects(&ms, r);
@@ -249,10 +261,11 @@ static int compute_on(const struct stream_options *o, struct vgpu *v,
 		rc = matrices_pass(&ms, NULL, 0);
 		seconds = size_now() - start;
 		passes++;
+		c = counters_since(v, &before);
+		/* At once: a sample that does not fit would be read for all this time. */
+		if (!rc && c.c[VGPU_COUNT_READ_BYTES])
+			rc = -EAGAIN;
 	}
-	c = counters_since(v, &before);
-	if (!rc && c.c[VGPU_COUNT_READ_BYTES])
-		rc = -EAGAIN;
 	if (!rc) {
 		r->compute_share = (double)ms.bytes / (double)r->weight_bytes;
 		r->compute = seconds / passes / r->compute_share;
@@ -281,6 +294,7 @@ static int measure_compute(const struct stream_options *o, const struct vgpu_che
 		vgpu_close(v);
 		room /= 2;
 	} while (rc == -EAGAIN);
+	reads_take(&r->reads, READS_COMPUTE);
 	/* Without a sample there is no such figure; the rest stands. */
 	if (rc == -ENODATA)
 		return CLI_OK;
@@ -322,9 +336,9 @@ static void print_model(const struct stream_options *o, const struct weights *w)
 }
 
 static int stream_all(const struct stream_options *o, const struct vgpu_checkpoint *ck,
-		      const struct weights *w)
+		      const struct weights *w, const struct reads *reads)
 {
-	struct stream_result r = { .host_bytes = o->device.host_bytes };
+	struct stream_result r = { .host_bytes = o->device.host_bytes, .reads = *reads };
 	char trace[256];
 	bool temporary;
 	int rc;
@@ -357,13 +371,16 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 static int stream_checkpoint(struct stream_options *o)
 {
 	struct vgpu_checkpoint *ck;
+	struct reads reads = { 0 };
 	struct vgpu_error error;
 	struct weights w;
 	int rc;
 
+	reads_take(&reads, READS_PROGRAM);
 	rc = vgpu_checkpoint_open(o->path, &ck, &error);
 	if (rc)
 		return cli_fail("%s", error.text);
+	reads_take(&reads, READS_HEADER);
 	if (weights_list(ck, &w)) {
 		rc = cli_fail("out of memory");
 	} else if (!w.count) {
@@ -375,7 +392,8 @@ static int stream_checkpoint(struct stream_options *o)
 									  o->device.chunk_bytes);
 		if (!o->json && !o->bench)
 			print_model(o, &w);
-		rc = o->route ? stream_route(o, ck, &w) : stream_all(o, ck, &w);
+		rc = o->route ? stream_route(o, ck, &w, &reads) :
+				stream_all(o, ck, &w, &reads);
 	}
 	weights_free(&w);
 	vgpu_checkpoint_close(ck);

@@ -9,6 +9,7 @@
 #include "common/weights.h"
 #include "device.h"
 #include "optimum.h"
+#include "reads.h"
 #include "vgpu.h"
 
 /**
@@ -56,6 +57,7 @@ struct stream_pass {
  * @compute_share: part of the weights it was measured on
  * @rounds: of the probe, between the passes; NULL: not measured
  * @probe: bytes_per_second is 0 when not measured
+ * @reads: by reason
  * @peak: most resident bytes of the process during the passes
  * @threads: that compute
  * @bar: where every object was at the end, as text
@@ -68,6 +70,7 @@ struct stream_result {
 	double compute, compute_share;
 	struct probe_rounds *rounds;
 	struct probe probe;
+	struct reads reads;
 	uint64_t host_bytes, staging_bytes, peak;
 	uint32_t threads;
 	char *bar;
@@ -86,9 +89,14 @@ int stream_report(const struct stream_options *o, const struct weights *w,
 /** vbrun_stream() - the command; returns its exit status */
 int vbrun_stream(int argc, char **argv);
 
-/** stream_route() - the run with experts chosen at run time; returns the exit status */
+/**
+ * stream_route() - the run with experts chosen at run time
+ * @reads: so far
+ *
+ * Return: exit status.
+ */
 int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *ck,
-		 const struct weights *w);
+		 const struct weights *w, const struct reads *reads);
 
 /**
  * stream_trace() - the trace to record: the one asked for, or a temporary file's name

@@ -123,6 +123,8 @@ static void print_comparison(const struct stream_result *r, const struct stream_
 	if (f->best > 0)
 		printf("%-22s %12.3f %12.3f %12.3f\n", "against the optimum", f->read / f->best, 1.0,
 		       f->lru / f->best);
+	if (f->read < f->best)
+		printf("%s\n", optimum_below_one);
 	printf("%-22s %11.1f%% %11.1f%% %11.1f%%\n", "hits", 100 * later_hits(r, &r->optimum.ours),
 	       100 * later_hits(r, &r->optimum.best), 100 * later_hits(r, &r->optimum.lru));
 	printf("%-22s %12s\n", "time", size_seconds(f->seconds).s);
@@ -144,6 +146,7 @@ static void print_result(const struct stream_options *o, const struct stream_res
 	print_passes(r);
 	if (r->count && !o->no_compare)
 		print_comparison(r, &f);
+	reads_print(&r->reads);
 	printf("%-22s %016" PRIx64 "\n", "digest of outputs", r->digest);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(r->peak).s);
 	if (r->bar)
@@ -226,6 +229,7 @@ static void summarise(const struct stream_options *o, const struct weights *w,
 		summary_bytes(r->json, "bound_ns", (uint64_t)(f.bound * 1e9));
 		summarise_comparison(r);
 	}
+	reads_summary(&r->reads, r->json);
 	summary_text(r->json, "digest", digest);
 	summary_bytes(r->json, "vm_hwm_bytes", r->peak);
 }
