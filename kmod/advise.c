@@ -56,7 +56,7 @@ static bool evicted_count(struct advice *a)
 
 	mutex_lock(&bo->lock);
 	for (chunk = a->range.first; chunk < a->range.end; chunk++) {
-		const struct vb_table_entry *e = &bo->table[chunk];
+		const struct vb_table_entry *e = vb_entry(bo, chunk);
 		bool out = !(e->valid & memory) && !e->busy;
 
 		a->chunks += out;
@@ -160,7 +160,7 @@ static int unpin(struct advice *a)
 
 	mutex_lock(&a->bo->lock);
 	for (chunk = a->range.first; chunk < a->range.end; chunk++)
-		if (!a->bo->table[chunk].pins)
+		if (!vb_entry(a->bo, chunk)->pins)
 			rc = -EINVAL;
 	mutex_unlock(&a->bo->lock);
 	if (rc)

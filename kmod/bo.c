@@ -86,7 +86,7 @@ static int residency_stretch(struct vb_bo *bo, u32 first, u32 count, u8 __user *
 
 	mutex_lock(&bo->lock);
 	for (i = 0; i < count; i++)
-		stretch[i] = residency(&bo->table[first + i]);
+		stretch[i] = residency(vb_entry(bo, first + i));
 	mutex_unlock(&bo->lock);
 	return copy_to_user(to, stretch, count) ? -EFAULT : 0;
 }

@@ -84,7 +84,7 @@ static int hold_try_locked(struct hold_try *h, u32 *which)
 	lockdep_assert_held(&h->bo->lock);
 	for (chunk = h->range.first; chunk < h->range.end; chunk++) {
 		*which = chunk;
-		rc = chunk_is_ready(&h->bo->table[chunk]);
+		rc = chunk_is_ready(vb_entry(h->bo, chunk));
 		if (rc)
 			return rc;
 	}
@@ -324,10 +324,11 @@ struct rw {
 
 static bool reads_as_zero(struct rw *rw, u32 chunk)
 {
-	const struct vb_table_entry *e = &rw->bo->table[chunk];
+	const struct vb_table_entry *e;
 	bool zero;
 
 	mutex_lock(&rw->bo->lock);
+	e = vb_entry(rw->bo, chunk);
 	zero = !rw->write && rw->bo->traits.kind == VB_BO_ANONYMOUS && !e->valid &&
 	       !(e->flags & (VB_ENTRY_LOST | VB_ENTRY_TOUCHED));
 	mutex_unlock(&rw->bo->lock);
@@ -370,7 +371,7 @@ static struct vb_slot *held_slot(struct rw *rw, u32 chunk, struct vb_region **re
 	struct vb_slot *slot;
 
 	mutex_lock(&rw->bo->lock);
-	slot = vb_slot_find(rw->bo->table[chunk].loc[VB_TIER_HOST], region);
+	slot = vb_slot_find(vb_entry(rw->bo, chunk)->loc[VB_TIER_HOST], region);
 	if (slot)
 		kref_get(&(*region)->kref);
 	mutex_unlock(&rw->bo->lock);

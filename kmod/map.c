@@ -56,7 +56,7 @@ static struct page *host_page_locked(struct vb_bo *bo, u32 chunk, u32 index)
 	struct vb_slot *slot;
 
 	lockdep_assert_held(&bo->lock);
-	slot = vb_slot_find(bo->table[chunk].loc[VB_TIER_HOST], &region);
+	slot = vb_slot_find(vb_entry(bo, chunk)->loc[VB_TIER_HOST], &region);
 	return slot ? vb_slot_page(slot, index) : NULL;
 }
 
@@ -130,8 +130,8 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 
 	if (at / chunk_pages() >= bo->chunks)
 		return VM_FAULT_SIGBUS;
-	e = &bo->table[chunk];
 	mutex_lock(&bo->lock);
+	e = vb_entry(bo, chunk);
 	lost = e->flags & VB_ENTRY_LOST;
 	moving = e->busy;
 	if (!lost && !moving && e->valid & 1u << VB_TIER_HOST)
@@ -155,12 +155,11 @@ static vm_fault_t client_mkwrite(struct vm_fault *vmf)
 	struct vb_bo *bo = vmf->vma->vm_private_data;
 	pgoff_t at = bo_page(bo, vmf);
 	u32 chunk = at / chunk_pages();
-	const struct vb_table_entry *e = &bo->table[chunk];
 	vm_fault_t ret = VM_FAULT_NOPAGE;
 	int rc;
 
 	mutex_lock(&bo->lock);
-	if (e->valid & 1u << VB_TIER_HOST &&
+	if (vb_entry(bo, chunk)->valid & 1u << VB_TIER_HOST &&
 	    host_page_locked(bo, chunk, at % chunk_pages()) == vmf->page) {
 		rc = vb_step_write(bo, chunk);
 		if (!rc) {
@@ -331,9 +330,11 @@ static vm_fault_t table_fault(struct vm_fault *vmf)
 	struct vb_bo *bo = vmf->vma->vm_private_data;
 	u64 at = offset_of(vmf->pgoff) - ((u64)bo->id << VB_MMAP_OBJECT_SHIFT);
 
-	if (at >= (u64)bo->chunks * sizeof(*bo->table))
+	if (at >= (u64)bo->chunks * sizeof(struct vb_table_entry))
 		return VM_FAULT_SIGBUS;
-	vmf->page = vmalloc_to_page((char *)bo->table + at);
+	vmf->page = vb_table_page(bo, at >> PAGE_SHIFT);
+	if (!vmf->page)
+		return VM_FAULT_OOM;
 	get_page(vmf->page);
 	return 0;
 }

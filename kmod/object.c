@@ -11,7 +11,6 @@
 #include <linux/hrtimer.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 
 #include "core/format.h"
 #include "vb.h"
@@ -168,7 +167,7 @@ static void bo_release(struct kref *kref)
 	struct vb_bo *bo = container_of(kref, struct vb_bo, kref);
 
 	xa_destroy(&bo->moves);
-	vfree(bo->table);
+	vb_table_free(bo);
 	mutex_destroy(&bo->lock);
 	kfree(bo);
 }
@@ -368,6 +367,7 @@ static void bo_describe(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 	mutex_init(&bo->lock);
 	INIT_LIST_HEAD(&bo->mappings);
 	xa_init_flags(&bo->moves, XA_FLAGS_ACCOUNT);
+	xa_init_flags(&bo->table, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&bo->moved);
 	bo->traits.kind = cmd->kind;
 	bo->traits.life = cmd->life;
@@ -415,18 +415,9 @@ static int bo_new(struct vb_client *c, const struct vb_ioc_bo_create *cmd, struc
 	rc = bo_open_file(bo, cmd);
 	if (rc)
 		goto err_free;
-	/* Whole pages of its own: they are mapped into the executor. */
-	rc = -ENOMEM;
-	bo->table = __vmalloc((size_t)bo->chunks * sizeof(*bo->table),
-			      GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
-	if (!bo->table)
-		goto err_file;
 	*out = bo;
 	return 0;
 
-err_file:
-	if (bo->file)
-		file_free(bo->file);
 err_free:
 	vb_bo_unlook(bo);
 	return rc;

@@ -70,79 +70,94 @@ static void slots_free_locked(struct vb_bo *bo, const struct vb_chunk_freed *fre
 	}
 }
 
-/* After a step: @before is the entry as it was. */
-static void settle(struct vb_bo *bo, u32 chunk, const struct vb_table_entry *before,
-		   const struct vb_chunk_freed *freed)
-{
-	const struct vb_table_entry *e = &bo->table[chunk];
+/**
+ * struct step - one step of one chunk
+ * @bo: object, whose lock is held
+ * @e: entry, which the step changes
+ * @before: as it was
+ * @none: stands for an entry that has no place yet: all steps but BEGIN refuse it, or
+ *	leave it as it is
+ * @freed: slots that the step gave back
+ */
+struct step {
+	struct vb_bo *bo;
+	struct vb_table_entry *e;
+	struct vb_table_entry before, none;
+	struct vb_chunk_freed freed;
+};
 
+static void step_of_entry(struct step *s, struct vb_bo *bo, struct vb_table_entry *e)
+{
 	lockdep_assert_held(&bo->lock);
-	account_locked(bo, before, -1);
-	account_locked(bo, e, 1);
+	s->bo = bo;
+	s->e = e;
+	s->before = *e;
+	s->freed.count = 0;
+}
+
+static void step_begin(struct step *s, struct vb_bo *bo, u32 chunk)
+{
+	struct vb_table_entry *e = vb_entry_find(bo, chunk);
+
+	memset(&s->none, 0, sizeof(s->none));
+	step_of_entry(s, bo, e ? e : &s->none);
+}
+
+/* Charge the difference that the step made; a refused one made none. */
+static int step_end(struct step *s, int rc)
+{
+	if (rc)
+		return rc;
+	account_locked(s->bo, &s->before, -1);
+	account_locked(s->bo, s->e, 1);
 	spin_lock(&vb.slot_lock);
-	count_pinned_locked(before, -1);
-	count_pinned_locked(e, 1);
-	slots_free_locked(bo, freed);
+	count_pinned_locked(&s->before, -1);
+	count_pinned_locked(s->e, 1);
+	slots_free_locked(s->bo, &s->freed);
 	spin_unlock(&vb.slot_lock);
+	return 0;
 }
 
 /* ---- steps of clients ---- */
 
 int vb_step_map(struct vb_bo *bo, u32 chunk, bool write)
 {
-	struct vb_table_entry before = bo->table[chunk];
-	struct vb_chunk_freed freed = { .count = 0 };
-	int rc;
+	struct step s;
 
-	rc = vb_chunk_map(&bo->table[chunk], &bo->traits, write, &freed);
-	if (!rc)
-		settle(bo, chunk, &before, &freed);
-	return rc;
+	step_begin(&s, bo, chunk);
+	return step_end(&s, vb_chunk_map(s.e, &bo->traits, write, &s.freed));
 }
 
 void vb_step_unmap(struct vb_bo *bo, u32 chunk)
 {
-	struct vb_table_entry before = bo->table[chunk];
-	struct vb_chunk_freed freed = { .count = 0 };
+	struct step s;
 
-	if (!vb_chunk_unmap(&bo->table[chunk]))
-		settle(bo, chunk, &before, &freed);
+	step_begin(&s, bo, chunk);
+	step_end(&s, vb_chunk_unmap(s.e));
 }
 
 int vb_step_pin(struct vb_bo *bo, u32 chunk)
 {
-	struct vb_table_entry before = bo->table[chunk];
-	struct vb_chunk_freed freed = { .count = 0 };
-	int rc;
+	struct step s;
 
-	rc = vb_chunk_pin(&bo->table[chunk]);
-	if (!rc)
-		settle(bo, chunk, &before, &freed);
-	return rc;
+	step_begin(&s, bo, chunk);
+	return step_end(&s, vb_chunk_pin(s.e));
 }
 
 int vb_step_unpin(struct vb_bo *bo, u32 chunk)
 {
-	struct vb_table_entry before = bo->table[chunk];
-	struct vb_chunk_freed freed = { .count = 0 };
-	int rc;
+	struct step s;
 
-	rc = vb_chunk_unpin(&bo->table[chunk]);
-	if (!rc)
-		settle(bo, chunk, &before, &freed);
-	return rc;
+	step_begin(&s, bo, chunk);
+	return step_end(&s, vb_chunk_unpin(s.e));
 }
 
 int vb_step_write(struct vb_bo *bo, u32 chunk)
 {
-	struct vb_table_entry before = bo->table[chunk];
-	struct vb_chunk_freed freed = { .count = 0 };
-	int rc;
+	struct step s;
 
-	rc = vb_chunk_write(&bo->table[chunk], &bo->traits, VB_TIER_HOST, &freed);
-	if (!rc)
-		settle(bo, chunk, &before, &freed);
-	return rc;
+	step_begin(&s, bo, chunk);
+	return step_end(&s, vb_chunk_write(s.e, &bo->traits, VB_TIER_HOST, &s.freed));
 }
 
 /* ---- page tables of clients ---- */
@@ -164,7 +179,7 @@ static int host_quiesce(struct vb_bo *bo, u32 chunk)
 	int foreign;
 
 	lockdep_assert_held(&bo->lock);
-	slot = vb_slot_find(bo->table[chunk].loc[VB_TIER_HOST], &region);
+	slot = vb_slot_find(vb_entry(bo, chunk)->loc[VB_TIER_HOST], &region);
 	if (!slot)
 		return 0;
 	vb_slot_lock(region, slot);
@@ -195,7 +210,7 @@ static void running_end(struct vb_bo *bo, u32 chunk, struct vb_running *m)
  */
 int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable)
 {
-	const struct vb_table_entry *e = &bo->table[chunk];
+	const struct vb_table_entry *e = vb_entry(bo, chunk);
 	int rc;
 
 	if (killable)
@@ -208,41 +223,33 @@ int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable)
 
 /* ---- the object goes, or the executor ---- */
 
-static void release_one(struct vb_bo *bo, u32 chunk)
-{
-	struct vb_table_entry before = bo->table[chunk];
-	struct vb_chunk_freed freed = { .count = 0 };
-
-	if (!vb_chunk_release(&bo->table[chunk], &freed))
-		settle(bo, chunk, &before, &freed);
-}
-
 void vb_resid_release(struct vb_bo *bo)
 {
+	struct vb_table_entry *e;
+	struct step s;
 	u32 chunk;
 
 	mutex_lock(&bo->lock);
-	for (chunk = 0; bo->slots && chunk < bo->chunks; chunk++) {
-		if (bo->table[chunk].valid)
-			release_one(bo, chunk);
+	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
+		step_of_entry(&s, bo, e);
+		step_end(&s, vb_chunk_release(e, &s.freed));
 		cond_resched();
 	}
 	mutex_unlock(&bo->lock);
 }
 
-static void lose_one(struct vb_bo *bo, u32 chunk)
+static void lose_one(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
 {
 	struct vb_running *m = xa_load(&bo->moves, chunk);
 	u8 tier;
 
 	for (tier = 0; tier < VB_TIER_COUNT; tier++) {
-		struct vb_table_entry before = bo->table[chunk];
-		struct vb_chunk_freed freed = { .count = 0 };
+		struct step s;
 
-		if (!vb_chunk_lose(&bo->table[chunk], &bo->traits, tier,
-				   m ? m->loc : VB_LOC_NONE, &freed))
-			settle(bo, chunk, &before, &freed);
-		if (m && !bo->table[chunk].busy) {
+		step_of_entry(&s, bo, e);
+		step_end(&s, vb_chunk_lose(e, &bo->traits, tier, m ? m->loc : VB_LOC_NONE,
+					   &s.freed));
+		if (m && !e->busy) {
 			running_end(bo, chunk, m);
 			m = NULL;
 		}
@@ -251,14 +258,14 @@ static void lose_one(struct vb_bo *bo, u32 chunk)
 
 void vb_resid_lose(struct vb_bo *bo)
 {
+	struct vb_table_entry *e;
 	u32 chunk;
 
 	mutex_lock(&bo->lock);
 	if (bo->slots)
 		zap(bo, 0, (u64)bo->chunks << vb.chunk_shift);
-	for (chunk = 0; bo->slots && chunk < bo->chunks; chunk++) {
-		if (bo->table[chunk].valid || bo->table[chunk].busy)
-			lose_one(bo, chunk);
+	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
+		lose_one(bo, chunk, e);
 		cond_resched();
 	}
 	mutex_unlock(&bo->lock);
@@ -310,19 +317,22 @@ static void slot_give(struct vb_bo *bo, u32 loc)
 	spin_unlock(&vb.slot_lock);
 }
 
-static bool has_host(const struct vb_bo *bo, u32 chunk)
+static bool has_host(struct vb_bo *bo, u32 chunk)
 {
-	return bo->table[chunk].valid & 1u << VB_TIER_HOST;
+	return vb_entry(bo, chunk)->valid & 1u << VB_TIER_HOST;
 }
 
 static int move_begin(struct vb_bo *bo, struct vb_move *mv)
 {
-	struct vb_table_entry *e = &bo->table[mv->chunk];
+	struct vb_table_entry *e;
 	struct vb_running *m;
 	int rc;
 
 	if (bo->gone)
 		return -ESTALE;
+	e = vb_entry_make(bo, mv->chunk);
+	if (!e)
+		return -ENOMEM;
 	m = kmalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
 	if (!m)
 		return -ENOMEM;
@@ -358,23 +368,20 @@ err_free:
 
 static int move_finish(struct vb_bo *bo, const struct vb_move *mv)
 {
-	struct vb_table_entry before = bo->table[mv->chunk];
 	struct vb_running *m = xa_load(&bo->moves, mv->chunk);
 	const u32 *crc = mv->flags & VB_MOVE_F_CRC ? &mv->crc : NULL;
-	struct vb_chunk_freed freed = { .count = 0 };
+	struct step s;
 	int rc;
 
 	if (!m)
 		return -EINVAL;
+	step_begin(&s, bo, mv->chunk);
 	if (mv->op == VB_MOVE_COMMIT)
-		rc = vb_chunk_commit(&bo->table[mv->chunk], &bo->traits, mv->from, mv->to,
-				     m->loc, crc, &freed);
+		rc = vb_chunk_commit(s.e, &bo->traits, mv->from, mv->to, m->loc, crc, &s.freed);
 	else
-		rc = vb_chunk_abort(&bo->table[mv->chunk], &bo->traits, mv->from, mv->to,
-				    m->loc, &freed);
-	if (rc)
+		rc = vb_chunk_abort(s.e, &bo->traits, mv->from, mv->to, m->loc, &s.freed);
+	if (step_end(&s, rc))
 		return rc;
-	settle(bo, mv->chunk, &before, &freed);
 	running_end(bo, mv->chunk, m);
 	return 0;
 }
@@ -387,22 +394,20 @@ static bool ends_host(const struct vb_move *mv)
 
 static int move_drop(struct vb_bo *bo, const struct vb_move *mv)
 {
-	struct vb_table_entry before = bo->table[mv->chunk];
-	struct vb_chunk_freed freed = { .count = 0 };
+	struct step s;
 	int rc;
 
-	if (has_host(bo, mv->chunk) && !before.busy && !is_held(&before) && ends_host(mv)) {
+	step_begin(&s, bo, mv->chunk);
+	if (has_host(bo, mv->chunk) && !s.e->busy && !is_held(s.e) && ends_host(mv)) {
 		rc = host_quiesce(bo, mv->chunk);
 		if (rc)
 			return rc;
 	}
 	if (mv->op == VB_MOVE_DROP)
-		rc = vb_chunk_drop(&bo->table[mv->chunk], &bo->traits, mv->from, &freed);
+		rc = vb_chunk_drop(s.e, &bo->traits, mv->from, &s.freed);
 	else
-		rc = vb_chunk_write(&bo->table[mv->chunk], &bo->traits, mv->to, &freed);
-	if (!rc)
-		settle(bo, mv->chunk, &before, &freed);
-	return rc;
+		rc = vb_chunk_write(s.e, &bo->traits, mv->to, &s.freed);
+	return step_end(&s, rc);
 }
 
 static int move_step(struct vb_bo *bo, struct vb_move *mv)
@@ -435,7 +440,7 @@ static int move_one(struct vb_move *mv)
 	if (mv->chunk < bo->chunks)
 		rc = move_step(bo, mv);
 	if (!rc)
-		bo->table[mv->chunk].last_use = READ_ONCE(vb.clock);
+		vb_entry_find(bo, mv->chunk)->last_use = READ_ONCE(vb.clock);
 	mutex_unlock(&bo->lock);
 	vb_bo_unlook(bo);
 	return rc;

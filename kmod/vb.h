@@ -10,6 +10,7 @@
  *	cpu.c		map, read, write: content for the CPU of a client
  *	advise.c	prefetch, evict, pin
  *	map.c		mmap() and faults, of clients and of the executor
+ *	table.c		residency tables: pages of entries
  *	resid.c		steps of the table, and who is charged for them
  *	arena.c		arenas, regions, slots, pages
  *	request.c	page-ins and the like: queued for the executor, waited for
@@ -269,14 +270,14 @@ struct vb_client {
  * @lock: protects what follows unless it says otherwise
  * @traits: what the core must know; only @traits.sealed changes
  * @flags: VB_BO_*
- * @chunks: entries of @table; fixed, as are all up to @file
+ * @chunks: how many; fixed, as are all up to @file
  * @head_bytes: of chunk 0 before the object's byte 0
  * @bytes: length
  * @file_offset: of chunk 0
  * @file_bytes: derived: source bytes
  * @transform: derived
  * @file: or NULL
- * @table: changed by resid.c only; pages of it are mapped into the executor
+ * @table: its pages, by table.c; entries are changed by resid.c only
  * @tier_chunks: chunks with a valid copy, a tier
  * @slots: held, moves included
  * @dirty: chunks with VB_ENTRY_DIRTY
@@ -306,7 +307,7 @@ struct vb_bo {
 	u64 bytes, file_offset, file_bytes;
 	struct vb_transform transform;
 	struct vb_file *file;
-	struct vb_table_entry *table;
+	struct xarray table;
 	u64 tier_chunks[VB_TIER_COUNT];
 	u64 slots, dirty, device_only, pins;
 	u32 write_maps;
@@ -639,6 +640,14 @@ int vb_bo_advise(struct vb_client *c, struct vb_ucmd *u);
 /* --- map.c --- */
 int vb_client_mmap(struct file *filp, struct vm_area_struct *vma);
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma);
+
+/* --- table.c --- */
+const struct vb_table_entry *vb_entry(struct vb_bo *bo, u32 chunk);
+struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk);
+struct vb_table_entry *vb_entry_make(struct vb_bo *bo, u32 chunk);
+struct vb_table_entry *vb_entry_next(struct vb_bo *bo, u32 *chunk);
+struct page *vb_table_page(struct vb_bo *bo, u32 index);
+void vb_table_free(struct vb_bo *bo);
 
 /* --- resid.c --- */
 int vb_step_map(struct vb_bo *bo, u32 chunk, bool write);

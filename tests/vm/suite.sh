@@ -28,6 +28,9 @@ run() {
 }
 
 for chunk in 65536 2097152; do
+	# Huge pages are asked for; what ran before has left memory in pieces.
+	echo 3 >/proc/sys/vm/drop_caches
+	echo 1 >/proc/sys/vm/compact_memory
 	if ! insmod vblackwell.ko chunk_bytes=$chunk; then
 		echo "not ok load-$chunk: insmod"
 		continue

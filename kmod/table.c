@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Residency tables: 32 bytes a chunk, in pages that come when a chunk of theirs first
+ * moves, or when the executor looks at them.  An entry whose page never came reads as
+ * zeros, which is what it would hold: nobody touched the chunk, or read its file.
+ *
+ * A page stays until its object's memory goes, so a pointer to an entry is good as long
+ * as its object is counted.
+ */
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+
+#include "vb.h"
+
+#define PAGE_ENTRIES	((u32)(PAGE_SIZE / sizeof(struct vb_table_entry)))
+
+static const struct vb_table_entry untouched;
+
+static struct vb_table_entry *entry_in(struct page *page, u32 chunk)
+{
+	return (struct vb_table_entry *)page_address(page) + chunk % PAGE_ENTRIES;
+}
+
+/**
+ * vb_table_page() - a page of an object's table, made when it is not there
+ * @bo: object
+ * @index: of the page; the caller knows that it is within the table
+ *
+ * Context: may sleep; needs no lock.
+ * Return: the page, which lives as long as the object's memory; NULL without memory.
+ */
+struct page *vb_table_page(struct vb_bo *bo, u32 index)
+{
+	struct page *page = xa_load(&bo->table, index), *old;
+
+	if (page)
+		return page;
+	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!page)
+		return NULL;
+	old = xa_cmpxchg(&bo->table, index, NULL, page, GFP_KERNEL_ACCOUNT);
+	if (old)
+		__free_page(page);
+	return xa_is_err(old) ? NULL : old ? old : page;
+}
+
+/**
+ * vb_entry() - the entry of a chunk, to be read
+ * @bo: object
+ * @chunk: within it
+ *
+ * Context: the object's lock, or what is read may change meanwhile.
+ * Return: the entry; one of zeros when there is none yet.
+ */
+const struct vb_table_entry *vb_entry(struct vb_bo *bo, u32 chunk)
+{
+	struct vb_table_entry *e = vb_entry_find(bo, chunk);
+
+	return e ? e : &untouched;
+}
+
+/* The entry of a chunk, to be changed under the object's lock; NULL: it is all zero. */
+struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk)
+{
+	struct page *page = xa_load(&bo->table, chunk / PAGE_ENTRIES);
+
+	return page ? entry_in(page, chunk) : NULL;
+}
+
+/* The same, made when it is not there; may sleep.  NULL without memory. */
+struct vb_table_entry *vb_entry_make(struct vb_bo *bo, u32 chunk)
+{
+	struct page *page = vb_table_page(bo, chunk / PAGE_ENTRIES);
+
+	return page ? entry_in(page, chunk) : NULL;
+}
+
+/**
+ * vb_entry_next() - walk the chunks that have a copy somewhere, or a move
+ * @bo: object
+ * @chunk: where to begin; gets the chunk that was found
+ *
+ * Context: the object's lock; may sleep.  Takes time by what exists, not by what could.
+ * Return: its entry; NULL behind the last.
+ */
+struct vb_table_entry *vb_entry_next(struct vb_bo *bo, u32 *chunk)
+{
+	unsigned long index;
+	struct vb_table_entry *e;
+	struct page *page;
+
+	while (*chunk < bo->chunks) {
+		index = *chunk / PAGE_ENTRIES;
+		page = xa_find(&bo->table, &index, (bo->chunks - 1) / PAGE_ENTRIES, XA_PRESENT);
+		if (!page)
+			return NULL;
+		if (index != *chunk / PAGE_ENTRIES)
+			*chunk = index * PAGE_ENTRIES;
+		do {
+			e = entry_in(page, *chunk);
+			if (e->valid || e->busy)
+				return e;
+		} while (++*chunk % PAGE_ENTRIES && *chunk < bo->chunks);
+		cond_resched();
+	}
+	return NULL;
+}
+
+/* The object's memory goes; nobody looks any more.  May sleep. */
+void vb_table_free(struct vb_bo *bo)
+{
+	struct page *page;
+	unsigned long index;
+
+	xa_for_each(&bo->table, index, page) {
+		/* A debugger may have it through the executor's mapping. */
+		put_page(page);
+		cond_resched();
+	}
+	xa_destroy(&bo->table);
+}
