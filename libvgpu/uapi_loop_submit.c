@@ -71,44 +71,54 @@ static int check_cmd(const struct vb_ioc_submit *cmd)
 	return 0;
 }
 
-static int copy_stream(struct loop_submission *s, const struct vb_ioc_submit *cmd)
+/*
+ * All that the client gave, before it can change or make us wait: the stream, the BO
+ * list (with the client's ids until add_bos_locked() translates them), the fences.
+ */
+static int copy_in(struct loop_submission *s, const struct vb_ioc_submit *cmd,
+		   struct vb_fence *fences)
 {
+	const struct vb_bo_ref *refs = (const void *)(uintptr_t)cmd->bos_address;
 	struct vb_cmd_error error;
 
 	memcpy(s->stream, (const void *)(uintptr_t)cmd->stream_address, cmd->stream_bytes);
+	for (u32 i = 0; i < cmd->bo_count; i++)
+		s->bos[i] = (struct vb_exec_bo){ .object = refs[i].bo_id, .access = refs[i].access };
+	if (cmd->fence_count)
+		memcpy(fences, (const void *)(uintptr_t)cmd->fences_address,
+		       cmd->fence_count * sizeof(*fences));
 	return vb_stream_check_header(s->stream, s->stream_bytes, &error) ? -EINVAL : 0;
 }
 
-static int add_bo_locked(struct loop_submission *s, const struct vb_bo_ref *ref, u64 mark)
+static int add_bo_locked(struct loop_submission *s, struct vb_exec_bo *bo, u64 mark)
 {
 	struct loop_object *o;
 
-	if (!(ref->access & (VB_ACCESS_READ | VB_ACCESS_WRITE)) || ref->access & ~ACCESS_ALL)
+	if (!(bo->access & (VB_ACCESS_READ | VB_ACCESS_WRITE)) || bo->access & ~ACCESS_ALL)
 		return -EINVAL;
-	o = vgpu_loop_ids_find(&s->queue->client->bos, ref->bo_id);
+	o = vgpu_loop_ids_find(&s->queue->client->bos, bo->object);
 	if (!o)
 		return -ENOENT;
 	if (o->mark == mark)
 		return -EINVAL;
-	if (ref->access & VB_ACCESS_WRITE && o->traits.sealed)
+	if (bo->access & VB_ACCESS_WRITE && o->traits.sealed)
 		return -EROFS;
 	o->mark = mark;
 	o->refs++;
-	o->writers += (ref->access & VB_ACCESS_WRITE) != 0;
+	o->writers += (bo->access & VB_ACCESS_WRITE) != 0;
 	o->shown = true;
-	s->objects[s->bo_count] = o;
-	s->bos[s->bo_count++] = (struct vb_exec_bo){ .object = o->id, .access = ref->access };
+	bo->object = o->id;
+	s->objects[s->bo_count++] = o;
 	return 0;
 }
 
-static int add_bos_locked(struct loop_submission *s, const struct vb_ioc_submit *cmd)
+static int add_bos_locked(struct loop_submission *s, u32 count)
 {
-	const struct vb_bo_ref *refs = (const void *)(uintptr_t)cmd->bos_address;
 	u64 mark = ++s->queue->client->loop->clock;
 	int rc = 0;
 
-	for (u32 i = 0; !rc && i < cmd->bo_count; i++)
-		rc = add_bo_locked(s, &refs[i], mark);
+	for (u32 i = 0; !rc && i < count; i++)
+		rc = add_bo_locked(s, &s->bos[i], mark);
 	return rc;
 }
 
@@ -195,12 +205,11 @@ static int add_fence_locked(struct loop_submission *s, const struct vb_fence *fe
 	return rc;
 }
 
-static int add_fences_locked(struct loop_submission *s, const struct vb_ioc_submit *cmd)
+static int add_fences_locked(struct loop_submission *s, const struct vb_fence *fences, u32 count)
 {
-	const struct vb_fence *fences = (const void *)(uintptr_t)cmd->fences_address;
 	int rc = 0;
 
-	for (u32 i = 0; !rc && i < cmd->fence_count; i++)
+	for (u32 i = 0; !rc && i < count; i++)
 		rc = add_fence_locked(s, &fences[i]);
 	return rc;
 }
@@ -221,11 +230,12 @@ static void publish_locked(struct loop_submission *s)
 	vgpu_loop_queue_advance_locked(q);
 }
 
-static int submit_locked(struct loop_submission *s, struct vb_ioc_submit *cmd)
+static int submit_locked(struct loop_submission *s, const struct vb_ioc_submit *cmd,
+			 const struct vb_fence *fences)
 {
 	int rc;
 
-	rc = add_bos_locked(s, cmd);
+	rc = add_bos_locked(s, cmd->bo_count);
 	if (rc)
 		return rc;
 	rc = check_files_locked(s);
@@ -234,12 +244,13 @@ static int submit_locked(struct loop_submission *s, struct vb_ioc_submit *cmd)
 	rc = check_room_locked(s);
 	if (rc)
 		return rc;
-	return add_fences_locked(s, cmd);
+	return add_fences_locked(s, fences, cmd->fence_count);
 }
 
 int vgpu_loop_submit(struct loop_client *c, void *arg)
 {
 	struct vb_ioc_submit *cmd = arg;
+	struct vb_fence fences[VB_SUBMIT_FENCES_MAX];
 	struct vgpu_loop *loop = c->loop;
 	struct loop_submission *s;
 	int rc;
@@ -250,7 +261,7 @@ int vgpu_loop_submit(struct loop_client *c, void *arg)
 	s = submission_alloc(cmd);
 	if (!s)
 		return -ENOMEM;
-	rc = copy_stream(s, cmd);
+	rc = copy_in(s, cmd, fences);
 	if (rc) {
 		free(s);
 		return rc;
@@ -262,7 +273,7 @@ int vgpu_loop_submit(struct loop_client *c, void *arg)
 		free(s);
 		return -ENOENT;
 	}
-	rc = submit_locked(s, cmd);
+	rc = submit_locked(s, cmd, fences);
 	if (rc) {
 		vgpu_loop_submission_free_locked(s);
 	} else {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Content for a client's CPU, at moments that only a device in process shows: while
- * bytes are being copied, and when paging in takes longer than a single wait may.
+ * Copies from and to a client, at moments that only a device in process shows: while
+ * bytes are on their way, and when paging in takes longer than a single wait may.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -136,29 +136,67 @@ static void stream_ends_at_the_callers_deadline(void **state)
 	free(bytes);
 }
 
-/* Memory that a copy stops at, until it is let go on. */
+/* ---- memory that a copy stops at, until it is let go on ---- */
+
+#define GATE_BYTES	4096u
+
 static struct {
 	char *page;
 	atomic_bool reached, go_on;
+	struct sigaction before;
 } gate;
+
+static void moment(void)
+{
+	const struct timespec t = { .tv_nsec = 1000000 };
+
+	nanosleep(&t, NULL);
+}
 
 static void at_gate(int sig, siginfo_t *info, void *context)
 {
-	const struct timespec moment = { .tv_nsec = 1000000 };
-
 	(void)sig;
 	(void)context;
-	if ((char *)info->si_addr < gate.page || (char *)info->si_addr >= gate.page + 4096)
+	if ((char *)info->si_addr < gate.page || (char *)info->si_addr >= gate.page + GATE_BYTES)
 		_exit(1);
 	atomic_store(&gate.reached, true);
 	while (!atomic_load(&gate.go_on))
-		nanosleep(&moment, NULL);
-	mprotect(gate.page, 4096, PROT_READ | PROT_WRITE);
+		moment();
+	mprotect(gate.page, GATE_BYTES, PROT_READ | PROT_WRITE);
+}
+
+static void gate_close(void)
+{
+	struct sigaction action = { .sa_sigaction = at_gate, .sa_flags = SA_SIGINFO };
+
+	gate.page = mmap(NULL, GATE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+	assert_ptr_not_equal(gate.page, MAP_FAILED);
+	atomic_store(&gate.reached, false);
+	atomic_store(&gate.go_on, false);
+	assert_int_equal(sigaction(SIGSEGV, &action, &gate.before), 0);
+}
+
+static void gate_wait(void)
+{
+	while (!atomic_load(&gate.reached))
+		moment();
+}
+
+/* Let the copy go on, and return how its request ended. */
+static int gate_open(pthread_t thread)
+{
+	void *rc;
+
+	atomic_store(&gate.go_on, true);
+	pthread_join(thread, &rc);
+	sigaction(SIGSEGV, &gate.before, NULL);
+	return (int)(intptr_t)rc;
 }
 
 static void *reader(void *arg)
 {
-	return (void *)(intptr_t)rig_read(rig.client, *(uint32_t *)arg, 0, gate.page, 4096);
+	return (void *)(intptr_t)rig_read(rig.client, *(uint32_t *)arg, 0, gate.page, GATE_BYTES);
 }
 
 static uint64_t pinned_bytes(void)
@@ -172,45 +210,112 @@ static uint64_t pinned_bytes(void)
 /* Else the slot could be given to another chunk under the copy. */
 static void unpin_does_not_let_go_what_is_being_read(void **state)
 {
-	struct sigaction action = { .sa_sigaction = at_gate, .sa_flags = SA_SIGINFO }, before;
-	const struct timespec moment = { .tv_nsec = 1000000 };
 	pthread_t thread;
+	uint64_t pinned;
+	int unpin, held;
 	uint32_t bo;
-	void *rc;
 
 	(void)state;
-	assert_int_equal(rig_bo(rig.client, 4096, VB_LIFE_VOLATILE, &bo), 0);
+	assert_int_equal(rig_bo(rig.client, GATE_BYTES, VB_LIFE_VOLATILE, &bo), 0);
 	assert_int_equal(rig_write(rig.client, bo, 0, "held", 4), 0);
-	gate.page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(gate.page, MAP_FAILED);
-	assert_int_equal(sigaction(SIGSEGV, &action, &before), 0);
+	gate_close();
+	mprotect(gate.page, GATE_BYTES, PROT_NONE);
 	assert_int_equal(pthread_create(&thread, NULL, reader, &bo), 0);
-	while (!atomic_load(&gate.reached))
-		nanosleep(&moment, NULL);
-	int unpin = rig_advise(rig.client, bo, VB_ADVISE_UNPIN, 0, 1);
-	int held = rig_residency(rig.client, bo, 0) & 1u << 5;
-	uint64_t pinned = pinned_bytes();
-	atomic_store(&gate.go_on, true);
-	pthread_join(thread, &rc);
-	sigaction(SIGSEGV, &before, NULL);
+	gate_wait();
+	unpin = rig_advise(rig.client, bo, VB_ADVISE_UNPIN, 0, 1);
+	held = rig_residency(rig.client, bo, 0) & 1u << 5;
+	pinned = pinned_bytes();
+	assert_int_equal(gate_open(thread), 0);
 	assert_int_equal(unpin, -EINVAL);
 	assert_int_not_equal(held, 0);
 	assert_int_equal(pinned, 0);
-	assert_int_equal((intptr_t)rc, 0);
 	assert_memory_equal(gate.page, "held", 4);
-	munmap(gate.page, 4096);
+	munmap(gate.page, GATE_BYTES);
 }
 
-#define CPU(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* A submission whose BO list or fences lie at the gate. */
+static void *submitter(void *arg)
+{
+	return (void *)(intptr_t)vgpu_uapi_call(rig.client, VB_IOC_SUBMIT, arg);
+}
+
+static atomic_bool answered;
+
+static void *asker(void *arg)
+{
+	(void)arg;
+	pinned_bytes();
+	atomic_store(&answered, true);
+	return NULL;
+}
+
+/* Is the device there for others while it reads what @cmd names? */
+static void expect_free_while_copied(struct vb_ioc_submit *cmd)
+{
+	pthread_t thread, other;
+	bool in_time;
+
+	atomic_store(&answered, false);
+	mprotect(gate.page, GATE_BYTES, PROT_NONE);
+	assert_int_equal(pthread_create(&thread, NULL, submitter, cmd), 0);
+	gate_wait();
+	assert_int_equal(pthread_create(&other, NULL, asker, NULL), 0);
+	for (int i = 0; i < 2000 && !atomic_load(&answered); i++)
+		moment();
+	in_time = atomic_load(&answered);
+	assert_int_equal(gate_open(thread), 0);
+	pthread_join(other, NULL);
+	assert_true(in_time);
+	munmap(gate.page, GATE_BYTES);
+}
+
+static void device_is_free_while_a_bo_list_is_copied(void **state)
+{
+	struct vb_ioc_submit cmd = { .size = sizeof(cmd), .bo_count = 1 };
+	struct rig_stream s;
+	uint32_t bo;
+
+	(void)state;
+	assert_int_equal(rig_queue(rig.client, 0, &cmd.queue_id), 0);
+	assert_int_equal(rig_bo(rig.client, 1, VB_LIFE_VOLATILE, &bo), 0);
+	rig_stream(&s);
+	gate_close();
+	*(struct vb_bo_ref *)gate.page = (struct vb_bo_ref){ bo, VB_ACCESS_READ };
+	cmd.stream_address = (uintptr_t)s.bytes;
+	cmd.stream_bytes = s.h.bytes;
+	cmd.bos_address = (uintptr_t)gate.page;
+	expect_free_while_copied(&cmd);
+}
+
+static void device_is_free_while_fences_are_copied(void **state)
+{
+	struct vb_ioc_submit cmd = { .size = sizeof(cmd), .fence_count = 1 };
+	struct rig_stream s;
+
+	(void)state;
+	assert_int_equal(rig_queue(rig.client, 0, &cmd.queue_id), 0);
+	rig_stream(&s);
+	assert_int_equal(rig_submit(rig.client, cmd.queue_id, &s, NULL), 0);
+	gate_close();
+	*(struct vb_fence *)gate.page = (struct vb_fence){ .queue_id = cmd.queue_id, .seqno = 1 };
+	cmd.stream_address = (uintptr_t)s.bytes;
+	cmd.stream_bytes = s.h.bytes;
+	cmd.fences_address = (uintptr_t)gate.page;
+	expect_free_while_copied(&cmd);
+}
+
+#define COPY(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CPU(stream_takes_longer_than_one_wait_may),
-		CPU(pin_takes_longer_than_one_wait_may),
-		CPU(stream_ends_at_the_callers_deadline),
-		CPU(unpin_does_not_let_go_what_is_being_read),
+		COPY(stream_takes_longer_than_one_wait_may),
+		COPY(pin_takes_longer_than_one_wait_may),
+		COPY(stream_ends_at_the_callers_deadline),
+		COPY(unpin_does_not_let_go_what_is_being_read),
+		COPY(device_is_free_while_a_bo_list_is_copied),
+		COPY(device_is_free_while_fences_are_copied),
 	};
 
-	return cmocka_run_group_tests_name("loop_cpu", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("loop_copy", tests, NULL, NULL);
 }
