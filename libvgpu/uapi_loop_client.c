@@ -15,12 +15,37 @@ void vgpu_loop_count_locked(struct loop_client *c, enum vb_counter counter, u64 
 	c->loop->counters[counter] += n;
 }
 
-/* Half of the content is shared out to the clients as their minimum. */
+/* What others were promised, or have pinned already: it cannot be promised again. */
+static u64 promised_to_others(const struct loop_client *c)
+{
+	const struct loop_client *other;
+	u64 bytes = 0;
+
+	TAILQ_FOREACH(other, &c->loop->clients, link) {
+		u64 min = other->limits[VB_LIMIT_HOST_MIN], pinned = other->pinned << c->loop->chunk_shift;
+
+		if (other == c)
+			continue;
+		bytes += min != ~0ull && min > pinned ? min : pinned;
+	}
+	return bytes;
+}
+
+/* Content that may still be promised to @c. */
+static u64 promisable(const struct loop_client *c)
+{
+	u64 content = vgpu_loop_content_bytes_locked(c->loop), others = promised_to_others(c);
+
+	return content > others ? content - others : 0;
+}
+
+/* Half of the content is shared out to the clients as their minimum, while there is so much. */
 static u64 default_host_min(const struct loop_client *c)
 {
 	u32 clients = c->loop->client_count ? c->loop->client_count : 1;
+	u64 share = vgpu_loop_content_bytes_locked(c->loop) / 2 / clients, left = promisable(c);
 
-	return vgpu_loop_content_bytes_locked(c->loop) / 2 / clients;
+	return share < left ? share : left;
 }
 
 u64 vgpu_loop_limit_locked(const struct loop_client *c, enum vb_limit limit)
@@ -48,11 +73,10 @@ static u64 limit_used_locked(const struct loop_client *c, u32 limit)
 	}
 }
 
-/* A minimum is a promise: it must fit the arena. */
+/* A minimum is a promise: all of them together must fit the arena. */
 static int limit_set_locked(struct loop_client *c, u32 limit, u64 value)
 {
-	if (limit == VB_LIMIT_HOST_MIN && value != ~0ull &&
-	    value > vgpu_loop_content_bytes_locked(c->loop))
+	if (limit == VB_LIMIT_HOST_MIN && value != ~0ull && value > promisable(c))
 		return -ENOSPC;
 	c->limits[limit] = value;
 	return 0;

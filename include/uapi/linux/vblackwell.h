@@ -726,10 +726,12 @@ enum vb_limit {
  *
  * A client may lower its own; raising needs CAP_SYS_ADMIN (module).  A limit
  * below what is used holds from the next charge on; nothing is taken back.
- * HOST_MIN is an equal part of half of the host tier unless it is set.
+ * HOST_MIN is an equal part of half of the host tier unless it is set, or what the
+ * minima and pins of other clients leave of it when that is less.
  *
  * Errors: -EINVAL no such limit, or a @value without VB_LIMIT_SET; -ENOSPC a
- * minimum that the host tier cannot promise; -EPERM raising without privilege.
+ * minimum that the host tier cannot promise beside what others were promised or
+ * have pinned; -EPERM raising without privilege.
  * Context: takes the client's lock; never waits.
  */
 struct vb_ioc_limit {
@@ -845,7 +847,7 @@ struct vb_ioc_exec_attach {
  * Host arenas get their slots by VB_IOC_REGION_ADD; the others are usable at
  * once, their bytes being the executor's business.
  *
- * Errors: -ENOSPC VB_ARENA_MAX arenas exist.  Context: may sleep (allocates the
+ * Errors: -EDQUOT VB_ARENA_MAX arenas exist.  Context: may sleep (allocates the
  * slot map); takes the executor lock.
  */
 struct vb_ioc_arena_create {
