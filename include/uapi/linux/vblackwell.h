@@ -106,8 +106,8 @@ enum vb_tier {
  * @last_use: submission clock of the last use
  * @generation: advanced each time a move of this chunk ends
  *
- * Mapped read-only into the executor (VB_MMAP_TABLE).  All zero is an anonymous
- * chunk that nobody touched, or a file chunk that was never read.
+ * The executor reads it where VB_IOC_OBJECT_OPEN says.  All zero is an anonymous chunk
+ * that nobody touched, or a file chunk that was never read.
  */
 struct vb_table_entry {
 	__u32 loc[VB_TIER_COUNT];
