@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/format.h"
+#include "core/bo_check.h"
 
 #define FILE_BLOCK	4096u		/* grid of direct reads */
 #define TABLE_MMAP	(64u << 10)	/* larger tables are mapped: pages come when touched */
@@ -212,116 +212,6 @@ void vgpu_loop_object_put_locked(struct loop_object *o)
 
 /* ---- VB_IOC_BO_CREATE ---- */
 
-static bool is_zero_transform(const struct vb_transform *t)
-{
-	static const struct vb_transform none;
-
-	return !memcmp(t, &none, sizeof(none));
-}
-
-static int check_anonymous(const struct vb_ioc_bo_create *cmd)
-{
-	if (cmd->life > VB_LIFE_SCRATCH || cmd->fd != -1 || cmd->file_offset ||
-	    cmd->file_bytes || !is_zero_transform(&cmd->transform))
-		return -EINVAL;
-	return 0;
-}
-
-static int check_file(const struct vb_ioc_bo_create *cmd)
-{
-	if (cmd->life != VB_LIFE_VOLATILE || cmd->file_bytes ||
-	    !is_zero_transform(&cmd->transform))
-		return -EINVAL;
-	return 0;
-}
-
-/* Regrouping keeps the format; only floats are rounded. */
-static bool pack_fits(u32 src, u32 dst)
-{
-	switch (src) {
-	case VB_FORMAT_F32:
-	case VB_FORMAT_F16:
-	case VB_FORMAT_BF16:
-		return vb_format_is_packed(dst);
-	case VB_FORMAT_MXFP4:
-	case VB_FORMAT_MXFP4_SPLIT:
-		return dst == VB_FORMAT_MXFP4_G16;
-	case VB_FORMAT_Q8_0:
-		return dst == VB_FORMAT_INT8_G16;
-	default:
-		return false;
-	}
-}
-
-static int stack_bytes(u32 format, const struct vb_transform *t, u64 *out)
-{
-	u64 one;
-	int rc;
-
-	rc = vb_format_matrix_bytes(format, t->rows, t->cols, &one);
-	if (rc)
-		return rc;
-	return check_mul_overflow(one, (u64)t->stack, out) ? -EOVERFLOW : 0;
-}
-
-static int check_derived(const struct vb_ioc_bo_create *cmd)
-{
-	const struct vb_transform *t = &cmd->transform;
-	u64 from, to;
-	int rc;
-
-	if (cmd->life != VB_LIFE_VOLATILE || t->kind != VB_TRANSFORM_PACK || t->__reserved ||
-	    t->__reserved2 || !t->rows || !t->cols || !t->stack ||
-	    !pack_fits(t->src_format, t->dst_format) ||
-	    (t->scales_offset && t->src_format != VB_FORMAT_MXFP4_SPLIT))
-		return -EINVAL;
-	rc = stack_bytes(t->src_format, t, &from);
-	if (!rc)
-		rc = stack_bytes(t->dst_format, t, &to);
-	if (rc)
-		return rc;
-	return cmd->file_bytes == from && cmd->bytes == to ? 0 : -EINVAL;
-}
-
-static int check_create(const struct vb_ioc_bo_create *cmd)
-{
-	if (!cmd->bytes || cmd->bytes > VB_OBJECT_BYTES_MAX)
-		return -EINVAL;
-	switch (cmd->kind) {
-	case VB_BO_ANONYMOUS:
-		return check_anonymous(cmd);
-	case VB_BO_FILE:
-		return check_file(cmd);
-	case VB_BO_DERIVED:
-		return check_derived(cmd);
-	default:
-		return -EINVAL;
-	}
-}
-
-static int check_in_file(const struct loop_file *f, u64 offset, u64 bytes)
-{
-	u64 end;
-
-	if (check_add_overflow(offset, bytes, &end))
-		return -EOVERFLOW;
-	return end > f->bytes ? -ERANGE : 0;
-}
-
-/* The ranges that the content comes from lie in the file. */
-static int check_source(const struct vb_ioc_bo_create *cmd, const struct loop_file *f)
-{
-	const struct vb_transform *t = &cmd->transform;
-	u64 bytes = cmd->kind == VB_BO_FILE ? cmd->bytes : cmd->file_bytes;
-	int rc;
-
-	rc = check_in_file(f, cmd->file_offset, bytes);
-	if (rc || cmd->kind == VB_BO_FILE || t->src_format != VB_FORMAT_MXFP4_SPLIT)
-		return rc;
-	/* Split MXFP4 has 16 bytes of blocks and one scale for each 32 values. */
-	return check_in_file(f, t->scales_offset, bytes / 16);
-}
-
 static void object_describe(struct loop_object *o, const struct vb_ioc_bo_create *cmd)
 {
 	o->refs = 1;
@@ -340,6 +230,27 @@ static void object_describe(struct loop_object *o, const struct vb_ioc_bo_create
 	}
 }
 
+/* Undo object_new(), as far as it came: nobody else has seen the object, nor its file. */
+static void object_undo(struct loop_object *o)
+{
+	if (o->file) {
+		close(o->file->fd);
+		free(o->file);
+	}
+	table_free(o->table, o->chunks);
+	free(o);
+}
+
+static int object_open_file(struct loop_object *o, const struct vb_ioc_bo_create *cmd)
+{
+	int rc;
+
+	if (cmd->kind == VB_BO_ANONYMOUS)
+		return 0;
+	rc = file_open(cmd->fd, &o->file);
+	return rc ? rc : vb_bo_check_source(cmd, o->file->bytes);
+}
+
 static int object_new(struct loop_client *c, const struct vb_ioc_bo_create *cmd,
 		      struct loop_object **out)
 {
@@ -351,42 +262,16 @@ static int object_new(struct loop_client *c, const struct vb_ioc_bo_create *cmd,
 	object_describe(o, cmd);
 	o->client = c;
 	rc = vb_range_count(o->bytes, o->head_bytes, c->loop->chunk_shift, &o->chunks);
-	if (rc)
-		goto err_free;
-	rc = -ENOMEM;
-	o->table = table_alloc(o->chunks);
-	if (!o->table)
-		goto err_free;
-	if (cmd->kind != VB_BO_ANONYMOUS) {
-		rc = file_open(cmd->fd, &o->file);
-		if (rc)
-			goto err_table;
-		rc = check_source(cmd, o->file);
-		if (rc)
-			goto err_file;
+	if (!rc) {
+		o->table = table_alloc(o->chunks);
+		rc = o->table ? object_open_file(o, cmd) : -ENOMEM;
+	}
+	if (rc) {
+		object_undo(o);
+		return rc;
 	}
 	*out = o;
 	return 0;
-
-err_file:
-	close(o->file->fd);
-	free(o->file);
-err_table:
-	table_free(o->table, o->chunks);
-err_free:
-	free(o);
-	return rc;
-}
-
-/* Undo object_new(): nobody else has seen the object, nor its file. */
-static void object_undo(struct loop_object *o)
-{
-	if (o->file) {
-		close(o->file->fd);
-		free(o->file);
-	}
-	table_free(o->table, o->chunks);
-	free(o);
 }
 
 static int reserve_locked(struct loop_client *c, const struct loop_object *o)
@@ -455,7 +340,7 @@ int vgpu_loop_bo_create(struct loop_client *c, void *arg)
 	struct loop_object *o;
 	int rc;
 
-	rc = check_create(cmd);
+	rc = vb_bo_check(cmd);
 	if (rc)
 		return rc;
 	rc = object_new(c, cmd, &o);
