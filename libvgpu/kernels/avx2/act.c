@@ -17,6 +17,31 @@ static void row_f32(float *dst, const float *x, uint32_t k, uint32_t kpad, uint3
 	}
 }
 
+/* The 32 columns of a row of k from c on: in the row, or in tail with zeros behind them. */
+static const float *group_at(float tail[VGPU_BLOCK], const float *x, uint32_t c, uint32_t k)
+{
+	if (k - c >= VGPU_BLOCK)
+		return x + c;
+	memset(tail, 0, VGPU_BLOCK * sizeof(*tail));
+	return memcpy(tail, x + c, (k - c) * sizeof(*x));
+}
+
+/* Bits of the largest magnitude of a group. */
+static uint32_t group_max(const float *x)
+{
+	const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+	__m256i max = _mm256_setzero_si256();
+	uint32_t lane[8], top = 0;
+
+	for (int i = 0; i < 4; i++)
+		max = _mm256_max_epu32(max, _mm256_and_si256(magnitude,
+			_mm256_loadu_si256((const __m256i *)(x + 8 * i))));
+	_mm256_storeu_si256((__m256i *)lane, max);
+	for (int i = 0; i < 8; i++)
+		top = lane[i] > top ? lane[i] : top;
+	return top;
+}
+
 /* Rounded to nearest even, 8 values; NaN and infinity times 0 become INT32_MIN. */
 static inline __m256i round8(const float *x, __m256 inverse)
 {
@@ -26,22 +51,12 @@ static inline __m256i round8(const float *x, __m256 inverse)
 /* One group of 32 columns, word j of its bytes to dst[j * mt]; returns its scale. */
 static float group_a8(uint8_t *dst, const float *x, uint32_t mt)
 {
-	const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
 	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-	__m256i max = _mm256_setzero_si256(), low, high;
-	uint32_t lane[8], top = 0;
-	struct vgpu_a8_scale s;
-	__m256 inverse;
+	struct vgpu_a8_scale s = vgpu_a8_scale(group_max(x));
+	__m256 inverse = _mm256_set1_ps(s.inverse);
+	__m256i low, high;
+	uint32_t lane[8];
 
-	for (int i = 0; i < 4; i++)
-		max = _mm256_max_epu32(max, _mm256_and_si256(magnitude,
-			_mm256_loadu_si256((const __m256i *)(x + 8 * i))));
-	_mm256_storeu_si256((__m256i *)lane, max);
-	for (int i = 0; i < 8; i++)
-		top = lane[i] > top ? lane[i] : top;
-
-	s = vgpu_a8_scale(top);
-	inverse = _mm256_set1_ps(s.inverse);
 	low = _mm256_packs_epi32(round8(x, inverse), round8(x + 8, inverse));
 	high = _mm256_packs_epi32(round8(x + 16, inverse), round8(x + 24, inverse));
 	/* A group that has a NaN is all NaN by its scale; its bytes must only be bytes. */
@@ -57,15 +72,12 @@ static void row_a8(const struct vgpu_acts *acts, size_t row, uint32_t i, uint32_
 		   const float *x)
 {
 	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
-		uint32_t n = acts->k - c < VGPU_BLOCK ? acts->k - c : VGPU_BLOCK;
 		size_t at = row + (size_t)c * mt;
-		float tail[VGPU_BLOCK] = { 0 };
-		const float *src = x + c;
+		float tail[VGPU_BLOCK];
 
-		if (n < VGPU_BLOCK)
-			src = memcpy(tail, x + c, n * sizeof(*x));
 		acts->scale[at / VGPU_BLOCK + i] =
-			group_a8((uint8_t *)acts->data + at + 4 * i, src, mt);
+			group_a8((uint8_t *)acts->data + at + 4 * i,
+				 group_at(tail, x, c, acts->k), mt);
 	}
 }
 

@@ -44,15 +44,22 @@ static void row_a16(uint32_t *dst, const float *x, uint32_t k, uint32_t kpad, ui
 	}
 }
 
+/* Bits of the largest magnitude of a group. */
+static inline uint32_t group_max(__m512 lo, __m512 hi)
+{
+	const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+
+	return _mm512_reduce_max_epu32(
+		_mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(lo), magnitude),
+				 _mm512_and_si512(_mm512_castps_si512(hi), magnitude)));
+}
+
 /* One group of 32 columns of tile row i. */
 static void group_a8(const struct vgpu_acts *acts, size_t data_at, size_t group_at,
 		     const float *x, uint32_t first, uint32_t mt)
 {
 	__m512 lo = load16(x, first, acts->k), hi = load16(x, first + 16, acts->k);
-	const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-	__m512i max = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(lo), magnitude),
-				       _mm512_and_si512(_mm512_castps_si512(hi), magnitude));
-	struct vgpu_a8_scale s = vgpu_a8_scale(_mm512_reduce_max_epu32(max));
+	struct vgpu_a8_scale s = vgpu_a8_scale(group_max(lo, hi));
 	__m512 inverse = _mm512_set1_ps(s.inverse);
 	__m512i qlo = _mm512_cvtps_epi32(_mm512_mul_ps(lo, inverse));
 	__m512i qhi = _mm512_cvtps_epi32(_mm512_mul_ps(hi, inverse));
@@ -68,14 +75,14 @@ static void group_a8(const struct vgpu_acts *acts, size_t data_at, size_t group_
 	acts->start[group_at] = VGPU_A8_MAGIC_BITS - 128 * sum;
 }
 
-static void row_a8(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, uint32_t mt,
+static void row_a8(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, uint32_t mt,
 		   const float *x)
 {
-	size_t row = (size_t)tile * VGPU_MT * acts->kpad;
+	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
+		size_t at = tile_at + (size_t)c * mt;
 
-	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK)
-		group_a8(acts, row + (size_t)c * mt + 4 * i,
-			 (row + (size_t)c * mt) / VGPU_BLOCK + i, x, c, mt);
+		group_a8(acts, at + 4 * i, at / VGPU_BLOCK + i, x, c, mt);
+	}
 }
 
 void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx)
@@ -94,7 +101,7 @@ void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx)
 			row_a16((uint32_t *)acts->data + at / 2 + i, src, acts->k, acts->kpad, mt);
 			break;
 		case VGPU_MODE_A8:
-			row_a8(acts, tile, i, mt, src);
+			row_a8(acts, at, i, mt, src);
 			break;
 		}
 	}

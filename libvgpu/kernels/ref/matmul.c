@@ -25,10 +25,9 @@ static void row_copy(float *dst, const float *x, uint32_t k, uint32_t kpad)
 		dst[i] = i < k ? x[i] : 0.0f;
 }
 
-/* One group: n <= 32 values, the rest is zero. */
-static float group_round_s8(int8_t *dst, const float *x, uint32_t n)
+/* Bits of the largest magnitude. */
+static uint32_t group_max(const float *x, uint32_t n)
 {
-	struct vgpu_a8_scale s;
 	uint32_t max = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -36,7 +35,14 @@ static float group_round_s8(int8_t *dst, const float *x, uint32_t n)
 
 		max = magnitude > max ? magnitude : max;
 	}
-	s = vgpu_a8_scale(max);
+	return max;
+}
+
+/* One group: n <= 32 values, the rest is zero. */
+static float group_round_s8(int8_t *dst, const float *x, uint32_t n)
+{
+	struct vgpu_a8_scale s = vgpu_a8_scale(group_max(x, n));
+
 	for (uint32_t i = 0; i < VGPU_BLOCK; i++)
 		dst[i] = i < n && s.inverse > 0.0f ? (int8_t)rintf(x[i] * s.inverse) : 0;
 	return s.scale;
