@@ -334,7 +334,7 @@ static inline struct vgpu_array vgpu_cube(struct vgpu_bo *bo, uint64_t offset,
 
 enum vgpu_mode {
 	VGPU_MODE_F32 = 0,	/* activations as they are */
-	VGPU_MODE_A16 = 1,	/* activations rounded to BF16 */
+	VGPU_MODE_A16 = 1,	/* activations rounded to BF16 in groups of 32 */
 	VGPU_MODE_A8 = 2,	/* activations rounded to int8 in groups of 32 */
 };
 

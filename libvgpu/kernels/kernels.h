@@ -50,7 +50,8 @@ enum vgpu_wformat {
  * Accuracy mode: what happens to the activations before they meet a compressed
  * weight.  Documented with its error in Documentation/kernels.md.
  *   F32   left alone; weights are expanded to f32 in registers
- *   A16   rounded to BF16 (nearest even)
+ *   A16   rounded to BF16 in groups of 32 along k, which share a scale close to 1 that
+ *         keeps the largest as it is
  *   A8    rounded to int8 in groups of 32 along k, scale = max|x| / 127 rounded up to
  *         16 significant bits
  */
@@ -67,7 +68,7 @@ enum vgpu_mode {
  * @k: columns, as the caller has them
  * @kpad: columns the packed rows hold: k rounded up to VGPU_BLOCK, zero filled
  * @data: the values, [m][kpad] in the level's own order and type; 64-byte aligned
- * @scale: A8: f32 [m][kpad / 32], scale of a group; else NULL
+ * @scale: A16, A8: f32 [m][kpad / 32], scale of a group; else NULL
  * @offset: A8: f32, level's own (see avx512/act.h); else NULL
  * @start: A8: s32, level's own; else NULL
  *

@@ -91,6 +91,8 @@ size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k)
 	size_t blocks = (size_t)m * vgpu_k_blocks(k);
 	size_t bytes = align64(blocks * VGPU_BLOCK * element_bytes(mode));
 
+	if (mode == VGPU_MODE_A16)
+		bytes += align64(blocks * 4);
 	if (mode == VGPU_MODE_A8)
 		bytes += 3 * align64(blocks * 4);
 	return bytes;
@@ -104,10 +106,12 @@ void vgpu_acts_init(struct vgpu_acts *acts, enum vgpu_mode mode, uint32_t m,
 
 	*acts = (struct vgpu_acts) { .mode = mode, .m = m, .k = k,
 				     .kpad = vgpu_k_blocks(k) * VGPU_BLOCK, .data = p };
-	if (mode != VGPU_MODE_A8)
+	if (mode == VGPU_MODE_F32)
 		return;
-	p += align64(blocks * VGPU_BLOCK);
+	p += align64(blocks * VGPU_BLOCK * element_bytes(mode));
 	acts->scale = (float *)p;
+	if (mode == VGPU_MODE_A16)
+		return;
 	acts->offset = (float *)(p + group);
 	acts->start = (int32_t *)(p + 2 * group);
 }

@@ -1232,7 +1232,7 @@ struct vb_cmd_header {
 /* Numbers of these enums are those of the arithmetic in libvgpu. */
 enum vb_mode {
 	VB_MODE_F32 = 0,	/* activations as they are */
-	VB_MODE_A16 = 1,	/* rounded to BF16 */
+	VB_MODE_A16 = 1,	/* rounded to BF16 in groups of 32 */
 	VB_MODE_A8 = 2,		/* int8 in groups of 32 along k */
 };
 

@@ -5,16 +5,13 @@
 #include <immintrin.h>
 #include <string.h>
 #include "kernels/avx2/act.h"
+#include "kernels/pack/act16.h"
 #include "kernels/pack/act8.h"
 
-static void row_f32(float *dst, const float *x, uint32_t k, uint32_t kpad, uint32_t mt,
-		    bool round)
+static void row_f32(float *dst, const float *x, uint32_t k, uint32_t kpad, uint32_t mt)
 {
-	for (uint32_t c = 0; c < kpad; c++) {
-		float value = c < k ? x[c] : 0.0f;
-
-		dst[(size_t)c * mt] = round ? vgpu_bf16_to_f32(vgpu_f32_to_bf16(value)) : value;
-	}
+	for (uint32_t c = 0; c < kpad; c++)
+		dst[(size_t)c * mt] = c < k ? x[c] : 0.0f;
 }
 
 /* The 32 columns of a row of k from c on: in the row, or in tail with zeros behind them. */
@@ -40,6 +37,20 @@ static uint32_t group_max(const float *x)
 	for (int i = 0; i < 8; i++)
 		top = lane[i] > top ? lane[i] : top;
 	return top;
+}
+
+static void row_a16(float *dst, const float *x, uint32_t k, uint32_t kpad, uint32_t mt)
+{
+	for (uint32_t c = 0; c < kpad; c += VGPU_BLOCK) {
+		float tail[VGPU_BLOCK], value[VGPU_BLOCK];
+		const float *src = group_at(tail, x, c, k);
+		struct vgpu_a16_scale s = vgpu_a16_scale(group_max(src));
+
+		for (uint32_t j = 0; j < VGPU_BLOCK; j++)
+			value[j] = vgpu_bf16_to_f32(vgpu_f32_to_bf16(src[j] * s.inverse)) * s.scale;
+		for (uint32_t j = 0; j < VGPU_BLOCK; j++)
+			dst[(size_t)(c + j) * mt] = value[j];
+	}
 }
 
 /* Rounded to nearest even, 8 values; NaN and infinity times 0 become INT32_MIN. */
@@ -89,10 +100,16 @@ void vgpu_acts_pack_avx2(struct vgpu_acts *acts, const float *x, size_t ldx)
 		size_t at = (size_t)(row - i) * acts->kpad;
 		const float *src = x + row * ldx;
 
-		if (acts->mode == VGPU_MODE_A8)
+		switch (acts->mode) {
+		case VGPU_MODE_F32:
+			row_f32((float *)acts->data + at + i, src, acts->k, acts->kpad, mt);
+			break;
+		case VGPU_MODE_A16:
+			row_a16((float *)acts->data + at + i, src, acts->k, acts->kpad, mt);
+			break;
+		case VGPU_MODE_A8:
 			row_a8(acts, at, i, mt, src);
-		else
-			row_f32((float *)acts->data + at + i, src, acts->k, acts->kpad, mt,
-				acts->mode == VGPU_MODE_A16);
+			break;
+		}
 	}
 }

@@ -4,7 +4,7 @@
  * rows (the last may hold fewer, mt), and inside a tile
  *
  *	F32	f32 [k][mt]
- *	A16	f32 [k][mt], the values of bf16
+ *	A16	f32 [k][mt], the values of bf16 times their scale
  *	A8	s8  [k / 4][mt][4]; scale [k / 32][mt]
  */
 #ifndef VGPU_AVX2_ACT_H

@@ -88,7 +88,7 @@ static void fill_nan(const struct vgpu_panel *w, const struct vgpu_acts *x, floa
 }
 
 /*
- * BF16 weights by A16 take the way of F32: the activations are rounded already.
+ * BF16 weights by A16 take the way of F32: the activations are rounded and scaled already.
  */
 static void matmul(tile_fn *tile, const struct vgpu_panel *w, const struct vgpu_acts *x,
 		   float *y, size_t ldy, struct scratch *scratch)

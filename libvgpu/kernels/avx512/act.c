@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <string.h>
 #include "kernels/avx512/act.h"
+#include "kernels/pack/act16.h"
 #include "kernels/pack/act8.h"
 
 /* Columns first .. first + 15 of a row of k; zeros behind the end. */
@@ -31,19 +32,6 @@ static void row_f32(uint32_t *dst, const float *x, uint32_t k, uint32_t kpad, ui
 		scatter16(dst + (size_t)c * mt, _mm512_castps_si512(load16(x, c, k)), 16, mt);
 }
 
-static void row_a16(uint32_t *dst, const float *x, uint32_t k, uint32_t kpad, uint32_t mt)
-{
-	const __m512i order = _mm512_broadcast_i32x4(
-		_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
-
-	for (uint32_t c = 0; c < kpad; c += 32) {
-		__m512i half = (__m512i)_mm512_cvtne2ps_pbh(load16(x, c + 16, k),
-							    load16(x, c, k));
-
-		scatter16(dst + (size_t)c / 2 * mt, _mm512_shuffle_epi8(half, order), 16, mt);
-	}
-}
-
 /* Bits of the largest magnitude of a group. */
 static inline uint32_t group_max(__m512 lo, __m512 hi)
 {
@@ -52,6 +40,33 @@ static inline uint32_t group_max(__m512 lo, __m512 hi)
 	return _mm512_reduce_max_epu32(
 		_mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(lo), magnitude),
 				 _mm512_and_si512(_mm512_castps_si512(hi), magnitude)));
+}
+
+/* One group of 32 columns; returns its scale. */
+static float group_a16(uint32_t *dst, __m512 lo, __m512 hi, uint32_t mt)
+{
+	const __m512i order = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+	struct vgpu_a16_scale s = vgpu_a16_scale(group_max(lo, hi));
+	__m512 inverse = _mm512_set1_ps(s.inverse);
+	__m512i half = (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(hi, inverse),
+						    _mm512_mul_ps(lo, inverse));
+
+	scatter16(dst, _mm512_shuffle_epi8(half, order), 16, mt);
+	return s.scale;
+}
+
+/* Row i of a tile of mt rows, which begins at element tile_at. */
+static void row_a16(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, uint32_t mt,
+		    const float *x)
+{
+	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
+		size_t at = tile_at + (size_t)c * mt;
+
+		acts->scale[at / VGPU_BLOCK + i] =
+			group_a16((uint32_t *)acts->data + at / 2 + i, load16(x, c, acts->k),
+				  load16(x, c + 16, acts->k), mt);
+	}
 }
 
 /* One group of 32 columns of tile row i. */
@@ -98,7 +113,7 @@ void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx)
 			row_f32((uint32_t *)acts->data + at + i, src, acts->k, acts->kpad, mt);
 			break;
 		case VGPU_MODE_A16:
-			row_a16((uint32_t *)acts->data + at / 2 + i, src, acts->k, acts->kpad, mt);
+			row_a16(acts, at, i, mt, src);
 			break;
 		case VGPU_MODE_A8:
 			row_a8(acts, at, i, mt, src);

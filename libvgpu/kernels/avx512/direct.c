@@ -59,7 +59,7 @@ INLINE void block_a8(__m512 sum[], const uint8_t *codes, __m512 wscale, const in
  * additions wait for each other; with few rows a second group fills the time.
  */
 INLINE void block_a16(__m512 sum[][2], const uint8_t *const codes[2], const __m512 wscale[2],
-		      const uint32_t *a, uint32_t mt, uint32_t nv)
+		      const uint32_t *a, const float *scale, uint32_t mt, uint32_t nv)
 {
 	static const int shift[4] = { 0, 8, 4, 12 };
 	const __m512i table = vgpu_mxfp4_table_bf16();
@@ -86,9 +86,13 @@ INLINE void block_a16(__m512 sum[][2], const uint8_t *const codes[2], const __m5
 		}
 	}
 #pragma GCC unroll 8
-	for (uint32_t i = 0; i < mt; i++)
+	for (uint32_t i = 0; i < mt; i++) {
+		__m512 s = _mm512_set1_ps(scale[i]);
+
 		for (uint32_t v = 0; v < nv; v++)
-			sum[i][v] = _mm512_fmadd_ps(dot[i][v], wscale[v], sum[i][v]);
+			sum[i][v] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][v], s), wscale[v],
+						    sum[i][v]);
+	}
 }
 
 /* Scales of up to 4 blocks, taken from the line at the head of a tile. */
@@ -155,7 +159,8 @@ INLINE void tile_a16(__m512 sum[][2], const struct vgpu_group *g, const struct v
 			codes[v] = g[v].data + vgpu_mxfp4_g16_codes(b);
 		}
 		block_a16(sum, codes, wscale,
-			  (const uint32_t *)x->data + (size_t)b * mt * VGPU_BLOCK / 2, mt, nv);
+			  (const uint32_t *)x->data + (size_t)b * mt * VGPU_BLOCK / 2,
+			  x->scale + (size_t)b * mt, mt, nv);
 	}
 }
 

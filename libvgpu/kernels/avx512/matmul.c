@@ -23,7 +23,8 @@ _Static_assert(sizeof(struct scratch) <= VGPU_PANEL_BYTES, "panel too small");
 /* A tile of mt rows at column first, as tile.h's functions want it. */
 #define TILE_A8(n) tile_a8(o, w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK, \
 			   x->offset + at / VGPU_BLOCK, x->start + at / VGPU_BLOCK, blocks, n)
-#define TILE_A16(n) tile_a16(o, w, (const uint32_t *)x->data + at / 2, blocks, n)
+#define TILE_A16(n) tile_a16(o, w, (const uint32_t *)x->data + at / 2, \
+			     x->scale + at / VGPU_BLOCK, blocks, n)
 #define TILE_F32(n) tile_f32(o, w, (const float *)x->data + at, blocks, n)
 #define SWITCH_MT(mt, call) do {			\
 	switch (mt) {					\

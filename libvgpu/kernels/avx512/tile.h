@@ -104,9 +104,9 @@ VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2], 
 	out_store(sum, o, mt);
 }
 
-/* a: the tile's pairs of bf16 at the slabs' first column. */
+/* a: the tile's pairs of bf16 at the slabs' first column; scale: its groups. */
 VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
-			  const uint32_t *a, uint32_t blocks, uint32_t mt)
+			  const uint32_t *a, const float *scale, uint32_t blocks, uint32_t mt)
 {
 	__m512 sum[VGPU_MT][2];
 
@@ -135,8 +135,10 @@ VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
 		}
 #pragma GCC unroll 8
 		for (uint32_t i = 0; i < mt; i++) {
-			sum[i][0] = _mm512_fmadd_ps(dot[i][0], w0, sum[i][0]);
-			sum[i][1] = _mm512_fmadd_ps(dot[i][1], w1, sum[i][1]);
+			__m512 s = _mm512_set1_ps(scale[b * mt + i]);
+
+			sum[i][0] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][0], s), w0, sum[i][0]);
+			sum[i][1] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][1], s), w1, sum[i][1]);
 		}
 	}
 	out_store(sum, o, mt);

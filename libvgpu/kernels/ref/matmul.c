@@ -7,17 +7,12 @@
  */
 #include <math.h>
 #include "kernels/kernels.h"
+#include "kernels/pack/act16.h"
 #include "kernels/pack/act8.h"
 #include "kernels/pack/half.h"
 #include "kernels/ref/rows.h"
 
 /* Activations are row-major here: f32, bf16 or s8 [m][kpad], scales [m][kpad / 32]. */
-
-static void row_round_bf16(uint16_t *dst, const float *x, uint32_t k, uint32_t kpad)
-{
-	for (uint32_t i = 0; i < kpad; i++)
-		dst[i] = i < k ? vgpu_f32_to_bf16(x[i]) : 0;
-}
 
 static void row_copy(float *dst, const float *x, uint32_t k, uint32_t kpad)
 {
@@ -36,6 +31,25 @@ static uint32_t group_max(const float *x, uint32_t n)
 		max = magnitude > max ? magnitude : max;
 	}
 	return max;
+}
+
+/* One group: n <= 32 values, the rest is zero. */
+static float group_round_bf16(uint16_t *dst, const float *x, uint32_t n)
+{
+	struct vgpu_a16_scale s = vgpu_a16_scale(group_max(x, n));
+
+	for (uint32_t i = 0; i < VGPU_BLOCK; i++)
+		dst[i] = i < n ? vgpu_f32_to_bf16(x[i] * s.inverse) : 0;
+	return s.scale;
+}
+
+static void row_round_bf16(uint16_t *dst, float *scale, const float *x, uint32_t k)
+{
+	for (uint32_t i = 0; i < k; i += VGPU_BLOCK) {
+		uint32_t n = k - i < VGPU_BLOCK ? k - i : VGPU_BLOCK;
+
+		scale[i / VGPU_BLOCK] = group_round_bf16(dst + i, x + i, n);
+	}
 }
 
 /* One group: n <= 32 values, the rest is zero. */
@@ -67,8 +81,8 @@ static void acts_pack_ref(struct vgpu_acts *acts, const float *x, size_t ldx)
 			row_copy((float *)acts->data + at, x + i * ldx, acts->k, acts->kpad);
 			break;
 		case VGPU_MODE_A16:
-			row_round_bf16((uint16_t *)acts->data + at, x + i * ldx, acts->k,
-				       acts->kpad);
+			row_round_bf16((uint16_t *)acts->data + at, acts->scale + at / VGPU_BLOCK,
+				       x + i * ldx, acts->k);
 			break;
 		case VGPU_MODE_A8:
 			row_round_s8((int8_t *)acts->data + at, acts->scale + at / VGPU_BLOCK,
@@ -87,12 +101,12 @@ static double dot_f32(const float *w, const float *x, uint32_t k)
 	return sum;
 }
 
-static double dot_a16(const float *w, const uint16_t *x, uint32_t k)
+static double dot_a16(const float *w, const uint16_t *x, const float *scale, uint32_t k)
 {
 	double sum = 0;
 
 	for (uint32_t i = 0; i < k; i++)
-		sum += (double)w[i] * vgpu_bf16_to_f32(x[i]);
+		sum += (double)w[i] * vgpu_bf16_to_f32(x[i]) * scale[i / VGPU_BLOCK];
 	return sum;
 }
 
@@ -113,7 +127,7 @@ static double dot(const float *w, const struct vgpu_acts *x, uint32_t row)
 	case VGPU_MODE_F32:
 		return dot_f32(w, (const float *)x->data + at, x->k);
 	case VGPU_MODE_A16:
-		return dot_a16(w, (const uint16_t *)x->data + at, x->k);
+		return dot_a16(w, (const uint16_t *)x->data + at, x->scale + at / VGPU_BLOCK, x->k);
 	case VGPU_MODE_A8:
 		return dot_a8(w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK, x->k);
 	}
