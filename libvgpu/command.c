@@ -62,6 +62,8 @@ static int name_bo(struct draft *d, const char *name, const struct vgpu_array *a
 
 	if (a->bo->v != d->cb->v)
 		return vgpu_fail(-EINVAL, "operand %s: its buffer object belongs to another client", name);
+	if ((unsigned int)a->format > UINT16_MAX)
+		return vgpu_fail(-EINVAL, "operand %s: format is %d, which is none", name, (int)a->format);
 	if (a->rank > VB_OPERAND_RANK_MAX)
 		return vgpu_fail(-EINVAL, "operand %s: rank is %u, must be at most %u", name, a->rank,
 				 VB_OPERAND_RANK_MAX);

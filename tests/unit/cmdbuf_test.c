@@ -234,6 +234,22 @@ static void refusals_name_operand_value_and_limit(void **state)
 	assert_int_equal(cb->bo_count, 0);
 }
 
+/* The stream has 16 bits for a format: what does not fit must not become another one. */
+static void formats_beyond_the_stream_are_refused(void **state)
+{
+	struct vgpu_array x = f32(a, 0, 4, 8), y = f32(c, 0, 4, 8), mask = f32(b, 0, 4, 8);
+
+	(void)state;
+	x.format = (enum vgpu_format)(VGPU_FORMAT_F32 + (1 << 16));
+	expect_refusal(vgpu_cmd_copy(cb, x, y), -EINVAL, "operand x: format is 65537");
+	mask.format = (enum vgpu_format)(1 << 16);
+	expect_refusal(vgpu_cmd_softmax(cb, 1.0f, f32(a, 0, 4, 8), mask, y), -EINVAL,
+		       "operand mask: format is 65536");
+	mask.format = VGPU_FORMAT_NONE;
+	expect_refusal(vgpu_cmd_softmax(cb, 1.0f, f32(a, 0, 4, 8), mask, y), -EINVAL, "mask");
+	assert_int_equal(vgpu_cmdbuf_commands(cb), 0);
+}
+
 static void a_refused_command_leaves_the_buffer_as_it_was(void **state)
 {
 	uint32_t bytes, count, access;
@@ -463,6 +479,7 @@ int main(void)
 		CASE(every_command_is_recorded_as_the_core_wants_it),
 		CASE(access_is_what_the_commands_do),
 		CASE(refusals_name_operand_value_and_limit),
+		CASE(formats_beyond_the_stream_are_refused),
 		CASE(a_refused_command_leaves_the_buffer_as_it_was),
 		CASE(sealed_buffers_are_not_written),
 		CASE(integers_are_filled_exactly),
