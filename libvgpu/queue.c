@@ -83,8 +83,9 @@ int vgpu_wait(struct vgpu_fence fence, int64_t timeout_ns)
 	int rc;
 
 	rc = vgpu_call(fence.queue->v, VB_IOC_WAIT, &cmd);
+	/* The device's word for it is also how a submission ends whose deadline passed. */
 	if (rc == -ETIME)
-		return vgpu_fail(rc, "submission %" PRIu64 " still runs", fence.seqno);
+		return vgpu_fail(-EAGAIN, "submission %" PRIu64 " still runs", fence.seqno);
 	if (rc)
 		return rc == -EPERM ? rc : vgpu_fail_device(rc, "wait for submission %" PRIu64,
 							   fence.seqno);

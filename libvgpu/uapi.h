@@ -66,8 +66,8 @@ int vgpu_loop_open_exec(struct vgpu_loop *loop, struct vgpu_uapi **out);
 /**
  * vgpu_loop_set_server() - who may run the executor on a waiting thread
  * @serve: called without locks, by a client's thread that would otherwise sleep
- *	for the executor (and after a submission); runs what is queued if the
- *	executor is idle and returns true if it did anything
+ *	for the executor without a bound of its own (and after a submission); runs
+ *	what is queued if the executor is idle and returns true if it did anything
  * @arg: handed to @serve
  *
  * A wake-up across cores can cost more than the work itself.

@@ -428,14 +428,16 @@ static void spin_for(struct loop_queue *q, u64 seqno, u64 deadline_ns)
 	pthread_mutex_lock(lock);
 }
 
-/* Serve, spin, sleep, until the fence is over or the time is. */
+/*
+ * Serve, spin, sleep, until the fence is over or the time is.  Nobody knows how long
+ * work takes, so that only who waits without a bound is given some.
+ */
 static void queue_wait_locked(struct loop_queue *q, u64 seqno, u64 deadline_ns)
 {
 	struct vgpu_loop *loop = q->client->loop;
-	bool served = true;
+	bool served = deadline_ns == ~0ull;
 
-	while (served && !vgpu_loop_queue_is_over_locked(q, seqno) &&
-	       vgpu_loop_now() < deadline_ns)
+	while (served && !vgpu_loop_queue_is_over_locked(q, seqno))
 		served = vgpu_loop_kick_locked(loop, true);
 	if (!vgpu_loop_queue_is_over_locked(q, seqno))
 		spin_for(q, seqno, deadline_ns);

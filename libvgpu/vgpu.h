@@ -494,10 +494,14 @@ VGPU_API int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 
 /**
  * vgpu_wait() - wait for a fence
- * @timeout_ns: from now; 0 looks, negative waits as long as the device allows
+ * @fence: of vgpu_submit(); its queue has not been destroyed
+ * @timeout_ns: from now; 0 looks, negative is without a bound
  *
- * Return: how the submission ended (0, or its -errno; the sentence names the
- * command); -ETIME still running.
+ * Without a bound the work of an in-process device may be done on this thread.
+ *
+ * Return: how the submission ended: 0, or its -errno (-ETIME: its own deadline passed),
+ * and the sentence names the command; -EAGAIN still running; -EINVAL never submitted;
+ * -ESTALE so old that its result is not known any more, and one as old did fail.
  */
 VGPU_API int vgpu_wait(struct vgpu_fence fence, int64_t timeout_ns);
 

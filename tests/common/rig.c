@@ -485,7 +485,8 @@ int rig_wait(struct vgpu_uapi *u, uint32_t queue, uint64_t seqno, uint32_t ms)
 {
 	struct vb_ioc_wait cmd = {
 		.size = sizeof(cmd), .queue_id = queue, .seqno = seqno,
-		.timeout_ns = ms ? rig_now() + ms * 1000000ull : 0,
+		.timeout_ns = ms == RIG_FOREVER ? UINT64_MAX :
+			      ms ? rig_now() + ms * 1000000ull : 0,
 	};
 	int rc = vgpu_uapi_call(u, VB_IOC_WAIT, &cmd);
 

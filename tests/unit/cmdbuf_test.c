@@ -428,7 +428,29 @@ static void a_failing_command_is_named_by_its_fence(void **state)
 	expect_refusal(vgpu_finish(q, cb), -EINVAL, "submission 1: command 1 (gather): ids[0] is 1000");
 }
 
-static void waits_look_time_out_and_finish(void **state)
+/* Still running is not the same as ended by its own deadline. */
+static void a_wait_that_times_out_is_no_deadline_that_passed(void **state)
+{
+	struct vgpu_submit_info later = { .async = true }, past = { .deadline_ns = 1 };
+	struct vgpu_array all = vgpu_vector(a, 0, VGPU_FORMAT_F32, BYTES / 4);
+	struct vgpu_queue *busy;
+	struct vgpu_fence fence;
+
+	(void)state;
+	assert_int_equal(vgpu_queue_create(v, 0, &busy), 0);
+	for (int i = 0; i < 4000; i++)
+		assert_int_equal(vgpu_cmd_fill(cb, 1.0f, all), 0);
+	assert_int_equal(vgpu_submit(busy, cb, &later, &fence), 0);
+	expect_refusal(vgpu_wait(fence, 0), -EAGAIN, "still runs");
+	expect_refusal(vgpu_wait(fence, 1000000), -EAGAIN, "still runs");
+	vgpu_queue_destroy(busy);
+	vgpu_cmdbuf_reset(cb);
+	assert_int_equal(record_nop(), 0);
+	assert_int_equal(vgpu_submit(q, cb, &past, &fence), 0);
+	expect_refusal(vgpu_wait(fence, -1), -ETIME, "deadline");
+}
+
+static void waits_look_and_finish(void **state)
 {
 	struct vgpu_fence never = { q, 77 }, fence;
 
@@ -490,7 +512,8 @@ int main(void)
 		CASE(destroyed_objects_are_not_confused_with_new_ones),
 		CASE(reset_empties_it_and_submissions_go_on),
 		CASE(a_failing_command_is_named_by_its_fence),
-		CASE(waits_look_time_out_and_finish),
+		CASE(waits_look_and_finish),
+		CASE(a_wait_that_times_out_is_no_deadline_that_passed),
 		CASE(too_many_fences_are_refused),
 		CASE(schedules_are_checked_by_name),
 	};

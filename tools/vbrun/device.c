@@ -117,7 +117,7 @@ int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 	rc = vgpu_submit(q, cb, &how, &fence);
 	if (rc)
 		return rc;
-	while ((rc = vgpu_wait(fence, LOOK_NS)) == -ETIME) {
+	while ((rc = vgpu_wait(fence, LOOK_NS)) == -EAGAIN) {
 		if (progress_interrupted())
 			return -EINTR;
 		if (progress)
