@@ -11,6 +11,16 @@
  * behind the last failure of this thread is vgpu_error_text().  The library never
  * prints, never exits, installs no signal handler.
  *
+ * An errno means the same everywhere; functions name those that a caller may want to
+ * tell apart, and any that reaches the device may also say:
+ *	-ENOMEM		out of memory
+ *	-ENODEV		the device has no executor (any more)
+ *	-EPERM		not allowed to this process, see fork() below
+ *	-EIO		storage failed, or content was lost with a device
+ *	-ESTALE		the file behind an object changed since it was opened
+ *	-ETIME		what was asked for was not done within the device's own bound
+ *	-ETIMEDOUT	storage does not answer
+ *
  * Threads: different objects may be used from different threads at once.  One
  * struct vgpu may be used by many threads.  One command buffer is used by one
  * thread at a time.  A BO may be destroyed while submissions that use it run.
@@ -89,17 +99,32 @@ struct vgpu_config {
  * vgpu_open() - open the device
  * @device: NULL: VBLACKWELL_DEVICE, else /dev/vblackwell when it is there, else
  *	the process's own device; "embedded" or a path force one
- * @out: the client
+ * @out: the client; vgpu_close() it
  *
- * All vgpu_open() calls of a process that end at the embedded device share one.
- * Return: 0; -ENODEV @device names none; -EACCES; -ENOMEM.
+ * All vgpu_open() calls of a process that end at the embedded device share one, made
+ * with the defaults of struct vgpu_config.
+ * Return: 0; -ENODEV @device names none; -EACCES; what vgpu_open_embedded() says.
  */
 VGPU_API int vgpu_open(const char *device, struct vgpu **out);
 
-/** vgpu_open_embedded() - make an in-process device of one's own and open it */
+/**
+ * vgpu_open_embedded() - make an in-process device of one's own and open it
+ * @config: NULL: all defaults
+ * @out: its first client; the device goes with its last one
+ *
+ * Return: 0; -EINVAL a field, or a host tier too small for two panels; -E2BIG a structure
+ * newer than the library; -EEXIST, -EBUSY, -ENOSPC and others that @nvme_path or
+ * @trace_path gave; -ENOMEM.
+ */
 VGPU_API int vgpu_open_embedded(const struct vgpu_config *config, struct vgpu **out);
 
-/** vgpu_open_peer() - another client of the device that @v has open */
+/**
+ * vgpu_open_peer() - another client of the device that @v has open
+ *
+ * Clients share tiers and executor, and nothing else: objects and queues of one are
+ * unknown to the other.
+ * Return: as vgpu_open().
+ */
 VGPU_API int vgpu_open_peer(struct vgpu *v, struct vgpu **out);
 
 /**
@@ -109,6 +134,7 @@ VGPU_API int vgpu_open_peer(struct vgpu *v, struct vgpu **out);
  */
 VGPU_API void vgpu_close(struct vgpu *v);
 
+/** struct vgpu_device_info - what does not change while a device is open */
 struct vgpu_device_info {
 	uint32_t size;			/* sizeof(struct vgpu_device_info) */
 	uint32_t chunk_bytes;
@@ -118,27 +144,54 @@ struct vgpu_device_info {
 	uint64_t staging_bytes;		/* host bytes kept for transfers */
 	uint64_t panel_bytes;		/* most weight bytes pinned for one panel */
 };
+/**
+ * vgpu_device_info() - look at the device
+ * @info: filled as far as @info->size, which the caller sets, reaches
+ *
+ * Return: 0; -EINVAL @info->size.
+ */
 VGPU_API int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info);
 
 /**
  * vgpu_describe() - one line about the executor
  * @key: "device", "backend", "isa", "threads", "policy", "io.engine", "io.reason",
  *	"nvme"
+ * @text: filled, always terminated; @len bytes, at least 1
  *
+ * Waits for the command that runs.
  * Return: bytes written without the NUL; -ENOENT for a key that is not known.
  */
 VGPU_API int vgpu_describe(struct vgpu *v, const char *key, char *text, size_t len);
 
 enum vgpu_tier { VGPU_TIER_HOST = 0, VGPU_TIER_DEVICE = 1, VGPU_TIER_NVME = 2, VGPU_TIERS = 3 };
 
+/**
+ * struct vgpu_tier_info - one arena
+ * @size: sizeof(struct vgpu_tier_info)
+ * @tier: which tier it belongs to
+ * @numa_node: or -1
+ * @arena: its number
+ * @bytes: capacity
+ * @used_bytes: of slots that hold a chunk, or wait for one
+ * @pinned_bytes: of these, pinned or mapped
+ * @reserved_bytes: promised to anonymous BOs of all clients, host and NVMe together;
+ *	said of the first host arena only
+ * @client_bytes: of @used_bytes, this client's
+ */
 struct vgpu_tier_info {
-	uint32_t size;			/* sizeof(struct vgpu_tier_info) */
+	uint32_t size;
 	enum vgpu_tier tier;
-	int32_t numa_node;		/* or -1 */
+	int32_t numa_node;
 	uint32_t arena;
 	uint64_t bytes, used_bytes, pinned_bytes, reserved_bytes, client_bytes;
 };
-/** vgpu_tier_info() - arena @index of vgpu_device_info.tier_count */
+/**
+ * vgpu_tier_info() - look at an arena
+ * @index: below vgpu_device_info.tier_count
+ * @info: filled as far as @info->size, which the caller sets, reaches
+ *
+ * Return: 0; -EINVAL @index or @info->size.
+ */
 VGPU_API int vgpu_tier_info(struct vgpu *v, uint32_t index, struct vgpu_tier_info *info);
 
 /* Counters; the numbers of enum vb_counter, whose comments say what they count. */
@@ -151,7 +204,7 @@ enum vgpu_counter {
 	VGPU_COUNT_FALLBACKS, VGPU_COUNT_DERIVE_NS, VGPU_COUNT_COPY_BYTES,
 	VGPU_COUNTERS
 };
-/** vgpu_stats() - copy counters 0 .. @count - 1 of this client */
+/** vgpu_stats() - copy counters 0 .. @count - 1 of this client; 0 for those that are not known */
 VGPU_API int vgpu_stats(struct vgpu *v, uint64_t *counters, uint32_t count);
 
 /* ------------------------------------------------------------------------
@@ -194,16 +247,24 @@ VGPU_API int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, 
 
 /**
  * vgpu_bo_create() - memory, zero when first touched
- * @bytes: at least 1; reserved in host and NVMe tiers here, -ENOSPC if they cannot
+ * @bytes: 1 to 2^46, reserved in host and NVMe tiers here and never later
+ * @life: what becomes of it with a device that is lost, and between submissions
+ * @out: the object; vgpu_bo_destroy() it
+ *
+ * Return: 0; -EINVAL; -ENOSPC the tiers cannot hold so much; -EDQUOT a limit of the
+ * client.
  */
 VGPU_API int vgpu_bo_create(struct vgpu *v, uint64_t bytes, enum vgpu_life life,
 			    struct vgpu_bo **out);
 
 /**
  * vgpu_bo_create_file() - a range of a file, read-only; nothing is read yet
- * @fd: readable; the caller may close it afterwards
+ * @fd: regular file or block device, readable; the caller may close it afterwards
  * @offset: any
  * @bytes: 0: to the end of the file
+ *
+ * A file that changes while it is an object is noticed: -ESTALE at the next use.
+ * Return: 0; -EBADF, -EACCES, -EINVAL @fd; -ERANGE the range ends behind the file.
  */
 VGPU_API int vgpu_bo_create_file(struct vgpu *v, int fd, uint64_t offset, uint64_t bytes,
 				 struct vgpu_bo **out);
@@ -212,8 +273,8 @@ VGPU_API int vgpu_bo_create_file(struct vgpu *v, int fd, uint64_t offset, uint64
  * struct vgpu_pack - weights of a file, packed chunk by chunk when they are needed
  * @source_format: F32, F16, BF16, or MXFP4, Q8_0 (regrouped, not rounded again)
  * @packed_format: MXFP4_G16 or INT8_G16
- * @rows: rows of one matrix
- * @cols: columns
+ * @rows: rows of one matrix, at least 1
+ * @cols: columns, at least 1
  * @stack: matrices behind each other in the source, each packed by itself; 0: 1
  */
 struct vgpu_pack {
@@ -224,35 +285,59 @@ struct vgpu_pack {
 
 /**
  * vgpu_bo_create_packed() - a derived object: packed weights from a file range
+ * @fd: as of vgpu_bo_create_file()
+ * @offset: of the first matrix in the file
  *
  * Nothing is read or packed yet.  A command that needs a chunk whose source holds a NaN or
  * an infinite value, or for INT8 one of 127 * 65520 and more, ends with -EDOM.
+ * Return: 0; -EINVAL formats or shape do not fit together; -EOVERFLOW; as
+ * vgpu_bo_create_file().
  */
 VGPU_API int vgpu_bo_create_packed(struct vgpu *v, int fd, uint64_t offset,
 				   const struct vgpu_pack *pack, struct vgpu_bo **out);
 
-/** vgpu_bo_destroy() - drop the handle; NULL is fine */
+/** vgpu_bo_destroy() - drop the handle; NULL is fine.  What runs goes on with the object. */
 VGPU_API void vgpu_bo_destroy(struct vgpu_bo *bo);
 
+/** vgpu_bo_bytes() - length; of a packed object what packing yields */
 VGPU_API uint64_t vgpu_bo_bytes(const struct vgpu_bo *bo);
 
 enum { VGPU_MAP_READ = 1, VGPU_MAP_WRITE = 2 };
 /**
  * vgpu_bo_map() - make a range resident in host memory and point to it
+ * @offset: first byte
  * @bytes: 0: to the end
+ * @flags: VGPU_MAP_READ, VGPU_MAP_WRITE or both
+ * @out: address of byte @offset
  *
- * Resident until vgpu_bo_unmap() with the same range.
- * Return: 0; -ENOSPC the host tier cannot hold it: use vgpu_bo_read(); -EROFS.
+ * Resident until vgpu_bo_unmap() with the same range and flags; mappings nest, and the
+ * last one takes the address with it.
+ * Return: 0; -ENOSPC the host tier cannot hold it: use vgpu_bo_read(); -EBUSY parts of it
+ * are mapped where the rest cannot follow, or being written by a device; -EROFS; -ERANGE;
+ * -EINVAL @flags.
  */
 VGPU_API int vgpu_bo_map(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags,
 			 void **out);
+/** vgpu_bo_unmap() - undo one vgpu_bo_map() of the same range and flags; -EINVAL there is none */
 VGPU_API int vgpu_bo_unmap(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags);
 
-/* Copy out of, into: streamed, so the object may be larger than the host tier. */
+/**
+ * vgpu_bo_read() - copy out of an object
+ * @offset: first byte
+ * @to: receives @bytes bytes; their content is undefined when it fails
+ *
+ * Streamed, so the object may be larger than the host tier.
+ * Return: 0; -ERANGE.
+ */
 VGPU_API int vgpu_bo_read(struct vgpu_bo *bo, uint64_t offset, void *to, uint64_t bytes);
+/**
+ * vgpu_bo_write() - copy into an object; when it fails, any part may have been written
+ *
+ * Return: 0; -EROFS sealed, or made from a file; -ERANGE.
+ */
 VGPU_API int vgpu_bo_write(struct vgpu_bo *bo, uint64_t offset, const void *from, uint64_t bytes);
 
-/** vgpu_bo_seal() - read-only for ever; -EBUSY while something may write it */
+/** vgpu_bo_seal() - read-only for ever; -EBUSY while something may write it, or pins it */
 VGPU_API int vgpu_bo_seal(struct vgpu_bo *bo);
 
 enum vgpu_advice { VGPU_ADVISE_PREFETCH = 1, VGPU_ADVISE_EVICT = 2, VGPU_ADVISE_PIN = 3,
@@ -269,6 +354,7 @@ enum vgpu_advice { VGPU_ADVISE_PREFETCH = 1, VGPU_ADVISE_EVICT = 2, VGPU_ADVISE_
 VGPU_API int vgpu_bo_advise(struct vgpu_bo *bo, enum vgpu_advice advice, uint64_t offset,
 			    uint64_t bytes, uint64_t *out_bytes);
 
+/** struct vgpu_bo_info - what an object is, and where its bytes are */
 struct vgpu_bo_info {
 	uint32_t size;			/* sizeof(struct vgpu_bo_info) */
 	uint32_t kind;			/* 1 anonymous, 2 file, 3 derived, 4 imported */
@@ -276,15 +362,20 @@ struct vgpu_bo_info {
 	bool sealed;
 	uint32_t chunks;
 	uint64_t bytes;
-	uint64_t tier_bytes[VGPU_TIERS];
-	uint64_t dirty_bytes;
+	uint64_t tier_bytes[VGPU_TIERS];	/* of chunks with a current copy there */
+	uint64_t dirty_bytes;		/* of chunks that no storage holds as they are */
 };
+/** vgpu_bo_info() - look at an object; @info->size is the caller's to set, else -EINVAL */
 VGPU_API int vgpu_bo_info(struct vgpu_bo *bo, struct vgpu_bo_info *info);
 
 /**
- * vgpu_bo_residency() - a byte a chunk: valid tiers in bits 0-2, 3 dirty, 4 moving,
- * 5 pinned or mapped, 6 lost
- * Return: chunks written, or -errno.
+ * vgpu_bo_residency() - where each chunk is
+ * @first: first chunk asked for, of vgpu_bo_info.chunks
+ * @count: chunks asked for
+ * @out: a byte a chunk: valid tiers in bits 0-2 (1 << enum vgpu_tier), 3 dirty, 4 moving,
+ *	5 pinned or mapped, 6 lost
+ *
+ * Return: chunks written, fewer than @count at the end; -ERANGE @first.
  */
 VGPU_API int vgpu_bo_residency(struct vgpu_bo *bo, uint32_t first, uint32_t count, uint8_t *out);
 
@@ -310,6 +401,7 @@ struct vgpu_array {
 	uint64_t stride[4];
 };
 
+/* Dense arrays of one to three dimensions, from byte @offset of @bo. */
 static inline struct vgpu_array vgpu_vector(struct vgpu_bo *bo, uint64_t offset,
 					    enum vgpu_format format, uint32_t n)
 {
@@ -349,14 +441,22 @@ enum vgpu_rope { VGPU_ROPE_NEOX, VGPU_ROPE_NORM };
 VGPU_API int vgpu_cmdbuf_create(struct vgpu *v, struct vgpu_cmdbuf **out);
 /** vgpu_cmdbuf_reset() - empty it again; submissions made from it are not affected */
 VGPU_API void vgpu_cmdbuf_reset(struct vgpu_cmdbuf *cb);
+/** vgpu_cmdbuf_destroy() - NULL is fine; submissions made from it are not affected */
 VGPU_API void vgpu_cmdbuf_destroy(struct vgpu_cmdbuf *cb);
+/** vgpu_cmdbuf_commands() - commands recorded since it was empty */
 VGPU_API uint32_t vgpu_cmdbuf_commands(const struct vgpu_cmdbuf *cb);
 
 /*
- * Recording checks the command against its BOs: -EINVAL and a sentence naming
- * the operand, its value and the limit; the buffer is then unchanged.  -E2BIG
- * when it would exceed 1 MiB or 4096 BOs.  What each command computes, and the
- * shapes of its operands, is said in include/uapi/linux/vblackwell.h.
+ * Recording checks the command against its BOs, and the buffer is unchanged when it is
+ * refused with a sentence that names the operand, its value and the limit: -EINVAL;
+ * -ERANGE an operand ends behind its object; -EROFS a sealed or file object would be
+ * written; -EOVERFLOW a shape; -E2BIG more than 1 MiB or 4096 objects; -ENOMEM.
+ *
+ * Weights (w, table) may have any format of enum vgpu_format but I32 and U8, at any offset,
+ * packed ones at a multiple of 64.  Other operands lie at a multiple of their element.
+ * Operands are dense in their last dimension, weights in their last two; the others may have
+ * strides.  An output may overlap nothing that the command reads but where "may be" says so, and then exactly.
+ * include/uapi/linux/vblackwell.h says the same of the stream itself.
  */
 
 /** struct vgpu_matmul - y = act(x w^T + bias) + residual */
@@ -386,7 +486,7 @@ VGPU_API int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul
 
 /** struct vgpu_attention_cmd - out = softmax(scale q k^T + mask) v for each head */
 struct vgpu_attention_cmd {
-	bool causal;			/* query i sees keys 0 .. i + kv - m */
+	bool causal;			/* query i sees keys 0 .. i + kv - m; without any it yields 0 */
 	uint32_t window;		/* 0: all; else keys further back are masked */
 	float scale;			/* of q k, usually 1 / sqrt(dim) */
 	float softcap;			/* 0: none; else softcap tanh(s / softcap) */
@@ -456,9 +556,14 @@ VGPU_API int vgpu_cmd_nop(struct vgpu_cmdbuf *cb);
  * Queues and fences
  */
 
-/** vgpu_queue_create() - @weight 1 .. 1000, 0: 100 */
+/**
+ * vgpu_queue_create() - submissions in order, and a share of the executor's time
+ * @weight: share beside other queues, 1 to 1000; 0: 100
+ *
+ * Return: 0; -EINVAL @weight; -EDQUOT.
+ */
 VGPU_API int vgpu_queue_create(struct vgpu *v, uint32_t weight, struct vgpu_queue **out);
-/** vgpu_queue_destroy() - queued work ends with -ECANCELED; NULL is fine */
+/** vgpu_queue_destroy() - queued work ends with -ECANCELED; its fences end with it; NULL is fine */
 VGPU_API void vgpu_queue_destroy(struct vgpu_queue *q);
 
 /** struct vgpu_fence - end of a submission; plain data, copy it freely */
@@ -469,10 +574,12 @@ struct vgpu_fence {
 
 /**
  * struct vgpu_submit_info - beside the command buffer
- * @after: fences to wait for first, of any queue of this client
- * @after_count: entries
- * @deadline_ns: CLOCK_MONOTONIC; 0: none
- * @async: never run on this thread, whatever the device does
+ * @after: fences to wait for first, of any queue of this client; one that failed ends
+ *	this submission with its error
+ * @after_count: entries, at most 64
+ * @deadline_ns: CLOCK_MONOTONIC; the work stops at its next panel and ends with -ETIME;
+ *	0: none
+ * @async: vgpu_submit() never runs it on this thread, whatever the device does
  */
 struct vgpu_submit_info {
 	const struct vgpu_fence *after;
@@ -486,8 +593,13 @@ struct vgpu_submit_info {
  * @info: NULL: nothing to wait for, no deadline
  * @out: its fence; may be NULL
  *
- * The buffer may be reset or destroyed as soon as this returns.  On an idle
- * in-process device a small one runs here and now.
+ * The buffer may be reset or destroyed as soon as this returns.  On an idle in-process
+ * device it may run here and now, and this then takes as long as it does.
+ *
+ * Return: 0; -EDQUOT too many submissions in flight; -ENOSPC the client's share of the
+ * host tier is below two panels; -EROFS an object was sealed after recording; -ENOENT an
+ * object or a fence's queue was destroyed; -EINVAL a fence.  What is wrong with a command
+ * itself is the fence's to say.
  */
 VGPU_API int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 			 const struct vgpu_submit_info *info, struct vgpu_fence *out);
@@ -505,22 +617,26 @@ VGPU_API int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
  */
 VGPU_API int vgpu_wait(struct vgpu_fence fence, int64_t timeout_ns);
 
-/** vgpu_fence_eventfd() - add 1 to @fd when the fence ends */
+/** vgpu_fence_eventfd() - add 1 to @fd when the fence ends, however; -EBADF, -EINVAL no eventfd */
 VGPU_API int vgpu_fence_eventfd(struct vgpu_fence fence, int fd);
 
-/** vgpu_finish() - submit and wait: for programs that have nothing else to do */
+/** vgpu_finish() - vgpu_submit() and vgpu_wait() without a bound; returns what the first of
+ * them that failed did */
 VGPU_API int vgpu_finish(struct vgpu_queue *q, struct vgpu_cmdbuf *cb);
 
-/** struct vgpu_use - a range that will be used */
+/** struct vgpu_use - bytes [@offset, @offset + @bytes) of @bo will be used; at least one */
 struct vgpu_use {
 	struct vgpu_bo *bo;
 	uint64_t offset, bytes;
 };
 /**
  * vgpu_schedule() - say in which order ranges will be used next
+ * @uses: in order, beginning with the next one
+ * @count: entries, at most 2^20; 0 withdraws what was said
  * @cycle: after the last comes the first again
  *
  * A hint that replaces the one before; a wrong one costs time only.
+ * Return: 0; -ERANGE, -EINVAL an entry or the count.
  */
 VGPU_API int vgpu_schedule(struct vgpu *v, const struct vgpu_use *uses, uint32_t count, bool cycle);
 
