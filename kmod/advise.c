@@ -148,8 +148,8 @@ static int pin(struct advice *a)
 	return 0;
 
 err_unpin:
-	unpin_until(a, chunk);
-	pins_charge(a, -(s64)chunks);
+	/* What another thread has unpinned meanwhile, it has also paid back. */
+	pins_charge(a, -(s64)(unpin_until(a, chunk) + a->range.end - chunk));
 	return rc;
 }
 

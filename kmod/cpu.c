@@ -48,7 +48,7 @@ static void write_maps_add(struct vb_bo *bo, int n)
 struct hold_try {
 	struct vb_bo *bo;
 	struct vb_chunk_range range;
-	enum { TRY_PIN, TRY_MAP, TRY_MAP_WRITE } how;
+	enum vb_hold_how how;
 	bool held;
 };
 
@@ -64,13 +64,13 @@ static int chunk_is_ready(const struct vb_table_entry *e)
 
 static int step_hold(struct hold_try *h, u32 chunk)
 {
-	return h->how == TRY_PIN ? vb_step_pin(h->bo, chunk) :
-				   vb_step_map(h->bo, chunk, h->how == TRY_MAP_WRITE);
+	return h->how == VB_HOLD_PIN ? vb_step_pin(h->bo, chunk) :
+				   vb_step_map(h->bo, chunk, h->how == VB_HOLD_WRITE);
 }
 
 static void step_unhold(struct hold_try *h, u32 chunk)
 {
-	if (h->how == TRY_PIN)
+	if (h->how == VB_HOLD_PIN)
 		vb_step_unpin(h->bo, chunk);
 	else
 		vb_step_unmap(h->bo, chunk);
@@ -132,7 +132,7 @@ static int hold_page_in(struct hold_try *h, u32 end, u64 deadline_ns)
 		return -ENOMEM;
 	r->first = h->range.first;
 	r->count = end - h->range.first;
-	r->flags = h->how == TRY_MAP_WRITE ? VB_FETCH_F_WRITE : 0;
+	r->flags = h->how == VB_HOLD_WRITE ? VB_FETCH_F_WRITE : 0;
 	r->finish = hold_finish;
 	r->arg = h;
 	return vb_request_wait(r, deadline_ns);
@@ -174,7 +174,7 @@ int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 dead
 	struct hold_try h = {
 		.bo = bo,
 		.range = { .first = chunk, .end = chunk + 1 },
-		.how = how == VB_HOLD_PIN ? TRY_PIN : TRY_MAP_WRITE,
+		.how = how,
 	};
 
 	return hold_range(&h, end, deadline_ns);
@@ -205,7 +205,7 @@ static u64 mmap_offset(const struct vb_bo *bo, u64 offset)
 static int map(struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 {
 	bool write = cmd->flags & VB_MAP_WRITE;
-	struct hold_try h = { .bo = bo, .how = write ? TRY_MAP_WRITE : TRY_MAP };
+	struct hold_try h = { .bo = bo, .how = write ? VB_HOLD_WRITE : VB_HOLD_READ };
 	struct vb_hold *hold;
 	int rc;
 
@@ -381,10 +381,7 @@ static struct vb_slot *held_slot(struct rw *rw, u32 chunk, struct vb_region **re
 static void unhold(struct rw *rw, u32 chunk)
 {
 	mutex_lock(&rw->bo->lock);
-	if (rw->write)
-		vb_step_unmap(rw->bo, chunk);
-	else
-		vb_step_unpin(rw->bo, chunk);
+	vb_step_unmap(rw->bo, chunk);
 	mutex_unlock(&rw->bo->lock);
 }
 
@@ -415,7 +412,7 @@ static int rw_part(struct rw *rw)
 		rc = clear_user(rw->memory + rw->done, bytes) ? -EFAULT : 0;
 	} else {
 		rc = vb_hold(rw->bo, chunk, chunk + min(left, rw->window),
-			     rw->write ? VB_HOLD_WRITE : VB_HOLD_PIN, rw->deadline_ns);
+			     rw->write ? VB_HOLD_WRITE : VB_HOLD_READ, rw->deadline_ns);
 		if (!rc)
 			rc = copy_held(rw, chunk, in_chunk, bytes);
 	}

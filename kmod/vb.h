@@ -623,8 +623,9 @@ struct vb_hold {
 	u32 flags;
 };
 enum vb_hold_how {
-	VB_HOLD_PIN,		/* against eviction; undone by vb_chunk_step_unpin() */
-	VB_HOLD_WRITE,		/* and to be written; undone by vb_chunk_step_unmap() */
+	VB_HOLD_PIN,		/* for VB_ADVISE_PIN; undone by vb_step_unpin() */
+	VB_HOLD_READ,		/* for a copy; undone by vb_step_unmap(), as the next */
+	VB_HOLD_WRITE,		/* and to be written */
 };
 int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 deadline_ns);
 void vb_holds_drop(struct vb_bo *bo);	/* every BO_MAP; the caller is a user */

@@ -677,6 +677,44 @@ static void pins_nest_and_stay_within_the_minimum(void **state)
 	assert_rc(rig_bo_destroy(rig.client, id), 0);
 }
 
+static atomic_int wrong;
+static atomic_bool finished;
+
+static void *reader_of_a_chunk(void *arg)
+{
+	uint32_t id = *(uint32_t *)arg;
+	uint8_t *to = malloc(rig.chunk_bytes);
+
+	for (int i = 0; i < 100; i++)
+		if (rig_read(rig.client, id, 0, to, rig.chunk_bytes))
+			atomic_fetch_add(&wrong, 1);
+	free(to);
+	atomic_store(&finished, true);
+	return NULL;
+}
+
+/* What a read holds is no pin of the client's: to let go of it would tear its bytes away. */
+static void unpin_finds_no_pin_of_a_read(void **state)
+{
+	struct vb_ioc_limit cmd = { .size = sizeof(cmd), .limit = VB_LIMIT_HOST_MIN };
+	pthread_t thread;
+	uint32_t id;
+
+	(void)state;
+	atomic_store(&wrong, 0);
+	atomic_store(&finished, false);
+	assert_rc(rig_bo(rig.client, rig.chunk_bytes, VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_write(rig.client, id, 0, "x", 1), 0);
+	assert_int_equal(pthread_create(&thread, NULL, reader_of_a_chunk, &id), 0);
+	while (!atomic_load(&finished))
+		if (rig_advise(rig.client, id, VB_ADVISE_UNPIN, 0, 1) != -EINVAL)
+			atomic_fetch_add(&wrong, 1);
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&wrong), 0);
+	assert_rc(vgpu_uapi_call(rig.client, VB_IOC_LIMIT, &cmd), 0);
+	assert_int_equal(cmd.out_used, 0);
+}
+
 static void pins_of_a_destroyed_object_are_given_back(void **state)
 {
 	uint32_t id;
@@ -739,7 +777,6 @@ static void truncated_file_is_estale_and_not_zeros(void **state)
 
 /* ---- threads ---- */
 
-static atomic_int wrong;
 static uint32_t shared_file;
 
 static void *mapper(void *arg)
@@ -857,6 +894,7 @@ int main(void)
 		TEST(eviction_goes_around_what_is_pinned_or_mapped),
 		TEST(prefetch_brings_in_what_room_allows),
 		TEST(pins_nest_and_stay_within_the_minimum),
+		TEST(unpin_finds_no_pin_of_a_read),
 		TEST(pins_of_a_destroyed_object_are_given_back),
 		TEST(changed_file_is_estale),
 		TEST(truncated_file_is_estale_and_not_zeros),
