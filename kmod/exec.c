@@ -19,6 +19,7 @@
 
 #define WATCH_MS	250u	/* between two looks */
 #define REQUESTS_IN_ROW	8u	/* while a submission is ready */
+#define ERRNO_LAST	511	/* those beyond never leave a kernel: -ERESTARTSYS is one */
 
 static struct vb_request *request_of(struct vb_work *work)
 {
@@ -358,7 +359,7 @@ int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u)
 	LIST_HEAD(ended);
 	int rc;
 
-	if (cmd->status > 0 || cmd->status < -MAX_ERRNO)
+	if (cmd->status > 0 || cmd->status < -ERRNO_LAST)
 		return -EINVAL;
 	if (cmd->generation != READ_ONCE(vb.generation))
 		return -ESTALE;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define REQUESTS_IN_ROW	8u	/* while a submission is ready */
+#define ERRNO_LAST	511	/* those beyond never leave a kernel: -ERESTARTSYS is one */
 
 static u64 tag_of(const struct vgpu_loop *loop, u32 id)
 {
@@ -201,7 +202,7 @@ static int commit_locked(struct vgpu_loop *loop, const struct vb_ioc_commit *cmd
 	struct loop_fetched *f;
 	int rc;
 
-	if (cmd->status > 0 || cmd->status < -4095)
+	if (cmd->status > 0 || cmd->status < -ERRNO_LAST)
 		return -EINVAL;
 	if (cmd->generation != loop->generation)
 		return -ESTALE;

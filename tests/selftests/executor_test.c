@@ -245,10 +245,11 @@ static void status_that_is_no_errno_is_einval(void **state)
 
 	(void)state;
 	assert_rc(rig_commit(&x, tag, 1), -EINVAL);
-	assert_rc(rig_commit(&x, tag, -4096), -EINVAL);
+	assert_rc(rig_commit(&x, tag, -512), -EINVAL);
+	assert_rc(rig_commit(&x, tag, -4095), -EINVAL);
 	assert_rc(rig_commit(&x, tag, INT32_MIN), -EINVAL);
 	assert_rc(rig_wait(u, q, 1, 0), -ETIME);
-	assert_rc(rig_commit(&x, tag, -4095), 0);
+	assert_rc(rig_commit(&x, tag, -511), 0);
 }
 
 static void old_generation_is_estale(void **state)
