@@ -819,9 +819,9 @@ static void *submitter(void *arg)
 		expect_in_thread(seqno > last_shared);
 		last_shared = seqno;
 		if (i % 7 == 0)
-			expect_in_thread(!rig_wait(rig.client, shared_queue, seqno, 30000));
+			expect_in_thread(!rig_wait(rig.client, shared_queue, seqno, 120000));
 	}
-	expect_in_thread(!rig_wait(rig.client, q, SUBMISSIONS, 30000));
+	expect_in_thread(!rig_wait(rig.client, q, SUBMISSIONS, 120000));
 	expect_in_thread(!rig_read(rig.client, bo, 0, got, sizeof(got)));
 	for (int i = 0; i < 64; i++)
 		expect_in_thread(got[i] == value);
@@ -842,7 +842,7 @@ static void sixty_four_threads_submit_at_once(void **state)
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
 	assert_int_equal(atomic_load(&wrong), 0);
-	assert_rc(rig_wait(rig.client, shared_queue, THREADS * SUBMISSIONS, 30000), 0);
+	assert_rc(rig_wait(rig.client, shared_queue, THREADS * SUBMISSIONS, 120000), 0);
 	struct rig_stream s;
 	rig_stream(&s);
 	assert_rc(rig_submit(rig.client, shared_queue, &s, NULL), 0);
