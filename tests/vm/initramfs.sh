@@ -23,13 +23,18 @@ copy_drivers() {
 	release=$(cat "$kernel/release")
 	mkdir -p "$root/modules"
 	: >"$root/modules/order"
+	# Kernels of our own have all built in.
+	[ -d "$kernel/root" ] || return 0
 	[ -e "$kernel/root/lib/modules/$release/modules.dep.bin" ] || depmod -b "$kernel/root" "$release"
 	for driver in $drivers; do
 		modprobe -d "$kernel/root" -S "$release" --show-depends "$driver" |
 			sed -n 's/^insmod \([^ ]*\).*/\1/p' | while read -r path; do
-			name=$(basename "$path")
+			name=$(basename "$path" .xz)
 			grep -qx "$name" "$root/modules/order" && continue
-			cp "$path" "$root/modules/"
+			case $path in
+			*.xz) xz -dc "$path" >"$root/modules/$name" ;;
+			*) cp "$path" "$root/modules/" ;;
+			esac
 			echo "$name" >>"$root/modules/order"
 		done
 	done

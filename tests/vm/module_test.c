@@ -263,7 +263,7 @@ static void mapping_outlives_handle_and_client_node(void **state)
 static void direct_io_reads_into_a_mapping(void **state)
 {
 	static const uint64_t at = 4096;
-	int disk = open("/dev/nvme0n1", O_RDWR | O_DIRECT | O_CLOEXEC);
+	int disk = open("/dev/vb0", O_RDWR | O_DIRECT | O_CLOEXEC);
 	uint64_t bytes = chunks(1);
 	uint8_t *p, *source;
 	uint32_t from, to;

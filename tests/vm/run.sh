@@ -5,34 +5,51 @@
 #
 #	tests/vm/run.sh [KERNEL...]
 #
-# KERNEL is 6.1, 6.12, or a folder as tests/vm/kernel.sh makes; without any, those that
-# VM_KERNELS names, or 6.1.
+# KERNEL is a name that tests/vm/kernel.sh knows (6.1, 6.12, 7.x, debug, kcsan) or a
+# folder as it makes them; without any, those that VM_KERNELS names, or 6.1.
 #
 # Prints the KTAP lines that tests/run.sh counts: "ok NAME", "not ok NAME: why" and
 # "skip NAME: why", with diagnostics behind "#".  A kernel that does not build the
-# module, does not boot, reports a fault of its own (BUG, WARNING, Oops, a lock or
-# memory checker), or does not end within the limit is a failure.
+# module, does not boot, reports a fault of its own (tests/vm/scan.sh), or does not
+# end within the limit is a failure; one that cannot be had on this machine is a skip.
 #
 # The machine: q35 without acceleration (TCG), 2 CPUs, 2 NUMA nodes, an NVMe disk, a
-# shared memory device (a BAR to stand in for a GPU's).
+# second one whose sectors from 2 MiB on cannot be read and from 4 MiB on cannot be
+# written, a shared memory device (a BAR to stand in for a GPU's).
 #
-# Packages: qemu-system-x86 seabios busybox-static cpio kmod libelf-dev bison flex bc
-#	make gcc-12 (tools/deps.sh vm installs them).  Programs are those that
-#	make -f tests/vm/Makefile.vm vm-programs has built.
-# Environment: VM_LIMIT seconds a kernel (600), VM_SUITE the script to run in the
-# machine, VM_KEEP a folder that gets the logs, VBLACKWELL_CACHE.
+# Packages: tools/deps.sh vm installs them.  Programs are those that
+#	make vm-programs has built.
+# Environment:
+#	VM_DEPTH   how long the campaigns are: short (a person's), middle (CI), long
+#	VM_LIMIT   seconds a kernel; default by depth
+#	VM_SUITE   the script to run in the machine
+#	VM_APPEND  more for the kernel's command line; NAME=VALUE is in the suite's
+#		   environment
+#	VM_KEEP    a folder that gets the logs
+#	VBLACKWELL_CACHE
 set -u
 
 here=$(dirname "$(readlink -f "$0")")
 top=$(readlink -f "$here/../..")
-limit=${VM_LIMIT:-600}
 suite=${VM_SUITE:-$here/suite.sh}
 logs=${VM_KEEP:-$top/build/vm}
-programs=$(printf '%s ' "$top"/build/tests/vm/*_test "$top"/build/tests/selftests/{uapi,bo,queue,executor,invariant}_test)
+depth=${VM_DEPTH:-short}
+programs=$(printf '%s ' "$top"/build/tests/vm/*_test \
+	"$top"/build/tests/selftests/{uapi,bo,queue,executor,invariant}_test)
 
 [ $# -gt 0 ] || set -- ${VM_KERNELS:-6.1}
 mkdir -p "$logs"
 status=0
+
+# What the campaigns of a depth are on a kernel: VARIABLE=VALUE for the suite, and the
+# limit.  Checkers make a kernel several times slower, and are worth the long runs.
+case $depth in
+short) stock="VM_FUZZ=3000 VM_LOADS=20" checked="VM_FUZZ=3000 VM_LOADS=20" limit=600 ;;
+middle) stock="VM_FUZZ=10000 VM_LOADS=20" checked="VM_FUZZ=20000 VM_LOADS=50" limit=1500 ;;
+long) stock="VM_FUZZ=50000 VM_LOADS=200" checked="VM_FUZZ=200000 VM_LOADS=200" limit=3600 ;;
+*) echo "VM_DEPTH is short, middle or long" >&2; exit 2 ;;
+esac
+limit=${VM_LIMIT:-$limit}
 
 missing=
 for tool in qemu-system-x86_64 busybox cpio depmod; do
@@ -48,52 +65,130 @@ fail() {
 	status=1
 }
 
-# build KERNEL_FOLDER LOG: the module, in a folder of its own.
+is_checked() {
+	case $name in *-vb-*) true ;; *) false ;; esac
+}
+
+# make_module FOLDER HEADERS COMMAND...: the sources are in FOLDER.
+make_module() {
+	local m=$1 headers=$2 cc
+	shift 2
+	cc=$(cat "$folder/cc")
+	"$@" make -s -C "$headers" M="$m" CC="$cc" HOSTCC="$cc" CONFIG_DEBUG_INFO_BTF_MODULES= \
+		KBUILD_MODPOST_WARN= KCOV_INSTRUMENT=y modules
+}
+
+# Headers of another Debian bring programs that need its libraries.
+make_in_chroot() {
+	local root=$folder/root m=/module-$$ rc
+	rm -rf "$root$m" && cp -a "$logs/$name" "$root$m" &&
+		make_module $m "/usr/src/linux-headers-$(cat "$folder/release")" \
+			unshare --mount sh -c "mount -t proc proc $root/proc && exec chroot $root \"\$@\"" sh
+	rc=$?
+	[ $rc -eq 0 ] && cp "$root$m/vblackwell.ko" "$logs/$name/"
+	rm -rf "$root$m"
+	return $rc
+}
+
+# The module, in a folder of its own: what did not change is not compiled again.
 build() {
 	local out=$logs/$name
-	rm -rf "$out"
+	[ "$(cat "$out/.folder" 2>/dev/null)" = "$folder" ] || rm -rf "$out"
 	mkdir -p "$out"
-	cp -r "$top/kmod" "$top/include" "$top/Kbuild" "$out/"
-	make -s -C "$1/build" M="$out" CC=gcc-12 HOSTCC=gcc-12 CONFIG_DEBUG_INFO_BTF_MODULES= \
-		KBUILD_MODPOST_WARN= modules >"$2" 2>&1
+	echo "$folder" >"$out/.folder"
+	cp -rpu "$top/kmod" "$top/include" "$top/Kbuild" "$out/"
+	if [ -e "$folder/chroot" ]; then
+		make_in_chroot
+	else
+		make_module "$out" "$folder/build"
+	fi
 }
 
 boot() {
-	local disk=$logs/$name.disk
+	local disk=$logs/$name.disk bad=$logs/$name.bad rc memory=1536M node=768M
+	is_checked && memory=3G node=1536M
 	truncate -s 256M "$disk"
+	truncate -s 16M "$bad"
 	timeout -k 10 "$limit" qemu-system-x86_64 \
-		-accel tcg,thread=multi -machine q35 -cpu max -smp 2,sockets=2 -m 1536 \
-		-object memory-backend-ram,id=m0,size=768M -numa node,nodeid=0,cpus=0,memdev=m0 \
-		-object memory-backend-ram,id=m1,size=768M -numa node,nodeid=1,cpus=1,memdev=m1 \
+		-accel tcg,thread=multi -machine q35 -cpu max -smp 2,sockets=2 -m $memory \
+		-object memory-backend-ram,id=m0,size=$node -numa node,nodeid=0,cpus=0,memdev=m0 \
+		-object memory-backend-ram,id=m1,size=$node -numa node,nodeid=1,cpus=1,memdev=m1 \
 		-drive "file=$disk,if=none,id=d0,format=raw,cache=unsafe" -device nvme,serial=vb0,drive=d0 \
+		-blockdev "driver=file,node-name=f1,filename=$bad" \
+		-blockdev "driver=blkdebug,node-name=d1,image=f1,$(bad_sectors)" \
+		-device nvme,serial=vb1,drive=d1 \
 		-object memory-backend-ram,id=bar,size=64M,share=on -device ivshmem-plain,memdev=bar \
 		-nodefaults -no-reboot -display none -nic none \
 		-chardev "file,id=c0,path=$logs/$name.console" -serial chardev:c0 \
 		-chardev "file,id=c1,path=$logs/$name.dmesg" -serial chardev:c1 \
-		-kernel "$1/vmlinuz" -initrd "$logs/$name.cpio.gz" \
-		-append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic transparent_hugepage=always ${VM_APPEND:-}" \
+		-kernel "$folder/vmlinuz" -initrd "$logs/$name.cpio.gz" \
+		-append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic transparent_hugepage=always $campaigns ${VM_APPEND:-}" \
 		>"$logs/$name.qemu" 2>&1
-	local rc=$?
-	rm -f "$disk"
+	rc=$?
+	rm -f "$disk" "$bad"
 	return $rc
 }
 
-# Faults that a kernel reports by itself, from any of its checkers.
-scan() {
-	grep -hE '(BUG:|WARNING:|Oops|general protection|Call Trace|KASAN|KCSAN|UBSAN|kmemleak|possible (recursive|circular)|suspicious RCU|inconsistent lock|DMA-API|hung task|soft lockup|Kernel panic)' \
-		"$logs/$name.console" "$logs/$name.dmesg" 2>/dev/null
+# Sectors of 512 bytes; one rule is for one sector.
+bad_sectors() {
+	local i
+	for i in 0 1 2 3 4 5 6 7; do
+		printf 'inject-error.%d.event=none,inject-error.%d.iotype=read,' $i $i
+		printf 'inject-error.%d.errno=5,inject-error.%d.sector=%d,' $i $i $((4096 + i * 512))
+		printf 'inject-error.%d.event=none,inject-error.%d.iotype=write,' $((i + 8)) $((i + 8))
+		printf 'inject-error.%d.errno=5,inject-error.%d.sector=%d%s' $((i + 8)) $((i + 8)) \
+			$((8192 + i * 512)) "$([ $i -lt 7 ] && echo ,)"
+	done
 }
 
-one() {
-	local folder start seconds
-	start=$(date +%s)
+scan() {
+	"$here/scan.sh" "$logs/$name.console" "$logs/$name.dmesg"
+}
+
+report() {
+	tr -d '\r' <"$logs/$name.console" | sed -n '/^@@begin/,/^@@end/p' | grep -v '^@@' >"$logs/$name.out"
+	sed -n -E "s,^(ok|not ok|skip|#) ,\\1 $name ,p" "$logs/$name.out"
+	grep -q '^not ok ' "$logs/$name.out" && status=1
+	grep -q '^@@end 0' "$logs/$name.console" ||
+		fail "$name" "did not reach its end within $limit s (see $logs/$name.console)"
+	if [ -n "$(scan)" ]; then
+		fail "$name/log" "$(scan | head -1)"
+		scan | head -60 | sed 's/^/# /'
+	else
+		echo "ok $name/log"
+	fi
+	echo "# $name: $(grep -c '^ok ' "$logs/$name.out") ok," \
+		"$(grep -c '^not ok ' "$logs/$name.out") failed," \
+		"$(grep -c '^skip ' "$logs/$name.out") skipped," \
+		"$1 s to build, $2 s in the machine"
+}
+
+# Sets $folder and $name; prints why not.
+find_kernel() {
+	local rc
 	if [ -d "$1" ]; then
 		folder=$1
 	else
-		folder=$("$here/kernel.sh" "$1") || { fail "linux-$1" "no kernel"; return; }
+		folder=$("$here/kernel.sh" "$1" 2>"$logs/kernel.log")
+		rc=$?
+		cat "$logs/kernel.log" >&2
+		if [ $rc -eq 3 ]; then
+			echo "skip linux-$1: $(tail -1 "$logs/kernel.log")"
+			return 1
+		elif [ $rc -ne 0 ]; then
+			fail "linux-$1" "no kernel: $(tail -1 "$logs/kernel.log")"
+			return 1
+		fi
 	fi
 	name=linux-$(cat "$folder/release")
-	if ! build "$folder" "$logs/$name.build"; then
+}
+
+one() {
+	local start built campaigns=$stock
+	find_kernel "$1" || return
+	is_checked && campaigns=$checked
+	start=$(date +%s)
+	if ! build >"$logs/$name.build" 2>&1; then
 		fail "$name" "the module does not build"
 		grep -E 'error|warning|ERROR' "$logs/$name.build" | head -20 | sed 's/^/# /'
 		return
@@ -102,22 +197,9 @@ one() {
 		$programs || { fail "$name" "no initramfs"; return; }
 	: >"$logs/$name.console"
 	: >"$logs/$name.dmesg"
-	boot "$folder"
-	seconds=$(($(date +%s) - start))
-	tr -d '\r' <"$logs/$name.console" | sed -n '/^@@begin/,/^@@end/p' | grep -v '^@@' >"$logs/$name.out"
-	sed -n -E "s,^(ok|not ok|skip|#) ,\\1 $name ,p" "$logs/$name.out"
-	grep -q '^not ok ' "$logs/$name.out" && status=1
-	grep -q '^@@end 0' "$logs/$name.console" ||
-		fail "$name" "did not reach its end within $limit s (see $logs/$name.console)"
-	if [ -n "$(scan)" ]; then
-		fail "$name/log" "$(scan | head -1)"
-		scan | head -20 | sed 's/^/# /'
-	else
-		echo "ok $name/log"
-	fi
-	echo "# $name: $(grep -c '^ok ' "$logs/$name.out") ok," \
-		"$(grep -c '^not ok ' "$logs/$name.out") failed," \
-		"$(grep -c '^skip ' "$logs/$name.out") skipped, $seconds s"
+	built=$(date +%s)
+	boot
+	report $((built - start)) $(($(date +%s) - built))
 }
 
 echo "KTAP version 1"
