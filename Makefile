@@ -6,7 +6,8 @@
 #
 #   make run      the main job on real input        make check   every test without a GPU
 #   make lib      libvgpu only                      make bench [BENCH=name]
-#   make SAN=address check-unit   (or thread)       make install DESTDIR= PREFIX=
+#   make unit     one folder of tests/: also kernels, selftests, fault; SAN=address or thread
+#   make check-vm the module, in a VM               make install DESTDIR= PREFIX=
 
 SHELL := /bin/bash
 CC ?= gcc
@@ -103,9 +104,14 @@ $B/tests/fault/fuse_faulty: $B/tests/fault/fuse_faulty.o
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -lfuse3
 $B/tests/fault/io_fuse_test $B/tests/fault/exec_fuse_test: | $B/tests/fault/fuse_faulty
 
-.PHONY: unit $(notdir $(unit_src:.c=))
-unit: $(patsubst %.c,$B/%,$(unit_src))
-	@rc=0; for t in $^; do echo "# $$t"; $$t || rc=1; done; exit $$rc
+# make unit, make SAN=address selftests: one folder of tests/.
+suites := unit kernels selftests fault
+.PHONY: $(suites)
+define suite_rule
+$1: $$(patsubst %.c,$B/%,$$(wildcard tests/$1/*_test.c))
+	@LOGS=$B/test-logs tests/run.sh $$^
+endef
+$(foreach s,$(suites),$(eval $(call suite_rule,$s)))
 
 # libFuzzer needs clang; each target links what parses untrusted bytes, built by clang
 # too.  (Not the kernels: clang takes minutes over them under a sanitizer.)
