@@ -38,21 +38,20 @@ static struct loop_result *result_at(const struct loop_queue *q, u64 seqno)
 
 int vgpu_loop_queue_reserve_locked(struct loop_queue *q)
 {
-	u64 last = completed(q);
-	struct loop_queue bigger = *q;
-	u64 kept = last < q->result_size ? last : q->result_size;
+	u64 last = completed(q), kept = last < q->result_size ? last : q->result_size;
+	u32 size = q->result_size * 2;
+	struct loop_result *results;
 
 	if (q->result_size >= 2 * (q->pending_count + 1) || q->result_size >= RESULTS_MAX)
 		return 0;
-	bigger.result_size = q->result_size * 2;
-	bigger.results = calloc(bigger.result_size, sizeof(*bigger.results));
-	if (!bigger.results)
+	results = calloc(size, sizeof(*results));
+	if (!results)
 		return -ENOMEM;
 	for (u64 seqno = last - kept + 1; seqno <= last; seqno++)
-		*result_at(&bigger, seqno) = *result_at(q, seqno);
+		results[seqno & (size - 1)] = *result_at(q, seqno);
 	free(q->results);
-	q->results = bigger.results;
-	q->result_size = bigger.result_size;
+	q->results = results;
+	q->result_size = size;
 	return 0;
 }
 
