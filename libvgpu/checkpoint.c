@@ -225,14 +225,12 @@ static int join_path(const char *folder, const char *name, char **out,
 	return 0;
 }
 
-static int load_file(struct vgpu_checkpoint *ck, const char *path, struct vgpu_error *err)
+/* By content: what does not begin as GGUF does is taken for safetensors. */
+static int load_any(struct vgpu_checkpoint *ck, struct vgpu_error *err)
 {
 	char magic[4];
 	int rc;
 
-	rc = add_file(ck, path, err);
-	if (rc)
-		return rc;
 	if (ck->files[0].identity.bytes >= sizeof(magic)) {
 		rc = file_read(&ck->files[0], magic, sizeof(magic), 0, err);
 		if (rc)
@@ -241,6 +239,15 @@ static int load_file(struct vgpu_checkpoint *ck, const char *path, struct vgpu_e
 			return load_gguf(ck, err);
 	}
 	return load_safetensors(ck, 0, &ck->table, err);
+}
+
+static int load_file(struct vgpu_checkpoint *ck, const char *path, struct vgpu_error *err)
+{
+	int rc = add_file(ck, path, err);
+
+	if (!rc)
+		rc = load_any(ck, err);
+	return rc ? rc : finish(ck, path, err);
 }
 
 static int read_index_text(const struct ck_file *file, char **out, struct vgpu_error *err)
@@ -374,11 +381,7 @@ static int load(struct vgpu_checkpoint *ck, const char *path, struct vgpu_error 
 	if (stat(path, &st))
 		return vgpu_error_set(err, -errno, "%.160s: %s", path, strerror(errno));
 	rc = S_ISDIR(st.st_mode) ? load_folder(ck, path, err) : load_file(ck, path, err);
-	if (!rc)
-		rc = finish(ck, path, err);
-	if (!rc)
-		rc = vgpu_checkpoint_verify(ck, err);
-	return rc;
+	return rc ? rc : vgpu_checkpoint_verify(ck, err);
 }
 
 int vgpu_checkpoint_open(const char *path, struct vgpu_checkpoint **out,
