@@ -484,7 +484,11 @@ struct vgpu_matmul_id {
 };
 VGPU_API int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_id *c);
 
-/** struct vgpu_attention_cmd - out = softmax(scale q k^T + mask) v for each head */
+/**
+ * struct vgpu_attention_cmd - out = softmax(scale q k^T + mask) v for each head
+ *
+ * The CPU backend wants the heads of a row behind each other, else the fence is -EOPNOTSUPP.
+ */
 struct vgpu_attention_cmd {
 	bool causal;			/* query i sees keys 0 .. i + kv - m; without any it yields 0 */
 	uint32_t window;		/* 0: all; else keys further back are masked */

@@ -330,48 +330,57 @@ static void copy_line(const uint8_t *from, uint32_t from_format, uint8_t *to, ui
 		store(to + (size_t)i * b, to_format, load(from + (size_t)i * a, from_format));
 }
 
-/* The byte offset of line @line of an operand, lines being its innermost rows. */
-static uint64_t line_offset(const struct vb_operand *op, uint64_t line)
+/* The innermost rows of an operand of any rank. */
+struct lines {
+	const struct vb_operand *op;
+	uint64_t stride[VB_OPERAND_RANK_MAX];
+	uint64_t count;
+	uint32_t elements;	/* of each */
+};
+
+static struct lines lines_of(const struct vb_operand *op)
+{
+	struct lines l = { .op = op, .count = 1, .elements = op->shape[op->rank - 1] };
+
+	for (uint32_t d = 0; d + 1u < op->rank; d++) {
+		l.stride[d] = vb_operand_stride(op, d);
+		l.count *= op->shape[d];
+	}
+	return l;
+}
+
+/* Where line @line begins, in bytes. */
+static uint64_t line_offset(const struct lines *l, uint64_t line)
 {
 	uint64_t at = 0;
 
-	for (uint32_t d = op->rank - 1u; d-- > 0;) {
-		at += line % op->shape[d] * vb_operand_stride(op, d);
-		line /= op->shape[d];
+	for (uint32_t d = l->op->rank - 1u; d-- > 0;) {
+		at += line % l->op->shape[d] * l->stride[d];
+		line /= l->op->shape[d];
 	}
 	return at;
-}
-
-static uint64_t line_count(const struct vb_operand *op)
-{
-	uint64_t n = 1;
-
-	for (uint32_t d = 0; d + 1u < op->rank; d++)
-		n *= op->shape[d];
-	return n;
 }
 
 static int run_copy(const struct vgpu_work *w)
 {
 	const struct vb_cmd_copy *c = (const void *)w->cmd;
-	uint64_t lines = line_count(&c->x);
+	struct lines x = lines_of(&c->x), y = lines_of(&c->y);
 
-	for (uint64_t i = 0; i < lines; i++)
-		copy_line((const uint8_t *)w->ptr[0] + line_offset(&c->x, i), c->x.format,
-			  (uint8_t *)w->ptr[1] + line_offset(&c->y, i), c->y.format,
-			  c->x.shape[c->x.rank - 1]);
+	for (uint64_t i = 0; i < x.count; i++)
+		copy_line((const uint8_t *)w->ptr[0] + line_offset(&x, i), c->x.format,
+			  (uint8_t *)w->ptr[1] + line_offset(&y, i), c->y.format, x.elements);
 	return 0;
 }
 
 static int run_fill(const struct vgpu_work *w)
 {
 	const struct vb_cmd_fill *c = (const void *)w->cmd;
-	uint64_t lines = line_count(&c->y);
+	struct lines l = lines_of(&c->y);
 
-	for (uint64_t i = 0; i < lines; i++) {
-		uint32_t *y = (uint32_t *)((uint8_t *)w->ptr[0] + line_offset(&c->y, i));
+	for (uint64_t i = 0; i < l.count; i++) {
+		uint32_t *y = (uint32_t *)((uint8_t *)w->ptr[0] + line_offset(&l, i));
 
-		for (uint32_t j = 0; j < c->y.shape[c->y.rank - 1]; j++)
+		for (uint32_t j = 0; j < l.elements; j++)
 			y[j] = c->value;
 	}
 	return 0;
