@@ -111,6 +111,22 @@ static int set_number(const struct cli_command *command, const struct cli_option
 	return CLI_RUN;
 }
 
+/* Digits and one point: strtod() would also take "nan", "0x1p3" and " 1". */
+static int set_real(const struct cli_command *command, const struct cli_option *o,
+		    const char *value)
+{
+	char *end = NULL;
+	double x = strspn(value, "0123456789.") == strlen(value) ? strtod(value, &end) : 0;
+
+	if (!end || end == value || *end)
+		return cli_usage("%s: --%s %s is no number", verb(command), o->name, value);
+	if (x < (double)o->min || (o->max && x > (double)o->max))
+		return cli_usage("%s: --%s %s is outside %" PRIu64 " .. %" PRIu64, verb(command),
+				 o->name, value, o->min, o->max);
+	*(double *)o->to = x;
+	return CLI_RUN;
+}
+
 static int set_choice(const struct cli_command *command, const struct cli_option *o,
 		      const char *value)
 {
@@ -142,6 +158,8 @@ static int set_option(const struct cli_command *command, const struct cli_option
 		return CLI_RUN;
 	case CLI_CHOICE:
 		return set_choice(command, o, value);
+	case CLI_REAL:
+		return set_real(command, o, value);
 	default:
 		return set_number(command, o, value);
 	}

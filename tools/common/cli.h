@@ -24,6 +24,7 @@ enum cli_kind {
 	CLI_FLAG,	/* bool; no value */
 	CLI_SIZE,	/* uint64_t; "512M" is 512 MiB */
 	CLI_NUMBER,	/* uint32_t */
+	CLI_REAL,	/* double; no exponent */
 	CLI_TEXT,	/* const char * */
 	CLI_CHOICE,	/* uint32_t: index into @choices */
 };
@@ -36,8 +37,8 @@ enum cli_kind {
  * @arg: name of the value for people, NULL for a flag
  * @help: one line
  * @choices: CLI_CHOICE: NULL-terminated spellings
- * @min: CLI_SIZE and CLI_NUMBER: smallest value
- * @max: CLI_SIZE and CLI_NUMBER: largest value, 0: no limit but the type's
+ * @min: CLI_SIZE, CLI_NUMBER and CLI_REAL: smallest value
+ * @max: likewise: largest value, 0: no limit but the type's
  */
 struct cli_option {
 	const char *name;

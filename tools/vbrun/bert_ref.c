@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Columns of a product that are worked on together: rows of w that fit the second cache. */
+#define BLOCK_COLUMNS 16u
+
 /* Matrices are kept transposed, [k][n]: then the inner loop runs over outputs. */
 struct bert_ref {
 	const struct bert_model *model;
@@ -99,19 +102,32 @@ void bert_ref_destroy(struct bert_ref *ref)
 	free(ref);
 }
 
-/* y = x w^T + bias, a row at a time */
+/* y += x w^T over @c columns from @first on, four at a time: a row of y stays in registers. */
+static void product_block(const double *x, const double *w, double *y, uint32_t n, uint32_t first,
+			  uint32_t c)
+{
+	for (; c >= 4; c -= 4, first += 4) {
+		const double *w0 = &w[(size_t)first * n], *a = &x[first];
+
+		for (uint32_t r = 0; r < n; r++)
+			y[r] = y[r] + a[0] * w0[r] + a[1] * w0[n + r] + a[2] * w0[2 * (size_t)n + r] +
+			       a[3] * w0[3 * (size_t)n + r];
+	}
+	for (; c; c--, first++)
+		for (uint32_t r = 0; r < n; r++)
+			y[r] += x[first] * w[(size_t)first * n + r];
+}
+
+/* y = x w^T + bias, in ascending k; a block of w is used by all rows while it is near */
 static void product(const double *x, const double *w, const double *bias, double *y, uint32_t m,
 		    uint32_t n, uint32_t k)
 {
-	for (uint32_t i = 0; i < m; i++) {
+	for (uint32_t i = 0; i < m; i++)
 		memcpy(&y[(size_t)i * n], bias, n * sizeof(*y));
-		for (uint32_t c = 0; c < k; c++) {
-			double a = x[(size_t)i * k + c];
-
-			for (uint32_t r = 0; r < n; r++)
-				y[(size_t)i * n + r] += a * w[(size_t)c * n + r];
-		}
-	}
+	for (uint32_t c = 0; c < k; c += BLOCK_COLUMNS)
+		for (uint32_t i = 0; i < m; i++)
+			product_block(&x[(size_t)i * k], w, &y[(size_t)i * n], n, c,
+				      k - c < BLOCK_COLUMNS ? k - c : BLOCK_COLUMNS);
 }
 
 static void norm_row(double *x, const double *gamma, const double *beta, uint32_t n, double eps)

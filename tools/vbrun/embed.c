@@ -26,6 +26,8 @@
 #define LATER_PASSES 50u
 /* Texts shown in the matrix. */
 #define MATRIX_TEXTS 12u
+/* Below this the layers to keep in INT8 are looked for. */
+#define SPEARMAN_GOAL 0.95
 
 const char *const embed_formats[] = { "mxfp4", "int8", "f32", NULL };
 const char *const embed_modes[] = { "f32", "a16", "a8", NULL };
@@ -648,7 +650,8 @@ static int embed(struct embed *e, const char *const *text, uint32_t count)
 
 int vbrun_embed(int argc, char **argv)
 {
-	struct embed e = { .o.mode = VGPU_MODE_A16 };
+	struct embed e = { .o = { .mode = VGPU_MODE_A16, .goal = SPEARMAN_GOAL,
+				  .sentences = VBRUN_SENTENCE_COUNT } };
 	const struct cli_option options[] = {
 		{ "model", CLI_TEXT, &e.o.folder, "DIR", "model (default: the one fetched, else "
 		  "generated)", NULL, 0, 0 },
@@ -661,9 +664,14 @@ int vbrun_embed(int argc, char **argv)
 		{ "layers-int8", CLI_TEXT, &e.o.layers_int8, "LIST", "layers in INT8 instead: 0,3-5",
 		  NULL, 0, 0 },
 		DEVICE_OPTIONS(e.o.device),
-		{ "accuracy", CLI_FLAG, &e.o.accuracy, NULL, "over 200 sentences, against f32 and "
-		  "float64", NULL, 0, 0 },
-		{ "sweep", CLI_FLAG, &e.o.sweep, NULL, "and each layer's contribution", NULL, 0, 0 },
+		{ "accuracy", CLI_FLAG, &e.o.accuracy, NULL, "over built-in sentences, against f32 "
+		  "and float64", NULL, 0, 0 },
+		{ "sentences", CLI_NUMBER, &e.o.sentences, "N", "how many of them (default all 200)",
+		  NULL, 3, VBRUN_SENTENCE_COUNT },
+		{ "sweep", CLI_FLAG, &e.o.sweep, NULL, "and what each layer costs, and which of them in "
+		  "INT8 restore the goal", NULL, 0, 0 },
+		{ "goal", CLI_REAL, &e.o.goal, "RHO", "Spearman that is good enough (default 0.95)",
+		  NULL, 0, 1 },
 		{ "compare", CLI_FLAG, &e.o.compare, NULL, "run f32 and in memory too (the default)",
 		  NULL, 0, 0 },
 		{ "no-compare", CLI_FLAG, &e.o.no_compare, NULL, "run only what was asked for", NULL,

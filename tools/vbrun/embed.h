@@ -25,15 +25,18 @@
  * @layers_int8: "0,3-5" or NULL
  * @json, @bench: how to report
  * @save: file that gets the JSON too, or NULL
- * @accuracy: over the 200 built-in sentences
+ * @accuracy: over the built-in sentences
  * @sweep: and layer by layer
+ * @goal: Spearman that INT8 layers are to restore
+ * @sentences: how many of the built-in ones
  * @compare: ask for the other runs, which is the default
  * @no_compare: only the run that was asked for
  */
 struct embed_options {
 	struct device_options device;
 	const char *folder, *layers_int8, *save;
-	uint32_t format, mode, packed;
+	uint32_t format, mode, packed, sentences;
+	double goal;
 	bool json, bench, accuracy, sweep, compare, no_compare;
 };
 
@@ -113,7 +116,7 @@ int embed_measure(const struct embed_options *o, const struct bert_model *model,
 
 /**
  * embed_accuracy() - the model over the built-in sentences, against F32 and float64
- * @o: @o->sweep adds each layer's contribution
+ * @o: @o->sweep adds each layer's contribution, and which in INT8 reach @o->goal
  * @asked: formats and mode of the run that was asked for
  * @json: figures go there; as text too unless @o->json
  *

@@ -17,13 +17,11 @@
 #include "bert_ref.h"
 #include "common/size.h"
 #include "common/summary.h"
+#include "restore.h"
 #include "sentences.h"
 
 /* Texts that float64 embeds: a second or two of one thread. */
 #define REF_TEXTS 24u
-/* Below this the layers to keep in INT8 are looked for. */
-#define SPEARMAN_GOAL 0.95
-
 /**
  * struct study - the sentences and their F32 embeddings
  * @o: options
@@ -137,20 +135,7 @@ static int study_f64(struct study *s, struct embed_run *r, const char *key)
 
 /* --- layer by layer ----------------------------------------------------- */
 
-/* One layer, and what packing it alone costs. */
-struct layer_loss {
-	uint32_t layer;
-	double loss;
-};
-
-static int by_loss(const void *a, const void *b)
-{
-	const struct layer_loss *x = a, *y = b;
-
-	return x->loss > y->loss ? -1 : x->loss < y->loss;
-}
-
-static int measure_layers(struct study *s, const struct embed_run *asked, struct layer_loss *losses)
+static int measure_layers(struct study *s, const struct embed_run *asked, double *loss)
 {
 	struct accuracy a;
 	char key[32], label[64];
@@ -164,55 +149,117 @@ static int measure_layers(struct study *s, const struct embed_run *asked, struct
 		rc = study_score(s, &r, &a);
 		if (rc)
 			break;
-		losses[i] = (struct layer_loss){ i, 1 - a.spearman };
+		loss[i] = 1 - a.spearman;
 		snprintf(key, sizeof(key), "only_layer_%u", i);
 		snprintf(label, sizeof(label), "only layer %u %s: loses %.6f", i,
-			 vgpu_format_name(r.formats[i]), 1 - a.spearman);
+			 vgpu_format_name(r.formats[i]), loss[i]);
 		report(s, key, label, &a, embed_run_bytes(s->model, &r));
 	}
 	return rc;
 }
 
-/* Turn the worst layers to INT8, one more each time, until the goal is met. */
-static int restore(struct study *s, const struct embed_run *asked, const struct layer_loss *losses)
-{
-	struct embed_run r = { .mode = asked->mode };
-	struct accuracy a = { 0 };
-	char key[32], label[64];
-	size_t used;
-	int rc = 0;
+/**
+ * struct trial - a model with some layers in INT8
+ * @s: the study
+ * @asked: formats as asked for
+ * @bytes: of the weights in the last trial
+ */
+struct trial {
+	struct study *s;
+	const struct embed_run *asked;
+	uint64_t bytes;
+};
 
-	memcpy(r.formats, asked->formats, sizeof(r.formats));
-	for (uint32_t n = 0; n < s->model->layers && a.spearman < SPEARMAN_GOAL && !rc; n++) {
-		r.formats[losses[n].layer] = VGPU_FORMAT_INT8_G16;
-		rc = study_score(s, &r, &a);
-		if (rc)
-			break;
-		used = (size_t)snprintf(label, sizeof(label), "int8 layers");
-		for (uint32_t i = 0; i <= n; i++)
-			used += (size_t)snprintf(label + used, sizeof(label) - used, " %u",
-						 losses[i].layer);
-		snprintf(key, sizeof(key), "int8_layers_%u", n + 1);
-		report(s, key, label, &a, embed_run_bytes(s->model, &r));
+/* MXFP4 layers can get better by INT8; F32 ones would not, INT8 ones have it. */
+static bool is_kept(const struct embed_run *asked, uint32_t layer)
+{
+	return asked->formats[layer] != VGPU_FORMAT_MXFP4_G16;
+}
+
+/* "0 2 5": the MXFP4 layers that are in INT8 now. */
+static uint32_t list_restored(const struct trial *t, const bool *kept, char *text, size_t len)
+{
+	uint32_t count = 0;
+	size_t used = 0;
+
+	*text = 0;
+	for (uint32_t i = 0; i < t->s->model->layers; i++) {
+		if (!kept[i] || is_kept(t->asked, i))
+			continue;
+		count++;
+		if (used < len)
+			used += (size_t)snprintf(text + used, len - used, " %u", i);
 	}
-	return rc;
+	return count;
+}
+
+static int try_layers(void *arg, const bool *kept, double *score)
+{
+	struct trial *t = arg;
+	struct embed_run r = { .mode = t->asked->mode };
+	char key[32], label[96], list[64];
+	struct accuracy a;
+	uint32_t count;
+	int rc;
+
+	memcpy(r.formats, t->asked->formats, sizeof(r.formats));
+	for (uint32_t i = 0; i < t->s->model->layers; i++)
+		if (kept[i] && !is_kept(t->asked, i))
+			r.formats[i] = VGPU_FORMAT_INT8_G16;
+	t->bytes = embed_run_bytes(t->s->model, &r);
+	rc = study_score(t->s, &r, &a);
+	if (rc)
+		return rc;
+	*score = a.spearman;
+	count = list_restored(t, kept, list, sizeof(list));
+	snprintf(label, sizeof(label), "int8 layers%s", list);
+	snprintf(key, sizeof(key), "int8_layers_%u", count);
+	report(t->s, key, label, &a, t->bytes);
+	return 0;
+}
+
+static void report_restored(const struct trial *t, const bool *kept, double spearman)
+{
+	struct json_object *o = summary_object(t->s->json, "restored");
+	struct json_object *layers = summary_list(o, "int8_layers");
+	double goal = t->s->o->goal;
+	char list[64];
+	uint32_t count = list_restored(t, kept, list, sizeof(list));
+
+	summary_real(o, "goal", goal);
+	summary_flag(o, "enough", spearman >= goal);
+	summary_real(o, "spearman", spearman);
+	summary_bytes(o, "weight_bytes", t->bytes);
+	for (uint32_t i = 0; layers && i < t->s->model->layers; i++)
+		if (kept[i] && !is_kept(t->asked, i))
+			json_object_array_add(layers, json_object_new_int((int)i));
+	if (t->s->o->json)
+		return;
+	if (spearman >= goal && !count)
+		printf("  Spearman %.6f is not below %g: no layer needs INT8\n", spearman, goal);
+	else if (spearman >= goal)
+		printf("  INT8 in layer%s%s restores Spearman %.6f, at least %g, at %s\n",
+		       count > 1 ? "s" : "", list, spearman, goal, size_text(t->bytes).s);
+	else
+		printf("  INT8 in every layer gives Spearman %.6f at %s: below %g\n", spearman,
+		       size_text(t->bytes).s, goal);
 }
 
 static int sweep(struct study *s, const struct embed_run *asked, double spearman)
 {
-	struct layer_loss losses[BERT_LAYERS_MAX];
-	int rc = measure_layers(s, asked, losses);
+	struct trial t = { .s = s, .asked = asked, .bytes = embed_run_bytes(s->model, asked) };
+	double loss[BERT_LAYERS_MAX];
+	bool kept[BERT_LAYERS_MAX];
+	int rc = measure_layers(s, asked, loss);
 
-	if (rc)
-		return rc;
-	qsort(losses, s->model->layers, sizeof(losses[0]), by_loss);
-	if (spearman >= SPEARMAN_GOAL) {
-		if (!s->o->json)
-			printf("  Spearman %.6f is not below %.2f: no layer needs INT8\n", spearman,
-			       SPEARMAN_GOAL);
-		return CLI_OK;
-	}
-	return restore(s, asked, losses);
+	for (uint32_t i = 0; i < s->model->layers; i++)
+		kept[i] = is_kept(asked, i);
+	if (!rc)
+		rc = restore_search(s->model->layers, loss, s->o->goal, try_layers, &t, kept,
+				    &spearman);
+	if (!rc)
+		report_restored(&t, kept, spearman);
+	return rc;
 }
 
 /* --- the whole ---------------------------------------------------------- */
@@ -221,6 +268,7 @@ static int study_all(struct study *s, const struct embed_run *asked)
 {
 	struct embed_run f32 = { .label = "f32" }, ours = { .mode = asked->mode };
 	struct accuracy a;
+	char label[64];
 	int rc;
 
 	embed_run_formats(&f32, VGPU_FORMAT_F32);
@@ -236,7 +284,8 @@ static int study_all(struct study *s, const struct embed_run *asked)
 	free(ours.out);
 	if (rc)
 		return rc;
-	report(s, "against_f32", "against f32, pairs of 200 sentences", &a, ours.weight_bytes);
+	snprintf(label, sizeof(label), "against f32, pairs of %u sentences", s->texts.count);
+	report(s, "against_f32", label, &a, ours.weight_bytes);
 	return s->o->sweep ? sweep(s, asked, a.spearman) : CLI_OK;
 }
 
@@ -248,7 +297,7 @@ int embed_accuracy(const struct embed_options *o, const struct bert_model *model
 
 	if (!o->json)
 		printf("\naccuracy of %s; float64 has the same weights\n", asked->label);
-	rc = embed_texts_take(model, vbrun_sentences, VBRUN_SENTENCE_COUNT, &s.texts);
+	rc = embed_texts_take(model, vbrun_sentences, o->sentences, &s.texts);
 	rc = rc ? cli_fail("sentences: %s", strerror(-rc)) : study_all(&s, asked);
 	embed_texts_free(&s.texts);
 	free(s.f32);
