@@ -23,13 +23,16 @@ no_bars() { sed '/^Where every object lives/,/^$/d'; }
 mkdir -p "$cache" || die "cannot make $cache"
 export VBLACKWELL_CACHE=$cache
 
+title "this machine"
+# The checkpoint where it is there already, else a scratch file in the cache.
+probed=$cache
+[ ! -f "$checkpoint" ] || probed=$checkpoint
+"$vbrun" machine "$probed" || exit $?
+
 if [ ! -f "$checkpoint" ]; then
-	echo "preparing a checkpoint of 2 GiB in $cache (once)"
+	title "checkpoint: 2 GiB into $cache, once"
 	"$vbrun" gen "$checkpoint" --size 2G || exit $?
 fi
-
-title "this machine"
-"$vbrun" machine "$checkpoint" || exit $?
 
 title "model"
 tools/fetch-models.sh minilm ||

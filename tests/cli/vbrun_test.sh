@@ -56,12 +56,12 @@ bad() {
 	refuses "names_what_is_wrong_with_${1}_plan" 1 "$1.safetensors: $2" \
 		$vbctl plan "$work/$1.safetensors" --host 64M
 }
-bad dtype "tensor 'w': dtype 'Q99' is unknown"
+bad dtype "tensor 'w': dtype 'Q99' is unknown, is none of F32 F16 BF16 .* F4 "
 bad shape "tensor 'w': data_offsets span 128 bytes, its F32 shape needs 144"
 bad short "tensor 'w': data_offsets end 128 exceeds data bytes 100"
 bad twice "tensor 'w' appears twice"
 bad overlap "tensor 'v' at byte [0-9]+ overlaps tensor 'w', which ends at byte [0-9]+"
-bad none 'none of its 1 tensors is a matrix'
+bad none 'none of its 1 tensors is a matrix .*1: type I64 .*takes rank 2 or 3 of type f32, f16, bf16,.* mxfp4'
 refuses fails_chunk_power_of_two 2 'chunk 100000 is no power of two' \
 	$vbrun stream "$work/m.safetensors" --chunk 100000
 refuses fails_on_tiny_host 1 'host tier of 256 KiB: .* at least [0-9]+' \
@@ -154,7 +154,23 @@ for how in "--host 2M" "--host 3M --policy lru" "--host 2M --engine threads"; do
 done
 verdict embed_bits_are_there test "$(bits "$work/a.json" | wc -l)" -gt 700
 
+# --- the machine: storage measured on a file, or on a scratch file in a folder ---
+mkdir "$work/scratch"
+$vbrun machine "$work/scratch" --json >"$work/machine.json"
+verdict machine_measures_a_folder \
+	test "$(field "$work/machine.json" read_bytes_per_second)" -gt 1000000
+verdict machine_leaves_nothing_in_the_folder test -z "$(ls -A "$work/scratch")"
+same_keys machine_json_keeps_its_fields "$work/machine.json" $golden/machine.keys
+head -c 100000 /dev/zero >"$work/short"
+refuses machine_says_how_long_a_file_must_be 1 'short: too short to probe, needs 8.00 MiB' \
+	$vbrun machine "$work/short"
+
 # --- interrupted: 130, nothing left behind ---
+$vbrun machine "$work/scratch" >/dev/null 2>&1 &
+sleep 0.3
+kill -INT $!
+wait $!
+verdict interrupted_machine_is_130 test $? -eq 130
 mkdir "$work/tmp"
 TMPDIR=$work/tmp $vbrun stream "$work/m.safetensors" --host 6M --chunk 64K --passes 1000 \
 	--no-compare --json >/dev/null 2>"$work/err" &

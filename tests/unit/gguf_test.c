@@ -423,6 +423,11 @@ static void gguf_bad_alignment_is_named(void **state)
 	assert_refused(&f, -EINVAL, "general.alignment has type 10, not 4 (u32)");
 }
 
+#define KNOWN_TYPES \
+	"0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 10 Q2_K, 11 Q3_K, 12 Q4_K, " \
+	"13 Q5_K, 14 Q6_K, 15 Q8_K, 24 I8, 25 I16, 26 I32, 27 I64, 28 F64, 30 BF16, 39 MXFP4, " \
+	"40 NVFP4"
+
 static void assert_tensor_refused(uint64_t k, uint64_t n, uint32_t type, uint64_t offset,
 				  size_t data_bytes, int code, const char *text)
 {
@@ -439,9 +444,10 @@ static void gguf_bad_tensor_is_named(void **state)
 	struct image f;
 
 	(void)state;
-	assert_tensor_refused(32, 1, 4, 0, 64, -EOPNOTSUPP, "tensor 't': type 4 is unknown");
+	assert_tensor_refused(32, 1, 4, 0, 64, -EOPNOTSUPP,
+		"tensor 't': type 4 is unknown, is none of " KNOWN_TYPES);
 	assert_tensor_refused(32, 1, 41, 0, 64, -EOPNOTSUPP,
-			      "tensor 't': type 41 is unknown");
+		"tensor 't': type 41 is unknown, is none of " KNOWN_TYPES);
 	assert_tensor_refused(48, 2, 39, 0, 64, -EINVAL,
 		"tensor 't': row length 48 is not a multiple of 32, the block of MXFP4");
 	assert_tensor_refused(1ull << 33, 1ull << 31, 0, 0, 64, -EINVAL,

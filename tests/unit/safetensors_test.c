@@ -147,7 +147,9 @@ static void safetensors_bad_dtype_is_named(void **state)
 {
 	(void)state;
 	assert_tensor_refused("\"F33\"", "[1]", "[0,4]", 4, -EOPNOTSUPP,
-			      "tensor 'x': dtype 'F33' is unknown");
+			      "tensor 'x': dtype 'F33' is unknown, is none of F32 F16 BF16 F64 I8 "
+			      "I16 I32 I64 U8 U16 U32 U64 BOOL F8_E4M3 F8_E5M2 F8_E8M0 F6_E2M3 "
+			      "F6_E3M2 F4 C64");
 	assert_tensor_refused("7", "[1]", "[0,4]", 4, -EINVAL,
 			      "tensor 'x': dtype is not a string");
 	assert_tensor_refused("\"F32\\u0000\"", "[1]", "[0,4]", 4, -EINVAL,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/progress.h"
 #include "vgpu.h"
 
 /**
@@ -112,7 +113,7 @@ int probe_file(int fd, uint32_t chunk_bytes, uint64_t bytes, struct probe *out)
 	int rc = p ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; i < PROBE_ROUNDS && !rc; i++)
-		rc = probe_round(p);
+		rc = progress_interrupted() ? -EINTR : probe_round(p);
 	probe_end(p, out);
 	return rc;
 }

@@ -55,7 +55,7 @@ void probe_end(struct probe_rounds *p, struct probe *out);
 /**
  * probe_file() - PROBE_ROUNDS rounds one after the other
  *
- * Return: as probe_round(), -ENOMEM.
+ * Return: as probe_round(), -ENOMEM, -EINTR after a signal.
  */
 int probe_file(int fd, uint32_t chunk_bytes, uint64_t bytes, struct probe *out);
 

@@ -10,10 +10,13 @@
 #define STAGING_SHARE 20u
 #define STAGING_CHUNKS_MIN 6u
 
+/* No type has a higher number. */
+#define DTYPE_END 64
+
 /* Types that exist as an operand but not as a weight (integers) give NONE. */
-enum vgpu_format weights_format(const struct vgpu_tensor *tensor)
+static enum vgpu_format format_of(enum vgpu_dtype dtype)
 {
-	const struct vgpu_dtype_info *info = vgpu_dtype_info(tensor->dtype);
+	const struct vgpu_dtype_info *info = vgpu_dtype_info(dtype);
 
 	switch (info ? info->format : VGPU_FORMAT_NONE) {
 	case VGPU_FORMAT_F32:
@@ -25,6 +28,11 @@ enum vgpu_format weights_format(const struct vgpu_tensor *tensor)
 	default:
 		return VGPU_FORMAT_NONE;
 	}
+}
+
+enum vgpu_format weights_format(const struct vgpu_tensor *tensor)
+{
+	return format_of(tensor->dtype);
 }
 
 static void skip(struct weights *w, const struct vgpu_tensor *t, const char *why)
@@ -169,6 +177,29 @@ int weights_list(const struct vgpu_checkpoint *ck, struct weights *out)
 	for (size_t i = 0; i < out->count; i++)
 		out->bytes += out->list[i].bytes + out->list[i].scales_bytes;
 	return 0;
+}
+
+void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, char *text,
+		     size_t len)
+{
+	size_t used = (size_t)snprintf(text, len, "none of its %zu tensors is a matrix that a product "
+				       "takes (", vgpu_checkpoint_tensor_count(ck));
+	const char *gap = "";
+
+	for (uint32_t i = 0; i < w->skip_count && used < len; i++)
+		used += (size_t)snprintf(text + used, len - used, "%s%u: %s", i ? "; " : "",
+					 w->skips[i].count, w->skips[i].why);
+	if (used < len)
+		used += (size_t)snprintf(text + used, len - used, "); it takes rank 2 or 3 of type ");
+	for (int i = 0; i < DTYPE_END && used < len; i++) {
+		if (format_of((enum vgpu_dtype)i) == VGPU_FORMAT_NONE)
+			continue;
+		used += (size_t)snprintf(text + used, len - used, "%s%s", gap,
+					 vgpu_dtype_info((enum vgpu_dtype)i)->name);
+		gap = ", ";
+	}
+	if (used < len)
+		snprintf(text + used, len - used, ", or U8 _blocks [..][16] beside _scales");
 }
 
 void weights_free(struct weights *w)

@@ -76,6 +76,14 @@ struct weights {
 int weights_list(const struct vgpu_checkpoint *ck, struct weights *out);
 void weights_free(struct weights *w);
 
+/**
+ * weights_refusal() - why a checkpoint without any matrix has none, and what would be one
+ * @w: of @ck, its count being 0
+ * @text: receives one line
+ */
+void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, char *text,
+		     size_t len);
+
 /** weights_format() - the device's number for a checkpoint's type; NONE when it has none */
 enum vgpu_format weights_format(const struct vgpu_tensor *tensor);
 

@@ -255,13 +255,15 @@ static int answer(struct plan *p)
 static int plan_checkpoint(struct plan *p, const struct vgpu_checkpoint *ck)
 {
 	struct weights w;
+	char why[512];
 	int rc = CLI_OK;
 
 	if (weights_list(ck, &w))
 		return cli_fail("out of memory");
-	if (!w.count)
-		rc = cli_fail("%s: none of its %zu tensors is a matrix that a product takes", p->path,
-			      vgpu_checkpoint_tensor_count(ck));
+	if (!w.count) {
+		weights_refusal(ck, &w, why, sizeof(why));
+		rc = cli_fail("%s: %s", p->path, why);
+	}
 	if (!rc)
 		place(p, &w);
 	rates_assume(&p->rates);

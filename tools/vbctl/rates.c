@@ -182,6 +182,8 @@ int rates_measure(const struct vgpu_checkpoint *ck, const struct weights *w, uin
 
 	rc = probe_file(vgpu_checkpoint_file_fd(ck, w->list[0].file), (uint32_t)chunk_bytes,
 			PROBE_BYTES, &probe);
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
 	if (rc && rc != -ENODATA)
 		return cli_fail("bandwidth probe: %s", strerror(-rc));
 	if (!rc) {

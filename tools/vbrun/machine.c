@@ -6,19 +6,25 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "common/cli.h"
 #include "common/probe.h"
+#include "common/progress.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "device.h"
+#include "random.h"
 
 #define PROBE_BYTES ((uint64_t)512 << 20)
 #define PROBE_CHUNK (2u << 20)
 #define HOST_BYTES ((uint64_t)64 << 20)
+/* Four transfers in flight: less than that says nothing of a disk. */
+#define PROBE_FILE_MIN (4ull * PROBE_CHUNK)
 
 static void cpu_name(char *out, size_t len)
 {
@@ -93,6 +99,64 @@ static int print(const char *path, const struct probe *probe, bool json)
 	return CLI_OK;
 }
 
+/* Bytes that no disk can compress or share. */
+static int scratch_fill(int fd, struct progress *progress)
+{
+	struct random random = { 1 };
+	uint64_t *block = malloc(PROBE_CHUNK);
+	int rc = block ? 0 : -ENOMEM;
+
+	for (uint64_t at = 0; at < PROBE_BYTES && !rc; at += PROBE_CHUNK) {
+		for (size_t i = 0; i < PROBE_CHUNK / sizeof(*block); i++)
+			block[i] = random_u64(&random);
+		if (pwrite(fd, block, PROBE_CHUNK, (off_t)at) != (ssize_t)PROBE_CHUNK)
+			rc = errno ? -errno : -EIO;
+		progress_update(progress, at);
+		if (progress_interrupted())
+			rc = -EINTR;
+	}
+	free(block);
+	return rc || !fsync(fd) ? rc : -errno;
+}
+
+/* A file without a name in a folder, gone when it is closed. */
+static int scratch_open(const char *folder, int *out_fd)
+{
+	struct progress progress;
+	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), rc;
+
+	if (fd < 0)
+		return -errno;
+	progress_begin(&progress, "scratch file to read from", PROBE_BYTES);
+	rc = scratch_fill(fd, &progress);
+	progress_end(&progress);
+	if (rc)
+		close(fd);
+	*out_fd = fd;
+	return rc;
+}
+
+static int probe_path(const char *path, struct probe *out)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (stat(path, &st))
+		return -errno;
+	if (S_ISDIR(st.st_mode)) {
+		rc = scratch_open(path, &fd);
+		if (rc)
+			return rc;
+	} else {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+	}
+	rc = probe_file(fd, PROBE_CHUNK, PROBE_BYTES, out);
+	close(fd);
+	return rc;
+}
+
 int vbrun_machine(int argc, char **argv)
 {
 	struct probe probe = { 0 };
@@ -102,23 +166,23 @@ int vbrun_machine(int argc, char **argv)
 		{ 0 }
 	};
 	const struct cli_command command = {
-		"vbrun machine", "[FILE]", "What this machine is; with a large FILE, how fast it reads.",
-		options, 0, 1, NULL
+		"vbrun machine", "[FILE|FOLDER]", "What this machine is, and how fast storage is read.",
+		options, 0, 1,
+		"FILE is read, the larger the better; in FOLDER a scratch file of 512 MiB is\n"
+		"written, read and removed.\n"
 	};
 	unsigned int count;
-	int rc = cli_parse(&command, argc, argv, &count), fd;
+	int rc = cli_parse(&command, argc, argv, &count);
 
 	if (rc != CLI_RUN)
 		return rc;
-	if (count) {
-		fd = open(argv[1], O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return cli_fail("%s: %s", argv[1], strerror(errno));
-		rc = probe_file(fd, PROBE_CHUNK, PROBE_BYTES, &probe);
-		close(fd);
-		if (rc)
-			return cli_fail("%s: %s", argv[1], rc == -ENODATA ?
-					"too short to probe, needs 256 MiB" : strerror(-rc));
-	}
+	rc = count ? probe_path(argv[1], &probe) : 0;
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
+	if (rc == -ENODATA)
+		return cli_fail("%s: too short to probe, needs %s", argv[1],
+				size_text(PROBE_FILE_MIN).s);
+	if (rc)
+		return cli_fail("%s: %s", argv[1], strerror(-rc));
 	return print(count ? argv[1] : NULL, &probe, json);
 }

@@ -374,6 +374,7 @@ static int stream_checkpoint(struct stream_options *o)
 	struct reads reads = { 0 };
 	struct vgpu_error error;
 	struct weights w;
+	char why[512];
 	int rc;
 
 	reads_take(&reads, READS_PROGRAM);
@@ -384,8 +385,8 @@ static int stream_checkpoint(struct stream_options *o)
 	if (weights_list(ck, &w)) {
 		rc = cli_fail("out of memory");
 	} else if (!w.count) {
-		rc = cli_fail("%s: none of its %zu tensors is a matrix that a product takes",
-			      o->path, vgpu_checkpoint_tensor_count(ck));
+		weights_refusal(ck, &w, why, sizeof(why));
+		rc = cli_fail("%s: %s", o->path, why);
 	} else {
 		if (!o->device.staging_bytes)
 			o->device.staging_bytes = weights_default_staging(&w, o->device.host_bytes,

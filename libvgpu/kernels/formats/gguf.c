@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/formats/error.h"
@@ -425,6 +426,19 @@ static int take_shape(struct reader *r, struct vgpu_tensor *tensor)
 	return 0;
 }
 
+static int refuse_type(struct reader *r, const struct vgpu_tensor *tensor, uint32_t type)
+{
+	char known[224] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < sizeof(tensor_types) / sizeof(tensor_types[0]); i++)
+		if (tensor_types[i].name && used < sizeof(known))
+			used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%zu %s",
+						 i ? ", " : "", i, tensor_types[i].name);
+	return vgpu_error_set(r->err, -EOPNOTSUPP, "tensor '%.80s': type %u is unknown, is none of %s",
+			      tensor->name, type, known);
+}
+
 static int take_type(struct reader *r, struct vgpu_tensor *tensor)
 {
 	uint32_t type;
@@ -434,8 +448,7 @@ static int take_type(struct reader *r, struct vgpu_tensor *tensor)
 	if (rc)
 		return rc;
 	if (type >= sizeof(tensor_types) / sizeof(tensor_types[0]) || !tensor_types[type].name)
-		return vgpu_error_set(r->err, -EOPNOTSUPP,
-			"tensor '%.80s': type %u is unknown", tensor->name, type);
+		return refuse_type(r, tensor, type);
 	tensor->dtype_name = tensor_types[type].name;
 	tensor->dtype = tensor_types[type].dtype;
 	return 0;

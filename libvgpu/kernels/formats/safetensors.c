@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/formats/error.h"
@@ -135,6 +136,18 @@ static int read_name(struct reader *r, struct vgpu_json_range range, const char 
 	return 0;
 }
 
+static int refuse_dtype(struct reader *r, const struct vgpu_tensor *tensor, const char *name)
+{
+	char known[192] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < sizeof(dtypes) / sizeof(dtypes[0]) && used < sizeof(known); i++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? " " : "",
+					 dtypes[i].name);
+	return vgpu_error_set(r->err, -EOPNOTSUPP, "tensor '%.80s': dtype '%.40s' is unknown, is none of %s",
+			      tensor->name, name, known);
+}
+
 static int read_dtype(struct reader *r, struct json_object *entry,
 		      struct vgpu_tensor *tensor)
 {
@@ -155,8 +168,7 @@ static int read_dtype(struct reader *r, struct json_object *entry,
 		tensor->dtype = dtypes[i].dtype;
 		return 0;
 	}
-	return vgpu_error_set(r->err, -EOPNOTSUPP, "tensor '%.80s': dtype '%.40s' is unknown",
-			      tensor->name, name);
+	return refuse_dtype(r, tensor, name);
 }
 
 static int read_integer(struct reader *r, struct json_object *value, const char *field,
