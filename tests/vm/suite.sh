@@ -2,9 +2,18 @@
 # SPDX-License-Identifier: MIT
 #
 # What runs inside the machine: for each chunk size the module is loaded, the
-# selftests speak to its nodes, the module is unloaded.  One line a verdict.
+# selftests speak to its nodes, the module is unloaded; then the campaigns.  One line a
+# verdict.
+#
+# Environment: VM_FUZZ iterations, VM_SEED, VM_LOADS, VM_ONLY a part (tests, loads, fuzz).
 cd /suite || exit 1
 export VBLACKWELL_SELFTEST_NODE=/dev/vblackwell VBLACKWELL_SELFTEST_EXEC=/dev/vblackwell-exec
+seed=${VM_SEED:-$(date +%s)}
+chunks="65536 2097152"
+
+part() {
+	[ "${VM_ONLY:-$1}" = "$1" ]
+}
 
 # run NAME PROGRAM: a cmocka program; its verdicts become our lines.
 run() {
@@ -27,28 +36,40 @@ run() {
 	fi
 }
 
-for chunk in 65536 2097152; do
-	# Huge pages are asked for; what ran before has left memory in pieces.
+# Huge pages are asked for; what ran before has left memory in pieces.
+load() {
 	echo 3 >/proc/sys/vm/drop_caches
 	echo 1 >/proc/sys/vm/compact_memory
-	if ! insmod vblackwell.ko chunk_bytes=$chunk; then
-		echo "not ok load-$chunk: insmod"
-		continue
-	fi
-	for t in *_test; do
-		echo "vm: $t $chunk" >/dev/kmsg
-		run "$t-$chunk" "./$t"
-	done
+	insmod vblackwell.ko chunk_bytes="$1" && return
+	echo "not ok load-$1: insmod"
+	return 1
+}
+
+# unload NAME: nobody may have it.
+unload() {
 	if rmmod vblackwell; then
-		echo "ok unload-$chunk"
+		echo "ok unload-$1"
 	else
-		echo "not ok unload-$chunk: $(cat /sys/module/vblackwell/refcnt) references"
+		echo "not ok unload-$1: $(cat /sys/module/vblackwell/refcnt) references"
+		exit 0
 	fi
-done
-# again: load and unload, with both nodes opened in between.
+}
+
+tests() {
+	for chunk in $chunks; do
+		load "$chunk" || continue
+		for t in *_test; do
+			echo "vm: $t $chunk" >/dev/kmsg
+			run "$t-$chunk" "./$t"
+		done
+		unload "$chunk"
+	done
+}
+
+# Load and unload, with both nodes opened in between.
 again() {
 	n=0
-	while [ $n -lt 20 ]; do
+	while [ $n -lt "$loads" ]; do
 		insmod vblackwell.ko chunk_bytes=65536 || return 1
 		: <>/dev/vblackwell
 		: <>/dev/vblackwell-exec
@@ -56,9 +77,60 @@ again() {
 		n=$((n + 1))
 	done
 }
-if again; then
-	echo "ok load-and-unload-20"
-else
-	echo "not ok load-and-unload-20: round $n"
-fi
+
+loads() {
+	loads=${VM_LOADS:-20}
+	echo "vm: $loads times loaded" >/dev/kmsg
+	if again; then
+		echo "ok load-and-unload-$loads"
+	else
+		echo "not ok load-and-unload-$loads: round $n"
+	fi
+}
+
+# Pages that are charged to the fuzzers and are none of slabs, stacks and tables: what is
+# left when they and the module have gone was leaked.
+leaked_kib() {
+	awk '/^kernel / { n += $2 }
+		/^(slab|vmalloc|percpu|kernel_stack|pagetables|sec_pagetables) / { n -= $2 }
+		END { print int(n / 1024) }' /sys/fs/cgroup/fuzz/memory.stat
+}
+
+# fuzz_round ITERATIONS CHUNK: the module comes and goes with it.
+fuzz_round() {
+	seed=$((seed + 1))
+	load "$2" || return
+	echo "vm: fuzz $1 $2 seed $seed" >/dev/kmsg
+	(
+		echo 0 >/sys/fs/cgroup/fuzz/cgroup.procs
+		exec ./fuzz_module "$1" $seed
+	) >/tmp/out 2>&1
+	rc=$?
+	grep -E '^# .*(iterations|participants)' /tmp/out
+	if [ $rc -eq 0 ]; then
+		echo "ok fuzz-$2-$seed"
+	else
+		echo "not ok fuzz-$2-$seed: $(grep -v '^#' /tmp/out | head -1)"
+		sed 's/^/# /' /tmp/out
+	fi
+	unload "fuzz-$2-$seed"
+	[ "$(leaked_kib)" -le 1024 ] || echo "not ok fuzz-$2-$seed/pages: $(leaked_kib) KiB leaked"
+}
+
+fuzz() {
+	left=${VM_FUZZ:-3000}
+	round=$((left / 20 > 2500 ? left / 20 : left > 5000 ? 2500 : (left + 1) / 2))
+	echo "+memory" >/sys/fs/cgroup/cgroup.subtree_control
+	mkdir -p /sys/fs/cgroup/fuzz
+	while [ "$left" -gt 0 ]; do
+		for chunk in $chunks; do
+			[ "$left" -gt 0 ] && fuzz_round $round "$chunk"
+			left=$((left - round))
+		done
+	done
+}
+
+part tests && tests
+part loads && loads
+part fuzz && fuzz
 exit 0

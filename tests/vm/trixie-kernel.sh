@@ -40,7 +40,7 @@ unpack() {
 	env -u APT_CONFIG mmdebstrap --quiet --mode=root --variant=extract --architectures=amd64 \
 		--include=gcc-14,make,dash,bash,coreutils,sed,grep,mawk,findutils,libelf1t64,libssl3t64,zlib1g \
 		trixie "$to/root" "deb [signed-by=$keyring] $mirror/debian trixie main" >&2
-	apt_unpack "$to/kernel" "linux-binary-$release" "linux-modules-$release" \
+	apt_unpack "$to/kernel" "linux-binary-$release" "linux-modules-$release" "linux-base-$release" \
 		"linux-headers-$release" "linux-headers-${release%-cloud-amd64}-common" \
 		"linux-kbuild-${release%-cloud-amd64}"
 	cp -a "$to"/kernel/. "$to/root/"

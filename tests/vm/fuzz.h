@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A structured fuzzer of the module: requests that are nearly right, from processes
+ * that race, share descriptors and mappings, and are killed.
+ *
+ *	fuzz_module.c	rounds: starts participants, kills them, looks at what is left
+ *	fuzz_client.c	a client: requests
+ *	fuzz_memory.c	a client: mappings, and what memory calls do to them
+ *	fuzz_exec.c	an executor that answers, delays, errs and dies
+ *
+ * Content is checked all along.  Whoever writes, writes words of his own (fuzz_word());
+ * the executor, however wrong its requests are, never commits a slot that it has not
+ * filled.  So a client that ever reads a word of another one has found memory that was
+ * not cleaned.
+ *
+ * One seed gives one sequence of choices a thread; what threads do to each other is
+ * up to the scheduler, so a seed narrows a failure down and does not repeat it.
+ */
+#ifndef TESTS_VM_FUZZ_H
+#define TESTS_VM_FUZZ_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/vblackwell.h>
+
+#define FUZZ_REQUESTS	0x60	/* request numbers that are counted */
+#define FUZZ_FILE_BYTES	(5u << 20)
+
+/**
+ * struct fuzz - what all processes share
+ * @left: iterations to do
+ * @stop: participants leave
+ * @done: iterations done
+ * @made: requests, by number
+ * @succeeded: of these
+ * @problems: of participants
+ * @problem: the first one, in words
+ * @chunk_bytes: of the device
+ * @file: what file objects are made of; words of FUZZ_FILE_WORD
+ * @disk: an NVMe device full of zeros, opened with O_DIRECT, or -1
+ */
+struct fuzz {
+	atomic_long left;
+	atomic_bool stop;
+	atomic_ulong done;
+	atomic_ulong made[FUZZ_REQUESTS], succeeded[FUZZ_REQUESTS];
+	atomic_uint problems;
+	char problem[200];
+	uint32_t chunk_bytes;
+	int file, disk;
+};
+
+extern struct fuzz *fuzz;
+
+/* Tell the supervisor: the run has failed. */
+void fuzz_problem(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- chance ---- */
+
+struct chance {
+	uint64_t state;
+};
+
+/* splitmix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators". */
+static inline uint64_t chance(struct chance *c)
+{
+	uint64_t z = c->state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static inline uint64_t below(struct chance *c, uint64_t n)
+{
+	return chance(c) % n;
+}
+
+static inline bool one_in(struct chance *c, uint64_t n)
+{
+	return !below(c, n);
+}
+
+/* Any magnitude is as likely as any other. */
+static inline uint64_t any_size(struct chance *c)
+{
+	return chance(c) >> below(c, 64);
+}
+
+/* ---- content ---- */
+
+#define FUZZ_FILE_WORD	0x46696c6546696c65ull
+
+/* The words of participant @who. */
+static inline uint64_t fuzz_word(uint32_t who)
+{
+	return 0x5642000000000000ull | who;
+}
+
+/* May participant @who see it? */
+static inline bool fuzz_may_see(uint32_t who, uint64_t word)
+{
+	return !word || word == fuzz_word(who) || word == FUZZ_FILE_WORD;
+}
+
+/* ---- participants ---- */
+
+/* ioctl() with its errors checked and counted: 0 or -errno. */
+int fuzz_call(int fd, unsigned long request, void *arg);
+
+/* Never return. */
+void fuzz_client(uint32_t who, uint64_t seed) __attribute__((noreturn));
+void fuzz_exec(uint32_t who, uint64_t seed) __attribute__((noreturn));
+
+/* --- fuzz_memory.c --- */
+#define CELLS		48u
+#define CELL_BYTES	(4ull << 20)
+
+/**
+ * struct memory - address space of a client that mappings of objects come and go in
+ * @base: CELLS cells of CELL_BYTES; nothing else of the process is ever mapped there
+ * @who: whose words are right
+ * @checked: nobody but him writes here, and he writes words alone
+ */
+struct memory {
+	char *base;
+	uint32_t who;
+	bool checked;
+};
+
+int memory_init(struct memory *m, uint32_t who, bool checked);
+/* Map some of the object with this handle, somewhere. */
+void memory_map(struct memory *m, struct chance *c, int fd, uint32_t handle);
+/* Copy, if that is possible. */
+void memory_put(void *to, const void *from, size_t bytes);
+/* One thing that a process may do to its memory. */
+void memory_step(struct memory *m, struct chance *c);
+/* An address for a request: of a mapping, or a bad one. */
+void *memory_any(struct memory *m, struct chance *c);
+
+#endif

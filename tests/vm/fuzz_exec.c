@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: MIT
+/*
+ * An executor that does its work, now and then late, twice, in part or not at all, and
+ * ends by any way there is.
+ *
+ * However wrong its requests are, it fills each slot that it was given before it says
+ * anything more about it: content that clients see is right at all times.
+ */
+#include "fuzz.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define THREADS		2u
+#define ARENAS		4u	/* host on either node, NVMe, device */
+#define FIXED		0u	/* its region stays; that of the other host arena comes and goes */
+#define LOOSE		1u
+#define OBJECTS		96u
+
+/**
+ * struct object - what it knows of one; id 0: nothing
+ * @table: mapped
+ * @fd: file, or -1
+ */
+struct object {
+	uint32_t id, chunks;
+	uint64_t file_offset, table_bytes;
+	const volatile struct vb_table_entry *table;
+	int fd;
+};
+
+static struct {
+	uint32_t who, generation;
+	int node;
+	uint64_t seed;
+	char *memory[ARENAS];
+	uint32_t arena[ARENAS], slots[ARENAS];
+	pthread_mutex_t lock;		/* of the objects */
+	struct object object[OBJECTS];
+	uint32_t next;
+	atomic_long life;		/* requests until it ends */
+} x;
+
+static const uint8_t tier_of[ARENAS] = { VB_TIER_HOST, VB_TIER_HOST, VB_TIER_NVME, VB_TIER_DEVICE };
+
+/* ---- objects ---- */
+
+static void object_close(struct object *o)
+{
+	if (o->id && o->fd >= 0)
+		close(o->fd);
+	if (o->id)
+		munmap((void *)o->table, o->table_bytes);
+	*o = (struct object){ .fd = -1 };
+}
+
+static int object_open(uint32_t id, struct object *o)
+{
+	struct vb_ioc_object_open cmd = { .size = sizeof(cmd), .object = id, .out_fd = -1 };
+	void *table;
+
+	if (fuzz_call(x.node, VB_IOC_OBJECT_OPEN, &cmd))
+		return -1;
+	*o = (struct object){
+		.id = id, .chunks = cmd.out_chunks, .fd = cmd.out_fd,
+		.file_offset = cmd.out_file_offset,
+		.table_bytes = (cmd.out_chunks * sizeof(*o->table) + 4095) & ~4095ull,
+	};
+	table = mmap(NULL, o->table_bytes, PROT_READ, MAP_SHARED, x.node, (off_t)cmd.out_table_mmap);
+	o->table = table;
+	if (table != MAP_FAILED)
+		return 0;
+	if (o->fd >= 0)
+		close(o->fd);
+	return -1;
+}
+
+/* The lock is held: objects leave when their place is needed. */
+static struct object *object_find(uint32_t id)
+{
+	struct object *o;
+
+	for (uint32_t i = 0; i < OBJECTS; i++)
+		if (x.object[i].id == id)
+			return &x.object[i];
+	o = &x.object[x.next++ % OBJECTS];
+	object_close(o);
+	if (!object_open(id, o))
+		return o;
+	*o = (struct object){ .fd = -1 };
+	return NULL;
+}
+
+static void object_forget(uint32_t id)
+{
+	pthread_mutex_lock(&x.lock);
+	for (uint32_t i = 0; i < OBJECTS; i++)
+		if (x.object[i].id == id)
+			object_close(&x.object[i]);
+	pthread_mutex_unlock(&x.lock);
+}
+
+/* ---- moves ---- */
+
+static int move(struct vb_move *mv)
+{
+	struct vb_ioc_move cmd = {
+		.size = sizeof(cmd), .count = 1, .address = (uintptr_t)mv,
+		.generation = x.generation,
+	};
+	int rc = fuzz_call(x.node, VB_IOC_MOVE, &cmd);
+
+	return rc ? rc : mv->out_status;
+}
+
+static char *at_slot(uint32_t arena, uint32_t slot)
+{
+	for (uint32_t i = 0; i < ARENAS; i++)
+		if (x.arena[i] == arena && slot < x.slots[i])
+			return x.memory[i] + (uint64_t)slot * fuzz->chunk_bytes;
+	return NULL;
+}
+
+static void fill_from_file(const struct object *o, uint32_t chunk, char *to)
+{
+	uint64_t offset = o->file_offset + (uint64_t)chunk * fuzz->chunk_bytes;
+	ssize_t got = o->fd >= 0 ? pread(o->fd, to, fuzz->chunk_bytes, (off_t)offset) : 0;
+
+	if (got < 0)
+		got = 0;
+	memset(to + got, 0, fuzz->chunk_bytes - (size_t)got);
+}
+
+/* The slot is this thread's until the move ends. */
+static void fill(const struct object *o, const struct vb_move *mv)
+{
+	char *to = at_slot(mv->arena, mv->slot), *from = NULL;
+	uint32_t loc;
+
+	if (!to)
+		return;
+	if (mv->from < VB_TIER_COUNT) {
+		loc = o->table[mv->chunk].loc[mv->from];
+		from = loc ? at_slot(VB_LOC_ARENA(loc), VB_LOC_SLOT(loc)) : NULL;
+	}
+	if (from)
+		memcpy(to, from, fuzz->chunk_bytes);
+	else if (mv->from == VB_TIER_SOURCE)
+		fill_from_file(o, mv->chunk, to);
+	else
+		memset(to, 0, fuzz->chunk_bytes);
+}
+
+static void maybe_sleep(struct chance *c)
+{
+	if (one_in(c, 30))
+		usleep((useconds_t)below(c, 20000));
+}
+
+/* Begin, fill, and commit or not.  Memory of the loose region may go while we look. */
+static int move_chunk(struct chance *c, const struct object *o, uint32_t chunk, uint8_t from,
+		      uint32_t to)
+{
+	struct vb_move mv = {
+		.object = o->id, .chunk = chunk, .op = VB_MOVE_BEGIN, .from = from,
+		.to = tier_of[to], .arena = x.arena[to],
+		.slot = one_in(c, 6) ? (uint32_t)below(c, x.slots[to] + 1) : VB_SLOT_ANY,
+	};
+	int rc = move(&mv);
+
+	if (rc)
+		return rc;
+	fill(o, &mv);
+	maybe_sleep(c);
+	if (one_in(c, 400))
+		return -EIO;	/* it goes on for ever */
+	mv.op = one_in(c, 12) ? VB_MOVE_ABORT : VB_MOVE_COMMIT;
+	if (one_in(c, 40)) {
+		mv.flags = VB_MOVE_F_CRC;
+		mv.crc = (uint32_t)chance(c);
+	}
+	rc = move(&mv);
+	if (rc) {
+		mv.op = VB_MOVE_ABORT;
+		mv.flags = 0;
+		move(&mv);
+	}
+	return rc;
+}
+
+static int drop(const struct object *o, uint32_t chunk, uint8_t tier)
+{
+	struct vb_move mv = { .object = o->id, .chunk = chunk, .op = VB_MOVE_DROP, .from = tier };
+
+	return move(&mv);
+}
+
+static int chunk_out(struct chance *c, const struct object *o, uint32_t chunk)
+{
+	if (drop(o, chunk, VB_TIER_HOST)) {
+		move_chunk(c, o, chunk, VB_TIER_HOST, 2);
+		drop(o, chunk, VB_TIER_HOST);
+	}
+	drop(o, chunk, VB_TIER_DEVICE);
+	return 0;
+}
+
+static void make_room(struct chance *c)
+{
+	for (int tries = 0; tries < 6; tries++) {
+		const struct object *o = &x.object[below(c, OBJECTS)];
+
+		if (o->id && o->chunks)
+			chunk_out(c, o, (uint32_t)below(c, o->chunks));
+	}
+}
+
+static uint8_t source_of(const struct object *o, uint32_t chunk)
+{
+	const volatile struct vb_table_entry *e = &o->table[chunk];
+
+	if (e->valid & 1u << VB_TIER_NVME)
+		return VB_TIER_NVME;
+	if (e->valid & 1u << VB_TIER_DEVICE)
+		return VB_TIER_DEVICE;
+	return o->fd >= 0 ? VB_TIER_SOURCE : VB_TIER_ZERO;
+}
+
+static int chunk_in(struct chance *c, const struct object *o, uint32_t chunk)
+{
+	int rc = -ENOSPC;
+
+	for (int tries = 0; rc && tries < 6; tries++) {
+		if (o->table[chunk].valid & 1u << VB_TIER_HOST)
+			return 0;
+		rc = move_chunk(c, o, chunk, source_of(o, chunk), (uint32_t)below(c, 2));
+		if (rc == -ENOSPC || rc == -EDQUOT)
+			make_room(c);
+	}
+	return rc;
+}
+
+/* ---- requests ---- */
+
+static int page_in(struct chance *c, uint32_t id, uint32_t first, uint32_t count)
+{
+	const struct object *o;
+	int rc = 0;
+
+	pthread_mutex_lock(&x.lock);
+	o = object_find(id);
+	for (uint32_t i = first; o && !rc && i < first + count && i < o->chunks; i++)
+		rc = chunk_in(c, o, i);
+	/* Elsewhere too, now and then. */
+	if (o && !rc && one_in(c, 10))
+		move_chunk(c, o, first, VB_TIER_HOST, (uint32_t)below(c, ARENAS));
+	pthread_mutex_unlock(&x.lock);
+	return o ? rc : -ESTALE;
+}
+
+static int evict(struct chance *c, uint32_t id, uint32_t first, uint32_t count)
+{
+	const struct object *o;
+
+	pthread_mutex_lock(&x.lock);
+	o = object_find(id);
+	for (uint32_t i = first; o && i < first + count && i < o->chunks; i++)
+		chunk_out(c, o, i);
+	pthread_mutex_unlock(&x.lock);
+	return 0;
+}
+
+static int run(struct chance *c, const struct vb_ioc_fetch *req)
+{
+	const struct vb_stream_header *h = (void *)(uintptr_t)req->out_stream_address;
+	const struct vb_exec_bo *refs = (void *)(uintptr_t)req->out_bos_address;
+	struct vb_ioc_poll_cancel cancel = { .size = sizeof(cancel), .tag = req->tag };
+	int rc = 0;
+
+	if (h->magic != VB_STREAM_MAGIC || h->bytes > req->out_stream_bytes)
+		fuzz_problem("executor %u was given no stream", x.who);
+	for (uint32_t i = 0; !rc && i < req->out_bo_count; i++)
+		rc = page_in(c, refs[i].object, 0, 1 + (uint32_t)below(c, 3));
+	fuzz_call(x.node, VB_IOC_POLL_CANCEL, &cancel);
+	return rc;
+}
+
+static int answer(struct chance *c, const struct vb_ioc_fetch *req)
+{
+	switch (req->out_type) {
+	case VB_FETCH_SUBMIT:
+		return run(c, req);
+	case VB_FETCH_PAGE_IN:
+		return page_in(c, req->out_object, req->out_chunk, req->out_count);
+	case VB_FETCH_EVICT:
+		return evict(c, req->out_object, req->out_chunk, req->out_count);
+	case VB_FETCH_FORGET:
+		object_forget(req->out_object);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static void commit(struct chance *c, uint64_t tag, int status)
+{
+	struct vb_ioc_commit cmd = {
+		.size = sizeof(cmd), .generation = x.generation, .tag = tag, .status = status,
+		.bad_command = (uint32_t)any_size(c), .busy_ns = any_size(c),
+	};
+
+	/* Bad luck; or what no errno is, which must be refused. */
+	if (one_in(c, 40))
+		cmd.status = one_in(c, 3) ? 5000 * (one_in(c, 2) ? 1 : -1) : -EIO;
+	if (one_in(c, 100))
+		cmd.generation--;
+	if (one_in(c, 100))
+		cmd.tag += below(c, 9) - 4;
+	fuzz_call(x.node, VB_IOC_COMMIT, &cmd);
+	if (!one_in(c, 40))
+		return;
+	cmd.tag = tag;
+	cmd.generation = x.generation;
+	fuzz_call(x.node, VB_IOC_COMMIT, &cmd);
+}
+
+/* ---- ends ---- */
+
+static void end(struct chance *c)
+{
+	char *const argv[] = { (char *)"/bin/true", NULL };
+
+	switch (below(c, 5)) {
+	case 0:
+		kill(getpid(), SIGKILL);
+		break;
+	case 1:
+		/* The node is closed by exec(). */
+		execv(argv[0], argv);
+		break;
+	case 2:
+		/* Silence: the watch must end it. */
+		for (;;)
+			pause();
+	case 3:
+		/* A child has the node for a moment longer. */
+		if (!fork()) {
+			usleep((useconds_t)below(c, 100000));
+			_exit(0);
+		}
+		break;
+	}
+	_exit(0);
+}
+
+static void *serve(void *arg)
+{
+	struct chance c = { x.seed + (uintptr_t)arg };
+
+	while (!atomic_load(&fuzz->stop)) {
+		struct vb_ioc_fetch req = { .size = sizeof(req) };
+
+		if (one_in(&c, 4))
+			req.flags = one_in(&c, 2) ? VB_FETCH_F_NOWAIT : VB_FETCH_F_URGENT;
+		if (fuzz_call(x.node, VB_IOC_FETCH, &req))
+			continue;
+		if (atomic_fetch_sub(&x.life, 1) <= 0)
+			end(&c);
+		maybe_sleep(&c);
+		if (!one_in(&c, 300))
+			commit(&c, req.tag, answer(&c, &req));
+	}
+	return NULL;
+}
+
+/* ---- what else it may ask ---- */
+
+static void any_move(struct chance *c)
+{
+	struct vb_move mv = {
+		.object = 1 + (uint32_t)below(c, 200), .chunk = (uint32_t)any_size(c),
+		.op = (uint8_t)(VB_MOVE_DROP + below(c, 3)), .from = (uint8_t)below(c, 6),
+		.to = (uint8_t)below(c, 6), .arena = (uint32_t)below(c, 5),
+		.slot = (uint32_t)any_size(c),
+	};
+
+	if (one_in(c, 4))
+		mv.chunk = 0;
+	/* Ends of moves that never began, too: what a thread fills is its own alone. */
+	if (one_in(c, 4))
+		mv.object = 0xffffff;
+	move(&mv);
+}
+
+static void any_stats(struct chance *c)
+{
+	uint64_t add[VB_COUNT_COUNT] = { 1 };
+	struct vb_ioc_exec_stats cmd = {
+		.size = sizeof(cmd), .client = (uint32_t)below(c, 30),
+		.count = (uint32_t)below(c, VB_COUNT_COUNT + 2), .address = (uintptr_t)add,
+	};
+
+	fuzz_call(x.node, VB_IOC_EXEC_STATS, &cmd);
+}
+
+static void any_number(struct chance *c)
+{
+	uint8_t any[512];
+
+	for (size_t i = 0; i < sizeof(any); i++)
+		any[i] = (uint8_t)chance(c);
+	*(uint32_t *)any = (uint32_t)below(c, 300);
+	/* Not FETCH, which may wait; not the moves, whose content is promised. */
+	fuzz_call(x.node, _IOC(3, VB_IOC_MAGIC, 0x46 + below(c, 10), below(c, 256)), any);
+}
+
+static void any_mapping(struct chance *c)
+{
+	uint64_t offset = (1 + below(c, 3)) << 56 | below(c, 6) << 48 | below(c, 1 << 20) << 12;
+	uint64_t bytes = (1 + below(c, 600)) << 12;
+	void *p = mmap(NULL, bytes, one_in(c, 2) ? PROT_READ : PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_POPULATE, x.node, (off_t)offset);
+
+	if (p != MAP_FAILED)
+		munmap(p, bytes);
+}
+
+static int region(uint32_t i, unsigned long request, uint64_t *out_offset)
+{
+	struct vb_ioc_region cmd = { .size = sizeof(cmd), .arena = x.arena[i], .slots = x.slots[i] };
+	int rc = fuzz_call(x.node, request, &cmd);
+
+	*out_offset = cmd.out_mmap_offset;
+	return rc;
+}
+
+static int region_map(uint32_t i, uint64_t offset)
+{
+	return mmap(x.memory[i], (uint64_t)x.slots[i] * fuzz->chunk_bytes, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_FIXED, x.node, (off_t)offset) == MAP_FAILED ? -errno : 0;
+}
+
+/* While it is away nobody may be given its slots: those who fill one hold the lock. */
+static void region_away(void)
+{
+	uint64_t offset;
+
+	pthread_mutex_lock(&x.lock);
+	if (!region(LOOSE, VB_IOC_REGION_REMOVE, &offset) &&
+	    (region(LOOSE, VB_IOC_REGION_ADD, &offset) || region_map(LOOSE, offset)))
+		_exit(1);
+	pthread_mutex_unlock(&x.lock);
+}
+
+static void idle(struct chance *c)
+{
+	switch (below(c, 8)) {
+	case 0:
+		any_stats(c);
+		break;
+	case 1:
+		any_number(c);
+		break;
+	case 2:
+		any_mapping(c);
+		break;
+	case 3:
+		region_away();
+		break;
+	default:
+		any_move(c);
+	}
+}
+
+/* ---- begin ---- */
+
+static int add_arena(struct chance *c, uint32_t i)
+{
+	struct vb_ioc_arena_create cmd = {
+		.size = sizeof(cmd), .tier = tier_of[i], .numa_node = i < 2 ? (int)i : -1,
+		.slots = 4 + (uint32_t)below(c, 12),
+	};
+	uint64_t bytes, offset;
+
+	if (fuzz_call(x.node, VB_IOC_ARENA_CREATE, &cmd))
+		return -1;
+	x.arena[i] = cmd.out_arena;
+	x.slots[i] = cmd.slots;
+	bytes = (uint64_t)cmd.slots * fuzz->chunk_bytes;
+	x.memory[i] = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (x.memory[i] == MAP_FAILED)
+		return -1;
+	if (tier_of[i] != VB_TIER_HOST)
+		return 0;
+	return region(i, VB_IOC_REGION_ADD, &offset) || region_map(i, offset) ? -1 : 0;
+}
+
+static int attach(struct chance *c)
+{
+	struct vb_ioc_exec_attach cmd = {
+		.size = sizeof(cmd), .panel_bytes = fuzz->chunk_bytes,
+		.staging_bytes = below(c, 2) * fuzz->chunk_bytes,
+	};
+
+	if (fuzz_call(x.node, VB_IOC_EXEC_ATTACH, &cmd))
+		return -1;
+	x.generation = cmd.out_generation;
+	if (mmap(NULL, VB_MMAP_SUBMIT_BYTES, PROT_READ, MAP_SHARED, x.node, VB_MMAP_SUBMIT) ==
+	    MAP_FAILED)
+		return -1;
+	for (uint32_t i = 0; i < ARENAS; i++)
+		if (add_arena(c, i))
+			return -1;
+	return 0;
+}
+
+/* One executor at a time: the others try again. */
+static int open_node(void)
+{
+	while (!atomic_load(&fuzz->stop)) {
+		x.node = open("/dev/vblackwell-exec", O_RDWR | O_CLOEXEC);
+		if (x.node >= 0)
+			return 0;
+		if (errno != EBUSY && errno != EINTR)
+			return -1;
+		usleep(2000);
+	}
+	return -1;
+}
+
+void fuzz_exec(uint32_t who, uint64_t seed)
+{
+	struct chance c = { seed };
+	pthread_t thread;
+
+	x.who = who;
+	x.seed = seed;
+	pthread_mutex_init(&x.lock, NULL);
+	for (uint32_t i = 0; i < OBJECTS; i++)
+		x.object[i].fd = -1;
+	atomic_store(&x.life, 20 + (long)below(&c, 1500));
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || open_node() || attach(&c))
+		_exit(1);
+	for (uintptr_t i = 1; i <= THREADS; i++)
+		if (pthread_create(&thread, NULL, serve, (void *)i))
+			_exit(1);
+	while (!atomic_load(&fuzz->stop)) {
+		if (atomic_load(&x.life) <= 0)
+			pause();	/* the thread that ends us may mean silence */
+		idle(&c);
+		usleep((useconds_t)below(&c, 10000));
+	}
+	/* Threads that sleep in FETCH end with us. */
+	_exit(0);
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The supervisor: starts clients and executors, kills them at any moment, and looks at
+ * what they leave behind.
+ *
+ *	fuzz_module ITERATIONS SEED
+ *
+ * The module is loaded and nobody uses it.  Prints what failed; exit status 0: nothing.
+ */
+#include "fuzz.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CLIENTS		3u
+#define EXECUTORS	2u	/* one attached, one that waits for its turn */
+#define PARTICIPANTS	(CLIENTS + EXECUTORS)
+#define STALLED_S	120u	/* without an iteration: something hangs */
+#define DYING_S		60u	/* for a process that was killed */
+#define ENOUGH		20000	/* iterations after which each request has succeeded */
+
+struct fuzz *fuzz;
+
+void fuzz_problem(const char *format, ...)
+{
+	va_list args;
+
+	if (atomic_fetch_add(&fuzz->problems, 1))
+		return;
+	va_start(args, format);
+	vsnprintf(fuzz->problem, sizeof(fuzz->problem), format, args);
+	va_end(args);
+}
+
+/* ---- requests ---- */
+
+/* Every errno that the header lists, and no other. */
+static bool is_documented(int error)
+{
+	static const int all[] = {
+		EINVAL, E2BIG, EFAULT, ENOTTY, ENOENT, ENOSPC, EDQUOT, ENOMEM, EBUSY, EROFS, EPERM,
+		ESTALE, EIO, EDOM, ETIME, ETIMEDOUT, ECANCELED, ENODEV, EAGAIN, EINTR, EOPNOTSUPP,
+		EOVERFLOW, ERANGE, EBADF, EACCES, EEXIST, ESHUTDOWN, EMFILE,
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i] == error)
+			return true;
+	return false;
+}
+
+int fuzz_call(int fd, unsigned long request, void *arg)
+{
+	uint32_t nr = _IOC_NR(request) % FUZZ_REQUESTS;
+	int rc = ioctl(fd, request, arg) ? -errno : 0;
+
+	atomic_fetch_add(&fuzz->made[nr], 1);
+	if (!rc)
+		atomic_fetch_add(&fuzz->succeeded[nr], 1);
+	else if (!is_documented(-rc))
+		fuzz_problem("request %#x gave errno %d", nr, -rc);
+	return rc;
+}
+
+/* ---- participants ---- */
+
+static struct participant {
+	pid_t pid;
+	bool stopped;
+} participant[PARTICIPANTS];
+static uint32_t started;
+
+static bool is_client(uint32_t i)
+{
+	return i < CLIENTS;
+}
+
+static void start(uint32_t i, struct chance *c)
+{
+	uint64_t seed = chance(c);
+	uint32_t who = ++started;
+	pid_t pid = fork();
+
+	if (!pid && is_client(i))
+		fuzz_client(who, seed);
+	if (!pid)
+		fuzz_exec(who, seed);
+	participant[i] = (struct participant){ .pid = pid };
+}
+
+static void restart_the_dead(struct chance *c)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+		for (uint32_t i = 0; i < PARTICIPANTS; i++)
+			if (participant[i].pid == pid)
+				start(i, c);
+}
+
+static void disturb(struct chance *c)
+{
+	struct participant *p = &participant[below(c, PARTICIPANTS)];
+
+	if (p->stopped || one_in(c, 60)) {
+		p->stopped = !p->stopped;
+		kill(p->pid, p->stopped ? SIGSTOP : SIGCONT);
+	} else if (one_in(c, 60)) {
+		kill(p->pid, SIGKILL);
+	}
+}
+
+/* ---- what hangs ---- */
+
+static void print_stacks(void)
+{
+	char command[128];
+
+	for (uint32_t i = 0; i < PARTICIPANTS; i++) {
+		snprintf(command, sizeof(command),
+			 "for t in /proc/%d/task/*; do echo $t; cat $t/stack $t/syscall; done",
+			 participant[i].pid);
+		fflush(stdout);
+		(void)!system(command);
+	}
+}
+
+static bool wait_for_end(uint32_t seconds)
+{
+	for (uint32_t ms = 0; ms < seconds * 1000; ms += 10) {
+		uint32_t left = 0;
+
+		for (uint32_t i = 0; i < PARTICIPANTS; i++) {
+			struct participant *p = &participant[i];
+
+			if (p->pid && waitpid(p->pid, NULL, WNOHANG) == p->pid)
+				p->pid = 0;
+			left += p->pid != 0;
+		}
+		if (!left)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* First they may go by themselves, then they must. */
+static int end_all(void)
+{
+	atomic_store(&fuzz->stop, true);
+	for (uint32_t i = 0; i < PARTICIPANTS; i++)
+		kill(participant[i].pid, SIGCONT);
+	if (wait_for_end(2))
+		return 0;
+	for (uint32_t i = 0; i < PARTICIPANTS; i++)
+		if (participant[i].pid)
+			kill(participant[i].pid, SIGKILL);
+	if (wait_for_end(DYING_S))
+		return 0;
+	printf("a process does not die %u s after SIGKILL\n", DYING_S);
+	print_stacks();
+	return -1;
+}
+
+static int run(struct chance *c)
+{
+	unsigned long last = 0, done;
+	time_t moved = time(NULL);
+
+	for (uint32_t i = 0; i < PARTICIPANTS; i++)
+		start(i, c);
+	while (atomic_load(&fuzz->left) > 0 && !atomic_load(&fuzz->problems)) {
+		usleep(5000);
+		restart_the_dead(c);
+		disturb(c);
+		done = atomic_load(&fuzz->done);
+		if (done != last)
+			moved = time(NULL);
+		last = done;
+		if (time(NULL) - moved > STALLED_S) {
+			printf("no iteration ended for %u s\n", STALLED_S);
+			print_stacks();
+			return -1;
+		}
+	}
+	return end_all();
+}
+
+/* ---- what is left ---- */
+
+/* Children of participants may have descriptors for a moment. */
+static int wait_until_unused(void)
+{
+	for (int ms = 0; ms < 20000; ms += 10) {
+		FILE *f = fopen("/sys/module/vblackwell/refcnt", "r");
+		int count = -1;
+
+		if (!f || fscanf(f, "%d", &count) != 1)
+			count = -1;
+		if (f)
+			fclose(f);
+		if (!count)
+			return 0;
+		usleep(10000);
+	}
+	printf("the module is in use when nobody is left\n");
+	return -1;
+}
+
+/* The device is as new: an executor finds it empty, and can serve a client. */
+static int check_device(void)
+{
+	struct vb_ioc_exec_attach attach = { .size = sizeof(attach) };
+	struct vb_ioc_arena_create arena = {
+		.size = sizeof(arena), .tier = VB_TIER_NVME, .numa_node = -1, .slots = 4,
+	};
+	struct vb_ioc_query_tier tier = { .size = sizeof(tier) };
+	struct vb_ioc_bo_create bo = {
+		.size = sizeof(bo), .kind = VB_BO_ANONYMOUS, .fd = -1, .bytes = 4 * fuzz->chunk_bytes,
+	};
+	int node = open("/dev/vblackwell-exec", O_RDWR | O_CLOEXEC);
+	int client = open("/dev/vblackwell", O_RDWR | O_CLOEXEC);
+	int rc = 0;
+
+	if (node < 0 || client < 0 || ioctl(node, VB_IOC_EXEC_ATTACH, &attach) ||
+	    ioctl(node, VB_IOC_ARENA_CREATE, &arena) || arena.out_arena ||
+	    ioctl(client, VB_IOC_QUERY_TIER, &tier)) {
+		printf("nobody can attach afterwards (%s)\n", strerror(errno));
+		rc = -1;
+	} else if (tier.out_used_bytes || tier.out_reserved_bytes || tier.out_pinned_bytes) {
+		printf("%llu bytes used, %llu reserved, %llu pinned by nobody\n",
+		       (unsigned long long)tier.out_used_bytes,
+		       (unsigned long long)tier.out_reserved_bytes,
+		       (unsigned long long)tier.out_pinned_bytes);
+		rc = -1;
+	} else if (ioctl(client, VB_IOC_BO_CREATE, &bo)) {
+		printf("what fills the arena exactly is refused: %s\n", strerror(errno));
+		rc = -1;
+	}
+	close(client);
+	close(node);
+	return rc;
+}
+
+/* Those that every device has: not import and export, which are a feature. */
+static bool is_known(uint32_t nr)
+{
+	return nr <= _IOC_NR(VB_IOC_LIMIT) ||
+	       (nr >= _IOC_NR(VB_IOC_BO_CREATE) && nr <= _IOC_NR(VB_IOC_BO_RESIDENCY)) ||
+	       (nr >= _IOC_NR(VB_IOC_QUEUE_CREATE) && nr <= _IOC_NR(VB_IOC_SCHEDULE)) ||
+	       (nr >= _IOC_NR(VB_IOC_EXEC_ATTACH) && nr <= _IOC_NR(VB_IOC_EXEC_STATS));
+}
+
+/* A fuzzer that only makes errors has looked at little. */
+static int check_requests(long iterations)
+{
+	uint32_t never = 0;
+
+	for (uint32_t nr = 0; nr < FUZZ_REQUESTS; nr++) {
+		unsigned long made = atomic_load(&fuzz->made[nr]);
+		unsigned long succeeded = atomic_load(&fuzz->succeeded[nr]);
+
+		if (!is_known(nr))
+			continue;
+		printf("# request %#x: %lu, %lu of them succeeded\n", nr, made, succeeded);
+		never += !succeeded;
+	}
+	if (!never || iterations < ENOUGH)
+		return 0;
+	printf("%u requests never succeeded\n", never);
+	return -1;
+}
+
+/* ---- before ---- */
+
+static int make_file(void)
+{
+	static uint64_t words[FUZZ_FILE_BYTES / 8];
+	int fd = open("/tmp/fuzz.file", O_RDWR | O_CREAT | O_TRUNC, 0644);
+
+	for (size_t i = 0; i < sizeof(words) / 8; i++)
+		words[i] = FUZZ_FILE_WORD;
+	if (fd < 0 || write(fd, words, sizeof(words)) != sizeof(words))
+		return -1;
+	unlink("/tmp/fuzz.file");
+	return fd;
+}
+
+static int write_parameter(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY), rc;
+
+	rc = fd < 0 || write(fd, value, strlen(value)) < 0 ? -1 : 0;
+	close(fd);
+	return rc;
+}
+
+static int prepare(long iterations)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+	int node = open("/dev/vblackwell", O_RDWR | O_CLOEXEC);
+
+	fuzz = mmap(NULL, sizeof(*fuzz), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (fuzz == MAP_FAILED || node < 0 || ioctl(node, VB_IOC_QUERY_DEVICE, &q))
+		return -1;
+	close(node);
+	atomic_store(&fuzz->left, iterations);
+	fuzz->chunk_bytes = q.out_chunk_bytes;
+	fuzz->file = make_file();
+	fuzz->disk = open("/dev/vb0", O_RDONLY | O_DIRECT | O_CLOEXEC);
+	/* Some clients have no privilege. */
+	if (fuzz->file < 0 || chmod("/dev/vblackwell", 0666))
+		return -1;
+	return write_parameter("/sys/module/vblackwell/parameters/executor_timeout_ms", "700");
+}
+
+int main(int argc, char **argv)
+{
+	struct chance c;
+	long iterations;
+	int rc;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: fuzz_module ITERATIONS SEED\n");
+		return 2;
+	}
+	iterations = atol(argv[1]);
+	c.state = strtoull(argv[2], NULL, 0);
+	printf("# %ld iterations, seed %s\n", iterations, argv[2]);
+	if (prepare(iterations)) {
+		printf("cannot begin: %s\n", strerror(errno));
+		return 1;
+	}
+	rc = run(&c);
+	if (!rc)
+		rc = wait_until_unused();
+	if (!rc)
+		rc = check_device();
+	if (!rc)
+		rc = check_requests(iterations);
+	printf("# %lu iterations, %u participants\n", atomic_load(&fuzz->done), started);
+	if (atomic_load(&fuzz->problems))
+		printf("%u problems: %s\n", atomic_load(&fuzz->problems), fuzz->problem);
+	return rc || atomic_load(&fuzz->problems) ? 1 : 0;
+}
