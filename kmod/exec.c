@@ -11,6 +11,7 @@
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/pid.h>
+#include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -271,6 +272,23 @@ static bool fetch_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 	else
 		return false;
 	return true;
+}
+
+__poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)
+{
+	struct vb_exec *x = filp->private_data;
+	__poll_t mask = 0;
+
+	if (!READ_ONCE(x->attached))
+		return EPOLLERR;
+	poll_wait(filp, &vb.fetch, table);
+	spin_lock(&vb.work_lock);
+	if (!list_empty(&vb.requests))
+		mask |= EPOLLIN | EPOLLRDNORM | EPOLLPRI;
+	if (!list_empty(&vb.ready))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	spin_unlock(&vb.work_lock);
+	return mask;
 }
 
 static bool fetch_try(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)

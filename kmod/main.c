@@ -86,6 +86,7 @@ static const struct file_operations exec_fops = {
 	.owner = THIS_MODULE,
 	.open = vb_exec_open,
 	.release = vb_exec_release,
+	.poll = vb_exec_poll,
 	.unlocked_ioctl = vb_ioctl_exec,
 	.compat_ioctl = compat_ptr_ioctl,
 	.mmap = vb_exec_mmap,

@@ -75,6 +75,7 @@
 #define VB_MMAP_WHICH_SHIFT	48	/* region: arena */
 #define VB_MMAP_OBJECT_SHIFT	12	/* table: object id, in pages */
 
+struct poll_table_struct;
 struct vb_bo;
 struct vb_client;
 struct vb_queue;
@@ -740,6 +741,7 @@ static inline void vb_exec_beat(struct vb_exec *x)
 }
 int vb_exec_open(struct inode *inode, struct file *filp);
 int vb_exec_release(struct inode *inode, struct file *filp);
+__poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table);
 int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u);

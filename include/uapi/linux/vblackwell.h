@@ -961,6 +961,11 @@ enum vb_fetch_type {
 };
 
 /*
+ * poll() on the executor node (module only): POLLIN when VB_IOC_FETCH would find work,
+ * POLLPRI when it would with VB_FETCH_F_URGENT, POLLERR until the executor has attached.
+ */
+
+/*
  * Module: the executor maps the submit region here, read-only, before it fetches;
  * the addresses that VB_IOC_FETCH gives lie in that mapping.
  */
