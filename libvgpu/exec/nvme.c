@@ -257,6 +257,17 @@ static int available_bytes(const struct vgpu_nvme *nvme, uint64_t *out)
 	return 0;
 }
 
+/* tmpfs of older kernels lets a signal, or work that an io_uring has for us, end it. */
+static int allocate(int fd, uint64_t bytes)
+{
+	int rc;
+
+	do {
+		rc = fallocate(fd, 0, 0, (off_t)bytes);
+	} while (rc && errno == EINTR);
+	return rc;
+}
+
 /* Asking first keeps us from filling a disk only to find that it is too small. */
 static int allocate_file(const struct vgpu_nvme *nvme, struct why *why)
 {
@@ -276,7 +287,7 @@ static int allocate_file(const struct vgpu_nvme *nvme, struct why *why)
 
 	if (ftruncate(nvme->fd, HEADER_BYTES))
 		return fail_errno(why, nvme, "ftruncate");
-	if (!fallocate(nvme->fd, 0, 0, (off_t)bytes))
+	if (!allocate(nvme->fd, bytes))
 		return 0;
 	if (errno == ENOSPC)
 		return fail_space(why, nvme, available);
