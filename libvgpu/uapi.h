@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <linux/vblackwell.h>
 
 struct vgpu_uapi;
@@ -22,12 +23,15 @@ struct vgpu_uapi;
  * @map: module: mmap() @bytes of the node, shared, from @offset (of VB_IOC_BO_MAP and
  *	the like, a multiple of the page size) to be read, and written with @write;
  *	munmap() it.  NULL on loopback, whose requests give addresses
+ * @fd: module: descriptor of the node, for io_uring and poll(); it stays the node's.
+ *	NULL on loopback
  * @close: client: everything it holds is released, queued work cancelled
  */
 struct vgpu_uapi_ops {
 	const char *name;
 	int (*call)(struct vgpu_uapi *u, unsigned long request, void *arg);
 	int (*map)(struct vgpu_uapi *u, uint64_t offset, size_t bytes, bool write, void **out);
+	int (*fd)(struct vgpu_uapi *u);
 	void (*close)(struct vgpu_uapi *u);
 };
 
@@ -39,6 +43,29 @@ struct vgpu_uapi {
 static inline int vgpu_uapi_call(struct vgpu_uapi *u, unsigned long request, void *arg)
 {
 	return u->ops->call(u, request, arg);
+}
+
+/**
+ * vgpu_uapi_map() - reach the memory that a request told of
+ * @address: what it gave on loopback
+ * @offset: what it gave on the module, a multiple of the page size
+ * @write: or only to be read
+ *
+ * Return: 0; what mmap() said.  Undo with vgpu_uapi_unmap().
+ */
+static inline int vgpu_uapi_map(struct vgpu_uapi *u, uint64_t address, uint64_t offset,
+				size_t bytes, bool write, void **out)
+{
+	if (u->ops->map)
+		return u->ops->map(u, offset, bytes, write, out);
+	*out = (void *)(uintptr_t)address;
+	return 0;
+}
+
+static inline void vgpu_uapi_unmap(struct vgpu_uapi *u, void *memory, size_t bytes)
+{
+	if (u->ops->map && memory)
+		munmap(memory, bytes);
 }
 
 /* --- /dev/vblackwell, /dev/vblackwell-exec (uapi_ioctl.c) --- */

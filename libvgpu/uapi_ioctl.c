@@ -34,6 +34,11 @@ static int node_map(struct vgpu_uapi *u, uint64_t offset, size_t bytes, bool wri
 	return 0;
 }
 
+static int node_fd(struct vgpu_uapi *u)
+{
+	return ((struct node *)u)->fd;
+}
+
 static void node_close(struct vgpu_uapi *u)
 {
 	struct node *node = (struct node *)u;
@@ -46,6 +51,7 @@ static const struct vgpu_uapi_ops node_ops = {
 	.name = "module",
 	.call = node_call,
 	.map = node_map,
+	.fd = node_fd,
 	.close = node_close,
 };
 

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -28,6 +30,9 @@
 /* How often finished transfers are looked for while nobody runs the executor. */
 #define TEND_NS			(1000 * 1000)
 
+/* Draining: what was taken is finished, but no submission is taken any more. */
+enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
+
 /* Why a submission failed: a fence carries no sentences, so who waits asks for it. */
 struct exec_failure {
 	uint64_t seqno;
@@ -40,7 +45,9 @@ struct exec_failure {
  * struct vgpu_exec - the executor of one device
  * @run: held by whoever runs it; protects everything but what is said below
  * @node, @generation: fixed
- * @stop: set once, atomically
+ * @submit: where the module shows what it hands out, NULL on loopback; fixed
+ * @stop: enum exec_stop, atomically; never lowered
+ * @stop_fd: eventfd that ends a sleep for work, -1 on loopback
  * @ran: the job whose command ran last
  * @forgets: objects that are gone, but for transfers that storage keeps
  * @tend: signalled when transfers are left to themselves; @tending: no need to
@@ -50,6 +57,7 @@ struct exec_failure {
 struct vgpu_exec {
 	pthread_mutex_t run;
 	struct vgpu_uapi *node;
+	void *submit;
 	uint32_t generation;
 	struct vgpu_pool *pool;
 	struct vgpu_engine engine;
@@ -64,7 +72,7 @@ struct vgpu_exec {
 	pthread_t thread, tender;
 	bool thread_runs, tender_runs, tending;
 	pthread_cond_t tend;
-	int stop;
+	int stop, stop_fd;
 	pthread_mutex_t text_lock;
 	struct exec_failure failure[EXEC_FAILURES];
 	uint32_t failures;
@@ -470,9 +478,14 @@ static void exec_step(struct vgpu_exec *x)
 		vgpu_resid_unwant_all(&x->resid);
 }
 
+static enum exec_stop exec_stop(struct vgpu_exec *x)
+{
+	return (enum exec_stop)__atomic_load_n(&x->stop, __ATOMIC_RELAXED);
+}
+
 static bool exec_is_stopping(struct vgpu_exec *x)
 {
-	return __atomic_load_n(&x->stop, __ATOMIC_RELAXED);
+	return exec_stop(x) == EXEC_STOPS;
 }
 
 /* Run until no job is left; between commands, serve what others ask for. */
@@ -481,6 +494,8 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 	struct vb_ioc_fetch req;
 
 	while (x->jobs && !exec_is_stopping(x)) {
+		if (exec_stop(x) == EXEC_DRAINS)
+			fetch_flags |= VB_FETCH_F_URGENT;
 		exec_step(x);
 		while (x->job_count < JOBS_MAX && !exec_fetch(x, fetch_flags, &req))
 			exec_handle(x, &req);
@@ -554,6 +569,25 @@ bool vgpu_exec_serve(struct vgpu_exec *x)
 	return served;
 }
 
+/*
+ * Sleep until there is work.  On loopback the device ends the sleep when it closes; the
+ * module's does not end for our sake, so there it is the eventfd that does.
+ */
+static int exec_fetch_next(struct vgpu_exec *x, struct vb_ioc_fetch *req)
+{
+	struct pollfd p[2] = { { .fd = x->stop_fd, .events = POLLIN } };
+	int rc;
+
+	if (!x->node->ops->fd)
+		return exec_fetch(x, 0, req);
+	rc = exec_fetch(x, VB_FETCH_F_NOWAIT, req);
+	if (rc != -EAGAIN)
+		return rc;
+	p[1] = (struct pollfd){ .fd = x->node->ops->fd(x->node), .events = POLLIN };
+	poll(p, 2, -1);
+	return rc;
+}
+
 static void *exec_thread(void *arg)
 {
 	const struct timespec pause = { .tv_nsec = TEND_NS };
@@ -561,8 +595,8 @@ static void *exec_thread(void *arg)
 	struct vb_ioc_fetch req;
 	int rc;
 
-	while (!exec_is_stopping(x)) {
-		rc = exec_fetch(x, 0, &req);
+	while (exec_stop(x) == EXEC_RUNS) {
+		rc = exec_fetch_next(x, &req);
 		if (rc == -EINTR || rc == -EAGAIN)
 			continue;
 		if (rc == -ENOMEM) {
@@ -664,6 +698,17 @@ static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p,
 	return rc;
 }
 
+/* Where the module shows what it hands out; it fetches nothing before it is there. */
+static int exec_map_submit(struct vgpu_exec *x)
+{
+	if (!x->node->ops->fd)
+		return 0;
+	x->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (x->stop_fd < 0)
+		return -errno;
+	return vgpu_uapi_map(x->node, 0, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false, &x->submit);
+}
+
 static int exec_open_trace(struct vgpu_exec *x, const struct vgpu_exec_params *p,
 			   const struct room *room, char *text, size_t len)
 {
@@ -741,6 +786,8 @@ static int exec_open_parts(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	if (!rc)
 		rc = exec_attach(x, p, &room);
 	if (!rc)
+		rc = exec_map_submit(x);
+	if (!rc)
 		rc = exec_open_trace(x, p, &room, text, len);
 	if (!rc)
 		rc = exec_open_resid(x, p, &room, text, len);
@@ -777,6 +824,9 @@ static void exec_free(struct vgpu_exec *x)
 	}
 	vgpu_nvme_close(x->nvme);
 	vgpu_pool_close(x->pool);
+	vgpu_uapi_unmap(x->node, x->submit, VB_MMAP_SUBMIT_BYTES);
+	if (x->stop_fd >= 0)
+		close(x->stop_fd);
 	x->node->ops->close(x->node);
 	pthread_cond_destroy(&x->tend);
 	pthread_mutex_destroy(&x->text_lock);
@@ -784,19 +834,33 @@ static void exec_free(struct vgpu_exec *x)
 	free(x);
 }
 
+static void exec_set_stop(struct vgpu_exec *x, enum exec_stop stop)
+{
+	__atomic_store_n(&x->stop, stop, __ATOMIC_RELAXED);
+	if (x->stop_fd >= 0)
+		eventfd_write(x->stop_fd, 1);
+}
+
+static void exec_join_thread(struct vgpu_exec *x)
+{
+	if (x->thread_runs)
+		pthread_join(x->thread, NULL);
+	x->thread_runs = false;
+}
+
 static void exec_join(struct vgpu_exec *x)
 {
-	__atomic_store_n(&x->stop, 1, __ATOMIC_RELAXED);
+	exec_set_stop(x, EXEC_STOPS);
 	pthread_mutex_lock(&x->run);
 	pthread_cond_signal(&x->tend);
 	pthread_mutex_unlock(&x->run);
 	if (x->tender_runs)
 		pthread_join(x->tender, NULL);
-	if (x->thread_runs)
-		pthread_join(x->thread, NULL);
+	x->tender_runs = false;
+	exec_join_thread(x);
 }
 
-static int exec_start(struct vgpu_exec *x)
+int vgpu_exec_start(struct vgpu_exec *x)
 {
 	int rc = -pthread_create(&x->tender, NULL, exec_tend, x);
 
@@ -810,8 +874,8 @@ static int exec_start(struct vgpu_exec *x)
 	return rc;
 }
 
-int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params, char *text,
-		   size_t text_len, struct vgpu_exec **out)
+int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *params, char *text,
+		      size_t text_len, struct vgpu_exec **out)
 {
 	struct vgpu_exec *x = calloc(1, sizeof(*x));
 	int rc;
@@ -821,20 +885,40 @@ int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params
 		return -ENOMEM;
 	}
 	x->node = node;
-	x->trace_fd = -1;
+	x->trace_fd = x->stop_fd = -1;
 	pthread_mutex_init(&x->run, NULL);
 	pthread_mutex_init(&x->text_lock, NULL);
 	pthread_cond_init(&x->tend, NULL);
 	x->tending = true;
 	rc = exec_open_parts(x, params, text, text_len);
-	if (!rc)
-		rc = exec_start(x);
 	if (rc) {
 		exec_free(x);
 		return rc;
 	}
 	*out = x;
 	return 0;
+}
+
+int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params, char *text,
+		   size_t text_len, struct vgpu_exec **out)
+{
+	struct vgpu_exec *x;
+	int rc = vgpu_exec_prepare(node, params, text, text_len, &x);
+
+	if (rc)
+		return rc;
+	rc = vgpu_exec_start(x);
+	if (rc)
+		exec_free(x);
+	else
+		*out = x;
+	return rc;
+}
+
+void vgpu_exec_drain(struct vgpu_exec *x)
+{
+	exec_set_stop(x, EXEC_DRAINS);
+	exec_join_thread(x);
 }
 
 void vgpu_exec_close(struct vgpu_exec *x)

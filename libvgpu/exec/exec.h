@@ -62,9 +62,27 @@ int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params
 		   char *text, size_t text_len, struct vgpu_exec **out);
 
 /**
- * vgpu_exec_close() - stop and free; call vgpu_loop_shutdown() first
+ * vgpu_exec_prepare() - vgpu_exec_open() in two steps: everything but serving
  *
- * Waits for the executor's thread.
+ * Between the two a program gives up the rights that only opening needs.  What it
+ * does to its threads must reach those that are there: of the backend, of the I/O.
+ */
+int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *params,
+		      char *text, size_t text_len, struct vgpu_exec **out);
+/* The second one.  Return: 0, or what pthread_create() said: close it then. */
+int vgpu_exec_start(struct vgpu_exec *x);
+
+/**
+ * vgpu_exec_drain() - finish what was taken, take nothing more; module only
+ *
+ * Returns when no submission is under way; vgpu_exec_close() follows.
+ */
+void vgpu_exec_drain(struct vgpu_exec *x);
+
+/**
+ * vgpu_exec_close() - stop and free; with a loopback call vgpu_loop_shutdown() first
+ *
+ * Waits for the executor's threads.
  */
 void vgpu_exec_close(struct vgpu_exec *x);
 

@@ -164,8 +164,27 @@ int vgpu_store_move(struct vgpu_store *s, struct vgpu_io *io)
 	return 0;
 }
 
+static size_t table_bytes(const struct vgpu_object *o)
+{
+	return (size_t)o->chunks * sizeof(*o->table);
+}
+
+static int object_set_table(struct vgpu_store *s, struct vgpu_object *o,
+			    const struct vb_ioc_object_open *req)
+{
+	void *table;
+	int rc;
+
+	rc = vgpu_uapi_map(s->node, req->out_table_address, req->out_table_mmap, table_bytes(o),
+			   false, &table);
+	if (!rc)
+		o->table = table;
+	return rc;
+}
+
 static void object_close(struct vgpu_store *s, struct vgpu_object *o)
 {
+	vgpu_uapi_unmap(s->node, (void *)o->table, table_bytes(o));
 	file_put(s, o->file);
 	free(o);
 }
@@ -194,8 +213,10 @@ static int object_open(struct vgpu_store *s, uint32_t id, struct vgpu_object **o
 	o->file_end = o->kind == VB_BO_DERIVED ? req.out_file_offset + req.out_file_bytes :
 						 req.out_file_offset + o->head + o->bytes;
 	o->transform = req.out_transform;
-	o->table = (const volatile struct vb_table_entry *)(uintptr_t)req.out_table_address;
 	rc = object_set_file(s, o, req.out_fd);
+	if (rc)
+		goto err_close;
+	rc = object_set_table(s, o, &req);
 	if (rc)
 		goto err_close;
 	rc = object_set_units(o);

@@ -716,7 +716,8 @@ int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
  * Set-up
  */
 
-static int resid_map_memory(struct vgpu_resid *r)
+/* Loopback: the memory of the host arena is ours. */
+static int resid_alloc_memory(struct vgpu_resid *r)
 {
 	size_t bytes = (size_t)r->slots * r->chunk_bytes + HUGE_BYTES;
 	uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -735,23 +736,49 @@ static int resid_map_memory(struct vgpu_resid *r)
 	return 0;
 }
 
-static int resid_create_arenas(struct vgpu_resid *r)
+/* One region with every slot: made by the device, or given to it. */
+static int resid_add_region(struct vgpu_resid *r)
+{
+	struct vb_ioc_region region = { .size = sizeof(region), .arena = r->host_arena,
+					.slots = r->slots };
+	size_t bytes = (size_t)r->slots * r->chunk_bytes;
+	void *memory;
+	int rc = r->node->ops->map ? 0 : resid_alloc_memory(r);
+
+	if (rc)
+		return rc;
+	region.address = (uintptr_t)r->memory;
+	rc = vgpu_uapi_call(r->node, VB_IOC_REGION_ADD, &region);
+	if (!rc)
+		rc = vgpu_uapi_map(r->node, region.address, region.out_mmap_offset, bytes, true,
+				   &memory);
+	if (rc)
+		return rc;
+	r->memory = memory;
+	r->memory_bytes = bytes;
+	return vgpu_io_region_add(r->io, r->memory, r->memory_bytes, &r->region);
+}
+
+static int resid_create_host(struct vgpu_resid *r)
 {
 	struct vb_ioc_arena_create host = { .size = sizeof(host), .tier = VB_TIER_HOST,
 					    .numa_node = -1, .slots = r->slots };
-	struct vb_ioc_region region = { .size = sizeof(region), .slots = r->slots,
-					.address = (uintptr_t)r->memory };
+	int rc = vgpu_uapi_call(r->node, VB_IOC_ARENA_CREATE, &host);
+
+	if (rc)
+		return rc;
+	r->host_arena = host.out_arena;
+	return resid_add_region(r);
+}
+
+static int resid_create_nvme(struct vgpu_resid *r)
+{
 	struct vb_ioc_arena_create nvme = { .size = sizeof(nvme), .tier = VB_TIER_NVME,
 					    .numa_node = -1 };
 	int rc;
 
-	rc = vgpu_uapi_call(r->node, VB_IOC_ARENA_CREATE, &host);
-	if (rc)
-		return rc;
-	r->host_arena = region.arena = host.out_arena;
-	rc = vgpu_uapi_call(r->node, VB_IOC_REGION_ADD, &region);
-	if (rc || !r->nvme)
-		return rc;
+	if (!r->nvme)
+		return 0;
 	nvme.slots = (uint32_t)(vgpu_nvme_bytes(r->nvme) / r->chunk_bytes);
 	while (nvme.slots && vgpu_nvme_offset(r->nvme, nvme.slots - 1) == UINT64_MAX)
 		nvme.slots--;
@@ -780,12 +807,10 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 		return -ENOMEM;
 	rc = vgpu_keymap_init(&r->map, r->slots, r->slots);
 	if (!rc)
-		rc = resid_map_memory(r);
-	if (!rc)
-		rc = vgpu_io_region_add(r->io, r->memory, r->memory_bytes, &r->region);
-	if (!rc)
 		rc = r->policy->create(&pp, &r->policy_state);
-	return rc ? rc : resid_create_arenas(r);
+	if (!rc)
+		rc = resid_create_host(r);
+	return rc ? rc : resid_create_nvme(r);
 }
 
 void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned)

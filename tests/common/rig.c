@@ -43,6 +43,11 @@ static int open_fake(struct rig *r)
 	return r->fake ? 0 : -1;
 }
 
+static const char *module_node(void)
+{
+	return getenv("VBLACKWELL_SELFTEST_NODE");
+}
+
 static int open_real(struct rig *r)
 {
 	char path[64], text[512] = "";
@@ -57,29 +62,30 @@ static int open_real(struct rig *r)
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/arena", r->directory);
-	rc = vgpu_loop_open_exec(r->loop, &node);
+	rc = rig_exec_node(r, &node);
 	if (!rc)
 		rc = vgpu_exec_open(node, &p, text, sizeof(text), &r->real);
 	if (rc) {
 		fprintf(stderr, "executor: %s (%s)\n", text, strerror(-rc));
 		return -1;
 	}
-	vgpu_loop_set_server(r->loop, serve, r->real);
+	if (r->loop)
+		vgpu_loop_set_server(r->loop, serve, r->real);
 	return 0;
+}
+
+static int open_executor(struct rig *r)
+{
+	if (r->p.executor == RIG_FAKE)
+		return open_fake(r);
+	return r->p.executor == RIG_REAL ? open_real(r) : 0;
 }
 
 static int open_loop(struct rig *r)
 {
 	if (vgpu_loop_create(r->p.chunk_bytes, &r->loop))
 		return -1;
-	if (r->p.executor == RIG_FAKE)
-		return open_fake(r);
-	return r->p.executor == RIG_REAL ? open_real(r) : 0;
-}
-
-static const char *module_node(void)
-{
-	return getenv("VBLACKWELL_SELFTEST_NODE");
+	return open_executor(r);
 }
 
 const char *rig_why_not(const struct rig_params *p)
@@ -90,8 +96,6 @@ const char *rig_why_not(const struct rig_params *p)
 
 	if (!module_node())
 		return NULL;
-	if (p->executor == RIG_REAL)
-		return "the module has no executor in process";
 	rc = vgpu_uapi_open_node(module_node(), &u);
 	if (rc)
 		return "the node cannot be opened";
@@ -102,9 +106,7 @@ const char *rig_why_not(const struct rig_params *p)
 
 static int open_module(struct rig *r)
 {
-	if (r->p.executor == RIG_FAKE && open_fake(r))
-		return -1;
-	if (!vgpu_uapi_open_node(module_node(), &r->client))
+	if (!open_executor(r) && !vgpu_uapi_open_node(module_node(), &r->client))
 		return 0;
 	rig_close(r);
 	return -1;
@@ -153,11 +155,11 @@ void rig_close(struct rig *r)
 		rig_client_close(r->client);
 	if (r->fake)
 		fake_exec_close(r->fake);
-	if (r->real) {
+	if (r->real && r->loop) {
 		vgpu_loop_set_server(r->loop, NULL, NULL);
 		vgpu_loop_shutdown(r->loop);
-		vgpu_exec_close(r->real);
 	}
+	vgpu_exec_close(r->real);
 	if (r->loop)
 		vgpu_loop_put(r->loop);
 	rmdir(r->directory);
