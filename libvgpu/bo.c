@@ -234,6 +234,12 @@ static uint64_t length(const struct vgpu_bo *bo, uint64_t offset, uint64_t bytes
 	return bytes || offset >= bo->bytes ? bytes : bo->bytes - offset;
 }
 
+static int bo_unmap(struct vgpu_bo *bo, struct vb_ioc_bo_unmap *cmd)
+{
+	vgpu_mapping_remove(&bo->v->mappings, cmd);
+	return vgpu_call(bo->v, VB_IOC_BO_UNMAP, cmd);
+}
+
 int vgpu_bo_map(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags, void **out)
 {
 	struct vb_ioc_bo_map cmd = {
@@ -245,13 +251,18 @@ int vgpu_bo_map(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t fl
 	};
 	int rc;
 
-	if (!bo->v->embedded)
-		return vgpu_fail(-EOPNOTSUPP, "map: this library maps the in-process device only");
 	rc = vgpu_call(bo->v, VB_IOC_BO_MAP, &cmd);
 	if (rc)
 		return fail_range(bo, rc, "map", offset, cmd.bytes);
-	*out = (void *)(uintptr_t)cmd.out_address;
-	return 0;
+	rc = vgpu_mapping_add(&bo->v->mappings, bo->v->uapi, &cmd, out);
+	if (!rc)
+		return 0;
+	bo_unmap(bo, &(struct vb_ioc_bo_unmap){
+		.size = sizeof(struct vb_ioc_bo_unmap), .bo_id = bo->id, .flags = flags,
+		.offset = offset, .bytes = cmd.bytes,
+	});
+	return vgpu_fail(rc, "map: mmap() of %" PRIu64 " bytes: %s", (uint64_t)cmd.bytes,
+			 strerror(-rc));
 }
 
 int vgpu_bo_unmap(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags)
@@ -265,7 +276,7 @@ int vgpu_bo_unmap(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t 
 	};
 	int rc;
 
-	rc = vgpu_call(bo->v, VB_IOC_BO_UNMAP, &cmd);
+	rc = bo_unmap(bo, &cmd);
 	if (rc == -EINVAL)
 		return vgpu_fail(rc, "unmap: bytes %" PRIu64 " + %" PRIu64 " are not mapped with access %u",
 				 offset, (uint64_t)cmd.bytes, flags);
@@ -284,7 +295,12 @@ static int bo_rw(struct vgpu_bo *bo, unsigned long request, const char *what, ui
 	};
 	int rc;
 
-	rc = vgpu_call(bo->v, request, &cmd);
+	do {
+		rc = vgpu_call_once(bo->v, request, &cmd);
+		cmd.offset += cmd.out_done_bytes;
+		cmd.address += cmd.out_done_bytes;
+		cmd.bytes -= cmd.out_done_bytes;
+	} while (rc == -EINTR);
 	return rc ? fail_range(bo, rc, what, offset, bytes) : 0;
 }
 

@@ -39,7 +39,7 @@ const char *vgpu_version(void)
 	return VGPU_VERSION;
 }
 
-int vgpu_call(struct vgpu *v, unsigned long request, void *arg)
+int vgpu_call_once(struct vgpu *v, unsigned long request, void *arg)
 {
 	int rc;
 
@@ -48,6 +48,16 @@ int vgpu_call(struct vgpu *v, unsigned long request, void *arg)
 				 "it; open another one after fork()");
 	rc = vgpu_uapi_call(v->uapi, request, arg);
 	return rc == -EPERM ? vgpu_fail_device(rc, "request 0x%lx", request) : rc;
+}
+
+int vgpu_call(struct vgpu *v, unsigned long request, void *arg)
+{
+	int rc;
+
+	do {
+		rc = vgpu_call_once(v, request, arg);
+	} while (rc == -EINTR);
+	return rc;
 }
 
 /* A client of an in-process device; the reference to @e is the client's, or dropped. */
@@ -63,6 +73,7 @@ static int open_embedded(struct vgpu_embedded *e, struct vgpu **out)
 		vgpu_embedded_put(e);
 		return vgpu_fail(rc, "no memory for a client");
 	}
+	vgpu_mappings_init(&v->mappings);
 	v->embedded = e;
 	v->forks = vgpu_embedded_forks();
 	*out = v;
@@ -86,6 +97,7 @@ static int open_node(const char *path, struct vgpu **out)
 			  strerror(-rc));
 		goto err_free;
 	}
+	vgpu_mappings_init(&v->mappings);
 	*out = v;
 	return 0;
 
@@ -133,6 +145,8 @@ void vgpu_close(struct vgpu *v)
 		return;
 	/* In a child the device is only a picture of the parent's: leave it alone. */
 	if (!v->embedded || v->forks == vgpu_embedded_forks()) {
+		/* The module's node stays open as long as something of it is mapped. */
+		vgpu_mappings_end(&v->mappings);
 		v->uapi->ops->close(v->uapi);
 		if (v->embedded)
 			vgpu_embedded_put(v->embedded);

@@ -5,33 +5,40 @@
 
 #include <stdint.h>
 
+#include "mapping.h"
 #include "uapi.h"
 #include "vgpu.h"
 
 struct vgpu_embedded;
 
 /**
- * struct vgpu - a client; all fields are fixed
+ * struct vgpu - a client; all fields but @mappings are fixed
  * @uapi: way to the device
  * @embedded: the in-process device, counted; NULL with the module
  * @path: node, "" for the in-process device
  * @forks: forks of this process when it was opened
+ * @mappings: what vgpu_bo_map() has mapped of the module
  */
 struct vgpu {
 	struct vgpu_uapi *uapi;
 	struct vgpu_embedded *embedded;
 	char path[64];
 	uint32_t forks;
+	struct vgpu_mappings mappings;
 };
 
 /**
  * vgpu_call() - a request of this client
+ *
+ * Repeated when a signal came: deadlines are points in time.
  *
  * Return: as the UAPI says; -EPERM also in a child of the process that opened an
  * in-process device.  With -EPERM the sentence is set, otherwise it is the caller's
  * to say.
  */
 int vgpu_call(struct vgpu *v, unsigned long request, void *arg);
+/* Not repeated: -EINTR, for requests that say how far they came. */
+int vgpu_call_once(struct vgpu *v, unsigned long request, void *arg);
 
 /* --- embedded.c: devices in this process --- */
 
