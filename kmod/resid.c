@@ -186,7 +186,11 @@ static int host_quiesce(struct vb_bo *bo, u32 chunk)
 	zap(bo, (u64)chunk << vb.chunk_shift, vb.chunk_bytes);
 	foreign = vb_slot_foreign(region, slot);
 	vb_slot_unlock(region, slot);
-	return foreign > slot->baseline ? -EBUSY : 0;
+	if (foreign > slot->baseline)
+		return -EBUSY;
+	/* Buffers were unregistered: what comes later is somebody else's. */
+	slot->baseline = foreign;
+	return 0;
 }
 
 /* ---- moves that run ---- */

@@ -48,7 +48,7 @@ static int engine_hand_over(struct vgpu_engine *e, struct vgpu_io *io)
 	struct vgpu_resid *r = e->resid;
 	uint32_t nvme_file = r->nvme_file;
 	int32_t region;
-	int rc = vgpu_io_region_add(io, r->memory, r->memory_bytes, &region);
+	int rc = vgpu_resid_register(r, io, &region);
 
 	if (!rc && r->nvme)
 		rc = vgpu_io_file_add(io, vgpu_nvme_fd(r->nvme), 0, &nvme_file);

@@ -639,6 +639,15 @@ int vgpu_io_region_add(struct vgpu_io *io, void *addr, uint64_t bytes, int32_t *
 	return 0;
 }
 
+void vgpu_io_region_register(struct vgpu_io *io, int32_t index)
+{
+	if (index < 0 || (uint32_t)index >= VGPU_IO_REGIONS_MAX || !io->regions[index].addr ||
+	    !io->ops->region_register)
+		return;
+	io->ops->region_register(io, (uint32_t)index);
+	vgpu_io_reason_update(io);
+}
+
 static void region_forget(struct vgpu_io *io, uint32_t index)
 {
 	if (io->ops->region_remove)

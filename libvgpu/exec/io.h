@@ -206,6 +206,12 @@ int vgpu_io_file_get(const struct vgpu_io *io, uint32_t file, struct vgpu_io_fil
 int vgpu_io_region_add(struct vgpu_io *io, void *addr, uint64_t bytes, int32_t *out_index);
 
 /**
+ * vgpu_io_region_register() - register all of a region now: its memory is there anyway,
+ * and whoever counts its references wants them to stay as they are
+ */
+void vgpu_io_region_register(struct vgpu_io *io, int32_t index);
+
+/**
  * vgpu_io_region_remove() - forget memory
  *
  * Return: 0, -EINVAL when unknown, -EBUSY while requests that name it are with the engine.

@@ -94,6 +94,7 @@ struct vgpu_io_attempt {
  * @file_change: @direct of io->files[file] changed; may be NULL
  * @file_remove: io->files[file] goes; may be NULL
  * @region_add: register io->regions[index], or say in io->degraded why not; may be NULL
+ * @region_register: what @region_add has left for later; may be NULL
  * @region_remove: undo; may be NULL
  * @start: begin an attempt; the engine keeps a copy
  * @flush: hand what was begun to the kernel; may be NULL
@@ -112,6 +113,7 @@ struct vgpu_io_ops {
 	void (*file_change)(struct vgpu_io *io, uint32_t file);
 	void (*file_remove)(struct vgpu_io *io, uint32_t file);
 	void (*region_add)(struct vgpu_io *io, uint32_t index);
+	void (*region_register)(struct vgpu_io *io, uint32_t index);
 	void (*region_remove)(struct vgpu_io *io, uint32_t index);
 	void (*start)(struct vgpu_io *io, const struct vgpu_io_attempt *attempt);
 	void (*flush)(struct vgpu_io *io);

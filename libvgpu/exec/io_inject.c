@@ -337,6 +337,14 @@ static void test_region_add(struct vgpu_io *io, uint32_t index)
 	memcpy(io->degraded, t->inner->degraded, sizeof(io->degraded));
 }
 
+static void test_region_register(struct vgpu_io *io, uint32_t index)
+{
+	struct tester *t = io->engine;
+
+	vgpu_io_region_register(t->inner, t->regions[index]);
+	memcpy(io->degraded, t->inner->degraded, sizeof(io->degraded));
+}
+
 static void test_region_remove(struct vgpu_io *io, uint32_t index)
 {
 	struct tester *t = io->engine;
@@ -406,6 +414,7 @@ const struct vgpu_io_ops vgpu_io_test_ops = {
 	.file_add = test_file_add,
 	.file_remove = test_file_remove,
 	.region_add = test_region_add,
+	.region_register = test_region_register,
 	.region_remove = test_region_remove,
 	.start = test_start,
 	.reap = test_reap,

@@ -291,6 +291,16 @@ static void uring_region_add(struct vgpu_io *io, uint32_t index)
 	piece_register(io, region, 0);
 }
 
+static void uring_region_register(struct vgpu_io *io, uint32_t index)
+{
+	struct vgpu_io_region *region = &io->regions[index];
+	struct uring *u = io->engine;
+
+	for (uint32_t i = 0; i < region->slots; i++)
+		if (u->slots[region->first_slot + i] == SLOT_TAKEN)
+			piece_register(io, region, i);
+}
+
 static void uring_region_remove(struct vgpu_io *io, uint32_t index)
 {
 	struct vgpu_io_region *region = &io->regions[index];
@@ -445,6 +455,7 @@ const struct vgpu_io_ops vgpu_io_uring_ops = {
 	.file_change = uring_file_change,
 	.file_remove = uring_file_remove,
 	.region_add = uring_region_add,
+	.region_register = uring_region_register,
 	.region_remove = uring_region_remove,
 	.start = uring_start,
 	.flush = uring_flush,

@@ -736,6 +736,15 @@ static int resid_alloc_memory(struct vgpu_resid *r)
 	return 0;
 }
 
+int vgpu_resid_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out_region)
+{
+	int rc = vgpu_io_region_add(io, r->memory, r->memory_bytes, out_region);
+
+	if (!rc && r->node->ops->map)
+		vgpu_io_region_register(io, *out_region);
+	return rc;
+}
+
 /* One region with every slot: made by the device, or given to it. */
 static int resid_add_region(struct vgpu_resid *r)
 {
@@ -756,7 +765,7 @@ static int resid_add_region(struct vgpu_resid *r)
 		return rc;
 	r->memory = memory;
 	r->memory_bytes = bytes;
-	return vgpu_io_region_add(r->io, r->memory, r->memory_bytes, &r->region);
+	return vgpu_resid_register(r, r->io, &r->region);
 }
 
 static int resid_create_host(struct vgpu_resid *r)

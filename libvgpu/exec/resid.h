@@ -143,6 +143,13 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p);
  */
 void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned);
 
+/*
+ * Make the slots' memory known to an engine.  The module's is registered whole: it
+ * counts the references of a slot from when it is taken, and a later one would look
+ * like a client's.
+ */
+int vgpu_resid_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out_region);
+
 /* Flags of vgpu_resid_use(). */
 #define VGPU_USE_PART(p)	(1u << (p))	/* part 0 or 1 of a panel: a repeat is one use */
 

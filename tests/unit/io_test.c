@@ -618,6 +618,38 @@ static void io_region_beyond_one_gigabyte_is_registered_in_pieces(void **state)
 	munmap(copy, 1 << 20);
 }
 
+static bool is_brought_in(uint8_t *p)
+{
+	unsigned char in;
+
+	assert_int_equal(mincore(p, 4096, &in), 0);
+	return in & 1;
+}
+
+static void io_region_is_registered_whole_when_asked(void **state)
+{
+	struct vgpu_io *io = open_engine(state, (struct vgpu_io_params){ 0 });
+	const uint64_t bytes = 144u << 20;
+	uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int32_t region;
+
+	assert_true(p != MAP_FAILED);
+	madvise(p, bytes, MADV_NOHUGEPAGE);
+	assert_int_equal(vgpu_io_region_add(io, p, bytes, &region), 0);
+	assert_false(is_brought_in(p + bytes - 4096));
+	vgpu_io_region_register(io, region);
+	/* Engines without an io_uring, and a refusal, leave memory alone. */
+	assert_int_equal(is_brought_in(p + bytes - 4096),
+			 strcmp(*state, "threads") && strcmp(*state, "buffered") &&
+			 !strstr(vgpu_io_engine_reason(io), "unregistered"));
+	vgpu_io_region_register(io, region);
+	vgpu_io_region_register(io, region + 1);
+	assert_int_equal(vgpu_io_region_remove(io, region), 0);
+	assert_int_equal(vgpu_io_close(io), 0);
+	munmap(p, bytes);
+}
+
 /* Faults --------------------------------------------------------------------------------- */
 
 struct bench {
@@ -1212,6 +1244,7 @@ static const struct test engine_tests[] = {
 	TEST(io_file_add_refuses_what_is_no_file),
 	TEST(io_regions_come_and_go_while_others_stay),
 	TEST(io_region_beyond_one_gigabyte_is_registered_in_pieces),
+	TEST(io_region_is_registered_whole_when_asked),
 };
 
 static const struct test fault_tests[] = {
