@@ -67,12 +67,13 @@ $B/libvgpu.so: $(lib_obj) libvgpu/libvgpu.map
 	$(Q)ln -sf libvgpu.so.$(SOVERSION) $@
 
 # A folder of tools/ with a main.c is a program; tools/common belongs to all.
+vbd_libs := -lseccomp
 tool_names := $(patsubst tools/%/main.c,%,$(wildcard tools/*/main.c))
 define tool_rule
 $1_obj := $$(patsubst %.c,$B/%.o,$$(wildcard tools/$1/*.c tools/common/*.c))
 $B/$1: $$($1_obj) $B/libvgpu.a
 	@echo '  LD      $$@'
-	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$($1_obj) $B/libvgpu.a -lutf8proc $$(LIBS)
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$($1_obj) $B/libvgpu.a $$($1_libs) -lutf8proc $$(LIBS)
 endef
 $(foreach t,$(tool_names),$(eval $(call tool_rule,$t)))
 tools: $(addprefix $B/,$(tool_names))
@@ -88,7 +89,7 @@ test_common := $(wildcard tests/common/*.c)
 # Objects of the tools that unit tests reach into (tokenizer and the like).
 # An archive: a test gets only what it names.
 tool_parts := $B/vbrun.a
-$(tool_parts): $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard tools/vbrun/*.c tools/common/*.c)))
+$(tool_parts): $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard tools/vbrun/*.c tools/vbd/*.c tools/common/*.c)))
 	@rm -f $@
 	@$(if $(V),,echo '  AR      $@')
 	$(Q)ar rcs $@ $^

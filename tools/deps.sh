@@ -10,8 +10,9 @@
 set -u
 
 run_packages="gcc make pkg-config liburing-dev libnuma-dev libjson-c-dev libutf8proc-dev
+	libseccomp-dev
 	python3 python3-pip"
-check_packages="$run_packages libcmocka-dev libseccomp-dev libfuse3-dev fuse3 gcc-multilib
+check_packages="$run_packages libcmocka-dev libfuse3-dev fuse3 gcc-multilib
 	clang-14 libclang-rt-14-dev libopenblas0-pthread abigail-tools binutils"
 
 vm_packages="$check_packages qemu-system-x86 seabios busybox-static cpio kmod make gcc-12 bc

@@ -47,6 +47,7 @@ struct exec_failure {
  * @node, @generation: fixed
  * @submit: where the module shows what it hands out, NULL on loopback; fixed
  * @stop: enum exec_stop, atomically; never lowered
+ * @ended: why the device hands out nothing any more, or 0; atomically
  * @stop_fd: eventfd that ends a sleep for work, -1 on loopback
  * @ran: the job whose command ran last
  * @forgets: objects that are gone, but for transfers that storage keeps
@@ -72,7 +73,7 @@ struct vgpu_exec {
 	pthread_t thread, tender;
 	bool thread_runs, tender_runs, tending;
 	pthread_cond_t tend;
-	int stop, stop_fd;
+	int stop, stop_fd, ended;
 	pthread_mutex_t text_lock;
 	struct exec_failure failure[EXEC_FAILURES];
 	uint32_t failures;
@@ -604,8 +605,10 @@ static void *exec_thread(void *arg)
 			nanosleep(&pause, NULL);
 			continue;
 		}
-		if (rc)
+		if (rc) {
+			__atomic_store_n(&x->ended, rc, __ATOMIC_RELAXED);
 			break;
+		}
 		pthread_mutex_lock(&x->run);
 		exec_handle(x, &req);
 		exec_run(x, VB_FETCH_F_NOWAIT);
@@ -913,6 +916,11 @@ int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params
 	else
 		*out = x;
 	return rc;
+}
+
+int vgpu_exec_ended(struct vgpu_exec *x)
+{
+	return __atomic_load_n(&x->ended, __ATOMIC_RELAXED);
 }
 
 void vgpu_exec_drain(struct vgpu_exec *x)

@@ -72,6 +72,9 @@ int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *par
 /* The second one.  Return: 0, or what pthread_create() said: close it then. */
 int vgpu_exec_start(struct vgpu_exec *x);
 
+/* 0 as long as it serves; else what FETCH said when it gave up: -ESHUTDOWN, -ESTALE. */
+int vgpu_exec_ended(struct vgpu_exec *x);
+
 /**
  * vgpu_exec_drain() - finish what was taken, take nothing more; module only
  *
