@@ -89,34 +89,27 @@ static int evict(struct advice *a)
 	return evicted_count(a) ? 0 : -EBUSY;
 }
 
-static void pins_charge(struct advice *a, s64 chunks)
+static void pins_add(struct vb_bo *bo, s64 chunks)
 {
-	mutex_lock(&a->bo->lock);
-	a->bo->pins += chunks;
-	mutex_unlock(&a->bo->lock);
-	spin_lock(&vb.slot_lock);
-	a->bo->client->pinned += chunks;
-	spin_unlock(&vb.slot_lock);
+	mutex_lock(&bo->lock);
+	bo->pins += chunks;
+	mutex_unlock(&bo->lock);
 }
 
 /* Charged first: others must not take the share while we page in. */
-static int pins_reserve(struct advice *a, u64 chunks)
+static int pins_charge(struct vb_bo *bo, u64 chunks)
 {
-	struct vb_client *c = a->bo->client;
-	int rc = 0;
+	int rc = vb_limit_hold(bo->client, chunks, true);
 
-	spin_lock(&vb.slot_lock);
-	if ((c->pinned + chunks) << vb.chunk_shift > vb_limit_locked(c, VB_LIMIT_HOST_MIN))
-		rc = -EDQUOT;
-	else
-		c->pinned += chunks;
-	spin_unlock(&vb.slot_lock);
-	if (rc)
-		return rc;
-	mutex_lock(&a->bo->lock);
-	a->bo->pins += chunks;
-	mutex_unlock(&a->bo->lock);
-	return 0;
+	if (!rc)
+		pins_add(bo, chunks);
+	return rc;
+}
+
+static void pins_uncharge(struct vb_bo *bo, u64 chunks)
+{
+	pins_add(bo, -(s64)chunks);
+	vb_limit_release(bo->client, chunks, true);
 }
 
 static u32 unpin_until(struct advice *a, u32 end)
@@ -136,7 +129,7 @@ static int pin(struct advice *a)
 	u32 chunk;
 	int rc;
 
-	rc = pins_reserve(a, chunks);
+	rc = pins_charge(a->bo, chunks);
 	if (rc)
 		return rc;
 	for (chunk = a->range.first; chunk < a->range.end; chunk++) {
@@ -149,7 +142,7 @@ static int pin(struct advice *a)
 
 err_unpin:
 	/* What another thread has unpinned meanwhile, it has also paid back. */
-	pins_charge(a, -(s64)(unpin_until(a, chunk) + a->range.end - chunk));
+	pins_uncharge(a->bo, unpin_until(a, chunk) + a->range.end - chunk);
 	return rc;
 }
 
@@ -165,7 +158,7 @@ static int unpin(struct advice *a)
 	mutex_unlock(&a->bo->lock);
 	if (rc)
 		return rc;
-	pins_charge(a, -(s64)unpin_until(a, a->range.end));
+	pins_uncharge(a->bo, unpin_until(a, a->range.end));
 	a->chunks = a->range.end - a->range.first;
 	return 0;
 }

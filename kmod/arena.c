@@ -288,6 +288,11 @@ u64 vb_host_bytes_locked(void)
 	return tier_bytes(VB_TIER_HOST);
 }
 
+u64 vb_device_bytes_locked(void)
+{
+	return tier_bytes(VB_TIER_DEVICE);
+}
+
 u64 vb_content_bytes_locked(void)
 {
 	u64 host = vb_host_bytes_locked();
@@ -298,18 +303,6 @@ u64 vb_content_bytes_locked(void)
 u64 vb_capacity_locked(void)
 {
 	return vb_content_bytes_locked() + tier_bytes(VB_TIER_NVME);
-}
-
-u64 vb_client_bytes_locked(const struct vb_client *c, u32 tier)
-{
-	u64 slots = 0;
-	u32 i;
-
-	lockdep_assert_held(&vb.slot_lock);
-	for (i = 0; i < vb.arena_count; i++)
-		if (vb.arenas[i]->tier == tier)
-			slots += c->slots[i];
-	return slots << vb.chunk_shift;
 }
 
 static bool is_first_host(u32 index)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A client: an open /dev/vblackwell. */
-#include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -10,33 +10,43 @@
 int vb_client_open(struct inode *inode, struct file *filp)
 {
 	struct vb_client *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+	int rc;
 
 	if (!c)
 		return -ENOMEM;
 	c->inode = vb_inode_new();
 	if (IS_ERR(c->inode)) {
-		int rc = PTR_ERR(c->inode);
-
-		kfree(c);
-		return rc;
+		rc = PTR_ERR(c->inode);
+		goto err_free;
 	}
+	rc = -ENOMEM;
+	c->user = vb_user_get(filp->f_cred->euid);
+	if (!c->user)
+		goto err_inode;
 	kref_init(&c->kref);
 	mutex_init(&c->lock);
 	INIT_LIST_HEAD(&c->files);
 	INIT_LIST_HEAD(&c->bo_list);
 	xa_init_flags(&c->bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	xa_init_flags(&c->queues, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
-	memset(c->limits, 0xff, sizeof(c->limits));
-	c->limits[VB_LIMIT_SUBMISSIONS] = VB_SUBMISSIONS;
+	vb_quota_init(&c->quota, vb.client_limits);
 	filp->private_data = c;
 	filp->f_mapping = c->inode->i_mapping;
 
 	mutex_lock(&vb.exec_lock);
 	c->number = ++vb.next_client;
 	list_add_tail(&c->link, &vb.clients);
-	WRITE_ONCE(vb.client_count, vb.client_count + 1);
 	mutex_unlock(&vb.exec_lock);
+	spin_lock(&vb.slot_lock);
+	vb_quota_join(&vb.quota, &c->quota, &c->user->quota);
+	spin_unlock(&vb.slot_lock);
 	return 0;
+
+err_inode:
+	vb_inode_free(c->inode);
+err_free:
+	kfree(c);
+	return rc;
 }
 
 static void client_free(struct kref *kref)
@@ -46,6 +56,7 @@ static void client_free(struct kref *kref)
 	xa_destroy(&c->bos);
 	xa_destroy(&c->queues);
 	vb_inode_free(c->inode);
+	vb_user_put(c->user);
 	kfree(c);
 }
 
@@ -117,81 +128,21 @@ int vb_client_release(struct inode *inode, struct file *filp)
 	close_bos(c);
 	mutex_lock(&vb.exec_lock);
 	list_del(&c->link);
-	WRITE_ONCE(vb.client_count, vb.client_count - 1);
 	mutex_unlock(&vb.exec_lock);
+	spin_lock(&vb.slot_lock);
+	vb_quota_leave(&vb.quota, &c->quota);
+	spin_unlock(&vb.slot_lock);
 	vb_client_put(c);
 	return 0;
 }
 
-/* ---- counters, limits ---- */
+/* ---- counters ---- */
 
 void vb_count_locked(struct vb_client *c, enum vb_counter counter, u64 n)
 {
 	lockdep_assert_held(&vb.work_lock);
 	c->counters[counter] += n;
 	vb.counters[counter] += n;
-}
-
-/* Half of the content is shared out to the clients as their minimum. */
-static u64 default_host_min(void)
-{
-	return div_u64(vb_content_bytes_locked() / 2, max(READ_ONCE(vb.client_count), 1u));
-}
-
-u64 vb_limit_locked(const struct vb_client *c, enum vb_limit limit)
-{
-	lockdep_assert_held(&vb.slot_lock);
-	if (limit == VB_LIMIT_HOST_MIN && c->limits[limit] == U64_MAX)
-		return default_host_min();
-	if (limit == VB_LIMIT_DEVICE_MIN && c->limits[limit] == U64_MAX)
-		return 0;
-	return c->limits[limit];
-}
-
-static u64 limit_used_locked(const struct vb_client *c, u32 limit)
-{
-	switch (limit) {
-	case VB_LIMIT_HOST_MIN:
-		return c->pinned << vb.chunk_shift;
-	case VB_LIMIT_HOST_MAX:
-		return vb_client_bytes_locked(c, VB_TIER_HOST);
-	case VB_LIMIT_BYTES_MAX:
-		return c->anonymous_bytes;
-	case VB_LIMIT_SUBMISSIONS:
-		return READ_ONCE(c->in_flight);
-	default:
-		return vb_client_bytes_locked(c, VB_TIER_DEVICE);
-	}
-}
-
-/* A minimum is a promise: it must fit the arena. */
-static int limit_set_locked(struct vb_client *c, u32 limit, u64 value, bool may_raise)
-{
-	if (value > vb_limit_locked(c, limit) && !may_raise)
-		return -EPERM;
-	if (limit == VB_LIMIT_HOST_MIN && value != U64_MAX && value > vb_content_bytes_locked())
-		return -ENOSPC;
-	c->limits[limit] = value;
-	return 0;
-}
-
-int vb_limit(struct vb_client *c, struct vb_ucmd *u)
-{
-	struct vb_ioc_limit *cmd = u->cmd;
-	bool set = cmd->flags & VB_LIMIT_SET;
-	bool may_raise = set && capable(CAP_SYS_ADMIN);
-	int rc = 0;
-
-	if (cmd->limit < VB_LIMIT_HOST_MIN || cmd->limit > VB_LIMIT_SUBMISSIONS ||
-	    (!set && cmd->value))
-		return -EINVAL;
-	spin_lock(&vb.slot_lock);
-	if (set)
-		rc = limit_set_locked(c, cmd->limit, cmd->value, may_raise);
-	cmd->out_value = vb_limit_locked(c, cmd->limit);
-	cmd->out_used = limit_used_locked(c, cmd->limit);
-	spin_unlock(&vb.slot_lock);
-	return rc;
 }
 
 int vb_query_device(struct vb_client *c, struct vb_ucmd *u)

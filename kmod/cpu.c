@@ -19,7 +19,7 @@ u64 vb_share_bytes(const struct vb_client *c)
 	u64 bytes;
 
 	spin_lock(&vb.slot_lock);
-	bytes = min(vb_content_bytes_locked(), vb_limit_locked(c, VB_LIMIT_HOST_MAX));
+	bytes = min(vb_content_bytes_locked(), vb_quota_least(&c->quota, VB_LIMIT_HOST_MAX));
 	spin_unlock(&vb.slot_lock);
 	return bytes;
 }
@@ -207,6 +207,7 @@ static int map(struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 	bool write = cmd->flags & VB_MAP_WRITE;
 	struct hold_try h = { .bo = bo, .how = write ? VB_HOLD_WRITE : VB_HOLD_READ };
 	struct vb_hold *hold;
+	u64 chunks;
 	int rc;
 
 	rc = map_check(bo, cmd, &h.range);
@@ -215,15 +216,16 @@ static int map(struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 	hold = kmalloc(sizeof(*hold), GFP_KERNEL_ACCOUNT);
 	if (!hold)
 		return -ENOMEM;
+	chunks = h.range.end - h.range.first;
+	rc = vb_limit_hold(bo->client, chunks, false);
+	if (rc)
+		goto err_free;
 	*hold = (struct vb_hold){ .offset = cmd->offset, .bytes = cmd->bytes, .flags = cmd->flags };
 	/* Counted from here on: a seal in between would break the promise to write. */
 	write_maps_add(bo, write);
 	rc = hold_range(&h, h.range.end, vb_bound(cmd->deadline_ns));
-	if (rc) {
-		write_maps_add(bo, -write);
-		kfree(hold);
-		return rc;
-	}
+	if (rc)
+		goto err_release;
 	vb_bo_use(bo);
 	mutex_lock(&bo->lock);
 	list_add_tail(&hold->link, &bo->mappings);
@@ -231,6 +233,13 @@ static int map(struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 	cmd->out_address = 0;
 	cmd->out_mmap_offset = mmap_offset(bo, cmd->offset);
 	return 0;
+
+err_release:
+	write_maps_add(bo, -write);
+	vb_limit_release(bo->client, chunks, false);
+err_free:
+	kfree(hold);
+	return rc;
 }
 
 int vb_bo_map(struct vb_client *c, struct vb_ucmd *u)
@@ -256,9 +265,11 @@ static void hold_drop_locked(struct vb_bo *bo, struct vb_hold *hold)
 	u32 chunk;
 
 	lockdep_assert_held(&bo->lock);
-	if (!range_of(bo, hold->offset, hold->bytes, &range))
+	if (!range_of(bo, hold->offset, hold->bytes, &range)) {
 		for (chunk = range.first; chunk < range.end; chunk++)
 			vb_step_unmap(bo, chunk);
+		vb_limit_release(bo->client, range.end - range.first, false);
+	}
 	list_del(&hold->link);
 	bo->write_maps -= (hold->flags & VB_MAP_WRITE) != 0;
 	kfree(hold);

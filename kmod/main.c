@@ -157,6 +157,9 @@ static void device_init(void)
 	INIT_DELAYED_WORK(&vb.expire, vb_queue_expire);
 	INIT_DELAYED_WORK(&vb.watch, vb_exec_watch);
 	vb.next_expiry_ns = U64_MAX;
+	memset(vb.client_limits, 0xff, sizeof(vb.client_limits));
+	memset(vb.user_limits, 0xff, sizeof(vb.user_limits));
+	vb.client_limits[VB_LIMIT_SUBMISSIONS] = VB_SUBMISSIONS;
 }
 
 static int __init vb_init(void)
@@ -196,6 +199,7 @@ static void __exit vb_exit(void)
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
 	submit_region_exit();
+	vb_users_free();
 	xa_destroy(&vb.bos);
 	xa_destroy(&vb.tags);
 }

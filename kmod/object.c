@@ -207,8 +207,8 @@ void vb_bo_free(struct vb_bo *bo)
 	xa_erase(&vb.bos, bo->id);
 	spin_lock(&vb.slot_lock);
 	vb.reserved_bytes -= reserved_bytes(bo);
-	c->anonymous_bytes -= reserved_bytes(bo);
-	c->pinned -= bo->pins;
+	vb_quota_sub(&c->quota, VB_USE_BYTES, reserved_bytes(bo));
+	vb_limit_release_locked(c, bo->pins, true);
 	spin_unlock(&vb.slot_lock);
 	mutex_lock(&c->lock);
 	list_del(&bo->link);
@@ -318,14 +318,15 @@ err_free:
 
 static int reserve_locked(struct vb_client *c, u64 bytes)
 {
-	u64 limit = vb_limit_locked(c, VB_LIMIT_BYTES_MAX);
+	int rc = vb_quota_charge(&c->quota, VB_USE_BYTES, bytes);
 
-	if (bytes > limit || c->anonymous_bytes > limit - bytes)
-		return -EDQUOT;
-	if (vb.reserved_bytes + bytes > vb_capacity_locked())
+	if (rc)
+		return rc;
+	if (vb.reserved_bytes + bytes > vb_capacity_locked()) {
+		vb_quota_sub(&c->quota, VB_USE_BYTES, bytes);
 		return -ENOSPC;
+	}
 	vb.reserved_bytes += bytes;
-	c->anonymous_bytes += bytes;
 	return 0;
 }
 
@@ -344,7 +345,7 @@ static void unreserve(struct vb_client *c, u64 bytes)
 {
 	spin_lock(&vb.slot_lock);
 	vb.reserved_bytes -= bytes;
-	c->anonymous_bytes -= bytes;
+	vb_quota_sub(&c->quota, VB_USE_BYTES, bytes);
 	spin_unlock(&vb.slot_lock);
 }
 

@@ -286,7 +286,7 @@ static void submission_leave_locked(struct vb_submission *s, struct list_head *e
 		q->pending_count--;
 	}
 	s->work.fetched = false;
-	q->client->in_flight--;
+	vb_quota_sub(&q->client->quota, VB_USE_SUBMISSIONS, 1);
 	list_add_tail(&s->work.link, ended);
 }
 

@@ -64,9 +64,12 @@ static void slots_free_locked(struct vb_bo *bo, const struct vb_chunk_freed *fre
 
 	lockdep_assert_held(&vb.slot_lock);
 	for (i = 0; i < freed->count; i++) {
+		u32 arena = VB_LOC_ARENA(freed->loc[i]);
+
 		vb_slot_give_locked(freed->loc[i]);
 		bo->slots--;
-		bo->client->slots[VB_LOC_ARENA(freed->loc[i])]--;
+		bo->client->slots[arena]--;
+		vb_limit_unslot_locked(bo->client, vb.arenas[arena]->tier);
 	}
 }
 
@@ -279,35 +282,34 @@ void vb_resid_lose(struct vb_bo *bo)
 /* ---- VB_IOC_MOVE ---- */
 
 /* A client at its maximum gives something up before it gets more. */
-static int host_quota_locked(struct vb_bo *bo, const struct vb_move *mv)
-{
-	struct vb_client *c = bo->client;
-
-	if (mv->to != VB_TIER_HOST || mv->from == VB_TIER_HOST)
-		return 0;
-	if (vb_client_bytes_locked(c, VB_TIER_HOST) + vb.chunk_bytes >
-	    vb_limit_locked(c, VB_LIMIT_HOST_MAX))
-		return -EDQUOT;
-	return 0;
-}
-
-static int slot_take(struct vb_bo *bo, const struct vb_move *mv, u32 *out)
+static int slot_take_locked(struct vb_bo *bo, const struct vb_move *mv, u32 *out)
 {
 	struct vb_region *region;
 	struct vb_slot *slot;
 	int rc;
 
-	spin_lock(&vb.slot_lock);
-	rc = host_quota_locked(bo, mv);
-	if (!rc)
-		rc = vb_slot_take_locked(mv->to, mv->arena, mv->slot, out);
-	if (!rc) {
-		bo->slots++;
-		bo->client->slots[VB_LOC_ARENA(*out)]++;
-		slot = vb_slot_find(*out, &region);
-		if (slot)
-			slot->baseline = vb_slot_foreign(region, slot);
+	rc = vb_limit_slot_locked(bo->client, mv->to, mv->from);
+	if (rc)
+		return rc;
+	rc = vb_slot_take_locked(mv->to, mv->arena, mv->slot, out);
+	if (rc) {
+		vb_limit_unslot_locked(bo->client, mv->to);
+		return rc;
 	}
+	bo->slots++;
+	bo->client->slots[VB_LOC_ARENA(*out)]++;
+	slot = vb_slot_find(*out, &region);
+	if (slot)
+		slot->baseline = vb_slot_foreign(region, slot);
+	return 0;
+}
+
+static int slot_take(struct vb_bo *bo, const struct vb_move *mv, u32 *out)
+{
+	int rc;
+
+	spin_lock(&vb.slot_lock);
+	rc = slot_take_locked(bo, mv, out);
 	spin_unlock(&vb.slot_lock);
 	return rc;
 }

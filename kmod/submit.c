@@ -217,13 +217,12 @@ static int check_files(struct vb_submission *s)
 }
 
 /* Room for two panels is what a command needs to make progress. */
-static int check_share(struct vb_client *c, u64 *out_submissions)
+static int check_share(struct vb_client *c)
 {
 	u64 bytes;
 
 	spin_lock(&vb.slot_lock);
-	bytes = min(vb_host_bytes_locked(), vb_limit_locked(c, VB_LIMIT_HOST_MAX));
-	*out_submissions = vb_limit_locked(c, VB_LIMIT_SUBMISSIONS);
+	bytes = min(vb_host_bytes_locked(), vb_quota_least(&c->quota, VB_LIMIT_HOST_MAX));
 	spin_unlock(&vb.slot_lock);
 	return bytes < 2 * READ_ONCE(vb.panel_bytes) ? -ENOSPC : 0;
 }
@@ -282,21 +281,21 @@ static int add_fences(struct vb_submission *s, const struct vb_ioc_submit *cmd)
 	return rc;
 }
 
-static int publish_locked(struct vb_submission *s, u64 submissions, u64 *out_seqno,
-			  struct list_head *ended)
+static int publish_locked(struct vb_submission *s, u64 *out_seqno, struct list_head *ended)
 {
 	struct vb_queue *q = s->queue;
+	int rc;
 
 	lockdep_assert_held(&vb.work_lock);
 	if (vb.exec_state != VB_EXEC_LIVE)
 		return -ENODEV;
 	if (q->destroyed)
 		return -ENOENT;
-	if (q->client->in_flight >= submissions)
-		return -EDQUOT;
+	rc = vb_quota_charge(&q->client->quota, VB_USE_SUBMISSIONS, 1);
+	if (rc)
+		return rc;
 	s->seqno = ++q->submitted;
 	*out_seqno = s->seqno;
-	q->client->in_flight++;
 	vb_count_locked(q->client, VB_COUNT_SUBMITS, 1);
 	list_add_tail(&s->work.link, &q->pending);
 	q->pending_count++;
@@ -306,7 +305,6 @@ static int publish_locked(struct vb_submission *s, u64 submissions, u64 *out_seq
 
 static int submit(struct vb_submission *s, struct vb_ioc_submit *cmd)
 {
-	u64 submissions = 0;
 	LIST_HEAD(ended);
 	int rc;
 
@@ -318,7 +316,7 @@ static int submit(struct vb_submission *s, struct vb_ioc_submit *cmd)
 		return rc;
 	if (!vb_is_live())
 		return -ENODEV;
-	rc = check_share(s->queue->client, &submissions);
+	rc = check_share(s->queue->client);
 	if (rc && s->bo_count)
 		return rc;
 	rc = vb_queue_reserve(s->queue);
@@ -328,7 +326,7 @@ static int submit(struct vb_submission *s, struct vb_ioc_submit *cmd)
 	if (rc)
 		return rc;
 	spin_lock(&vb.work_lock);
-	rc = publish_locked(s, submissions, &cmd->out_seqno, &ended);
+	rc = publish_locked(s, &cmd->out_seqno, &ended);
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);
 	return rc;

@@ -4,7 +4,9 @@
  *
  *	main.c		the module: parameters, nodes, the file system of our inodes
  *	ucmd.c		requests: the table, and the way into a handler
- *	client.c	a client: open, release, limits, counters, schedule
+ *	client.c	a client: open, release, counters, schedule
+ *	user.c		users: what the clients of one uid have together
+ *	limit.c		who may have how much
  *	object.c	objects: life, handles, files, forgetting
  *	bo.c		requests about one BO that wait for nobody
  *	cpu.c		map, read, write: content for the CPU of a client
@@ -46,12 +48,14 @@
 #include <linux/mutex.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
+#include <linux/uidgid.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include "conftest.h"
 #include "core/chunk.h"
+#include "core/quota.h"
 #include "core/range.h"
 #include "core/slots.h"
 
@@ -59,7 +63,6 @@
 #define VB_FAULT_NS		(2ull * NSEC_PER_SEC)	/* of a fault that may not let go of mmap_lock */
 #define VB_SUBMISSIONS		4096u	/* default limit a client, in flight */
 #define VB_HINTS_MAX		1024u	/* prefetches a client may have queued */
-#define VB_LIMITS		7u	/* enum vb_limit + 1 */
 #define VB_TRIES		8u	/* page-ins for one use of a chunk */
 /*
  * Client mappings: the offset of a BO is its handle << VB_BO_SPACE_SHIFT, and
@@ -217,6 +220,22 @@ struct vb_file {
 };
 
 /**
+ * struct vb_user - whose clients they are
+ * @link: in the table of users; slot_lock, as the next two
+ * @refs: clients, calls in progress
+ * @kept: a limit was set for it
+ * @uid: fixed
+ * @quota: as vb_client.quota
+ */
+struct vb_user {
+	struct hlist_node link;
+	u32 refs;
+	bool kept;
+	kuid_t uid;
+	struct vb_quota quota;
+};
+
+/**
  * struct vb_client - an open client node
  * @kref: the file, each object, each queue, each request
  * @link: in vb_device.clients; exec_lock
@@ -228,10 +247,9 @@ struct vb_file {
  * @bos: handles
  * @queues: handles
  * @slots: slots its objects hold, an arena, moves included; slot_lock
- * @pinned: chunks pinned by VB_ADVISE_PIN; slot_lock
- * @anonymous_bytes: of its anonymous objects, in whole chunks; slot_lock
- * @limits: by enum vb_limit, ~0 none; slot_lock
- * @in_flight: submissions that did not end; work_lock
+ * @user: whose it is, for good: who opened it; counted
+ * @quota: limits, and what counts against them: submissions under work_lock, all
+ *	else under slot_lock
  * @hints: prefetches queued or running; work_lock
  * @counters: by enum vb_counter; work_lock
  * @schedule: queued and not fetched yet, or NULL; work_lock
@@ -250,9 +268,9 @@ struct vb_client {
 	struct xarray bos, queues;
 	u32 next_bo, next_queue;
 	u64 slots[VB_ARENA_MAX];
-	u64 pinned, anonymous_bytes;
-	u64 limits[VB_LIMITS];
-	u32 in_flight, hints;
+	struct vb_user *user;
+	struct vb_quota quota;
+	u32 hints;
 	u64 counters[VB_COUNT_COUNT];
 	struct vb_request *schedule;
 	bool scheduled;
@@ -447,7 +465,6 @@ struct vb_exec {
  * @exec_lock: who is the executor; clients; arenas coming and going
  * @exec: who has the executor node open, or NULL
  * @clients: struct vb_client
- * @client_count: how many
  * @next_client: number of the last one
  * @exec_state: enum vb_exec_state; written under exec_lock and work_lock
  * @generation: of the executor that attached last; as @exec_state
@@ -457,6 +474,9 @@ struct vb_exec {
  * @arenas: by number; grows under slot_lock
  * @arena_count: how many
  * @reserved_bytes: promised to anonymous objects; slot_lock
+ * @quota: what clients and users are promised; slot_lock
+ * @client_limits: of a new client, by enum vb_limit; slot_lock, as the next
+ * @user_limits: of a new user
  * @quarantine: slots that nobody holds and others still refer to: DMA into memory
  *	that was a client's must not land in the next one's; slot_lock
  * @bos: struct vb_bo by id
@@ -489,7 +509,7 @@ struct vb_device {
 	struct mutex exec_lock;
 	struct vb_exec *exec;
 	struct list_head clients;
-	u32 client_count, next_client;
+	u32 next_client;
 	u32 exec_state, generation;
 	u64 staging_bytes, panel_bytes;
 
@@ -497,6 +517,8 @@ struct vb_device {
 	struct vb_arena *arenas[VB_ARENA_MAX];
 	u32 arena_count;
 	u64 reserved_bytes;
+	struct vb_quota_device quota;
+	u64 client_limits[VB_QUOTA_LIMITS], user_limits[VB_QUOTA_LIMITS];
 	struct list_head quarantine;
 
 	struct xarray bos;
@@ -578,12 +600,22 @@ int vb_client_open(struct inode *inode, struct file *filp);
 int vb_client_release(struct inode *inode, struct file *filp);
 void vb_client_put(struct vb_client *c);
 void vb_count_locked(struct vb_client *c, enum vb_counter counter, u64 n);	/* work_lock */
-/* The limit in force, defaults resolved; slot_lock. */
-u64 vb_limit_locked(const struct vb_client *c, enum vb_limit limit);
 int vb_query_device(struct vb_client *c, struct vb_ucmd *u);
 int vb_stats(struct vb_client *c, struct vb_ucmd *u);
-int vb_limit(struct vb_client *c, struct vb_ucmd *u);
 int vb_schedule(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- user.c --- */
+struct vb_user *vb_user_get(kuid_t uid);
+void vb_user_put(struct vb_user *user);
+void vb_users_free(void);
+
+/* --- limit.c --- */
+int vb_limit_hold(struct vb_client *c, u64 chunks, bool pin);
+void vb_limit_release(struct vb_client *c, u64 chunks, bool pin);
+void vb_limit_release_locked(struct vb_client *c, u64 chunks, bool pin);	/* slot_lock */
+int vb_limit_slot_locked(struct vb_client *c, u32 tier, u32 from);
+void vb_limit_unslot_locked(struct vb_client *c, u32 tier);
+int vb_limit(struct vb_client *c, struct vb_ucmd *u);
 
 /* --- object.c --- */
 /* A user of the object with this handle; NULL: -ENOENT. */
@@ -665,9 +697,9 @@ int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable);
 int vb_move(struct vb_exec *x, struct vb_ucmd *u);
 
 /* --- arena.c --- */
-u64 vb_client_bytes_locked(const struct vb_client *c, u32 tier);	/* slot_lock, as the next */
-u64 vb_capacity_locked(void);	/* what anonymous objects may reserve */
+u64 vb_capacity_locked(void);	/* what anonymous objects may reserve; slot_lock, as the next */
 u64 vb_host_bytes_locked(void);
+u64 vb_device_bytes_locked(void);
 u64 vb_content_bytes_locked(void);	/* host bytes without staging */
 int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc);
 /* Into quarantine when others still refer to its memory. */

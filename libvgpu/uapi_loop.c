@@ -64,6 +64,16 @@ static u32 chunk_shift(u32 chunk_bytes)
 	return (u32)__builtin_ctz(chunk_bytes);
 }
 
+/* No limit but on submissions in flight. */
+static void quota_init(struct vb_quota *q, u64 submissions)
+{
+	u64 limits[VB_QUOTA_LIMITS];
+
+	memset(limits, 0xff, sizeof(limits));
+	limits[VB_LIMIT_SUBMISSIONS] = submissions;
+	vb_quota_init(q, limits);
+}
+
 int vgpu_loop_create(uint32_t chunk_bytes, struct vgpu_loop **out)
 {
 	struct vgpu_loop *loop;
@@ -85,6 +95,7 @@ int vgpu_loop_create(uint32_t chunk_bytes, struct vgpu_loop **out)
 	TAILQ_INIT(&loop->queue_list);
 	TAILQ_INIT(&loop->ready);
 	TAILQ_INIT(&loop->advance);
+	quota_init(&loop->user, VB_QUOTA_NONE);
 	loop->refs = 1;
 	loop->chunk_bytes = chunk_bytes;
 	loop->chunk_shift = chunk_shift(chunk_bytes);
@@ -140,11 +151,10 @@ int vgpu_loop_open_client(struct vgpu_loop *loop, struct vgpu_uapi **out)
 	c->loop = loop;
 	c->refs = 1;
 	TAILQ_INIT(&c->files);
-	memset(c->limits, 0xff, sizeof(c->limits));
-	c->limits[VB_LIMIT_SUBMISSIONS] = LOOP_SUBMISSIONS;
+	quota_init(&c->quota, LOOP_SUBMISSIONS);
 	pthread_mutex_lock(&loop->lock);
 	loop->refs++;
-	loop->client_count++;
+	vb_quota_join(&loop->quota, &c->quota, &loop->user);
 	c->number = ++loop->next_client;
 	TAILQ_INSERT_TAIL(&loop->clients, c, link);
 	pthread_mutex_unlock(&loop->lock);

@@ -5,7 +5,8 @@
  *	uapi_loop.c		the device, its two nodes, who is told what
  *	uapi_loop_call.c	requests: the table, and the way into a handler
  *	uapi_loop_ids.c		ids: handles, object ids, tags
- *	uapi_loop_client.c	a client: limits, counters, schedule, close
+ *	uapi_loop_client.c	a client: counters, schedule, close
+ *	uapi_loop_limit.c	who may have how much
  *	uapi_loop_object.c	objects: life, files, forgetting
  *	uapi_loop_bo.c		requests about one BO that wait for nobody
  *	uapi_loop_cpu.c		map, read, write: content for the CPU of a client
@@ -42,6 +43,7 @@
 #include <time.h>
 
 #include "core/chunk.h"
+#include "core/quota.h"
 #include "core/range.h"
 #include "core/slots.h"
 #include "uapi.h"
@@ -50,7 +52,6 @@
 #define LOOP_SPIN_NS		30000ull	/* before a wait sleeps */
 #define LOOP_SUBMISSIONS	4096u		/* default limit a client, in flight */
 #define LOOP_HINTS_MAX		1024u		/* prefetches a client may have queued */
-#define LOOP_LIMITS		7u		/* enum vb_limit + 1 */
 #define LOOP_MOVE_BUCKETS	1024u
 #define LOOP_MAP_TRIES		8u		/* page-ins for one BO_MAP */
 
@@ -125,11 +126,8 @@ struct loop_arena {
  * @bos: handles of struct loop_object
  * @queues: handles of struct loop_queue
  * @slots: slots its objects hold, an arena; moves included
- * @pinned: chunks pinned by VB_ADVISE_PIN
- * @anonymous_bytes: of its anonymous objects, in whole chunks
- * @in_flight: submissions that did not end
  * @hints: prefetches queued or running
- * @limits: by enum vb_limit; ~0 none.  HOST_MIN: ~0 is the default, an equal part of half
+ * @quota: limits, and what counts against them
  * @counters: by enum vb_counter
  * @schedule: queued and not fetched yet, or NULL
  * @files: files of its objects
@@ -143,11 +141,8 @@ struct loop_client {
 	struct loop_ids bos;
 	struct loop_ids queues;
 	u64 slots[VB_ARENA_MAX];
-	u64 pinned;
-	u64 anonymous_bytes;
-	u32 in_flight;
+	struct vb_quota quota;
 	u32 hints;
-	u64 limits[LOOP_LIMITS];
 	u64 counters[VB_COUNT_COUNT];
 	struct loop_request *schedule;
 	bool scheduled;
@@ -389,6 +384,8 @@ struct loop_exec {
  * @exec_state: enum vb_exec_state
  * @generation: of the executor that attached last
  * @reserved_bytes: promised to anonymous objects
+ * @quota: what clients are promised
+ * @user: the one there is in a process
  * @clock: advanced by every submission
  * @advancing: a thread works on @advance
  * @fetchers: threads that sleep in FETCH on @fetch_cond
@@ -410,9 +407,11 @@ struct vgpu_loop {
 	struct loop_arena arenas[VB_ARENA_MAX];
 	u32 arena_count;
 	u64 reserved_bytes;
+	struct vb_quota_device quota;
+	struct vb_quota user;
 
 	TAILQ_HEAD(, loop_client) clients;
-	u32 client_count, next_client;
+	u32 next_client;
 	struct loop_ids objects;
 	TAILQ_HEAD(, loop_object) object_list;
 	LIST_HEAD(, loop_move) moves[LOOP_MOVE_BUCKETS];
@@ -466,22 +465,27 @@ int vgpu_loop_call_exec(struct vgpu_uapi *u, unsigned long request, void *arg);
 void vgpu_loop_close_client(struct vgpu_uapi *u);
 void vgpu_loop_client_put_locked(struct loop_client *c);
 void vgpu_loop_count_locked(struct loop_client *c, enum vb_counter counter, u64 n);
-/* The limit in force, defaults resolved. */
-u64 vgpu_loop_limit_locked(const struct loop_client *c, enum vb_limit limit);
 int vgpu_loop_query_device(struct loop_client *c, void *arg);
 int vgpu_loop_stats(struct loop_client *c, void *arg);
-int vgpu_loop_limit(struct loop_client *c, void *arg);
 int vgpu_loop_schedule(struct loop_client *c, void *arg);
+
+/* --- uapi_loop_limit.c --- */
+/* Pin or map: 0, undone by _release; -EDQUOT; -ENOSPC (vb_quota_hold()). */
+int vgpu_loop_limit_hold_locked(struct loop_client *c, u64 chunks, bool pin);
+void vgpu_loop_limit_release_locked(struct loop_client *c, u64 chunks, bool pin);
+/* Get a slot of a tier with content from @from: 0, undone by _unslot; -EDQUOT. */
+int vgpu_loop_limit_slot_locked(struct loop_client *c, u32 tier, u32 from);
+void vgpu_loop_limit_unslot_locked(struct loop_client *c, u32 tier);
+int vgpu_loop_limit(struct loop_client *c, void *arg);
 
 /* --- uapi_loop_arena.c --- */
 int vgpu_loop_query_tier(struct loop_client *c, void *arg);
-/* Bytes of a tier that the client's objects hold. */
-u64 vgpu_loop_client_bytes_locked(const struct loop_client *c, u32 tier);
 /* Bytes that anonymous objects may reserve: host without staging, and NVMe. */
 u64 vgpu_loop_capacity_locked(const struct vgpu_loop *loop);
 /* Host bytes there are, staging included, and without it. */
 u64 vgpu_loop_host_bytes_locked(const struct vgpu_loop *loop);
 u64 vgpu_loop_content_bytes_locked(const struct vgpu_loop *loop);
+u64 vgpu_loop_device_bytes_locked(const struct vgpu_loop *loop);
 /* Take a slot; Return: 0; -EINVAL arena; -ENOSPC; -EEXIST the one wanted is taken. */
 int vgpu_loop_slot_take_locked(struct vgpu_loop *loop, u32 tier, u32 arena, u32 slot, u32 *out_loc);
 void vgpu_loop_slot_give_locked(struct vgpu_loop *loop, u32 loc);

@@ -88,7 +88,7 @@ static void unpin_locked(struct advice *a, u32 end)
 		if (vgpu_loop_chunk_unpin_locked(a->object, chunk))
 			continue;
 		a->object->pins--;
-		a->object->client->pinned--;
+		vgpu_loop_limit_release_locked(a->object->client, 1, true);
 	}
 }
 
@@ -101,9 +101,9 @@ static int pin_locked(struct advice *a)
 	int rc;
 
 	/* Charged first: others must not take the share while we page in. */
-	if ((c->pinned + chunks) << c->loop->chunk_shift > vgpu_loop_limit_locked(c, VB_LIMIT_HOST_MIN))
-		return -EDQUOT;
-	c->pinned += chunks;
+	rc = vgpu_loop_limit_hold_locked(c, chunks, true);
+	if (rc)
+		return rc;
 	o->pins += chunks;
 	for (chunk = a->range.first; chunk < a->range.end; chunk++) {
 		rc = vgpu_loop_hold_locked(o, chunk, chunk + 1, LOOP_HOLD_PIN, 0);
@@ -114,7 +114,7 @@ static int pin_locked(struct advice *a)
 	return 0;
 
 err_unpin:
-	c->pinned -= a->range.end - chunk;
+	vgpu_loop_limit_release_locked(c, a->range.end - chunk, true);
 	o->pins -= a->range.end - chunk;
 	unpin_locked(a, chunk);
 	return rc;

@@ -27,6 +27,11 @@ u64 vgpu_loop_host_bytes_locked(const struct vgpu_loop *loop)
 	return tier_slots(loop, VB_TIER_HOST) << loop->chunk_shift;
 }
 
+u64 vgpu_loop_device_bytes_locked(const struct vgpu_loop *loop)
+{
+	return tier_slots(loop, VB_TIER_DEVICE) << loop->chunk_shift;
+}
+
 u64 vgpu_loop_content_bytes_locked(const struct vgpu_loop *loop)
 {
 	u64 host = vgpu_loop_host_bytes_locked(loop);
@@ -99,16 +104,6 @@ bool vgpu_loop_slots_adjacent_locked(const struct vgpu_loop *loop, u32 loc, u32 
 
 	return next == loc + 1 && VB_LOC_ARENA(loc) == VB_LOC_ARENA(next) &&
 	       region_of(a, VB_LOC_SLOT(loc)) == region_of(a, VB_LOC_SLOT(next));
-}
-
-u64 vgpu_loop_client_bytes_locked(const struct loop_client *c, u32 tier)
-{
-	u64 slots = 0;
-
-	for (u32 i = 0; i < c->loop->arena_count; i++)
-		if (c->loop->arenas[i].tier == tier)
-			slots += c->slots[i];
-	return slots << c->loop->chunk_shift;
 }
 
 static bool is_first_host(const struct vgpu_loop *loop, u32 index)

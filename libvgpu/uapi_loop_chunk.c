@@ -40,19 +40,21 @@ static void account_locked(struct loop_object *o, const struct vb_table_entry *e
 	count_pinned(o->client->loop, e, sign);
 }
 
-static void slot_charge_locked(struct loop_object *o, u32 loc)
+static void slot_give_locked(struct loop_object *o, u32 loc)
 {
-	o->slots++;
-	o->client->slots[VB_LOC_ARENA(loc)]++;
+	struct vgpu_loop *loop = o->client->loop;
+	u32 arena = VB_LOC_ARENA(loc);
+
+	vgpu_loop_slot_give_locked(loop, loc);
+	o->slots--;
+	o->client->slots[arena]--;
+	vgpu_loop_limit_unslot_locked(o->client, loop->arenas[arena].tier);
 }
 
 static void slots_free_locked(struct loop_object *o, const struct vb_chunk_freed *freed)
 {
-	for (u32 i = 0; i < freed->count; i++) {
-		vgpu_loop_slot_give_locked(o->client->loop, freed->loc[i]);
-		o->slots--;
-		o->client->slots[VB_LOC_ARENA(freed->loc[i])]--;
-	}
+	for (u32 i = 0; i < freed->count; i++)
+		slot_give_locked(o, freed->loc[i]);
 }
 
 /* After a step: @before is the entry as it was. */
@@ -194,15 +196,21 @@ void vgpu_loop_chunks_lose_locked(struct loop_object *o)
 /* ---- VB_IOC_MOVE ---- */
 
 /* A client at its maximum gives something up before it gets more. */
-static int host_quota_locked(struct loop_object *o, const struct vb_move *mv)
+static int slot_take_locked(struct loop_object *o, const struct vb_move *mv, u32 *out)
 {
 	struct loop_client *c = o->client;
+	int rc;
 
-	if (mv->to != VB_TIER_HOST || mv->from == VB_TIER_HOST)
-		return 0;
-	if (vgpu_loop_client_bytes_locked(c, VB_TIER_HOST) + c->loop->chunk_bytes >
-	    vgpu_loop_limit_locked(c, VB_LIMIT_HOST_MAX))
-		return -EDQUOT;
+	rc = vgpu_loop_limit_slot_locked(c, mv->to, mv->from);
+	if (rc)
+		return rc;
+	rc = vgpu_loop_slot_take_locked(c->loop, mv->to, mv->arena, mv->slot, out);
+	if (rc) {
+		vgpu_loop_limit_unslot_locked(c, mv->to);
+		return rc;
+	}
+	o->slots++;
+	c->slots[VB_LOC_ARENA(*out)]++;
 	return 0;
 }
 
@@ -214,13 +222,10 @@ static int move_begin_locked(struct loop_object *o, struct vb_move *mv)
 
 	if (o->gone)
 		return -ESTALE;
-	rc = host_quota_locked(o, mv);
-	if (rc)
-		return rc;
 	m = malloc(sizeof(*m));
 	if (!m)
 		return -ENOMEM;
-	rc = vgpu_loop_slot_take_locked(loop, mv->to, mv->arena, mv->slot, &m->loc);
+	rc = slot_take_locked(o, mv, &m->loc);
 	if (rc)
 		goto err_free;
 	rc = vb_chunk_begin(&o->table[mv->chunk], &o->traits, mv->from, mv->to, m->loc);
@@ -231,14 +236,13 @@ static int move_begin_locked(struct loop_object *o, struct vb_move *mv)
 	m->from = mv->from;
 	m->to = mv->to;
 	mv->slot = VB_LOC_SLOT(m->loc);
-	slot_charge_locked(o, m->loc);
 	o->shown = true;
 	o->moves++;
 	LIST_INSERT_HEAD(&loop->moves[move_bucket(o, mv->chunk)], m, link);
 	return 0;
 
 err_give:
-	vgpu_loop_slot_give_locked(loop, m->loc);
+	slot_give_locked(o, m->loc);
 err_free:
 	free(m);
 	return rc;

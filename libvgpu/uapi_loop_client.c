@@ -15,90 +15,6 @@ void vgpu_loop_count_locked(struct loop_client *c, enum vb_counter counter, u64 
 	c->loop->counters[counter] += n;
 }
 
-/* What others were promised, or have pinned already: it cannot be promised again. */
-static u64 promised_to_others(const struct loop_client *c)
-{
-	const struct loop_client *other;
-	u64 bytes = 0;
-
-	TAILQ_FOREACH(other, &c->loop->clients, link) {
-		u64 min = other->limits[VB_LIMIT_HOST_MIN], pinned = other->pinned << c->loop->chunk_shift;
-
-		if (other == c)
-			continue;
-		bytes += min != ~0ull && min > pinned ? min : pinned;
-	}
-	return bytes;
-}
-
-/* Content that may still be promised to @c. */
-static u64 promisable(const struct loop_client *c)
-{
-	u64 content = vgpu_loop_content_bytes_locked(c->loop), others = promised_to_others(c);
-
-	return content > others ? content - others : 0;
-}
-
-/* Half of the content is shared out to the clients as their minimum, while there is so much. */
-static u64 default_host_min(const struct loop_client *c)
-{
-	u32 clients = c->loop->client_count ? c->loop->client_count : 1;
-	u64 share = vgpu_loop_content_bytes_locked(c->loop) / 2 / clients, left = promisable(c);
-
-	return share < left ? share : left;
-}
-
-u64 vgpu_loop_limit_locked(const struct loop_client *c, enum vb_limit limit)
-{
-	if (limit == VB_LIMIT_HOST_MIN && c->limits[limit] == ~0ull)
-		return default_host_min(c);
-	if (limit == VB_LIMIT_DEVICE_MIN && c->limits[limit] == ~0ull)
-		return 0;
-	return c->limits[limit];
-}
-
-static u64 limit_used_locked(const struct loop_client *c, u32 limit)
-{
-	switch (limit) {
-	case VB_LIMIT_HOST_MIN:
-		return c->pinned << c->loop->chunk_shift;
-	case VB_LIMIT_HOST_MAX:
-		return vgpu_loop_client_bytes_locked(c, VB_TIER_HOST);
-	case VB_LIMIT_BYTES_MAX:
-		return c->anonymous_bytes;
-	case VB_LIMIT_SUBMISSIONS:
-		return c->in_flight;
-	default:
-		return vgpu_loop_client_bytes_locked(c, VB_TIER_DEVICE);
-	}
-}
-
-/* A minimum is a promise: all of them together must fit the arena. */
-static int limit_set_locked(struct loop_client *c, u32 limit, u64 value)
-{
-	if (limit == VB_LIMIT_HOST_MIN && value != ~0ull && value > promisable(c))
-		return -ENOSPC;
-	c->limits[limit] = value;
-	return 0;
-}
-
-int vgpu_loop_limit(struct loop_client *c, void *arg)
-{
-	struct vb_ioc_limit *cmd = arg;
-	int rc = 0;
-
-	if (cmd->limit < VB_LIMIT_HOST_MIN || cmd->limit > VB_LIMIT_SUBMISSIONS ||
-	    (!(cmd->flags & VB_LIMIT_SET) && cmd->value))
-		return -EINVAL;
-	pthread_mutex_lock(&c->loop->lock);
-	if (cmd->flags & VB_LIMIT_SET)
-		rc = limit_set_locked(c, cmd->limit, cmd->value);
-	cmd->out_value = vgpu_loop_limit_locked(c, cmd->limit);
-	cmd->out_used = limit_used_locked(c, cmd->limit);
-	pthread_mutex_unlock(&c->loop->lock);
-	return rc;
-}
-
 int vgpu_loop_query_device(struct loop_client *c, void *arg)
 {
 	struct vb_ioc_query_device *q = arg;
@@ -253,7 +169,7 @@ void vgpu_loop_close_client(struct vgpu_uapi *u)
 		schedule_queue_locked(c, NULL, 0, 0);
 	close_bos_locked(c);
 	TAILQ_REMOVE(&loop->clients, c, link);
-	loop->client_count--;
+	vb_quota_leave(&loop->quota, &c->quota);
 	vgpu_loop_client_put_locked(c);
 	vgpu_loop_kick_locked(loop, false);
 	pthread_mutex_unlock(&loop->lock);

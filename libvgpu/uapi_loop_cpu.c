@@ -13,7 +13,7 @@
 static u64 share_bytes_locked(const struct loop_client *c)
 {
 	u64 content = vgpu_loop_content_bytes_locked(c->loop);
-	u64 limit = vgpu_loop_limit_locked(c, VB_LIMIT_HOST_MAX);
+	u64 limit = vb_quota_least(&c->quota, VB_LIMIT_HOST_MAX);
 
 	return content < limit ? content : limit;
 }
@@ -155,6 +155,7 @@ static int map_locked(struct loop_object *o, struct vb_ioc_bo_map *cmd)
 {
 	struct map_try m = { .object = o, .write = cmd->flags & VB_MAP_WRITE };
 	struct loop_mapping *mapping;
+	u64 chunks;
 	int rc;
 
 	rc = map_check_locked(o, cmd, &m.range);
@@ -163,14 +164,16 @@ static int map_locked(struct loop_object *o, struct vb_ioc_bo_map *cmd)
 	mapping = malloc(sizeof(*mapping));
 	if (!mapping)
 		return -ENOMEM;
+	chunks = m.range.end - m.range.first;
+	rc = vgpu_loop_limit_hold_locked(o->client, chunks, false);
+	if (rc)
+		goto err_free;
 	/* Counted from here on: a seal in between would break the promise to write. */
 	o->write_maps += m.write;
 	rc = map_range_locked(&m, vgpu_loop_bound(cmd->deadline_ns));
 	o->write_maps -= m.write;
-	if (rc) {
-		free(mapping);
-		return rc;
-	}
+	if (rc)
+		goto err_release;
 	*mapping = (struct loop_mapping){
 		.offset = cmd->offset, .bytes = cmd->bytes, .flags = cmd->flags,
 	};
@@ -178,6 +181,12 @@ static int map_locked(struct loop_object *o, struct vb_ioc_bo_map *cmd)
 	cmd->out_address = address_of_locked(o, cmd->offset);
 	cmd->out_mmap_offset = 0;
 	return 0;
+
+err_release:
+	vgpu_loop_limit_release_locked(o->client, chunks, false);
+err_free:
+	free(mapping);
+	return rc;
 }
 
 int vgpu_loop_bo_map(struct loop_client *c, void *arg)
@@ -202,9 +211,11 @@ static void mapping_drop_locked(struct loop_object *o, struct loop_mapping *mapp
 {
 	struct vb_chunk_range range;
 
-	if (!range_of(o, mapping->offset, mapping->bytes, &range))
+	if (!range_of(o, mapping->offset, mapping->bytes, &range)) {
 		for (u32 chunk = range.first; chunk < range.end; chunk++)
 			vgpu_loop_chunk_unmap_locked(o, chunk);
+		vgpu_loop_limit_release_locked(o->client, range.end - range.first, false);
+	}
 	TAILQ_REMOVE(&o->mappings, mapping, link);
 	o->write_maps -= (mapping->flags & VB_MAP_WRITE) != 0;
 	free(mapping);

@@ -165,6 +165,12 @@ static u64 reserved_bytes(const struct loop_object *o)
 	       (u64)o->chunks << o->client->loop->chunk_shift : 0;
 }
 
+static void unreserve_locked(struct loop_object *o)
+{
+	o->client->loop->reserved_bytes -= reserved_bytes(o);
+	vb_quota_sub(&o->client->quota, VB_USE_BYTES, reserved_bytes(o));
+}
+
 void vgpu_loop_object_free_locked(struct loop_object *o)
 {
 	struct loop_client *c = o->client;
@@ -173,9 +179,8 @@ void vgpu_loop_object_free_locked(struct loop_object *o)
 	vgpu_loop_chunks_release_locked(o);
 	vgpu_loop_ids_remove(&loop->objects, o->id);
 	TAILQ_REMOVE(&loop->object_list, o, link);
-	loop->reserved_bytes -= reserved_bytes(o);
-	c->anonymous_bytes -= reserved_bytes(o);
-	c->pinned -= o->pins;
+	unreserve_locked(o);
+	vgpu_loop_limit_release_locked(c, o->pins, true);
 	file_put_locked(c, o->file);
 	table_free(o->table, o->chunks);
 	free(o);
@@ -277,14 +282,18 @@ static int object_new(struct loop_client *c, const struct vb_ioc_bo_create *cmd,
 static int reserve_locked(struct loop_client *c, const struct loop_object *o)
 {
 	u64 bytes = reserved_bytes(o);
-	u64 limit = vgpu_loop_limit_locked(c, VB_LIMIT_BYTES_MAX);
+	int rc;
 
 	if (!bytes)
 		return 0;
-	if (bytes > limit || c->anonymous_bytes > limit - bytes)
-		return -EDQUOT;
-	if (c->loop->reserved_bytes + bytes > vgpu_loop_capacity_locked(c->loop))
+	rc = vb_quota_charge(&c->quota, VB_USE_BYTES, bytes);
+	if (rc)
+		return rc;
+	if (c->loop->reserved_bytes + bytes > vgpu_loop_capacity_locked(c->loop)) {
+		vb_quota_sub(&c->quota, VB_USE_BYTES, bytes);
 		return -ENOSPC;
+	}
+	c->loop->reserved_bytes += bytes;
 	return 0;
 }
 
@@ -319,19 +328,21 @@ static int object_publish_locked(struct loop_client *c, struct loop_object *o, u
 		return rc;
 	rc = vgpu_loop_ids_add(&loop->objects, o, &o->id);
 	if (rc)
-		return rc;
+		goto err_unreserve;
 	rc = vgpu_loop_ids_add(&c->bos, o, out_id);
-	if (rc) {
-		vgpu_loop_ids_remove(&loop->objects, o->id);
-		return rc;
-	}
+	if (rc)
+		goto err_id;
 	if (o->file)
 		o->file = file_share_locked(c, o->file);
-	loop->reserved_bytes += reserved_bytes(o);
-	c->anonymous_bytes += reserved_bytes(o);
 	c->refs++;
 	TAILQ_INSERT_TAIL(&loop->object_list, o, link);
 	return 0;
+
+err_id:
+	vgpu_loop_ids_remove(&loop->objects, o->id);
+err_unreserve:
+	unreserve_locked(o);
+	return rc;
 }
 
 int vgpu_loop_bo_create(struct loop_client *c, void *arg)

@@ -50,7 +50,7 @@ void vgpu_loop_submission_free_locked(struct loop_submission *s)
 	if (s->tag)
 		vgpu_loop_ids_remove(&q->client->loop->tags, s->tag);
 	if (s->seqno) {
-		q->client->in_flight--;
+		vb_quota_sub(&q->client->quota, VB_USE_SUBMISSIONS, 1);
 		q->client->loop->deadlines -= s->deadline_ns != 0;
 	}
 	free(s);
@@ -159,7 +159,7 @@ static int check_files_locked(struct loop_submission *s)
 static int check_share_locked(struct loop_client *c)
 {
 	u64 host = vgpu_loop_host_bytes_locked(c->loop);
-	u64 limit = vgpu_loop_limit_locked(c, VB_LIMIT_HOST_MAX);
+	u64 limit = vb_quota_least(&c->quota, VB_LIMIT_HOST_MAX);
 
 	return (host < limit ? host : limit) < 2 * c->loop->panel_bytes ? -ENOSPC : 0;
 }
@@ -173,8 +173,6 @@ static int check_room_locked(struct loop_submission *s)
 		return -ENODEV;
 	if (s->queue->destroyed)
 		return -ENOENT;
-	if (c->in_flight >= vgpu_loop_limit_locked(c, VB_LIMIT_SUBMISSIONS))
-		return -EDQUOT;
 	rc = s->bo_count ? check_share_locked(c) : 0;
 	return rc ? rc : vgpu_loop_queue_reserve_locked(s->queue);
 }
@@ -219,7 +217,6 @@ static void publish_locked(struct loop_submission *s)
 	struct loop_queue *q = s->queue;
 
 	s->seqno = ++q->submitted;
-	q->client->in_flight++;
 	q->client->loop->deadlines += s->deadline_ns != 0;
 	vgpu_loop_count_locked(q->client, VB_COUNT_SUBMITS, 1);
 	TAILQ_INSERT_TAIL(&q->pending, s, link);
@@ -244,7 +241,8 @@ static int submit_locked(struct loop_submission *s, const struct vb_ioc_submit *
 	rc = check_room_locked(s);
 	if (rc)
 		return rc;
-	return add_fences_locked(s, fences, cmd->fence_count);
+	rc = add_fences_locked(s, fences, cmd->fence_count);
+	return rc ? rc : vb_quota_charge(&s->queue->client->quota, VB_USE_SUBMISSIONS, 1);
 }
 
 int vgpu_loop_submit(struct loop_client *c, void *arg)

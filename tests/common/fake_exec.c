@@ -211,13 +211,22 @@ static int evict(struct fake_exec *x, uint32_t slot)
 	return rc;
 }
 
-/* The next slot after the last victim that can be emptied. */
-static int make_room(struct fake_exec *x, uint32_t *out)
+static bool is_of(struct fake_exec *x, uint32_t slot, uint32_t client)
+{
+	struct object *o = object_find(x, x->place[slot].object);
+
+	return o && o->info.out_client == client;
+}
+
+/* The next slot after the last victim that can be emptied; of a client, or 0 of any. */
+static int make_room(struct fake_exec *x, uint32_t client, uint32_t *out)
 {
 	for (uint32_t i = 0; i < x->p.host_slots; i++) {
 		x->hand = (x->hand + 1) % x->p.host_slots;
 		*out = x->hand;
-		if (x->place[x->hand].object && !evict(x, x->hand))
+		if (!x->place[x->hand].object || (client && !is_of(x, x->hand, client)))
+			continue;
+		if (!evict(x, x->hand))
 			return 0;
 	}
 	return -ENOSPC;
@@ -290,10 +299,12 @@ static int page_in(struct fake_exec *x, struct object *o, uint32_t chunk)
 	for (slot = 0; rc == -EEXIST && slot < x->p.host_slots; slot++)
 		if (!x->place[slot].object)
 			rc = page_in_at(x, o, chunk, slot);
-	if (rc != -EEXIST)
+	if (rc != -EEXIST && rc != -EDQUOT)
 		return rc;
-	rc = make_room(x, &slot);
-	return rc ? rc : page_in_at(x, o, chunk, slot);
+	/* A client at its maximum gives up something of its own. */
+	if (make_room(x, rc == -EDQUOT ? o->info.out_client : 0, &slot))
+		return rc == -EDQUOT ? rc : -ENOSPC;
+	return page_in_at(x, o, chunk, slot);
 }
 
 static bool is_laid_out(const struct object *o, uint32_t first, uint32_t count)

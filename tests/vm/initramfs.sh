@@ -58,7 +58,7 @@ ln -s busybox "$root/bin/sh"
 cp "$here/init" "$root/init"
 cp "$suite" "$root/suite/run"
 cp "$module" "$root/suite/vblackwell.ko"
-chmod 755 "$root/init" "$root/suite/run"
+chmod 755 "$root" "$root/init" "$root/suite/run"
 copy_drivers
 copy_programs "$@"
 (cd "$root" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$out"

@@ -35,7 +35,7 @@ suite=${VM_SUITE:-$here/suite.sh}
 logs=${VM_KEEP:-$top/build/vm}
 depth=${VM_DEPTH:-short}
 programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module} \
-	"$top"/build/tests/selftests/{uapi,bo,queue,executor,invariant,index}_test)
+	"$top"/build/tests/selftests/{uapi,bo,limit,queue,executor,invariant,index}_test)
 
 [ $# -gt 0 ] || set -- ${VM_KERNELS:-6.1}
 mkdir -p "$logs"

@@ -355,7 +355,8 @@ struct vb_ioc_bo_info {
  * copies in other tiers stale.
  *
  * Errors: -ERANGE; -EROFS write to a sealed object; -ENOSPC the client's host
- * share cannot hold the range (use BO_READ and BO_WRITE); -EBUSY a device
+ * share cannot hold the range beside what it has mapped, or others were promised
+ * what it would take (use BO_READ and BO_WRITE); -EBUSY a device
  * copy is being written, or (loopback, which needs adjacent slots) a part of the
  * range is mapped where the rest cannot follow; -ETIME; -EIO; -ESTALE.
  * Context: waits for page-in, killable; no lock held meanwhile.
@@ -718,32 +719,44 @@ enum vb_limit {
  * struct vb_ioc_limit - ioctl(VB_IOC_LIMIT)
  * @size: sizeof(struct vb_ioc_limit)
  * @limit: enum vb_limit
- * @flags: VB_LIMIT_SET to change; else only asked
- * @__reserved: must be 0
+ * @flags: VB_LIMIT_SET to change, else only asked; VB_LIMIT_USER: of a user
+ * @uid: with VB_LIMIT_USER: whose, as the caller's user namespace knows it; else
+ *	must be 0
  * @value: with VB_LIMIT_SET, the new value; ~0 is no limit
  * @out_value: value in force
  * @out_used: what counts against it now
  *
  * A client may lower its own; raising needs CAP_SYS_ADMIN (module).  A limit
  * below what is used holds from the next charge on; nothing is taken back.
- * HOST_MIN is an equal part of half of the host tier unless it is set, or what the
- * minima and pins of other clients leave of it when that is less.
  *
- * Errors: -EINVAL no such limit, or a @value without VB_LIMIT_SET; -ENOSPC a
- * minimum that the host tier cannot promise beside what others were promised or
- * have pinned; -EPERM raising without privilege.
- * Context: takes the client's lock; never waits.
+ * The clients of one user (the effective uid that opened them) are charged to it
+ * together: a charge must stay within the limits of both.  A user's limits are set
+ * with CAP_SYS_ADMIN, whether it has clients or not, and stay until they are set
+ * again; another user's are not shown without it (loopback: all clients are the
+ * process's own user, there is no other, and the process sets its limits).
+ *
+ * Minima are promises: their sum fits the tier.  A user is promised what is set for
+ * it, or the sum of what is set for its clients when that is more.  What is pinned or
+ * mapped beyond promises may fill what is promised to nobody, and no more.
+ * HOST_MIN of a client is an equal part of half of the host tier unless it is set; of
+ * what promises leave when that is less; or of what its user was promised.
+ *
+ * Errors: -EINVAL no such limit, no such uid, or a @value without VB_LIMIT_SET;
+ * -ENOSPC a minimum that the tier cannot promise beside what others were promised, or
+ * have pinned or mapped; -EPERM raising, or a user's limits, without privilege.
+ * Context: takes the slot spinlock (submissions: the work spinlock); never waits.
  */
 struct vb_ioc_limit {
 	__u32 size;
 	__u32 limit;
 	__u32 flags;
-	__u32 __reserved;
+	__u32 uid;
 	__u64 value;
 	__u64 out_value;
 	__u64 out_used;
 };
 #define VB_LIMIT_SET		(1u << 0)
+#define VB_LIMIT_USER		(1u << 1)
 
 /* Counters; one index each, never reused.  64-bit, never decreasing. */
 enum vb_counter {

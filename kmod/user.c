@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Users: what the clients of one uid have and may have together.
+ *
+ * A user is there while one of its clients is, and for good once a limit was set for
+ * it, whether it has clients or not.
+ */
+#include <linux/hash.h>
+#include <linux/slab.h>
+
+#include "vb.h"
+
+#define USER_BITS	8
+
+static struct hlist_head users[1u << USER_BITS];
+
+static struct hlist_head *bucket_of(kuid_t uid)
+{
+	return &users[hash_32(__kuid_val(uid), USER_BITS)];
+}
+
+static struct vb_user *user_find_locked(kuid_t uid)
+{
+	struct vb_user *user;
+
+	lockdep_assert_held(&vb.slot_lock);
+	hlist_for_each_entry(user, bucket_of(uid), link)
+		if (uid_eq(user->uid, uid)) {
+			user->refs++;
+			return user;
+		}
+	return NULL;
+}
+
+/* Into the table, unless another was there first. */
+static struct vb_user *user_add(struct vb_user *user)
+{
+	struct vb_user *other;
+
+	spin_lock(&vb.slot_lock);
+	other = user_find_locked(user->uid);
+	if (!other) {
+		vb_quota_init(&user->quota, vb.user_limits);
+		hlist_add_head(&user->link, bucket_of(user->uid));
+	}
+	spin_unlock(&vb.slot_lock);
+	if (other)
+		kfree(user);
+	return other ? other : user;
+}
+
+/**
+ * vb_user_get() - the user with this uid
+ * @uid: whose
+ *
+ * Context: may sleep.
+ * Return: the user, for vb_user_put(); NULL without memory.
+ */
+struct vb_user *vb_user_get(kuid_t uid)
+{
+	struct vb_user *user;
+
+	spin_lock(&vb.slot_lock);
+	user = user_find_locked(uid);
+	spin_unlock(&vb.slot_lock);
+	if (user)
+		return user;
+	user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
+	if (!user)
+		return NULL;
+	user->uid = uid;
+	user->refs = 1;
+	return user_add(user);
+}
+
+void vb_user_put(struct vb_user *user)
+{
+	bool last;
+
+	spin_lock(&vb.slot_lock);
+	last = !--user->refs && !user->kept;
+	if (last)
+		hlist_del(&user->link);
+	spin_unlock(&vb.slot_lock);
+	if (last)
+		kfree(user);
+}
+
+/* The module goes: no client is left, only what limits were set for. */
+void vb_users_free(void)
+{
+	struct hlist_node *next;
+	struct vb_user *user;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(users); i++)
+		hlist_for_each_entry_safe(user, next, &users[i], link) {
+			hlist_del(&user->link);
+			kfree(user);
+		}
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What a user without privileges, who may open the client node, can do to others:
+ * nothing.  The stranger is a child with another uid; the executor is a thread of the
+ * parent.
+ */
+#include "selftests/selftest.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define STRANGER	1000u
+#define HOST_SLOTS	16u	/* one of them is staging */
+#define NVME_SLOTS	32u
+#define NONE		(~0ull)
+
+static struct vgpu_uapi *u;
+
+static const char *node(void)
+{
+	return getenv("VBLACKWELL_SELFTEST_NODE");
+}
+
+static const char *exec_node(void)
+{
+	return getenv("VBLACKWELL_SELFTEST_EXEC");
+}
+
+static int setup(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	chmod(node(), 0666);
+	return rc;
+}
+
+static uint64_t chunks(uint64_t n)
+{
+	return n * rig.chunk_bytes;
+}
+
+/* ---- the stranger ---- */
+
+/* In a child: a check that fails is told, and ends it. */
+#define must(condition) do {								\
+	if (!(condition)) {								\
+		fprintf(stderr, "# stranger, line %d: %s\n", __LINE__, #condition);	\
+		_exit(1);								\
+	}										\
+} while (0)
+
+static void become_stranger(void)
+{
+	must(!setgroups(0, NULL) && !setgid(STRANGER) && !setuid(STRANGER));
+}
+
+static void as_stranger(void (*act)(struct vgpu_uapi *own))
+{
+	struct vgpu_uapi *own;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		become_stranger();
+		must(!vgpu_uapi_open_node(node(), &own));
+		act(own);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static int limit(struct vgpu_uapi *of, uint32_t which, uint32_t flags, uint32_t uid, uint64_t value,
+		 uint64_t *used)
+{
+	struct vb_ioc_limit cmd = {
+		.size = sizeof(cmd), .limit = which, .flags = flags, .uid = uid, .value = value,
+	};
+	int rc = vgpu_uapi_call(of, VB_IOC_LIMIT, &cmd);
+
+	if (used)
+		*used = cmd.out_used;
+	return rc;
+}
+
+static int stranger_limit(uint32_t which, uint64_t value)
+{
+	return limit(u, which, VB_LIMIT_SET | VB_LIMIT_USER, STRANGER, value, NULL);
+}
+
+/* ---- the executor ---- */
+
+static uint32_t generation(void)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
+	assert_int_equal(q.out_exec_state, VB_EXEC_LIVE);
+	return q.out_generation;
+}
+
+static void attach_anyhow(struct vgpu_uapi *own)
+{
+	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
+	struct vb_ioc_move mv = { .size = sizeof(mv) };
+	struct vb_ioc_fetch fetch = { .size = sizeof(fetch), .flags = VB_FETCH_F_NOWAIT };
+	struct vgpu_uapi *exec;
+	void *p;
+
+	must(vgpu_uapi_open_exec_node(exec_node(), &exec) == -EACCES);
+	must(vgpu_uapi_call(own, VB_IOC_EXEC_ATTACH, &cmd) == -ENOTTY);
+	must(vgpu_uapi_call(own, VB_IOC_MOVE, &mv) == -ENOTTY);
+	must(vgpu_uapi_call(own, VB_IOC_FETCH, &fetch) == -ENOTTY);
+	must(own->ops->map(own, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false, &p) < 0);
+	must(own->ops->map(own, 1ull << 56, 4096, true, &p) < 0);	/* the first region */
+	must(own->ops->map(own, 2ull << 56, 4096, false, &p) < 0);	/* a table */
+}
+
+static void stranger_cannot_become_executor(void **state)
+{
+	uint32_t before = generation();
+
+	(void)state;
+	as_stranger(attach_anyhow);
+	assert_int_equal(generation(), before);
+}
+
+static void kill_and_flood(struct vgpu_uapi *own)
+{
+	struct rig_stream s;
+	uint32_t q, id;
+
+	must(kill(getppid(), SIGKILL) == -1 && errno == EPERM);
+	must(open("/sys/module/vblackwell/parameters/executor_timeout_ms", O_WRONLY) < 0);
+	must(!rig_queue(own, VB_QUEUE_WEIGHT_MAX, &q));
+	rig_stream(&s);
+	rig_add_nop(&s);
+	for (int i = 0; i < 3000; i++) {
+		rig_submit(own, q, &s, NULL);
+		if (!rig_bo(own, 1, VB_LIFE_VOLATILE, &id) && i % 3)
+			rig_advise(own, id, VB_ADVISE_PREFETCH, 0, 1);
+	}
+	/* It goes with all that in flight. */
+}
+
+static void stranger_cannot_detach_the_executor(void **state)
+{
+	uint32_t before = generation(), id, value = 7;
+
+	(void)state;
+	as_stranger(kill_and_flood);
+	assert_int_equal(generation(), before);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_write(u, id, 0, &value, sizeof(value)), 0);
+	assert_int_equal(generation(), before);
+}
+
+/* ---- objects ---- */
+
+static void reach_for_every_handle(struct vgpu_uapi *own)
+{
+	struct vb_ioc_bo_info info;
+	struct rig_stream s;
+	uint32_t q, byte;
+	void *p;
+
+	must(!rig_queue(own, 0, &q));
+	for (uint32_t id = 1; id < 64; id++) {
+		must(rig_info(own, id, &info) == -ENOENT);
+		must(rig_read(own, id, 0, &byte, 1) == -ENOENT);
+		must(rig_write(own, id, 0, &byte, 1) == -ENOENT);
+		must(rig_map(own, id, 0, 1, VB_MAP_READ, &p) == -ENOENT);
+		must(own->ops->map(own, (uint64_t)id << 46, 4096, false, &p) == -ENOENT);
+		must(rig_bo_destroy(own, id) == -ENOENT);
+		rig_stream(&s);
+		rig_add_nop(&s);
+		rig_add_bo(&s, id, VB_ACCESS_READ);
+		must(rig_submit(own, q, &s, NULL) == -ENOENT);
+	}
+}
+
+static void stranger_cannot_reach_objects_of_others(void **state)
+{
+	uint32_t id, secret = 0x5ec2e7, got = 0;
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+		assert_rc(rig_write(u, id, 0, &secret, sizeof(secret)), 0);
+	}
+	as_stranger(reach_for_every_handle);
+	assert_rc(rig_read(u, id, 0, &got, sizeof(got)), 0);
+	assert_int_equal(got, secret);
+}
+
+static void look_for_secrets(struct vgpu_uapi *own)
+{
+	uint64_t n = HOST_SLOTS + NVME_SLOTS - 1, *p;
+	uint32_t id;
+
+	must(!rig_bo(own, chunks(n), VB_LIFE_VOLATILE, &id));
+	must(!own->ops->map(own, (uint64_t)id << 46, chunks(n), true, (void **)&p));
+	for (uint64_t i = 0; i < chunks(n) / 8; i += 64) {
+		must(!p[i]);
+		p[i] = ~i;
+	}
+	for (uint64_t i = 0; i < chunks(n) / 8; i += 64)
+		must(p[i] == ~i);
+}
+
+static void stranger_finds_no_stale_data(void **state)
+{
+	uint64_t bytes = chunks(HOST_SLOTS + 8);
+	uint8_t *secret = malloc(bytes);
+	uint32_t id;
+
+	(void)state;
+	assert_non_null(secret);
+	memset(secret, 0xa5, bytes);
+	for (int i = 0; i < 2; i++) {
+		assert_rc(rig_bo(u, bytes, VB_LIFE_VOLATILE, &id), 0);
+		assert_rc(rig_write(u, id, 0, secret, bytes), 0);
+		assert_rc(rig_bo_destroy(u, id), 0);
+		as_stranger(look_for_secrets);
+	}
+	free(secret);
+}
+
+/* ---- limits ---- */
+
+static void change_limits(struct vgpu_uapi *own)
+{
+	uint32_t set = VB_LIMIT_SET, user = VB_LIMIT_USER;
+
+	must(limit(own, VB_LIMIT_BYTES_MAX, set, 0, chunks(1), NULL) == 0);
+	must(limit(own, VB_LIMIT_BYTES_MAX, set, 0, chunks(2), NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_BYTES_MAX, set, 0, NONE, NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_HOST_MIN, set, 0, chunks(12), NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_SUBMISSIONS, set, 0, 100000, NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_BYTES_MAX, user, STRANGER, 0, NULL) == 0);
+	must(limit(own, VB_LIMIT_BYTES_MAX, user | set, STRANGER, chunks(1), NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_BYTES_MAX, user, 0, 0, NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_BYTES_MAX, user | set, 0, 1, NULL) == -EPERM);
+}
+
+static void stranger_cannot_raise_limits(void **state)
+{
+	(void)state;
+	as_stranger(change_limits);
+}
+
+static void use_two_clients(struct vgpu_uapi *own)
+{
+	struct vgpu_uapi *second;
+	uint32_t id;
+
+	must(!vgpu_uapi_open_node(node(), &second));
+	must(!rig_bo(own, chunks(2), VB_LIFE_VOLATILE, &id));
+	must(rig_bo(second, chunks(2), VB_LIFE_VOLATILE, &id) == -EDQUOT);
+	must(!rig_bo(second, chunks(1), VB_LIFE_VOLATILE, &id));
+}
+
+static void users_are_limited_each_by_its_own(void **state)
+{
+	uint32_t id;
+
+	(void)state;
+	assert_rc(stranger_limit(VB_LIMIT_BYTES_MAX, chunks(3)), 0);
+	as_stranger(use_two_clients);
+	/* The limit stays while nobody of that uid is there, and does not bind others. */
+	as_stranger(use_two_clients);
+	assert_rc(rig_bo(u, chunks(8), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(stranger_limit(VB_LIMIT_BYTES_MAX, NONE), 0);
+}
+
+static void inherited(struct vgpu_uapi *own)
+{
+	uint32_t id;
+
+	(void)own;
+	must(!rig_bo(u, chunks(4), VB_LIFE_VOLATILE, &id));
+}
+
+static void who_opened_a_client_is_charged_whoever_uses_it(void **state)
+{
+	uint64_t before, used;
+
+	(void)state;
+	assert_rc(limit(u, VB_LIMIT_BYTES_MAX, VB_LIMIT_USER, 0, 0, &before), 0);
+	assert_rc(stranger_limit(VB_LIMIT_BYTES_MAX, chunks(1)), 0);
+	as_stranger(inherited);
+	assert_rc(limit(u, VB_LIMIT_BYTES_MAX, VB_LIMIT_USER, 0, 0, &used), 0);
+	assert_int_equal(used, before + chunks(4));
+	assert_rc(limit(u, VB_LIMIT_BYTES_MAX, VB_LIMIT_USER, STRANGER, 0, &used), 0);
+	assert_int_equal(used, 0);
+	assert_rc(stranger_limit(VB_LIMIT_BYTES_MAX, NONE), 0);
+}
+
+/* Fifteen chunks of content; eight are kept for a user who is not there. */
+static void promise_to_a_user_is_kept_before_it_comes(void **state)
+{
+	uint32_t id;
+	void *p;
+
+	(void)state;
+	assert_rc(stranger_limit(VB_LIMIT_HOST_MIN, chunks(8)), 0);
+	assert_rc(rig_bo(u, chunks(15), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_map(u, id, 0, chunks(8), VB_MAP_READ, &p), -ENOSPC);
+	assert_rc(rig_map(u, id, 0, chunks(7), VB_MAP_READ, &p), 0);
+	assert_rc(rig_map(u, id, chunks(7), chunks(1), VB_MAP_READ, &p), -ENOSPC);
+	assert_rc(stranger_limit(VB_LIMIT_HOST_MIN, NONE), 0);
+	assert_rc(rig_map(u, id, chunks(7), chunks(1), VB_MAP_READ, &p), 0);
+}
+
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(stranger_cannot_become_executor),
+		CASE(stranger_cannot_detach_the_executor),
+		CASE(stranger_cannot_reach_objects_of_others),
+		CASE(stranger_finds_no_stale_data),
+		CASE(stranger_cannot_raise_limits),
+		CASE(users_are_limited_each_by_its_own),
+		CASE(who_opened_a_client_is_charged_whoever_uses_it),
+		CASE(promise_to_a_user_is_kept_before_it_comes),
+	};
+
+	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
+		fprintf(stderr, "SKIP: borders: VBLACKWELL_SELFTEST_NODE is not set\n");
+		return 0;
+	}
+	if (geteuid()) {
+		fprintf(stderr, "SKIP: borders: only root can become another user\n");
+		return 0;
+	}
+	return SELFTEST_RUN("borders", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS) ? 1 : 0;
+}
