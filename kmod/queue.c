@@ -406,10 +406,19 @@ void vb_queues_fail(void)
 
 /* ---- requests ---- */
 
+static u32 next_number(void)
+{
+	u32 number;
+
+	spin_lock(&vb.work_lock);
+	number = ++vb.next_queue;
+	spin_unlock(&vb.work_lock);
+	return number;
+}
+
 static void queue_publish(struct vb_client *c, struct vb_queue *q, u32 handle)
 {
 	spin_lock(&vb.work_lock);
-	q->number = ++vb.next_queue;
 	kref_get(&q->kref);
 	list_add_tail(&q->link, &vb.queues);
 	spin_unlock(&vb.work_lock);
@@ -432,6 +441,8 @@ int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
 			     &c->next_queue, GFP_KERNEL);
 	if (rc < 0)
 		goto err_put;
+	q->number = next_number();
+	cmd->out_number = q->number;
 	rc = vb_ucmd_respond(u);
 	if (rc)
 		goto err_erase;

@@ -28,6 +28,7 @@ int vgpu_queue_create(struct vgpu *v, uint32_t weight, struct vgpu_queue **out)
 	}
 	q->v = v;
 	q->id = cmd.out_queue_id;
+	q->number = cmd.out_number;
 	*out = q;
 	return 0;
 }
@@ -57,13 +58,12 @@ static uint64_t deadline(int64_t timeout_ns)
 }
 
 /* The executor of this process knows why; another one's fence says only what. */
-static int fail_submission(struct vgpu *v, const struct vb_ioc_wait *cmd)
+static int fail_submission(const struct vgpu_queue *q, const struct vb_ioc_wait *cmd)
 {
 	char key[64], text[256];
 
-	snprintf(key, sizeof(key), "error %llu %u %d", (unsigned long long)cmd->seqno,
-		 cmd->out_bad_command, cmd->out_status);
-	if (vgpu_describe(v, key, text, sizeof(text)) > 0)
+	snprintf(key, sizeof(key), "error %u %" PRIu64, q->number, (uint64_t)cmd->seqno);
+	if (vgpu_describe(q->v, key, text, sizeof(text)) > 0)
 		return vgpu_fail(cmd->out_status, "submission %" PRIu64 ": %s",
 				 (uint64_t)cmd->seqno, text);
 	if (cmd->out_bad_command != UINT32_MAX)
@@ -89,7 +89,7 @@ int vgpu_wait(struct vgpu_fence fence, int64_t timeout_ns)
 	if (rc)
 		return rc == -EPERM ? rc : vgpu_fail_device(rc, "wait for submission %" PRIu64,
 							   fence.seqno);
-	return cmd.out_status ? fail_submission(fence.queue->v, &cmd) : 0;
+	return cmd.out_status ? fail_submission(fence.queue, &cmd) : 0;
 }
 
 int vgpu_fence_eventfd(struct vgpu_fence fence, int fd)

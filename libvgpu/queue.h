@@ -8,6 +8,7 @@
 struct vgpu_queue {
 	struct vgpu *v;
 	uint32_t id;
+	uint32_t number;	/* device-wide */
 };
 
 #endif

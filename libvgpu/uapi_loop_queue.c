@@ -387,6 +387,7 @@ int vgpu_loop_queue_create(struct loop_client *c, void *arg)
 	if (!rc) {
 		c->refs++;
 		q->number = ++c->loop->next_queue;
+		cmd->out_number = q->number;
 		TAILQ_INSERT_TAIL(&c->loop->queue_list, q, link);
 	}
 	pthread_mutex_unlock(&c->loop->lock);

@@ -158,7 +158,7 @@ VGPU_API int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info);
  *	"nvme"
  * @text: filled, always terminated; @len bytes, at least 1
  *
- * Waits for the submissions that run.
+ * "io.engine" and "io.reason" wait for the submissions that run, the others do not.
  * Return: bytes written without the NUL; -ENOENT for a key that is not known.
  */
 VGPU_API int vgpu_describe(struct vgpu *v, const char *key, char *text, size_t len);

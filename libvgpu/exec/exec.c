@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "failure.h"
 #include "job.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
@@ -24,22 +25,13 @@
 #define JOBS_MAX		64u
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
-#define EXEC_FAILURES		16u	/* the last ones are remembered */
-#define DEFAULT_POLICY		"schedule"
+#define DEFAULT_POLICY		"replay"
 #define SCHEDULE_KEYS_MAX	(1u << 26)
 /* How often finished transfers are looked for while nobody runs the executor. */
 #define TEND_NS			(1000 * 1000)
 
 /* Draining: what was taken is finished, but no submission is taken any more. */
 enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
-
-/* Why a submission failed: a fence carries no sentences, so who waits asks for it. */
-struct exec_failure {
-	uint64_t seqno;
-	uint32_t bad_command;
-	int status;
-	char text[VGPU_JOB_TEXT];
-};
 
 /**
  * struct vgpu_exec - the executor of one device
@@ -52,7 +44,7 @@ struct exec_failure {
  * @ran: the job whose command ran last
  * @forgets: objects that are gone, but for transfers that storage keeps
  * @tend: signalled when transfers are left to themselves; @tending: no need to
- * @text_lock: protects @error
+ * @failures: of submissions; has a lock of its own
  * @jobs: fetched and not committed, oldest first
  */
 struct vgpu_exec {
@@ -74,9 +66,7 @@ struct vgpu_exec {
 	bool thread_runs, tender_runs, tending;
 	pthread_cond_t tend;
 	int stop, stop_fd, ended;
-	pthread_mutex_t text_lock;
-	struct exec_failure failure[EXEC_FAILURES];
-	uint32_t failures;
+	struct vgpu_failures failures;
 };
 
 /* A FORGET that cannot be answered yet. */
@@ -114,38 +104,10 @@ static void exec_flush_counters(struct vgpu_exec *x, uint32_t client)
 
 static void exec_note_failure(struct vgpu_exec *x, const struct vgpu_job *job)
 {
-	struct exec_failure *f;
+	struct vgpu_failure f = { .queue = job->req.out_queue, .seqno = job->req.out_seqno };
 
-	if (!job->text[0])
-		return;
-	pthread_mutex_lock(&x->text_lock);
-	f = &x->failure[x->failures++ % EXEC_FAILURES];
-	f->seqno = job->req.out_seqno;
-	f->bad_command = job->bad_command;
-	f->status = job->status;
-	memcpy(f->text, job->text, sizeof(f->text));
-	pthread_mutex_unlock(&x->text_lock);
-}
-
-/* "error": the last one; "error SEQNO COMMAND STATUS": that one, or -ENOENT. */
-static int exec_describe_failure(struct vgpu_exec *x, const char *key, char *text, size_t len)
-{
-	unsigned long long seqno;
-	unsigned int command;
-	int status, n = -ENOENT;
-	bool any = sscanf(key, "error %llu %u %d", &seqno, &command, &status) != 3;
-
-	pthread_mutex_lock(&x->text_lock);
-	for (uint32_t i = 0; i < EXEC_FAILURES && i < x->failures && n < 0; i++) {
-		const struct exec_failure *f =
-			&x->failure[(x->failures - 1 - i) % EXEC_FAILURES];
-
-		if (any || (f->seqno == seqno && f->bad_command == command &&
-			    f->status == status))
-			n = snprintf(text, len, "%s", f->text);
-	}
-	pthread_mutex_unlock(&x->text_lock);
-	return n;
+	memcpy(f.text, job->text, sizeof(f.text));
+	vgpu_failures_note(&x->failures, &f);
 }
 
 static void exec_finish_job(struct vgpu_exec *x, struct vgpu_job *job)
@@ -832,7 +794,7 @@ static void exec_free(struct vgpu_exec *x)
 		close(x->stop_fd);
 	x->node->ops->close(x->node);
 	pthread_cond_destroy(&x->tend);
-	pthread_mutex_destroy(&x->text_lock);
+	vgpu_failures_fini(&x->failures);
 	pthread_mutex_destroy(&x->run);
 	free(x);
 }
@@ -890,7 +852,7 @@ int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *par
 	x->node = node;
 	x->trace_fd = x->stop_fd = -1;
 	pthread_mutex_init(&x->run, NULL);
-	pthread_mutex_init(&x->text_lock, NULL);
+	vgpu_failures_init(&x->failures);
 	pthread_cond_init(&x->tend, NULL);
 	x->tending = true;
 	rc = exec_open_parts(x, params, text, text_len);
@@ -968,32 +930,51 @@ int vgpu_exec_change_engine(struct vgpu_exec *x, const char *name)
  * Describing
  */
 
-int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t len)
+/* What the executor changes while it runs. */
+static int describe_io(struct vgpu_exec *x, const char *key, char *text, size_t len)
 {
-	struct vgpu_pool_info pool;
 	int n = -ENOENT;
 
-	if (!strncmp(key, "error", 5))
-		return exec_describe_failure(x, key, text, len);
 	pthread_mutex_lock(&x->run);
-	vgpu_pool_query(x->pool, &pool);
-	if (!strcmp(key, "backend"))
-		n = snprintf(text, len, "%s", x->env.backend->name);
-	else if (!strcmp(key, "isa"))
-		n = snprintf(text, len, "%s", vgpu_isa_name(vgpu_kernels_best()->isa));
-	else if (!strcmp(key, "threads"))
-		n = snprintf(text, len, "%u thread%s on %u node%s%s", pool.threads,
-			     pool.threads == 1 ? "" : "s", pool.nodes, pool.nodes == 1 ? "" : "s",
-			     pool.pinned ? ", pinned" : "");
-	else if (!strcmp(key, "policy"))
-		n = snprintf(text, len, "%s", x->resid.policy->name);
-	else if (!strcmp(key, "io.engine"))
+	if (!strcmp(key, "io.engine"))
 		n = snprintf(text, len, "%s", vgpu_io_engine_name(x->engine.io));
 	else if (!strcmp(key, "io.reason"))
 		n = vgpu_engine_reason(&x->engine, text, len);
-	else if (!strcmp(key, "nvme"))
-		n = snprintf(text, len, "%llu bytes", x->nvme ?
-			     (unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);
 	pthread_mutex_unlock(&x->run);
 	return n;
+}
+
+static int describe_threads(struct vgpu_exec *x, char *text, size_t len)
+{
+	struct vgpu_pool_info pool;
+
+	vgpu_pool_query(x->pool, &pool);
+	return snprintf(text, len, "%u thread%s on %u node%s%s", pool.threads,
+			pool.threads == 1 ? "" : "s", pool.nodes, pool.nodes == 1 ? "" : "s",
+			pool.pinned ? ", pinned" : "");
+}
+
+static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len)
+{
+	if (!strncmp(key, "error ", 6))
+		return vgpu_failures_describe(&x->failures, key, text, len);
+	if (!strcmp(key, "backend"))
+		return snprintf(text, len, "%s", x->env.backend->name);
+	if (!strcmp(key, "isa"))
+		return snprintf(text, len, "%s", vgpu_isa_name(vgpu_kernels_best()->isa));
+	if (!strcmp(key, "threads"))
+		return describe_threads(x, text, len);
+	if (!strcmp(key, "policy"))
+		return snprintf(text, len, "%s", x->resid.policy->name);
+	if (!strcmp(key, "nvme"))
+		return snprintf(text, len, "%llu bytes", x->nvme ?
+				(unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);
+	return describe_io(x, key, text, len);
+}
+
+int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t len)
+{
+	int n = describe(x, key, text, len);
+
+	return n < (int)len ? n : (int)len - 1;
 }

@@ -11,10 +11,11 @@
 #define VGPU_EXEC_JOB_H
 
 #include "backend.h"
+#include "failure.h"
 #include "resid.h"
 #include "walk.h"
 
-#define VGPU_JOB_TEXT	256
+#define VGPU_JOB_TEXT	VGPU_FAILURE_TEXT
 
 /**
  * struct vgpu_panel_cursor - how far a stream was walked

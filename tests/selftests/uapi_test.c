@@ -237,7 +237,7 @@ static const struct request {
 	{ "bo_import", VB_IOC_BO_IMPORT, sizeof(struct vb_ioc_bo_import), make_nothing, -EOPNOTSUPP,
 	  R(vb_ioc_bo_import, __reserved), 0, 0, 0 },
 	{ "queue_create", VB_IOC_QUEUE_CREATE, sizeof(struct vb_ioc_queue_create), make_nothing, 0,
-	  R(vb_ioc_queue_create, __reserved), 0, 0, 0 },
+	  0, 0, 0, 0, 0 },
 	{ "queue_destroy", VB_IOC_QUEUE_DESTROY, sizeof(struct vb_ioc_queue_destroy),
 	  make_queue_destroy, 0, 0, 0, 0, 0, QUEUE(vb_ioc_queue_destroy) },
 	{ "submit", VB_IOC_SUBMIT, sizeof(struct vb_ioc_submit), make_submit, 0,

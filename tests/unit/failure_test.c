@@ -93,12 +93,54 @@ static void failure_of_a_deadline_names_the_command(void **state)
 	setup_close(&s);
 }
 
+/* Both first submissions of their queues, and failed by the same command. */
+static void failure_of_another_queue_is_not_told(void **state)
+{
+	struct vgpu_queue *other;
+	struct vgpu_fence fence[2];
+	struct setup s;
+	int32_t id = 55;
+
+	(void)state;
+	setup_open(&s, 77);
+	assert_int_equal(vgpu_queue_create(s.v, 0, &other), 0);
+	assert_int_equal(vgpu_cmd_gather(s.cb, vgpu_matrix(s.table, 0, VGPU_FORMAT_F32, 32, 8),
+					 vgpu_vector(s.ids, 0, VGPU_FORMAT_I32, 2),
+					 vgpu_matrix(s.y, 0, VGPU_FORMAT_F32, 2, 8)), 0);
+	assert_int_equal(vgpu_submit(s.q, s.cb, NULL, &fence[0]), 0);
+	assert_int_equal(vgpu_wait(fence[0], -1), -EINVAL);
+	assert_int_equal(vgpu_bo_write(s.ids, 4, &id, 4), 0);
+	assert_int_equal(vgpu_submit(other, s.cb, NULL, &fence[1]), 0);
+	assert_int_equal(vgpu_wait(fence[1], -1), -EINVAL);
+	assert_non_null(strstr(vgpu_error_text(), "ids[1] is 55"));
+	assert_int_equal(vgpu_wait(fence[0], -1), -EINVAL);
+	assert_non_null(strstr(vgpu_error_text(), "ids[1] is 77"));
+	vgpu_queue_destroy(other);
+	setup_close(&s);
+}
+
+static void description_is_cut_to_its_room(void **state)
+{
+	char text[8];
+	struct setup s;
+
+	(void)state;
+	setup_open(&s, 0);
+	assert_int_equal(vgpu_describe(s.v, "threads", text, sizeof(text)), sizeof(text) - 1);
+	assert_string_equal(text, "1 threa");
+	assert_int_equal(vgpu_describe(s.v, "policy", text, sizeof(text)), 6);
+	assert_string_equal(text, "replay");
+	setup_close(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(failure_of_a_gather_names_index_value_and_limit),
 		cmocka_unit_test(failure_of_a_product_names_the_experts_there_are),
 		cmocka_unit_test(failure_of_a_deadline_names_the_command),
+		cmocka_unit_test(failure_of_another_queue_is_not_told),
+		cmocka_unit_test(description_is_cut_to_its_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

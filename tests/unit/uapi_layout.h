@@ -149,7 +149,7 @@ STRUCT(vb_ioc_queue_create, 16)
 FIELD(vb_ioc_queue_create, size, 0, 4)
 FIELD(vb_ioc_queue_create, weight, 4, 4)
 FIELD(vb_ioc_queue_create, out_queue_id, 8, 4)
-FIELD(vb_ioc_queue_create, __reserved, 12, 4)
+FIELD(vb_ioc_queue_create, out_number, 12, 4)
 
 STRUCT(vb_ioc_queue_destroy, 8)
 FIELD(vb_ioc_queue_destroy, size, 0, 4)

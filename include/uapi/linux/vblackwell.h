@@ -530,7 +530,8 @@ struct vb_ioc_bo_import {
  * @size: sizeof(struct vb_ioc_queue_create)
  * @weight: VB_QUEUE_WEIGHT_MIN..MAX, or 0 for the default
  * @out_queue_id: handle, never 0
- * @__reserved: must be 0
+ * @out_number: the queue's number on the whole device, as executor, log and
+ *	tracepoints name it
  *
  * Errors: -EDQUOT.  Context: takes the client's object lock.
  */
@@ -538,7 +539,7 @@ struct vb_ioc_queue_create {
 	__u32 size;
 	__u32 weight;
 	__u32 out_queue_id;
-	__u32 __reserved;
+	__u32 out_number;
 };
 
 /**
