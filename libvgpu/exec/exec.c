@@ -956,7 +956,7 @@ static int describe_threads(struct vgpu_exec *x, char *text, size_t len)
 
 static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len)
 {
-	if (!strncmp(key, "error ", 6))
+	if (!strncmp(key, "error", 5))
 		return vgpu_failures_describe(&x->failures, key, text, len);
 	if (!strcmp(key, "backend"))
 		return snprintf(text, len, "%s", x->env.backend->name);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 void vgpu_failures_init(struct vgpu_failures *f)
@@ -25,6 +26,11 @@ void vgpu_failures_note(struct vgpu_failures *f, const struct vgpu_failure *fail
 	pthread_mutex_unlock(&f->lock);
 }
 
+static const struct vgpu_failure *last_locked(const struct vgpu_failures *f)
+{
+	return f->count ? &f->kept[(f->count - 1) % VGPU_FAILURES] : NULL;
+}
+
 static const struct vgpu_failure *find_locked(const struct vgpu_failures *f, uint32_t queue,
 					      uint64_t seqno)
 {
@@ -39,12 +45,11 @@ int vgpu_failures_describe(struct vgpu_failures *f, const char *key, char *text,
 	const struct vgpu_failure *found;
 	uint32_t queue;
 	uint64_t seqno;
+	bool one = sscanf(key, "error %" SCNu32 " %" SCNu64, &queue, &seqno) == 2;
 	int n = -ENOENT;
 
-	if (sscanf(key, "error %" SCNu32 " %" SCNu64, &queue, &seqno) != 2)
-		return -ENOENT;
 	pthread_mutex_lock(&f->lock);
-	found = find_locked(f, queue, seqno);
+	found = one ? find_locked(f, queue, seqno) : last_locked(f);
 	if (found)
 		n = snprintf(text, len, "%s", found->text);
 	pthread_mutex_unlock(&f->lock);

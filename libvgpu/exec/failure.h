@@ -44,10 +44,10 @@ void vgpu_failures_note(struct vgpu_failures *f, const struct vgpu_failure *fail
 
 /**
  * vgpu_failures_describe() - the sentence of one submission
- * @key: "error QUEUE SEQNO"
+ * @key: "error QUEUE SEQNO", or "error" for the last one
  * @text: filled, terminated, cut to @len bytes
  *
- * Return: length of the whole sentence; -ENOENT when none is kept, or @key is another.
+ * Return: length of the whole sentence; -ENOENT when none is kept.
  */
 int vgpu_failures_describe(struct vgpu_failures *f, const char *key, char *text, size_t len);
 
