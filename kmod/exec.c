@@ -451,6 +451,7 @@ static void describe(struct vb_bo *bo, struct vb_ioc_object_open *cmd)
 static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
 {
 	struct vb_ioc_object_open *cmd = u->cmd;
+	struct file *file;
 	int fd, rc;
 
 	rc = vb_file_check(bo->file);
@@ -461,6 +462,7 @@ static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
 	}
 	if (rc)
 		return rc;
+	file = bo->file->direct ? bo->file->direct : bo->file->file;
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0)
 		return fd;
@@ -470,7 +472,7 @@ static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
 	if (rc)
 		put_unused_fd(fd);
 	else
-		fd_install(fd, get_file(bo->file->file));
+		fd_install(fd, get_file(file));
 	return rc;
 }
 

@@ -65,6 +65,19 @@ int vb_file_check(const struct vb_file *f)
 	return file_same(f, &now) ? 0 : -ESTALE;
 }
 
+/*
+ * The executor may not open what a client can, and a file's flags are not ours to
+ * change.  Opened by the client's thread: a file system that does not answer keeps the
+ * client waiting, not the executor.
+ */
+static struct file *file_reopen(struct file *file)
+{
+	struct file *direct;
+
+	direct = dentry_open(&file->f_path, O_RDONLY | O_DIRECT | O_LARGEFILE, file->f_cred);
+	return IS_ERR(direct) ? NULL : direct;
+}
+
 /* The file behind a descriptor of the caller: -EBADF, -EACCES, -EINVAL. */
 static int file_open(int fd, struct vb_file **out)
 {
@@ -85,6 +98,7 @@ static int file_open(int fd, struct vb_file **out)
 	if (rc)
 		goto err_free;
 	f->file = file;
+	f->direct = file_reopen(file);
 	f->refs = 1;
 	INIT_LIST_HEAD(&f->link);
 	*out = f;
@@ -99,6 +113,8 @@ err_put:
 
 static void file_free(struct vb_file *f)
 {
+	if (f->direct)
+		fput(f->direct);
 	fput(f->file);
 	kfree(f);
 }

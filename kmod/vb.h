@@ -204,6 +204,8 @@ struct vb_request {
  * struct vb_file - a file as a client opened it, and what it looked like then
  * @link: in vb_client.files; vb_client.lock
  * @file: counted
+ * @direct: it again, to be read past the page cache, or NULL where its file system
+ *	cannot; what the executor gets
  * @refs: objects; vb_client.lock
  * @bytes: length
  * @ino: inode number
@@ -212,7 +214,7 @@ struct vb_request {
  */
 struct vb_file {
 	struct list_head link;
-	struct file *file;
+	struct file *file, *direct;
 	u32 refs;
 	u64 bytes, ino;
 	dev_t dev;

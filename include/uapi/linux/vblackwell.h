@@ -1097,8 +1097,8 @@ struct vb_ioc_poll_cancel {
  * @out_kind: enum vb_bo_kind
  * @out_life: enum vb_bo_life
  * @out_flags: VB_BO_*
- * @out_fd: file and derived: the client's file, reopened by the executor as it
- *	likes; the caller closes it; else -1
+ * @out_fd: file and derived: the client's file, on the module opened anew: to be read
+ *	only, past the page cache where its file system can; the caller closes it; else -1
  * @out_client: client number
  * @out_bytes: length
  * @out_file_offset: of the first byte of chunk 0 (file: rounded down to 4 KiB)
