@@ -20,6 +20,9 @@ refuses usage_choice 2 'policy best is none of replay, schedule, freq, lru' \
 refuses usage_no_file 2 '0 arguments' $vbrun stream
 refuses usage_two_files 2 '2 arguments' $vbrun stream a b
 refuses usage_excluding 2 'exclude each other' $vbrun embed --compare --no-compare x
+refuses usage_compare_on_a_device 2 'without --device' $vbrun embed --compare --device /dev/null x
+refuses fails_on_a_device_that_is_none 1 '/dev/null: no Virtual Blackwell device' \
+	$vbrun embed --device /dev/null x
 for command in stream embed gen machine report; do
 	$vbrun $command --help >"$work/help" 2>&1
 	verdict help_of_${command}_names_exit_statuses grep -q 'Exit status: 0 ' "$work/help"
@@ -152,6 +155,9 @@ for how in "--host 2M" "--host 3M --policy lru" "--host 2M --engine threads"; do
 	verdict "embed_bits_with_$(echo "$how" | tr -s ' -' '_')" \
 		cmp -s <(bits "$work/a.json") <(bits "$work/b.json")
 done
+embed --passes 0 --vectors "$work/vectors" >/dev/null
+verdict embed_vectors_are_float32 test "$(stat -c %s "$work/vectors")" -eq \
+	$(($(bits "$work/a.json" | grep -c '[0-9]') * 4))
 verdict embed_bits_are_there test "$(bits "$work/a.json" | wc -l)" -gt 700
 
 # --- the machine: storage measured on a file, or on a scratch file in a folder ---

@@ -61,6 +61,34 @@ int device_open(const struct device_options *o, struct vgpu **out)
 	return CLI_OK;
 }
 
+static uint64_t host_bytes_of(struct vgpu *v, uint32_t tiers)
+{
+	struct vgpu_tier_info tier = { .size = sizeof(tier) };
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < tiers; i++)
+		if (!vgpu_tier_info(v, i, &tier) && tier.tier == VGPU_TIER_HOST)
+			bytes += tier.bytes;
+	return bytes;
+}
+
+int device_ask(const char *node, struct device_options *o)
+{
+	struct vgpu_device_info info = { .size = sizeof(info) };
+	struct vgpu *v;
+	int rc = vgpu_open(node, &v);
+
+	if (rc)
+		return cli_fail_vgpu(rc, "cannot open the device");
+	rc = vgpu_device_info(v, &info);
+	o->chunk_bytes = info.chunk_bytes;
+	o->host_bytes = rc ? 0 : host_bytes_of(v, info.tier_count) / 2;
+	vgpu_close(v);
+	if (rc)
+		return cli_fail_vgpu(rc, "%s", node);
+	return o->host_bytes ? CLI_OK : cli_fail("%s has no host tier: no executor serves it", node);
+}
+
 void counters_read(struct vgpu *v, struct counters *out)
 {
 	memset(out, 0, sizeof(*out));

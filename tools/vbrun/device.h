@@ -68,6 +68,16 @@ void device_defaults(struct device_options *o, uint64_t chunk_bytes);
  */
 int device_open(const struct device_options *o, struct vgpu **out);
 
+/**
+ * device_ask() - take the budgets of a device that another process serves
+ * @node: path of it
+ * @o: gets its chunk, and half of its host tier: others are there too
+ *
+ * Prints the reason on stderr when it cannot.
+ * Return: CLI_OK, CLI_FAILED.
+ */
+int device_ask(const char *node, struct device_options *o);
+
 /* Counters of a client, read at one moment. */
 struct counters {
 	uint64_t c[VGPU_COUNTERS];

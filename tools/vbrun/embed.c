@@ -239,7 +239,7 @@ static int run_all(struct embed *e)
 	int rc;
 
 	for (uint32_t i = 0; i < runs; i++) {
-		rc = embed_measure(&e->o, &e->model, &e->texts, &e->runs[i], LATER_PASSES,
+		rc = embed_measure(&e->o, &e->model, &e->texts, &e->runs[i], e->o.passes,
 				   i ? NULL : &e->v, i ? NULL : &e->b);
 		if (rc == -EINTR)
 			return CLI_INTERRUPTED;
@@ -408,7 +408,8 @@ static void print_placement(const struct embed *e)
 	uint64_t fallbacks = e->runs[RUN_ASKED].c.c[VGPU_COUNT_FALLBACKS];
 	char backend[64] = "";
 
-	vgpu_describe(e->v, "backend", backend, sizeof(backend));
+	if (vgpu_describe(e->v, "backend", backend, sizeof(backend)) <= 0)
+		snprintf(backend, sizeof(backend), "of another process");
 	printf("\nops on device        %" PRIu64 " of %" PRIu64 " (backend %s)", commands - fallbacks,
 	       commands, backend);
 	if (fallbacks)
@@ -575,6 +576,18 @@ static void bench_line(const struct embed *e)
 	summary_print_line(line);
 }
 
+static int save_vectors(const struct embed *e)
+{
+	size_t n = (size_t)e->texts.count * e->model.hidden;
+	FILE *f = fopen(e->o.vectors, "we");
+	bool whole;
+
+	if (!f)
+		return -errno;
+	whole = fwrite(e->runs[RUN_ASKED].out, sizeof(float), n, f) == n;
+	return fclose(f) || !whole ? -EIO : 0;
+}
+
 /* --- the command -------------------------------------------------------- */
 
 static int report_all(struct embed *e, struct json_object *json)
@@ -593,6 +606,8 @@ static int report_all(struct embed *e, struct json_object *json)
 		return rc;
 	if (e->o.save && (rc = summary_save(json, e->o.save)))
 		return cli_fail("%s: %s", e->o.save, strerror(-rc));
+	if (e->o.vectors && (rc = save_vectors(e)))
+		return cli_fail("%s: %s", e->o.vectors, strerror(-rc));
 	if (!e->o.json) {
 		printf("\n");
 		print_objects(e, NULL);
@@ -651,7 +666,7 @@ static int embed(struct embed *e, const char *const *text, uint32_t count)
 int vbrun_embed(int argc, char **argv)
 {
 	struct embed e = { .o = { .mode = VGPU_MODE_A16, .goal = SPEARMAN_GOAL,
-				  .sentences = VBRUN_SENTENCE_COUNT } };
+				  .sentences = VBRUN_SENTENCE_COUNT, .passes = LATER_PASSES } };
 	const struct cli_option options[] = {
 		{ "model", CLI_TEXT, &e.o.folder, "DIR", "model (default: the one fetched, else "
 		  "generated)", NULL, 0, 0 },
@@ -663,7 +678,13 @@ int vbrun_embed(int argc, char **argv)
 		  "(default: file when they do not fit)", packed_names, 0, 0 },
 		{ "layers-int8", CLI_TEXT, &e.o.layers_int8, "LIST", "layers in INT8 instead: 0,3-5",
 		  NULL, 0, 0 },
+		{ "device", CLI_TEXT, &e.o.node, "PATH", "/dev/vblackwell: budgets and engines are "
+		  "those of its executor, and only what was asked for runs", NULL, 0, 0 },
 		DEVICE_OPTIONS(e.o.device),
+		{ "passes", CLI_NUMBER, &e.o.passes, "N", "later passes over the texts, at most",
+		  NULL, 0, 64 },
+		{ "vectors", CLI_TEXT, &e.o.vectors, "FILE", "embeddings there, raw float32", NULL, 0,
+		  0 },
 		{ "accuracy", CLI_FLAG, &e.o.accuracy, NULL, "over built-in sentences, against f32 "
 		  "and float64", NULL, 0, 0 },
 		{ "sentences", CLI_NUMBER, &e.o.sentences, "N", "how many of them (default all 200)",
@@ -697,6 +718,14 @@ int vbrun_embed(int argc, char **argv)
 		return rc;
 	if (e.o.compare && e.o.no_compare)
 		return cli_usage("--compare and --no-compare exclude each other");
+	if (e.o.compare && e.o.node)
+		return cli_usage("--compare needs devices of its own, without --device");
+	if (e.o.node) {
+		e.o.no_compare = true;
+		rc = device_ask(e.o.node, &e.o.device);
+		if (rc)
+			return rc;
+	}
 	if (count)
 		return embed(&e, (const char *const *)argv + 1, count);
 	return embed(&e, vbrun_demo_sentences, VBRUN_DEMO_COUNT);

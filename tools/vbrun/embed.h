@@ -17,7 +17,10 @@
 
 /**
  * struct embed_options - what was asked for
- * @device: budgets and engines
+ * @device: budgets and engines; of those of @node, only what it says of itself
+ * @node: device of another process, or NULL: one of our own
+ * @vectors: file that gets the embeddings as raw float32, or NULL
+ * @passes: later passes at most
  * @folder: of the model, NULL: the cached one or a generated one
  * @format: index into embed_formats
  * @mode: enum vgpu_mode
@@ -34,8 +37,8 @@
  */
 struct embed_options {
 	struct device_options device;
-	const char *folder, *layers_int8, *save;
-	uint32_t format, mode, packed, sentences;
+	const char *node, *vectors, *folder, *layers_int8, *save;
+	uint32_t format, mode, packed, sentences, passes;
 	double goal;
 	bool json, bench, accuracy, sweep, compare, no_compare;
 };
@@ -103,7 +106,7 @@ int embed_texts_take(const struct bert_model *model, const char *const *text, ui
 void embed_texts_free(struct embed_texts *t);
 
 /**
- * embed_measure() - run, on a device of its own
+ * embed_measure() - run, on a device of its own or that of @o->node
  * @b: stays loaded on @v when both are given, for a look at where objects lie; else NULL
  * @passes_max: later passes at most
  *

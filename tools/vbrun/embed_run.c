@@ -131,23 +131,30 @@ static int refuse(struct embed_run *r, int rc)
 	return rc == -ENOSPC || rc == -EINVAL ? 0 : rc;
 }
 
-int embed_measure(const struct embed_options *o, const struct bert_model *model,
-		  const struct embed_texts *texts, struct embed_run *r, uint32_t passes_max,
-		  struct vgpu **out_v, struct bert *out_b)
+static int open_device(const struct embed_options *o, const struct embed_run *r, bool kept,
+		       struct vgpu **out)
 {
 	struct vgpu_config config = {
 		.size = sizeof(config),
 		.chunk_bytes = (uint32_t)o->device.chunk_bytes,
 		.host_bytes = r->host_bytes,
-		.nvme_bytes = out_v && o->device.nvme_path ? o->device.nvme_bytes : 0,
-		.nvme_path = out_v ? o->device.nvme_path : NULL,
+		.nvme_bytes = kept && o->device.nvme_path ? o->device.nvme_bytes : 0,
+		.nvme_path = kept ? o->device.nvme_path : NULL,
 		.policy = device_policies[o->device.policy],
 		.io_engine = device_engines[o->device.engine],
 		.backend = device_backends[o->device.backend],
 		.threads = o->device.threads,
 		.staging_bytes = o->device.staging_bytes,
-		.trace_path = out_v ? o->device.trace : NULL,
+		.trace_path = kept ? o->device.trace : NULL,
 	};
+
+	return o->node ? vgpu_open(o->node, out) : vgpu_open_embedded(&config, out);
+}
+
+int embed_measure(const struct embed_options *o, const struct bert_model *model,
+		  const struct embed_texts *texts, struct embed_run *r, uint32_t passes_max,
+		  struct vgpu **out_v, struct bert *out_b)
+{
 	struct vgpu *v;
 	struct bert b;
 	int rc;
@@ -155,7 +162,7 @@ int embed_measure(const struct embed_options *o, const struct bert_model *model,
 	r->out = calloc((size_t)texts->count * model->hidden, sizeof(*r->out));
 	if (!r->out)
 		return -ENOMEM;
-	rc = vgpu_open_embedded(&config, &v);
+	rc = open_device(o, r, out_v, &v);
 	if (rc)
 		return refuse(r, rc);
 	rc = run_on(&b, model, v, texts, r, passes_max);
