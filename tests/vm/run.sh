@@ -13,9 +13,10 @@
 # module, does not boot, reports a fault of its own (tests/vm/scan.sh), or does not
 # end within the limit is a failure; one that cannot be had on this machine is a skip.
 #
-# The machine: q35 without acceleration (TCG), 2 CPUs, 2 NUMA nodes, an NVMe disk, a
-# second one whose sectors from 2 MiB on cannot be read and from 4 MiB on cannot be
-# written, a shared memory device (a BAR to stand in for a GPU's).
+# The machine: q35 without acceleration (TCG), 2 CPUs, 2 NUMA nodes, an NVMe disk (vb0), a
+# second one (vb1) whose sectors from 2 MiB on cannot be read and from 4 MiB on cannot be
+# written, a third one (vb2) for files, a shared memory device (a BAR to stand in for a
+# GPU's).
 #
 # Packages: tools/deps.sh vm installs them.  Programs are those that
 #	make vm-programs has built.
@@ -25,6 +26,7 @@
 #	VM_SUITE   the script to run in the machine
 #	VM_APPEND  more for the kernel's command line; NAME=VALUE is in the suite's
 #		   environment
+#	VM_DISK    image of vb2, else it is empty; what is written to it is forgotten
 #	VM_KEEP    a folder that gets the logs
 #	VBLACKWELL_CACHE
 set -u
@@ -35,7 +37,8 @@ suite=${VM_SUITE:-$here/suite.sh}
 logs=${VM_KEEP:-$top/build/vm}
 depth=${VM_DEPTH:-short}
 programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module} \
-	"$top"/build/tests/selftests/{uapi,bo,limit,queue,executor,invariant,index}_test)
+	"$top"/build/tests/selftests/{uapi,bo,limit,queue,executor,invariant,index}_test \
+	"$top"/build/{vbd,vbrun} "$here"/served.sh)
 
 [ $# -gt 0 ] || set -- ${VM_KERNELS:-6.1}
 mkdir -p "$logs"
@@ -105,10 +108,11 @@ build() {
 }
 
 boot() {
-	local disk=$logs/$name.disk bad=$logs/$name.bad rc memory=1536M node=768M
+	local disk=$logs/$name.disk bad=$logs/$name.bad empty=$logs/$name.empty rc memory=1536M node=768M
 	is_checked && memory=3G node=1536M
 	truncate -s 256M "$disk"
 	truncate -s 16M "$bad"
+	truncate -s 256M "$empty"
 	timeout -k 10 "$limit" qemu-system-x86_64 \
 		-accel tcg,thread=multi -machine q35 -cpu max -smp 2,sockets=2 -m $memory \
 		-object memory-backend-ram,id=m0,size=$node -numa node,nodeid=0,cpus=0,memdev=m0 \
@@ -117,6 +121,7 @@ boot() {
 		-blockdev "driver=file,node-name=f1,filename=$bad" \
 		-blockdev "driver=blkdebug,node-name=d1,image=f1,$(bad_sectors)" \
 		-device nvme,serial=vb1,drive=d1 \
+		-drive "file=${VM_DISK:-$empty},if=none,id=d2,format=raw,snapshot=on" -device nvme,serial=vb2,drive=d2 \
 		-object memory-backend-ram,id=bar,size=64M,share=on -device ivshmem-plain,memdev=bar \
 		-nodefaults -no-reboot -display none -nic none \
 		-chardev "file,id=c0,path=$logs/$name.console" -serial chardev:c0 \
@@ -125,7 +130,7 @@ boot() {
 		-append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic transparent_hugepage=always $campaigns ${VM_APPEND:-}" \
 		>"$logs/$name.qemu" 2>&1
 	rc=$?
-	rm -f "$disk" "$bad"
+	rm -f "$disk" "$bad" "$empty"
 	return $rc
 }
 

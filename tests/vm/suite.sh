@@ -5,7 +5,8 @@
 # selftests speak to its nodes, the module is unloaded; then the campaigns.  One line a
 # verdict.
 #
-# Environment: VM_FUZZ iterations, VM_SEED, VM_LOADS, VM_ONLY a part (tests, loads, fuzz).
+# Environment: VM_FUZZ iterations, VM_SEED, VM_LOADS, VM_ONLY a part (tests, served,
+# loads, fuzz).
 cd /suite || exit 1
 export VBLACKWELL_SELFTEST_NODE=/dev/vblackwell VBLACKWELL_SELFTEST_EXEC=/dev/vblackwell-exec
 seed=${VM_SEED:-$(date +%s)}
@@ -130,7 +131,15 @@ fuzz() {
 	done
 }
 
+# Whole models through vbd, with chunks and a tier that are small, and large.
+served() {
+	echo "vm: served" >/dev/kmsg
+	VM_CHUNK=65536 VM_HOST=8M ./served.sh
+	VM_CHUNK=2097152 VM_HOST=48M ./served.sh
+}
+
 part tests && tests
+part served && served
 part loads && loads
 part fuzz && fuzz
 exit 0

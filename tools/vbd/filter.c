@@ -21,7 +21,8 @@ static const int allowed[] = {
 	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
 	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack), SCMP_SYS(tgkill),
 	SCMP_SYS(membarrier), SCMP_SYS(getrandom), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64),
-	SCMP_SYS(prctl), SCMP_SYS(getrusage), SCMP_SYS(uname), SCMP_SYS(sysinfo),
+	SCMP_SYS(prctl), SCMP_SYS(getrusage), SCMP_SYS(geteuid), SCMP_SYS(getegid),
+	SCMP_SYS(uname), SCMP_SYS(sysinfo),
 	/* descriptors that are there */
 	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64),
 	SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev), SCMP_SYS(preadv2),

@@ -1,0 +1,125 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Inside the machine: vbd serves whole models to processes of another user through
+# /dev/vblackwell, and what they get is compared with a device of their own.
+#
+# Environment: VM_CHUNK bytes (65536), VM_HOST tier of vbd (8M), VM_FORMAT and VM_MODE of
+# the weights (mxfp4, a8), VM_PASSES later passes (1), VM_SHOW to see what they print.  The
+# model is the one on the disk vb2; on an empty disk one is generated.
+cd /suite || exit 1
+chunk=${VM_CHUNK:-65536} host=${VM_HOST:-8M}
+export VBLACKWELL_ISA=avx2 HOME=/tmp
+
+verdict() {
+	name=$1
+	shift
+	if "$@" >/tmp/said 2>&1; then
+		echo "ok served-$chunk/$name"
+	else
+		echo "not ok served-$chunk/$name: exit status $?"
+		tail -20 /tmp/said | sed 's/^/# /'
+	fi
+}
+
+users() {
+	mkdir -p /etc
+	printf '%s\n' 'root:x:0:0::/:/bin/sh' 'vbd:x:900:900::/:/bin/sh' \
+		'client:x:1001:1001::/tmp:/bin/sh' >/etc/passwd
+	printf '%s\n' 'root:x:0:' 'vbd:x:900:' 'render:x:105:client' 'client:x:1001:' >/etc/group
+}
+
+as_client() {
+	su client -c "cd /suite && exec $*"
+}
+
+model() {
+	mkdir -p /model
+	mount -t ext4 /dev/vb2 /model 2>/dev/null && return
+	mke2fs /dev/vb2 && mount -t ext4 /dev/vb2 /model &&
+		./vbrun gen /model --bert --layers 2 --hidden 96 --ffn 384
+}
+
+texts="'a cat sat on the mat' 'the dog ran home' 'waves of the sea'"
+embed="./vbrun embed --model /model --format ${VM_FORMAT:-mxfp4} --mode ${VM_MODE:-a8} \
+--packed derived --passes ${VM_PASSES:-1}"
+
+# vbd_start: in the background; its pid is $vbd
+vbd_start() {
+	./vbd --host "$host" --nvme /dev/vb0:64M --threads 2 --user vbd >/tmp/vbd.out 2>/tmp/vbd.err &
+	vbd=$!
+	n=0
+	while ! grep -q '^ready' /tmp/vbd.out; do
+		[ -d /proc/$vbd ] && [ $n -lt 600 ] || return 1
+		n=$((n + 1))
+		sleep 0.1
+	done
+}
+
+status_of() {
+	sed -n "s/^$1:[[:space:]]*//p" /proc/$vbd/status
+}
+
+is_unprivileged() {
+	set -- $(status_of Uid)
+	[ "$1 $2 $3 $4" = "900 900 900 900" ] && [ "$(status_of CapEff)" = 0000000000000000 ] &&
+		[ "$(status_of CapPrm)" = 0000000000000000 ] && [ "$(status_of Seccomp)" = 2 ] &&
+		[ "$(status_of NoNewPrivs)" = 1 ]
+}
+
+alone() {
+	eval "$embed --no-compare --threads 2 --vectors /tmp/alone $texts" >/tmp/alone.out 2>&1
+}
+
+served() {
+	as_client "$embed --device /dev/vblackwell --vectors /tmp/$1 $texts" >/tmp/$1.out 2>&1 ||
+		{ cat /tmp/$1.out; return 1; }
+}
+
+both() {
+	served one &
+	first=$!
+	served two
+	second=$?
+	wait $first && [ $second -eq 0 ]
+}
+
+leaves() {
+	kill -TERM $vbd
+	wait $vbd && grep -q '^left' /tmp/vbd.out
+}
+
+show() {
+	echo "== $1"
+	cat "$2"
+}
+
+users
+insmod vblackwell.ko chunk_bytes=$chunk || { echo "not ok served-$chunk/load: insmod"; exit 0; }
+chgrp 105 /dev/vblackwell
+verdict model model
+if ! vbd_start; then
+	echo "not ok served-$chunk/vbd: did not get ready"
+	sed 's/^/# /' /tmp/vbd.out /tmp/vbd.err
+	exit 0
+fi
+echo "ok served-$chunk/vbd_gets_ready"
+verdict vbd_has_no_privileges is_unprivileged
+verdict client_cannot_open_the_executor_node \
+	sh -c '! su client -c "exec 3<>/dev/vblackwell-exec"'
+verdict embed_alone alone
+verdict embed_through_the_module served first
+verdict embed_is_bitwise_that_of_a_device_of_its_own cmp /tmp/alone /tmp/first
+verdict two_processes_embed_at_once both
+verdict both_are_bitwise_the_same sh -c 'cmp /tmp/alone /tmp/one && cmp /tmp/alone /tmp/two'
+if [ -n "${VM_SHOW:-}" ]; then
+	show "vbd" /tmp/vbd.out
+	show "one process" /tmp/one.out
+	show "another, at the same time" /tmp/two.out
+	show "alone, on a device of its own" /tmp/alone.out
+fi
+verdict vbd_leaves_with_0_when_asked leaves
+verdict unload rmmod vblackwell
+[ -s /tmp/vbd.err ] && sed 's/^/# /' /tmp/vbd.err
+umount /model
+exit 0
