@@ -7,7 +7,8 @@
 #   make run      the main job on real input        make check   every test without a GPU
 #   make lib      libvgpu only                      make bench [BENCH=name]
 #   make unit     one folder of tests/: also kernels, selftests, fault; SAN=address or thread
-#   make check-vm the module, in a VM               make install DESTDIR= PREFIX=
+#   make check-vm the module, in a VM               make run-vm   the main job there, through vbd
+#   make install DESTDIR= PREFIX=
 
 SHELL := /bin/bash
 CC ?= gcc

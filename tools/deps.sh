@@ -16,7 +16,8 @@ check_packages="$run_packages libcmocka-dev libfuse3-dev fuse3 gcc-multilib
 	clang-14 libclang-rt-14-dev libopenblas0-pthread abigail-tools binutils"
 
 vm_packages="$check_packages qemu-system-x86 seabios busybox-static cpio kmod make gcc-12 bc
-	bison flex libelf-dev xz-utils mmdebstrap sparse"
+	bison flex libelf-dev xz-utils mmdebstrap sparse
+	e2fsprogs"
 
 case "${1:-}" in
 run) wanted=$run_packages ;;
