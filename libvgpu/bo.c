@@ -224,6 +224,9 @@ static int fail_range(const struct vgpu_bo *bo, int rc, const char *what, uint64
 	if (rc == -ENOSPC)
 		return vgpu_fail(rc, "%s of %" PRIu64 " bytes: more than this client's share of the "
 				 "host tier; use vgpu_bo_read() and vgpu_bo_write()", what, bytes);
+	if (rc == -EBUSY)
+		return vgpu_fail(rc, "%s of bytes %" PRIu64 " + %" PRIu64 ": clients keep the slots "
+				 "that it needs mapped or pinned", what, offset, bytes);
 	return vgpu_fail_device(rc, "%s of bytes %" PRIu64 " + %" PRIu64 " in an object of %" PRIu64,
 				what, offset, bytes, bo->bytes);
 }

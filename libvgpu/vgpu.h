@@ -311,10 +311,12 @@ enum { VGPU_MAP_READ = 1, VGPU_MAP_WRITE = 2 };
  * @out: address of byte @offset
  *
  * Resident until vgpu_bo_unmap() with the same range and flags; mappings nest, and the
- * last one takes the address with it.
+ * last one takes the address with it.  Commands whose operands do not fit beside what is
+ * mapped and pinned wait for that: for ten seconds, then they end with -ENOSPC and the bytes
+ * that were missing.
  * Return: 0; -ENOSPC the host tier cannot hold it: use vgpu_bo_read(); -EBUSY parts of it
- * are mapped where the rest cannot follow, or being written by a device; -EROFS; -ERANGE;
- * -EINVAL @flags.
+ * are mapped where the rest cannot follow, or being written by a device, or clients kept
+ * the slots that it needs mapped or pinned for ten seconds; -EROFS; -ERANGE; -EINVAL @flags.
  */
 VGPU_API int vgpu_bo_map(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags,
 			 void **out);
@@ -327,13 +329,13 @@ VGPU_API int vgpu_bo_unmap(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, 
  * @to: receives @bytes bytes; their content is undefined when it fails
  *
  * Streamed, so the object may be larger than the host tier.
- * Return: 0; -ERANGE.
+ * Return: 0; -ERANGE; -EBUSY as vgpu_bo_map().
  */
 VGPU_API int vgpu_bo_read(struct vgpu_bo *bo, uint64_t offset, void *to, uint64_t bytes);
 /**
  * vgpu_bo_write() - copy into an object; when it fails, any part may have been written
  *
- * Return: 0; -EROFS sealed, or made from a file; -ERANGE.
+ * Return: 0; -EROFS sealed, or made from a file; -ERANGE; -EBUSY as vgpu_bo_map().
  */
 VGPU_API int vgpu_bo_write(struct vgpu_bo *bo, uint64_t offset, const void *from, uint64_t bytes);
 

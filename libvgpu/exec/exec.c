@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -17,6 +18,7 @@
 #include "job.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
+#include "page_in.h"
 #include "trace.h"
 
 #define HEARTBEAT_MS		1000u
@@ -43,9 +45,13 @@ enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
  * @stop_fd: eventfd that ends a sleep for work, -1 on loopback
  * @ran: the job whose command ran last
  * @forgets: objects that are gone, but for transfers that storage keeps
+ * @page_ins: that wait for room, oldest first
  * @tend: signalled when transfers are left to themselves; @tending: no need to
  * @failures: of submissions; has a lock of its own
  * @jobs: fetched and not committed, oldest first
+ * @hand_lock: protects @handed, @handed_any
+ * @handed: what the executor's thread fetched while another one runs the executor, who
+ *	may serve it sooner
  */
 struct vgpu_exec {
 	pthread_mutex_t run;
@@ -61,11 +67,15 @@ struct vgpu_exec {
 	struct vgpu_job *jobs, *ran;
 	uint32_t job_count;
 	struct exec_forget *forgets;
+	struct vgpu_page_in *page_ins;
 	int trace_fd;
 	pthread_t thread, tender;
 	bool thread_runs, tender_runs, tending;
 	pthread_cond_t tend;
 	int stop, stop_fd, ended;
+	pthread_mutex_t hand_lock;
+	struct vb_ioc_fetch handed;
+	bool handed_any;
 	struct vgpu_failures failures;
 };
 
@@ -75,6 +85,14 @@ struct exec_forget {
 	uint32_t object;
 	struct exec_forget *next;
 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 /* ------------------------------------------------------------------------
  * Requests
@@ -137,86 +155,59 @@ static void exec_yield(struct vgpu_exec *x)
 	x->ran = NULL;
 }
 
-/* Slots that are pinned until the client was answered, who then holds them. */
-struct page_in {
-	uint32_t slot, count;
-};
-
-static int page_in_run(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end,
-		       struct page_in *p)
+/* When the oldest job that waits for room began to, in a turn of its own; else UINT64_MAX. */
+static uint64_t jobs_have_turn_since(const struct vgpu_exec *x, uint64_t now)
 {
-	int rc = vgpu_resid_use_run(r, o, first, end, false, &p->slot);
+	uint64_t since = UINT64_MAX;
 
-	if (!rc)
-		p->count = end - first;
-	return rc;
-}
-
-static int page_in_first(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
-			 struct page_in *p)
-{
-	int rc = vgpu_resid_use(r, o, chunk, 0, &p->slot);
-
-	if (rc)
-		return rc;
-	p->count = 1;
-	return vgpu_resid_wait(r, p->slot);
-}
-
-static void page_in_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			  uint32_t end)
-{
-	for (uint32_t c = first; c < end && vgpu_resid_hint(r, o, c); c++)
-		;
-}
-
-/*
- * The first chunk is what somebody waits for.  Of the rest, anonymous chunks are
- * brought and kept; those of files are a guess, since a client that streams a file
- * through should not drive out what others use.
- */
-static int page_in_window(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			  uint32_t end, struct page_in *p)
-{
-	uint32_t count = end - first, slot;
-	int rc = page_in_first(r, o, first, p);
-
-	if (rc)
-		return rc;
-	if (o->kind != VB_BO_ANONYMOUS) {
-		vgpu_resid_drop_hints(r, o, first < count ? 0 : first - count, first);
-		page_in_hints(r, o, first + 1, end);
-		return 0;
+	for (const struct vgpu_job *job = x->jobs; job; job = job->next) {
+		if (vgpu_room_is_its_turn(&job->room, now) && job->room.since < since)
+			since = job->room.since;
 	}
-	for (uint32_t c = first + 1; c < end && !rc; c++) {
-		rc = vgpu_resid_use(r, o, c, 0, &slot);
-		if (rc)
-			break;
-		rc = vgpu_resid_wait(r, slot);
-		vgpu_resid_unpin(r, slot);
-	}
-	/* Room for the first is all that was asked for. */
-	return rc == -ENOSPC ? 0 : rc;
+	return since;
 }
 
-static void exec_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+/* Serve the page-ins that may be, the oldest first. */
+static void exec_page_in(struct vgpu_exec *x)
 {
-	uint32_t first = req->out_chunk, end = first + req->out_count;
-	struct vgpu_resid *r = &x->resid;
-	struct page_in p = { .count = 0 };
-	struct vgpu_object *o;
-	int rc = vgpu_store_get(&x->store, req->out_object, &o);
+	struct vgpu_page_in **at = &x->page_ins, *p;
+	uint64_t now, turn;
 
+	if (!x->page_ins)
+		return;
 	exec_yield(x);
-	if (!rc && req->flags & VB_FETCH_F_CONTIGUOUS)
-		rc = page_in_run(r, o, first, end, &p);
-	else if (!rc && req->flags & VB_FETCH_F_ASYNC)
-		page_in_hints(r, o, first, end);
-	else if (!rc)
-		rc = page_in_window(r, o, first, end, &p);
-	exec_answer(x, req, rc);
-	for (uint32_t i = 0; i < p.count; i++)
-		vgpu_resid_unpin(r, p.slot + i);
+	now = now_ns();
+	turn = jobs_have_turn_since(x, now);
+	while ((p = *at) && p->came <= turn) {
+		int rc = vgpu_page_in_try(&x->resid, &x->store, p);
+
+		if (rc == -EAGAIN) {
+			if (vgpu_room_is_its_turn(&p->room, now))
+				return;
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		exec_answer(x, &p->req, rc);
+		vgpu_page_in_release(&x->resid, p);
+		free(p);
+	}
+}
+
+static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+{
+	struct vgpu_page_in **at = &x->page_ins, *p = calloc(1, sizeof(*p));
+
+	if (!p) {
+		exec_answer(x, req, -ENOMEM);
+		return;
+	}
+	p->req = *req;
+	p->came = now_ns();
+	while (*at)
+		at = &(*at)->next;
+	*at = p;
+	exec_page_in(x);
 }
 
 static int exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
@@ -327,6 +318,38 @@ static int exec_schedule(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 	return rc == -EOPNOTSUPP ? 0 : rc;
 }
 
+/*
+ * Scratch goes nowhere while its submission runs: what runs together must leave room
+ * for the largest of its commands, or none could go on.
+ */
+static bool exec_may_start(const struct vgpu_exec *x, const struct vgpu_job *next)
+{
+	uint64_t scratch = next->scratch;
+	uint32_t need = next->need;
+	bool alone = true;
+
+	for (const struct vgpu_job *job = x->jobs; job; job = job->next) {
+		if (!job->started)
+			continue;
+		alone = false;
+		scratch += job->scratch;
+		need = job->need > need ? job->need : need;
+	}
+	return alone || !scratch || scratch + need <= x->resid.slots;
+}
+
+/* In the order in which they came: none that can is kept from it for ever. */
+static void exec_start_jobs(struct vgpu_exec *x)
+{
+	for (struct vgpu_job *job = x->jobs; job; job = job->next) {
+		if (job->started)
+			continue;
+		if (!exec_may_start(x, job))
+			return;
+		vgpu_job_start(job);
+	}
+}
+
 static void exec_add_job(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
 	struct vgpu_job *job, **p = &x->jobs;
@@ -340,6 +363,7 @@ static void exec_add_job(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		p = &(*p)->next;
 	*p = job;
 	x->job_count++;
+	exec_start_jobs(x);
 }
 
 static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
@@ -351,7 +375,7 @@ static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		exec_add_job(x, req);
 		return;
 	case VB_FETCH_PAGE_IN:
-		exec_page_in(x, req);
+		exec_add_page_in(x, req);
 		return;
 	case VB_FETCH_EVICT:
 		rc = exec_evict(x, req);
@@ -384,8 +408,8 @@ static int exec_fetch(struct vgpu_exec *x, uint32_t flags, struct vb_ioc_fetch *
  */
 
 /*
- * Deficit round robin over what commands took: the first job with credit runs; when
- * none has any, all get a quantum in proportion to their weight.
+ * Deficit round robin over what commands took: the first started job with credit runs;
+ * when none has any, all get a quantum in proportion to their weight.
  */
 static struct vgpu_job *exec_pick(struct vgpu_exec *x)
 {
@@ -395,11 +419,13 @@ static struct vgpu_job *exec_pick(struct vgpu_exec *x)
 		return x->jobs;
 	for (;;) {
 		for (job = x->jobs; job; job = job->next) {
-			if (job->credit > 0 || job->status || !job->cmd)
+			if (job->started && (job->credit > 0 || job->status || !job->cmd))
 				return job;
 		}
-		for (job = x->jobs; job; job = job->next)
-			job->credit += (int64_t)QUANTUM_NS * job->req.out_weight / 100;
+		for (job = x->jobs; job; job = job->next) {
+			if (job->started)
+				job->credit += (int64_t)QUANTUM_NS * job->req.out_weight / 100;
+		}
 	}
 }
 
@@ -436,6 +462,7 @@ static void exec_step(struct vgpu_exec *x)
 	}
 	exec_remove_job(x, job);
 	exec_finish_job(x, job);
+	exec_start_jobs(x);
 	/* What was announced and did not come, by an error of another job. */
 	if (!x->jobs)
 		vgpu_resid_unwant_all(&x->resid);
@@ -451,24 +478,66 @@ static bool exec_is_stopping(struct vgpu_exec *x)
 	return exec_stop(x) == EXEC_STOPS;
 }
 
-/* Run until no job is left; between commands, serve what others ask for. */
-static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
+static void exec_hand_over(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+{
+	pthread_mutex_lock(&x->hand_lock);
+	x->handed = *req;
+	x->handed_any = true;
+	pthread_mutex_unlock(&x->hand_lock);
+}
+
+/* Handle what was handed over, if that is for who fetches with such flags. */
+static void exec_take_over(struct vgpu_exec *x, uint32_t fetch_flags)
+{
+	struct vb_ioc_fetch req;
+	bool mine;
+
+	pthread_mutex_lock(&x->hand_lock);
+	mine = x->handed_any && !(fetch_flags & VB_FETCH_F_URGENT &&
+				  x->handed.out_type == VB_FETCH_SUBMIT);
+	if (mine) {
+		req = x->handed;
+		x->handed_any = false;
+	}
+	pthread_mutex_unlock(&x->hand_lock);
+	if (mine)
+		exec_handle(x, &req);
+}
+
+/* Serve what others ask for, without running commands. */
+static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags)
 {
 	struct vb_ioc_fetch req;
 
+	exec_take_over(x, fetch_flags);
+	exec_page_in(x);
+	while (!exec_fetch(x, fetch_flags | (x->job_count < JOBS_MAX ? 0 : VB_FETCH_F_URGENT),
+			   &req))
+		exec_handle(x, &req);
+}
+
+/* struct vgpu_job_env: a command waits for room. */
+static bool exec_serve_amid(void *arg)
+{
+	exec_serve_others(arg, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT);
+	return !exec_is_stopping(arg);
+}
+
+/* Run until no job is left; between commands, serve what others ask for. */
+static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
+{
 	while (x->jobs && !exec_is_stopping(x)) {
 		if (exec_stop(x) == EXEC_DRAINS)
 			fetch_flags |= VB_FETCH_F_URGENT;
 		exec_step(x);
-		while (x->job_count < JOBS_MAX && !exec_fetch(x, fetch_flags, &req))
-			exec_handle(x, &req);
+		exec_serve_others(x, fetch_flags);
 	}
 }
 
 /* Let go; transfers that are under way are looked after by the tender. */
 static void exec_unlock(struct vgpu_exec *x)
 {
-	if (x->resid.moving && !x->tending)
+	if ((x->resid.moving || x->page_ins) && !x->tending)
 		pthread_cond_signal(&x->tend);
 	pthread_mutex_unlock(&x->run);
 }
@@ -499,7 +568,7 @@ static void *exec_tend(void *arg)
 
 	pthread_mutex_lock(&x->run);
 	while (locked && !exec_is_stopping(x)) {
-		if (!x->resid.moving && !x->forgets) {
+		if (!x->resid.moving && !x->forgets && !x->page_ins) {
 			x->tending = false;
 			pthread_cond_wait(&x->tend, &x->run);
 			x->tending = true;
@@ -507,6 +576,7 @@ static void *exec_tend(void *arg)
 		}
 		vgpu_resid_pump(&x->resid, 0);
 		exec_retry_forgets(x);
+		exec_page_in(x);
 		pthread_mutex_unlock(&x->run);
 		locked = tend_lock(x);
 	}
@@ -571,8 +641,9 @@ static void *exec_thread(void *arg)
 			__atomic_store_n(&x->ended, rc, __ATOMIC_RELAXED);
 			break;
 		}
+		exec_hand_over(x, &req);
 		pthread_mutex_lock(&x->run);
-		exec_handle(x, &req);
+		exec_take_over(x, 0);
 		exec_run(x, VB_FETCH_F_NOWAIT);
 		exec_unlock(x);
 	}
@@ -697,6 +768,7 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	struct vgpu_resid_params rp = {
 		.generation = x->generation, .chunk_bytes = p->chunk_bytes,
 		.capacity = room->capacity, .staging = room->staging,
+		.room_wait_ms = p->room_wait_ms,
 		.policy = p->policy ? p->policy : DEFAULT_POLICY,
 	};
 	int rc = vgpu_store_init(&x->store, x->node, x->engine.io);
@@ -728,6 +800,7 @@ static int exec_open_backend(struct vgpu_exec *x, const struct vgpu_exec_params 
 		.node = x->node, .resid = &x->resid, .store = &x->store,
 		.backend = vgpu_backend_find(name),
 		.panel_bytes = (uint64_t)room->panel_chunks * p->chunk_bytes,
+		.serve_others = exec_serve_amid, .serve_arg = x,
 	};
 	if (!x->env.backend)
 		return say(text, len, -EINVAL, "backend \"%s\" is not known", name);
@@ -787,6 +860,12 @@ static void exec_free(struct vgpu_exec *x)
 		x->forgets = f->next;
 		free(f);
 	}
+	while (x->page_ins) {
+		struct vgpu_page_in *p = x->page_ins;
+
+		x->page_ins = p->next;
+		free(p);
+	}
 	vgpu_nvme_close(x->nvme);
 	vgpu_pool_close(x->pool);
 	vgpu_uapi_unmap(x->node, x->submit, VB_MMAP_SUBMIT_BYTES);
@@ -795,6 +874,7 @@ static void exec_free(struct vgpu_exec *x)
 	x->node->ops->close(x->node);
 	pthread_cond_destroy(&x->tend);
 	vgpu_failures_fini(&x->failures);
+	pthread_mutex_destroy(&x->hand_lock);
 	pthread_mutex_destroy(&x->run);
 	free(x);
 }
@@ -852,6 +932,7 @@ int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *par
 	x->node = node;
 	x->trace_fd = x->stop_fd = -1;
 	pthread_mutex_init(&x->run, NULL);
+	pthread_mutex_init(&x->hand_lock, NULL);
 	vgpu_failures_init(&x->failures);
 	pthread_cond_init(&x->tend, NULL);
 	x->tending = true;

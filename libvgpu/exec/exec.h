@@ -10,6 +10,9 @@
  *	exec.c   the fetch loop, who runs, counters
  *	job.c    a submission on its way: commands, panels, cancellation
  *	walk.c   which bytes a command needs, panel by panel
+ *	hold.c   operands that a command holds whole
+ *	page_in.c content that clients wait for
+ *	room.h   who waits when clients hold the slots
  *	resid.c  slots: what is in host memory, who uses it, what goes
  *	run.c    chunks in adjacent slots
  *	fill.c   how a chunk gets into its slot, and out to NVMe
@@ -32,6 +35,7 @@ struct vgpu_exec;
  * @nvme_path: file or block device for it
  * @policy, @io_engine, @backend: names, NULL for the defaults
  * @io_timeout_ms: deadline of a transfer; 0: that of the engine
+ * @room_wait_ms: how long clients may keep slots that somebody waits for; 0: ten seconds
  * @threads: of the CPU backend; 0: as many as the process may use
  * @trace_path: record residency events there, or NULL
  */
@@ -39,6 +43,7 @@ struct vgpu_exec_params {
 	uint32_t chunk_bytes;
 	uint32_t threads;
 	uint32_t io_timeout_ms;
+	uint32_t room_wait_ms;
 	uint64_t host_bytes;
 	uint64_t staging_bytes;
 	uint64_t nvme_bytes;

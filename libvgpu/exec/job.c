@@ -8,17 +8,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "hold.h"
+
 /* How often a running command asks whether it is still wanted. */
 #define CANCEL_CHECK_NS	(1000u * 1000)
-/* F32 and I32 operands are read as such; in a file they may lie anywhere. */
-#define OPERAND_ALIGN	4u
 /* Chunks of the declared future that are looked at when a job has none left. */
 #define HINT_CHUNKS	64u
-/* Steps in which a command may look for room that no client holds: destroyed objects leave. */
-#define ROOM_TRIES	4u
-/* Readers and mappings of clients mostly end soon; one that does not must not hang us. */
-#define ROOM_WAIT_NS	500000000u
-#define ROOM_PAUSE_NS	100000
 /* Rows of a gather between two looks at the clock. */
 #define GATHER_CANCEL_ROWS	64u
 
@@ -173,10 +168,6 @@ static void ahead_pass_command(struct vgpu_job *job)
 		ahead_next_command(job);
 }
 
-/* ------------------------------------------------------------------------
- * Held operands
- */
-
 /* A sentence about a chunk that did not come; false when none failed like this. */
 static bool job_blame_chunk(struct vgpu_job_env *env, struct vgpu_job *job, int rc)
 {
@@ -197,170 +188,9 @@ static bool job_blame_chunk(struct vgpu_job_env *env, struct vgpu_job *job, int 
 	return true;
 }
 
-static void hold_release(struct vgpu_resid *r, struct vgpu_hold *h)
-{
-	free(h->bounce);
-	h->bounce = NULL;
-	for (uint32_t c = h->first; h->slot != VB_SLOT_ANY && c < h->end; c++)
-		vgpu_resid_unpin(r, h->slot + (c - h->first));
-	h->slot = VB_SLOT_ANY;
-}
-
-/* Read-only bytes in several chunks of a file, or at an odd offset: copy them together. */
-static int hold_bounce(struct vgpu_resid *r, struct vgpu_hold *h)
-{
-	uint64_t done = 0;
-
-	/* Not of the tier, but bounded by it. */
-	if (h->end - h->first > r->slots)
-		return -ENOSPC;
-	h->bounce = aligned_alloc(64, (h->bytes + 63) / 64 * 64);
-	if (!h->bounce)
-		return -ENOMEM;
-	for (uint32_t c = h->first; c < h->end; c++) {
-		uint64_t skip = c == h->first ? h->offset : 0;
-		uint64_t n = r->chunk_bytes - skip;
-		uint32_t slot;
-		int rc = vgpu_resid_use(r, h->object, c, 0, &slot);
-
-		if (rc)
-			return rc;
-		rc = vgpu_resid_wait(r, slot);
-		n = n < h->bytes - done ? n : h->bytes - done;
-		if (!rc)
-			memcpy(h->bounce + done, (uint8_t *)vgpu_resid_ptr(r, slot) + skip, n);
-		vgpu_resid_unpin(r, slot);
-		if (rc)
-			return rc;
-		done += n;
-	}
-	r->count[VB_COUNT_COPY_BYTES] += done;
-	return 0;
-}
-
-static int hold_single(struct vgpu_resid *r, struct vgpu_hold *h)
-{
-	int rc = vgpu_resid_use(r, h->object, h->first, 0, &h->slot);
-
-	if (rc) {
-		h->slot = VB_SLOT_ANY;
-		return rc;
-	}
-	return vgpu_resid_wait(r, h->slot);
-}
-
-static int hold_take(struct vgpu_resid *r, struct vgpu_hold *h)
-{
-	int rc;
-
-	if (h->object->kind == VB_BO_ANONYMOUS) {
-		uint32_t slot;
-
-		rc = vgpu_resid_use_run(r, h->object, h->first, h->end, h->write, &slot);
-		if (!rc)
-			h->slot = slot;
-		return rc;
-	}
-	if (h->end - h->first == 1 && h->offset % OPERAND_ALIGN == 0)
-		rc = hold_single(r, h);
-	else
-		rc = hold_bounce(r, h);
-	if (rc)
-		hold_release(r, h);
-	return rc;
-}
-
-/* Where an operand's element 0 lies in memory. */
-static void *hold_pointer(const struct vgpu_resid *r, const struct vgpu_hold *h,
-			  const struct vb_operand *op)
-{
-	uint64_t at = h->object->head + op->offset - (uint64_t)h->first * r->chunk_bytes;
-
-	if (h->bounce)
-		return h->bounce;
-	return (uint8_t *)vgpu_resid_ptr(r, h->slot) + at;
-}
-
-struct held {
-	struct vgpu_hold hold[VGPU_HOLDS_MAX];
-	uint32_t count;
-};
-
-static void held_release(struct vgpu_job_env *env, struct held *held)
-{
-	for (uint32_t i = 0; i < held->count; i++)
-		hold_release(env->resid, &held->hold[i]);
-}
-
-/* The largest first: it finds adjacent slots more easily while nothing is pinned. */
-static void held_sort(struct held *held)
-{
-	for (uint32_t i = 1; i < held->count; i++) {
-		struct vgpu_hold h = held->hold[i];
-		uint32_t j = i;
-
-		for (; j && held->hold[j - 1].end - held->hold[j - 1].first < h.end - h.first; j--)
-			held->hold[j] = held->hold[j - 1];
-		held->hold[j] = h;
-	}
-}
-
-static uint32_t held_chunks(const struct held *held)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < held->count; i++)
-		n += held->hold[i].bounce ? 0 : held->hold[i].end - held->hold[i].first;
-	return n;
-}
-
-static int held_take(struct vgpu_job_env *env, struct vgpu_job *job, struct held *held,
-		     struct vgpu_work *work)
-{
-	struct vgpu_resid *r = env->resid;
-
-	held->count = vgpu_walk_holds(job->cmd, job->bos, r->chunk_bytes, held->hold);
-	held_sort(held);
-	for (uint32_t i = 0; i < held->count; i++) {
-		struct vgpu_hold *h = &held->hold[i];
-		int rc = hold_take(r, h);
-
-		if (rc == -ENOSPC) {
-			vgpu_job_yield(env, job);
-			rc = hold_take(r, h);
-		}
-		if (!rc)
-			continue;
-		if (rc == -ENOSPC)
-			job_fail(job, rc, "command %u (%s) holds %llu bytes at once, %llu of them of one object; the host tier has %llu",
-				 job->number, vb_cmd_name(job->cmd->opcode),
-				 (unsigned long long)held_chunks(held) * r->chunk_bytes,
-				 (unsigned long long)(h->end - h->first) * r->chunk_bytes,
-				 (unsigned long long)r->slots * r->chunk_bytes);
-		held_release(env, held);
-		return rc;
-	}
-	work->cmd = job->cmd;
-	for (uint32_t i = 0; i < vgpu_cmd_operand_count(job->cmd); i++) {
-		const struct vb_operand *op = vgpu_cmd_operand(job->cmd, i);
-		struct vgpu_hold *h = op->format == VB_FORMAT_NONE ? NULL :
-			vgpu_walk_find(held->hold, held->count, op, job->bos, r->chunk_bytes);
-
-		work->ptr[i] = h ? hold_pointer(r, h, op) : NULL;
-	}
-	return 0;
-}
-
 /* ------------------------------------------------------------------------
- * Panels
+ * Room
  */
-
-/* The slots of one panel. */
-struct panel {
-	uint32_t *slot;
-	struct vgpu_piece *piece;
-	uint32_t slots[2];
-};
 
 /* The client may be gone or out of time: -ECANCELED or -ETIME. */
 static int job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
@@ -378,6 +208,118 @@ static int job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
 		return -ETIME;
 	return poll.out_cancel == VB_CANCEL_CLIENT ? -ECANCELED : 0;
 }
+
+/* Bytes of so many slots, for a sentence. */
+static unsigned long long slot_bytes(const struct vgpu_job_env *env, uint64_t slots)
+{
+	return slots * env->resid->chunk_bytes;
+}
+
+static uint32_t clients_hold_slots(const struct vgpu_resid *r)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < r->slots; i++) {
+		struct vb_table_entry e;
+
+		if (r->slot[i].state != VGPU_SLOT_READY)
+			continue;
+		e = vgpu_object_entry(r->slot[i].object, r->slot[i].chunk);
+		n += e.maps || e.pins;
+	}
+	return n;
+}
+
+/* @need: slots that @what needs at once */
+static int job_fail_room(const struct vgpu_job_env *env, struct vgpu_job *job, int rc,
+			 const char *what, uint32_t need)
+{
+	return job_fail(job, rc, "command %u (%s) waited %llu ms for room: %s needs %llu bytes at once, clients keep %llu of the host tier's %llu mapped or pinned",
+			job->number, vb_cmd_name(job->cmd->opcode),
+			(unsigned long long)(env->resid->room_wait_ns / 1000000u), what,
+			slot_bytes(env, need), slot_bytes(env, clients_hold_slots(env->resid)),
+			slot_bytes(env, env->resid->slots));
+}
+
+static void room_pause(void)
+{
+	const struct timespec pause = { .tv_nsec = VGPU_ROOM_PAUSE_NS };
+
+	nanosleep(&pause, NULL);
+}
+
+/*
+ * In the middle of a command there was no room for @what: wait a moment, with others
+ * served.  Return: 0 to try again; else how the command ends.
+ */
+static int job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int rc,
+			     const char *what, uint32_t need)
+{
+	if (!vgpu_room_waits(&job->room, env->resid, rc, now_ns()))
+		return job->room.since && env->resid->blocks ?
+			job_fail_room(env, job, rc, what, need) : rc;
+	env->resid->blocks = 0;
+	room_pause();
+	if (!env->serve_others(env->serve_arg))
+		return -ECANCELED;
+	return job_check_cancel(env, job);
+}
+
+static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct vgpu_held *held)
+{
+	struct vgpu_resid *r = env->resid;
+	uint32_t need;
+	int rc;
+
+	held->count = vgpu_walk_holds(job->cmd, job->bos, r->chunk_bytes, held->hold);
+	need = vgpu_held_slots_needed(held);
+	if (need > r->slots)
+		return job_fail(job, -ENOSPC, "command %u (%s) holds %llu bytes at once; the host tier has %llu",
+				job->number, vb_cmd_name(job->cmd->opcode),
+				slot_bytes(env, need), slot_bytes(env, r->slots));
+	rc = vgpu_held_take(r, held, false);
+	if (rc == -ENOSPC) {
+		vgpu_job_yield(env, job);
+		r->blocks = 0;
+		rc = vgpu_held_take(r, held, true);
+	}
+	job->again = vgpu_room_waits(&job->room, r, rc, now_ns());
+	if (!rc || job->again)
+		return rc;
+	if (job->room.since && r->blocks)
+		job_fail_room(env, job, rc, "it", need);
+	else if (rc == -ENOSPC)
+		job_fail(job, rc, "command %u (%s) holds %llu bytes at once, and no room can be made in the host tier of %llu",
+			 job->number, vb_cmd_name(job->cmd->opcode), slot_bytes(env, need),
+			 slot_bytes(env, r->slots));
+	return rc;
+}
+
+static void job_point_at_operands(struct vgpu_job_env *env, struct vgpu_job *job,
+				  struct vgpu_held *held, struct vgpu_work *work)
+{
+	struct vgpu_resid *r = env->resid;
+
+	work->cmd = job->cmd;
+	for (uint32_t i = 0; i < vgpu_cmd_operand_count(job->cmd); i++) {
+		const struct vb_operand *op = vgpu_cmd_operand(job->cmd, i);
+		struct vgpu_hold *h = op->format == VB_FORMAT_NONE ? NULL :
+			vgpu_walk_find(held->hold, held->count, op, job->bos, r->chunk_bytes);
+
+		work->ptr[i] = h ? vgpu_hold_pointer(r, h, op) : NULL;
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * Panels
+ */
+
+/* The slots of one panel. */
+struct panel {
+	uint32_t *slot;
+	struct vgpu_piece *piece;
+	uint32_t slots[2];
+};
 
 static void job_drop_carry(struct vgpu_job_env *env, struct vgpu_job *job)
 {
@@ -478,61 +420,39 @@ static void panel_unpin(struct vgpu_job_env *env, struct vgpu_job *job,
 	}
 }
 
-static bool clients_hold_slots(const struct vgpu_resid *r)
+static int panel_pin_once(struct vgpu_job_env *env, struct vgpu_job *job,
+			  const struct vgpu_stream *s, uint32_t matrix, uint32_t index,
+			  struct panel *p)
 {
-	for (uint32_t i = 0; i < r->slots; i++) {
-		struct vb_table_entry e;
+	uint32_t done = 0;
+	int rc = 0;
 
-		if (r->slot[i].state != VGPU_SLOT_READY)
-			continue;
-		e = vgpu_object_entry(r->slot[i].object, r->slot[i].chunk);
-		if (e.maps || e.pins)
-			return true;
+	p->slots[0] = p->slots[1] = 0;
+	for (uint32_t part = 0; part < s->parts && !rc; part++) {
+		rc = panel_pin_part(env->resid, s, part, vgpu_stream_span(s, part, matrix, index),
+				    p->slot + done, &p->slots[part]);
+		done += p->slots[part];
 	}
-	return false;
+	if (rc)
+		panel_unpin(env, job, s, p, false);
+	return rc;
 }
 
-/* A command, or its next panel, finds no room: is it worth trying again? */
-static bool job_waits_for_room(const struct vgpu_job_env *env, struct vgpu_job *job)
-{
-	const struct timespec pause = { .tv_nsec = ROOM_PAUSE_NS };
-
-	if (!job->room_since)
-		job->room_since = now_ns();
-	if (!clients_hold_slots(env->resid))
-		return job->tries++ < ROOM_TRIES;
-	if (now_ns() - job->room_since > ROOM_WAIT_NS)
-		return false;
-	nanosleep(&pause, NULL);
-	return true;
-}
-
-static void job_has_room(struct vgpu_job *job)
-{
-	job->tries = 0;
-	job->room_since = 0;
-}
-
-/* Have the chunks of a panel in slots; others may hold what it needs for a moment. */
+/* Have the chunks of a panel in slots; clients may hold what it needs for a moment. */
 static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_stream *s,
 		     uint32_t matrix, uint32_t index, struct panel *p)
 {
-	int rc;
+	int rc = job_check_cancel(env, job);
 
-	do {
-		uint32_t done = 0;
-
-		p->slots[0] = p->slots[1] = 0;
-		rc = job_check_cancel(env, job);
-		for (uint32_t part = 0; part < s->parts && !rc; part++) {
-			rc = panel_pin_part(env->resid, s, part,
-					    vgpu_stream_span(s, part, matrix, index),
-					    p->slot + done, &p->slots[part]);
-			done += p->slots[part];
-		}
-		if (rc)
-			panel_unpin(env, job, s, p, false);
-	} while (rc == -ENOSPC && job_waits_for_room(env, job));
+	env->resid->blocks = 0;
+	while (!rc) {
+		rc = panel_pin_once(env, job, s, matrix, index, p);
+		if (!rc)
+			break;
+		rc = job_wait_for_room(env, job, rc, "its next panel",
+				       vgpu_stream_panel_chunks(s, env->resid->chunk_bytes));
+	}
+	job->room.since = 0;
 	return rc;
 }
 
@@ -543,7 +463,6 @@ static int panel_do(struct vgpu_job_env *env, struct vgpu_job *job, const struct
 
 	if (rc)
 		return rc;
-	job_has_room(job);
 	rc = panel_run(env, job, work, s, matrix, index, p);
 	panel_unpin(env, job, s, p, !rc);
 	return rc;
@@ -671,22 +590,32 @@ static int compare_picks(const void *a, const void *b)
 	return x->out < y->out ? -1 : x->out > y->out;
 }
 
+static void gather_drop_chunk(struct gather *g)
+{
+	if (g->slot != VB_SLOT_ANY)
+		vgpu_resid_unpin(g->env->resid, g->slot);
+	g->slot = VB_SLOT_ANY;
+}
+
 /* The bytes of a chunk; it stays pinned until the next one is asked for. */
 static int gather_chunk(struct gather *g, uint32_t chunk, const uint8_t **data)
 {
 	struct vgpu_resid *r = g->env->resid;
-	uint32_t slot;
-	int rc;
+	int rc = 0;
 
-	if (g->slot == VB_SLOT_ANY || g->chunk != chunk) {
-		rc = vgpu_resid_use(r, g->table, chunk, 0, &slot);
-		if (rc)
-			return rc;
-		if (g->slot != VB_SLOT_ANY)
-			vgpu_resid_unpin(r, g->slot);
-		g->slot = slot;
+	r->blocks = 0;
+	while (!rc && (g->slot == VB_SLOT_ANY || g->chunk != chunk)) {
+		gather_drop_chunk(g);
+		rc = vgpu_resid_use(r, g->table, chunk, 0, &g->slot);
 		g->chunk = chunk;
+		if (!rc)
+			break;
+		g->slot = VB_SLOT_ANY;
+		rc = job_wait_for_room(g->env, g->job, rc, "its next row", 1);
 	}
+	g->job->room.since = 0;
+	if (rc)
+		return rc;
 	*data = vgpu_resid_ptr(r, g->slot);
 	return vgpu_resid_wait(r, g->slot);
 }
@@ -756,8 +685,7 @@ static int gather_rows(struct gather *g, const struct pick *picks, uint32_t rows
 			rc = g->env->backend->row(g->env->be, g->work, picks[i].out, picks[i].row,
 						  unit);
 	}
-	if (g->slot != VB_SLOT_ANY)
-		vgpu_resid_unpin(g->env->resid, g->slot);
+	gather_drop_chunk(g);
 	return rc;
 }
 
@@ -807,7 +735,7 @@ static int job_dispatch(struct vgpu_job_env *env, struct vgpu_job *job,
 static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	struct vgpu_work work = { 0 };
-	struct held held;
+	struct vgpu_held held;
 	int rc = job_check_cancel(env, job);
 
 	if (rc)
@@ -817,13 +745,14 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 				job->number, vb_cmd_name(job->cmd->opcode), env->backend->name);
 	ahead_walk(env, job);
 	ahead_pass_holds(job);
-	rc = held_take(env, job, &held, &work);
-	job->again = rc == -ENOSPC && job_waits_for_room(env, job);
+	env->resid->blocks = 0;
+	rc = job_take_holds(env, job, &held);
 	if (rc)
 		return rc;
-	job_has_room(job);
-	rc = job_dispatch(env, job, &work, held_chunks(&held));
-	held_release(env, &held);
+	job->room.since = 0;
+	job_point_at_operands(env, job, &held, &work);
+	rc = job_dispatch(env, job, &work, vgpu_held_slots(&held));
+	vgpu_held_release(env->resid, &held);
 	return rc;
 }
 
@@ -839,7 +768,7 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 	if (job->again) {
 		/* Nothing was done; between two steps others are served. */
 		job->again = false;
-		job->text[0] = 0;
+		room_pause();
 		job->busy_ns += now_ns() - start;
 		return false;
 	}
@@ -875,7 +804,6 @@ static int job_open_objects(struct vgpu_job_env *env, struct vgpu_job *job, stru
 			job->bos[i] = NULL;
 			return rc;
 		}
-		job->bos[i]->jobs++;
 		check[i] = (struct vb_cmd_bo){
 			.bytes = job->bos[i]->bytes, .object = refs[i].object,
 			.access = refs[i].access, .sealed = job->bos[i]->sealed,
@@ -908,6 +836,35 @@ static void job_check_stream(struct vgpu_job_env *env, struct vgpu_job *job)
 	free(check);
 }
 
+/* Slots that a command needs at once: what it holds, and two panels or a row. */
+static uint32_t command_slots(const struct vgpu_job_env *env, const struct vgpu_job *job,
+			      const struct vb_cmd_header *cmd)
+{
+	uint32_t chunk_bytes = env->resid->chunk_bytes;
+	struct vgpu_held held;
+	struct vgpu_stream s;
+
+	held.count = vgpu_walk_holds(cmd, job->bos, chunk_bytes, held.hold);
+	if (cmd->opcode == VB_CMD_GATHER)
+		return vgpu_held_slots_needed(&held) + 1;
+	if (!vgpu_walk_stream(cmd, job->bos, env->panel_bytes, &s))
+		return vgpu_held_slots_needed(&held);
+	return vgpu_held_slots_needed(&held) + 2 * vgpu_stream_panel_chunks(&s, chunk_bytes);
+}
+
+static void job_count_slots(const struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	const void *stream = (const void *)(uintptr_t)job->req.out_stream_address;
+
+	for (const struct vb_cmd_header *c = job->cmd; c; c = vb_stream_next(stream, c)) {
+		uint32_t need = command_slots(env, job, c);
+
+		job->need = need > job->need ? need : job->need;
+	}
+	for (uint32_t i = 0; i < job->req.out_bo_count; i++)
+		job->scratch += job->bos[i]->life == VB_LIFE_SCRATCH ? job->bos[i]->chunks : 0;
+}
+
 int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		    struct vgpu_job **out)
 {
@@ -927,9 +884,17 @@ int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 	if (!job->status) {
 		job->cmd = vb_stream_next((const void *)(uintptr_t)req->out_stream_address, NULL);
 		job->ahead.cmd = job->cmd;
+		job_count_slots(env, job);
 	}
 	*out = job;
 	return 0;
+}
+
+void vgpu_job_start(struct vgpu_job *job)
+{
+	job->started = true;
+	for (uint32_t i = 0; i < job->req.out_bo_count && job->bos[i]; i++)
+		job->bos[i]->jobs++;
 }
 
 void vgpu_job_yield(struct vgpu_job_env *env, struct vgpu_job *job)
@@ -941,7 +906,7 @@ void vgpu_job_yield(struct vgpu_job_env *env, struct vgpu_job *job)
 void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	vgpu_job_yield(env, job);
-	for (uint32_t i = 0; i < job->req.out_bo_count && job->bos[i]; i++)
+	for (uint32_t i = 0; job->started && i < job->req.out_bo_count && job->bos[i]; i++)
 		job->bos[i]->jobs--;
 	free(job->bos);
 	free(job);

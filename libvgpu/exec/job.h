@@ -13,6 +13,7 @@
 #include "backend.h"
 #include "failure.h"
 #include "resid.h"
+#include "room.h"
 #include "walk.h"
 
 #define VGPU_JOB_TEXT	VGPU_FAILURE_TEXT
@@ -52,9 +53,11 @@ struct vgpu_ahead {
  * @busy_ns: time spent on it
  * @checked_at: when cancellation was last looked for
  * @credit: of deficit round robin
- * @tries: of the command that found no room: objects may be on their way out
- * @room_since: when it found none first, CLOCK_MONOTONIC; 0: it never looked in vain
- * @again: it found none, and is to be tried once more
+ * @room: the command, or its next panel, waits for it
+ * @again: the command found none, and is to be tried once more
+ * @scratch: slots of its scratch objects, which go nowhere while it runs
+ * @need: most slots that one of its commands needs at once
+ * @started: commands may run: its scratch is kept from then on
  * @carry: slots of the last panel, pinned until the next one is; VB_SLOT_ANY none
  * @text: a sentence about the failure
  */
@@ -67,16 +70,23 @@ struct vgpu_job {
 	uint32_t bad_command;
 	uint64_t busy_ns, checked_at;
 	int64_t credit;
-	uint32_t tries;
-	uint64_t room_since;
-	bool again;
+	struct vgpu_room room;
+	bool again, started;
+	uint64_t scratch;
+	uint32_t need;
 	struct vgpu_ahead ahead;
 	uint32_t carry[2];
 	char text[VGPU_JOB_TEXT];
 	struct vgpu_job *next;
 };
 
-/* What a job needs to run. */
+/**
+ * struct vgpu_job_env - what a job needs to run
+ * @panel_bytes: most bytes of a panel
+ * @serve_others: called in the middle of a command that waits for room: what can be
+ *	done without running commands.  Return: false when the executor stops
+ * @serve_arg: handed to it
+ */
 struct vgpu_job_env {
 	struct vgpu_uapi *node;
 	struct vgpu_resid *resid;
@@ -84,6 +94,8 @@ struct vgpu_job_env {
 	const struct vgpu_backend_ops *backend;
 	void *be;
 	uint64_t panel_bytes;
+	bool (*serve_others)(void *arg);
+	void *serve_arg;
 };
 
 /**
@@ -94,7 +106,9 @@ struct vgpu_job_env {
  */
 int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		    struct vgpu_job **out);
-/* Run one command; true when the job is done. */
+/* Its turn to run has come; once. */
+void vgpu_job_start(struct vgpu_job *job);
+/* Run one command of a job that was started; true when the job is done. */
 bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job);
 /* Others run now: it keeps nothing pinned meanwhile. */
 void vgpu_job_yield(struct vgpu_job_env *env, struct vgpu_job *job);

@@ -44,7 +44,7 @@ struct vgpu_file {
  * @unit_rows, @unit_bytes: derived: the packed unit; @matrix_bytes: one of the stack
  * @table: shared with the device; read it by vgpu_object_entry()
  * @gone: forgotten by the device
- * @jobs: submissions under way that name it
+ * @jobs: submissions that were started and name it
  * @next: in the store's list
  */
 struct vgpu_object {

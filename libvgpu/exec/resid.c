@@ -13,6 +13,8 @@
 /* How often held slots are looked after while the policy finds no room. */
 #define HELD_CHECK	64u
 #define HUGE_BYTES	(2u << 20)
+/* vgpu.h tells clients. */
+#define ROOM_WAIT_MS	10000u
 
 static uint64_t now_ns(void)
 {
@@ -125,6 +127,22 @@ static bool slot_is_idle(const struct vgpu_slot *s)
 	       !(s->flags & VGPU_SLOT_RETAINED);
 }
 
+/*
+ * The slot cannot leave, nor move: the device answered @rc.  Does that change by
+ * itself?  A chunk that is clean, or that could not be written, is refused because a
+ * client holds it.
+ */
+void vgpu_slot_note_block(struct vgpu_resid *r, struct vgpu_slot *s, int rc)
+{
+	if (rc == -ESTALE) {
+		/* Destroyed a moment ago: we are going to be told. */
+		s->object->gone = true;
+		r->blocks |= VGPU_BLOCK_GONE;
+	} else if (rc == -EBUSY) {
+		r->blocks |= VGPU_BLOCK_CLIENT;
+	}
+}
+
 /* Scratch goes nowhere: dropped while its submission runs, its content would be lost. */
 static bool slot_is_scratch_in_use(const struct vgpu_slot *s)
 {
@@ -141,14 +159,20 @@ static bool slot_is_scratch_in_use(const struct vgpu_slot *s)
 static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 {
 	struct vgpu_slot *s = &r->slot[slot];
+	int rc;
 
 	if (!pressed && vgpu_slot_is_fixed(s)) {
 		slot_park(r, s);
 		return false;
 	}
-	if (vgpu_slot_is_fixed(s) || slot_is_scratch_in_use(s))
+	if (vgpu_slot_is_fixed(s)) {
+		vgpu_slot_note_block(r, s, -EBUSY);
 		goto keep;
-	if (!vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL)) {
+	}
+	if (slot_is_scratch_in_use(s))
+		goto keep;
+	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL);
+	if (!rc) {
 		r->count[VB_COUNT_EVICTIONS]++;
 		if (s->flags & VGPU_SLOT_AHEAD)
 			vgpu_trace_put(r->trace, VGPU_TRACE_PREFETCH_WASTED, vgpu_slot_key(s),
@@ -157,8 +181,11 @@ static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 		slot_clear(r, slot);
 		return true;
 	}
-	if (r->nvme && !vgpu_fill_write_out(r, slot))
+	if (vgpu_object_entry(s->object, s->chunk).flags & VB_ENTRY_DIRTY)
+		rc = r->nvme ? vgpu_fill_write_out(r, slot) : -ENOSPC;
+	if (!rc)
 		return true;
+	vgpu_slot_note_block(r, s, rc);
 keep:
 	slot_keep(r, slot);
 	return false;
@@ -263,6 +290,27 @@ static void resid_unretain(struct vgpu_resid *r, uint64_t key)
 	slot_let_go(r, slot);
 }
 
+/* Slots that were held for a client's mapping, and are not mapped any more. */
+static void resid_release_held(struct vgpu_resid *r)
+{
+	for (uint32_t i = 0; i < r->slots; i++) {
+		struct vgpu_slot *s = &r->slot[i];
+
+		if (s->state != VGPU_SLOT_READY || !(s->flags & VGPU_SLOT_HELD) || s->pins ||
+		    slot_is_scratch_in_use(s))
+			continue;
+		if (vgpu_slot_is_fixed(s)) {
+			vgpu_slot_note_block(r, s, -EBUSY);
+			continue;
+		}
+		if (!r->nvme && s->object->kind == VB_BO_ANONYMOUS &&
+		    s->object->life != VB_LIFE_SCRATCH)
+			continue;	/* has nowhere to go */
+		s->flags &= (uint8_t)~VGPU_SLOT_HELD;
+		r->policy->hold(r->policy_state, vgpu_slot_key(s), false);
+	}
+}
+
 /* Staging is all in use: take room from what is kept. */
 static bool resid_shrink(struct vgpu_resid *r)
 {
@@ -277,7 +325,7 @@ static bool resid_shrink(struct vgpu_resid *r)
 /* Make sure that @n slots are free; may wait for I/O. */
 int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 {
-	bool again = true;
+	bool again = true, held = true;
 
 	if (n > r->slots)
 		return -ENOSPC;
@@ -293,29 +341,19 @@ int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 		}
 		if (resid_steal(r, false))
 			continue;
-		if (again && resid_unpark(r))
+		if (again && resid_unpark(r)) {
 			again = false;
-		else if (!resid_shrink(r))
+			continue;
+		}
+		if (resid_shrink(r))
+			continue;
+		/* What was held when it was asked last may be able to leave by now. */
+		if (!held)
 			return -ENOSPC;
+		held = false;
+		resid_release_held(r);
 	}
 	return 0;
-}
-
-/* Slots that were held for a client's mapping, and are not mapped any more. */
-static void resid_release_held(struct vgpu_resid *r)
-{
-	for (uint32_t i = 0; i < r->slots; i++) {
-		struct vgpu_slot *s = &r->slot[i];
-
-		if (s->state != VGPU_SLOT_READY || !(s->flags & VGPU_SLOT_HELD) || s->pins ||
-		    vgpu_slot_is_fixed(s) || slot_is_scratch_in_use(s))
-			continue;
-		if (!r->nvme && s->object->kind == VB_BO_ANONYMOUS &&
-		    s->object->life != VB_LIFE_SCRATCH)
-			continue;	/* has nowhere to go */
-		s->flags &= (uint8_t)~VGPU_SLOT_HELD;
-		r->policy->hold(r->policy_state, vgpu_slot_key(s), false);
-	}
 }
 
 /* What a mapping held must not stay held for good, only because nothing else has to. */
@@ -344,7 +382,11 @@ static void resid_note_overdue(struct vgpu_resid *r)
 		vgpu_fill_overdue(r, late[i]);
 }
 
-/* Ask the policy; returns whether the chunk is kept, or -errno. */
+/*
+ * Ask the policy; returns whether the chunk is kept, or -errno.  When clients hold all
+ * that the policy may keep, the chunk is used in staging: there is room for it or not,
+ * but that is not the policy's to say.
+ */
 int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 {
 	uint64_t key = vgpu_policy_key(o->id, chunk), victim = VGPU_POLICY_NONE;
@@ -355,13 +397,15 @@ int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chu
 		resid_release_held(r);
 		answer = r->policy->access(r->policy_state, key, flags, &victim);
 	}
-	if (answer < 0)
-		return answer == -EBUSY ? -ENOSPC : answer;
+	if (answer < 0 && answer != -EBUSY)
+		return answer;
 	r->count[VB_COUNT_ACCESSES]++;
 	if (answer == VGPU_POLICY_HIT)
 		r->count[VB_COUNT_HITS]++;
-	else if (answer == VGPU_POLICY_BYPASS)
+	else if (answer != VGPU_POLICY_ADMIT)
 		r->count[VB_COUNT_BYPASSES]++;
+	if (answer == -EBUSY)
+		return 0;	/* the trace has what the policy counted, and no more */
 	if (answer == VGPU_POLICY_BYPASS)
 		resid_check_held(r);
 	/* The first three events are the answers, in order. */
@@ -396,8 +440,8 @@ static uint32_t resid_find_of_client(const struct vgpu_resid *r, uint32_t client
 	return best;
 }
 
-/* The client may have no more: something else of its own goes. */
-static bool resid_shed(struct vgpu_resid *r, uint32_t client)
+/* The client may have no more: something else of its own goes.  *again: look once more. */
+static bool resid_shed(struct vgpu_resid *r, uint32_t client, bool *again)
 {
 	uint32_t slot;
 
@@ -410,15 +454,24 @@ static bool resid_shed(struct vgpu_resid *r, uint32_t client)
 		if (slot_retire(r, slot, true))
 			return true;
 	}
-	return vgpu_resid_is_moving(r) && vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) > 0;
+	if (vgpu_resid_is_moving(r) && vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) > 0)
+		return true;
+	/* Its own threads may hold the rest, or held it when we asked last. */
+	resid_release_held(r);
+	resid_unpark(r);
+	if (!*again)
+		return false;
+	*again = false;
+	return true;
 }
 
 int vgpu_resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		      uint32_t wanted, uint32_t *out_slot)
 {
 	int rc = vgpu_fill_start(r, o, chunk, wanted, out_slot);
+	bool again = true;
 
-	while (rc == -EDQUOT && resid_shed(r, o->client))
+	while (rc == -EDQUOT && resid_shed(r, o->client, &again))
 		rc = vgpu_fill_start(r, o, chunk, wanted, out_slot);
 	return rc;
 }
@@ -806,6 +859,7 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 	r->capacity = p->capacity;
 	r->staging = p->staging;
 	r->slots = r->free = p->capacity + p->staging;
+	r->room_wait_ns = (p->room_wait_ms ? p->room_wait_ms : ROOM_WAIT_MS) * 1000000ull;
 	r->last_streamed[0] = r->last_streamed[1] = VGPU_POLICY_NONE;
 	r->region = -1;
 	r->policy = vgpu_policy_find(p->policy);

@@ -49,6 +49,10 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
 #define VGPU_SLOT_PARKED	(1u << 4)	/* could not leave when last asked to */
 #define VGPU_SLOT_GUESS		(1u << 5)	/* read by hint(), and nobody wants it yet */
 
+/* Who was in the way of room that could not be made (struct vgpu_resid.blocks). */
+#define VGPU_BLOCK_CLIENT	(1u << 0)	/* clients map or pin a slot */
+#define VGPU_BLOCK_GONE		(1u << 1)	/* an object was destroyed: FORGET is on its way */
+
 /**
  * struct vgpu_slot - one slot of the host arena
  * @object: whose chunk; NULL when free
@@ -84,7 +88,10 @@ struct vgpu_slot {
  * @wanted: sum of the slots' wants
  * @guesses: slots with VGPU_SLOT_GUESS
  * @bypasses: to look after held slots now and then
+ * @blocks: VGPU_BLOCK_*, collected until somebody clears it: what may be gone when
+ *	-ENOSPC is tried again.  0 after -ENOSPC: it does not fit
  * @fault_key, @fault_error: the last transfer that failed, for its sentence
+ * @room_wait_ns: how long clients may hold what somebody waits for (room.h)
  * @derive_bytes: memory that fills of derived chunks hold
  * @count: this executor's share of enum vb_counter, since the last flush
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
@@ -106,9 +113,10 @@ struct vgpu_resid {
 	uint32_t nvme_file;
 	int32_t region;
 	uint32_t capacity, staging, slots, free, moving, leaving, overdue;
-	uint32_t parked, guesses;
+	uint32_t parked, guesses, blocks;
 	uint64_t wanted, bypasses, fault_key;
 	int32_t fault_error;
+	uint64_t room_wait_ns;
 	uint64_t derive_bytes, clock, last_streamed[2];
 	uint8_t *memory;
 	size_t memory_bytes;
@@ -121,11 +129,13 @@ struct vgpu_resid {
 
 /**
  * struct vgpu_resid_params - what vgpu_resid_init() needs beside the parts
- * @host_bytes, @staging_bytes, @nvme_bytes: as in struct vgpu_exec_params
+ * @capacity, @staging: slots
+ * @room_wait_ms: as in struct vgpu_exec_params
  */
 struct vgpu_resid_params {
 	uint32_t generation, chunk_bytes;
 	uint32_t capacity, staging;
+	uint32_t room_wait_ms;
 	const char *policy;
 };
 
@@ -159,7 +169,7 @@ int vgpu_resid_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out_r
  * Accounts the use, starts the read if it is not there, pins the slot.  The bytes
  * are there after vgpu_resid_wait().  Undo with vgpu_resid_unpin().
  *
- * Return: 0; -ENOSPC every slot is in use; -EIO lost; -ETIMEDOUT storage does not
+ * Return: 0; -ENOSPC every slot is in use (see vgpu_resid.blocks); -EIO lost; -ETIMEDOUT storage does not
  * answer; what the device said.
  */
 int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
@@ -174,14 +184,34 @@ static inline void vgpu_resid_stream_end(struct vgpu_resid *r)
 }
 
 /**
- * vgpu_resid_use_run() - chunks [first, end) in adjacent slots, pinned and there
+ * struct vgpu_run - chunks of an object that want adjacent slots
+ * @first, @end: chunks
+ * @slot: of @first; VB_SLOT_ANY: not decided
+ */
+struct vgpu_run {
+	struct vgpu_object *object;
+	uint32_t first, end, slot;
+};
+
+/**
+ * vgpu_resid_use_run() - have a run in adjacent slots, pinned and there
+ * @run: @slot is where, or VB_SLOT_ANY; filled
  * @write: they will be written: other copies become stale
- * @out_slot: slot of @first
  *
  * Return: as vgpu_resid_use(); -ENOSPC no run of so many slots can be made.
  */
-int vgpu_resid_use_run(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end,
-		       bool write, uint32_t *out_slot);
+int vgpu_resid_use_run(struct vgpu_resid *r, struct vgpu_run *run, bool write);
+
+/**
+ * vgpu_resid_place_runs() - decide where several runs go, so that all have room
+ * @runs: the longest first; @slot is filled
+ *
+ * Where each would go by itself may leave no room in one piece for the next.
+ * Nothing of them is pinned.
+ *
+ * Return: 0; -ENOSPC what clients hold leaves no room, or there is too little.
+ */
+int vgpu_resid_place_runs(struct vgpu_resid *r, struct vgpu_run *runs, uint32_t n);
 
 /**
  * vgpu_resid_want() - a use is coming for sure

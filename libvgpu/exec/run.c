@@ -15,39 +15,94 @@
 /* Clients may map a chunk between the choice of a window and the move. */
 #define LAYOUT_TRIES	8u
 
-static bool run_is_adjacent(const struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			    uint32_t end, uint32_t *out_slot)
+static uint32_t run_length(const struct vgpu_run *run)
 {
-	uint32_t start = vgpu_slot_find(r, vgpu_policy_key(o->id, first));
+	return run->end - run->first;
+}
 
-	for (uint32_t c = first; start != VB_SLOT_ANY && c < end; c++) {
-		if (vgpu_slot_find(r, vgpu_policy_key(o->id, c)) != start + (c - first))
+static bool run_has(const struct vgpu_run *run, const struct vgpu_slot *s)
+{
+	return s->object == run->object && s->chunk >= run->first && s->chunk < run->end;
+}
+
+static bool run_is_adjacent(const struct vgpu_resid *r, const struct vgpu_run *run, uint32_t *out)
+{
+	uint32_t start = vgpu_slot_find(r, vgpu_policy_key(run->object->id, run->first));
+
+	for (uint32_t c = run->first; start != VB_SLOT_ANY && c < run->end; c++) {
+		if (vgpu_slot_find(r, vgpu_policy_key(run->object->id, c)) != start + (c - run->first))
 			return false;
 	}
-	*out_slot = start;
+	*out = start;
 	return start != VB_SLOT_ANY;
 }
 
-/* Our own pin on a run that is being laid out does not keep a slot where it is. */
-static bool slot_can_move(const struct vgpu_slot *s, const struct vgpu_object *o, uint32_t first,
-			  uint32_t end)
+/* It can be emptied; @pins: our own. */
+static bool slot_can_move(const struct vgpu_slot *s, uint32_t pins)
 {
-	bool own = s->object == o && s->chunk >= first && s->chunk < end;
-
 	return s->state == VGPU_SLOT_FREE ||
-	       (s->state == VGPU_SLOT_READY && s->pins == own && !s->object->gone &&
+	       (s->state == VGPU_SLOT_READY && s->pins == pins && !s->object->gone &&
 		!vgpu_slot_is_fixed(s));
 }
 
+/* Nobody knows a place: who is in the way? */
+static void note_blocks(struct vgpu_resid *r)
+{
+	for (uint32_t i = 0; i < r->slots; i++) {
+		struct vgpu_slot *s = &r->slot[i];
+
+		if (s->state != VGPU_SLOT_READY)
+			continue;
+		if (s->object->gone)
+			vgpu_slot_note_block(r, s, -ESTALE);
+		else if (vgpu_slot_is_fixed(s))
+			vgpu_slot_note_block(r, s, -EBUSY);
+	}
+}
+
+/*
+ * A client holds a part of the run: the rest has to come to it.
+ * Return: false when none is held.  *out may lie outside of the tier.
+ */
+static bool run_find_anchor(const struct vgpu_resid *r, const struct vgpu_run *run, uint32_t *out)
+{
+	for (uint32_t c = run->first; c < run->end; c++) {
+		uint32_t at = vgpu_slot_find(r, vgpu_policy_key(run->object->id, c));
+
+		if (at == VB_SLOT_ANY || !vgpu_slot_is_fixed(&r->slot[at]))
+			continue;
+		*out = at - (c - run->first);
+		return true;
+	}
+	return false;
+}
+
+/* @pins: on the run's own chunks */
+static bool window_is_possible(const struct vgpu_resid *r, const struct vgpu_run *run,
+			       uint32_t start, uint32_t pins)
+{
+	if (start >= r->slots || run_length(run) > r->slots - start)
+		return false;
+	for (uint32_t i = 0; i < run_length(run); i++) {
+		const struct vgpu_slot *s = &r->slot[start + i];
+		bool own = run_has(run, s);
+
+		if (!(own && s->chunk == run->first + i) && !slot_can_move(s, own ? pins : 0))
+			return false;
+	}
+	return true;
+}
+
 /* The window of as many slots with the fewest in use, none of them fixed. */
-static uint32_t run_find_window(const struct vgpu_resid *r, const struct vgpu_object *o,
-				uint32_t first, uint32_t end)
+static uint32_t run_find_window(const struct vgpu_resid *r, const struct vgpu_run *run)
 {
 	uint32_t best = VB_SLOT_ANY, best_used = UINT32_MAX, used = 0, length = 0;
-	uint32_t n = end - first;
+	uint32_t n = run_length(run);
 
+	if (run_find_anchor(r, run, &best))
+		return window_is_possible(r, run, best, 1) ? best : VB_SLOT_ANY;
 	for (uint32_t i = 0; i < r->slots; i++) {
-		if (!slot_can_move(&r->slot[i], o, first, end)) {
+		if (!slot_can_move(&r->slot[i], run_has(run, &r->slot[i]))) {
 			length = used = 0;
 			continue;
 		}
@@ -65,6 +120,13 @@ static uint32_t run_find_window(const struct vgpu_resid *r, const struct vgpu_ob
 	return best;
 }
 
+static uint32_t run_choose_window(const struct vgpu_resid *r, const struct vgpu_run *run)
+{
+	if (run->slot == VB_SLOT_ANY)
+		return run_find_window(r, run);
+	return window_is_possible(r, run, run->slot, 1) ? run->slot : VB_SLOT_ANY;
+}
+
 static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 {
 	struct vgpu_slot *s = &r->slot[from];
@@ -73,13 +135,9 @@ static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 
 	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_BEGIN, VB_TIER_HOST, VB_TIER_HOST,
 			     &taken, NULL);
-	if (rc == -ESTALE) {
-		/* Destroyed a moment ago: we are going to be told. */
-		s->object->gone = true;
-		return -EBUSY;
-	}
+	vgpu_slot_note_block(r, s, rc);
 	if (rc)
-		return rc;
+		return rc == -ESTALE ? -EBUSY : rc;
 	memcpy(vgpu_resid_ptr(r, taken), vgpu_resid_ptr(r, from), r->chunk_bytes);
 	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_COMMIT, VB_TIER_HOST, VB_TIER_HOST,
 			     &taken, NULL);
@@ -110,37 +168,37 @@ static uint32_t run_find_free(const struct vgpu_resid *r, uint32_t window, uint3
 	return VB_SLOT_ANY;
 }
 
-/* Chunk @chunk into slot @to: what is there makes room, then it moves or is filled. */
-static int run_place_one(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t to,
-			 uint32_t window, uint32_t n)
+/* Chunk @i of the run into its slot: what is there makes room, then it moves or is filled. */
+static int run_place_one(struct vgpu_resid *r, const struct vgpu_run *run, uint32_t window,
+			 uint32_t i)
 {
-	uint64_t key = vgpu_policy_key(o->id, chunk);
-	uint32_t at = vgpu_slot_find(r, key), spare;
+	uint32_t chunk = run->first + i, to = window + i, spare;
+	uint32_t at = vgpu_slot_find(r, vgpu_policy_key(run->object->id, chunk));
 	int rc;
 
 	if (at == to)
 		return 0;
 	if (r->slot[to].state != VGPU_SLOT_FREE) {
-		spare = run_find_free(r, window, n, to);
+		spare = run_find_free(r, window, run_length(run), to);
 		rc = spare == VB_SLOT_ANY ? -ENOSPC : slot_relocate(r, to, spare);
 		if (rc)
 			return rc;
 	}
 	if (at != VB_SLOT_ANY)
 		return slot_relocate(r, at, to);
-	rc = vgpu_resid_fill(r, o, chunk, to, &at);
+	rc = vgpu_resid_fill(r, run->object, chunk, to, &at);
 	if (!rc)
 		r->slot[at].pins++;
 	return rc;
 }
 
 /* Wait for what is on its way, so that it can move; returns chunks that are absent. */
-static int run_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
+static int run_settle(struct vgpu_resid *r, const struct vgpu_run *run)
 {
 	int absent = 0;
 
-	for (uint32_t c = first; c < end; c++) {
-		uint32_t at = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
+	for (uint32_t c = run->first; c < run->end; c++) {
+		uint32_t at = vgpu_slot_find(r, vgpu_policy_key(run->object->id, c));
 		int rc = at == VB_SLOT_ANY ? 0 : vgpu_resid_wait(r, at);
 
 		if (rc)
@@ -151,11 +209,10 @@ static int run_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t firs
 }
 
 /* -EBUSY: a client mapped or pinned something meanwhile. */
-static int run_lay_out_once(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			    uint32_t end)
+static int run_lay_out_once(struct vgpu_resid *r, const struct vgpu_run *run)
 {
-	uint32_t window, n = end - first;
-	int absent = run_settle(r, o, first, end), rc;
+	int absent = run_settle(r, run), rc;
+	uint32_t window;
 
 	if (absent < 0)
 		return absent;
@@ -165,40 +222,41 @@ static int run_lay_out_once(struct vgpu_resid *r, struct vgpu_object *o, uint32_
 		rc = vgpu_resid_make_room(r, (uint32_t)absent);
 	if (rc)
 		return rc;
-	window = run_find_window(r, o, first, end);
+	window = run_choose_window(r, run);
 	while (window == VB_SLOT_ANY && vgpu_resid_is_moving(r)) {
 		rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)
 			return rc;
-		window = run_find_window(r, o, first, end);
+		window = run_choose_window(r, run);
 	}
-	if (window == VB_SLOT_ANY)
+	if (window == VB_SLOT_ANY) {
+		note_blocks(r);
 		return -ENOSPC;
-	for (uint32_t i = 0; i < n; i++) {
-		rc = run_place_one(r, o, first + i, window + i, window, n);
+	}
+	for (uint32_t i = 0; i < run_length(run); i++) {
+		rc = run_place_one(r, run, window, i);
 		if (rc)
 			return rc;
 	}
 	return 0;
 }
 
-static int run_lay_out(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
+static int run_lay_out(struct vgpu_resid *r, const struct vgpu_run *run)
 {
 	int rc = -EBUSY;
 
 	for (uint32_t i = 0; i < LAYOUT_TRIES && rc == -EBUSY; i++)
-		rc = run_lay_out_once(r, o, first, end);
-	return rc;
+		rc = run_lay_out_once(r, run);
+	return rc == -EBUSY ? -ENOSPC : rc;
 }
 
 /* Pin what is there, so that neither the policy nor making room takes it away. */
-static int run_pin_present(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			   uint32_t end)
+static int run_pin_present(struct vgpu_resid *r, const struct vgpu_run *run)
 {
 	int rc = 0;
 
-	for (uint32_t c = first; c < end; c++) {
-		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
+	for (uint32_t c = run->first; c < run->end; c++) {
+		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(run->object->id, c));
 
 		if (slot == VB_SLOT_ANY)
 			continue;
@@ -210,10 +268,10 @@ static int run_pin_present(struct vgpu_resid *r, struct vgpu_object *o, uint32_t
 }
 
 /* Undo it; what the policy took in and did not come, it forgets. */
-static void run_release(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
+static void run_release(struct vgpu_resid *r, const struct vgpu_run *run)
 {
-	for (uint32_t c = first; c < end; c++) {
-		uint64_t key = vgpu_policy_key(o->id, c);
+	for (uint32_t c = run->first; c < run->end; c++) {
+		uint64_t key = vgpu_policy_key(run->object->id, c);
 		uint32_t slot = vgpu_slot_find(r, key);
 
 		if (slot == VB_SLOT_ANY) {
@@ -226,10 +284,10 @@ static void run_release(struct vgpu_resid *r, struct vgpu_object *o, uint32_t fi
 	}
 }
 
-static int run_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
+static int run_account(struct vgpu_resid *r, const struct vgpu_run *run)
 {
-	for (uint32_t c = first; c < end; c++) {
-		int keep = vgpu_resid_account(r, o, c);
+	for (uint32_t c = run->first; c < run->end; c++) {
+		int keep = vgpu_resid_account(r, run->object, c);
 
 		if (keep < 0)
 			return keep;
@@ -237,14 +295,14 @@ static int run_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t fir
 	return 0;
 }
 
-/* The run lies at @slot and is pinned: wait for its bytes. */
-static int run_finish(struct vgpu_resid *r, uint32_t slot, uint32_t n, bool write)
+/* The run lies at its slot and is pinned: wait for its bytes. */
+static int run_finish(struct vgpu_resid *r, const struct vgpu_run *run, bool write)
 {
-	uint32_t i;
+	uint32_t i, n = run_length(run);
 	int rc = 0;
 
 	for (i = 0; i < n; i++) {
-		struct vgpu_slot *s = &r->slot[slot + i];
+		struct vgpu_slot *s = &r->slot[run->slot + i];
 
 		vgpu_slot_note_ahead(r, s);
 		vgpu_slot_unwant(r, s, 1);
@@ -252,9 +310,9 @@ static int run_finish(struct vgpu_resid *r, uint32_t slot, uint32_t n, bool writ
 			s->flags |= VGPU_SLOT_RETAINED;
 	}
 	for (i = 0; i < n && !rc; i++)
-		rc = vgpu_resid_wait(r, slot + i);
+		rc = vgpu_resid_wait(r, run->slot + i);
 	for (i = 0; i < n && !rc && write; i++) {
-		struct vgpu_slot *s = &r->slot[slot + i];
+		struct vgpu_slot *s = &r->slot[run->slot + i];
 
 		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_WRITE, VB_TIER_HOST,
 				     VB_TIER_HOST, NULL, NULL);
@@ -262,21 +320,92 @@ static int run_finish(struct vgpu_resid *r, uint32_t slot, uint32_t n, bool writ
 	return rc;
 }
 
-int vgpu_resid_use_run(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end,
-		       bool write, uint32_t *out_slot)
+int vgpu_resid_use_run(struct vgpu_resid *r, struct vgpu_run *run, bool write)
 {
-	int rc = run_pin_present(r, o, first, end);
+	int rc = run_pin_present(r, run);
+	uint32_t at;
 
 	if (!rc)
-		rc = run_account(r, o, first, end);
-	if (!rc && !run_is_adjacent(r, o, first, end, out_slot)) {
-		rc = run_lay_out(r, o, first, end);
-		if (!rc && !run_is_adjacent(r, o, first, end, out_slot))
+		rc = run_account(r, run);
+	if (!rc && !(run_is_adjacent(r, run, &at) &&
+		     (run->slot == VB_SLOT_ANY || run->slot == at))) {
+		rc = run_lay_out(r, run);
+		if (!rc && !run_is_adjacent(r, run, &at))
 			rc = -EIO;
 	}
-	if (!rc)
-		rc = run_finish(r, *out_slot, end - first, write);
+	if (!rc) {
+		run->slot = at;
+		rc = run_finish(r, run, write);
+	}
 	if (rc)
-		run_release(r, o, first, end);
+		run_release(r, run);
 	return rc;
+}
+
+/* ------------------------------------------------------------------------
+ * Several runs
+ */
+
+/* Does a run that has its place lie there? */
+static bool slot_is_taken(const struct vgpu_run *runs, uint32_t n, uint32_t slot)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (runs[i].slot != VB_SLOT_ANY && slot >= runs[i].slot &&
+		    slot - runs[i].slot < run_length(&runs[i]))
+			return true;
+	}
+	return false;
+}
+
+static uint32_t first_fit(const struct vgpu_resid *r, const struct vgpu_run *runs, uint32_t n,
+			  uint32_t want)
+{
+	uint32_t length = 0;
+
+	for (uint32_t i = 0; i < r->slots; i++) {
+		length = slot_is_taken(runs, n, i) || !slot_can_move(&r->slot[i], 0) ? 0 : length + 1;
+		if (length == want)
+			return i + 1 - want;
+	}
+	return VB_SLOT_ANY;
+}
+
+/* Where clients hold a part of a run it stays; the others fill the gaps, the longest first. */
+static bool runs_have_places(const struct vgpu_resid *r, struct vgpu_run *runs, uint32_t n)
+{
+	uint32_t at;
+
+	for (uint32_t i = 0; i < n; i++)
+		runs[i].slot = VB_SLOT_ANY;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!run_find_anchor(r, &runs[i], &at))
+			continue;
+		if (!window_is_possible(r, &runs[i], at, 0))
+			return false;
+		for (uint32_t slot = at; slot < at + run_length(&runs[i]); slot++) {
+			if (slot_is_taken(runs, n, slot))
+				return false;
+		}
+		runs[i].slot = at;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (runs[i].slot == VB_SLOT_ANY)
+			runs[i].slot = first_fit(r, runs, n, run_length(&runs[i]));
+		if (runs[i].slot == VB_SLOT_ANY)
+			return false;
+	}
+	return true;
+}
+
+int vgpu_resid_place_runs(struct vgpu_resid *r, struct vgpu_run *runs, uint32_t n)
+{
+	while (!runs_have_places(r, runs, n)) {
+		int rc = vgpu_resid_is_moving(r) ? vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) : -ENOSPC;
+
+		if (rc == -ENOSPC)
+			note_blocks(r);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
 }

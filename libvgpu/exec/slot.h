@@ -45,6 +45,8 @@ int vgpu_resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		    uint32_t *out_slot);
 /* The slot is used: was it read ahead, and in time? */
 void vgpu_slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s);
+/* A slot that was asked to go, or to move, and the device's answer: note who is in the way. */
+void vgpu_slot_note_block(struct vgpu_resid *r, struct vgpu_slot *s, int rc);
 /* So many of the announced uses happened, or will not. */
 void vgpu_slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses);
 

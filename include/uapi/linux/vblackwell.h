@@ -356,8 +356,9 @@ struct vb_ioc_bo_info {
  *
  * Errors: -ERANGE; -EROFS write to a sealed object; -ENOSPC the client's host
  * share cannot hold the range beside what it has mapped, or others were promised
- * what it would take (use BO_READ and BO_WRITE); -EBUSY a device
- * copy is being written, or (loopback, which needs adjacent slots) a part of the
+ * what it would take (use BO_READ and BO_WRITE); -EBUSY a device copy is being
+ * written, clients kept the slots that it needs for longer than the executor
+ * waits, or (loopback, which needs adjacent slots) a part of the
  * range is mapped where the rest cannot follow; -ETIME; -EIO; -ESTALE.
  * Context: waits for page-in, killable; no lock held meanwhile.
  */

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#include "page_in.h"
+
+#include <time.h>
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int page_in_run(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
+{
+	struct vgpu_run run = { o, p->req.out_chunk, p->req.out_chunk + p->req.out_count,
+				VB_SLOT_ANY };
+	int rc = vgpu_resid_use_run(r, &run, false);
+
+	if (rc)
+		return rc;
+	p->slot = run.slot;
+	p->slots = p->req.out_count;
+	return 0;
+}
+
+static int page_in_first(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
+{
+	int rc = vgpu_resid_use(r, o, p->req.out_chunk, 0, &p->slot);
+
+	if (rc)
+		return rc;
+	p->slots = 1;
+	return vgpu_resid_wait(r, p->slot);
+}
+
+static void page_in_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			  uint32_t end)
+{
+	for (uint32_t c = first; c < end && vgpu_resid_hint(r, o, c); c++)
+		;
+}
+
+/*
+ * The first chunk is what somebody waits for.  Of the rest, anonymous chunks are
+ * brought and kept; those of files are a guess, since a client that streams a file
+ * through should not drive out what others use.
+ */
+static int page_in_window(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
+{
+	uint32_t first = p->req.out_chunk, count = p->req.out_count, end = first + count, slot;
+	int rc = page_in_first(r, o, p);
+
+	if (rc)
+		return rc;
+	if (o->kind != VB_BO_ANONYMOUS) {
+		vgpu_resid_drop_hints(r, o, first < count ? 0 : first - count, first);
+		page_in_hints(r, o, first + 1, end);
+		return 0;
+	}
+	for (uint32_t c = first + 1; c < end && !rc; c++) {
+		rc = vgpu_resid_use(r, o, c, 0, &slot);
+		if (rc)
+			break;
+		rc = vgpu_resid_wait(r, slot);
+		vgpu_resid_unpin(r, slot);
+	}
+	/* Room for the first is all that was asked for. */
+	return rc == -ENOSPC || rc == -EDQUOT ? 0 : rc;
+}
+
+static int page_in_serve(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
+{
+	if (p->req.flags & VB_FETCH_F_CONTIGUOUS)
+		return page_in_run(r, o, p);
+	if (!(p->req.flags & VB_FETCH_F_ASYNC))
+		return page_in_window(r, o, p);
+	page_in_hints(r, o, p->req.out_chunk, p->req.out_chunk + p->req.out_count);
+	return 0;
+}
+
+int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu_page_in *p)
+{
+	struct vgpu_object *o;
+	int rc = vgpu_store_get(store, p->req.out_object, &o);
+
+	r->blocks = 0;
+	if (!rc)
+		rc = page_in_serve(r, o, p);
+	if (vgpu_room_waits(&p->room, r, rc, now_ns()))
+		return p->req.out_deadline_ns && p->req.out_deadline_ns < now_ns() ? -ETIME :
+										     -EAGAIN;
+	return rc == -ENOSPC && r->blocks ? -EBUSY : rc;
+}
+
+void vgpu_page_in_release(struct vgpu_resid *r, struct vgpu_page_in *p)
+{
+	for (uint32_t i = 0; i < p->slots; i++)
+		vgpu_resid_unpin(r, p->slot + i);
+	p->slots = 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page-ins: content that a client's thread wants in host memory.
+ *
+ * They are served in the order in which they came.  One that finds no room waits in
+ * line (room.h); those behind it are served meanwhile, but for its turns.
+ */
+#ifndef VGPU_EXEC_PAGE_IN_H
+#define VGPU_EXEC_PAGE_IN_H
+
+#include "room.h"
+
+/**
+ * struct vgpu_page_in - a request of the device
+ * @req: as fetched
+ * @came: CLOCK_MONOTONIC
+ * @slot, @slots: once it is served: pinned until the client was answered, who then
+ *	holds them
+ */
+struct vgpu_page_in {
+	struct vb_ioc_fetch req;
+	uint64_t came;
+	struct vgpu_room room;
+	uint32_t slot, slots;
+	struct vgpu_page_in *next;
+};
+
+/**
+ * vgpu_page_in_try() - serve it
+ *
+ * Return: 0, or what it ends with: -ETIME its deadline passed, -EBUSY clients hold what
+ * it needs too long, what vgpu_resid_use_run() said; -EAGAIN it waits.
+ */
+int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu_page_in *p);
+/* The client was answered. */
+void vgpu_page_in_release(struct vgpu_resid *r, struct vgpu_page_in *p);
+
+#endif
