@@ -24,20 +24,37 @@ static bool operand_is_held(const struct vb_cmd_header *cmd, const struct vb_ope
 	}
 }
 
-static struct vgpu_hold *hold_of(struct vgpu_hold *holds, uint32_t n,
-				 const struct vgpu_object *o)
+/*
+ * Chunks that two operands share must lie where both can be read with one pointer.
+ * Ranges of a file are copied together instead, each by itself.
+ */
+static bool holds_join(const struct vgpu_hold *a, const struct vgpu_hold *b)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		if (holds[i].object == o)
-			return &holds[i];
-	}
-	return NULL;
+	return a->object == b->object && a->object->kind == VB_BO_ANONYMOUS &&
+	       a->first < b->end && b->first < a->end;
 }
 
-/* Ranges of a file lie anywhere in it: joining them would hold what is between. */
-static bool object_joins(const struct vgpu_object *o)
+static void hold_absorb(struct vgpu_hold *h, const struct vgpu_hold *other)
 {
-	return o->kind == VB_BO_ANONYMOUS;
+	h->write |= other->write;
+	h->first = other->first < h->first ? other->first : h->first;
+	h->end = other->end > h->end ? other->end : h->end;
+}
+
+/* Add one; what it joins becomes one with it, and may then join others. */
+static uint32_t hold_add(struct vgpu_hold *holds, uint32_t n, struct vgpu_hold h)
+{
+	for (uint32_t i = 0; i < n;) {
+		if (!holds_join(&holds[i], &h)) {
+			i++;
+			continue;
+		}
+		hold_absorb(&h, &holds[i]);
+		holds[i] = holds[--n];
+		i = 0;
+	}
+	holds[n] = h;
+	return n + 1;
 }
 
 uint32_t vgpu_walk_holds(const struct vb_cmd_header *cmd, struct vgpu_object *const *bos,
@@ -49,7 +66,7 @@ uint32_t vgpu_walk_holds(const struct vb_cmd_header *cmd, struct vgpu_object *co
 	for (uint32_t i = 0; i < count; i++) {
 		struct vgpu_object *o = bos[ops[i].op->bo];
 		struct vgpu_hold h = { .object = o, .slot = VB_SLOT_ANY,
-				       .write = ops[i].access & VB_ACCESS_WRITE }, *same;
+				       .write = ops[i].access & VB_ACCESS_WRITE };
 		__u64 extent = 0;
 
 		if (!operand_is_held(cmd, ops[i].op))
@@ -58,14 +75,7 @@ uint32_t vgpu_walk_holds(const struct vb_cmd_header *cmd, struct vgpu_object *co
 		vgpu_object_chunks(o, chunk_bytes, ops[i].op->offset, extent, &h.first, &h.end);
 		h.offset = o->head + ops[i].op->offset - (uint64_t)h.first * chunk_bytes;
 		h.bytes = extent;
-		same = object_joins(o) ? hold_of(out, n, o) : NULL;
-		if (!same) {
-			out[n++] = h;
-			continue;
-		}
-		same->write |= h.write;
-		same->first = h.first < same->first ? h.first : same->first;
-		same->end = h.end > same->end ? h.end : same->end;
+		n = hold_add(out, n, h);
 	}
 	return n;
 }
@@ -76,17 +86,19 @@ struct vgpu_hold *vgpu_walk_find(struct vgpu_hold *holds, uint32_t n,
 {
 	const struct vgpu_object *o = bos[op->bo];
 	uint64_t at = o->head + op->offset;
+	uint32_t first, end;
 	__u64 extent = 0;
 
 	vb_operand_extent(op, &extent);
+	vgpu_object_chunks(o, chunk_bytes, op->offset, extent, &first, &end);
 	for (uint32_t i = 0; i < n; i++) {
 		struct vgpu_hold *h = &holds[i];
 
-		if (h->object != o)
+		if (h->object != o || first < h->first || end > h->end)
 			continue;
 		/* Two operands may begin at one byte of a file and differ in length. */
-		if (object_joins(o) || (at == (uint64_t)h->first * chunk_bytes + h->offset &&
-					extent <= h->bytes))
+		if (o->kind == VB_BO_ANONYMOUS ||
+		    (at == (uint64_t)h->first * chunk_bytes + h->offset && extent <= h->bytes))
 			return h;
 	}
 	return NULL;

@@ -14,7 +14,7 @@
 #include "core/cmd.h"
 
 /**
- * struct vgpu_hold - chunks of one object that a command holds whole
+ * struct vgpu_hold - adjacent chunks of one object that a command holds whole
  * @object: whose
  * @first, @end: chunks
  * @write: the command writes into them
@@ -40,7 +40,7 @@ struct vgpu_hold {
  * @chunk_bytes: of the device
  * @out: filled
  *
- * Anonymous objects have one entry each, ranges of files one an operand.
+ * Each operand has an entry; those in the same chunks of an anonymous object share one.
  * Return: entries.
  */
 uint32_t vgpu_walk_holds(const struct vb_cmd_header *cmd, struct vgpu_object *const *bos,

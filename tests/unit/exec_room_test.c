@@ -271,6 +271,36 @@ static void room_is_made_by_moving_what_the_command_holds_itself(void **state)
 	xrig_close(&r);
 }
 
+/* Two operands at the two ends of an object that no tier could hold. */
+static void room_is_not_needed_between_two_operands(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(LEAST);
+	const uint64_t far = 200ull * XCHUNK;
+	float *x = xvalues(2 * FLOATS, 5), *y = xalloc(2 * XCHUNK);
+	char path[64];
+	struct xstream s;
+	struct xrig r;
+	uint32_t bo;
+
+	(void)state;
+	arena(&p, path, sizeof(path));
+	xrig_start(&r, &p);
+	bo = xrig_anonymous(&r, 203ull * XCHUNK);
+	assert_int_equal(xrig_write(&r, bo, 100, x, 2 * XCHUNK - 400), 0);
+	xstream_begin(&s);
+	add_copy(&s, bo, 100, bo, far + 300, 2 * FLOATS - 100);
+	/* In one chunk both lie in one run, from either side. */
+	add_copy(&s, bo, far + 300, bo, far + 2 * XCHUNK - 8, 2);
+	xrig_must_run(&r, &s);
+	assert_int_equal(xrig_read(&r, bo, far + 300, y, 2 * XCHUNK - 400), 0);
+	assert_memory_equal(y, x, 2 * XCHUNK - 400 - 92 - 8);
+	assert_int_equal(xrig_read(&r, bo, far + 2 * XCHUNK - 8, y, 8), 0);
+	assert_memory_equal(y, x, 8);
+	xrig_close(&r);
+	free(x);
+	free(y);
+}
+
 /* ------------------------------------------------------------------------
  * What clients keep
  */
@@ -737,6 +767,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(room_is_made_by_moving_what_the_command_holds_itself),
+		cmocka_unit_test(room_is_not_needed_between_two_operands),
 		cmocka_unit_test(room_beside_what_a_client_keeps_is_used),
 		cmocka_unit_test(room_of_a_run_is_around_what_a_client_keeps_of_it),
 		cmocka_unit_test(room_kept_for_a_while_is_waited_for),
