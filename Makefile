@@ -144,7 +144,7 @@ clean:
 
 # ---- what people call ----------------------------------------------------
 
-.PHONY: run check bench install deps-run deps-check fuzz
+.PHONY: run check check-all bench install deps-run deps-check fuzz
 deps-run:
 	@tools/deps.sh run
 deps-check:
@@ -156,6 +156,10 @@ run: deps-run
 
 check: deps-check
 	@tests/check.sh
+
+# What check runs in CI and what is too long for that: hours. Writes a page with the result.
+check-all: deps-check
+	@tests/check.sh all
 
 # BENCH=name runs one; the table goes to the terminal, a JSON object a line to
 # build/bench.jsonl.

@@ -8,8 +8,10 @@
 # PROGRAM is a cmocka binary, or a shell test (tests/cli/*_test.sh) that prints
 # "ok NAME", "not ok NAME: why" and "skip NAME: why".  Each suite gives one line with
 # its counts and seconds; what failed and what was skipped is named.  A suite that
-# ends without a verdict, by a signal or by the limit counts as a failure.  Counts
-# are added to the file TALLY names, which tests/tally.sh sums up.
+# ends without a verdict, by a signal or by the limit counts as a failure.
+#
+# The file TALLY names gets a line a suite, which tests/tally.sh sums up: passed, failed,
+# skipped, seconds, CPU seconds, name.  TALLY.skips gets the reasons of skips.
 set -u
 
 label= limit=600
@@ -24,6 +26,7 @@ logs=${LOGS:-build/test-logs}
 mkdir -p "$logs"
 tally=${TALLY:-$logs/tally}
 status=0
+TIMEFORMAT='%R %U %S'
 
 # count PATTERN FILE
 count() { grep -cE "$1" "$2"; }
@@ -31,10 +34,11 @@ count() { grep -cE "$1" "$2"; }
 for program in "$@"; do
 	name=$(basename "$(dirname "$program")")/$(basename "$program" .sh)
 	log=$logs/$(echo "$label$name" | tr ' /' '--').log
-	start=$(date +%s.%N)
-	timeout -k 10 "$limit" "$program" >"$log" 2>&1 </dev/null
+	{ time timeout -k 10 "$limit" "$program" >"$log" 2>&1 </dev/null; } 2>"$log.time"
 	rc=$?
-	seconds=$(echo "$(date +%s.%N) - $start" | bc)
+	# The shell may have said before that a signal ended it.
+	read -r seconds user system < <(tail -1 "$log.time")
+	rm -f "$log.time"
 	case "$program" in
 	*.sh)
 		passed=$(count '^ok ' "$log")
@@ -69,8 +73,9 @@ for program in "$@"; do
 		status=1
 	fi
 	if [ "$skipped" -gt 0 ]; then
-		grep -E '^skip |SKIP:' "$log" | sort -u | head -10 | sed 's/^/    /'
+		grep -E '^skip |SKIP:' "$log" | sort -u | head -10 | tee -a "$tally.skips" | sed 's/^/    /'
 	fi
-	echo "$passed $failed $skipped" >>"$tally"
+	echo "$passed $failed $skipped $seconds" \
+		"$(awk "BEGIN { print $user + $system }") $label$name" >>"$tally"
 done
 exit $status
