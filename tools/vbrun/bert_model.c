@@ -10,6 +10,9 @@
 
 #include "fail.h"
 
+/* Of BERT's configuration, where it says nothing else. */
+#define EPS_DEFAULT 1e-12f
+
 static const char *const matrix_names[BERT_MATRICES] = {
 	"attention.self.query.weight", "attention.self.key.weight", "attention.self.value.weight",
 	"attention.output.dense.weight", "intermediate.dense.weight", "output.dense.weight",
@@ -42,11 +45,42 @@ static int config_number(struct json_object *config, const char *key, uint32_t m
 
 	if (!json_object_object_get_ex(config, key, &value))
 		return vbrun_fail(err, -EINVAL, "config.json: no %s", key);
+	if (!json_object_is_type(value, json_type_int))
+		return vbrun_fail(err, -EINVAL, "config.json: %s is %.40s, no whole number", key,
+				  json_object_to_json_string(value));
 	n = json_object_get_int64(value);
 	if (n < 1 || n > max)
 		return vbrun_fail(err, -EINVAL, "config.json: %s %lld is outside 1 .. %u", key,
 				  (long long)n, max);
 	*out = (uint32_t)n;
+	return 0;
+}
+
+/* A model that says it is computed another way would give other numbers here. */
+static int config_word(struct json_object *config, const char *key, const char *only,
+		       struct vgpu_error *err)
+{
+	struct json_object *value;
+
+	if (!json_object_object_get_ex(config, key, &value) ||
+	    !strcmp(json_object_get_string(value) ? json_object_get_string(value) : "", only))
+		return 0;
+	return vbrun_fail(err, -EOPNOTSUPP, "config.json: %s is %.40s, must be \"%s\"", key,
+			  json_object_to_json_string(value), only);
+}
+
+static int config_eps(struct json_object *config, float *out, struct vgpu_error *err)
+{
+	struct json_object *value;
+
+	*out = EPS_DEFAULT;
+	if (!json_object_object_get_ex(config, "layer_norm_eps", &value))
+		return 0;
+	*out = (float)json_object_get_double(value);
+	if ((!json_object_is_type(value, json_type_double) &&
+	     !json_object_is_type(value, json_type_int)) || !(*out >= 0 && *out <= 1))
+		return vbrun_fail(err, -EINVAL, "config.json: layer_norm_eps %.40s is outside 0 .. 1",
+				  json_object_to_json_string(value));
 	return 0;
 }
 
@@ -69,10 +103,18 @@ static void take_name(struct bert_model *model, struct json_object *config, cons
 static int take_config(struct bert_model *model, struct json_object *config, const char *folder,
 		       struct vgpu_error *err)
 {
-	struct json_object *value;
 	int rc;
 
-	rc = config_number(config, "num_hidden_layers", BERT_LAYERS_MAX, &model->layers, err);
+	rc = config_word(config, "model_type", "bert", err);
+	if (!rc)
+		rc = config_word(config, "hidden_act", "gelu", err);
+	if (!rc)
+		rc = config_word(config, "position_embedding_type", "absolute", err);
+	if (!rc)
+		rc = config_eps(config, &model->eps, err);
+	if (!rc)
+		rc = config_number(config, "num_hidden_layers", BERT_LAYERS_MAX, &model->layers,
+				   err);
 	if (!rc)
 		rc = config_number(config, "hidden_size", 16384, &model->hidden, err);
 	if (!rc)
@@ -85,9 +127,6 @@ static int take_config(struct bert_model *model, struct json_object *config, con
 		return vbrun_fail(err, -EINVAL,
 			"config.json: hidden_size %u is no multiple of num_attention_heads %u",
 			model->hidden, model->heads);
-	model->eps = 1e-12f;
-	if (json_object_object_get_ex(config, "layer_norm_eps", &value))
-		model->eps = (float)json_object_get_double(value);
 	take_name(model, config, folder);
 	return 0;
 }
