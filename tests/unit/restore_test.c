@@ -145,17 +145,18 @@ static void restore_takes_equal_losses_from_the_input_on(void **state)
 /* Too few texts, or embeddings of zeros: no correlation is no reason to stop. */
 static void restore_is_not_satisfied_by_nan(void **state)
 {
-	struct packed_model m = { .cost = { 0.01, NAN, 0.02 }, .nan_below = 3 };
-	bool kept[3] = { false };
-	double best = NAN;
+	struct packed_model m = { .nan_below = LAYERS };
+	double loss[LAYERS] = { 0.01, NAN, 0.02 }, best = NAN;
+	bool kept[LAYERS] = { [3] = true, true, true, true, true };
 
 	(void)state;
-	m.cost[1] = 0;
-	assert_int_equal(restore_search(3, (double[]){ 0.01, NAN, 0.02 }, 0.5, try_set, &m, kept,
-					&best), 0);
-	assert_int_equal(m.sets[0], 1u << 2);
-	assert_int_equal(m.sets[1], 1u << 2 | 1u << 0);
-	assert_true(kept[0] && kept[1] && kept[2]);
+	assert_int_equal(restore_search(LAYERS, loss, 0.5, try_set, &m, kept, &best), 0);
+	/* What nothing is known of comes last. */
+	assert_int_equal(m.sets[0], 0xf8 | 1u << 2);
+	assert_int_equal(m.sets[1], 0xf8 | 1u << 2 | 1u << 0);
+	assert_int_equal(m.sets[2], 0xff);
+	assert_int_equal(m.calls, 3);
+	assert_true(best == 1);
 }
 
 static void restore_ends_at_the_first_failure(void **state)
