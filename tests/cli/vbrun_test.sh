@@ -19,6 +19,8 @@ refuses usage_choice 2 'policy best is none of replay, schedule, freq, lru' \
 	$vbrun stream f --policy best
 refuses usage_no_file 2 '0 arguments' $vbrun stream
 refuses usage_two_files 2 '2 arguments' $vbrun stream a b
+refuses usage_nvme_size_alone 2 '--nvme-size 1.00 MiB is for --nvme FILE' \
+	$vbrun stream f --nvme-size 1M
 refuses usage_excluding 2 'exclude each other' $vbrun embed --compare --no-compare x
 refuses usage_compare_on_a_device 2 'without --device' $vbrun embed --compare --device /dev/null x
 refuses fails_on_a_device_that_is_none 1 '/dev/null: no Virtual Blackwell device' \

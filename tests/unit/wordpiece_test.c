@@ -152,6 +152,7 @@ static void wordpiece_cuts_before_the_last_id(void **state)
 	assert_int_equal(some[0], all[0]);
 	assert_int_equal(some[1], all[7]);
 	assert_int_equal(wordpiece_encode(wp, "the", some, 1), -EINVAL);
+	assert_int_equal(wordpiece_length(wp, "the the the the the the"), 8);
 	wordpiece_close(wp);
 }
 
@@ -173,6 +174,10 @@ static void wordpiece_any_bytes_give_valid_ids(void **state)
 		text[round % 512] = '\0';
 		text[511] = '\0';
 		count = wordpiece_encode(wp, text, ids, WORDPIECE_MAX_IDS);
+		if (count < WORDPIECE_MAX_IDS)
+			assert_int_equal(wordpiece_length(wp, text), count);
+		else
+			assert_true(wordpiece_length(wp, text) >= WORDPIECE_MAX_IDS);
 		assert_in_range(count, 2, WORDPIECE_MAX_IDS);
 		for (i = 0; i < count; i++)
 			assert_in_range(ids[i], 0, wordpiece_count(wp) - 1);

@@ -9,15 +9,23 @@
 #include <string.h>
 
 #include "common/size.h"
+#include "common/text.h"
 #include "vgpu.h"
 
 const char cli_status_help[] =
 	"Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n";
 
-static void say(const char *format, va_list args)
+/* One line; names in it may come from a file of somebody else. */
+static void say(const char *why, const char *format, va_list args)
 {
-	fprintf(stderr, "%s: ", program_invocation_short_name);
-	vfprintf(stderr, format, args);
+	char text[2048];
+	size_t used = (size_t)snprintf(text, sizeof(text), "%s: ", program_invocation_short_name);
+
+	used += (size_t)vsnprintf(text + used, sizeof(text) - used, format, args);
+	if (why && used < sizeof(text))
+		snprintf(text + used, sizeof(text) - used, ": %s", why);
+	text_harmless(text);
+	fprintf(stderr, "%s\n", text);
 }
 
 int cli_usage(const char *format, ...)
@@ -25,9 +33,8 @@ int cli_usage(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	say(NULL, format, args);
 	va_end(args);
-	fputc('\n', stderr);
 	return CLI_USAGE;
 }
 
@@ -36,9 +43,8 @@ int cli_fail(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	say(NULL, format, args);
 	va_end(args);
-	fputc('\n', stderr);
 	return CLI_FAILED;
 }
 
@@ -48,12 +54,8 @@ int cli_fail_vgpu(int rc, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(format, args);
+	say(*why ? why : strerror(-rc), format, args);
 	va_end(args);
-	if (*why)
-		fprintf(stderr, ": %s\n", why);
-	else
-		fprintf(stderr, ": %s\n", strerror(-rc));
 	return CLI_FAILED;
 }
 

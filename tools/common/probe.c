@@ -110,10 +110,15 @@ void probe_end(struct probe_rounds *p, struct probe *out)
 int probe_file(int fd, uint32_t chunk_bytes, uint64_t bytes, struct probe *out)
 {
 	struct probe_rounds *p = probe_begin(fd, chunk_bytes, bytes);
+	struct progress progress;
 	int rc = p ? 0 : -ENOMEM;
 
-	for (uint32_t i = 0; i < PROBE_ROUNDS && !rc; i++)
+	progress_begin(&progress, "probing storage", PROBE_ROUNDS * bytes);
+	for (uint32_t i = 0; i < PROBE_ROUNDS && !rc; i++) {
 		rc = progress_interrupted() ? -EINTR : probe_round(p);
+		progress_update(&progress, (i + 1) * bytes);
+	}
+	progress_end(&progress);
 	probe_end(p, out);
 	return rc;
 }

@@ -13,6 +13,9 @@
 
 static volatile sig_atomic_t interrupted;
 
+/* When the first piece of work began: many short ones together take long, too. */
+static double began;
+
 static void note_signal(int signal)
 {
 	(void)signal;
@@ -40,6 +43,7 @@ void progress_begin(struct progress *p, const char *what, uint64_t total_bytes)
 	p->total = total_bytes;
 	p->start = size_now();
 	p->enabled = isatty(STDERR_FILENO);
+	began = began ? began : p->start;
 }
 
 void progress_update(struct progress *p, uint64_t done_bytes)
@@ -49,13 +53,15 @@ void progress_update(struct progress *p, uint64_t done_bytes)
 	if (!p->enabled)
 		return;
 	now = size_now();
-	if (now - p->start < SHOW_AFTER_SECONDS || now - p->shown_at < SHOW_EVERY_SECONDS)
+	if (now - began < SHOW_AFTER_SECONDS || now - p->start < SHOW_EVERY_SECONDS ||
+	    now - p->shown_at < SHOW_EVERY_SECONDS)
 		return;
 	p->shown_at = now;
 	p->shown = true;
 	rate = (double)done_bytes / (now - p->start);
 	fprintf(stderr, "\r\033[K%s: %s", p->what, size_text(done_bytes).s);
-	if (p->total)
+	/* A total that was only expected may be passed. */
+	if (p->total >= done_bytes)
 		fprintf(stderr, " of %s", size_text(p->total).s);
 	fprintf(stderr, ", %s/s", size_text((uint64_t)rate).s);
 	if (p->total > done_bytes && rate > 0)

@@ -2,8 +2,8 @@
 /*
  * A line of progress, and the wish to stop.
  *
- * The line appears on stderr when that is a terminal and the work takes more than a
- * second. The terminal is never put into another mode, so there is nothing to restore
+ * The line appears on stderr when that is a terminal and the program has worked for more
+ * than a second. The terminal is never put into another mode, so there is nothing to restore
  * but the line itself.
  */
 #ifndef TOOLS_PROGRESS_H
@@ -15,7 +15,7 @@
 /**
  * struct progress - one piece of work that may take long
  * @what: for people
- * @total: bytes in all, 0 when not known
+ * @total: bytes in all, 0 when not known; may be set later
  * @start: when it began, size_now()
  * @shown_at: when the line was last written
  * @enabled: stderr is a terminal

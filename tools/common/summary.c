@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
+
+#include "common/text.h"
 
 struct json_object *summary_new(const char *command)
 {
@@ -33,10 +36,14 @@ void summary_real(struct json_object *o, const char *key, double value)
 						       : NULL);
 }
 
+/* JSON is UTF-8; texts and names of tensors need not be. */
 void summary_text(struct json_object *o, const char *key, const char *value)
 {
-	if (o)
-		json_object_object_add(o, key, json_object_new_string(value));
+	char *text = o ? text_utf8(value) : NULL;
+
+	if (text)
+		json_object_object_add(o, key, json_object_new_string(text));
+	free(text);
 }
 
 void summary_flag(struct json_object *o, const char *key, bool value)

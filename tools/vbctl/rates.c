@@ -7,6 +7,7 @@
 
 #include "common/cli.h"
 #include "common/probe.h"
+#include "common/progress.h"
 #include "common/size.h"
 #include "vgpu.h"
 
@@ -127,18 +128,24 @@ static void drop(struct sample *s)
 static int time_products(struct sample *s, double *compute, double *pack)
 {
 	uint64_t counters[VGPU_COUNTERS] = { 0 };
-	double start, seconds = 0;
+	double start = size_now(), seconds = 0;
+	struct progress progress;
 	uint32_t runs = 0;
-	int rc = vgpu_finish(s->q, s->cb);
+	int rc;
 
+	progress_begin(&progress, "measuring arithmetic", s->bytes);
+	rc = vgpu_finish(s->q, s->cb);
+	progress.total = s->bytes * (1 + (uint64_t)(SAMPLE_SECONDS / (size_now() - start)));
 	if (!rc)
 		rc = vgpu_stats(s->v, counters, VGPU_COUNTERS);
 	if (counters[VGPU_COUNT_DERIVE_NS] && pack)
 		*pack = (double)s->bytes * 1e9 / (double)counters[VGPU_COUNT_DERIVE_NS];
 	for (start = size_now(); !rc && seconds < SAMPLE_SECONDS; runs++) {
-		rc = vgpu_finish(s->q, s->cb);
+		rc = progress_interrupted() ? -EINTR : vgpu_finish(s->q, s->cb);
 		seconds = size_now() - start;
+		progress_update(&progress, (runs + 1) * s->bytes);
 	}
+	progress_end(&progress);
 	if (!rc && compute)
 		*compute = (double)s->bytes * runs / seconds;
 	return rc;
@@ -195,6 +202,8 @@ int rates_measure(const struct vgpu_checkpoint *ck, const struct weights *w, uin
 	rc = sample(ck, largest(w, false), chunk_bytes, m, &r->compute, NULL);
 	if (!rc && floats)
 		rc = sample(ck, floats, chunk_bytes, m, NULL, &r->pack);
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
 	if (rc)
 		return cli_fail_vgpu(rc, "measuring products");
 	r->measured = true;

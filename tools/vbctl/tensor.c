@@ -9,18 +9,8 @@
 #include "common/cli.h"
 #include "common/size.h"
 #include "common/summary.h"
+#include "common/text.h"
 #include "common/weights.h"
-
-/* Names come from an untrusted file: a control byte must not reach a terminal. */
-static void print_name(const char *name, int width)
-{
-	int n = 0;
-
-	for (; *name; name++, n++)
-		putchar((unsigned char)*name < 0x20 || *name == 0x7f ? '?' : *name);
-	for (; n < width; n++)
-		putchar(' ');
-}
 
 static const char *operand_name(const struct vgpu_tensor *t)
 {
@@ -37,7 +27,7 @@ static void print_tensor(const struct vgpu_tensor *t)
 	for (uint32_t d = 0; d < t->rank && used < sizeof(shape); d++)
 		used += (size_t)snprintf(shape + used, sizeof(shape) - used, "[%" PRIu64 "]",
 					 t->shape[d]);
-	print_name(t->name, 56);
+	text_print(stdout, t->name, 56, true);
 	printf(" %-8.8s %-20s %10s  file %u @ %" PRIu64 "  %s\n", t->dtype_name, shape,
 	       size_text(t->bytes).s, t->file, t->offset, operand_name(t));
 }

@@ -8,10 +8,13 @@
 #include <string.h>
 
 #include "common/progress.h"
+#include "device.h"
 
 /* The device's least reserve, and chunks of weights beside the intermediates. */
 #define STAGING_CHUNKS 6u
 #define WEIGHT_CHUNKS 3u
+/* Tokens of a batch that takes so long that handing it to another thread does not count. */
+#define LONG_BATCH 512u
 
 /* Intermediates, one object each: they need not lie beside each other. */
 enum { ACT_X, ACT_Q, ACT_K, ACT_V, ACT_C, ACT_WIDE };
@@ -500,7 +503,10 @@ static int run_batch(struct bert *b, const struct batch *batch, float *out)
 	rc = write_ids(b, batch);
 	if (!rc)
 		rc = record(b, batch);
-	if (!rc)
+	/* By another thread where that costs nothing beside the work: a signal is heard then. */
+	if (!rc && batch->tokens >= LONG_BATCH)
+		rc = device_run(b->v, b->q, b->cb, b->progress, b->used_bytes);
+	else if (!rc)
 		rc = vgpu_finish(b->q, b->cb);
 	if (!rc)
 		rc = vgpu_bo_read(b->out, 0, out,
@@ -524,6 +530,9 @@ int bert_embed(struct bert *b, const struct bert_text *texts, uint32_t count, fl
 		if (progress_interrupted())
 			return -EINTR;
 		rc = run_batch(b, &batch, out);
+		b->used_bytes += b->weight_bytes;
+		if (b->progress)
+			progress_update(b->progress, b->used_bytes);
 		out += (size_t)batch.count * b->model->hidden;
 	}
 	return rc;

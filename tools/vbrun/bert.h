@@ -107,6 +107,8 @@ struct bert_text {
  * @tokens: most tokens of a batch
  * @weight_bytes: of all matrices as they are used
  * @commands: recorded so far
+ * @progress: shown after each batch; NULL: not at all. Set by the caller after loading
+ * @used_bytes: @weight_bytes for each batch so far
  */
 struct bert {
 	const struct bert_model *model;
@@ -122,6 +124,8 @@ struct bert {
 	struct vgpu_cmdbuf *cb;
 	uint32_t tokens;
 	uint64_t weight_bytes, commands;
+	struct progress *progress;
+	uint64_t used_bytes;
 };
 
 /**

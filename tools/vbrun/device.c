@@ -32,7 +32,23 @@ void device_defaults(struct device_options *o, uint64_t chunk_bytes)
 {
 	memset(o, 0, sizeof(*o));
 	o->chunk_bytes = chunk_bytes;
-	o->nvme_bytes = DEVICE_NVME_BYTES;
+}
+
+uint64_t device_nvme_bytes(const struct device_options *o)
+{
+	if (!o->nvme_path)
+		return 0;
+	return o->nvme_bytes ? o->nvme_bytes : DEVICE_NVME_BYTES;
+}
+
+int device_check(const struct device_options *o)
+{
+	if (o->chunk_bytes & (o->chunk_bytes - 1))
+		return cli_usage("--chunk %" PRIu64 " is no power of two", o->chunk_bytes);
+	if (o->nvme_bytes && !o->nvme_path)
+		return cli_usage("--nvme-size %s is for --nvme FILE, which is not given",
+				 size_text(o->nvme_bytes).s);
+	return CLI_RUN;
 }
 
 int device_open(const struct device_options *o, struct vgpu **out)
@@ -41,7 +57,7 @@ int device_open(const struct device_options *o, struct vgpu **out)
 		.size = sizeof(config),
 		.chunk_bytes = (uint32_t)o->chunk_bytes,
 		.host_bytes = o->host_bytes,
-		.nvme_bytes = o->nvme_path ? o->nvme_bytes : 0,
+		.nvme_bytes = device_nvme_bytes(o),
 		.nvme_path = o->nvme_path,
 		.policy = device_policies[o->policy],
 		.io_engine = device_engines[o->engine],
@@ -52,8 +68,6 @@ int device_open(const struct device_options *o, struct vgpu **out)
 	};
 	int rc;
 
-	if (o->chunk_bytes & (o->chunk_bytes - 1))
-		return cli_usage("--chunk %" PRIu64 " is no power of two", o->chunk_bytes);
 	rc = vgpu_open_embedded(&config, out);
 	if (rc)
 		return cli_fail_vgpu(rc, "cannot open the device with a host tier of %s",
@@ -122,8 +136,10 @@ static void show_progress(struct vgpu *v, struct progress *p, uint64_t done_byte
 			  const struct counters *before, uint32_t chunk_bytes)
 {
 	struct counters c = counters_since(v, before);
+	uint64_t done = done_bytes + c.c[VGPU_COUNT_ACCESSES] * chunk_bytes;
 
-	progress_update(p, done_bytes + c.c[VGPU_COUNT_ACCESSES] * chunk_bytes);
+	/* Other operands than weights have chunks, too. */
+	progress_update(p, p->total && done > p->total ? p->total : done);
 }
 
 int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,

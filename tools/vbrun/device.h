@@ -18,7 +18,7 @@
  * @host_bytes: host tier; 0: the library's default
  * @chunk_bytes: 0: the command's default
  * @nvme_path: file of the anonymous arena, or NULL
- * @nvme_bytes: its size
+ * @nvme_bytes: its size; 0: the default
  * @staging_bytes: 0: the library's default
  * @policy: index into device_policies
  * @engine: index into device_engines
@@ -61,10 +61,21 @@ extern const char *const device_backends[];
 void device_defaults(struct device_options *o, uint64_t chunk_bytes);
 
 /**
+ * device_check() - do the options go together?
+ *
+ * Return: CLI_RUN; CLI_USAGE, said on stderr: a chunk that is no power of two, the size of
+ * an arena that there is none of.
+ */
+int device_check(const struct device_options *o);
+
+/* Bytes of the NVMe arena, 0 when there is none. */
+uint64_t device_nvme_bytes(const struct device_options *o);
+
+/**
  * device_open() - make the in-process device of these options
  *
  * Prints the reason on stderr when it cannot.
- * Return: CLI_OK, CLI_USAGE for a chunk that is no power of two, CLI_FAILED.
+ * Return: CLI_OK, CLI_FAILED.
  */
 int device_open(const struct device_options *o, struct vgpu **out);
 

@@ -19,6 +19,7 @@
 #include "accuracy.h"
 #include "common/size.h"
 #include "common/summary.h"
+#include "common/text.h"
 #include "gen.h"
 #include "sentences.h"
 
@@ -301,7 +302,8 @@ static void print_similarity(const struct embed *e)
 		printf(" %6u", j + 1);
 	printf("\n");
 	for (uint32_t i = 0; i < n; i++) {
-		printf("%3u %-32.32s", i + 1, e->texts.text[i]);
+		printf("%3u ", i + 1);
+		text_print(stdout, e->texts.text[i], 32, true);
 		for (uint32_t j = 0; j < n; j++)
 			printf(" %6.3f", cosine(e, i, j));
 		printf("\n");
@@ -312,7 +314,9 @@ static void print_similarity(const struct embed *e)
 	for (uint32_t i = 0; i < e->texts.count; i++) {
 		uint32_t j = neighbour(e, i);
 
-		printf("%3u -> %-3u %.3f  %.60s\n", i + 1, j + 1, cosine(e, i, j), e->texts.text[j]);
+		printf("%3u -> %-3u %.3f  ", i + 1, j + 1, cosine(e, i, j));
+		text_print(stdout, e->texts.text[j], 60, false);
+		putchar('\n');
 	}
 }
 
@@ -435,6 +439,24 @@ static void print_tiers(const struct embed *e)
 	}
 }
 
+/* How many tokens a text really has; 0: all of them were taken. */
+static size_t cut_from(const struct embed *e, uint32_t i)
+{
+	size_t all = 0;
+
+	if (e->texts.token[i].count == WORDPIECE_MAX_IDS)
+		all = wordpiece_length(e->model.words, e->texts.text[i]);
+	return all > WORDPIECE_MAX_IDS ? all : 0;
+}
+
+static void print_cuts(const struct embed *e)
+{
+	for (uint32_t i = 0; i < e->texts.count; i++)
+		if (cut_from(e, i))
+			printf("text %u is cut: %zu tokens, the model takes %u\n", i + 1, cut_from(e, i),
+			       WORDPIECE_MAX_IDS);
+}
+
 static void print_table(const struct embed *e)
 {
 	print_placement(e);
@@ -489,6 +511,8 @@ static void summarise_texts(const struct embed *e, struct json_object *json)
 		item = summary_item(list);
 		summary_text(item, "text", e->texts.text[i]);
 		summary_bytes(item, "tokens", e->texts.token[i].count);
+		if (cut_from(e, i))
+			summary_bytes(item, "tokens_before_cut", cut_from(e, i));
 		if (e->texts.count > 1) {
 			summary_bytes(item, "neighbour", neighbour(e, i));
 			summary_real(item, "neighbour_cosine", cosine(e, i, neighbour(e, i)));
@@ -597,6 +621,7 @@ static int report_all(struct embed *e, struct json_object *json)
 	summarise(e, json);
 	if (!e->o.json) {
 		device_print(e->v);
+		print_cuts(e);
 		print_similarity(e);
 		print_table(e);
 	}
@@ -714,6 +739,8 @@ int vbrun_embed(int argc, char **argv)
 
 	device_defaults(&e.o.device, CHUNK_BYTES);
 	rc = cli_parse(&command, argc, argv, &count);
+	if (rc == CLI_RUN)
+		rc = device_check(&e.o.device);
 	if (rc != CLI_RUN)
 		return rc;
 	if (e.o.compare && e.o.no_compare)

@@ -85,16 +85,22 @@ static void report(struct study *s, const char *key, const char *label, const st
 
 static int ref_all(struct study *s, struct bert *b, double *out, uint32_t count)
 {
+	/* Each text goes through all matrices, in float64. */
+	uint64_t bytes = 2 * s->model->layers * bert_layer_bytes(s->model, VGPU_FORMAT_F32);
+	struct progress progress;
 	struct bert_ref *ref;
 	int rc = bert_ref_create(b, &ref);
 
 	if (rc)
 		return rc;
+	progress_begin(&progress, "float64 reference", count * bytes);
 	for (uint32_t i = 0; i < count && !rc; i++) {
 		rc = bert_ref_embed(ref, &s->texts.token[i], &out[(size_t)i * s->model->hidden]);
 		if (progress_interrupted())
 			rc = -EINTR;
+		progress_update(&progress, (i + 1) * bytes);
 	}
+	progress_end(&progress);
 	bert_ref_destroy(ref);
 	return rc;
 }

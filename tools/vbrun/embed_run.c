@@ -101,6 +101,35 @@ static int later_passes(struct bert *b, const struct embed_texts *texts, struct 
 	return rc;
 }
 
+/* As many later passes as there will be, by the first one. */
+static uint64_t expected_passes(const struct embed_run *r, uint32_t passes_max)
+{
+	uint64_t n = (uint64_t)(STEADY_SECONDS / r->cold) + 1;
+
+	if (n < STEADY_PASSES)
+		n = STEADY_PASSES;
+	return n < passes_max ? n : passes_max;
+}
+
+static int passes(struct bert *b, const struct embed_texts *texts, struct embed_run *r,
+		  uint32_t passes_max)
+{
+	double start = size_now();
+	struct progress progress;
+	int rc;
+
+	progress_begin(&progress, *r->label ? r->label : "embedding", 0);
+	b->progress = &progress;
+	rc = bert_embed(b, texts->token, texts->count, r->out);
+	r->cold = size_now() - start;
+	progress.total = b->used_bytes * (1 + expected_passes(r, passes_max));
+	if (!rc)
+		rc = later_passes(b, texts, r, passes_max);
+	b->progress = NULL;
+	progress_end(&progress);
+	return rc;
+}
+
 static int run_on(struct bert *b, const struct bert_model *model, struct vgpu *v,
 		  const struct embed_texts *texts, struct embed_run *r, uint32_t passes_max)
 {
@@ -116,11 +145,7 @@ static int run_on(struct bert *b, const struct bert_model *model, struct vgpu *v
 		       *r->packed_path ? r->packed_path : NULL);
 	r->weight_bytes = b->weight_bytes;
 	r->load = size_now() - start;
-	start = size_now();
-	if (!rc)
-		rc = bert_embed(b, texts->token, texts->count, r->out);
-	r->cold = size_now() - start;
-	return rc ? rc : later_passes(b, texts, r, passes_max);
+	return rc ? rc : passes(b, texts, r, passes_max);
 }
 
 static int refuse(struct embed_run *r, int rc)
@@ -138,7 +163,7 @@ static int open_device(const struct embed_options *o, const struct embed_run *r,
 		.size = sizeof(config),
 		.chunk_bytes = (uint32_t)o->device.chunk_bytes,
 		.host_bytes = r->host_bytes,
-		.nvme_bytes = kept && o->device.nvme_path ? o->device.nvme_bytes : 0,
+		.nvme_bytes = kept ? device_nvme_bytes(&o->device) : 0,
 		.nvme_path = kept ? o->device.nvme_path : NULL,
 		.policy = device_policies[o->device.policy],
 		.io_engine = device_engines[o->device.engine],

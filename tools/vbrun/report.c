@@ -58,10 +58,32 @@ struct line {
 	char accuracy[64];
 };
 
+/* With --json lines and objects go there. */
+static struct json_object *lines_out, *objects_out;
+
+static void summarise_line(const struct line *l)
+{
+	struct json_object *item = summary_item(lines_out);
+
+	summary_text(item, "what", l->what);
+	summary_text(item, "each", l->each);
+	summary_bytes(item, "ns", (uint64_t)(l->seconds * 1e9));
+	summary_bytes(item, "read_bytes", (uint64_t)l->read);
+	if (l->best > 0)
+		summary_real(item, "against_optimum", l->read / l->best);
+	summary_real(item, "stall", l->stall);
+	summary_bytes(item, "host_bytes", l->memory);
+	summary_text(item, "accuracy", l->accuracy);
+}
+
 static void print_line(const struct line *l)
 {
 	char against[16] = "-";
 
+	if (lines_out) {
+		summarise_line(l);
+		return;
+	}
 	below_one |= l->read < l->best;
 	if (l->best > 0)
 		snprintf(against, sizeof(against), "%.3f", l->read / l->best);
@@ -151,6 +173,13 @@ static void print_objects(struct json_object *o)
 
 	if (!json_object_object_get_ex(o, "objects", &list))
 		return;
+	if (objects_out) {
+		item = summary_item(objects_out);
+		summary_text(item, "command", text(o, "command"));
+		summary_text(item, "model", *text(o, "model") ? text(o, "model") : text(o, "file"));
+		json_object_object_add(item, "objects", json_object_get(list));
+		return;
+	}
 	printf("%s %s\n", text(o, "command"), *text(o, "model") ? text(o, "model") : text(o, "file"));
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		item = json_object_array_get_idx(list, i);
@@ -178,9 +207,49 @@ static int for_each(char **paths, unsigned int count, void (*embed)(struct json_
 	return CLI_OK;
 }
 
+static int report_json(char **paths, unsigned int count)
+{
+	struct json_object *o = summary_new("report");
+	int rc;
+
+	lines_out = summary_list(o, "lines");
+	objects_out = summary_list(o, "runs");
+	if (!objects_out) {
+		json_object_put(o);
+		return cli_fail("out of memory");
+	}
+	rc = for_each(paths, count, report_embed, report_stream);
+	if (!rc)
+		rc = for_each(paths, count, print_objects, print_objects);
+	if (rc)
+		json_object_put(o);
+	else
+		summary_print(o);
+	return rc;
+}
+
+static int report_text(char **paths, unsigned int count)
+{
+	int rc;
+
+	printf("%-24s %18s %10s %9s %7s %10s  %s\n", "", "time", "read", "x optimum", "stall", "memory",
+	       "accuracy");
+	rc = for_each(paths, count, report_embed, report_stream);
+	if (rc)
+		return rc;
+	if (below_one)
+		printf("x optimum %s\n", optimum_below_one);
+	printf("\n%s\n", residency_key);
+	return for_each(paths, count, print_objects, print_objects);
+}
+
 int vbrun_report(int argc, char **argv)
 {
-	const struct cli_option options[] = { { 0 } };
+	bool json = false;
+	const struct cli_option options[] = {
+		{ "json", CLI_FLAG, &json, NULL, "as JSON", NULL, 0, 0 },
+		{ 0 }
+	};
 	const struct cli_command command = {
 		"vbrun report", "SUMMARY...", "Summaries that --save wrote, as one table.", options, 1,
 		64, NULL
@@ -190,13 +259,5 @@ int vbrun_report(int argc, char **argv)
 
 	if (rc != CLI_RUN)
 		return rc;
-	printf("%-24s %18s %10s %9s %7s %10s  %s\n", "", "time", "read", "x optimum", "stall", "memory",
-	       "accuracy");
-	rc = for_each(argv + 1, count, report_embed, report_stream);
-	if (rc)
-		return rc;
-	if (below_one)
-		printf("x optimum %s\n", optimum_below_one);
-	printf("\n%s\n", residency_key);
-	return for_each(argv + 1, count, print_objects, print_objects);
+	return json ? report_json(argv + 1, count) : report_text(argv + 1, count);
 }

@@ -345,6 +345,12 @@ static int hash_range(struct route *r, enum route_array which, uint64_t bytes, u
 	return rc;
 }
 
+/* Bytes of the experts that a token takes. */
+static uint64_t token_bytes(const struct route *r)
+{
+	return r->expert_bytes / r->experts * r->top;
+}
+
 static int run_tokens(struct route *r, uint32_t tokens, float *room)
 {
 	struct random random = { (uint64_t)r->seed + 1 };
@@ -355,7 +361,7 @@ static int run_tokens(struct route *r, uint32_t tokens, float *room)
 	int rc = 0;
 
 	counters_read(r->v, &before);
-	progress_begin(&progress, "route", 0);
+	progress_begin(&progress, "route", tokens * token_bytes(r));
 	for (uint32_t t = 0; t < tokens && !rc; t++) {
 		if (t == warm) {
 			counters_read(r->v, &before);
@@ -363,7 +369,7 @@ static int run_tokens(struct route *r, uint32_t tokens, float *room)
 		}
 		rc = write_token(r, &random, room);
 		if (!rc)
-			rc = device_run(r->v, r->q, r->cb, &progress, 0);
+			rc = device_run(r->v, r->q, r->cb, &progress, t * token_bytes(r));
 		if (!rc)
 			rc = hash_range(r, R_IDS, (uint64_t)r->count * r->top * 4, (uint8_t *)room);
 	}
@@ -563,18 +569,19 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 	struct json_object *json = summary_new("stream");
 	struct route r = { .ck = ck, .seed = o->seed, .mode = (enum vgpu_mode)o->mode,
 			   .digest = 0xcbf29ce484222325u, .reads = *reads };
-	bool temporary = false;
 	char trace[256];
-	int rc = find_layers(&r, w);
+	int rc = find_layers(&r, w), fd = -1, error = 0;
 
-	if (!rc && stream_trace(o, trace, sizeof(trace), &temporary))
-		rc = cli_fail("cannot make a trace file");
+	if (!rc)
+		error = stream_trace(o, trace, sizeof(trace), &fd);
+	if (error)
+		rc = cli_fail("cannot make a trace file: %s", strerror(-error));
 	if (!rc)
 		rc = measure(o, &r, trace, json);
 	if (!rc)
 		rc = finish(o, &r, trace, json);
-	if (temporary)
-		unlink(trace);
+	if (fd >= 0)
+		close(fd);
 	json_object_put(json);
 	free(r.layers);
 	return rc;

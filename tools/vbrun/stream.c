@@ -11,6 +11,7 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,20 +57,21 @@ uint64_t stream_process_read_bytes(void)
 	return proc_number("/proc/self/io", "read_bytes:");
 }
 
-int stream_trace(const struct stream_options *o, char *path, size_t len, bool *out_temporary)
+int stream_trace(const struct stream_options *o, char *path, size_t len, int *out_fd)
 {
 	const char *folder = getenv("TMPDIR");
-	int fd;
 
-	*out_temporary = !o->device.trace;
+	*out_fd = -1;
 	if (o->device.trace)
 		return snprintf(path, len, "%s", o->device.trace) < (int)len ? 0 : -ENAMETOOLONG;
 	if (snprintf(path, len, "%s/vbrun-trace-XXXXXX", folder ? folder : "/tmp") >= (int)len)
 		return -ENAMETOOLONG;
-	fd = mkstemp(path);
-	if (fd < 0)
+	*out_fd = mkostemp(path, O_CLOEXEC);
+	if (*out_fd < 0)
 		return -errno;
-	close(fd);
+	/* Without a name it is gone however the program ends. */
+	unlink(path);
+	snprintf(path, len, "/proc/self/fd/%d", *out_fd);
 	return 0;
 }
 
@@ -135,6 +137,7 @@ static int run_passes(const struct stream_options *o, struct matrices *ms,
 	for (r->count = 0; r->count < o->passes && !rc; r->count++) {
 		rc = one_pass(ms, &progress, ms->bytes * r->count, &r->reads,
 			      &r->passes[r->count]);
+		progress_update(&progress, ms->bytes * (r->count + 1));
 		/* Between the passes, so that a disk that drifts treats both alike. */
 		if (!rc && r->rounds)
 			rc = probe_between(r);
@@ -246,26 +249,32 @@ static int compute_on(const struct stream_options *o, struct vgpu *v,
 {
 	struct matrices ms = { .v = v, .m = o->m, .mode = (enum vgpu_mode)o->mode };
 	struct counters before, c;
-	double start, seconds = 0;
+	struct progress progress;
+	double start = size_now(), seconds = 0;
 	uint32_t passes = 0;
 	int rc;
 
 	rc = matrices_open(&ms, ck, w, room, Y_BYTES_MAX);
 	if (!rc)
 		rc = matrices_declare(&ms);
+	progress_begin(&progress, "arithmetic alone", ms.bytes);
 	if (!rc)
-		rc = matrices_pass(&ms, NULL, 0);
+		rc = matrices_pass(&ms, &progress, 0);
+	/* As many passes more as take a second, at least one. */
+	progress.total = ms.bytes * (2 + (uint64_t)(COMPUTE_SECONDS / (size_now() - start)));
 	counters_read(v, &before);
 	start = size_now();
 	while (!rc && seconds < COMPUTE_SECONDS) {
-		rc = matrices_pass(&ms, NULL, 0);
+		rc = matrices_pass(&ms, &progress, ms.bytes * (passes + 1));
 		seconds = size_now() - start;
 		passes++;
+		progress_update(&progress, ms.bytes * (passes + 1));
 		c = counters_since(v, &before);
 		/* At once: a sample that does not fit would be read for all this time. */
 		if (!rc && c.c[VGPU_COUNT_READ_BYTES])
 			rc = -EAGAIN;
 	}
+	progress_end(&progress);
 	if (!rc) {
 		r->compute_share = (double)ms.bytes / (double)r->weight_bytes;
 		r->compute = seconds / passes / r->compute_share;
@@ -340,10 +349,9 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 {
 	struct stream_result r = { .host_bytes = o->device.host_bytes, .reads = *reads };
 	char trace[256];
-	bool temporary;
-	int rc;
+	int rc, fd;
 
-	rc = stream_trace(o, trace, sizeof(trace), &temporary);
+	rc = stream_trace(o, trace, sizeof(trace), &fd);
 	if (rc)
 		return cli_fail("cannot make a trace file: %s", strerror(-rc));
 	r.passes = calloc(o->passes + 1, sizeof(*r.passes));
@@ -358,8 +366,8 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 	probe_end(r.rounds, &r.probe);
 	if (!rc && o->passes && !o->no_compare)
 		rc = compare(o, trace, ck, w, &r);
-	if (temporary)
-		unlink(trace);
+	if (fd >= 0)
+		close(fd);
 	if (!rc)
 		rc = stream_report(o, w, &r);
 	json_object_put(r.json);
@@ -437,6 +445,8 @@ int vbrun_stream(int argc, char **argv)
 	device_defaults(&o.device, 2 << 20);
 	o.device.host_bytes = (uint64_t)512 << 20;
 	rc = cli_parse(&command, argc, argv, &count);
+	if (rc == CLI_RUN)
+		rc = device_check(&o.device);
 	if (rc != CLI_RUN)
 		return rc;
 	o.path = argv[1];

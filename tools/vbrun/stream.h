@@ -99,12 +99,13 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 		 const struct weights *w, const struct reads *reads);
 
 /**
- * stream_trace() - the trace to record: the one asked for, or a temporary file's name
- * @path: receives the name; a temporary one is to be unlinked when @out_temporary
+ * stream_trace() - the trace to record: the one asked for, or a temporary file
+ * @path: receives a name that can be opened while @out_fd is open
+ * @out_fd: the temporary file, to be closed; -1: none
  *
- * Return: 0, or -errno of mkstemp().
+ * Return: 0, or -errno of mkostemp().
  */
-int stream_trace(const struct stream_options *o, char *path, size_t len, bool *out_temporary);
+int stream_trace(const struct stream_options *o, char *path, size_t len, int *out_fd);
 
 /* Save and print the summary as the options say; returns the exit status. */
 int stream_save(const struct stream_options *o, struct json_object *json);

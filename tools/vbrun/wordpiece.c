@@ -244,8 +244,11 @@ size_t wordpiece_count(const struct wordpiece *wp)
 
 static void put_id(struct output *out, int32_t id)
 {
-	if (out->count < out->cap)
-		out->ids[out->count++] = id;
+	if (out->count >= out->cap)
+		return;
+	if (out->ids)
+		out->ids[out->count] = id;
+	out->count++;
 }
 
 /*
@@ -410,26 +413,39 @@ static void take_char(const struct wordpiece *wp, struct word *word, struct outp
 		end_word(wp, word, out);
 }
 
-int wordpiece_encode(const struct wordpiece *wp, const char *text, int32_t *ids, size_t cap)
+/* [CLS], pieces, [SEP]; @out->cap is at least 2. */
+static size_t encode(const struct wordpiece *wp, const char *text, struct output *out)
 {
-	struct output out = { .ids = ids };
 	struct word word = { .starts = { sizeof(CONTINUATION) - 1 } };
 	utf8proc_ssize_t left = (utf8proc_ssize_t)strlen(text), step;
 	utf8proc_int32_t c;
 
-	if (cap < 2)
-		return -EINVAL;
-	out.cap = (cap < WORDPIECE_MAX_IDS ? cap : WORDPIECE_MAX_IDS) - 1;
-	put_id(&out, wp->cls);
-	for (; left > 0 && out.count < out.cap; left -= step, text += step) {
+	out->cap--;
+	put_id(out, wp->cls);
+	for (; left > 0 && out->count < out->cap; left -= step, text += step) {
 		step = utf8proc_iterate((const utf8proc_uint8_t *)text, left, &c);
 		if (step > 0)
-			take_char(wp, &word, &out, c);
+			take_char(wp, &word, out, c);
 		else
 			step = 1;	/* a byte that is not UTF-8 */
 	}
-	end_word(wp, &word, &out);
-	out.cap++;
-	put_id(&out, wp->sep);
-	return (int)out.count;
+	end_word(wp, &word, out);
+	out->cap++;
+	put_id(out, wp->sep);
+	return out->count;
+}
+
+int wordpiece_encode(const struct wordpiece *wp, const char *text, int32_t *ids, size_t cap)
+{
+	struct output out = { .ids = ids,
+			      .cap = cap < WORDPIECE_MAX_IDS ? cap : WORDPIECE_MAX_IDS };
+
+	return cap < 2 ? -EINVAL : (int)encode(wp, text, &out);
+}
+
+size_t wordpiece_length(const struct wordpiece *wp, const char *text)
+{
+	struct output out = { .cap = SIZE_MAX };
+
+	return encode(wp, text, &out);
 }

@@ -54,4 +54,7 @@ size_t wordpiece_count(const struct wordpiece *wp);
 int wordpiece_encode(const struct wordpiece *wp, const char *text, int32_t *ids,
 		     size_t cap);
 
+/* How many ids a text has when nothing is cut off; at least 2. */
+size_t wordpiece_length(const struct wordpiece *wp, const char *text);
+
 #endif
