@@ -8,6 +8,7 @@
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 
+#include "trace.h"
 #include "vb.h"
 
 #define REGION_GFP	(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_COMP | __GFP_NOWARN)
@@ -216,9 +217,14 @@ static void quarantine_sweep_locked(void)
 	struct vb_region *region;
 
 	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine) {
-		if (vb_slot_find(slot->loc, &region) != slot ||
-		    vb_slot_foreign(region, slot) > slot->baseline)
+		int foreign;
+
+		if (vb_slot_find(slot->loc, &region) != slot)
 			continue;
+		foreign = vb_slot_foreign(region, slot);
+		if (foreign > slot->baseline)
+			continue;
+		trace_vb_quarantine_leave(slot, foreign);
 		list_del_init(&slot->quarantine);
 		vb_slots_give(&vb.arenas[VB_LOC_ARENA(slot->loc)]->slots, VB_LOC_SLOT(slot->loc));
 	}
@@ -258,15 +264,20 @@ void vb_slot_give_locked(u32 loc)
 	struct vb_arena *a = arena_of(VB_LOC_ARENA(loc));
 	struct vb_region *region;
 	struct vb_slot *slot;
+	int foreign = 0;
 
 	lockdep_assert_held(&vb.slot_lock);
 	if (!a)
 		return;
 	slot = vb_slot_find(loc, &region);
-	if (slot && vb_slot_foreign(region, slot) > slot->baseline)
+	if (slot)
+		foreign = vb_slot_foreign(region, slot);
+	if (slot && foreign > slot->baseline) {
 		list_add_tail(&slot->quarantine, &vb.quarantine);
-	else
+		trace_vb_quarantine(slot, foreign);
+	} else {
 		WARN_ON_ONCE(vb_slots_give(&a->slots, VB_LOC_SLOT(loc)));
+	}
 }
 
 /* ---- how much ---- */

@@ -156,7 +156,7 @@ int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
 	q->out_host_staging_bytes = READ_ONCE(vb.staging_bytes);
 	q->out_panel_bytes = READ_ONCE(vb.panel_bytes);
 	q->out_generation = READ_ONCE(vb.generation);
-	q->out_recovery_ms = 0;
+	q->out_recovery_ms = VB_RECOVERY_MS;
 	return 0;
 }
 

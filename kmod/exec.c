@@ -16,6 +16,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "trace.h"
 #include "vb.h"
 
 #define WATCH_MS	250u	/* between two looks */
@@ -342,6 +343,7 @@ static int commit_submission_locked(struct vb_submission *s, const struct vb_ioc
 
 	if (!status && !is_durable_locked(s))
 		return -EBUSY;
+	trace_vb_commit(s->queue, s->seqno, status, min(cmd->busy_ns, wall));
 	vb_complete_locked(s, status, cmd->bad_command, min(cmd->busy_ns, wall), ended);
 	return 0;
 }

@@ -80,6 +80,7 @@ static const struct file_operations client_fops = {
 	.mmap = vb_client_mmap,
 	.get_unmapped_area = thp_get_unmapped_area,
 	.llseek = noop_llseek,
+	.show_fdinfo = vb_client_fdinfo,
 };
 
 static const struct file_operations exec_fops = {
@@ -92,6 +93,7 @@ static const struct file_operations exec_fops = {
 	.mmap = vb_exec_mmap,
 	.get_unmapped_area = thp_get_unmapped_area,
 	.llseek = noop_llseek,
+	.show_fdinfo = vb_exec_fdinfo,
 };
 
 static struct miscdevice client_node = {
@@ -99,6 +101,7 @@ static struct miscdevice client_node = {
 	.name = "vblackwell",
 	.fops = &client_fops,
 	.mode = 0660,
+	.groups = vb_sysfs_groups,
 };
 
 static struct miscdevice exec_node = {
@@ -176,11 +179,17 @@ static int __init vb_init(void)
 	rc = misc_register(&client_node);
 	if (rc)
 		goto err_submit;
-	rc = misc_register(&exec_node);
+	rc = vb_sysfs_init(client_node.this_device);
 	if (rc)
 		goto err_client;
+	rc = misc_register(&exec_node);
+	if (rc)
+		goto err_sysfs;
+	vb_debugfs_init();
 	return 0;
 
+err_sysfs:
+	vb_sysfs_exit();
 err_client:
 	misc_deregister(&client_node);
 err_submit:
@@ -191,7 +200,9 @@ err_submit:
 /* Nobody has a node open: their files hold the module. */
 static void __exit vb_exit(void)
 {
+	vb_debugfs_exit();
 	misc_deregister(&exec_node);
+	vb_sysfs_exit();
 	misc_deregister(&client_node);
 	/* Nothing is queued any more, but its timer may be running out. */
 	cancel_delayed_work_sync(&vb.expire);

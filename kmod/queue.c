@@ -18,6 +18,7 @@
 #include <linux/math64.h>
 #include <linux/slab.h>
 
+#include "trace.h"
 #include "vb.h"
 
 #define QUANTUM_NS	10000ll		/* executor time a round and unit of weight */
@@ -130,22 +131,23 @@ int vb_queue_reserve(struct vb_queue *q)
 
 /* ---- who is ready ---- */
 
+static struct vb_submission *first_pending_locked(struct vb_queue *q)
+{
+	return list_first_entry_or_null(&q->pending, struct vb_submission, work.link);
+}
+
 static void set_ready_locked(struct vb_queue *q, bool ready)
 {
 	lockdep_assert_held(&vb.work_lock);
 	if (ready == !list_empty(&q->ready_link))
 		return;
 	if (ready) {
+		trace_vb_queue(q, first_pending_locked(q)->seqno);
 		list_add_tail(&q->ready_link, &vb.ready);
 		wake_up(&vb.fetch);
 	} else {
 		list_del_init(&q->ready_link);
 	}
-}
-
-static struct vb_submission *first_pending_locked(struct vb_queue *q)
-{
-	return list_first_entry_or_null(&q->pending, struct vb_submission, work.link);
 }
 
 /* The first of a queue has a deadline: somebody must look again then. */
@@ -269,6 +271,7 @@ void vb_queue_start_locked(struct vb_submission *s)
 	q->running = s;
 	s->work.fetched = true;
 	vb.fetched++;
+	trace_vb_fetch(q, s->seqno);
 }
 
 /* ---- ends ---- */
@@ -332,6 +335,7 @@ void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u6
 		vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
 	vb_fence_store_locked(q, s->seqno, &r);
 	q->completed = s->seqno;
+	trace_vb_signal(q, s->seqno, status, busy_ns);
 	pay_locked(q, busy_ns);
 	vb_fences_signal_locked(q);
 	vb_queue_advance_locked(q, ended);
@@ -358,6 +362,7 @@ void vb_queue_cancel(struct vb_queue *q)
 	set_ready_locked(q, false);
 	while ((s = first_pending_locked(q))) {
 		submission_leave_locked(s, &ended);
+		trace_vb_signal(q, s->seqno, -ECANCELED, 0);
 		vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
 	}
 	vb_fences_signal_locked(q);

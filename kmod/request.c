@@ -9,6 +9,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "trace.h"
 #include "vb.h"
 
 u64 vb_bound(u64 deadline_ns)
@@ -105,6 +106,8 @@ int vb_request_send(struct vb_request *r)
 			old = schedule_replace_locked(r);
 		r->client->hints += is_hint(r);
 		list_add_tail(&r->work.link, &vb.requests);
+		if (r->type == VB_FETCH_PAGE_IN)
+			trace_vb_page_in(r);
 	}
 	spin_unlock(&vb.work_lock);
 	if (old)

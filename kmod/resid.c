@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "trace.h"
 #include "vb.h"
 
 /**
@@ -56,6 +57,37 @@ static void count_pinned_locked(const struct vb_table_entry *e, int sign)
 	lockdep_assert_held(&vb.slot_lock);
 	if (is_held(e) && e->loc[VB_TIER_HOST] != VB_LOC_NONE)
 		vb.arenas[VB_LOC_ARENA(e->loc[VB_TIER_HOST])]->pinned += sign;
+}
+
+/* May the copy go at once, without a write and without a loss? */
+static bool is_purgeable(const struct vb_bo *bo, const struct vb_table_entry *e, u32 tier)
+{
+	if (e->busy || (tier == VB_TIER_HOST && is_held(e)))
+		return false;
+	return e->valid & ~(1u << tier) || bo->traits.kind != VB_BO_ANONYMOUS ||
+	       !(e->flags & VB_ENTRY_TOUCHED);
+}
+
+static void usage_add(struct vb_usage *u, const struct vb_bo *bo, const struct vb_table_entry *e,
+		      int sign)
+{
+	u32 tier;
+
+	for (tier = 0; tier < VB_TIER_COUNT; tier++) {
+		if (!(e->valid & 1u << tier))
+			continue;
+		u->resident[tier] += sign;
+		if (is_purgeable(bo, e, tier))
+			u->purgeable[tier] += sign;
+	}
+}
+
+/* For those who look: what step_end() charges to client, arena and device. */
+static void count_locked(struct vb_bo *bo, const struct vb_table_entry *e, int sign)
+{
+	count_pinned_locked(e, sign);
+	usage_add(&bo->client->usage, bo, e, sign);
+	usage_add(&vb.usage, bo, e, sign);
 }
 
 static void slots_free_locked(struct vb_bo *bo, const struct vb_chunk_freed *freed)
@@ -114,8 +146,8 @@ static int step_end(struct step *s, int rc)
 	account_locked(s->bo, &s->before, -1);
 	account_locked(s->bo, s->e, 1);
 	spin_lock(&vb.slot_lock);
-	count_pinned_locked(&s->before, -1);
-	count_pinned_locked(s->e, 1);
+	count_locked(s->bo, &s->before, -1);
+	count_locked(s->bo, s->e, 1);
 	slots_free_locked(s->bo, &s->freed);
 	spin_unlock(&vb.slot_lock);
 	return 0;
@@ -245,6 +277,14 @@ void vb_resid_release(struct vb_bo *bo)
 	mutex_unlock(&bo->lock);
 }
 
+/* A move that its executor did not end. */
+static void trace_lost(struct vb_bo *bo, u32 chunk, u8 busy, u32 loc)
+{
+	struct vb_move mv = { .chunk = chunk, .from = (busy - 1) >> 3, .to = (busy - 1) & 7 };
+
+	trace_vb_move_abort(bo, &mv, loc, -ENODEV);
+}
+
 static void lose_one(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
 {
 	struct vb_running *m = xa_load(&bo->moves, chunk);
@@ -257,6 +297,7 @@ static void lose_one(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
 		step_end(&s, vb_chunk_lose(e, &bo->traits, tier, m ? m->loc : VB_LOC_NONE,
 					   &s.freed));
 		if (m && !e->busy) {
+			trace_lost(bo, chunk, s.before.busy, m->loc);
 			running_end(bo, chunk, m);
 			m = NULL;
 		}
@@ -299,8 +340,11 @@ static int slot_take_locked(struct vb_bo *bo, const struct vb_move *mv, u32 *out
 	bo->slots++;
 	bo->client->slots[VB_LOC_ARENA(*out)]++;
 	slot = vb_slot_find(*out, &region);
-	if (slot)
+	if (slot) {
 		slot->baseline = vb_slot_foreign(region, slot);
+		slot->object = bo->id;
+		slot->chunk = mv->chunk;
+	}
 	return 0;
 }
 
@@ -332,6 +376,7 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv)
 {
 	struct vb_table_entry *e;
 	struct vb_running *m;
+	struct step s;
 	int rc;
 
 	if (bo->gone)
@@ -353,13 +398,15 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv)
 		if (rc)
 			goto err_give;
 	}
-	rc = vb_chunk_begin(e, &bo->traits, mv->from, mv->to, m->loc);
+	step_of_entry(&s, bo, e);
+	rc = step_end(&s, vb_chunk_begin(e, &bo->traits, mv->from, mv->to, m->loc));
 	if (rc)
 		goto err_give;
 	mv->slot = VB_LOC_SLOT(m->loc);
 	bo->move_count++;
 	vb_bo_show(bo);
 	xa_store(&bo->moves, mv->chunk, m, GFP_KERNEL);
+	trace_vb_move_begin(bo, mv, m->loc, 0);
 	return 0;
 
 err_give:
@@ -369,6 +416,7 @@ err_unreserve:
 	xa_release(&bo->moves, mv->chunk);
 err_free:
 	kfree(m);
+	trace_vb_move_begin(bo, mv, VB_LOC_NONE, rc);
 	return rc;
 }
 
@@ -382,10 +430,13 @@ static int move_finish(struct vb_bo *bo, const struct vb_move *mv)
 	if (!m)
 		return -EINVAL;
 	step_begin(&s, bo, mv->chunk);
-	if (mv->op == VB_MOVE_COMMIT)
+	if (mv->op == VB_MOVE_COMMIT) {
 		rc = vb_chunk_commit(s.e, &bo->traits, mv->from, mv->to, m->loc, crc, &s.freed);
-	else
+		trace_vb_move_commit(bo, mv, m->loc, rc);
+	} else {
 		rc = vb_chunk_abort(s.e, &bo->traits, mv->from, mv->to, m->loc, &s.freed);
+		trace_vb_move_abort(bo, mv, m->loc, rc);
+	}
 	if (step_end(&s, rc))
 		return rc;
 	running_end(bo, mv->chunk, m);

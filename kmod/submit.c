@@ -9,6 +9,7 @@
 #include <linux/uaccess.h>
 
 #include "core/cmd.h"
+#include "trace.h"
 #include "vb.h"
 
 #define ACCESS_ALL	(VB_ACCESS_READ | VB_ACCESS_WRITE | VB_ACCESS_DISCARD)
@@ -297,6 +298,7 @@ static int publish_locked(struct vb_submission *s, u64 *out_seqno, struct list_h
 	s->seqno = ++q->submitted;
 	*out_seqno = s->seqno;
 	vb_count_locked(q->client, VB_COUNT_SUBMITS, 1);
+	trace_vb_submit(q, s);
 	list_add_tail(&s->work.link, &q->pending);
 	q->pending_count++;
 	vb_queue_advance_locked(q, ended);

@@ -60,6 +60,29 @@ const struct vb_table_entry *vb_entry(struct vb_bo *bo, u32 chunk)
 	return e ? e : &untouched;
 }
 
+/**
+ * vb_entry_run() - an entry, and how many of its kind are known to follow
+ * @bo: object
+ * @chunk: within it
+ * @count: gets at least 1; more where pages have not come
+ *
+ * Context: as vb_entry().
+ */
+const struct vb_table_entry *vb_entry_run(struct vb_bo *bo, u32 chunk, u32 *count)
+{
+	struct vb_table_entry *e = vb_entry_find(bo, chunk);
+	unsigned long index = chunk / PAGE_ENTRIES;
+
+	*count = 1;
+	if (e)
+		return e;
+	if (xa_find(&bo->table, &index, (bo->chunks - 1) / PAGE_ENTRIES, XA_PRESENT))
+		*count = index * PAGE_ENTRIES - chunk;
+	else
+		*count = bo->chunks - chunk;
+	return &untouched;
+}
+
 /* The entry of a chunk, to be changed under the object's lock; NULL: it is all zero. */
 struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk)
 {

@@ -86,6 +86,17 @@ void vb_user_put(struct vb_user *user)
 		kfree(user);
 }
 
+void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), void *arg)
+{
+	struct vb_user *user;
+	u32 i;
+
+	lockdep_assert_held(&vb.slot_lock);
+	for (i = 0; i < ARRAY_SIZE(users); i++)
+		hlist_for_each_entry(user, &users[i], link)
+			show(user, arg);
+}
+
 /* The module goes: no client is left, only what limits were set for. */
 void vb_users_free(void)
 {

@@ -19,6 +19,7 @@
  *	queue.c		queues, who runs next
  *	fence.c		timelines: results, waiting, eventfds, in-fences
  *	submit.c	submissions
+ *	fdinfo.c, sysfs.c, debugfs.c, trace.h	what others may see of it
  *	exec.c		the executor node
  *
  * Lock order, outermost first (mmap_lock lies outside of all):
@@ -64,6 +65,7 @@
 #define VB_SUBMISSIONS		4096u	/* default limit a client, in flight */
 #define VB_HINTS_MAX		1024u	/* prefetches a client may have queued */
 #define VB_TRIES		8u	/* page-ins for one use of a chunk */
+#define VB_RECOVERY_MS		0u	/* clients do not wait for a successor yet */
 /*
  * Client mappings: the offset of a BO is its handle << VB_BO_SPACE_SHIFT, and
  * offsets are positive.
@@ -78,7 +80,10 @@
 #define VB_MMAP_WHICH_SHIFT	48	/* region: arena */
 #define VB_MMAP_OBJECT_SHIFT	12	/* table: object id, in pages */
 
+struct attribute_group;
+struct device;
 struct poll_table_struct;
+struct seq_file;
 struct vb_bo;
 struct vb_client;
 struct vb_queue;
@@ -92,6 +97,8 @@ struct vb_ucmd;
  * struct vb_slot - the memory of one host slot
  * @block: its pages, one pointer a block of 1 << @order pages
  * @order: the chunk's own, or a smaller one where memory is fragmented
+ * @object: who held it last, an id; slot_lock, as the next
+ * @chunk: and which
  * @baseline: references beyond mappings and ours when the slot was taken: those of
  *	registered buffers; protected by the lock of the BO that holds the slot
  * @quarantine: in vb_device.quarantine while others still refer to the memory;
@@ -102,6 +109,7 @@ struct vb_slot {
 	struct page **block;
 	struct list_head quarantine;
 	u32 loc;
+	u32 object, chunk;
 	int baseline;
 	u8 order;
 };
@@ -238,6 +246,15 @@ struct vb_user {
 };
 
 /**
+ * struct vb_usage - for those who look: chunks of a client, or of all; slot_lock
+ * @resident: with a current copy, by tier
+ * @purgeable: of these copies, those that may go at once
+ */
+struct vb_usage {
+	u64 resident[VB_TIER_COUNT], purgeable[VB_TIER_COUNT];
+};
+
+/**
  * struct vb_client - an open client node
  * @kref: the file, each object, each queue, each request
  * @link: in vb_device.clients; exec_lock
@@ -252,6 +269,7 @@ struct vb_user {
  * @user: whose it is, for good: who opened it; counted
  * @quota: limits, and what counts against them: submissions under work_lock, all
  *	else under slot_lock
+ * @usage: slot_lock
  * @hints: prefetches queued or running; work_lock
  * @counters: by enum vb_counter; work_lock
  * @schedule: queued and not fetched yet, or NULL; work_lock
@@ -272,6 +290,7 @@ struct vb_client {
 	u64 slots[VB_ARENA_MAX];
 	struct vb_user *user;
 	struct vb_quota quota;
+	struct vb_usage usage;
 	u32 hints;
 	u64 counters[VB_COUNT_COUNT];
 	struct vb_request *schedule;
@@ -479,6 +498,7 @@ struct vb_exec {
  * @quota: what clients and users are promised; slot_lock
  * @client_limits: of a new client, by enum vb_limit; slot_lock, as the next
  * @user_limits: of a new user
+ * @usage: of all clients
  * @quarantine: slots that nobody holds and others still refer to: DMA into memory
  *	that was a client's must not land in the next one's; slot_lock
  * @bos: struct vb_bo by id
@@ -521,6 +541,7 @@ struct vb_device {
 	u64 reserved_bytes;
 	struct vb_quota_device quota;
 	u64 client_limits[VB_QUOTA_LIMITS], user_limits[VB_QUOTA_LIMITS];
+	struct vb_usage usage;
 	struct list_head quarantine;
 
 	struct xarray bos;
@@ -609,6 +630,7 @@ int vb_schedule(struct vb_client *c, struct vb_ucmd *u);
 /* --- user.c --- */
 struct vb_user *vb_user_get(kuid_t uid);
 void vb_user_put(struct vb_user *user);
+void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), void *arg);
 void vb_users_free(void);
 
 /* --- limit.c --- */
@@ -679,6 +701,7 @@ int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma);
 
 /* --- table.c --- */
 const struct vb_table_entry *vb_entry(struct vb_bo *bo, u32 chunk);
+const struct vb_table_entry *vb_entry_run(struct vb_bo *bo, u32 chunk, u32 *count);
 struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk);
 struct vb_table_entry *vb_entry_make(struct vb_bo *bo, u32 chunk);
 struct vb_table_entry *vb_entry_next(struct vb_bo *bo, u32 *chunk);
@@ -782,5 +805,19 @@ int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_poll_cancel(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_object_open(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u);
+
+/* --- fdinfo.c --- */
+void vb_client_fdinfo(struct seq_file *m, struct file *filp);
+void vb_exec_fdinfo(struct seq_file *m, struct file *filp);
+
+/* --- sysfs.c --- */
+extern const struct attribute_group *vb_sysfs_groups[];
+const char *vb_exec_state_name(u32 state);
+int vb_sysfs_init(struct device *dev);
+void vb_sysfs_exit(void);
+
+/* --- debugfs.c --- */
+void vb_debugfs_init(void);
+void vb_debugfs_exit(void);
 
 #endif
