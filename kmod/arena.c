@@ -461,6 +461,33 @@ int vb_region_add(struct vb_exec *x, struct vb_ucmd *u)
 	return rc;
 }
 
+/**
+ * vb_region_drop_locked() - take a region out of its arena
+ * @arena: host arena
+ * @region: one of its regions
+ *
+ * Context: exec_lock; may sleep.
+ * Return: 0, and the arena's reference is gone; -EBUSY a slot is in use, or what was
+ * promised would not fit any more.
+ */
+int vb_region_drop_locked(u32 arena, struct vb_region *region)
+{
+	struct vb_arena *a = vb.arenas[arena];
+	int rc = -EBUSY;
+
+	lockdep_assert_held(&vb.exec_lock);
+	spin_lock(&vb.slot_lock);
+	quarantine_sweep_locked();
+	if (vb_limit_may_shrink_locked((u64)region->slots << vb.chunk_shift))
+		rc = vb_slots_remove(&a->slots, region->first, region->slots);
+	spin_unlock(&vb.slot_lock);
+	if (rc)
+		return rc;
+	mtree_erase(&a->regions, region->first);
+	vb_region_put(region);
+	return 0;
+}
+
 int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;
@@ -472,17 +499,9 @@ int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u)
 		return -EINVAL;
 	mutex_lock(&vb.exec_lock);
 	region = mtree_load(&a->regions, cmd->first_slot);
-	if (region && region->first == cmd->first_slot && region->slots == cmd->slots) {
-		spin_lock(&vb.slot_lock);
-		quarantine_sweep_locked();
-		rc = vb_slots_remove(&a->slots, cmd->first_slot, cmd->slots);
-		spin_unlock(&vb.slot_lock);
-	}
-	if (!rc)
-		mtree_erase(&a->regions, cmd->first_slot);
+	if (region && region->first == cmd->first_slot && region->slots == cmd->slots)
+		rc = vb_region_drop_locked(cmd->arena, region);
 	mutex_unlock(&vb.exec_lock);
-	if (!rc)
-		vb_region_put(region);
 	return rc;
 }
 

@@ -6,12 +6,13 @@
 #
 #	kmod/conftest.sh HEADER RELEASE COMPILER...
 #
-# Writes HEADER unless it was made for RELEASE already.
+# Writes HEADER unless this script made it for RELEASE already.
 set -u
 
 header=$1 release=$2
 shift 2
-grep -qsF "for $release */" "$header" && exit 0
+key="$release, $(cksum <"$0")"
+grep -qsF "for $key */" "$header" && exit 0
 mkdir -p "$(dirname "$header")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -27,7 +28,7 @@ has() {
 	fi
 }
 
-echo "/* What the headers have; made by kmod/conftest.sh for $release */" >"$work/header"
+echo "/* What the headers have; made by kmod/conftest.sh for $key */" >"$work/header"
 
 has VB_TRY "$@" <<-END
 	int ok(void) { return 0; }
@@ -48,5 +49,9 @@ END
 has VB_HAS_EVENTFD_SIGNAL_ONE "$@" <<-END
 	#include <linux/eventfd.h>
 	void ok(struct eventfd_ctx *e) { eventfd_signal(e); }
+END
+has VB_HAS_SHRINKER_ALLOC "$@" <<-END
+	#include <linux/shrinker.h>
+	struct shrinker *ok(void) { return shrinker_alloc(0, "try"); }
 END
 mv "$work/header" "$header"

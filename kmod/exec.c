@@ -223,7 +223,7 @@ static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 	cmd->out_type = r->type;
 	cmd->out_client = r->client->number;
 	cmd->out_deadline_ns = r->deadline_ns;
-	cmd->out_object = r->bo ? r->bo->id : 0;
+	cmd->out_object = r->bo ? r->bo->id : r->arena;
 	cmd->out_chunk = r->first;
 	cmd->out_count = r->count;
 	cmd->out_bos_address = address_of(x, r->ranges);

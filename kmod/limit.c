@@ -19,6 +19,17 @@ static const struct vb_quota_device *room_locked(void)
 	return &vb.quota;
 }
 
+/* Would all that was promised still fit with so much less host memory?  slot_lock */
+bool vb_limit_may_shrink_locked(u64 bytes)
+{
+	u64 host = vb_host_bytes_locked(), staging = READ_ONCE(vb.staging_bytes);
+	u64 storage = vb_capacity_locked() - vb_content_bytes_locked();
+	u64 content = host > bytes + staging ? host - bytes - staging : 0;
+
+	return vb.reserved_bytes <= content + storage &&
+	       vb.quota.promised[0] + vb.quota.excess <= content;
+}
+
 /* ---- charges ---- */
 
 /**

@@ -182,12 +182,17 @@ static int __init vb_init(void)
 	rc = vb_sysfs_init(client_node.this_device);
 	if (rc)
 		goto err_client;
-	rc = misc_register(&exec_node);
+	rc = vb_drain_init();
 	if (rc)
 		goto err_sysfs;
+	rc = misc_register(&exec_node);
+	if (rc)
+		goto err_drain;
 	vb_debugfs_init();
 	return 0;
 
+err_drain:
+	vb_drain_exit();
 err_sysfs:
 	vb_sysfs_exit();
 err_client:
@@ -202,6 +207,7 @@ static void __exit vb_exit(void)
 {
 	vb_debugfs_exit();
 	misc_deregister(&exec_node);
+	vb_drain_exit();
 	vb_sysfs_exit();
 	misc_deregister(&client_node);
 	/* Nothing is queued any more, but its timer may be running out. */

@@ -148,6 +148,8 @@ void vb_request_done(struct vb_request *r, int status)
 	waited = !r->expired;
 	r->finishing = waited;
 	spin_unlock(&vb.work_lock);
+	if (r->type == VB_FETCH_DRAIN)
+		vb_drain_done();
 	if (waited)
 		request_finish(r, status);
 	vb_request_put(r);

@@ -15,6 +15,7 @@
  *	table.c		residency tables: pages of entries
  *	resid.c		steps of the table, and who is charged for them
  *	arena.c		arenas, regions, slots, pages
+ *	drain.c		host memory that goes when the kernel is short of it
  *	request.c	page-ins and the like: queued for the executor, waited for
  *	queue.c		queues, who runs next
  *	fence.c		timelines: results, waiting, eventfds, in-fences
@@ -26,6 +27,9 @@
  *
  *	vb_device.exec_lock -> vb_client.lock -> vb_bo.lock -> folio lock
  *		-> vb_device.slot_lock, vb_device.work_lock
+ *
+ * The shrinker runs under whatever lock somebody allocates, and takes slot_lock only:
+ * nothing is allocated under that.
  *
  * exec_lock, vb_client.lock and vb_bo.lock are mutexes; under vb_bo.lock there is no
  * copy to or from user memory and no wait for user space.  slot_lock and work_lock
@@ -173,8 +177,9 @@ struct vb_work {
  * @flags: VB_FETCH_F_*
  * @client: who asks; counted
  * @bo: counted as a user; FORGET: as memory
- * @first: first chunk
- * @count: chunks, or ranges
+ * @arena: DRAIN
+ * @first: first chunk, or slot
+ * @count: chunks, ranges, or slots
  * @ranges: SCHEDULE: in the submit region; or NULL
  * @ranges_bytes: their length
  * @deadline_ns: 0 none
@@ -194,7 +199,7 @@ struct vb_request {
 	u32 type, flags;
 	struct vb_client *client;
 	struct vb_bo *bo;
-	u32 first, count;
+	u32 arena, first, count;
 	struct vb_range *ranges;
 	size_t ranges_bytes;
 	u64 deadline_ns;
@@ -499,6 +504,7 @@ struct vb_exec {
  * @client_limits: of a new client, by enum vb_limit; slot_lock, as the next
  * @user_limits: of a new user
  * @usage: of all clients
+ * @draining: the executor was asked to empty a region, and has not answered
  * @quarantine: slots that nobody holds and others still refer to: DMA into memory
  *	that was a client's must not land in the next one's; slot_lock
  * @bos: struct vb_bo by id
@@ -542,6 +548,7 @@ struct vb_device {
 	struct vb_quota_device quota;
 	u64 client_limits[VB_QUOTA_LIMITS], user_limits[VB_QUOTA_LIMITS];
 	struct vb_usage usage;
+	bool draining;
 	struct list_head quarantine;
 
 	struct xarray bos;
@@ -634,6 +641,7 @@ void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), v
 void vb_users_free(void);
 
 /* --- limit.c --- */
+bool vb_limit_may_shrink_locked(u64 bytes);
 int vb_limit_hold(struct vb_client *c, u64 chunks, bool pin);
 void vb_limit_release(struct vb_client *c, u64 chunks, bool pin);
 void vb_limit_release_locked(struct vb_client *c, u64 chunks, bool pin);	/* slot_lock */
@@ -738,11 +746,17 @@ void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot);
 void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot);
 struct vb_region *vb_region_get(u32 arena, u32 slot);	/* counted, or NULL */
 void vb_region_put(struct vb_region *region);
+int vb_region_drop_locked(u32 arena, struct vb_region *region);
 void vb_arenas_drop(void);
 int vb_query_tier(struct vb_client *c, struct vb_ucmd *u);
 int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u);
 int vb_region_add(struct vb_exec *x, struct vb_ucmd *u);
 int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u);
+
+/* --- drain.c --- */
+void vb_drain_done(void);
+int vb_drain_init(void);
+void vb_drain_exit(void);
 
 /* --- request.c --- */
 u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound */

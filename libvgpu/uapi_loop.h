@@ -470,6 +470,8 @@ int vgpu_loop_stats(struct loop_client *c, void *arg);
 int vgpu_loop_schedule(struct loop_client *c, void *arg);
 
 /* --- uapi_loop_limit.c --- */
+/* Would all that was promised still fit with so much less host memory? */
+bool vgpu_loop_limit_may_shrink_locked(const struct vgpu_loop *loop, u64 bytes);
 /* Pin or map: 0, undone by _release; -EDQUOT; -ENOSPC (vb_quota_hold()). */
 int vgpu_loop_limit_hold_locked(struct loop_client *c, u64 chunks, bool pin);
 void vgpu_loop_limit_release_locked(struct loop_client *c, u64 chunks, bool pin);

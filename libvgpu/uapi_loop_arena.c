@@ -211,13 +211,16 @@ int vgpu_loop_region_add(struct loop_exec *x, void *arg)
 	return rc;
 }
 
-static int region_remove(struct loop_arena *a, const struct vb_ioc_region *cmd)
+static int region_remove(struct vgpu_loop *loop, struct loop_arena *a,
+			 const struct vb_ioc_region *cmd)
 {
 	int rc;
 
 	for (u32 i = 0; i < a->region_count; i++) {
 		if (a->regions[i].first != cmd->first_slot || a->regions[i].slots != cmd->slots)
 			continue;
+		if (!vgpu_loop_limit_may_shrink_locked(loop, (u64)cmd->slots << loop->chunk_shift))
+			return -EBUSY;
 		rc = vb_slots_remove(&a->slots, cmd->first_slot, cmd->slots);
 		if (!rc)
 			a->regions[i] = a->regions[--a->region_count];
@@ -235,7 +238,7 @@ int vgpu_loop_region_remove(struct loop_exec *x, void *arg)
 
 	pthread_mutex_lock(&loop->lock);
 	a = arena_find(loop, cmd->arena);
-	rc = a ? region_remove(a, cmd) : -EINVAL;
+	rc = a ? region_remove(loop, a, cmd) : -EINVAL;
 	pthread_mutex_unlock(&loop->lock);
 	return rc;
 }

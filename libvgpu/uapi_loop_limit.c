@@ -13,6 +13,16 @@ static void room_update(struct vgpu_loop *loop)
 	loop->quota.room[1] = vgpu_loop_device_bytes_locked(loop);
 }
 
+bool vgpu_loop_limit_may_shrink_locked(const struct vgpu_loop *loop, u64 bytes)
+{
+	u64 host = vgpu_loop_host_bytes_locked(loop), staging = loop->staging_bytes;
+	u64 storage = vgpu_loop_capacity_locked(loop) - vgpu_loop_content_bytes_locked(loop);
+	u64 content = host > bytes + staging ? host - bytes - staging : 0;
+
+	return loop->reserved_bytes <= content + storage &&
+	       loop->quota.promised[0] + loop->quota.excess <= content;
+}
+
 /* ---- charges ---- */
 
 int vgpu_loop_limit_hold_locked(struct loop_client *c, u64 chunks, bool pin)

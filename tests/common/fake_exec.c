@@ -376,6 +376,34 @@ static int do_evict(struct fake_exec *x, const struct vb_ioc_fetch *req)
 	return rc;
 }
 
+/* The object of a slot whose memory has gone: no object has this id. */
+#define GONE	UINT32_MAX
+
+/* Empty a region, let go of its memory, give it back. */
+static int do_drain(struct fake_exec *x, const struct vb_ioc_fetch *req)
+{
+	struct vb_ioc_region region = {
+		.size = sizeof(region), .arena = req->out_object, .first_slot = req->out_chunk,
+		.slots = req->out_count,
+	};
+	uint32_t end = req->out_chunk + req->out_count, slot;
+	int rc;
+
+	for (slot = req->out_chunk; slot < end; slot++) {
+		rc = evict(x, slot);
+		if (rc)
+			return rc;
+	}
+	rc = vgpu_uapi_call(x->node, VB_IOC_REGION_REMOVE, &region);
+	if (rc)
+		return rc;
+	for (slot = req->out_chunk; slot < end; slot++)
+		x->place[slot].object = GONE;
+	return mmap(host_at(x, req->out_chunk), (size_t)req->out_count * x->p.chunk_bytes, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED ?
+	       -errno : 0;
+}
+
 static int do_forget(struct fake_exec *x, const struct vb_ioc_fetch *req)
 {
 	struct object **p = &x->objects;
@@ -558,6 +586,8 @@ static int handle(struct fake_exec *x, const struct vb_ioc_fetch *req, uint32_t 
 		return do_evict(x, req);
 	case VB_FETCH_FORGET:
 		return do_forget(x, req);
+	case VB_FETCH_DRAIN:
+		return do_drain(x, req);
 	default:
 		return 0;
 	}

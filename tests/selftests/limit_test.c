@@ -292,6 +292,26 @@ static void minima_of_a_device_fit_it(void **state)
 	rig_exec_close(&x);
 }
 
+static void region_that_is_promised_is_not_removed(void **state)
+{
+	struct vb_ioc_region region = { .size = sizeof(region), .slots = 8 };
+	struct rig_exec x;
+	uint32_t id;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 8), 0);
+	region.arena = x.host;
+	/* Nine chunks of the sixteen that host and NVMe have together. */
+	assert_rc(rig_bo(a, chunks(9), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_REGION_REMOVE, &region), -EBUSY);
+	assert_rc(rig_bo_destroy(a, id), 0);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, chunks(1)), 0);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_REGION_REMOVE, &region), -EBUSY);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, 0), 0);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_REGION_REMOVE, &region), 0);
+	rig_exec_close(&x);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -310,6 +330,7 @@ int main(void)
 		CASE(host_slots_are_limited_a_client_and_a_user),
 		CASE(device_slots_are_limited_a_client_and_a_user),
 		CASE(minima_of_a_device_fit_it),
+		CASE(region_that_is_promised_is_not_removed),
 	};
 	int failed = 0;
 

@@ -885,7 +885,7 @@ struct vb_ioc_arena_create {
  *
  * A slot becomes free to use only when its region is mapped and registered.
  * Errors: -EEXIST a slot is in a region already; -EBUSY on removal while one is in
- * use; -ENOMEM.  Context: may sleep (allocates folios before any lock); takes the
+ * use, or while its bytes are promised to objects or as minima; -ENOMEM.  Context: may sleep (allocates folios before any lock); takes the
  * executor lock, the arena spinlock for the slots.
  */
 struct vb_ioc_region {
@@ -973,6 +973,8 @@ enum vb_fetch_type {
 	VB_FETCH_RECLAIM = 4,	/* free @count host slots */
 	VB_FETCH_FORGET = 5,	/* the object is gone; drop every trace of it */
 	VB_FETCH_SCHEDULE = 6,	/* client's schedule changed */
+	VB_FETCH_DRAIN = 7,	/* module: memory is short: empty the slots [chunk, chunk +
+				 * count) of arena @out_object, a region, and remove it */
 };
 
 /*
@@ -1020,7 +1022,7 @@ struct vb_exec_bo {
  * @out_bo_count: entries at @out_bos_address
  * @out_bos_address: SUBMIT: struct vb_exec_bo; SCHEDULE: struct vb_range with
  *	object ids, @count of them
- * @out_object: PAGE_IN, EVICT, FORGET
+ * @out_object: PAGE_IN, EVICT, FORGET; DRAIN: the arena
  * @out_chunk: first chunk
  * @out_count: chunks (or ranges)
  * @__reserved: must be 0

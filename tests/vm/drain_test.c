@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Host memory that goes when the kernel is short of it: the executor empties a region and
+ * removes it, nothing is lost, and what was promised stays.  Pressure is made by
+ * /proc/sys/vm/drop_caches, which calls every shrinker.
+ */
+#include "selftests/selftest.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#define HOST_SLOTS	16u	/* in two regions; one slot is staging */
+#define NVME_SLOTS	32u
+
+static struct vgpu_uapi *u;
+
+static int setup(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	return rc;
+}
+
+static uint64_t chunks(uint64_t n)
+{
+	return n * rig.chunk_bytes;
+}
+
+static uint64_t host_slots(void)
+{
+	struct vb_ioc_query_tier t;
+
+	assert_rc(rig_tier(u, VB_TIER_HOST, &t), 0);
+	return t.out_bytes / rig.chunk_bytes;
+}
+
+static void press(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "2", 1), 1);
+	close(fd);
+}
+
+/* Press until the host tier has @slots, or for @ms. */
+static void press_until(uint64_t slots, int ms)
+{
+	uint64_t end = rig_now() + (uint64_t)ms * 1000000;
+
+	do {
+		press();
+		usleep(50000);
+	} while (host_slots() != slots && rig_now() < end);
+}
+
+static void fill(uint32_t id, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		assert_rc(rig_write(u, id, chunks(i) + i, &i, sizeof(i)), 0);
+}
+
+static void check(uint32_t id, uint32_t n)
+{
+	uint32_t got;
+
+	for (uint32_t i = 0; i < n; i++) {
+		assert_rc(rig_read(u, id, chunks(i) + i, &got, sizeof(got)), 0);
+		assert_int_equal(got, i);
+	}
+}
+
+static void region_is_drained_and_nothing_is_lost(void **state)
+{
+	uint32_t id;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(20), VB_LIFE_VOLATILE, &id), 0);
+	fill(id, 20);
+	assert_int_equal(host_slots(), HOST_SLOTS);
+	press_until(HOST_SLOTS / 2, 20000);
+	assert_int_equal(host_slots(), HOST_SLOTS / 2);
+	check(id, 20);
+	fill(id, 20);
+	check(id, 20);
+}
+
+static void what_is_reserved_keeps_its_memory(void **state)
+{
+	uint32_t id;
+
+	(void)state;
+	/* Without one region 39 chunks of content would be left. */
+	assert_rc(rig_bo(u, chunks(40), VB_LIFE_VOLATILE, &id), 0);
+	press_until(HOST_SLOTS / 2, 3000);
+	assert_int_equal(host_slots(), HOST_SLOTS);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	press_until(HOST_SLOTS / 2, 20000);
+	assert_int_equal(host_slots(), HOST_SLOTS / 2);
+}
+
+static void minimum_keeps_its_memory(void **state)
+{
+	(void)state;
+	assert_rc(rig_limit(u, VB_LIMIT_HOST_MIN, chunks(8)), 0);
+	press_until(HOST_SLOTS / 2, 3000);
+	assert_int_equal(host_slots(), HOST_SLOTS);
+}
+
+/* Pinned chunks cannot leave; those of the other region can. */
+static void pinned_chunks_stay_where_they_are(void **state)
+{
+	uint32_t id;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(4), VB_LIFE_VOLATILE, &id), 0);
+	fill(id, 4);
+	assert_rc(rig_advise(u, id, VB_ADVISE_PIN, 0, chunks(4)), 0);
+	press_until(HOST_SLOTS / 2, 20000);
+	assert_int_equal(host_slots(), HOST_SLOTS / 2);
+	press_until(0, 3000);
+	assert_int_equal(host_slots(), HOST_SLOTS / 2);
+	check(id, 4);
+}
+
+/* ---- by hand ---- */
+
+static void region_add(struct rig_exec *x, uint32_t arena, uint32_t slots)
+{
+	struct vb_ioc_region cmd = { .size = sizeof(cmd), .arena = arena, .slots = slots };
+
+	assert_rc(vgpu_uapi_call(x->node, VB_IOC_REGION_ADD, &cmd), 0);
+}
+
+static uint32_t arena_add(struct rig_exec *x, uint32_t slots)
+{
+	struct vb_ioc_arena_create cmd = {
+		.size = sizeof(cmd), .tier = VB_TIER_HOST, .numa_node = -1, .slots = slots,
+	};
+
+	assert_rc(vgpu_uapi_call(x->node, VB_IOC_ARENA_CREATE, &cmd), 0);
+	return cmd.out_arena;
+}
+
+static uint64_t arena_slots(uint32_t arena)
+{
+	struct vb_ioc_query_tier t = { .size = sizeof(t), .index = arena };
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_TIER, &t), 0);
+	return t.out_bytes / rig.chunk_bytes;
+}
+
+/* One region is mapped, the other not: that one goes without a word. */
+static void region_that_nobody_maps_is_freed_at_once(void **state)
+{
+	struct vb_ioc_fetch req;
+	struct rig_exec x;
+	uint32_t arena;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	arena = arena_add(&x, 8);
+	region_add(&x, arena, 8);
+	for (int i = 0; i < 100 && arena_slots(arena); i++) {
+		press();
+		usleep(50000);
+	}
+	assert_int_equal(arena_slots(arena), 0);
+	assert_rc(rig_fetch(&x, &req), -EAGAIN);
+	assert_int_equal(arena_slots(x.host), 4);
+	rig_exec_close(&x);
+}
+
+static void executor_is_asked_once_and_may_refuse(void **state)
+{
+	struct vb_ioc_fetch req;
+	struct rig_exec x;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	for (int i = 0; i < 100 && rig_fetch(&x, &req) == -EAGAIN; i++) {
+		press();
+		usleep(50000);
+	}
+	assert_int_equal(req.out_type, VB_FETCH_DRAIN);
+	assert_int_equal(req.out_object, x.host);
+	assert_int_equal(req.out_chunk, 0);
+	assert_int_equal(req.out_count, 4);
+	assert_int_equal(req.out_client, 0);
+	/* While it works on one, it is not asked for another. */
+	for (int i = 0; i < 30; i++) {
+		press();
+		usleep(50000);
+		assert_rc(rig_fetch(&x, &(struct vb_ioc_fetch){ 0 }), -EAGAIN);
+	}
+	assert_rc(rig_commit(&x, req.tag, -EOPNOTSUPP), 0);
+	assert_int_equal(arena_slots(x.host), 4);
+	rig_exec_close(&x);
+}
+
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest served[] = {
+		CASE(region_is_drained_and_nothing_is_lost),
+		CASE(what_is_reserved_keeps_its_memory),
+		CASE(minimum_keeps_its_memory),
+		CASE(pinned_chunks_stay_where_they_are),
+	};
+	const struct CMUnitTest by_hand[] = {
+		CASE(region_that_nobody_maps_is_freed_at_once),
+		CASE(executor_is_asked_once_and_may_refuse),
+	};
+	int failed = 0;
+
+	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
+		fprintf(stderr, "SKIP: drain: VBLACKWELL_SELFTEST_NODE is not set\n");
+		return 0;
+	}
+	failed += SELFTEST_RUN("drain", served, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("drain, executor by hand", by_hand, RIG_NONE, 0, 0);
+	return failed ? 1 : 0;
+}
