@@ -159,7 +159,7 @@ static void device_init(void)
 	init_waitqueue_head(&vb.fetch);
 	INIT_DELAYED_WORK(&vb.expire, vb_queue_expire);
 	INIT_DELAYED_WORK(&vb.watch, vb_exec_watch);
-	vb.next_expiry_ns = U64_MAX;
+	timerqueue_init_head(&vb.expiries);
 	memset(vb.client_limits, 0xff, sizeof(vb.client_limits));
 	memset(vb.user_limits, 0xff, sizeof(vb.user_limits));
 	vb.client_limits[VB_LIMIT_SUBMISSIONS] = VB_SUBMISSIONS;

@@ -44,6 +44,7 @@ static struct vb_queue *queue_new(struct vb_client *c, u32 weight)
 	q->weight = weight;
 	q->result_size = RESULTS_MIN;
 	INIT_LIST_HEAD(&q->link);
+	timerqueue_init(&q->expiry);
 	INIT_LIST_HEAD(&q->ready_link);
 	INIT_LIST_HEAD(&q->advance_link);
 	INIT_LIST_HEAD(&q->pending);
@@ -150,17 +151,32 @@ static void set_ready_locked(struct vb_queue *q, bool ready)
 	}
 }
 
-/* The first of a queue has a deadline: somebody must look again then. */
-static void expire_at_locked(u64 deadline_ns)
+/* Somebody must look when the first deadline of all passes. */
+static void expire_later_locked(void)
 {
+	struct timerqueue_node *first = timerqueue_getnext(&vb.expiries);
 	u64 now = ktime_get_ns();
 
-	if (deadline_ns >= vb.next_expiry_ns)
+	if (!first)
 		return;
-	vb.next_expiry_ns = deadline_ns;
 	/* A jiffy late rather than early: it would look and find nothing. */
-	mod_delayed_work(system_wq, &vb.expire,
-			 deadline_ns > now ? nsecs_to_jiffies(deadline_ns - now) + 1 : 0);
+	mod_delayed_work(system_wq, &vb.expire, (u64)first->expires > now ?
+			 nsecs_to_jiffies((u64)first->expires - now) + 1 : 0);
+}
+
+static void expiry_disarm_locked(struct vb_queue *q)
+{
+	if (timerqueue_node_queued(&q->expiry))
+		timerqueue_del(&vb.expiries, &q->expiry);
+}
+
+/* The first of a queue has a deadline. */
+static void expiry_arm_locked(struct vb_queue *q, u64 deadline_ns)
+{
+	expiry_disarm_locked(q);
+	q->expiry.expires = min_t(u64, deadline_ns, KTIME_MAX);
+	if (timerqueue_add(&vb.expiries, &q->expiry))
+		expire_later_locked();
 }
 
 static bool is_expired(const struct vb_submission *s)
@@ -179,7 +195,7 @@ static void advance_one_locked(struct vb_queue *q, struct list_head *ended)
 			vb_complete_locked(s, s->in_status, ~0u, 0, ended);
 		} else {
 			if (s->deadline_ns)
-				expire_at_locked(s->deadline_ns);
+				expiry_arm_locked(q, s->deadline_ns);
 			set_ready_locked(q, !s->unmet);
 			return;
 		}
@@ -266,6 +282,7 @@ void vb_queue_start_locked(struct vb_submission *s)
 
 	lockdep_assert_held(&vb.work_lock);
 	set_ready_locked(q, false);
+	expiry_disarm_locked(q);
 	list_del_init(&s->work.link);
 	q->pending_count--;
 	q->running = s;
@@ -285,21 +302,37 @@ static void submission_leave_locked(struct vb_submission *s, struct list_head *e
 		vb.fetched--;
 	} else {
 		set_ready_locked(q, false);
+		expiry_disarm_locked(q);
 		list_del_init(&s->work.link);
 		q->pending_count--;
 	}
 	s->work.fetched = false;
 	vb_quota_sub(&q->client->quota, VB_USE_SUBMISSIONS, 1);
 	list_add_tail(&s->work.link, ended);
+	/* The submission still holds the queue: this reference is not the last one. */
+	if (!q->running && list_empty(&q->pending)) {
+		list_del_init(&q->link);
+		vb_queue_put(q);
+	}
 }
 
-/* Nothing of it can run any more.  Whoever calls has another reference. */
-static void queue_unlink_locked(struct vb_queue *q)
+/**
+ * vb_queue_add_locked() - a submission takes its place at the end of its queue
+ * @s: submission
+ *
+ * Context: work_lock; vb_queue_advance_locked() is to follow.
+ */
+void vb_queue_add_locked(struct vb_submission *s)
 {
-	if (list_empty(&q->link))
-		return;
-	list_del_init(&q->link);
-	vb_queue_put(q);
+	struct vb_queue *q = s->queue;
+
+	lockdep_assert_held(&vb.work_lock);
+	list_add_tail(&s->work.link, &q->pending);
+	q->pending_count++;
+	if (list_empty(&q->link)) {
+		kref_get(&q->kref);
+		list_add_tail(&q->link, &vb.queues);
+	}
 }
 
 static void pay_locked(struct vb_queue *q, u64 busy_ns)
@@ -339,8 +372,6 @@ void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u6
 	pay_locked(q, busy_ns);
 	vb_fences_signal_locked(q);
 	vb_queue_advance_locked(q, ended);
-	if (q->destroyed)
-		queue_unlink_locked(q);
 }
 
 /**
@@ -367,21 +398,24 @@ void vb_queue_cancel(struct vb_queue *q)
 	}
 	vb_fences_signal_locked(q);
 	advance_run_locked(&ended);
-	if (!q->running)
-		queue_unlink_locked(q);
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);
 }
 
 void vb_queue_expire(struct work_struct *work)
 {
-	struct vb_queue *q, *next;
+	struct timerqueue_node *node;
+	struct vb_queue *q;
 	LIST_HEAD(ended);
 
 	spin_lock(&vb.work_lock);
-	vb.next_expiry_ns = U64_MAX;
-	list_for_each_entry_safe(q, next, &vb.queues, link)
+	while ((node = timerqueue_getnext(&vb.expiries)) &&
+	       (u64)node->expires <= ktime_get_ns()) {
+		q = container_of(node, struct vb_queue, expiry);
+		expiry_disarm_locked(q);
 		advance_one_locked(q, &ended);
+	}
+	expire_later_locked();
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);
 }
@@ -399,11 +433,12 @@ static void fail_one_locked(struct vb_queue *q, struct list_head *ended)
 /* The executor has gone: everything ends with -ENODEV. */
 void vb_queues_fail(void)
 {
-	struct vb_queue *q, *next;
+	struct vb_queue *q;
 	LIST_HEAD(ended);
 
 	spin_lock(&vb.work_lock);
-	list_for_each_entry_safe(q, next, &vb.queues, link)
+	/* What ends in one may end something in others; each leaves the list when idle. */
+	while ((q = list_first_entry_or_null(&vb.queues, struct vb_queue, link)))
 		fail_one_locked(q, &ended);
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);
@@ -419,15 +454,6 @@ static u32 next_number(void)
 	number = ++vb.next_queue;
 	spin_unlock(&vb.work_lock);
 	return number;
-}
-
-static void queue_publish(struct vb_client *c, struct vb_queue *q, u32 handle)
-{
-	spin_lock(&vb.work_lock);
-	kref_get(&q->kref);
-	list_add_tail(&q->link, &vb.queues);
-	spin_unlock(&vb.work_lock);
-	xa_store(&c->queues, handle, q, GFP_KERNEL);
 }
 
 int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
@@ -451,7 +477,8 @@ int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
 	rc = vb_ucmd_respond(u);
 	if (rc)
 		goto err_erase;
-	queue_publish(c, q, cmd->out_queue_id);
+	/* Cannot fail: the handle is there. */
+	xa_store(&c->queues, cmd->out_queue_id, q, GFP_KERNEL);
 	return 0;
 
 err_erase:

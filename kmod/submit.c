@@ -299,8 +299,7 @@ static int publish_locked(struct vb_submission *s, u64 *out_seqno, struct list_h
 	*out_seqno = s->seqno;
 	vb_count_locked(q->client, VB_COUNT_SUBMITS, 1);
 	trace_vb_submit(q, s);
-	list_add_tail(&s->work.link, &q->pending);
-	q->pending_count++;
+	vb_queue_add_locked(s);
 	vb_queue_advance_locked(q, ended);
 	return 0;
 }

@@ -53,6 +53,7 @@
 #include <linux/mutex.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
+#include <linux/timerqueue.h>
 #include <linux/uidgid.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -430,7 +431,8 @@ struct vb_submission {
  * @client: counted; fixed
  * @number: device-wide; fixed
  * @weight: share of executor time; fixed
- * @link: in vb_device.queues
+ * @link: in vb_device.queues while it has work, counted; else empty
+ * @expiry: in vb_device.expiries while its first pending submission has a deadline
  * @ready_link: in vb_device.ready while its first submission may run, else empty
  * @advance_link: in vb_device.advance while somebody must look at it, else empty
  * @submitted: seqno of the last submission
@@ -452,6 +454,7 @@ struct vb_queue {
 	struct vb_client *client;
 	u32 number, weight;
 	struct list_head link, ready_link, advance_link;
+	struct timerqueue_node expiry;
 	u64 submitted, completed;
 	struct list_head pending;
 	u32 pending_count;
@@ -516,14 +519,14 @@ struct vb_exec {
  * @requests_in_row: requests handed out while a submission was ready
  * @tags: struct vb_work by tag; locks itself
  * @next_tag: next one; lock of @tags
- * @queues: all that can still run something
+ * @queues: those with work
  * @ready: those whose first submission may run
  * @advance: those somebody must look at
  * @advancing: somebody works on @advance
  * @next_queue: number of the last one; work_lock
  * @counters: by enum vb_counter; work_lock
  * @expire: ends what waits beyond its deadline, whoever sleeps
- * @next_expiry_ns: when it is to run, or ~0; work_lock
+ * @expiries: queues by the deadline of their first submission; work_lock
  * @clock: advanced by every submission
  * @fetched: submissions and requests in the executor's hands; work_lock
  * @watch: looks whether it still asks
@@ -565,7 +568,7 @@ struct vb_device {
 	bool advancing;
 	u32 next_queue;
 	struct delayed_work expire;
-	u64 next_expiry_ns;
+	struct timerqueue_head expiries;
 	u64 clock;
 	u64 counters[VB_COUNT_COUNT];
 	u32 fetched;
@@ -777,6 +780,7 @@ void vb_queue_cancel(struct vb_queue *q);
 /* Its first submission may have become ready, or ended unrun: look, and at what follows. */
 void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended);
 struct vb_submission *vb_queue_next_locked(void);
+void vb_queue_add_locked(struct vb_submission *s);
 void vb_queue_start_locked(struct vb_submission *s);
 int vb_queue_reserve(struct vb_queue *q);
 /* A submission ended; it is put on @ended and freed by the caller without the lock. */
