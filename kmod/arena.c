@@ -45,8 +45,12 @@ static void slot_free_pages(const struct vb_region *region, struct vb_slot *slot
 
 static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int node, u8 order)
 {
-	gfp_t gfp = REGION_GFP | (order ? __GFP_NORETRY : 0);
+	gfp_t gfp = REGION_GFP;
 	u32 i;
+
+	/* A slot in one piece is worth some work, as it is to hugetlb; a smaller one is not. */
+	if (order)
+		gfp |= order == region->order ? __GFP_RETRY_MAYFAIL : __GFP_NORETRY;
 
 	slot->order = order;
 	slot->block = kcalloc(slot_blocks(region, slot), sizeof(*slot->block),
@@ -378,7 +382,8 @@ static struct vb_arena *arena_new(const struct vb_ioc_arena_create *cmd)
 		kfree(a);
 		return NULL;
 	}
-	mt_init(&a->regions);
+	/* It is looked up while regions come. */
+	mt_init_flags(&a->regions, MT_FLAGS_USE_RCU);
 	a->tier = cmd->tier;
 	a->numa_node = cmd->numa_node;
 	vb_slots_init(&a->slots, cmd->slots, a->memory);
@@ -451,7 +456,9 @@ int vb_region_add(struct vb_exec *x, struct vb_ucmd *u)
 	if (!a || a->tier != VB_TIER_HOST || !cmd->slots || cmd->address ||
 	    check_add_overflow(cmd->first_slot, cmd->slots, &end) || end > a->slots.count)
 		return -EINVAL;
+	atomic_inc(&vb.growing);
 	region = region_new(cmd->arena, cmd->first_slot, cmd->slots, a->numa_node);
+	atomic_dec(&vb.growing);
 	if (IS_ERR(region))
 		return PTR_ERR(region);
 	cmd->out_mmap_offset = region_mmap_offset(cmd->arena, cmd->first_slot);

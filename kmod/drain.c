@@ -131,7 +131,7 @@ static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
 	u64 bytes;
 
-	if (!vb_is_live() || READ_ONCE(vb.draining) ||
+	if (!vb_is_live() || READ_ONCE(vb.draining) || atomic_read(&vb.growing) ||
 	    time_before(jiffies, READ_ONCE(next_jiffies)))
 		return SHRINK_EMPTY;
 	spin_lock(&vb.slot_lock);

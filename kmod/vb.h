@@ -507,6 +507,7 @@ struct vb_exec {
  * @client_limits: of a new client, by enum vb_limit; slot_lock, as the next
  * @user_limits: of a new user
  * @usage: of all clients
+ * @growing: calls that make a region: none is asked to go meanwhile
  * @draining: the executor was asked to empty a region, and has not answered
  * @quarantine: slots that nobody holds and others still refer to: DMA into memory
  *	that was a client's must not land in the next one's; slot_lock
@@ -551,6 +552,7 @@ struct vb_device {
 	struct vb_quota_device quota;
 	u64 client_limits[VB_QUOTA_LIMITS], user_limits[VB_QUOTA_LIMITS];
 	struct vb_usage usage;
+	atomic_t growing;
 	bool draining;
 	struct list_head quarantine;
 
