@@ -180,6 +180,55 @@ static void fault_read_errors_on_the_smallest_tiers(void **state)
 	}
 }
 
+static int limit_host(struct model *m, uint64_t bytes)
+{
+	struct vb_ioc_limit l = { .size = sizeof(l), .limit = VB_LIMIT_HOST_MAX,
+				  .flags = VB_LIMIT_SET, .value = bytes };
+
+	return vgpu_uapi_call(m->r.client, VB_IOC_LIMIT, &l);
+}
+
+/*
+ * A client that may have three chunks: two are operands, and the panel's first chunk
+ * does not come.  Were its slot given back while the panel looks at it, the second
+ * chunk would be read into it, and the product be made of that one alone.
+ */
+static void fault_slot_of_a_chunk_that_failed_is_nobody_elses_yet(void **state)
+{
+	struct vgpu_exec_params p = params(12);
+	struct vb_cmd_matmul c = { .h = { VB_CMD_MATMUL, 0, sizeof(c) } };
+	const uint32_t rows = 30, first = 20;
+	float y[30];
+	struct model m;
+	int rc;
+
+	(void)state;
+	model_open(&m, &p);
+	xstream_begin(&m.s);
+	c.x = xmatrix(&m.s, m.bx, VB_ACCESS_READ, 0, VB_FORMAT_F32, 1, K);
+	c.w = xmatrix(&m.s, m.file, VB_ACCESS_READ, first * K * 4, VB_FORMAT_F32, rows, K);
+	c.y = xmatrix(&m.s, m.by, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1, rows);
+	xstream_add(&m.s, &c, sizeof(c));
+	assert_true(START + first * K * 4 < XCHUNK && START + (first + rows) * K * 4 > XCHUNK);
+	assert_int_equal(limit_host(&m, 3 * XCHUNK), 0);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_ERROR, .error = -EIO,
+					   .last = XCHUNK - 1 });
+	rc = xrun(&m.r, &m.s);
+	if (rc != -EIO && rc != -EDQUOT)
+		fail_msg("%d", rc);
+	xrig_assert_sound(&m.r);
+	calm(&m);
+	assert_int_equal(limit_host(&m, 8 * XCHUNK), 0);
+	xrig_must_run(&m.r, &m.s);
+	assert_int_equal(xrig_read(&m.r, m.by, 0, y, sizeof(y)), 0);
+	for (uint32_t i = 0; i < rows; i++) {
+		double size, want = xdot(m.x, m.w + (size_t)(first + i) * K, K, &size);
+
+		assert_true(fabs(y[i] - want) <= size / (1 << 18));
+	}
+	model_close(&m);
+}
+
 static void fault_short_late_and_reordered_reads_change_nothing(void **state)
 {
 	struct vgpu_exec_params p = params(14);
@@ -549,19 +598,66 @@ static void fault_executor_closed_in_the_middle_of_a_command(void **state)
 	}
 }
 
-/* Copies of one element of each chunk: a command waits for one read, others are under way. */
-static void stream_touch(struct model *m)
+/* Copies of a few elements of each chunk: a command waits for one read, others are under way. */
+static void add_touches(struct model *m, struct xstream *s, uint32_t file, uint64_t at, uint64_t end)
 {
-	xstream_begin(&m->s);
-	for (uint64_t at = 0; at < BYTES; at += XCHUNK) {
+	for (; at < end; at += XCHUNK) {
 		struct vb_cmd_copy c = {
 			.h = { VB_CMD_COPY, 0, sizeof(c) },
-			.x = xvector(&m->s, m->file, VB_ACCESS_READ, at, VB_FORMAT_F32, 16),
-			.y = xvector(&m->s, m->by, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 16),
+			.x = xvector(s, file, VB_ACCESS_READ, at, VB_FORMAT_F32, 16),
+			.y = xvector(s, m->by, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 16),
 		};
 
-		xstream_add(&m->s, &c, sizeof(c));
+		xstream_add(s, &c, sizeof(c));
 	}
+}
+
+/*
+ * A submission that failed has announced chunks that it will never use.  They make room
+ * for what another one reads ahead, at once and not when both have ended.
+ */
+static void fault_failed_submission_takes_its_announcements_back(void **state)
+{
+	enum { PASSES = 6 };
+	const uint64_t far = 256 * XCHUNK, bytes = 40 * XCHUNK;
+	struct vgpu_exec_params p = params(12);
+	uint64_t seqno[2], before[VB_COUNT_COUNT], after[VB_COUNT_COUNT];
+	int fd = xfile("", 1, far + bytes - 1);
+	struct xstream fails;
+	uint32_t other, queue;
+	struct model m;
+
+	(void)state;
+	p.policy = "lru";
+	model_open(&m, &p);
+	other = xrig_file(&m.r, fd, far, bytes);
+	queue = xrig_queue(m.r.client, 0);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 50000000,
+					   .first = far, .last = far + XCHUNK - 1 });
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_ERROR, .error = -EIO,
+					   .first = far + XCHUNK, .last = far + 2 * XCHUNK - 1 });
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 1000000 });
+	xstream_begin(&fails);
+	add_touches(&m, &fails, other, 0, bytes);
+	fails.flags = VB_SUBMIT_ASYNC;
+	xstream_begin(&m.s);
+	for (uint32_t i = 0; i < PASSES; i++)
+		add_touches(&m, &m.s, m.file, 0, BYTES);
+	m.s.flags = VB_SUBMIT_ASYNC;
+	xrig_counters(&m.r, before);
+	assert_int_equal(xsubmit(m.r.client, queue, &fails, &seqno[0]), 0);
+	usleep(10000);
+	assert_int_equal(xsubmit(m.r.client, m.r.queue, &m.s, &seqno[1]), 0);
+	assert_int_equal(xwait(m.r.client, queue, seqno[0], NULL), -EIO);
+	assert_int_equal(xwait(m.r.client, m.r.queue, seqno[1], NULL), 0);
+	xrig_counters(&m.r, after);
+	/* Some were used while the first one had the room; most must have been after it. */
+	if (after[VB_COUNT_PREFETCH_USED] - before[VB_COUNT_PREFETCH_USED] < BYTES / XCHUNK)
+		fail_msg("%llu chunks were read ahead",
+			 (unsigned long long)(after[VB_COUNT_PREFETCH_USED] -
+					      before[VB_COUNT_PREFETCH_USED]));
+	model_close(&m);
+	close(fd);
 }
 
 /*
@@ -579,7 +675,8 @@ static void fault_device_closed_with_page_ins_under_way(void **state)
 
 		model_open(&m, &p);
 		slow(&m);
-		stream_touch(&m);
+		xstream_begin(&m.s);
+		add_touches(&m, &m.s, m.file, 0, BYTES);
 		m.s.flags = VB_SUBMIT_ASYNC;
 		assert_int_equal(xsubmit(m.r.client, m.r.queue, &m.s, &seqno), 0);
 		usleep(12000);
@@ -702,6 +799,7 @@ int main(void)
 		cmocka_unit_test(fault_huge_pages_are_not_needed),
 		cmocka_unit_test(fault_read_errors_end_the_command_or_leave_it_right),
 		cmocka_unit_test(fault_read_errors_on_the_smallest_tiers),
+		cmocka_unit_test(fault_slot_of_a_chunk_that_failed_is_nobody_elses_yet),
 		cmocka_unit_test(fault_short_late_and_reordered_reads_change_nothing),
 		cmocka_unit_test(fault_flipped_bit_of_a_file_is_noticed_when_read_again),
 		cmocka_unit_test(fault_flipped_bit_of_the_arena_is_eio),
@@ -716,6 +814,7 @@ int main(void)
 		cmocka_unit_test(fault_client_closed_in_the_middle_of_a_command),
 		cmocka_unit_test(fault_executor_closed_in_the_middle_of_a_command),
 		cmocka_unit_test(fault_device_closed_with_page_ins_under_way),
+		cmocka_unit_test(fault_failed_submission_takes_its_announcements_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,6 +124,37 @@ static void route_reads_only_the_experts_that_are_selected(void **state)
 	moe_close(&t);
 }
 
+/*
+ * Each chunk of the chosen experts is announced once: a second time would leave it
+ * wanted after its use, and the staging slots full of what nobody wants.
+ */
+static void route_reads_every_chosen_expert_ahead(void **state)
+{
+	int32_t ids[M * TOP];
+
+	(void)state;
+	for (uint32_t i = 0; i < M * TOP; i++)
+		ids[i] = (int32_t)i;
+	for (uint32_t slots = 10; slots < 21; slots += 5) {
+		struct vgpu_exec_params p = xrig_params(slots);
+		uint64_t before[VB_COUNT_COUNT], after[VB_COUNT_COUNT], reads;
+		struct moe t;
+
+		p.policy = "lru";
+		moe_open(&t, &p);
+		assert_int_equal(xrig_write(&t.r, t.bids, 0, ids, sizeof(ids)), 0);
+		xrig_counters(&t.r, before);
+		xrig_must_run(&t.r, &t.s);
+		xrig_counters(&t.r, after);
+		moe_expect_right(&t, ids);
+		reads = (after[VB_COUNT_READ_BYTES] - before[VB_COUNT_READ_BYTES]) / XCHUNK;
+		assert_true(reads >= M * TOP * EXPERT_BYTES / XCHUNK);
+		assert_int_equal(after[VB_COUNT_PREFETCH_USED] - before[VB_COUNT_PREFETCH_USED],
+				 reads);
+		moe_close(&t);
+	}
+}
+
 static void route_refuses_an_index_out_of_range(void **state)
 {
 	static const int32_t wrong[] = { -1, E, INT32_MIN, INT32_MAX };
@@ -342,6 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(route_reads_only_the_experts_that_are_selected),
+		cmocka_unit_test(route_reads_every_chosen_expert_ahead),
 		cmocka_unit_test(route_refuses_an_index_out_of_range),
 		cmocka_unit_test(gather_reads_only_the_rows_that_are_selected),
 		cmocka_unit_test(gather_refuses_an_index_out_of_range),
