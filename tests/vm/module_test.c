@@ -2,7 +2,7 @@
 /*
  * What only the module can do: faults that page in, I/O into mappings, processes that
  * die.  Runs in the machine of tests/vm/run.sh; the executor is the slow one of
- * tests/common, a thread of this process, or the test itself.
+ * tests/common or libvgpu's, a thread of this process, or the test itself.
  */
 #include "selftests/selftest.h"
 
@@ -675,6 +675,7 @@ int main(void)
 		return 0;
 	}
 	failed += SELFTEST_RUN("module", served, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("module, executor", served, RIG_REAL, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("module, executor by hand", by_hand, RIG_NONE, 0, 0);
 	return failed ? 1 : 0;
 }

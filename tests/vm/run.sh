@@ -38,7 +38,7 @@ logs=${VM_KEEP:-$top/build/vm}
 depth=${VM_DEPTH:-short}
 programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module} \
 	"$top"/build/tests/selftests/{uapi,bo,limit,queue,executor,invariant,index}_test \
-	"$top"/build/{vbd,vbrun} "$here"/served.sh)
+	"$top"/build/{vbd,vbrun,examples/matmul} "$here"/served.sh)
 
 [ $# -gt 0 ] || set -- ${VM_KERNELS:-6.1}
 mkdir -p "$logs"

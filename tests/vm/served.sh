@@ -121,6 +121,8 @@ verdict client_cannot_open_the_executor_node \
 verdict embed_alone alone
 verdict embed_through_the_module served first
 verdict embed_is_bitwise_that_of_a_device_of_its_own cmp /tmp/alone /tmp/first
+verdict example_maps_and_multiplies_through_the_module \
+	as_client "./matmul /model/model.safetensors embeddings.position_embeddings.weight"
 verdict two_processes_embed_at_once both
 verdict both_are_bitwise_the_same sh -c 'cmp /tmp/alone /tmp/one && cmp /tmp/alone /tmp/two'
 if [ -n "${VM_SHOW:-}" ]; then
