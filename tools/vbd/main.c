@@ -108,7 +108,7 @@ static int options_take(struct vbd *d, int argc, char **argv)
 		  "(default size: twice the host tier)", NULL, 0, 0 },
 		{ "threads", CLI_NUMBER, &d->p.threads, "N", "threads that compute (default: all "
 		  "CPUs)", NULL, 1, 4096 },
-		{ "policy", CLI_CHOICE, &d->policy, "P", "replay, schedule (default), freq or lru",
+		{ "policy", CLI_CHOICE, &d->policy, "P", "replay (default), schedule, freq or lru",
 		  policies, 0, 0 },
 		{ "engine", CLI_CHOICE, &d->engine, "E", "auto (default), uring, threads or buffered",
 		  engines, 0, 0 },
@@ -282,7 +282,7 @@ int main(int argc, char **argv)
 {
 	struct vbd d = {
 		.device = "/dev/vblackwell", .node = "/dev/vblackwell-exec", .notify = -1,
-		.policy = 1, .p.host_bytes = default_host_bytes(),
+		.p.host_bytes = default_host_bytes(),
 	};
 	sigset_t stop;
 	int rc = options_take(&d, argc, argv);

@@ -12,6 +12,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* Files of clients: three descriptors each, and as many files as an I/O engine knows. */
+#define DESCRIPTORS	4096
 #define CAPABILITIES	64	/* more than there are: the kernel says -EINVAL behind the last */
 
 static bool oom_score_set(void)
@@ -30,8 +32,10 @@ static bool oom_score_set(void)
 void vbd_rights_take(struct vbd_rights *r)
 {
 	const struct rlimit no_limit = { RLIM_INFINITY, RLIM_INFINITY };
+	const struct rlimit many = { DESCRIPTORS, DESCRIPTORS };
 
 	r->memlock = !setrlimit(RLIMIT_MEMLOCK, &no_limit);
+	setrlimit(RLIMIT_NOFILE, &many);
 	r->io_flusher = !prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	r->no_oom = oom_score_set();
 	r->locked = false;
