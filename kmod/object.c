@@ -372,16 +372,17 @@ static void unreserve(struct vb_client *c, u64 bytes)
 static int reserve(struct vb_client *c, u64 bytes)
 {
 	u64 deadline_ns = vb_bound(0);
-	int waiting, rc;
+	int waiting, rc, ended;
 
 	for (;;) {
 		waiting = atomic_read(&vb.gone);
 		rc = reserve_try(c, bytes);
 		if (!rc || !waiting || !vb_is_live())
 			return rc;
-		if (vb_wait_until(vb.freed, atomic_read(&vb.gone) < waiting || !vb_is_live(),
-				  deadline_ns))
-			return rc;
+		ended = vb_wait_until(vb.freed, atomic_read(&vb.gone) < waiting || !vb_is_live(),
+				      deadline_ns);
+		if (ended)
+			return ended == -EINTR ? ended : rc;
 	}
 }
 

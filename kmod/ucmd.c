@@ -153,11 +153,20 @@ int vb_ucmd_respond(struct vb_ucmd *u)
 }
 
 /* Also after an error: what was done before it is said. */
-static long ucmd_end(struct vb_ucmd *u, int rc)
+static int ucmd_end(struct vb_ucmd *u, int rc)
 {
 	int fault = vb_ucmd_respond(u);
 
 	return rc ? rc : fault;
+}
+
+/*
+ * Deadlines are points in time, so that a request may be made again: after a signal
+ * whose handler says so, or what io_uring has done in our task, which is no signal.
+ */
+static long ioctl_result(int rc)
+{
+	return rc == -EINTR ? -ERESTARTSYS : rc;
 }
 
 /*
@@ -183,7 +192,7 @@ long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg)
 	rc = ucmd_copy_in(&u, &entry->rule);
 	if (rc)
 		return rc;
-	return ucmd_end(&u, entry->call(filp->private_data, &u));
+	return ioctl_result(ucmd_end(&u, entry->call(filp->private_data, &u)));
 }
 
 long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
@@ -207,5 +216,5 @@ long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 	vb_exec_beat(x);
 	rc = entry->call(x, &u);
 	vb_exec_beat(x);
-	return ucmd_end(&u, rc);
+	return ioctl_result(ucmd_end(&u, rc));
 }

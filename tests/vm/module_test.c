@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #define HOST_SLOTS	16u
@@ -365,6 +366,78 @@ static void pinned_memory_of_a_dead_object_is_not_handed_out(void **state)
 	close(fds[1]);
 }
 
+/* What pipes have of objects that are gone. */
+static void lend_to_pipes(uint32_t slots, int fds[][2])
+{
+	struct iovec iov = { .iov_len = 4096 };
+	uint32_t id;
+	uint8_t *p;
+
+	assert_rc(rig_bo(u, chunks(slots), VB_LIFE_VOLATILE, &id), 0);
+	p = map_handle(u, id, chunks(slots), true);
+	for (uint32_t i = 0; i < slots; i++) {
+		assert_int_equal(pipe(fds[i]), 0);
+		p[chunks(i)] = (uint8_t)(i + 1);
+		iov.iov_base = p + chunks(i);
+		assert_int_equal(vmsplice(fds[i][1], &iov, 1, 0), 4096);
+	}
+	munmap(p, chunks(slots));
+	assert_rc(rig_bo_destroy(u, id), 0);
+}
+
+static void take_from_pipes(uint32_t slots, int fds[][2])
+{
+	uint8_t page[4096];
+
+	for (uint32_t i = 0; i < slots; i++) {
+		assert_int_equal(read(fds[i][0], page, sizeof(page)), sizeof(page));
+		assert_int_equal(page[0], i + 1);
+		close(fds[i][0]);
+		close(fds[i][1]);
+	}
+}
+
+/* Commands whose operands want adjacent slots, and content that comes slot by slot. */
+static void slots_in_quarantine_are_worked_around(void **state)
+{
+	const uint32_t lent = HOST_SLOTS / 4, n = (uint32_t)(rig.chunk_bytes / 4) * 3;
+	uint64_t bytes = chunks(HOST_SLOTS + 3);
+	uint8_t *back = malloc(bytes);
+	int fds[HOST_SLOTS][2], fd = rig_file(&rig, bytes);
+	uint32_t queue, file, y, z;
+	struct rig_stream s;
+
+	(void)state;
+	lend_to_pipes(lent, fds);
+	assert_rc(rig_bo_file(u, fd, 0, bytes, &file), 0);
+	assert_rc(rig_read(u, file, 0, back, bytes), 0);
+	for (uint64_t at = 0; at < bytes; at += 511)
+		assert_int_equal(back[at], rig_pattern(at));
+	assert_rc(rig_bo(u, chunks(3), VB_LIFE_VOLATILE, &y), 0);
+	assert_rc(rig_bo(u, chunks(3), VB_LIFE_VOLATILE, &z), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	for (uint64_t round = 1; round < 4; round++) {
+		rig_stream(&s);
+		rig_add_bo(&s, y, VB_ACCESS_READ | VB_ACCESS_WRITE);
+		rig_add_bo(&s, z, VB_ACCESS_READ | VB_ACCESS_WRITE);
+		rig_add_fill(&s, 0, 0, n, (float)round);
+		rig_add_copy(&s, 0, 1, n);
+		assert_rc(rig_submit(u, queue, &s, NULL), 0);
+		assert_rc(rig_wait(u, queue, round, 60000), 0);
+		assert_rc(rig_read(u, z, 0, back, chunks(3)), 0);
+		for (uint32_t i = 0; i < n; i += 101)
+			assert_true(((float *)back)[i] == (float)round);
+		/* In other slots next time. */
+		assert_rc(rig_read(u, file, chunks(round), back, chunks(6)), 0);
+	}
+	take_from_pipes(lent, fds);
+	assert_rc(rig_bo_destroy(u, file), 0);
+	assert_rc(rig_bo_destroy(u, y), 0);
+	assert_rc(rig_bo_destroy(u, z), 0);
+	free(back);
+	close(fd);
+}
+
 /* ---- huge pages ---- */
 
 /* "FilePmdMapped" of the mapping at @p in /proc/self/smaps, in bytes. */
@@ -641,6 +714,48 @@ static void silent_executor_is_killed_and_an_idle_one_is_not(void **state)
 	set_timeout_ms(30000);
 }
 
+static volatile sig_atomic_t alarms;
+
+static void count_alarm(int sig)
+{
+	(void)sig;
+	alarms++;
+}
+
+static int wait_amid_signals(uint32_t queue, int flags)
+{
+	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct sigaction act = { .sa_handler = count_alarm, .sa_flags = flags };
+	int rc;
+
+	sigaction(SIGALRM, &act, NULL);
+	alarms = 0;
+	setitimer(ITIMER_REAL, &often, NULL);
+	rc = rig_wait(u, queue, 1, 1000);
+	setitimer(ITIMER_REAL, &never, NULL);
+	return rc;
+}
+
+/* Nobody fetches the submission: only the deadline, or a signal, ends the wait. */
+static void wait_goes_on_after_a_handler_that_says_so(void **state)
+{
+	struct rig_stream s;
+	struct rig_exec x;
+	uint32_t queue;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, queue, &s, NULL), 0);
+	assert_rc(wait_amid_signals(queue, SA_RESTART), -ETIME);
+	assert_true(alarms > 1);
+	assert_rc(wait_amid_signals(queue, 0), -EINTR);
+	assert_int_equal(alarms, 1);
+	rig_exec_close(&x);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
 
 int main(void)
@@ -659,6 +774,7 @@ int main(void)
 		CASE(pipe_io_faults_in_the_kernel),
 		CASE(pages_lent_to_a_pipe_are_no_victims),
 		CASE(pinned_memory_of_a_dead_object_is_not_handed_out),
+		CASE(slots_in_quarantine_are_worked_around),
 		CASE(large_chunks_are_mapped_by_huge_pages),
 		CASE(killed_clients_leave_nothing_behind),
 	};
@@ -667,6 +783,7 @@ int main(void)
 		CASE(executor_says_no_and_the_fault_is_sigbus),
 		CASE(killed_executor_ends_what_waits_and_another_may_come),
 		CASE(silent_executor_is_killed_and_an_idle_one_is_not),
+		CASE(wait_goes_on_after_a_handler_that_says_so),
 	};
 	int failed = 0;
 

@@ -34,7 +34,8 @@
  *   -ECANCELED  the queue or the client went away first
  *   -ENODEV     no executor came back within recovery_ms
  *   -EAGAIN     nothing to do now and the caller asked not to wait
- *   -EINTR      a signal arrived while waiting; repeat the call
+ *   -EINTR      the handler of a signal ran while waiting (and was not set with
+ *		SA_RESTART, which repeats the call); repeat it
  *   -EOPNOTSUPP this device (loopback, or an executor's backend) cannot
  *   -EOVERFLOW  offset + length, or a shape, exceeds 64 bits
  *   -ERANGE     a range lies outside its object
