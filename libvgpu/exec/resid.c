@@ -143,6 +143,16 @@ void vgpu_slot_note_block(struct vgpu_resid *r, struct vgpu_slot *s, int rc)
 	}
 }
 
+int vgpu_slot_note_refusal(struct vgpu_resid *r, uint32_t slot, int rc)
+{
+	if (rc != -EEXIST)
+		return rc;
+	r->slot[slot].flags |= VGPU_SLOT_REFUSED;
+	r->refused++;
+	r->blocks |= VGPU_BLOCK_CLIENT;
+	return -EBUSY;
+}
+
 /* Scratch goes nowhere: dropped while its submission runs, its content would be lost. */
 static bool slot_is_scratch_in_use(const struct vgpu_slot *s)
 {
@@ -476,6 +486,24 @@ int vgpu_resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 	return rc;
 }
 
+/*
+ * Slots that we gave back may be in quarantine: others still do I/O with their memory.
+ * They count as free here, but the device has fewer: more of ours go until there is one.
+ */
+static int resid_fill_any(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
+			  uint32_t *out_slot)
+{
+	int rc = vgpu_resid_fill(r, o, chunk, VB_SLOT_ANY, out_slot);
+
+	while (rc == -ENOSPC && r->free) {
+		r->blocks |= VGPU_BLOCK_CLIENT;
+		rc = vgpu_resid_make_room(r, r->free + 1);
+		if (!rc)
+			rc = vgpu_resid_fill(r, o, chunk, VB_SLOT_ANY, out_slot);
+	}
+	return rc;
+}
+
 /* A chunk without a place: take one and start to fill it. */
 static int resid_bring(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		       uint32_t *out_slot)
@@ -484,7 +512,7 @@ static int resid_bring(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chu
 
 	if (rc)
 		return rc;
-	return vgpu_resid_fill(r, o, chunk, VB_SLOT_ANY, out_slot);
+	return resid_fill_any(r, o, chunk, out_slot);
 }
 
 void vgpu_slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s)

@@ -48,6 +48,7 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
 #define VGPU_SLOT_OVERDUE	(1u << 3)	/* its request passed every deadline */
 #define VGPU_SLOT_PARKED	(1u << 4)	/* could not leave when last asked to */
 #define VGPU_SLOT_GUESS		(1u << 5)	/* read by hint(), and nobody wants it yet */
+#define VGPU_SLOT_REFUSED	(1u << 6)	/* FREE, but the device has it in quarantine */
 
 /* Who was in the way of room that could not be made (struct vgpu_resid.blocks). */
 #define VGPU_BLOCK_CLIENT	(1u << 0)	/* clients map or pin a slot */
@@ -90,6 +91,7 @@ struct vgpu_slot {
  * @bypasses: to look after held slots now and then
  * @blocks: VGPU_BLOCK_*, collected until somebody clears it: what may be gone when
  *	-ENOSPC is tried again.  0 after -ENOSPC: it does not fit
+ * @refused: slots with VGPU_SLOT_REFUSED, at most
  * @fault_key, @fault_error: the last transfer that failed, for its sentence
  * @room_wait_ns: how long clients may hold what somebody waits for (room.h)
  * @derive_bytes: memory that fills of derived chunks hold
@@ -113,7 +115,7 @@ struct vgpu_resid {
 	uint32_t nvme_file;
 	int32_t region;
 	uint32_t capacity, staging, slots, free, moving, leaving, overdue;
-	uint32_t parked, guesses, blocks;
+	uint32_t parked, guesses, blocks, refused;
 	uint64_t wanted, bypasses, fault_key;
 	int32_t fault_error;
 	uint64_t room_wait_ns;

@@ -37,10 +37,15 @@ static bool run_is_adjacent(const struct vgpu_resid *r, const struct vgpu_run *r
 	return start != VB_SLOT_ANY;
 }
 
+static bool slot_is_empty(const struct vgpu_slot *s)
+{
+	return s->state == VGPU_SLOT_FREE && !(s->flags & VGPU_SLOT_REFUSED);
+}
+
 /* It can be emptied; @pins: our own. */
 static bool slot_can_move(const struct vgpu_slot *s, uint32_t pins)
 {
-	return s->state == VGPU_SLOT_FREE ||
+	return slot_is_empty(s) ||
 	       (s->state == VGPU_SLOT_READY && s->pins == pins && !s->object->gone &&
 		!vgpu_slot_is_fixed(s));
 }
@@ -136,6 +141,7 @@ static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_BEGIN, VB_TIER_HOST, VB_TIER_HOST,
 			     &taken, NULL);
 	vgpu_slot_note_block(r, s, rc);
+	rc = vgpu_slot_note_refusal(r, to, rc);
 	if (rc)
 		return rc == -ESTALE ? -EBUSY : rc;
 	memcpy(vgpu_resid_ptr(r, taken), vgpu_resid_ptr(r, from), r->chunk_bytes);
@@ -158,11 +164,11 @@ static uint32_t run_find_free(const struct vgpu_resid *r, uint32_t window, uint3
 			      uint32_t slot)
 {
 	for (uint32_t i = r->slots; i-- > 0;) {
-		if ((i < window || i >= window + n) && r->slot[i].state == VGPU_SLOT_FREE)
+		if ((i < window || i >= window + n) && slot_is_empty(&r->slot[i]))
 			return i;
 	}
 	for (uint32_t i = slot + 1; i < window + n; i++) {
-		if (r->slot[i].state == VGPU_SLOT_FREE)
+		if (slot_is_empty(&r->slot[i]))
 			return i;
 	}
 	return VB_SLOT_ANY;
@@ -186,10 +192,18 @@ static int run_place_one(struct vgpu_resid *r, const struct vgpu_run *run, uint3
 	}
 	if (at != VB_SLOT_ANY)
 		return slot_relocate(r, at, to);
-	rc = vgpu_resid_fill(r, run->object, chunk, to, &at);
+	rc = vgpu_slot_note_refusal(r, to, vgpu_resid_fill(r, run->object, chunk, to, &at));
 	if (!rc)
 		r->slot[at].pins++;
 	return rc;
+}
+
+/* What was in quarantine then may be out of it by now. */
+static void run_forget_refusals(struct vgpu_resid *r)
+{
+	for (uint32_t i = 0; r->refused && i < r->slots; i++)
+		r->slot[i].flags &= (uint8_t)~VGPU_SLOT_REFUSED;
+	r->refused = 0;
 }
 
 /* Wait for what is on its way, so that it can move; returns chunks that are absent. */
@@ -216,10 +230,10 @@ static int run_lay_out_once(struct vgpu_resid *r, const struct vgpu_run *run)
 
 	if (absent < 0)
 		return absent;
-	/* One more than is missing, to move things around. */
-	rc = vgpu_resid_make_room(r, (uint32_t)absent + 1);
+	/* One more than is missing, to move things around; what is refused is no room. */
+	rc = vgpu_resid_make_room(r, (uint32_t)absent + r->refused + 1);
 	if (rc == -ENOSPC)
-		rc = vgpu_resid_make_room(r, (uint32_t)absent);
+		rc = vgpu_resid_make_room(r, (uint32_t)absent + r->refused);
 	if (rc)
 		return rc;
 	window = run_choose_window(r, run);
@@ -245,7 +259,9 @@ static int run_lay_out(struct vgpu_resid *r, const struct vgpu_run *run)
 {
 	int rc = -EBUSY;
 
-	for (uint32_t i = 0; i < LAYOUT_TRIES && rc == -EBUSY; i++)
+	run_forget_refusals(r);
+	/* Slots that are refused are found out one by one. */
+	for (uint32_t i = 0; i < LAYOUT_TRIES + r->refused && rc == -EBUSY; i++)
 		rc = run_lay_out_once(r, run);
 	return rc == -EBUSY ? -ENOSPC : rc;
 }

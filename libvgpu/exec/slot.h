@@ -47,6 +47,8 @@ int vgpu_resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 void vgpu_slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s);
 /* A slot that was asked to go, or to move, and the device's answer: note who is in the way. */
 void vgpu_slot_note_block(struct vgpu_resid *r, struct vgpu_slot *s, int rc);
+/* A slot was asked for and the device answered @rc: is it in quarantine?  -EBUSY then. */
+int vgpu_slot_note_refusal(struct vgpu_resid *r, uint32_t slot, int rc);
 /* So many of the announced uses happened, or will not. */
 void vgpu_slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses);
 
