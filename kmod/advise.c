@@ -167,6 +167,8 @@ static int advise(struct advice *a, const struct vb_ioc_bo_advise *cmd)
 {
 	int rc;
 
+	if (a->bo->import)
+		return -EOPNOTSUPP;
 	rc = vb_range_chunks(a->bo->bytes, a->bo->head_bytes, vb.chunk_shift, cmd->offset,
 			     cmd->bytes, &a->range);
 	if (rc)

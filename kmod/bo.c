@@ -35,6 +35,8 @@ static int seal_locked(struct vb_bo *bo)
 	lockdep_assert_held(&bo->lock);
 	if (bo->traits.sealed)
 		return 0;
+	if (bo->import)
+		return -EOPNOTSUPP;
 	if (bo->write_maps || bo->pins)
 		return -EBUSY;
 	/* A submission that comes now sees the seal, or is seen here. */

@@ -10,28 +10,23 @@
 int vb_client_open(struct inode *inode, struct file *filp)
 {
 	struct vb_client *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
-	int rc;
 
 	if (!c)
 		return -ENOMEM;
-	c->inode = vb_inode_new();
-	if (IS_ERR(c->inode)) {
-		rc = PTR_ERR(c->inode);
-		goto err_free;
-	}
-	rc = -ENOMEM;
 	c->user = vb_user_get(filp->f_cred->euid);
-	if (!c->user)
-		goto err_inode;
+	if (!c->user) {
+		kfree(c);
+		return -ENOMEM;
+	}
 	kref_init(&c->kref);
 	mutex_init(&c->lock);
 	INIT_LIST_HEAD(&c->files);
 	INIT_LIST_HEAD(&c->bo_list);
+	INIT_LIST_HEAD(&c->holds);
 	xa_init_flags(&c->bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	xa_init_flags(&c->queues, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	vb_quota_init(&c->quota, vb.client_limits);
 	filp->private_data = c;
-	filp->f_mapping = c->inode->i_mapping;
 
 	mutex_lock(&vb.exec_lock);
 	c->number = ++vb.next_client;
@@ -41,12 +36,6 @@ int vb_client_open(struct inode *inode, struct file *filp)
 	vb_quota_join(&vb.quota, &c->quota, &c->user->quota);
 	spin_unlock(&vb.slot_lock);
 	return 0;
-
-err_inode:
-	vb_inode_free(c->inode);
-err_free:
-	kfree(c);
-	return rc;
 }
 
 static void client_free(struct kref *kref)
@@ -55,7 +44,6 @@ static void client_free(struct kref *kref)
 
 	xa_destroy(&c->bos);
 	xa_destroy(&c->queues);
-	vb_inode_free(c->inode);
 	vb_user_put(c->user);
 	kfree(c);
 }
@@ -77,32 +65,15 @@ static void close_queues(struct vb_client *c)
 	}
 }
 
-/* What BO_MAP holds outlives handles: look at every object that is left. */
 static void close_bos(struct vb_client *c)
 {
-	struct vb_bo *bo, *next;
-	LIST_HEAD(used);
+	struct vb_bo *bo;
 	unsigned long i;
 
+	vb_holds_drop(c);
 	xa_for_each(&c->bos, i, bo) {
 		xa_erase(&c->bos, i);
-		vb_holds_drop(bo);
 		vb_bo_put(bo);
-	}
-	for (;;) {
-		mutex_lock(&c->lock);
-		next = NULL;
-		list_for_each_entry(bo, &c->bo_list, link)
-			if (!list_empty_careful(&bo->mappings) &&
-			    refcount_inc_not_zero(&bo->users)) {
-				next = bo;
-				break;
-			}
-		mutex_unlock(&c->lock);
-		if (!next)
-			return;
-		vb_holds_drop(next);
-		vb_bo_put(next);
 	}
 }
 
@@ -151,6 +122,8 @@ int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
 
 	q->out_exec_state = READ_ONCE(vb.exec_state);
 	q->out_features = VB_FEATURE_EXPERIMENTAL | VB_FEATURE_FAULT_MMAP;
+	if (IS_ENABLED(CONFIG_DMA_SHARED_BUFFER))
+		q->out_features |= VB_FEATURE_DMABUF;
 	q->out_chunk_bytes = vb.chunk_bytes;
 	q->out_tier_count = READ_ONCE(vb.arena_count);
 	q->out_host_staging_bytes = READ_ONCE(vb.staging_bytes);

@@ -54,4 +54,15 @@ has VB_HAS_SHRINKER_ALLOC "$@" <<-END
 	#include <linux/shrinker.h>
 	struct shrinker *ok(void) { return shrinker_alloc(0, "try"); }
 END
+has VB_HAS_IMPORT_NS_TOKEN "$@" <<-END
+	MODULE_IMPORT_NS(DMA_BUF);
+END
+has VB_HAS_DMA_BUF_MAP_UNLOCKED "$@" <<-END
+	#include <linux/dma-buf.h>
+	void *ok(struct dma_buf_attachment *a) { return dma_buf_map_attachment_unlocked(a, 0); }
+END
+has VB_HAS_DMA_BUF_VMAP_UNLOCKED "$@" <<-END
+	#include <linux/dma-buf.h>
+	int ok(struct dma_buf *b, struct iosys_map *m) { return dma_buf_vmap_unlocked(b, m); }
+END
 mv "$work/header" "$header"

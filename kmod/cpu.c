@@ -180,6 +180,37 @@ int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 dead
 	return hold_range(&h, end, deadline_ns);
 }
 
+/**
+ * vb_hold_all() - keep all chunks of an object in host memory, where they are already
+ * @bo: object, of which the caller is a user
+ * @write: they are to be written
+ *
+ * Context: waits for nobody; takes the object's lock.
+ * Return: 0, undone by vb_unhold_all(); -EBUSY one is elsewhere or moves; -EIO; -EROFS.
+ */
+int vb_hold_all(struct vb_bo *bo, bool write)
+{
+	struct hold_try h = {
+		.bo = bo,
+		.range = { .first = 0, .end = bo->chunks },
+		.how = write ? VB_HOLD_WRITE : VB_HOLD_READ,
+	};
+	u32 which;
+	int rc = hold_try(&h, &which);
+
+	return rc == -EAGAIN || rc == -EINPROGRESS ? -EBUSY : rc;
+}
+
+void vb_unhold_all(struct vb_bo *bo)
+{
+	u32 chunk;
+
+	mutex_lock(&bo->lock);
+	for (chunk = 0; chunk < bo->chunks; chunk++)
+		vb_step_unmap(bo, chunk);
+	mutex_unlock(&bo->lock);
+}
+
 /* ---- map ---- */
 
 static int map_check(struct vb_bo *bo, const struct vb_ioc_bo_map *cmd,
@@ -194,20 +225,52 @@ static int map_check(struct vb_bo *bo, const struct vb_ioc_bo_map *cmd,
 	if (cmd->flags & VB_MAP_WRITE && READ_ONCE(bo->traits.sealed))
 		return -EROFS;
 	bytes = (u64)(range->end - range->first) << vb.chunk_shift;
-	return bytes > vb_share_bytes(bo->client) ? -ENOSPC : 0;
+	return !bo->import && bytes > vb_share_bytes(bo->client) ? -ENOSPC : 0;
 }
 
-static u64 mmap_offset(const struct vb_bo *bo, u64 offset)
+/* Counted as written from the start: a seal in between would break the promise to write. */
+static int map_hold(struct hold_try *h, bool write, u64 deadline_ns)
 {
-	return ((u64)bo->handle << VB_BO_SPACE_SHIFT) + bo->head_bytes + offset;
+	u64 chunks = h->range.end - h->range.first;
+	struct vb_bo *bo = h->bo;
+	int rc;
+
+	write_maps_add(bo, write);
+	if (bo->import)
+		return 0;
+	rc = vb_limit_hold(bo->client, chunks, false);
+	if (rc)
+		goto err_unwrite;
+	rc = hold_range(h, h->range.end, deadline_ns);
+	if (rc)
+		goto err_release;
+	return 0;
+
+err_release:
+	vb_limit_release(bo->client, chunks, false);
+err_unwrite:
+	write_maps_add(bo, -write);
+	return rc;
 }
 
-static int map(struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
+static void hold_publish(struct vb_client *c, struct vb_hold *hold)
+{
+	struct vb_bo *bo = hold->bo;
+
+	vb_bo_use(bo);
+	mutex_lock(&c->lock);
+	list_add_tail(&hold->client_link, &c->holds);
+	mutex_lock(&bo->lock);
+	list_add_tail(&hold->link, &bo->mappings);
+	mutex_unlock(&bo->lock);
+	mutex_unlock(&c->lock);
+}
+
+static int map(struct vb_client *c, struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 {
 	bool write = cmd->flags & VB_MAP_WRITE;
 	struct hold_try h = { .bo = bo, .how = write ? VB_HOLD_WRITE : VB_HOLD_READ };
 	struct vb_hold *hold;
-	u64 chunks;
 	int rc;
 
 	rc = map_check(bo, cmd, &h.range);
@@ -216,30 +279,23 @@ static int map(struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 	hold = kmalloc(sizeof(*hold), GFP_KERNEL_ACCOUNT);
 	if (!hold)
 		return -ENOMEM;
-	chunks = h.range.end - h.range.first;
-	rc = vb_limit_hold(bo->client, chunks, false);
-	if (rc)
-		goto err_free;
-	*hold = (struct vb_hold){ .offset = cmd->offset, .bytes = cmd->bytes, .flags = cmd->flags };
-	/* Counted from here on: a seal in between would break the promise to write. */
-	write_maps_add(bo, write);
-	rc = hold_range(&h, h.range.end, vb_bound(cmd->deadline_ns));
-	if (rc)
-		goto err_release;
-	vb_bo_use(bo);
-	mutex_lock(&bo->lock);
-	list_add_tail(&hold->link, &bo->mappings);
-	mutex_unlock(&bo->lock);
+	*hold = (struct vb_hold){
+		.client = c,
+		.bo = bo,
+		.offset = cmd->offset,
+		.bytes = cmd->bytes,
+		.flags = cmd->flags,
+	};
+	rc = map_hold(&h, write, vb_bound(cmd->deadline_ns));
+	if (rc) {
+		kfree(hold);
+		return rc;
+	}
+	hold_publish(c, hold);
 	cmd->out_address = 0;
-	cmd->out_mmap_offset = mmap_offset(bo, cmd->offset);
+	cmd->out_mmap_offset = ((u64)cmd->bo_id << VB_BO_SPACE_SHIFT) + bo->head_bytes +
+			       cmd->offset;
 	return 0;
-
-err_release:
-	write_maps_add(bo, -write);
-	vb_limit_release(bo->client, chunks, false);
-err_free:
-	kfree(hold);
-	return rc;
 }
 
 int vb_bo_map(struct vb_client *c, struct vb_ucmd *u)
@@ -253,7 +309,7 @@ int vb_bo_map(struct vb_client *c, struct vb_ucmd *u)
 	bo = vb_bo_get(c, cmd->bo_id);
 	if (!bo)
 		return -ENOENT;
-	rc = map(bo, cmd);
+	rc = map(c, bo, cmd);
 	vb_bo_put(bo);
 	return rc;
 }
@@ -265,38 +321,49 @@ static void hold_drop_locked(struct vb_bo *bo, struct vb_hold *hold)
 	u32 chunk;
 
 	lockdep_assert_held(&bo->lock);
-	if (!range_of(bo, hold->offset, hold->bytes, &range)) {
+	lockdep_assert_held(&hold->client->lock);
+	if (!bo->import && !range_of(bo, hold->offset, hold->bytes, &range)) {
 		for (chunk = range.first; chunk < range.end; chunk++)
 			vb_step_unmap(bo, chunk);
 		vb_limit_release(bo->client, range.end - range.first, false);
 	}
 	list_del(&hold->link);
+	list_del(&hold->client_link);
 	bo->write_maps -= (hold->flags & VB_MAP_WRITE) != 0;
 	kfree(hold);
 }
 
-void vb_holds_drop(struct vb_bo *bo)
+/**
+ * vb_holds_drop() - undo every BO_MAP of a client
+ * @c: client, which makes no requests any more
+ *
+ * Context: may sleep.
+ */
+void vb_holds_drop(struct vb_client *c)
 {
-	struct vb_hold *hold, *next;
-	u32 count = 0;
+	struct vb_hold *hold;
+	struct vb_bo *bo;
 
-	mutex_lock(&bo->lock);
-	list_for_each_entry_safe(hold, next, &bo->mappings, link) {
+	mutex_lock(&c->lock);
+	while ((hold = list_first_entry_or_null(&c->holds, struct vb_hold, client_link))) {
+		bo = hold->bo;
+		mutex_lock(&bo->lock);
 		hold_drop_locked(bo, hold);
-		count++;
-	}
-	mutex_unlock(&bo->lock);
-	while (count--)
+		mutex_unlock(&bo->lock);
+		mutex_unlock(&c->lock);
 		vb_bo_put(bo);
+		mutex_lock(&c->lock);
+	}
+	mutex_unlock(&c->lock);
 }
 
-static int unmap_locked(struct vb_bo *bo, const struct vb_ioc_bo_unmap *cmd)
+static int unmap_locked(struct vb_client *c, struct vb_bo *bo, const struct vb_ioc_bo_unmap *cmd)
 {
 	struct vb_hold *hold;
 
 	list_for_each_entry(hold, &bo->mappings, link) {
-		if (hold->offset != cmd->offset || hold->bytes != cmd->bytes ||
-		    hold->flags != cmd->flags)
+		if (hold->client != c || hold->offset != cmd->offset ||
+		    hold->bytes != cmd->bytes || hold->flags != cmd->flags)
 			continue;
 		hold_drop_locked(bo, hold);
 		return 0;
@@ -312,9 +379,11 @@ int vb_bo_unmap(struct vb_client *c, struct vb_ucmd *u)
 
 	if (!bo)
 		return -ENOENT;
+	mutex_lock(&c->lock);
 	mutex_lock(&bo->lock);
-	rc = unmap_locked(bo, cmd);
+	rc = unmap_locked(c, bo, cmd);
 	mutex_unlock(&bo->lock);
+	mutex_unlock(&c->lock);
 	if (!rc)
 		vb_bo_put(bo);
 	vb_bo_put(bo);
@@ -438,6 +507,24 @@ static u32 window_chunks(const struct vb_client *c)
 	return max_t(u64, min_t(u64, vb_share_bytes(c) / 4, WINDOW_BYTES) >> vb.chunk_shift, 1);
 }
 
+static int rw_import(struct rw *rw)
+{
+	struct vb_copy copy = {
+		.bo = rw->bo,
+		.write = rw->write,
+		.offset = rw->offset,
+		.bytes = rw->bytes,
+		.memory = rw->memory,
+	};
+	int rc;
+
+	if (rw->write && rw->bo->traits.sealed)
+		return -EROFS;
+	rc = vb_import_copy(&copy);
+	rw->done = copy.done;
+	return rc;
+}
+
 static int rw_all(struct rw *rw)
 {
 	struct vb_bo *bo = rw->bo;
@@ -446,6 +533,8 @@ static int rw_all(struct rw *rw)
 	rc = range_of(bo, rw->offset, rw->bytes, &rw->range);
 	if (rc)
 		return rc;
+	if (bo->import)
+		return rw_import(rw);
 	rw->window = window_chunks(bo->client);
 	mutex_lock(&bo->lock);
 	if (rw->write && bo->traits.sealed)

@@ -449,22 +449,34 @@ static void describe(struct vb_bo *bo, struct vb_ioc_object_open *cmd)
 	mutex_unlock(&bo->lock);
 }
 
-/* The descriptor is there before the caller is told, and works when it has been. */
-static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
+static int check_file(struct vb_bo *bo)
 {
-	struct vb_ioc_object_open *cmd = u->cmd;
-	struct file *file;
-	int fd, rc;
+	int rc = vb_file_check(bo->file);
 
-	rc = vb_file_check(bo->file);
 	if (rc == -ESTALE) {
 		mutex_lock(&bo->lock);
 		bo->flags |= VB_BO_STALE;
 		mutex_unlock(&bo->lock);
 	}
+	return rc;
+}
+
+static struct file *file_of(struct vb_bo *bo)
+{
+	if (bo->import)
+		return vb_import_file(bo);
+	return bo->file->direct ? bo->file->direct : bo->file->file;
+}
+
+/* The descriptor is there before the caller is told, and works when it has been. */
+static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
+{
+	struct vb_ioc_object_open *cmd = u->cmd;
+	int fd, rc;
+
+	rc = bo->file ? check_file(bo) : 0;
 	if (rc)
 		return rc;
-	file = bo->file->direct ? bo->file->direct : bo->file->file;
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0)
 		return fd;
@@ -474,7 +486,7 @@ static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
 	if (rc)
 		put_unused_fd(fd);
 	else
-		fd_install(fd, get_file(file));
+		fd_install(fd, get_file(file_of(bo)));
 	return rc;
 }
 
@@ -490,7 +502,7 @@ int vb_exec_object_open(struct vb_exec *x, struct vb_ucmd *u)
 	if (refcount_inc_not_zero(&bo->users)) {
 		vb_bo_show(bo);
 		describe(bo, cmd);
-		rc = bo->file ? open_file(bo, u) : 0;
+		rc = bo->file || bo->import ? open_file(bo, u) : 0;
 		vb_bo_put(bo);
 	}
 	vb_bo_unlook(bo);

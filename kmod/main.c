@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The module: its parameters, its two nodes, and the inodes of client mappings. */
+/* The module: its parameters, its two nodes, and the inodes of mappings. */
 #include <linux/genalloc.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -21,7 +21,7 @@ module_param_named(executor_timeout_ms, vb_exec_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(executor_timeout_ms,
 		 "an executor that has work and asks for nothing so long is killed; 0: never");
 
-/* ---- inodes: mappings of one client share an address space, large enough for all ---- */
+/* ---- inodes: address spaces of mappings, large enough for all ---- */
 
 /* Pinned by each inode: a mount of our own would keep the module from being unloaded. */
 static struct vfsmount *vb_mount;
@@ -40,7 +40,7 @@ static struct file_system_type vb_fs = {
 };
 
 /**
- * vb_inode_new() - an inode whose pages are those that a client maps
+ * vb_inode_new() - an inode for the pages that somebody maps
  *
  * Its size is the largest there is: the kernel maps huge pages only where they end
  * within the file.
@@ -176,9 +176,12 @@ static int __init vb_init(void)
 	rc = submit_region_init();
 	if (rc)
 		return rc;
-	rc = misc_register(&client_node);
+	rc = vb_import_init();
 	if (rc)
 		goto err_submit;
+	rc = misc_register(&client_node);
+	if (rc)
+		goto err_import;
 	rc = vb_sysfs_init(client_node.this_device);
 	if (rc)
 		goto err_client;
@@ -197,6 +200,8 @@ err_sysfs:
 	vb_sysfs_exit();
 err_client:
 	misc_deregister(&client_node);
+err_import:
+	vb_import_exit();
 err_submit:
 	submit_region_exit();
 	return rc;
@@ -215,6 +220,7 @@ static void __exit vb_exit(void)
 	cancel_delayed_work_sync(&vb.watch);
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
+	vb_import_exit();
 	submit_region_exit();
 	vb_users_free();
 	xa_destroy(&vb.bos);

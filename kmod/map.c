@@ -12,7 +12,10 @@
  * The executor maps the regions that it fills, the tables, and the submit region.
  * Its faults wait for nobody.
  */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
 #include <linux/hrtimer.h>
+#include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
@@ -37,13 +40,71 @@ static void flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
 #endif
 }
 
-/* ---- clients: where a fault is ---- */
+/* ---- objects: a file of their own ---- */
 
-/* Page of the object's chunk grid. */
-static pgoff_t bo_page(const struct vb_bo *bo, const struct vm_fault *vmf)
+static int pages_release(struct inode *inode, struct file *file)
 {
-	return vmf->pgoff - ((pgoff_t)bo->handle << (VB_BO_SPACE_SHIFT - PAGE_SHIFT));
+	vb_inode_free(file->f_mapping->host);
+	return 0;
 }
+
+static const struct file_operations pages_fops = {
+	.owner = THIS_MODULE,
+	.release = pages_release,
+};
+
+/* A file that nobody opens: mappings are in its address space, and found there. */
+static struct file *pages_new(void)
+{
+	struct inode *inode = vb_inode_new();
+	struct file *file;
+
+	if (IS_ERR(inode))
+		return ERR_CAST(inode);
+	file = anon_inode_getfile("[vblackwell]", &pages_fops, NULL, O_RDWR);
+	if (IS_ERR(file))
+		vb_inode_free(inode);
+	else
+		file->f_mapping = inode->i_mapping;
+	return file;
+}
+
+static int pages_make(struct vb_bo *bo)
+{
+	struct file *file;
+
+	if (READ_ONCE(bo->pages))
+		return 0;
+	file = pages_new();
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	mutex_lock(&bo->lock);
+	if (!bo->pages) {
+		WRITE_ONCE(bo->pages, file);
+		file = NULL;
+	}
+	mutex_unlock(&bo->lock);
+	if (file)
+		fput(file);
+	return 0;
+}
+
+/**
+ * vb_pages_zap() - take pages of an object out of every page table
+ * @bo: object
+ * @from: first byte of its chunk grid
+ * @bytes: length
+ *
+ * Context: the object's lock; may sleep.
+ */
+void vb_pages_zap(struct vb_bo *bo, u64 from, u64 bytes)
+{
+	lockdep_assert_held(&bo->lock);
+	if (bo->pages)
+		unmap_mapping_range(bo->pages->f_mapping, from, bytes, 1);
+}
+
+/* ---- clients: where a fault is ---- */
 
 static u32 chunk_pages(void)
 {
@@ -122,7 +183,7 @@ static vm_fault_t fault_wait(struct vm_fault *vmf, struct vb_bo *bo, u32 chunk, 
 static vm_fault_t client_fault(struct vm_fault *vmf)
 {
 	struct vb_bo *bo = vmf->vma->vm_private_data;
-	pgoff_t at = bo_page(bo, vmf);
+	pgoff_t at = vmf->pgoff;	/* of the object's chunk grid */
 	u32 chunk = at / chunk_pages();
 	const struct vb_table_entry *e;
 	struct page *page = NULL;
@@ -153,7 +214,7 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 static vm_fault_t client_mkwrite(struct vm_fault *vmf)
 {
 	struct vb_bo *bo = vmf->vma->vm_private_data;
-	pgoff_t at = bo_page(bo, vmf);
+	pgoff_t at = vmf->pgoff;
 	u32 chunk = at / chunk_pages();
 	vm_fault_t ret = VM_FAULT_NOPAGE;
 	int rc;
@@ -222,36 +283,60 @@ static int claim_mapping(struct vb_bo *bo, bool write)
 static bool is_inside(const struct vb_bo *bo, struct vm_area_struct *vma)
 {
 	pgoff_t pages = (pgoff_t)bo->chunks * chunk_pages();
-	pgoff_t first = vma->vm_pgoff & ((1ull << (VB_BO_SPACE_SHIFT - PAGE_SHIFT)) - 1);
 
-	return first < pages && vma_pages(vma) <= pages - first;
+	return vma->vm_pgoff < pages && vma_pages(vma) <= pages - vma->vm_pgoff;
 }
 
-int vb_client_mmap(struct file *filp, struct vm_area_struct *vma)
+/**
+ * vb_bo_mmap() - map an object
+ * @bo: object, of which the caller is a user; the mapping becomes another
+ * @vma: to be filled in; its offset is in pages of the object's chunk grid
+ *
+ * Whatever file was mapped, the mapping is one of the object's own file from here on,
+ * so that a chunk that moves is taken out of all of them at once.
+ *
+ * Context: mmap_lock.
+ * Return: 0; -ERANGE; -EROFS; -EINVAL a private mapping; -ENOMEM, -ENFILE.
+ */
+int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
 {
-	struct vb_client *c = filp->private_data;
 	bool write = vma->vm_flags & VM_WRITE;
-	struct vb_bo *bo;
 	int rc;
 
 	/* A private copy would hide from the owner what others write. */
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
-	bo = vb_bo_get(c, vma->vm_pgoff >> (VB_BO_SPACE_SHIFT - PAGE_SHIFT));
-	if (!bo)
-		return -ENOENT;
-	rc = is_inside(bo, vma) ? claim_mapping(bo, write) : -ERANGE;
-	if (rc) {
-		vb_bo_put(bo);
+	if (!is_inside(bo, vma))
+		return -ERANGE;
+	rc = pages_make(bo);
+	if (rc)
 		return rc;
-	}
+	rc = claim_mapping(bo, write);
+	if (rc)
+		return rc;
+	vma_set_file(vma, bo->pages);
 	/* What is mapped to be read stays so: sealing counts on it. */
 	if (!write)
 		flags_clear(vma, VM_MAYWRITE);
 	flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	vb_bo_use(bo);
 	vma->vm_private_data = bo;
 	vma->vm_ops = &client_vm_ops;
 	return 0;
+}
+
+int vb_client_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	const u32 shift = VB_BO_SPACE_SHIFT - PAGE_SHIFT;
+	struct vb_bo *bo = vb_bo_get(filp->private_data, vma->vm_pgoff >> shift);
+	int rc;
+
+	if (!bo)
+		return -ENOENT;
+	vma->vm_pgoff &= (1ull << shift) - 1;
+	rc = bo->import ? vb_import_mmap(bo, vma) : vb_bo_mmap(bo, vma);
+	vb_bo_put(bo);
+	return rc;
 }
 
 /* ---- executor: regions ---- */

@@ -198,9 +198,18 @@ void vb_bo_show(struct vb_bo *bo)
 	WRITE_ONCE(bo->shown, true);
 }
 
+/* Of our arenas. */
 static u64 reserved_bytes(const struct vb_bo *bo)
 {
 	return bo->traits.kind == VB_BO_ANONYMOUS ? (u64)bo->chunks << vb.chunk_shift : 0;
+}
+
+/* To its client: memory that is nobody else's, or that it keeps others from freeing. */
+static u64 charged_bytes(const struct vb_bo *bo)
+{
+	bool is_charged = bo->traits.kind == VB_BO_ANONYMOUS || bo->traits.kind == VB_BO_IMPORTED;
+
+	return is_charged ? (u64)bo->chunks << vb.chunk_shift : 0;
 }
 
 /**
@@ -220,10 +229,14 @@ void vb_bo_free(struct vb_bo *bo)
 	if (xchg(&bo->freed, 1))
 		return;
 	vb_resid_release(bo);
+	if (bo->pages)
+		fput(bo->pages);
+	if (bo->import)
+		vb_import_free(bo->import);
 	xa_erase(&vb.bos, bo->id);
 	spin_lock(&vb.slot_lock);
 	vb.reserved_bytes -= reserved_bytes(bo);
-	vb_quota_sub(&c->quota, VB_USE_BYTES, reserved_bytes(bo));
+	vb_quota_sub(&c->quota, VB_USE_BYTES, charged_bytes(bo));
 	vb_limit_release_locked(c, bo->pins, true);
 	spin_unlock(&vb.slot_lock);
 	mutex_lock(&c->lock);
@@ -275,6 +288,7 @@ static void bo_describe(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 	refcount_set(&bo->users, 1);
 	mutex_init(&bo->lock);
 	INIT_LIST_HEAD(&bo->mappings);
+	INIT_LIST_HEAD(&bo->attached);
 	xa_init_flags(&bo->moves, XA_FLAGS_ACCOUNT);
 	xa_init_flags(&bo->table, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&bo->moved);
@@ -296,7 +310,7 @@ static int bo_open_file(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 {
 	int rc;
 
-	if (cmd->kind == VB_BO_ANONYMOUS)
+	if (cmd->kind != VB_BO_FILE && cmd->kind != VB_BO_DERIVED)
 		return 0;
 	rc = file_open(cmd->fd, &bo->file);
 	if (rc)
@@ -332,36 +346,36 @@ err_free:
 	return rc;
 }
 
-static int reserve_locked(struct vb_client *c, u64 bytes)
+static int reserve_locked(struct vb_bo *bo)
 {
-	int rc = vb_quota_charge(&c->quota, VB_USE_BYTES, bytes);
+	int rc = vb_quota_charge(&bo->client->quota, VB_USE_BYTES, charged_bytes(bo));
 
 	if (rc)
 		return rc;
-	if (vb.reserved_bytes + bytes > vb_capacity_locked()) {
-		vb_quota_sub(&c->quota, VB_USE_BYTES, bytes);
+	if (vb.reserved_bytes + reserved_bytes(bo) > vb_capacity_locked()) {
+		vb_quota_sub(&bo->client->quota, VB_USE_BYTES, charged_bytes(bo));
 		return -ENOSPC;
 	}
-	vb.reserved_bytes += bytes;
+	vb.reserved_bytes += reserved_bytes(bo);
 	return 0;
 }
 
-static int reserve_try(struct vb_client *c, u64 bytes)
+static int reserve_try(struct vb_bo *bo)
 {
 	int rc = 0;
 
 	spin_lock(&vb.slot_lock);
-	if (bytes)
-		rc = reserve_locked(c, bytes);
+	if (charged_bytes(bo))
+		rc = reserve_locked(bo);
 	spin_unlock(&vb.slot_lock);
 	return rc;
 }
 
-static void unreserve(struct vb_client *c, u64 bytes)
+static void unreserve(struct vb_bo *bo)
 {
 	spin_lock(&vb.slot_lock);
-	vb.reserved_bytes -= bytes;
-	vb_quota_sub(&c->quota, VB_USE_BYTES, bytes);
+	vb.reserved_bytes -= reserved_bytes(bo);
+	vb_quota_sub(&bo->client->quota, VB_USE_BYTES, charged_bytes(bo));
 	spin_unlock(&vb.slot_lock);
 }
 
@@ -369,14 +383,14 @@ static void unreserve(struct vb_client *c, u64 bytes)
  * Whoever destroys one object and creates another expects its room: what waits to be
  * forgotten is waited for.
  */
-static int reserve(struct vb_client *c, u64 bytes)
+static int reserve(struct vb_bo *bo)
 {
 	u64 deadline_ns = vb_bound(0);
 	int waiting, rc, ended;
 
 	for (;;) {
 		waiting = atomic_read(&vb.gone);
-		rc = reserve_try(c, bytes);
+		rc = reserve_try(bo);
 		if (!rc || !waiting || !vb_is_live())
 			return rc;
 		ended = vb_wait_until(vb.freed, atomic_read(&vb.gone) < waiting || !vb_is_live(),
@@ -387,6 +401,15 @@ static int reserve(struct vb_client *c, u64 bytes)
 }
 
 /* Names for it, which nobody can use until it is published. */
+static int handle_new(struct vb_client *c, u32 *out)
+{
+	int rc;
+
+	rc = xa_alloc_cyclic(&c->bos, out, NULL, XA_LIMIT(1, VB_BO_ID_MAX), &c->next_bo,
+			     GFP_KERNEL);
+	return rc == -EBUSY ? -EDQUOT : min(rc, 0);
+}
+
 static int bo_name(struct vb_client *c, struct vb_bo *bo)
 {
 	int rc;
@@ -395,12 +418,10 @@ static int bo_name(struct vb_client *c, struct vb_bo *bo)
 			     GFP_KERNEL);
 	if (rc < 0)
 		return rc == -EBUSY ? -EDQUOT : rc;
-	rc = xa_alloc_cyclic(&c->bos, &bo->handle, NULL, XA_LIMIT(1, VB_BO_ID_MAX), &c->next_bo,
-			     GFP_KERNEL);
-	if (rc >= 0)
-		return 0;
-	xa_erase(&vb.bos, bo->id);
-	return rc == -EBUSY ? -EDQUOT : rc;
+	rc = handle_new(c, &bo->handle);
+	if (rc)
+		xa_erase(&vb.bos, bo->id);
+	return rc;
 }
 
 /* Cannot fail: the names are there. */
@@ -420,6 +441,38 @@ static void bo_publish(struct vb_client *c, struct vb_bo *bo)
 	xa_store(&c->bos, bo->handle, bo, GFP_KERNEL);
 }
 
+/* Room, names, the answer: then it is there.  On an error it is freed, its file too. */
+static int bo_admit(struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id)
+{
+	struct vb_client *c = bo->client;
+	int rc;
+
+	rc = reserve(bo);
+	if (rc)
+		goto err_free;
+	rc = bo_name(c, bo);
+	if (rc)
+		goto err_unreserve;
+	*out_id = bo->handle;
+	rc = vb_ucmd_respond(u);
+	if (rc)
+		goto err_names;
+	/* From here another thread may use the handle, or destroy it. */
+	bo_publish(c, bo);
+	return 0;
+
+err_names:
+	xa_erase(&c->bos, bo->handle);
+	xa_erase(&vb.bos, bo->id);
+err_unreserve:
+	unreserve(bo);
+err_free:
+	if (bo->file)
+		file_free(bo->file);
+	vb_bo_unlook(bo);
+	return rc;
+}
+
 int vb_bo_create(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_create *cmd = u->cmd;
@@ -432,31 +485,73 @@ int vb_bo_create(struct vb_client *c, struct vb_ucmd *u)
 	rc = bo_new(c, cmd, &bo);
 	if (rc)
 		return rc;
-	rc = reserve(c, reserved_bytes(bo));
-	if (rc)
-		goto err_free;
-	rc = bo_name(c, bo);
-	if (rc)
-		goto err_unreserve;
-	cmd->out_bo_id = bo->handle;
 	cmd->out_head_bytes = bo->head_bytes;
-	rc = vb_ucmd_respond(u);
-	if (rc)
-		goto err_names;
-	/* From here another thread may use the handle, or destroy it. */
-	bo_publish(c, bo);
-	return 0;
+	return bo_admit(bo, u, &cmd->out_bo_id);
+}
 
-err_names:
-	xa_erase(&c->bos, bo->handle);
-	xa_erase(&vb.bos, bo->id);
-err_unreserve:
-	unreserve(c, reserved_bytes(bo));
-err_free:
-	if (bo->file)
-		file_free(bo->file);
-	vb_bo_unlook(bo);
-	return rc;
+/* ---- dma-bufs ---- */
+
+/**
+ * vb_bo_adopt() - an object over the memory of others
+ * @c: client
+ * @u: VB_IOC_BO_IMPORT, whose out_bytes is set; answered
+ * @m: import, the object's from here on unless this fails
+ * @readonly: nobody may write it through us
+ *
+ * Context: may sleep; no lock held.
+ * Return: 0; -EINVAL larger than an object may be; -EDQUOT; -ENOMEM; -EFAULT.
+ */
+int vb_bo_adopt(struct vb_client *c, struct vb_ucmd *u, struct vb_import *m, bool readonly)
+{
+	struct vb_ioc_bo_import *cmd = u->cmd;
+	const struct vb_ioc_bo_create create = {
+		.kind = VB_BO_IMPORTED,
+		.fd = -1,
+		.bytes = cmd->out_bytes,
+	};
+	struct vb_bo *bo;
+	int rc;
+
+	if (!create.bytes || create.bytes > VB_OBJECT_BYTES_MAX)
+		return -EINVAL;
+	rc = bo_new(c, &create, &bo);
+	if (rc)
+		return rc;
+	bo->import = m;
+	bo->traits.sealed = readonly;
+	bo->flags = readonly ? VB_BO_SEALED : 0;
+	return bo_admit(bo, u, &cmd->out_bo_id);
+}
+
+/**
+ * vb_bo_share() - a handle of an object for a client that was given it
+ * @c: client
+ * @bo: object, of which the caller is a user; the handle becomes another
+ * @u: request; answered when there is a new handle
+ * @out_id: where in @u the handle goes: that of the creator while it has it, else a new one
+ *
+ * Return: 0; -EDQUOT no handle is free; -ENOMEM; -EFAULT.
+ */
+int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id)
+{
+	u32 handle;
+	int rc;
+
+	*out_id = bo->handle;
+	if (c == bo->client && xa_load(&c->bos, bo->handle) == bo)
+		return 0;
+	rc = handle_new(c, &handle);
+	if (rc)
+		return rc;
+	*out_id = handle;
+	rc = vb_ucmd_respond(u);
+	if (rc) {
+		xa_erase(&c->bos, handle);
+		return rc;
+	}
+	vb_bo_use(bo);
+	xa_store(&c->bos, handle, bo, GFP_KERNEL);
+	return 0;
 }
 
 int vb_bo_destroy(struct vb_client *c, struct vb_ucmd *u)

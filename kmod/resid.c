@@ -197,12 +197,6 @@ int vb_step_write(struct vb_bo *bo, u32 chunk)
 
 /* ---- page tables of clients ---- */
 
-static void zap(struct vb_bo *bo, u64 from, u64 bytes)
-{
-	unmap_mapping_range(bo->client->inode->i_mapping,
-			    ((loff_t)bo->handle << VB_BO_SPACE_SHIFT) + from, bytes, 1);
-}
-
 /*
  * Take the host copy out of reach of clients.  -EBUSY: somebody does I/O with it.
  * They come back by a fault, which waits for the lock of the object.
@@ -218,7 +212,7 @@ static int host_quiesce(struct vb_bo *bo, u32 chunk)
 	if (!slot)
 		return 0;
 	vb_slot_lock(region, slot);
-	zap(bo, (u64)chunk << vb.chunk_shift, vb.chunk_bytes);
+	vb_pages_zap(bo, (u64)chunk << vb.chunk_shift, vb.chunk_bytes);
 	foreign = vb_slot_foreign(region, slot);
 	vb_slot_unlock(region, slot);
 	if (foreign > slot->baseline)
@@ -311,7 +305,7 @@ void vb_resid_lose(struct vb_bo *bo)
 
 	mutex_lock(&bo->lock);
 	if (bo->slots)
-		zap(bo, 0, (u64)bo->chunks << vb.chunk_shift);
+		vb_pages_zap(bo, 0, (u64)bo->chunks << vb.chunk_shift);
 	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
 		lose_one(bo, chunk, e);
 		cond_resched();

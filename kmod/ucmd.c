@@ -7,6 +7,7 @@
  * Reserved fields are zero, unknown flags are refused.  One table says all this, so
  * that no handler can forget it (libvgpu/uapi_rule.h is its twin).
  */
+#include <linux/fcntl.h>
 #include <linux/uaccess.h>
 
 #include "vb.h"
@@ -49,12 +50,6 @@ struct exec_entry {
 	.reserved_bytes = sizeof(((struct type *)0)->__reserved)
 #define FLAGS(type, mask)	.flags_offset = offsetof(struct type, flags), .flags = (mask)
 
-/* dma-buf comes with its own feature bit. */
-static int not_supported(struct vb_client *c, struct vb_ucmd *u)
-{
-	return -EOPNOTSUPP;
-}
-
 static const struct client_entry client_table[] = {
 	ENTRY(VB_IOC_QUERY_DEVICE, vb_ioc_query_device, vb_query_device,
 	      RESERVED(vb_ioc_query_device)),
@@ -75,8 +70,9 @@ static const struct client_entry client_table[] = {
 	ENTRY(VB_IOC_BO_ADVISE, vb_ioc_bo_advise, vb_bo_advise, RESERVED(vb_ioc_bo_advise)),
 	ENTRY(VB_IOC_BO_RESIDENCY, vb_ioc_bo_residency, vb_bo_residency,
 	      RESERVED(vb_ioc_bo_residency)),
-	ENTRY(VB_IOC_BO_EXPORT, vb_ioc_bo_export, not_supported),
-	ENTRY(VB_IOC_BO_IMPORT, vb_ioc_bo_import, not_supported, RESERVED(vb_ioc_bo_import)),
+	ENTRY(VB_IOC_BO_EXPORT, vb_ioc_bo_export, vb_bo_export,
+	      FLAGS(vb_ioc_bo_export, O_CLOEXEC | O_RDWR)),
+	ENTRY(VB_IOC_BO_IMPORT, vb_ioc_bo_import, vb_bo_import, RESERVED(vb_ioc_bo_import)),
 	ENTRY(VB_IOC_QUEUE_CREATE, vb_ioc_queue_create, vb_queue_create),
 	ENTRY(VB_IOC_QUEUE_DESTROY, vb_ioc_queue_destroy, vb_queue_destroy),
 	ENTRY(VB_IOC_SUBMIT, vb_ioc_submit, vb_submit, FLAGS(vb_ioc_submit, VB_SUBMIT_ASYNC)),

@@ -10,6 +10,8 @@
  *	object.c	objects: life, handles, files, forgetting
  *	bo.c		requests about one BO that wait for nobody
  *	cpu.c		map, read, write: content for the CPU of a client
+ *	dmabuf.c	objects that leave their file descriptor
+ *	import.c	objects whose memory is somebody else's
  *	advise.c	prefetch, evict, pin
  *	map.c		mmap() and faults, of clients and of the executor
  *	table.c		residency tables: pages of entries
@@ -23,7 +25,8 @@
  *	fdinfo.c, sysfs.c, debugfs.c, trace.h	what others may see of it
  *	exec.c		the executor node
  *
- * Lock order, outermost first (mmap_lock lies outside of all):
+ * Lock order, outermost first (mmap_lock lies outside of all, dma_resv of vb_bo.lock,
+ * so that under it and below no dma_buf_*() is called):
  *
  *	vb_device.exec_lock -> vb_client.lock -> vb_bo.lock -> folio lock
  *		-> vb_device.slot_lock, vb_device.work_lock
@@ -87,10 +90,12 @@
 
 struct attribute_group;
 struct device;
+struct dma_buf;
 struct poll_table_struct;
 struct seq_file;
 struct vb_bo;
 struct vb_client;
+struct vb_import;
 struct vb_queue;
 struct vb_request;
 struct vb_submission;
@@ -264,10 +269,10 @@ struct vb_usage {
  * struct vb_client - an open client node
  * @kref: the file, each object, each queue, each request
  * @link: in vb_device.clients; exec_lock
- * @inode: whose pages its mappings are, so that they can be zapped and PMD-mapped
  * @number: 1, 2, ...; fixed
- * @lock: files, bo_list
+ * @lock: files, bo_list, holds
  * @files: struct vb_file
+ * @holds: struct vb_hold of its BO_MAPs
  * @bo_list: its objects, until they are freed
  * @bos: handles
  * @queues: handles
@@ -286,10 +291,9 @@ struct vb_usage {
 struct vb_client {
 	struct kref kref;
 	struct list_head link;
-	struct inode *inode;
 	u32 number;
 	struct mutex lock;
-	struct list_head files;
+	struct list_head files, holds;
 	struct list_head bo_list;
 	struct xarray bos, queues;
 	u32 next_bo, next_queue;
@@ -310,7 +314,7 @@ struct vb_client {
  * @kref: memory (see above)
  * @users: use (see above)
  * @id: device-wide; fixed
- * @handle: of its client; fixed
+ * @handle: that its client was given at first; fixed
  * @client: creator, who is charged; fixed
  * @link: in vb_client.bo_list
  * @lock: protects what follows unless it says otherwise
@@ -323,14 +327,19 @@ struct vb_client {
  * @file_bytes: derived: source bytes
  * @transform: derived
  * @file: or NULL
+ * @import: imported: the memory; fixed; or NULL
+ * @pages: file whose address space its mappings are in, or NULL while it has none: so
+ *	they can be zapped, and PMD-mapped
  * @table: its pages, by table.c; entries are changed by resid.c only
  * @tier_chunks: chunks with a valid copy, a tier
  * @slots: held, moves included
  * @dirty: chunks with VB_ENTRY_DIRTY
  * @device_only: chunks whose one valid copy is on a device
  * @pins: pins of VB_ADVISE_PIN
- * @write_maps: writable mappings, and BO_WRITE in progress
+ * @write_maps: writable mappings, devices that may write, and BO_WRITE in progress
  * @mappings: struct vb_hold of BO_MAP
+ * @exports: dma-bufs of it
+ * @attached: devices that are attached to these
  * @moves: struct vb_running by chunk
  * @move_count: how many
  * @moved: waits for a move to end
@@ -353,11 +362,13 @@ struct vb_bo {
 	u64 bytes, file_offset, file_bytes;
 	struct vb_transform transform;
 	struct vb_file *file;
+	struct vb_import *import;
+	struct file *pages;
 	struct xarray table;
 	u64 tier_chunks[VB_TIER_COUNT];
 	u64 slots, dirty, device_only, pins;
-	u32 write_maps;
-	struct list_head mappings;
+	u32 write_maps, exports;
+	struct list_head mappings, attached;
 	struct xarray moves;
 	u32 move_count;
 	wait_queue_head_t moved;
@@ -473,7 +484,7 @@ struct vb_queue {
 
 /**
  * struct vb_exec - the open executor node
- * @inode: as vb_client.inode
+ * @inode: whose pages its mappings are, so that they can be PMD-mapped
  * @attached: it is the executor; exec_lock
  * @submit_address: where it maps the submit region, or 0
  * @pid: process that attached; counted
@@ -589,7 +600,7 @@ static inline bool vb_is_live(void)
 }
 
 /* --- main.c --- */
-/* An inode of our own for the mappings of a client; ERR_PTR. */
+/* An inode of our own for mappings; ERR_PTR. */
 struct inode *vb_inode_new(void);
 void vb_inode_free(struct inode *inode);
 /* Sleep until @condition or CLOCK_MONOTONIC @deadline_ns; 0, -ETIME or -EINTR. */
@@ -671,6 +682,8 @@ void vb_bo_free(struct vb_bo *bo);
 void vb_bo_show(struct vb_bo *bo);
 /* Does the file still look as it did?  0, -ESTALE, -errno.  May sleep for ever. */
 int vb_file_check(const struct vb_file *f);
+int vb_bo_adopt(struct vb_client *c, struct vb_ucmd *u, struct vb_import *m, bool readonly);
+int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id);
 int vb_bo_create(struct vb_client *c, struct vb_ucmd *u);
 int vb_bo_destroy(struct vb_client *c, struct vb_ucmd *u);
 
@@ -683,12 +696,17 @@ int vb_bo_residency(struct vb_client *c, struct vb_ucmd *u);
 /**
  * struct vb_hold - a range that BO_MAP keeps in host memory
  * @link: in vb_bo.mappings
+ * @client_link: in vb_client.holds
+ * @client: who asked
+ * @bo: object, of which this is a user
  * @offset: as given
  * @bytes: as given
  * @flags: as given
  */
 struct vb_hold {
-	struct list_head link;
+	struct list_head link, client_link;
+	struct vb_client *client;
+	struct vb_bo *bo;
 	u64 offset, bytes;
 	u32 flags;
 };
@@ -698,17 +716,60 @@ enum vb_hold_how {
 	VB_HOLD_WRITE,		/* and to be written */
 };
 int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 deadline_ns);
-void vb_holds_drop(struct vb_bo *bo);	/* every BO_MAP; the caller is a user */
+int vb_hold_all(struct vb_bo *bo, bool write);
+void vb_unhold_all(struct vb_bo *bo);
+void vb_holds_drop(struct vb_client *c);
 u64 vb_share_bytes(const struct vb_client *c);
 int vb_bo_map(struct vb_client *c, struct vb_ucmd *u);
 int vb_bo_unmap(struct vb_client *c, struct vb_ucmd *u);
 int vb_bo_read(struct vb_client *c, struct vb_ucmd *u);
 int vb_bo_write(struct vb_client *c, struct vb_ucmd *u);
 
+/* --- dmabuf.c, import.c --- */
+/**
+ * struct vb_copy - bytes between an imported object and the caller's memory
+ * @bo: object, of which the caller is a user
+ * @write: into the object
+ * @offset: first byte
+ * @bytes: length, within the object
+ * @done: bytes copied
+ * @memory: caller's
+ */
+struct vb_copy {
+	struct vb_bo *bo;
+	bool write;
+	u64 offset, bytes, done;
+	char __user *memory;
+};
+#ifdef CONFIG_DMA_SHARED_BUFFER
+struct vb_bo *vb_export_bo(const struct dma_buf *dmabuf);
+int vb_bo_export(struct vb_client *c, struct vb_ucmd *u);
+int vb_import_init(void);
+void vb_import_exit(void);
+void vb_import_free(struct vb_import *m);
+struct dma_buf *vb_import_dmabuf(struct vb_bo *bo);
+struct file *vb_import_file(struct vb_bo *bo);		/* not counted */
+int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma);
+int vb_import_copy(struct vb_copy *copy);
+int vb_bo_import(struct vb_client *c, struct vb_ucmd *u);
+#else
+/* A kernel without dma-bufs: there are no imported objects. */
+static inline int vb_bo_export(struct vb_client *c, struct vb_ucmd *u) { return -EOPNOTSUPP; }
+static inline int vb_bo_import(struct vb_client *c, struct vb_ucmd *u) { return -EOPNOTSUPP; }
+static inline int vb_import_init(void) { return 0; }
+static inline void vb_import_exit(void) {}
+static inline void vb_import_free(struct vb_import *m) {}
+static inline struct file *vb_import_file(struct vb_bo *bo) { return NULL; }
+static inline int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma) { return -EINVAL; }
+static inline int vb_import_copy(struct vb_copy *copy) { return -EOPNOTSUPP; }
+#endif
+
 /* --- advise.c --- */
 int vb_bo_advise(struct vb_client *c, struct vb_ucmd *u);
 
 /* --- map.c --- */
+void vb_pages_zap(struct vb_bo *bo, u64 from, u64 bytes);
+int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma);
 int vb_client_mmap(struct file *filp, struct vm_area_struct *vma);
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma);
 

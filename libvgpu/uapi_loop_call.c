@@ -3,6 +3,8 @@
 #include "uapi_loop.h"
 #include "uapi_rule.h"
 
+#include <fcntl.h>
+
 #define FIRST_EXEC_NR	0x40u
 
 _Static_assert(sizeof(struct vb_ioc_object_open) <= VGPU_RULE_BYTES_MAX, "largest structure");
@@ -52,7 +54,8 @@ static const struct client_entry client_table[] = {
 	      RESERVED(vb_ioc_bo_advise)),
 	ENTRY(VB_IOC_BO_RESIDENCY, vb_ioc_bo_residency, vgpu_loop_bo_residency,
 	      RESERVED(vb_ioc_bo_residency)),
-	ENTRY(VB_IOC_BO_EXPORT, vb_ioc_bo_export, not_in_process),
+	ENTRY(VB_IOC_BO_EXPORT, vb_ioc_bo_export, not_in_process,
+	      VGPU_RULE_FLAGS(vb_ioc_bo_export, flags, O_CLOEXEC | O_RDWR)),
 	ENTRY(VB_IOC_BO_IMPORT, vb_ioc_bo_import, not_in_process, RESERVED(vb_ioc_bo_import)),
 	ENTRY(VB_IOC_QUEUE_CREATE, vb_ioc_queue_create, vgpu_loop_queue_create),
 	ENTRY(VB_IOC_QUEUE_DESTROY, vb_ioc_queue_destroy, vgpu_loop_queue_destroy),

@@ -490,12 +490,29 @@ struct vb_ioc_bo_residency {
  * struct vb_ioc_bo_export - ioctl(VB_IOC_BO_EXPORT), a dma-buf (module only)
  * @size: sizeof(struct vb_ioc_bo_export)
  * @bo_id: handle
- * @flags: O_CLOEXEC, O_RDWR
- * @out_fd: dma-buf; charged to the creator's uid until its last put
+ * @flags: O_CLOEXEC; O_RDWR for a descriptor that can be written, mapped or by a device
+ * @out_fd: dma-buf, as long as the object rounded up to whole pages
  *
- * Errors: -EBUSY the BO is not resident in one tier; -EMFILE; -EOPNOTSUPP
- * loopback.  Context: may sleep; takes the BO's lock, and drops it before any
- * dma_buf_*() call, which take dma_resv.
+ * The way to share an object between processes.  The dma-buf is a user of the object as a
+ * handle is; the object stays charged to its creator until the last user has gone.
+ *
+ * VB_IOC_BO_IMPORT makes it a handle of the same object again; nothing is pinned by
+ * that, nor by mmap() of @out_fd, which faults as mmap() of the node does.
+ *
+ * Another device attaches.  While it does, all chunks stay in host memory, pinned, within
+ * the creator's VB_LIMIT_HOST_MIN, and nobody is waited for: the importing call says
+ * -EBUSY when a chunk is not there (VB_IOC_BO_MAP of the whole object sees to that),
+ * -EDQUOT beyond the minimum, -EROFS when it would write what is sealed or was
+ * exported without O_RDWR, -EIO when the executor has taken the content with it.  Fences
+ * of this device are never in a dma-buf: order the uses yourself.
+ *
+ * An imported object gives a descriptor of the dma-buf that it came from, whatever
+ * O_RDWR says.
+ *
+ * Errors: -EINVAL a file object that does not begin at a page; -EROFS O_RDWR of a
+ * sealed object; -EMFILE; -ENOMEM; -EOPNOTSUPP loopback, or a kernel without dma-bufs.
+ * Context: may sleep; takes the BO's lock, and drops it before any dma_buf_*() call,
+ * which take dma_resv.
  */
 struct vb_ioc_bo_export {
 	__u32 size;
@@ -508,12 +525,28 @@ struct vb_ioc_bo_export {
  * struct vb_ioc_bo_import - ioctl(VB_IOC_BO_IMPORT) (module only)
  * @size: sizeof(struct vb_ioc_bo_import)
  * @fd: dma-buf
- * @out_bo_id: handle; importing what this file exported gives the same object
+ * @out_bo_id: handle
  * @__reserved: must be 0
  * @out_bytes: length
  *
- * Errors: -EBADF @fd is no dma-buf; -EDQUOT; -EOPNOTSUPP loopback.  Context: may
- * sleep; attaches and maps under dma_resv, without a lock of ours.
+ * A dma-buf of this device: a handle of the same object.  In the file that created it that
+ * is the handle it has, if it still has one; else a handle more, to be destroyed by
+ * itself.  Only a descriptor that can be written gives others an object that is not
+ * sealed.
+ *
+ * Any other: an object of kind VB_BO_IMPORTED over the exporter's memory, which is
+ * attached to and mapped for as long as the object lives and counts against
+ * VB_LIMIT_BYTES_MAX.  One from a descriptor that cannot be written is sealed.  It has no
+ * tiers: VB_IOC_BO_RESIDENCY and the table say 0, VB_IOC_BO_ADVISE and VB_IOC_BO_SEAL
+ * say -EOPNOTSUPP, VB_IOC_MOVE -EINVAL.  VB_IOC_BO_MAP waits for nothing and mmap() is
+ * the exporter's; VB_IOC_BO_READ and _WRITE say -EOPNOTSUPP when the exporter gives the
+ * kernel no mapping.  Executors get the dma-buf from VB_IOC_OBJECT_OPEN, map it, and
+ * put DMA_BUF_IOCTL_SYNC around each command that reads or writes it.
+ *
+ * Errors: -EBADF @fd is no dma-buf; -EACCES a dma-buf of this device that cannot be
+ * written; -EDQUOT; -EINVAL too long; -EOPNOTSUPP loopback, or a kernel without dma-bufs;
+ * what the exporter says.  Context: may sleep; attaches and maps under dma_resv, without
+ * a lock of ours.
  */
 struct vb_ioc_bo_import {
 	__u32 size;
@@ -714,7 +747,7 @@ enum vb_limit {
 	VB_LIMIT_HOST_MAX = 2,
 	VB_LIMIT_DEVICE_MIN = 3,
 	VB_LIMIT_DEVICE_MAX = 4,
-	VB_LIMIT_BYTES_MAX = 5,	/* anonymous bytes over all tiers */
+	VB_LIMIT_BYTES_MAX = 5,	/* anonymous and imported bytes, over all tiers */
 	VB_LIMIT_SUBMISSIONS = 6,/* in flight, a count */
 };
 
@@ -1102,7 +1135,8 @@ struct vb_ioc_poll_cancel {
  * @out_life: enum vb_bo_life
  * @out_flags: VB_BO_*
  * @out_fd: file and derived: the client's file, on the module opened anew: to be read
- *	only, past the page cache where its file system can; the caller closes it; else -1
+ *	only, past the page cache where its file system can; imported: the dma-buf, to be
+ *	mapped; the caller closes it; else -1
  * @out_client: client number
  * @out_bytes: length
  * @out_file_offset: of the first byte of chunk 0 (file: rounded down to 4 KiB)

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Objects of others: dma-bufs that a client hands in.
+ *
+ * The memory is the exporter's and stays where it is: attached to and mapped for our
+ * device while the object lives, which keeps the exporter from moving it.  Such an object
+ * has no slots, nothing to page in and nothing to evict; its table stays all zero.
+ * Clients map it through the exporter and read and write it through a mapping of the
+ * kernel; the executor gets the dma-buf from VB_IOC_OBJECT_OPEN and maps it itself.
+ *
+ * The device is a platform device: it has the DMA parameters that a misc device lacks.
+ * No lock of ours is held when dma_buf_*() is called, which take dma_resv.
+ */
+#include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
+#include <linux/highmem.h>
+#include <linux/iosys-map.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vb.h"
+
+#ifdef VB_HAS_IMPORT_NS_TOKEN
+MODULE_IMPORT_NS(DMA_BUF);
+#else
+MODULE_IMPORT_NS("DMA_BUF");
+#endif
+
+/**
+ * struct vb_import - the memory behind an imported object
+ * @dmabuf: counted
+ * @attachment: of our device
+ * @table: where it lies for that device
+ * @direction: of @table
+ */
+struct vb_import {
+	struct dma_buf *dmabuf;
+	struct dma_buf_attachment *attachment;
+	struct sg_table *table;
+	enum dma_data_direction direction;
+};
+
+/* ---- what headers differ in ---- */
+
+static struct sg_table *map_attachment(struct vb_import *m)
+{
+#ifdef VB_HAS_DMA_BUF_MAP_UNLOCKED
+	return dma_buf_map_attachment_unlocked(m->attachment, m->direction);
+#else
+	return dma_buf_map_attachment(m->attachment, m->direction);
+#endif
+}
+
+static void unmap_attachment(struct vb_import *m)
+{
+#ifdef VB_HAS_DMA_BUF_MAP_UNLOCKED
+	dma_buf_unmap_attachment_unlocked(m->attachment, m->table, m->direction);
+#else
+	dma_buf_unmap_attachment(m->attachment, m->table, m->direction);
+#endif
+}
+
+static int kernel_map(struct dma_buf *dmabuf, struct iosys_map *map)
+{
+#ifdef VB_HAS_DMA_BUF_VMAP_UNLOCKED
+	return dma_buf_vmap_unlocked(dmabuf, map);
+#else
+	return dma_buf_vmap(dmabuf, map);
+#endif
+}
+
+static void kernel_unmap(struct dma_buf *dmabuf, struct iosys_map *map)
+{
+#ifdef VB_HAS_DMA_BUF_VMAP_UNLOCKED
+	dma_buf_vunmap_unlocked(dmabuf, map);
+#else
+	dma_buf_vunmap(dmabuf, map);
+#endif
+}
+
+/* ---- the device that imports ---- */
+
+static struct platform_device *device;
+
+int vb_import_init(void)
+{
+	const struct platform_device_info info = {
+		.name = "vblackwell",
+		.id = PLATFORM_DEVID_NONE,
+		.dma_mask = DMA_BIT_MASK(64),
+	};
+
+	device = platform_device_register_full(&info);
+	if (IS_ERR(device))
+		return PTR_ERR(device);
+	dma_set_max_seg_size(&device->dev, UINT_MAX);
+	return 0;
+}
+
+void vb_import_exit(void)
+{
+	platform_device_unregister(device);
+}
+
+/* ---- attach ---- */
+
+static int import_map(struct vb_import *m)
+{
+	m->attachment = dma_buf_attach(m->dmabuf, &device->dev);
+	if (IS_ERR(m->attachment))
+		return PTR_ERR(m->attachment);
+	m->table = map_attachment(m);
+	if (!IS_ERR(m->table))
+		return 0;
+	dma_buf_detach(m->dmabuf, m->attachment);
+	return PTR_ERR(m->table);
+}
+
+/* Attached, mapped, counted; the caller keeps its own reference. */
+static struct vb_import *import_new(struct dma_buf *dmabuf)
+{
+	struct vb_import *m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
+	int rc;
+
+	if (!m)
+		return ERR_PTR(-ENOMEM);
+	m->dmabuf = dmabuf;
+	m->direction = dmabuf->file->f_mode & FMODE_WRITE ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
+	rc = import_map(m);
+	if (rc) {
+		kfree(m);
+		return ERR_PTR(rc);
+	}
+	get_dma_buf(dmabuf);
+	return m;
+}
+
+/**
+ * vb_import_free() - let go of the exporter's memory
+ * @m: import
+ *
+ * Context: may sleep; takes dma_resv, and what the exporter takes.
+ */
+void vb_import_free(struct vb_import *m)
+{
+	unmap_attachment(m);
+	dma_buf_detach(m->dmabuf, m->attachment);
+	dma_buf_put(m->dmabuf);
+	kfree(m);
+}
+
+/* ---- use ---- */
+
+/* The dma-buf of an imported object, counted. */
+struct dma_buf *vb_import_dmabuf(struct vb_bo *bo)
+{
+	get_dma_buf(bo->import->dmabuf);
+	return bo->import->dmabuf;
+}
+
+struct file *vb_import_file(struct vb_bo *bo)
+{
+	return bo->import->dmabuf->file;
+}
+
+/**
+ * vb_import_mmap() - map an imported object for a client
+ * @bo: object
+ * @vma: its offset is in pages of the object
+ *
+ * The mapping is the exporter's from here on; it keeps the dma-buf and not the object.
+ *
+ * Return: 0; -EROFS; what the exporter says, -EINVAL when it cannot or the range is none.
+ */
+int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
+{
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (vma->vm_flags & VM_WRITE && bo->traits.sealed)
+		return -EROFS;
+	return dma_buf_mmap(bo->import->dmabuf, vma, vma->vm_pgoff);
+}
+
+static int part_copy(struct vb_copy *copy, struct iosys_map *map, void *page, size_t bytes)
+{
+	u64 at = copy->offset + copy->done;
+	void __user *memory = copy->memory + copy->done;
+
+	if (copy->write) {
+		if (copy_from_user(page, memory, bytes))
+			return -EFAULT;
+		iosys_map_memcpy_to(map, at, page, bytes);
+		return 0;
+	}
+	iosys_map_memcpy_from(page, map, at, bytes);
+	return copy_to_user(memory, page, bytes) ? -EFAULT : 0;
+}
+
+static int copy_all(struct vb_copy *copy, struct iosys_map *map)
+{
+	void *page = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	int rc = page ? 0 : -ENOMEM;
+
+	while (!rc && copy->done < copy->bytes) {
+		size_t bytes = min_t(u64, copy->bytes - copy->done, PAGE_SIZE);
+
+		rc = fatal_signal_pending(current) ? -EINTR : part_copy(copy, map, page, bytes);
+		if (!rc)
+			copy->done += bytes;
+		cond_resched();
+	}
+	free_page((unsigned long)page);
+	return rc;
+}
+
+static int copy_mapped(struct vb_copy *copy, struct dma_buf *dmabuf)
+{
+	struct iosys_map map;
+	int rc;
+
+	rc = kernel_map(dmabuf, &map);
+	if (rc)
+		return rc == -EINVAL ? -EOPNOTSUPP : rc;
+	rc = copy_all(copy, &map);
+	kernel_unmap(dmabuf, &map);
+	return rc;
+}
+
+/**
+ * vb_import_copy() - BO_READ and BO_WRITE of an imported object
+ * @copy: what; within the object; @copy->done is advanced
+ *
+ * Context: waits for the exporter's fences, killable; no lock held.
+ * Return: 0; -EFAULT; -ENOMEM; -EINTR; -EOPNOTSUPP the exporter has no mapping for the
+ * kernel; what else it says.
+ */
+int vb_import_copy(struct vb_copy *copy)
+{
+	struct dma_buf *dmabuf = copy->bo->import->dmabuf;
+	enum dma_data_direction direction = copy->write ? DMA_TO_DEVICE : DMA_FROM_DEVICE;
+	int rc, end;
+
+	rc = dma_buf_begin_cpu_access(dmabuf, direction);
+	if (rc)
+		return rc;
+	rc = copy_mapped(copy, dmabuf);
+	end = dma_buf_end_cpu_access(dmabuf, direction);
+	return rc ? rc : end;
+}
+
+/* ---- VB_IOC_BO_IMPORT ---- */
+
+/* To write what was given to be read is not for the receiver to decide. */
+static int import_own(struct vb_client *c, struct vb_ucmd *u, struct dma_buf *dmabuf,
+		      struct vb_bo *bo)
+{
+	struct vb_ioc_bo_import *cmd = u->cmd;
+
+	if (!(dmabuf->file->f_mode & FMODE_WRITE) && !READ_ONCE(bo->traits.sealed) &&
+	    c != bo->client)
+		return -EACCES;
+	cmd->out_bytes = bo->bytes;
+	return vb_bo_share(c, bo, u, &cmd->out_bo_id);
+}
+
+static int import_foreign(struct vb_client *c, struct vb_ucmd *u, struct dma_buf *dmabuf)
+{
+	struct vb_ioc_bo_import *cmd = u->cmd;
+	struct vb_import *m = import_new(dmabuf);
+	bool readonly;
+	int rc;
+
+	if (IS_ERR(m))
+		return PTR_ERR(m);
+	readonly = m->direction == DMA_TO_DEVICE;
+	cmd->out_bytes = dmabuf->size;
+	rc = vb_bo_adopt(c, u, m, readonly);
+	if (rc)
+		vb_import_free(m);
+	return rc;
+}
+
+int vb_bo_import(struct vb_client *c, struct vb_ucmd *u)
+{
+	struct vb_ioc_bo_import *cmd = u->cmd;
+	struct dma_buf *dmabuf;
+	struct vb_bo *own;
+	int rc;
+
+	dmabuf = dma_buf_get(cmd->fd);
+	/* A descriptor of something else is no better than none. */
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf) == -EINVAL ? -EBADF : PTR_ERR(dmabuf);
+	own = vb_export_bo(dmabuf);
+	rc = own ? import_own(c, u, dmabuf, own) : import_foreign(c, u, dmabuf);
+	dma_buf_put(dmabuf);
+	return rc;
+}

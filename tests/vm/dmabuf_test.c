@@ -1,0 +1,663 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Memory that crosses borders: objects exported as dma-bufs to other clients and to
+ * other devices, dma-bufs of others as objects.  The other exporters are udmabuf and the
+ * system heap, the other device is vgem; what a kernel does not have is skipped.
+ */
+#include "selftests/selftest.h"
+
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+#include <linux/udmabuf.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define HOST_SLOTS	16u
+#define NVME_SLOTS	32u
+
+#define needs(fd, what) do {								\
+	if ((fd) < 0) {									\
+		fprintf(stderr, "SKIP: %s: this kernel has no %s\n", __func__, what);	\
+		skip();									\
+	}										\
+} while (0)
+
+static struct vgpu_uapi *u;
+
+static int setup(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	return rc;
+}
+
+static uint64_t chunks(uint64_t n)
+{
+	return n * rig.chunk_bytes;
+}
+
+static int export(struct vgpu_uapi *of, uint32_t id, uint32_t flags, int *out)
+{
+	struct vb_ioc_bo_export cmd = { .size = sizeof(cmd), .bo_id = id, .flags = flags };
+	int rc = vgpu_uapi_call(of, VB_IOC_BO_EXPORT, &cmd);
+
+	*out = cmd.out_fd;
+	return rc;
+}
+
+static int import(struct vgpu_uapi *of, int fd, uint32_t *out, uint64_t *bytes)
+{
+	struct vb_ioc_bo_import cmd = { .size = sizeof(cmd), .fd = fd };
+	int rc = vgpu_uapi_call(of, VB_IOC_BO_IMPORT, &cmd);
+
+	*out = cmd.out_bo_id;
+	if (bytes)
+		*bytes = cmd.out_bytes;
+	return rc;
+}
+
+static void fill(uint8_t *p, uint64_t bytes, uint64_t from)
+{
+	for (uint64_t i = 0; i < bytes; i++)
+		p[i] = rig_pattern(from + i);
+}
+
+static void assert_pattern(const uint8_t *p, uint64_t bytes, uint64_t from)
+{
+	for (uint64_t i = 0; i < bytes; i++)
+		if (p[i] != rig_pattern(from + i))
+			fail_msg("byte %llu: %u, expected %u", (unsigned long long)i, p[i],
+				 rig_pattern(from + i));
+}
+
+static void *map_fd(int fd, uint64_t bytes, int prot)
+{
+	void *p = mmap(NULL, bytes, prot, MAP_SHARED, fd, 0);
+
+	assert_true(p != MAP_FAILED);
+	return p;
+}
+
+static void *map_handle(struct vgpu_uapi *of, uint32_t id, uint64_t bytes, bool write)
+{
+	void *p = NULL;
+
+	assert_rc(of->ops->map(of, (uint64_t)id << 46, bytes, write, &p), 0);
+	return p;
+}
+
+/* An object of @bytes with a pattern in it, as a dma-buf. */
+static int exported(uint64_t bytes, uint32_t *out_id)
+{
+	uint8_t *data = malloc(bytes);
+	int fd;
+
+	fill(data, bytes, 0);
+	assert_rc(rig_bo(u, bytes, VB_LIFE_VOLATILE, out_id), 0);
+	assert_rc(rig_write(u, *out_id, 0, data, bytes), 0);
+	assert_rc(export(u, *out_id, O_CLOEXEC | O_RDWR, &fd), 0);
+	free(data);
+	return fd;
+}
+
+/* ---- exporters of others ---- */
+
+static int udmabuf(uint64_t bytes, int flags, int *out_memfd)
+{
+	int node = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	struct udmabuf_create create = { .flags = (uint32_t)flags, .size = bytes };
+	int fd;
+
+	*out_memfd = -1;
+	if (node < 0)
+		return -1;
+	*out_memfd = memfd_create("udmabuf", MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate(*out_memfd, (off_t)bytes), 0);
+	assert_int_equal(fcntl(*out_memfd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	create.memfd = (uint32_t)*out_memfd;
+	fd = ioctl(node, UDMABUF_CREATE, &create);
+	assert_true(fd >= 0);
+	close(node);
+	return fd;
+}
+
+static int system_heap(uint64_t bytes, uint32_t fd_flags)
+{
+	struct dma_heap_allocation_data alloc = { .len = bytes, .fd_flags = fd_flags };
+	int heap = open("/dev/dma_heap/system", O_RDONLY | O_CLOEXEC);
+
+	if (heap < 0)
+		return -1;
+	assert_int_equal(ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &alloc), 0);
+	close(heap);
+	return (int)alloc.fd;
+}
+
+static void udmabuf_is_imported_and_both_sides_see_the_same(void **state)
+{
+	const uint64_t bytes = chunks(2) + 4096;
+	uint8_t *theirs, *ours, *data = malloc(bytes);
+	struct vb_ioc_bo_info info;
+	uint64_t imported;
+	int fd, memfd;
+	uint32_t id;
+
+	(void)state;
+	fd = udmabuf(bytes, UDMABUF_FLAGS_CLOEXEC, &memfd);
+	needs(fd, "udmabuf");
+	theirs = map_fd(memfd, bytes, PROT_READ | PROT_WRITE);
+	fill(theirs, bytes, 5);
+	assert_rc(import(u, fd, &id, &imported), 0);
+	close(fd);
+	assert_int_equal(imported, bytes);
+	assert_rc(rig_info(u, id, &info), 0);
+	assert_int_equal(info.out_kind, VB_BO_IMPORTED);
+	assert_int_equal(info.out_flags, 0);
+	assert_int_equal(info.out_chunks, 3);
+	assert_int_equal(info.out_tier_bytes[VB_TIER_HOST], 0);
+	ours = map_handle(u, id, bytes, true);
+	assert_pattern(ours, bytes, 5);
+	ours[bytes - 1] = 77;
+	assert_int_equal(theirs[bytes - 1], 77);
+	assert_rc(rig_read(u, id, 0, data, bytes - 1), 0);
+	assert_pattern(data, bytes - 1, 5);
+	fill(data, bytes, 9);
+	assert_rc(rig_write(u, id, 3, data, bytes - 3), 0);
+	assert_pattern(theirs + 3, bytes - 3, 9);
+	assert_rc(rig_read(u, id, 1, data, bytes), -ERANGE);
+	/* The mapping outlives the handle. */
+	assert_rc(rig_bo_destroy(u, id), 0);
+	ours[0] = 1;
+	assert_int_equal(theirs[0], 1);
+	munmap(ours, bytes);
+	munmap(theirs, bytes);
+	close(memfd);
+	free(data);
+}
+
+static void system_heap_is_imported_and_read_only_is_sealed(void **state)
+{
+	const uint64_t bytes = 8 * 4096;
+	struct vb_ioc_bo_info info;
+	uint8_t byte = 5, *theirs;
+	uint32_t id;
+	void *p;
+	int fd;
+
+	(void)state;
+	fd = system_heap(bytes, O_RDWR | O_CLOEXEC);
+	needs(fd, "system heap");
+	theirs = map_fd(fd, bytes, PROT_READ | PROT_WRITE);
+	assert_rc(import(u, fd, &id, NULL), 0);
+	assert_rc(rig_write(u, id, 4095, &byte, 1), 0);
+	assert_int_equal(theirs[4095], 5);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	munmap(theirs, bytes);
+	close(fd);
+
+	fd = system_heap(bytes, O_CLOEXEC);
+	assert_rc(import(u, fd, &id, NULL), 0);
+	assert_rc(rig_info(u, id, &info), 0);
+	assert_int_equal(info.out_flags, VB_BO_SEALED);
+	assert_rc(rig_write(u, id, 0, &byte, 1), -EROFS);
+	assert_rc(rig_map(u, id, 0, bytes, VB_MAP_WRITE, &p), -EROFS);
+	assert_rc(u->ops->map(u, (uint64_t)id << 46, bytes, true, &p), -EROFS);
+	assert_rc(rig_read(u, id, 0, &byte, 1), 0);
+	assert_int_equal(byte, 0);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	close(fd);
+}
+
+static void imported_objects_have_no_tiers(void **state)
+{
+	struct vb_ioc_query_tier before, after;
+	uint8_t *p;
+	uint32_t id;
+	int fd, memfd, again;
+
+	(void)state;
+	fd = udmabuf(chunks(1), UDMABUF_FLAGS_CLOEXEC, &memfd);
+	needs(fd, "udmabuf");
+	assert_rc(rig_tier(u, VB_TIER_HOST, &before), 0);
+	assert_rc(import(u, fd, &id, NULL), 0);
+	assert_rc(rig_map(u, id, 0, chunks(1), VB_MAP_READ | VB_MAP_WRITE, (void **)&p), 0);
+	p[5] = 6;
+	assert_int_equal(rig_residency(u, id, 0), 0);
+	assert_rc(rig_unmap(u, id, 0, chunks(1), VB_MAP_READ | VB_MAP_WRITE), 0);
+	assert_rc(rig_unmap(u, id, 0, chunks(1), VB_MAP_READ | VB_MAP_WRITE), -EINVAL);
+	assert_rc(rig_advise(u, id, VB_ADVISE_PIN, 0, 1), -EOPNOTSUPP);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, 1), -EOPNOTSUPP);
+	assert_rc(rig_seal(u, id), -EOPNOTSUPP);
+	assert_rc(export(u, id, O_CLOEXEC, &again), 0);
+	assert_rc(rig_tier(u, VB_TIER_HOST, &after), 0);
+	assert_int_equal(after.out_used_bytes, before.out_used_bytes);
+	assert_int_equal(after.out_reserved_bytes, before.out_reserved_bytes);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	/* What was handed on is the exporter's own. */
+	p = map_fd(again, chunks(1), PROT_READ);
+	assert_int_equal(p[5], 6);
+	munmap(p, chunks(1));
+	close(again);
+	close(memfd);
+	close(fd);
+}
+
+static void imports_count_against_the_bytes_of_a_client(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	uint32_t id, second;
+	int fd, memfd;
+
+	(void)state;
+	fd = udmabuf(chunks(2), UDMABUF_FLAGS_CLOEXEC, &memfd);
+	if (fd < 0)
+		rig_client_close(other);
+	needs(fd, "udmabuf");
+	assert_rc(rig_limit(other, VB_LIMIT_BYTES_MAX, chunks(3)), 0);
+	assert_rc(import(other, fd, &id, NULL), 0);
+	assert_rc(import(other, fd, &second, NULL), -EDQUOT);
+	assert_rc(rig_bo_destroy(other, id), 0);
+	assert_rc(import(other, fd, &id, NULL), 0);
+	rig_client_close(other);
+	close(memfd);
+	close(fd);
+}
+
+static void what_is_no_dmabuf_is_ebadf(void **state)
+{
+	int file = open("/dev/null", O_RDWR | O_CLOEXEC);
+	uint32_t id;
+
+	(void)state;
+	assert_rc(import(u, -1, &id, NULL), -EBADF);
+	assert_rc(import(u, 999, &id, NULL), -EBADF);
+	assert_rc(import(u, file, &id, NULL), -EBADF);
+	close(file);
+}
+
+/* ---- our objects, other clients ---- */
+
+static void import_by_the_creator_is_the_same_object(void **state)
+{
+	struct vb_ioc_bo_info info;
+	uint32_t id, again;
+	uint64_t bytes;
+	uint8_t byte;
+	int fd;
+
+	(void)state;
+	fd = exported(chunks(2), &id);
+	assert_rc(rig_info(u, id, &info), 0);
+	assert_true(info.out_flags & VB_BO_EXPORTED);
+	assert_rc(import(u, fd, &again, &bytes), 0);
+	assert_int_equal(again, id);
+	assert_int_equal(bytes, chunks(2));
+	/* The export keeps it when its handle is gone, and gives it back. */
+	assert_rc(rig_bo_destroy(u, id), 0);
+	assert_rc(rig_info(u, id, &info), -ENOENT);
+	assert_rc(import(u, fd, &again, NULL), 0);
+	assert_rc(rig_read(u, again, 7, &byte, 1), 0);
+	assert_int_equal(byte, rig_pattern(7));
+	close(fd);
+	assert_rc(rig_info(u, again, &info), 0);
+	assert_false(info.out_flags & VB_BO_EXPORTED);
+	assert_rc(rig_bo_destroy(u, again), 0);
+}
+
+static void another_client_shares_the_object_and_its_eviction(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	uint64_t bytes = chunks(3);
+	uint8_t *ours, *theirs, *file;
+	uint32_t id, shared;
+	int fd;
+
+	(void)state;
+	fd = exported(bytes, &id);
+	assert_rc(import(other, fd, &shared, NULL), 0);
+	ours = map_handle(u, id, bytes, true);
+	theirs = map_handle(other, shared, bytes, true);
+	file = map_fd(fd, bytes, PROT_READ | PROT_WRITE);
+	close(fd);
+	assert_pattern(theirs, bytes, 0);
+	theirs[1] = 100;
+	assert_int_equal(ours[1], 100);
+	assert_int_equal(file[1], 100);
+	/* One eviction takes it out of all three. */
+	assert_rc(rig_advise(other, shared, VB_ADVISE_EVICT, 0, bytes), 0);
+	assert_int_equal(rig_residency(u, id, 0) & 1, 0);
+	assert_int_equal(file[1], 100);
+	assert_int_equal(rig_residency(u, id, 0) & 1, 1);
+	file[2] = 101;
+	assert_int_equal(ours[2], 101);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, bytes), 0);
+	assert_int_equal(theirs[2], 101);
+	/* Whoever creates may leave first. */
+	assert_rc(rig_bo_destroy(u, id), 0);
+	munmap(ours, bytes);
+	munmap(file, bytes);
+	assert_int_equal(theirs[2], 101);
+	munmap(theirs, bytes);
+	rig_client_close(other);
+}
+
+static void holds_of_clients_are_their_own(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	uint32_t id, shared;
+	void *p;
+	int fd;
+
+	(void)state;
+	fd = exported(chunks(1), &id);
+	assert_rc(import(other, fd, &shared, NULL), 0);
+	assert_rc(rig_map(other, shared, 0, chunks(1), VB_MAP_READ, &p), 0);
+	assert_rc(rig_unmap(u, id, 0, chunks(1), VB_MAP_READ), -EINVAL);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), -EBUSY);
+	/* Its holds go with the client, also when its handle went before. */
+	assert_rc(rig_bo_destroy(other, shared), 0);
+	munmap(p, chunks(1));
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), -EBUSY);
+	rig_client_close(other);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), 0);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	close(fd);
+}
+
+static void what_was_given_to_be_read_stays_so(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	uint32_t id, shared;
+	uint8_t byte = 3;
+	int fd;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_write(u, id, 0, &byte, 1), 0);
+	assert_rc(export(u, id, O_CLOEXEC, &fd), 0);
+	assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+	assert_rc(import(other, fd, &shared, NULL), -EACCES);
+	assert_rc(rig_seal(u, id), 0);
+	assert_rc(import(other, fd, &shared, NULL), 0);
+	assert_rc(rig_write(other, shared, 0, &byte, 1), -EROFS);
+	byte = 0;
+	assert_rc(rig_read(other, shared, 0, &byte, 1), 0);
+	assert_int_equal(byte, 3);
+	close(fd);
+	assert_rc(export(u, id, O_CLOEXEC | O_RDWR, &fd), -EROFS);
+	assert_rc(export(u, id, O_NONBLOCK, &fd), -EINVAL);
+	assert_rc(export(u, id + 1000, O_CLOEXEC, &fd), -ENOENT);
+	rig_client_close(other);
+	assert_rc(rig_bo_destroy(u, id), 0);
+}
+
+static void exported_memory_returns_with_the_last_descriptor(void **state)
+{
+	struct vb_ioc_query_tier before, after;
+	struct vgpu_uapi *other;
+	uint32_t id;
+	uint8_t *p;
+	int fd;
+
+	(void)state;
+	assert_rc(rig_tier(u, VB_TIER_HOST, &before), 0);
+	other = rig_client(&rig);
+	assert_rc(rig_bo(other, chunks(4), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(export(other, id, O_CLOEXEC | O_RDWR, &fd), 0);
+	rig_client_close(other);
+	p = map_fd(fd, chunks(4), PROT_READ | PROT_WRITE);
+	p[chunks(3)] = 9;
+	assert_rc(rig_tier(u, VB_TIER_HOST, &after), 0);
+	assert_int_equal(after.out_reserved_bytes, before.out_reserved_bytes + chunks(4));
+	close(fd);
+	assert_int_equal(p[chunks(3)], 9);
+	munmap(p, chunks(4));
+	for (int i = 0; i < 1000; i++) {
+		assert_rc(rig_tier(u, VB_TIER_HOST, &after), 0);
+		if (after.out_reserved_bytes == before.out_reserved_bytes)
+			break;
+		usleep(1000);
+	}
+	assert_int_equal(after.out_used_bytes, before.out_used_bytes);
+	assert_int_equal(after.out_reserved_bytes, before.out_reserved_bytes);
+}
+
+/* ---- our objects, another process ---- */
+
+static void send_fd(int socket, int fd)
+{
+	union {
+		struct cmsghdr h;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .h = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+
+	memcpy(CMSG_DATA(&control.h), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(socket, &m, 0), 1);
+}
+
+static int receive_fd(int socket)
+{
+	union {
+		struct cmsghdr h;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	int fd;
+
+	if (recvmsg(socket, &m, 0) != 1)
+		return -1;
+	memcpy(&fd, CMSG_DATA(&control.h), sizeof(fd));
+	return fd;
+}
+
+/* Opens the node itself, imports, adds one to each byte; its exit status says how far. */
+static void child(int socket, uint64_t bytes)
+{
+	struct vgpu_uapi *own;
+	uint8_t *p;
+	uint32_t id;
+	int fd;
+
+	/* The descriptor comes when the fork is over: nothing is inherited. */
+	fd = receive_fd(socket);
+	if (fd < 0)
+		_exit(1);
+	if (vgpu_uapi_open_node(getenv("VBLACKWELL_SELFTEST_NODE"), &own))
+		_exit(2);
+	if (import(own, fd, &id, NULL))
+		_exit(3);
+	if (own->ops->map(own, (uint64_t)id << 46, bytes, true, (void **)&p))
+		_exit(4);
+	for (uint64_t i = 0; i < bytes; i += 512)
+		p[i]++;
+	_exit(0);
+}
+
+static void another_process_shares_the_object(void **state)
+{
+	const uint64_t bytes = chunks(HOST_SLOTS / 2);
+	int fd, pair[2], status;
+	uint8_t *p;
+	uint32_t id;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	pid = fork();
+	if (!pid)
+		child(pair[1], bytes);
+	fd = exported(bytes, &id);
+	send_fd(pair[0], fd);
+	close(fd);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	p = map_handle(u, id, bytes, false);
+	for (uint64_t i = 0; i < bytes; i += 512) {
+		assert_int_equal(p[i], (uint8_t)(rig_pattern(i) + 1));
+		assert_int_equal(p[i + 1], rig_pattern(i + 1));
+	}
+	munmap(p, bytes);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* ---- our objects, another device ---- */
+
+struct prime_handle {
+	uint32_t handle, flags;
+	int32_t fd;
+};
+struct gem_close {
+	uint32_t handle, pad;
+};
+#define GEM_CLOSE		_IOW('d', 0x09, struct gem_close)
+#define PRIME_FD_TO_HANDLE	_IOWR('d', 0x2e, struct prime_handle)
+
+/* vgem imports by attaching and mapping, and does nothing else. */
+static int vgem_open(void)
+{
+	char path[32];
+
+	for (int i = 0; i < 8; i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+	}
+	return -1;
+}
+
+static int vgem_attach(int card, int fd, uint32_t *out)
+{
+	struct prime_handle prime = { .fd = fd };
+
+	if (ioctl(card, PRIME_FD_TO_HANDLE, &prime))
+		return -errno;
+	*out = prime.handle;
+	return 0;
+}
+
+static void vgem_detach(int card, uint32_t handle)
+{
+	struct gem_close gem = { .handle = handle };
+
+	assert_int_equal(ioctl(card, GEM_CLOSE, &gem), 0);
+}
+
+static void attached_objects_are_pinned(void **state)
+{
+	int card = vgem_open(), fd;
+	struct vb_ioc_query_tier before, during;
+	uint32_t id, gem;
+	uint8_t byte;
+	void *p;
+
+	(void)state;
+	needs(card, "vgem");
+	assert_rc(rig_tier(u, VB_TIER_HOST, &before), 0);
+	fd = exported(chunks(2), &id);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(2)), 0);
+	/* It is not there, and a device waits for nobody. */
+	assert_rc(vgem_attach(card, fd, &gem), -EBUSY);
+	assert_rc(rig_map(u, id, 0, chunks(2), VB_MAP_READ, &p), 0);
+	assert_rc(vgem_attach(card, fd, &gem), 0);
+	assert_rc(rig_unmap(u, id, 0, chunks(2), VB_MAP_READ), 0);
+	assert_rc(rig_tier(u, VB_TIER_HOST, &during), 0);
+	assert_int_equal(during.out_pinned_bytes, before.out_pinned_bytes + chunks(2));
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(2)), -EBUSY);
+	assert_rc(rig_seal(u, id), -EBUSY);
+	assert_rc(rig_read(u, id, chunks(1), &byte, 1), 0);
+	assert_int_equal(byte, rig_pattern(chunks(1)));
+	vgem_detach(card, gem);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(2)), 0);
+	assert_rc(rig_seal(u, id), 0);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	close(fd);
+	close(card);
+}
+
+static void attached_objects_are_bounded_by_the_minimum(void **state)
+{
+	int card = vgem_open(), fd;
+	uint32_t id, gem;
+	void *p;
+
+	(void)state;
+	needs(card, "vgem");
+	fd = exported(chunks(2), &id);
+	assert_rc(rig_limit(u, VB_LIMIT_HOST_MIN, chunks(1)), 0);
+	assert_rc(rig_map(u, id, 0, chunks(2), VB_MAP_READ, &p), 0);
+	assert_rc(vgem_attach(card, fd, &gem), -EDQUOT);
+	assert_rc(rig_unmap(u, id, 0, chunks(2), VB_MAP_READ), 0);
+	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(2)), 0);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	close(fd);
+	close(card);
+}
+
+/* The device still has the memory: it is nobody else's until it lets go. */
+static void attached_memory_outlives_its_executor(void **state)
+{
+	int card = vgem_open(), fd;
+	uint32_t id, gem;
+	struct rig_exec x;
+	uint8_t byte = 1;
+	void *p;
+
+	(void)state;
+	needs(card, "vgem");
+	fd = exported(chunks(1), &id);
+	assert_rc(rig_map(u, id, 0, chunks(1), VB_MAP_READ, &p), 0);
+	assert_rc(vgem_attach(card, fd, &gem), 0);
+	fake_exec_close(rig.fake);
+	rig.fake = NULL;
+	assert_rc(rig_read(u, id, 0, &byte, 1), -EIO);
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	rig_exec_close(&x);
+	vgem_detach(card, gem);
+	close(fd);
+	close(card);
+}
+
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(udmabuf_is_imported_and_both_sides_see_the_same),
+		CASE(system_heap_is_imported_and_read_only_is_sealed),
+		CASE(imported_objects_have_no_tiers),
+		CASE(imports_count_against_the_bytes_of_a_client),
+		CASE(what_is_no_dmabuf_is_ebadf),
+		CASE(import_by_the_creator_is_the_same_object),
+		CASE(another_client_shares_the_object_and_its_eviction),
+		CASE(holds_of_clients_are_their_own),
+		CASE(what_was_given_to_be_read_stays_so),
+		CASE(exported_memory_returns_with_the_last_descriptor),
+		CASE(another_process_shares_the_object),
+		CASE(attached_objects_are_pinned),
+		CASE(attached_objects_are_bounded_by_the_minimum),
+		CASE(attached_memory_outlives_its_executor),
+	};
+
+	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
+		fprintf(stderr, "SKIP: dmabuf: VBLACKWELL_SELFTEST_NODE is not set\n");
+		return 0;
+	}
+	return SELFTEST_RUN("dmabuf", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS) ? 1 : 0;
+}
