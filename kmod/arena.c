@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Arenas and their slots.  The memory of host slots is ours, so that it outlives the
- * executor, and it comes in the largest pieces there are; the other arenas are
- * numbers to us.
+ * executor, and it comes in the largest pieces there are; that of a BAR is lent to us
+ * page by page; the other arenas are numbers to us.
  */
 #include <linux/gfp.h>
 #include <linux/pagemap.h>
@@ -37,9 +37,9 @@ static void slot_free_pages(const struct vb_region *region, struct vb_slot *slot
 	u32 i;
 
 	for (i = 0; slot->block && i < slot_blocks(region, slot); i++)
-		if (slot->block[i])
+		if (slot->block[i] && !region->is_bar)
 			put_page(slot->block[i]);
-	kfree(slot->block);
+	kvfree(slot->block);
 	slot->block = NULL;
 }
 
@@ -146,6 +146,8 @@ static void region_free(struct kref *kref)
 		slot_free_pages(region, &region->slot[i]);
 		cond_resched();
 	}
+	if (region->is_bar)
+		vb_bar_give();
 	kvfree(region);
 }
 
@@ -154,14 +156,15 @@ void vb_region_put(struct vb_region *region)
 	kref_put(&region->kref, region_free);
 }
 
-static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
+/* Slots without pages. */
+static struct vb_region *region_alloc(u32 arena, u32 first, u32 slots)
 {
 	struct vb_region *region;
 	u32 i;
 
 	region = kvzalloc(struct_size(region, slot, slots), GFP_KERNEL_ACCOUNT);
 	if (!region)
-		return ERR_PTR(-ENOMEM);
+		return NULL;
 	kref_init(&region->kref);
 	region->first = first;
 	region->slots = slots;
@@ -169,6 +172,57 @@ static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
 	for (i = 0; i < slots; i++) {
 		INIT_LIST_HEAD(&region->slot[i].quarantine);
 		region->slot[i].loc = VB_LOC(arena, first + i);
+	}
+	return region;
+}
+
+static int slot_of_bar(const struct vb_region *region, struct vb_slot *slot, struct page *first)
+{
+	u32 i;
+
+	slot->order = 0;
+	slot->block = kvcalloc(slot_blocks(region, slot), sizeof(*slot->block), GFP_KERNEL_ACCOUNT);
+	if (!slot->block)
+		return -ENOMEM;
+	for (i = 0; i < slot_blocks(region, slot); i++)
+		slot->block[i] = first + i;
+	return 0;
+}
+
+/**
+ * vb_region_of_bar() - slots over pages of the BAR
+ * @arena: theirs
+ * @slots: how many, from 0 on
+ * @first: first page; the region's, whether this succeeds or not
+ *
+ * Return: the region, with one reference; NULL without memory.
+ */
+struct vb_region *vb_region_of_bar(u32 arena, u32 slots, struct page *first)
+{
+	struct vb_region *region = region_alloc(arena, 0, slots);
+	u32 i;
+
+	if (!region) {
+		vb_bar_give();
+		return NULL;
+	}
+	region->is_bar = true;
+	for (i = 0; i < slots; i++)
+		if (slot_of_bar(region, &region->slot[i], first + ((u64)i << region->order))) {
+			vb_region_put(region);
+			return NULL;
+		}
+	return region;
+}
+
+static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
+{
+	struct vb_region *region = region_alloc(arena, first, slots);
+	u32 i;
+
+	if (!region)
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < slots; i++) {
 		if (fatal_signal_pending(current) || slot_alloc(region, &region->slot[i], node)) {
 			vb_region_put(region);
 			return ERR_PTR(-ENOMEM);
@@ -178,7 +232,7 @@ static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
 	return region;
 }
 
-static struct vb_arena *arena_of(u32 arena)
+struct vb_arena *vb_arena_of(u32 arena)
 {
 	return arena < READ_ONCE(vb.arena_count) ? READ_ONCE(vb.arenas[arena]) : NULL;
 }
@@ -189,9 +243,9 @@ static struct vb_arena *arena_of(u32 arena)
  */
 static struct vb_region *region_of(u32 arena, u32 slot)
 {
-	struct vb_arena *a = arena_of(arena);
+	struct vb_arena *a = vb_arena_of(arena);
 
-	return a && a->tier == VB_TIER_HOST ? mtree_load(&a->regions, slot) : NULL;
+	return a ? mtree_load(&a->regions, slot) : NULL;
 }
 
 struct vb_region *vb_region_get(u32 arena, u32 slot)
@@ -247,7 +301,7 @@ static int slot_take(struct vb_arena *a, u32 slot, u32 *out)
 
 int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc)
 {
-	struct vb_arena *a = arena_of(arena);
+	struct vb_arena *a = vb_arena_of(arena);
 	u32 taken;
 	int rc;
 
@@ -265,7 +319,7 @@ int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc)
 
 void vb_slot_give_locked(u32 loc)
 {
-	struct vb_arena *a = arena_of(VB_LOC_ARENA(loc));
+	struct vb_arena *a = vb_arena_of(VB_LOC_ARENA(loc));
 	struct vb_region *region;
 	struct vb_slot *slot;
 	int foreign = 0;
@@ -331,7 +385,7 @@ static bool is_first_host(u32 index)
 
 static int query_locked(struct vb_client *c, struct vb_ioc_query_tier *q)
 {
-	const struct vb_arena *a = arena_of(q->index);
+	const struct vb_arena *a = vb_arena_of(q->index);
 
 	if (!a)
 		return -EINVAL;
@@ -343,6 +397,8 @@ static int query_locked(struct vb_client *c, struct vb_ioc_query_tier *q)
 	q->out_used_bytes = (u64)(a->slots.present - a->slots.free) << vb.chunk_shift;
 	q->out_pinned_bytes = (u64)a->pinned << vb.chunk_shift;
 	q->out_reserved_bytes = is_first_host(q->index) ? vb.reserved_bytes : 0;
+	q->out_cpu_path = a->cpu_path;
+	q->out_cpu_reason = a->cpu_reason;
 	q->out_client_bytes = c->slots[q->index] << vb.chunk_shift;
 	return 0;
 }
@@ -367,6 +423,8 @@ static void arena_free(struct vb_arena *a)
 	mt_for_each(&a->regions, region, index, ULONG_MAX)
 		vb_region_put(region);
 	mtree_destroy(&a->regions);
+	if (a->import)
+		vb_import_put(a->import);
 	kvfree(a->memory);
 	kfree(a);
 }
@@ -397,36 +455,68 @@ static bool node_is_valid(s32 node)
 	return node == NUMA_NO_NODE || (node >= 0 && node < MAX_NUMNODES && node_online(node));
 }
 
-int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
-{
-	struct vb_ioc_arena_create *cmd = u->cmd;
-	struct vb_arena *a;
-	int rc = 0;
-
-	if (cmd->tier >= VB_TIER_COUNT || !node_is_valid(cmd->numa_node) || !cmd->slots ||
-	    cmd->slots > VB_ARENA_SLOTS_MAX)
-		return -EINVAL;
-	a = arena_new(cmd);
-	if (!a)
-		return -ENOMEM;
-	spin_lock(&vb.slot_lock);
-	if (vb.arena_count < VB_ARENA_MAX) {
-		cmd->out_arena = vb.arena_count;
-		WRITE_ONCE(vb.arenas[vb.arena_count], a);
-		smp_store_release(&vb.arena_count, vb.arena_count + 1);
-	} else {
-		rc = -EDQUOT;
-	}
-	spin_unlock(&vb.slot_lock);
-	if (rc)
-		arena_free(a);
-	return rc;
-}
-
 static u64 region_mmap_offset(u32 arena, u32 first)
 {
 	return VB_MMAP_REGION << VB_MMAP_WHAT_SHIFT | (u64)arena << VB_MMAP_WHICH_SHIFT |
 	       (u64)first << vb.chunk_shift;
+}
+
+static bool memory_is_valid(const struct vb_ioc_arena_create *cmd)
+{
+	if (cmd->memory > VB_ARENA_BAR || (cmd->memory != VB_ARENA_DMABUF && cmd->memory_fd))
+		return false;
+	return cmd->memory == VB_ARENA_EXECUTOR || cmd->tier == VB_TIER_DEVICE;
+}
+
+static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
+{
+	u32 number = vb.arena_count;
+	int rc;
+
+	lockdep_assert_held(&vb.exec_lock);
+	if (number == VB_ARENA_MAX)
+		return -EDQUOT;
+	if (cmd->memory == VB_ARENA_BAR) {
+		rc = vb_device_bar(a, number, cmd->slots);
+		if (rc)
+			return rc;
+		cmd->out_mmap_offset = region_mmap_offset(number, 0);
+	}
+	cmd->out_arena = number;
+	spin_lock(&vb.slot_lock);
+	WRITE_ONCE(vb.arenas[number], a);
+	smp_store_release(&vb.arena_count, number + 1);
+	spin_unlock(&vb.slot_lock);
+	return 0;
+}
+
+int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_arena_create *cmd = u->cmd;
+	struct vb_arena *a;
+	int rc;
+
+	if (cmd->tier >= VB_TIER_COUNT || !node_is_valid(cmd->numa_node) || !cmd->slots ||
+	    cmd->slots > VB_ARENA_SLOTS_MAX || !memory_is_valid(cmd))
+		return -EINVAL;
+	a = arena_new(cmd);
+	if (!a)
+		return -ENOMEM;
+	cmd->out_mmap_offset = 0;
+	rc = vb_device_import(a, cmd);
+	if (!rc) {
+		mutex_lock(&vb.exec_lock);
+		rc = arena_publish(a, cmd);
+		mutex_unlock(&vb.exec_lock);
+	}
+	if (rc) {
+		arena_free(a);
+		return rc;
+	}
+	/* It stays while the caller's file is open. */
+	cmd->out_cpu_path = a->cpu_path;
+	cmd->out_cpu_reason = a->cpu_reason;
+	return 0;
 }
 
 static int region_publish(struct vb_arena *a, struct vb_region *region)
@@ -448,7 +538,7 @@ static int region_publish(struct vb_arena *a, struct vb_region *region)
 int vb_region_add(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;
-	struct vb_arena *a = arena_of(cmd->arena);
+	struct vb_arena *a = vb_arena_of(cmd->arena);
 	struct vb_region *region;
 	u32 end;
 	int rc;
@@ -498,7 +588,7 @@ int vb_region_drop_locked(u32 arena, struct vb_region *region)
 int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;
-	struct vb_arena *a = arena_of(cmd->arena);
+	struct vb_arena *a = vb_arena_of(cmd->arena);
 	struct vb_region *region;
 	int rc = -EINVAL;
 

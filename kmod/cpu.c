@@ -486,11 +486,19 @@ static int rw_part(struct rw *rw)
 	u64 in_chunk = at & (vb.chunk_bytes - 1);
 	u64 bytes = min_t(u64, rw->bytes - rw->done, vb.chunk_bytes - in_chunk);
 	u32 left = rw->range.end - chunk;
+	struct vb_copy copy = {
+		.bo = rw->bo,
+		.write = rw->write,
+		.bytes = bytes,
+		.memory = rw->memory + rw->done,
+	};
 	int rc;
 
-	if (reads_as_zero(rw, chunk)) {
-		rc = clear_user(rw->memory + rw->done, bytes) ? -EFAULT : 0;
-	} else {
+	if (reads_as_zero(rw, chunk))
+		rc = clear_user(copy.memory, bytes) ? -EFAULT : 0;
+	else
+		rc = vb_device_copy(&copy, chunk, in_chunk);
+	if (rc == -EAGAIN) {
 		rc = vb_hold(rw->bo, chunk, chunk + min(left, rw->window),
 			     rw->write ? VB_HOLD_WRITE : VB_HOLD_READ, rw->deadline_ns);
 		if (!rc)

@@ -29,17 +29,23 @@ MODULE_IMPORT_NS("DMA_BUF");
 #endif
 
 /**
- * struct vb_import - the memory behind an imported object
+ * struct vb_import - the memory behind an imported object, or a device arena
+ * @kref: object or arena, copies in progress
  * @dmabuf: counted
  * @attachment: of our device
  * @table: where it lies for that device
  * @direction: of @table
+ * @map: arena: where the kernel has it, when @is_mapped
+ * @is_mapped: it has
  */
 struct vb_import {
+	struct kref kref;
 	struct dma_buf *dmabuf;
 	struct dma_buf_attachment *attachment;
 	struct sg_table *table;
 	enum dma_data_direction direction;
+	struct iosys_map map;
+	bool is_mapped;
 };
 
 /* ---- what headers differ in ---- */
@@ -106,6 +112,14 @@ void vb_import_exit(void)
 
 /* ---- attach ---- */
 
+/* A descriptor of something else is no better than none. */
+static struct dma_buf *dmabuf_get(int fd)
+{
+	struct dma_buf *dmabuf = dma_buf_get(fd);
+
+	return dmabuf == ERR_PTR(-EINVAL) ? ERR_PTR(-EBADF) : dmabuf;
+}
+
 static int import_map(struct vb_import *m)
 {
 	m->attachment = dma_buf_attach(m->dmabuf, &device->dev);
@@ -126,6 +140,7 @@ static struct vb_import *import_new(struct dma_buf *dmabuf)
 
 	if (!m)
 		return ERR_PTR(-ENOMEM);
+	kref_init(&m->kref);
 	m->dmabuf = dmabuf;
 	m->direction = dmabuf->file->f_mode & FMODE_WRITE ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 	rc = import_map(m);
@@ -137,18 +152,27 @@ static struct vb_import *import_new(struct dma_buf *dmabuf)
 	return m;
 }
 
-/**
- * vb_import_free() - let go of the exporter's memory
- * @m: import
- *
- * Context: may sleep; takes dma_resv, and what the exporter takes.
- */
-void vb_import_free(struct vb_import *m)
+static void import_free(struct kref *kref)
 {
+	struct vb_import *m = container_of(kref, struct vb_import, kref);
+
+	if (m->is_mapped)
+		kernel_unmap(m->dmabuf, &m->map);
 	unmap_attachment(m);
 	dma_buf_detach(m->dmabuf, m->attachment);
 	dma_buf_put(m->dmabuf);
 	kfree(m);
+}
+
+/**
+ * vb_import_put() - let go of the exporter's memory
+ * @m: import
+ *
+ * Context: may sleep; takes dma_resv, and what the exporter takes.
+ */
+void vb_import_put(struct vb_import *m)
+{
+	kref_put(&m->kref, import_free);
 }
 
 /* ---- use ---- */
@@ -181,6 +205,20 @@ int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
 	if (vma->vm_flags & VM_WRITE && bo->traits.sealed)
 		return -EROFS;
 	return dma_buf_mmap(bo->import->dmabuf, vma, vma->vm_pgoff);
+}
+
+/*
+ * Around copies, in which the exporter may wait for its own fences.  Both directions, as
+ * udmabuf keeps for good what it is asked for first.
+ */
+int vb_import_begin(struct vb_import *m)
+{
+	return dma_buf_begin_cpu_access(m->dmabuf, DMA_BIDIRECTIONAL);
+}
+
+int vb_import_end(struct vb_import *m)
+{
+	return dma_buf_end_cpu_access(m->dmabuf, DMA_BIDIRECTIONAL);
 }
 
 static int part_copy(struct vb_copy *copy, struct iosys_map *map, void *page, size_t bytes)
@@ -238,16 +276,73 @@ static int copy_mapped(struct vb_copy *copy, struct dma_buf *dmabuf)
  */
 int vb_import_copy(struct vb_copy *copy)
 {
-	struct dma_buf *dmabuf = copy->bo->import->dmabuf;
-	enum dma_data_direction direction = copy->write ? DMA_TO_DEVICE : DMA_FROM_DEVICE;
+	struct vb_import *m = copy->bo->import;
 	int rc, end;
 
-	rc = dma_buf_begin_cpu_access(dmabuf, direction);
+	rc = vb_import_begin(m);
 	if (rc)
 		return rc;
-	rc = copy_mapped(copy, dmabuf);
-	end = dma_buf_end_cpu_access(dmabuf, direction);
+	rc = copy_mapped(copy, m->dmabuf);
+	end = vb_import_end(m);
 	return rc ? rc : end;
+}
+
+/* ---- the memory of a device arena ---- */
+
+static int kernel_map_try(struct vb_import *m)
+{
+	int rc = kernel_map(m->dmabuf, &m->map);
+
+	m->is_mapped = !rc;
+	return rc == -EINVAL ? -EOPNOTSUPP : rc;
+}
+
+static struct vb_import *arena_import(struct dma_buf *dmabuf, u64 bytes)
+{
+	if (dmabuf->size < bytes)
+		return ERR_PTR(-ENOSPC);
+	return import_new(dmabuf);
+}
+
+/**
+ * vb_import_arena() - a dma-buf as the memory of an arena
+ * @fd: of the caller
+ * @bytes: how much it must have
+ * @out: for vb_import_put()
+ * @out_reason: 0 the kernel copies from and to it; or why it cannot
+ *
+ * Context: may sleep; takes dma_resv; no lock under it held.
+ * Return: 0; -EBADF; -ENOSPC; what the exporter says.
+ */
+int vb_import_arena(int fd, u64 bytes, struct vb_import **out, int *out_reason)
+{
+	struct dma_buf *dmabuf = dmabuf_get(fd);
+	struct vb_import *m;
+
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+	m = arena_import(dmabuf, bytes);
+	dma_buf_put(dmabuf);
+	if (IS_ERR(m))
+		return PTR_ERR(m);
+	*out_reason = kernel_map_try(m);
+	*out = m;
+	return 0;
+}
+
+struct vb_import *vb_import_get(struct vb_import *m)
+{
+	kref_get(&m->kref);
+	return m;
+}
+
+/* Bytes between @p and the arena's memory, which the kernel has mapped.  Never sleeps. */
+void vb_import_move(struct vb_import *m, u64 at, void *p, size_t bytes, bool write)
+{
+	if (write)
+		iosys_map_memcpy_to(&m->map, at, p, bytes);
+	else
+		iosys_map_memcpy_from(p, &m->map, at, bytes);
 }
 
 /* ---- VB_IOC_BO_IMPORT ---- */
@@ -278,7 +373,7 @@ static int import_foreign(struct vb_client *c, struct vb_ucmd *u, struct dma_buf
 	cmd->out_bytes = dmabuf->size;
 	rc = vb_bo_adopt(c, u, m, readonly);
 	if (rc)
-		vb_import_free(m);
+		vb_import_put(m);
 	return rc;
 }
 
@@ -289,10 +384,9 @@ int vb_bo_import(struct vb_client *c, struct vb_ucmd *u)
 	struct vb_bo *own;
 	int rc;
 
-	dmabuf = dma_buf_get(cmd->fd);
-	/* A descriptor of something else is no better than none. */
+	dmabuf = dmabuf_get(cmd->fd);
 	if (IS_ERR(dmabuf))
-		return PTR_ERR(dmabuf) == -EINVAL ? -EBADF : PTR_ERR(dmabuf);
+		return PTR_ERR(dmabuf);
 	own = vb_export_bo(dmabuf);
 	rc = own ? import_own(c, u, dmabuf, own) : import_foreign(c, u, dmabuf);
 	dma_buf_put(dmabuf);

@@ -179,9 +179,12 @@ static int __init vb_init(void)
 	rc = vb_import_init();
 	if (rc)
 		goto err_submit;
-	rc = misc_register(&client_node);
+	rc = vb_bar_init();
 	if (rc)
 		goto err_import;
+	rc = misc_register(&client_node);
+	if (rc)
+		goto err_bar;
 	rc = vb_sysfs_init(client_node.this_device);
 	if (rc)
 		goto err_client;
@@ -200,6 +203,8 @@ err_sysfs:
 	vb_sysfs_exit();
 err_client:
 	misc_deregister(&client_node);
+err_bar:
+	vb_bar_exit();
 err_import:
 	vb_import_exit();
 err_submit:
@@ -220,6 +225,7 @@ static void __exit vb_exit(void)
 	cancel_delayed_work_sync(&vb.watch);
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
+	vb_bar_exit();
 	vb_import_exit();
 	submit_region_exit();
 	vb_users_free();

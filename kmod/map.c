@@ -2,8 +2,9 @@
 /*
  * mmap() and faults.
  *
- * Clients map objects.  A fault hands out the page of the chunk's host copy, counted,
- * as any file system does: so reads and writes of O_DIRECT, io_uring and
+ * Clients map objects.  A fault hands out the page of the chunk's host copy, or of its
+ * device copy where there is no other and that is memory we know, counted, as any file
+ * system does: so reads and writes of O_DIRECT, io_uring and
  * get_user_pages() work on it.  What is absent is asked of the executor; mmap_lock is
  * dropped while we wait.  Pages come read-only until the first write, which makes the
  * other copies of the chunk stale.  A fault returns with its page locked: the mover,
@@ -111,13 +112,18 @@ static u32 chunk_pages(void)
 	return vb.chunk_bytes >> PAGE_SHIFT;
 }
 
-static struct page *host_page_locked(struct vb_bo *bo, u32 chunk, u32 index)
+/* What the host copy gives, or the device copy where its memory is known; NULL. */
+static struct page *page_locked(struct vb_bo *bo, u32 chunk, u32 index, u8 *tier)
 {
+	const struct vb_table_entry *e = vb_entry(bo, chunk);
 	struct vb_region *region;
 	struct vb_slot *slot;
 
 	lockdep_assert_held(&bo->lock);
-	slot = vb_slot_find(vb_entry(bo, chunk)->loc[VB_TIER_HOST], &region);
+	*tier = e->valid & 1u << VB_TIER_HOST ? VB_TIER_HOST : VB_TIER_DEVICE;
+	if (!(e->valid & 1u << *tier))
+		return NULL;
+	slot = vb_slot_find(e->loc[*tier], &region);
 	return slot ? vb_slot_page(slot, index) : NULL;
 }
 
@@ -188,6 +194,7 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 	const struct vb_table_entry *e;
 	struct page *page = NULL;
 	bool lost, moving;
+	u8 tier;
 
 	if (at / chunk_pages() >= bo->chunks)
 		return VM_FAULT_SIGBUS;
@@ -195,8 +202,8 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 	e = vb_entry(bo, chunk);
 	lost = e->flags & VB_ENTRY_LOST;
 	moving = e->busy;
-	if (!lost && !moving && e->valid & 1u << VB_TIER_HOST)
-		page = host_page_locked(bo, chunk, at % chunk_pages());
+	if (!lost && !moving)
+		page = page_locked(bo, chunk, at % chunk_pages(), &tier);
 	if (page) {
 		get_page(page);
 		lock_page(page);
@@ -217,12 +224,12 @@ static vm_fault_t client_mkwrite(struct vm_fault *vmf)
 	pgoff_t at = vmf->pgoff;
 	u32 chunk = at / chunk_pages();
 	vm_fault_t ret = VM_FAULT_NOPAGE;
+	u8 tier;
 	int rc;
 
 	mutex_lock(&bo->lock);
-	if (vb_entry(bo, chunk)->valid & 1u << VB_TIER_HOST &&
-	    host_page_locked(bo, chunk, at % chunk_pages()) == vmf->page) {
-		rc = vb_step_write(bo, chunk);
+	if (page_locked(bo, chunk, at % chunk_pages(), &tier) == vmf->page) {
+		rc = vb_step_write(bo, chunk, tier);
 		if (!rc) {
 			lock_page(vmf->page);
 			ret = VM_FAULT_LOCKED;

@@ -232,7 +232,7 @@ void vb_bo_free(struct vb_bo *bo)
 	if (bo->pages)
 		fput(bo->pages);
 	if (bo->import)
-		vb_import_free(bo->import);
+		vb_import_put(bo->import);
 	xa_erase(&vb.bos, bo->id);
 	spin_lock(&vb.slot_lock);
 	vb.reserved_bytes -= reserved_bytes(bo);

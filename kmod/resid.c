@@ -187,28 +187,29 @@ int vb_step_unpin(struct vb_bo *bo, u32 chunk)
 	return step_end(&s, vb_chunk_unpin(s.e));
 }
 
-int vb_step_write(struct vb_bo *bo, u32 chunk)
+int vb_step_write(struct vb_bo *bo, u32 chunk, u8 tier)
 {
 	struct step s;
 
 	step_begin(&s, bo, chunk);
-	return step_end(&s, vb_chunk_write(s.e, &bo->traits, VB_TIER_HOST, &s.freed));
+	return step_end(&s, vb_chunk_write(s.e, &bo->traits, tier, &s.freed));
 }
 
 /* ---- page tables of clients ---- */
 
 /*
- * Take the host copy out of reach of clients.  -EBUSY: somebody does I/O with it.
- * They come back by a fault, which waits for the lock of the object.
+ * Take the copy in a tier out of reach of clients.  -EBUSY: somebody does I/O with it.
+ * They come back by a fault, which waits for the lock of the object.  Of memory that is
+ * not known to us clients have nothing.
  */
-static int host_quiesce(struct vb_bo *bo, u32 chunk)
+static int quiesce(struct vb_bo *bo, u32 chunk, u8 tier)
 {
 	struct vb_region *region;
 	struct vb_slot *slot;
 	int foreign;
 
 	lockdep_assert_held(&bo->lock);
-	slot = vb_slot_find(vb_entry(bo, chunk)->loc[VB_TIER_HOST], &region);
+	slot = vb_slot_find(vb_entry(bo, chunk)->loc[tier], &region);
 	if (!slot)
 		return 0;
 	vb_slot_lock(region, slot);
@@ -361,9 +362,26 @@ static void slot_give(struct vb_bo *bo, u32 loc)
 	spin_unlock(&vb.slot_lock);
 }
 
-static bool has_host(struct vb_bo *bo, u32 chunk)
+static bool has(const struct vb_table_entry *e, u8 tier)
 {
-	return vb_entry(bo, chunk)->valid & 1u << VB_TIER_HOST;
+	return e->valid & 1u << tier;
+}
+
+/*
+ * A copy that is moved is out of reach; so is one on a device when another comes to
+ * host memory, which faults prefer from then on.
+ */
+static int move_quiesce(struct vb_bo *bo, const struct vb_move *mv, const struct vb_table_entry *e)
+{
+	int rc = 0;
+
+	if (e->busy)
+		return 0;
+	if (mv->from == VB_TIER_HOST && has(e, VB_TIER_HOST))
+		rc = quiesce(bo, mv->chunk, VB_TIER_HOST);
+	if (!rc && (mv->from == VB_TIER_DEVICE || mv->to == VB_TIER_HOST) && has(e, VB_TIER_DEVICE))
+		rc = quiesce(bo, mv->chunk, VB_TIER_DEVICE);
+	return rc;
 }
 
 static int move_begin(struct vb_bo *bo, struct vb_move *mv)
@@ -387,11 +405,9 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv)
 	rc = slot_take(bo, mv, &m->loc);
 	if (rc)
 		goto err_unreserve;
-	if (mv->from == VB_TIER_HOST && has_host(bo, mv->chunk) && !e->busy) {
-		rc = host_quiesce(bo, mv->chunk);
-		if (rc)
-			goto err_give;
-	}
+	rc = move_quiesce(bo, mv, e);
+	if (rc)
+		goto err_give;
 	step_of_entry(&s, bo, e);
 	rc = step_end(&s, vb_chunk_begin(e, &bo->traits, mv->from, mv->to, m->loc));
 	if (rc)
@@ -449,8 +465,13 @@ static int move_drop(struct vb_bo *bo, const struct vb_move *mv)
 	int rc;
 
 	step_begin(&s, bo, mv->chunk);
-	if (has_host(bo, mv->chunk) && !s.e->busy && !is_held(s.e) && ends_host(mv)) {
-		rc = host_quiesce(bo, mv->chunk);
+	if (has(s.e, VB_TIER_HOST) && !s.e->busy && !is_held(s.e) && ends_host(mv)) {
+		rc = quiesce(bo, mv->chunk, VB_TIER_HOST);
+		if (rc)
+			return rc;
+	}
+	if (mv->op == VB_MOVE_DROP && mv->from == VB_TIER_DEVICE && has(s.e, VB_TIER_DEVICE)) {
+		rc = quiesce(bo, mv->chunk, VB_TIER_DEVICE);
 		if (rc)
 			return rc;
 	}

@@ -18,6 +18,8 @@
  *	resid.c		steps of the table, and who is charged for them
  *	arena.c		arenas, regions, slots, pages
  *	drain.c		host memory that goes when the kernel is short of it
+ *	device.c	the memory of device arenas, and the CPU's way to it
+ *	bar.c		a PCI device whose memory stands in for a GPU's
  *	request.c	page-ins and the like: queued for the executor, waited for
  *	queue.c		queues, who runs next
  *	fence.c		timelines: results, waiting, eventfds, in-fences
@@ -104,7 +106,7 @@ struct vb_ucmd;
 /* ---- memory ---- */
 
 /**
- * struct vb_slot - the memory of one host slot
+ * struct vb_slot - the memory of one slot whose pages we know: host, or a BAR
  * @block: its pages, one pointer a block of 1 << @order pages
  * @order: the chunk's own, or a smaller one where memory is fragmented
  * @object: who held it last, an id; slot_lock, as the next
@@ -125,17 +127,19 @@ struct vb_slot {
 };
 
 /**
- * struct vb_region - host slots that came together
+ * struct vb_region - slots that came together
  * @kref: arena, executor mappings, copies in progress
  * @first: first slot
  * @slots: how many
  * @order: of a whole chunk
+ * @is_bar: its pages are the BAR's, which is given back with the region
  * @slot: theirs
  */
 struct vb_region {
 	struct kref kref;
 	u32 first, slots;
 	u8 order;
+	bool is_bar;
 	struct vb_slot slot[];
 };
 
@@ -145,7 +149,10 @@ struct vb_region {
  * @numa_node: or -1; fixed
  * @slots: which are free; slot_lock
  * @memory: of @slots
- * @regions: host: struct vb_region by slot; locks itself
+ * @regions: struct vb_region by slot; locks itself; none when the pages are not ours
+ * @import: device: its memory is a dma-buf; fixed; or NULL
+ * @cpu_path: device: enum vb_cpu_path; fixed, as is the next
+ * @cpu_reason: why it is no better, or 0
  * @pinned: chunks here that are pinned or mapped; slot_lock
  */
 struct vb_arena {
@@ -154,6 +161,9 @@ struct vb_arena {
 	struct vb_slots slots;
 	void *memory;
 	struct maple_tree regions;
+	struct vb_import *import;
+	u32 cpu_path;
+	int cpu_reason;
 	s64 pinned;
 };
 
@@ -725,9 +735,8 @@ int vb_bo_unmap(struct vb_client *c, struct vb_ucmd *u);
 int vb_bo_read(struct vb_client *c, struct vb_ucmd *u);
 int vb_bo_write(struct vb_client *c, struct vb_ucmd *u);
 
-/* --- dmabuf.c, import.c --- */
 /**
- * struct vb_copy - bytes between an imported object and the caller's memory
+ * struct vb_copy - bytes between an object and the caller's memory
  * @bo: object, of which the caller is a user
  * @write: into the object
  * @offset: first byte
@@ -741,12 +750,19 @@ struct vb_copy {
 	u64 offset, bytes, done;
 	char __user *memory;
 };
+
+/* --- dmabuf.c, import.c --- */
 #ifdef CONFIG_DMA_SHARED_BUFFER
 struct vb_bo *vb_export_bo(const struct dma_buf *dmabuf);
 int vb_bo_export(struct vb_client *c, struct vb_ucmd *u);
 int vb_import_init(void);
 void vb_import_exit(void);
-void vb_import_free(struct vb_import *m);
+struct vb_import *vb_import_get(struct vb_import *m);
+void vb_import_put(struct vb_import *m);
+int vb_import_arena(int fd, u64 bytes, struct vb_import **out, int *out_reason);
+int vb_import_begin(struct vb_import *m);
+int vb_import_end(struct vb_import *m);
+void vb_import_move(struct vb_import *m, u64 at, void *p, size_t bytes, bool write);
 struct dma_buf *vb_import_dmabuf(struct vb_bo *bo);
 struct file *vb_import_file(struct vb_bo *bo);		/* not counted */
 int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma);
@@ -758,10 +774,31 @@ static inline int vb_bo_export(struct vb_client *c, struct vb_ucmd *u) { return 
 static inline int vb_bo_import(struct vb_client *c, struct vb_ucmd *u) { return -EOPNOTSUPP; }
 static inline int vb_import_init(void) { return 0; }
 static inline void vb_import_exit(void) {}
-static inline void vb_import_free(struct vb_import *m) {}
+static inline struct vb_import *vb_import_get(struct vb_import *m) { return m; }
+static inline void vb_import_put(struct vb_import *m) {}
+static inline int vb_import_arena(int fd, u64 bytes, struct vb_import **out, int *out_reason)
+{
+	return -EOPNOTSUPP;
+}
+static inline int vb_import_begin(struct vb_import *m) { return 0; }
+static inline int vb_import_end(struct vb_import *m) { return 0; }
+static inline void vb_import_move(struct vb_import *m, u64 at, void *p, size_t bytes, bool write) {}
 static inline struct file *vb_import_file(struct vb_bo *bo) { return NULL; }
 static inline int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma) { return -EINVAL; }
 static inline int vb_import_copy(struct vb_copy *copy) { return -EOPNOTSUPP; }
+#endif
+
+/* --- bar.c --- */
+#if IS_ENABLED(CONFIG_PCI) && IS_ENABLED(CONFIG_ZONE_DEVICE)
+int vb_bar_init(void);
+void vb_bar_exit(void);
+int vb_bar_take(u64 count, struct page **out);
+void vb_bar_give(void);
+#else
+static inline int vb_bar_init(void) { return 0; }
+static inline void vb_bar_exit(void) {}
+static inline int vb_bar_take(u64 count, struct page **out) { return -EOPNOTSUPP; }
+static inline void vb_bar_give(void) {}
 #endif
 
 /* --- advise.c --- */
@@ -787,8 +824,8 @@ int vb_step_map(struct vb_bo *bo, u32 chunk, bool write);
 void vb_step_unmap(struct vb_bo *bo, u32 chunk);
 int vb_step_pin(struct vb_bo *bo, u32 chunk);
 int vb_step_unpin(struct vb_bo *bo, u32 chunk);
-/* The host copy is about to be written by the CPU of a client. */
-int vb_step_write(struct vb_bo *bo, u32 chunk);
+/* The copy in host or device memory is about to be written by the CPU of a client. */
+int vb_step_write(struct vb_bo *bo, u32 chunk, u8 tier);
 void vb_resid_release(struct vb_bo *bo);	/* every slot; no move may run */
 void vb_resid_lose(struct vb_bo *bo);		/* the executor took its memory with it */
 /* Wait until a move of the object ends: 0, -ETIME, -EINTR, -ENODEV. */
@@ -810,7 +847,10 @@ struct page *vb_slot_page(const struct vb_slot *slot, u32 index);
 int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot);
 void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot);
 void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot);
+/* Slots over pages of the BAR, from @first on; NULL without memory. */
+struct vb_region *vb_region_of_bar(u32 arena, u32 slots, struct page *first);
 struct vb_region *vb_region_get(u32 arena, u32 slot);	/* counted, or NULL */
+struct vb_arena *vb_arena_of(u32 arena);		/* NULL: there is none */
 void vb_region_put(struct vb_region *region);
 int vb_region_drop_locked(u32 arena, struct vb_region *region);
 void vb_arenas_drop(void);
@@ -823,6 +863,11 @@ int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u);
 void vb_drain_done(void);
 int vb_drain_init(void);
 void vb_drain_exit(void);
+
+/* --- device.c --- */
+int vb_device_import(struct vb_arena *a, const struct vb_ioc_arena_create *cmd);
+int vb_device_bar(struct vb_arena *a, u32 number, u32 slots);
+int vb_device_copy(struct vb_copy *copy, u32 chunk, u64 at);
 
 /* --- request.c --- */
 u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound */

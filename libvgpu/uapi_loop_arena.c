@@ -136,6 +136,8 @@ int vgpu_loop_query_tier(struct loop_client *c, void *arg)
 	q->out_pinned_bytes = a->pinned << loop->chunk_shift;
 	q->out_reserved_bytes = is_first_host(loop, q->index) ? loop->reserved_bytes : 0;
 	q->out_client_bytes = c->slots[q->index] << loop->chunk_shift;
+	q->out_cpu_path = VB_CPU_MIGRATE;
+	q->out_cpu_reason = a->tier == VB_TIER_DEVICE ? -EOPNOTSUPP : 0;
 	pthread_mutex_unlock(&loop->lock);
 	return 0;
 }
@@ -161,8 +163,15 @@ int vgpu_loop_arena_create(struct loop_exec *x, void *arg)
 	int rc;
 
 	if (cmd->tier >= VB_TIER_COUNT || cmd->numa_node < -1 || !cmd->slots ||
-	    cmd->slots > VB_ARENA_SLOTS_MAX)
+	    cmd->slots > VB_ARENA_SLOTS_MAX || cmd->memory > VB_ARENA_BAR ||
+	    (cmd->memory != VB_ARENA_EXECUTOR && cmd->tier != VB_TIER_DEVICE) ||
+	    (cmd->memory != VB_ARENA_DMABUF && cmd->memory_fd))
 		return -EINVAL;
+	if (cmd->memory != VB_ARENA_EXECUTOR)
+		return -EOPNOTSUPP;
+	cmd->out_cpu_path = VB_CPU_MIGRATE;
+	cmd->out_cpu_reason = cmd->tier == VB_TIER_DEVICE ? -EOPNOTSUPP : 0;
+	cmd->out_mmap_offset = 0;
 	pthread_mutex_lock(&loop->lock);
 	rc = loop->arena_count < VB_ARENA_MAX ? 0 : -EDQUOT;
 	if (!rc)

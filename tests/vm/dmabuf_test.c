@@ -634,6 +634,176 @@ static void attached_memory_outlives_its_executor(void **state)
 	close(card);
 }
 
+/* ---- device arenas over a dma-buf; the test is the executor ---- */
+
+enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, N = VB_TIER_NVME, Z = VB_TIER_ZERO };
+
+static struct rig_exec x;
+
+static int hands_setup(void **state)
+{
+	int rc = setup(state);
+
+	return rc ? rc : rig_exec_open(&rig, &x, 4);
+}
+
+static int hands_teardown(void **state)
+{
+	rig_exec_close(&x);
+	return selftest_teardown(state);
+}
+
+static int arena(int fd, uint32_t slots, struct vb_ioc_arena_create *out)
+{
+	*out = (struct vb_ioc_arena_create){
+		.size = sizeof(*out), .tier = D, .numa_node = -1, .slots = slots,
+		.memory = VB_ARENA_DMABUF, .memory_fd = fd,
+	};
+	return vgpu_uapi_call(x.node, VB_IOC_ARENA_CREATE, out);
+}
+
+static uint32_t new_object(uint64_t n, uint32_t *out_bo)
+{
+	struct vb_ioc_fetch req;
+
+	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, out_bo), 0);
+	assert_rc(rig_advise(u, *out_bo, VB_ADVISE_PREFETCH, 0, 1), 0);
+	assert_rc(rig_fetch(&x, &req), 0);
+	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	return req.out_object;
+}
+
+static void to_tier(uint32_t object, uint32_t chunk, uint8_t tier)
+{
+	assert_rc(rig_step(&x, object, chunk, VB_MOVE_BEGIN, Z, tier), 0);
+	assert_rc(rig_step(&x, object, chunk, VB_MOVE_COMMIT, Z, tier), 0);
+	assert_rc(rig_step(&x, object, chunk, VB_MOVE_WRITE, tier, tier), 0);
+}
+
+static void *read_first_byte(void *p)
+{
+	return (void *)(intptr_t)*(volatile uint8_t *)p;
+}
+
+static void clients_copy_from_an_arena_of_udmabuf(void **state)
+{
+	struct vb_ioc_query_tier q = { .size = sizeof(q) };
+	struct vb_ioc_arena_create cmd;
+	uint8_t *device, *p, data[5000];
+	struct vb_ioc_fetch req;
+	uint32_t bo, object;
+	pthread_t thread;
+	int fd, memfd;
+	void *byte;
+
+	(void)state;
+	fd = udmabuf(chunks(4), UDMABUF_FLAGS_CLOEXEC, &memfd);
+	needs(fd, "udmabuf");
+	assert_rc(arena(fd, 5, &cmd), -ENOSPC);
+	assert_rc(arena(fd, 4, &cmd), 0);
+	q.index = cmd.out_arena;
+	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_TIER, &q), 0);
+	assert_int_equal(q.out_cpu_path, cmd.out_cpu_path);
+	assert_int_equal(q.out_cpu_reason, cmd.out_cpu_reason);
+	assert_int_equal(cmd.out_cpu_path, VB_CPU_COPY);
+	assert_int_equal(cmd.out_cpu_reason, 0);
+	device = map_fd(memfd, chunks(4), PROT_READ | PROT_WRITE);
+	x.device = cmd.out_arena;
+	object = new_object(1, &bo);
+	to_tier(object, 0, D);
+	/* The only slot taken is one of the four. */
+	for (int i = 0; i < 4; i++)
+		fill(device + chunks((uint64_t)i), chunks(1), 0);
+	assert_rc(rig_read(u, bo, 100, data, sizeof(data)), 0);
+	assert_pattern(data, sizeof(data), 100);
+	fill(data, sizeof(data), 3);
+	assert_rc(rig_write(u, bo, 4000, data, sizeof(data)), 0);
+	memset(data, 0, sizeof(data));
+	assert_rc(rig_read(u, bo, 4000, data, sizeof(data)), 0);
+	assert_pattern(data, sizeof(data), 3);
+	assert_int_equal(rig_residency(u, bo, 0) & 7, 1u << D);
+	assert_rc(rig_fetch(&x, &req), -EAGAIN);
+	/* A mapping has the chunk moved. */
+	p = map_handle(u, bo, chunks(1), false);
+	assert_int_equal(pthread_create(&thread, NULL, read_first_byte, p), 0);
+	while (rig_fetch(&x, &req) == -EAGAIN)
+		usleep(1000);
+	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+	assert_rc(rig_step(&x, object, 0, VB_MOVE_BEGIN, D, H), 0);
+	memset(x.memory, 0x44, x.bytes);
+	assert_rc(rig_step(&x, object, 0, VB_MOVE_COMMIT, D, H), 0);
+	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	pthread_join(thread, &byte);
+	assert_int_equal((intptr_t)byte, 0x44);
+	munmap(p, chunks(1));
+	munmap(device, chunks(4));
+	assert_rc(rig_bo_destroy(u, bo), 0);
+	close(memfd);
+	close(fd);
+}
+
+/*
+ * Our own export has no mapping for the kernel, so its arena is the executor's business.
+ * And our own platform device is a device that attaches, which every kernel has.
+ */
+static void arena_over_an_export_attaches_to_it(void **state)
+{
+	struct vb_ioc_query_tier before, after;
+	struct vb_ioc_arena_create cmd;
+	uint32_t bo, object, other;
+	int fd, file;
+
+	(void)state;
+	object = new_object(2, &bo);
+	assert_rc(export(u, bo, O_CLOEXEC | O_RDWR, &fd), 0);
+	file = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_rc(arena(file, 1, &cmd), -EBADF);
+	close(file);
+	assert_rc(arena(fd, 1, &cmd), -EBUSY);
+	to_tier(object, 0, H);
+	assert_rc(arena(fd, 1, &cmd), -EBUSY);
+	to_tier(object, 1, H);
+	assert_rc(rig_limit(u, VB_LIMIT_HOST_MIN, chunks(1)), 0);
+	assert_rc(arena(fd, 1, &cmd), -EDQUOT);
+	assert_rc(rig_limit(u, VB_LIMIT_HOST_MIN, chunks(2)), 0);
+	assert_rc(rig_tier(u, H, &before), 0);
+	assert_rc(arena(fd, 2, &cmd), 0);
+	assert_int_equal(cmd.out_cpu_path, VB_CPU_MIGRATE);
+	assert_int_equal(cmd.out_cpu_reason, -EOPNOTSUPP);
+	assert_rc(rig_tier(u, H, &after), 0);
+	assert_int_equal(after.out_pinned_bytes, before.out_pinned_bytes + chunks(2));
+	assert_rc(rig_step(&x, object, 0, VB_MOVE_BEGIN, H, N), -EBUSY);
+	assert_rc(rig_seal(u, bo), -EBUSY);
+	x.device = cmd.out_arena;
+	to_tier(new_object(1, &other), 0, D);
+	/* The executor goes, and with it the content of what it was lent. */
+	rig_exec_close(&x);
+	assert_int_equal(rig_residency(u, bo, 0) & 1u << 6, 1u << 6);
+	assert_rc(rig_seal(u, bo), 0);
+	close(fd);
+	assert_rc(rig_bo_destroy(u, bo), 0);
+	assert_rc(rig_bo_destroy(u, other), 0);
+}
+
+static void sealed_exports_are_not_attached_to_be_written(void **state)
+{
+	struct vb_ioc_arena_create cmd;
+	uint32_t bo, object;
+	int fd;
+
+	(void)state;
+	object = new_object(1, &bo);
+	to_tier(object, 0, H);
+	assert_rc(export(u, bo, O_CLOEXEC | O_RDWR, &fd), 0);
+	assert_rc(rig_seal(u, bo), 0);
+	assert_rc(arena(fd, 1, &cmd), -EROFS);
+	assert_rc(rig_step(&x, object, 0, VB_MOVE_BEGIN, H, D), 0);
+	assert_rc(rig_step(&x, object, 0, VB_MOVE_ABORT, H, D), 0);
+	close(fd);
+	assert_rc(rig_bo_destroy(u, bo), 0);
+}
+
+#define BY_HAND(name)	cmocka_unit_test_setup_teardown(name, hands_setup, hands_teardown)
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
 
 int main(void)
@@ -655,9 +825,18 @@ int main(void)
 		CASE(attached_memory_outlives_its_executor),
 	};
 
+	const struct CMUnitTest by_hand[] = {
+		BY_HAND(clients_copy_from_an_arena_of_udmabuf),
+		BY_HAND(arena_over_an_export_attaches_to_it),
+		BY_HAND(sealed_exports_are_not_attached_to_be_written),
+	};
+	int failed = 0;
+
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
 		fprintf(stderr, "SKIP: dmabuf: VBLACKWELL_SELFTEST_NODE is not set\n");
 		return 0;
 	}
-	return SELFTEST_RUN("dmabuf", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS) ? 1 : 0;
+	failed += SELFTEST_RUN("dmabuf", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("dmabuf, executor by hand", by_hand, RIG_NONE, 0, 0);
+	return failed ? 1 : 0;
 }

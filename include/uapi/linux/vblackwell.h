@@ -171,6 +171,13 @@ struct vb_ioc_query_device {
 
 #define VB_TIER_FLAG_UNIFIED	(1u << 0)	/* the memory is another tier's too */
 
+/* How the CPU of a client comes to a chunk that is on a device alone. */
+enum vb_cpu_path {
+	VB_CPU_MIGRATE = 0,	/* the chunk moves to host memory first */
+	VB_CPU_COPY = 1,	/* BO_READ and BO_WRITE copy from and to the device */
+	VB_CPU_MAP = 2,		/* these too, and mmap() maps the device's memory */
+};
+
 /**
  * struct vb_ioc_query_tier - ioctl(VB_IOC_QUERY_TIER)
  * @size: sizeof(struct vb_ioc_query_tier)
@@ -185,6 +192,10 @@ struct vb_ioc_query_device {
  * @out_reserved_bytes: promised to anonymous BOs (host and NVMe together are
  *	reported on the first host arena)
  * @out_client_bytes: of used, the caller's
+ * @out_cpu_path: device: enum vb_cpu_path; else 0
+ * @out_cpu_reason: 0, or why a device has VB_CPU_MIGRATE: -EOPNOTSUPP the executor keeps
+ *	the memory to itself, or its exporter gives the kernel no mapping; what else
+ *	that says
  *
  * The one answer to "how much": sysfs, fdinfo, metrics and tools print these.
  * Context: takes the arena spinlock, never waits.
@@ -201,6 +212,8 @@ struct vb_ioc_query_tier {
 	__u64 out_pinned_bytes;
 	__u64 out_reserved_bytes;
 	__u64 out_client_bytes;
+	__u32 out_cpu_path;
+	__s32 out_cpu_reason;
 };
 
 /* ------------------------------------------------------------------------
@@ -884,6 +897,13 @@ struct vb_ioc_exec_attach {
 	__u32 __reserved;
 };
 
+/* What holds the bytes of a device arena. */
+enum vb_arena_memory {
+	VB_ARENA_EXECUTOR = 0,	/* the executor's business */
+	VB_ARENA_DMABUF = 1,	/* module: a dma-buf that the executor gives */
+	VB_ARENA_BAR = 2,	/* module: BAR 2 of the PCI device bound to it, for tests */
+};
+
 /**
  * struct vb_ioc_arena_create - ioctl(VB_IOC_ARENA_CREATE)
  * @size: sizeof(struct vb_ioc_arena_create)
@@ -891,13 +911,28 @@ struct vb_ioc_exec_attach {
  * @numa_node: node, or -1
  * @slots: 1 .. VB_ARENA_SLOTS_MAX
  * @out_arena: number in VB_LOC
+ * @memory: enum vb_arena_memory; VB_ARENA_EXECUTOR for host and NVMe
+ * @memory_fd: VB_ARENA_DMABUF: the dma-buf, slot n at byte n * chunk size; else 0
+ * @out_cpu_path: device: enum vb_cpu_path that this memory gives clients
+ * @out_cpu_reason: as in struct vb_ioc_query_tier
  * @__reserved: must be 0
+ * @out_mmap_offset: VB_ARENA_BAR: mmap() it from the executor node; else 0
  *
  * Host arenas get their slots by VB_IOC_REGION_ADD; the others are usable at
  * once, their bytes being the executor's business.
  *
- * Errors: -EDQUOT VB_ARENA_MAX arenas exist.  Context: may sleep (allocates the
- * slot map); takes the executor lock.
+ * With VB_ARENA_DMABUF the device attaches to the dma-buf and maps it for as long as the
+ * arena is there, and clients have VB_CPU_COPY when the exporter gives the kernel a
+ * mapping.  Its pages are never given to clients: the device could not tell whether one
+ * of them still does I/O with a page of a slot that is to be reused.  With VB_ARENA_BAR it
+ * can, and they have VB_CPU_MAP; the executor takes VB_MOVE_BEGIN from there as from
+ * host memory, with its -EBUSY.
+ *
+ * Errors: -EDQUOT VB_ARENA_MAX arenas exist; -ENOSPC the memory has not so many slots;
+ * -EBADF @memory_fd is no dma-buf; -ENOENT no BAR is bound; -EBUSY it is in use, or a
+ * client still does I/O with it; -EOPNOTSUPP loopback, or a kernel that cannot; what
+ * the exporter says.  Context: may sleep (allocates the slot map; takes dma_resv before
+ * any lock of ours); takes the executor lock.
  */
 struct vb_ioc_arena_create {
 	__u32 size;
@@ -905,7 +940,12 @@ struct vb_ioc_arena_create {
 	__s32 numa_node;
 	__u32 slots;
 	__u32 out_arena;
+	__u32 memory;
+	__s32 memory_fd;
+	__u32 out_cpu_path;
+	__s32 out_cpu_reason;
 	__u32 __reserved;
+	__u64 out_mmap_offset;
 };
 
 /**
