@@ -201,6 +201,12 @@ static int object_open(struct vgpu_store *s, uint32_t id, struct vgpu_object **o
 	rc = vgpu_uapi_call(s->node, VB_IOC_OBJECT_OPEN, &req);
 	if (rc)
 		goto err_free;
+	/* Its bytes are in no tier: there is nothing to page in, and we map no dma-bufs. */
+	if (req.out_kind == VB_BO_IMPORTED) {
+		close(req.out_fd);
+		rc = -EOPNOTSUPP;
+		goto err_free;
+	}
 	o->id = id;
 	o->kind = req.out_kind;
 	o->life = req.out_life;

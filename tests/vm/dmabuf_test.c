@@ -803,6 +803,29 @@ static void sealed_exports_are_not_attached_to_be_written(void **state)
 	assert_rc(rig_bo_destroy(u, bo), 0);
 }
 
+/* ---- the executor itself ---- */
+
+static void executor_says_that_it_cannot_use_an_imported_object(void **state)
+{
+	struct rig_stream s;
+	uint32_t bo, queue;
+	int fd, memfd;
+
+	(void)state;
+	fd = udmabuf(chunks(1), UDMABUF_FLAGS_CLOEXEC, &memfd);
+	needs(fd, "udmabuf");
+	assert_rc(import(u, fd, &bo, NULL), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	rig_stream(&s);
+	rig_add_fill(&s, rig_add_bo(&s, bo, VB_ACCESS_WRITE), 0, 16, 1.0f);
+	assert_rc(rig_submit(u, queue, &s, NULL), 0);
+	assert_rc(rig_wait(u, queue, 1, 20000), -EOPNOTSUPP);
+	assert_rc(rig_bo_destroy(u, bo), 0);
+	assert_rc(rig_queue_destroy(u, queue), 0);
+	close(memfd);
+	close(fd);
+}
+
 #define BY_HAND(name)	cmocka_unit_test_setup_teardown(name, hands_setup, hands_teardown)
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
 
@@ -830,6 +853,11 @@ int main(void)
 		BY_HAND(arena_over_an_export_attaches_to_it),
 		BY_HAND(sealed_exports_are_not_attached_to_be_written),
 	};
+	const struct CMUnitTest real[] = {
+		CASE(executor_says_that_it_cannot_use_an_imported_object),
+		CASE(another_client_shares_the_object_and_its_eviction),
+		CASE(another_process_shares_the_object),
+	};
 	int failed = 0;
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
@@ -838,5 +866,6 @@ int main(void)
 	}
 	failed += SELFTEST_RUN("dmabuf", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("dmabuf, executor by hand", by_hand, RIG_NONE, 0, 0);
+	failed += SELFTEST_RUN("dmabuf, executor", real, RIG_REAL, 4 * HOST_SLOTS, NVME_SLOTS);
 	return failed ? 1 : 0;
 }
