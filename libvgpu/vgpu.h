@@ -75,8 +75,7 @@ VGPU_API const char *vgpu_error_text(void);
  * @io_engine: "auto", "uring", "threads", "buffered"; NULL: auto
  * @backend: "cpu" or "null" (computes nothing: to measure everything else); NULL: cpu
  * @threads: 0: VBLACKWELL_THREADS, or the CPUs this process may run on
- * @staging_bytes: part of @host_bytes kept for transfers; 0: 5 %, at least what
- *	two panels need
+ * @staging_bytes: part of @host_bytes kept for transfers; 0: vgpu_staging_bytes()
  * @trace_path: record residency events there; NULL: VBLACKWELL_TRACE, or none
  * @flags: must be 0
  */
@@ -244,6 +243,30 @@ VGPU_API const char *vgpu_format_name(enum vgpu_format format);
  * Return: 0; -EINVAL format, or @k is no multiple of its block; -EOVERFLOW.
  */
 VGPU_API int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, uint64_t *out);
+
+/**
+ * vgpu_staging_bytes() - host bytes that a device keeps for transfers by default
+ * @host_bytes: host tier; 0: what the smallest one keeps
+ * @chunk_bytes: of the device; 0: 2 MiB
+ *
+ * 5 %, and at least six chunks.
+ */
+VGPU_API uint64_t vgpu_staging_bytes(uint64_t host_bytes, uint32_t chunk_bytes);
+
+/**
+ * vgpu_panels_bytes() - host bytes that the weight of a product takes while it streams
+ * @format: a weight's
+ * @k: its columns
+ * @chunk_bytes: of the device; 0: 2 MiB
+ * @out: whole chunks; the scales of VGPU_FORMAT_MXFP4_SPLIT are among them
+ *
+ * Two panels in a row, each a unit (a row, or a group of 16 packed ones) or what fills a
+ * chunk.  A product whose other operands leave less of the host tier is refused; a reserve
+ * for transfers below it makes products take from what is kept.
+ * Return: 0; -EINVAL format, or @k is no multiple of its block.
+ */
+VGPU_API int vgpu_panels_bytes(enum vgpu_format format, uint32_t k, uint32_t chunk_bytes,
+			       uint64_t *out);
 
 /**
  * vgpu_bo_create() - memory, zero when first touched

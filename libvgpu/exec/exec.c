@@ -19,11 +19,11 @@
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
 #include "page_in.h"
+#include "staging.h"
 #include "trace.h"
 
 #define HEARTBEAT_MS		1000u
-#define STAGING_CHUNKS_MIN	6u	/* two panels of a chunk each, and room to read ahead */
-#define STAGING_SHARE		20u	/* default: one slot in so many */
+#define PANEL_CHUNKS_MAX	4u
 #define JOBS_MAX		64u
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
@@ -679,9 +679,9 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 	uint64_t slots = p->host_bytes / p->chunk_bytes, staging = p->staging_bytes / p->chunk_bytes;
 
 	if (!staging)
-		staging = slots / STAGING_SHARE;
-	if (staging < STAGING_CHUNKS_MIN)
-		staging = STAGING_CHUNKS_MIN;
+		staging = vgpu_staging_slots(slots);
+	if (staging < VGPU_STAGING_CHUNKS_MIN)
+		staging = VGPU_STAGING_CHUNKS_MIN;
 	if (slots < staging + 1)
 		return say(text, len, -EINVAL,
 			   "host_bytes is %llu; two panels and one chunk need at least %llu",
@@ -693,7 +693,9 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 			   (unsigned long long)(VB_ARENA_SLOTS_MAX - 1) * p->chunk_bytes);
 	room->staging = (uint32_t)staging;
 	room->capacity = (uint32_t)(slots - staging);
-	room->panel_chunks = room->staging / 6 < 4 ? room->staging / 6 : 4;
+	room->panel_chunks = room->staging / VGPU_STAGING_CHUNKS_MIN;
+	if (room->panel_chunks > PANEL_CHUNKS_MAX)
+		room->panel_chunks = PANEL_CHUNKS_MAX;
 	return 0;
 }
 

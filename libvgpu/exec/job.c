@@ -330,6 +330,11 @@ static void job_drop_carry(struct vgpu_job_env *env, struct vgpu_job *job)
 	}
 }
 
+static bool job_has_carry(const struct vgpu_job *job)
+{
+	return job->carry[0] != VB_SLOT_ANY || job->carry[1] != VB_SLOT_ANY;
+}
+
 static int panel_pin_part(struct vgpu_resid *r, const struct vgpu_stream *s, uint32_t part,
 			  struct vgpu_span span, uint32_t *slot, uint32_t *out_slots)
 {
@@ -446,9 +451,16 @@ static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struc
 
 	env->resid->blocks = 0;
 	while (!rc) {
+		bool carried = job_has_carry(job);
+
 		rc = panel_pin_once(env, job, s, matrix, index, p);
 		if (!rc)
 			break;
+		/* The last panel's chunks were in its way, and are not any more. */
+		if (rc == -ENOSPC && carried) {
+			rc = 0;
+			continue;
+		}
 		rc = job_wait_for_room(env, job, rc, "its next panel",
 				       vgpu_stream_panel_chunks(s, env->resid->chunk_bytes));
 	}
@@ -500,7 +512,7 @@ static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
 static int stream_check_room(struct vgpu_job_env *env, struct vgpu_job *job,
 			     const struct vgpu_stream *s, uint32_t held)
 {
-	uint32_t need = 2 * vgpu_stream_panel_chunks(s, env->resid->chunk_bytes);
+	uint32_t need = vgpu_stream_chunks_needed(s, env->resid->chunk_bytes);
 	uint64_t bytes = env->resid->chunk_bytes;
 
 	if (need + (uint64_t)held <= env->resid->slots)
@@ -849,7 +861,7 @@ static uint32_t command_slots(const struct vgpu_job_env *env, const struct vgpu_
 		return vgpu_held_slots_needed(&held) + 1;
 	if (!vgpu_walk_stream(cmd, job->bos, env->panel_bytes, &s))
 		return vgpu_held_slots_needed(&held);
-	return vgpu_held_slots_needed(&held) + 2 * vgpu_stream_panel_chunks(&s, chunk_bytes);
+	return vgpu_held_slots_needed(&held) + vgpu_stream_chunks_needed(&s, chunk_bytes);
 }
 
 static void job_count_slots(const struct vgpu_job_env *env, struct vgpu_job *job)

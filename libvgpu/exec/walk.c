@@ -2,6 +2,7 @@
 #include "walk.h"
 
 #include "core/format.h"
+#include "staging.h"
 
 /* Operands that are not held: streamed weights and gathered tables. */
 static bool operand_is_held(const struct vb_cmd_header *cmd, const struct vb_operand *op)
@@ -176,14 +177,22 @@ struct vgpu_span vgpu_stream_span(const struct vgpu_stream *s, uint32_t part, ui
 	};
 }
 
+static uint32_t stream_chunks(const struct vgpu_stream *s, uint32_t chunk_bytes, uint32_t panels)
+{
+	uint64_t chunks = 0;
+
+	for (uint32_t p = 0; p < s->parts; p++)
+		chunks += vgpu_chunks_touched(panels * vgpu_stream_span(s, p, 0, 0).bytes,
+					      chunk_bytes);
+	return (uint32_t)chunks;
+}
+
 uint32_t vgpu_stream_panel_chunks(const struct vgpu_stream *s, uint32_t chunk_bytes)
 {
-	uint32_t chunks = 0;
+	return stream_chunks(s, chunk_bytes, 1);
+}
 
-	for (uint32_t p = 0; p < s->parts; p++) {
-		uint64_t bytes = vgpu_stream_span(s, p, 0, 0).bytes;
-
-		chunks += (uint32_t)((bytes + chunk_bytes - 1) / chunk_bytes) + 1;
-	}
-	return chunks;
+uint32_t vgpu_stream_chunks_needed(const struct vgpu_stream *s, uint32_t chunk_bytes)
+{
+	return stream_chunks(s, chunk_bytes, s->panels > 1 || s->matrices > 1 ? 2 : 1);
 }

@@ -103,6 +103,8 @@ struct vgpu_span vgpu_stream_span(const struct vgpu_stream *s, uint32_t part, ui
 uint32_t vgpu_stream_panel_rows(const struct vgpu_stream *s, uint32_t panel);
 /* Most chunks that one panel can touch. */
 uint32_t vgpu_stream_panel_chunks(const struct vgpu_stream *s, uint32_t chunk_bytes);
+/* Most chunks of two panels in a row, where there is more than one. */
+uint32_t vgpu_stream_chunks_needed(const struct vgpu_stream *s, uint32_t chunk_bytes);
 
 /* Chunks that bytes of an object touch; the object's head is counted in. */
 static inline void vgpu_object_chunks(const struct vgpu_object *o, uint32_t chunk_bytes,

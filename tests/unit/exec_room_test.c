@@ -6,6 +6,7 @@
  * VGPU_TEST_SEED repeats a run, VGPU_TEST_STEPS makes it longer.
  */
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -26,9 +27,12 @@
 #define FILE_CHUNKS	12u
 #define FLOATS		(XCHUNK / 4)		/* in a chunk */
 
+/* One of its own for each device: a test that fails leaves its device open. */
 static void arena(struct vgpu_exec_params *p, char *path, size_t len)
 {
-	snprintf(path, len, "/var/tmp/vgpu-arena-%d", getpid());
+	static uint32_t count;
+
+	snprintf(path, len, "/var/tmp/vgpu-arena-%d-%u", getpid(), count++);
 	p->nvme_path = path;
 	p->nvme_bytes = 256ull * XCHUNK;
 }
@@ -763,6 +767,93 @@ static void room_for_the_next_row_is_waited_for(void **state)
 	free(data);
 }
 
+/* ------------------------------------------------------------------------
+ * Weights in two parts
+ */
+
+#define SPLIT_K		512u
+#define SPLIT_ROWS	500u		/* blocks fill almost two chunks */
+#define EXPERTS		17u
+#define SPLIT_AT	1000u		/* nothing begins with a chunk */
+/* The scales of the first panel of expert 16 lie in two chunks, those of expert 0 before them. */
+#define SCALES_AT	(532 * 4096 + 1000)
+#define SPLIT_BYTES	(SCALES_AT + EXPERTS * SPLIT_ROWS * SPLIT_K / 32)
+
+static float split_value(const uint8_t *file, uint32_t row, uint32_t i)
+{
+	static const float e2m1[] = { 0, .5f, 1, 1.5f, 2, 3, 4, 6 };
+	uint8_t code = file[SPLIT_AT + (row * SPLIT_K + i) / 2] >> i % 2 * 4 & 15;
+	float scale = ldexpf(1, file[SCALES_AT + (row * SPLIT_K + i) / 32] - 127);
+
+	return (code & 8 ? -scale : scale) * e2m1[code & 7];
+}
+
+static void split_expect(const uint8_t *file, const float *x, const float *y, uint32_t expert)
+{
+	for (uint32_t n = 0; n < SPLIT_ROWS; n++) {
+		double want = 0, size = 0;
+
+		for (uint32_t i = 0; i < SPLIT_K; i++) {
+			double w = split_value(file, expert * SPLIT_ROWS + n, i);
+
+			want += x[i] * w;
+			size += fabs(x[i] * w);
+		}
+		assert_true(fabs(y[n] - want) <= size / (1 << 18));
+	}
+}
+
+/*
+ * Two panels in a row take three chunks of the blocks and two of the scales: with a
+ * chunk of x and one of y, all of the smallest tier.  From one expert to another even
+ * one panel has room only when the last one lets go of its chunks.
+ */
+static void room_of_the_least_tier_runs_weights_with_scales_apart(void **state)
+{
+	struct vb_cmd_matmul c = { .h = { VB_CMD_MATMUL, 0, sizeof(c) } };
+	struct vb_cmd_matmul_id id = { .h = { VB_CMD_MATMUL_ID, 0, sizeof(id) } };
+	float *x = xvalues(SPLIT_K, 8), y[3 * SPLIT_ROWS];
+	const int32_t ids[2] = { 16, 0 };
+	uint8_t *data = xalloc(SPLIT_BYTES);
+	uint32_t file, scales;
+	uint64_t random = 77;
+	struct xstream s;
+	struct kept t;
+	int fd;
+
+	(void)state;
+	for (uint32_t i = 0; i < SPLIT_BYTES; i++)
+		data[i] = i < SCALES_AT ? (uint8_t)(xrandom(&random) >> 40) : 120 + i % 10;
+	fd = xfile(data, SPLIT_BYTES, 0);
+	kept_open(&t, LEAST, 0);
+	file = xrig_file(&t.r, fd, SPLIT_AT, SCALES_AT - SPLIT_AT);
+	scales = xrig_file(&t.r, fd, SCALES_AT, SPLIT_BYTES - SCALES_AT);
+	assert_int_equal(xrig_write(&t.r, t.a, 0, x, SPLIT_K * 4), 0);
+	assert_int_equal(xrig_write(&t.r, t.a, SPLIT_K * 4, ids, sizeof(ids)), 0);
+	xstream_begin(&s);
+	c.x = xmatrix(&s, t.a, VB_ACCESS_READ, 0, VB_FORMAT_F32, 1, SPLIT_K);
+	c.w = xmatrix(&s, file, VB_ACCESS_READ, 0, VB_FORMAT_MXFP4_SPLIT, SPLIT_ROWS, SPLIT_K);
+	c.scales = xmatrix(&s, scales, VB_ACCESS_READ, 0, VB_FORMAT_U8, SPLIT_ROWS, SPLIT_K / 32);
+	c.y = xmatrix(&s, t.b, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1, SPLIT_ROWS);
+	xstream_add(&s, &c, sizeof(c));
+	id.x = c.x;
+	id.w = xcube(&s, file, VB_ACCESS_READ, 0, VB_FORMAT_MXFP4_SPLIT, EXPERTS, SPLIT_ROWS, SPLIT_K);
+	id.scales = xcube(&s, scales, VB_ACCESS_READ, 0, VB_FORMAT_U8, EXPERTS, SPLIT_ROWS,
+			  SPLIT_K / 32);
+	id.ids = xmatrix(&s, t.a, VB_ACCESS_READ, SPLIT_K * 4, VB_FORMAT_I32, 1, 2);
+	id.y = xcube(&s, t.b, VB_ACCESS_WRITE, SPLIT_ROWS * 4, VB_FORMAT_F32, 1, 2, SPLIT_ROWS);
+	xstream_add(&s, &id, sizeof(id));
+	xrig_must_run(&t.r, &s);
+	assert_int_equal(xrig_read(&t.r, t.b, 0, y, sizeof(y)), 0);
+	split_expect(data, x, y, 0);
+	split_expect(data, x, y + SPLIT_ROWS, 16);
+	split_expect(data, x, y + 2 * SPLIT_ROWS, 0);
+	kept_close(&t);
+	close(fd);
+	free(data);
+	free(x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -780,6 +871,7 @@ int main(void)
 		cmocka_unit_test(room_is_not_waited_for_by_the_end_of_the_device),
 		cmocka_unit_test(room_for_the_next_panel_is_waited_for),
 		cmocka_unit_test(room_for_the_next_row_is_waited_for),
+		cmocka_unit_test(room_of_the_least_tier_runs_weights_with_scales_apart),
 		cmocka_unit_test(room_for_six_threads_on_the_least_tier),
 		cmocka_unit_test(room_for_six_threads_with_scratch),
 	};

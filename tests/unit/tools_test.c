@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The parts that the tools share: sizes, figures of accuracy, lists of weights. */
+#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -157,13 +158,20 @@ static void staging_holds_two_panels_of_every_matrix(void **state)
 	struct weight split = { .format = VGPU_FORMAT_MXFP4_SPLIT, .n = 4, .k = 1024,
 				.bytes = 4 * 512, .scales_bytes = 4 * 32 };
 	struct weights w = { .list = &split, .count = 1 };
+	uint64_t bytes;
 
 	(void)state;
-	assert_int_equal(weights_staging_chunks(&plain, plain.format, 64 << 10), 4);
-	assert_int_equal(weights_staging_chunks(&wide, wide.format, 64 << 10), 2 * 65);
-	assert_int_equal(weights_staging_chunks(&split, split.format, 64 << 10), 8);
-	assert_int_equal(weights_default_staging(&w, 1 << 20, 64 << 10), 8 * (64 << 10));
+	assert_int_equal(weights_staging(&plain, plain.format, 64 << 10), 3 * (64 << 10));
+	assert_int_equal(weights_staging(&wide, wide.format, 64 << 10), 129 * (64 << 10));
+	assert_int_equal(weights_staging(&split, split.format, 64 << 10), 5 * (64 << 10));
+	assert_int_equal(weights_default_staging(&w, 1 << 20, 64 << 10), 6 * (64 << 10));
 	assert_int_equal(weights_default_staging(&w, 64 << 20, 64 << 10), 51 * (64 << 10));
+	assert_int_equal(vgpu_panels_bytes(VGPU_FORMAT_MXFP4_SPLIT, 33, 0, &bytes), -EINVAL);
+	assert_int_equal(vgpu_panels_bytes(VGPU_FORMAT_U8, 32, 0, &bytes), -EINVAL);
+	assert_int_equal(vgpu_panels_bytes(VGPU_FORMAT_F32, 32, 0, &bytes), 0);
+	assert_int_equal(bytes, 3 * (2 << 20));
+	w.list = &wide;
+	assert_int_equal(weights_default_staging(&w, 1 << 20, 64 << 10), 129 * (64 << 10));
 }
 
 int main(void)

@@ -7,8 +7,6 @@
 #include <string.h>
 
 /* The device's default reserve: one chunk in so many, and at least so many. */
-#define STAGING_SHARE 20u
-#define STAGING_CHUNKS_MIN 6u
 
 /* No type has a higher number. */
 #define DTYPE_END 64
@@ -208,36 +206,22 @@ void weights_free(struct weights *w)
 	memset(w, 0, sizeof(*w));
 }
 
-/* Bytes that need not begin with a chunk touch one more than they fill. */
-static uint64_t chunks_touched(uint64_t bytes, uint64_t chunk_bytes)
+uint64_t weights_staging(const struct weight *w, enum vgpu_format format, uint64_t chunk_bytes)
 {
-	return (bytes + chunk_bytes - 1) / chunk_bytes + 1;
-}
+	uint64_t bytes;
 
-uint64_t weights_staging_chunks(const struct weight *w, enum vgpu_format format,
-				uint64_t chunk_bytes)
-{
-	uint64_t unit = w->bytes / (w->experts ? w->experts : 1) / w->n, panel;
-
-	if (format != w->format && vgpu_matrix_bytes(format, 16, w->k, &unit))
-		return 0;
-	panel = chunks_touched(unit, chunk_bytes);
-	if (w->scales_bytes)
-		panel += chunks_touched(w->k / 32, chunk_bytes);
-	return 2 * panel;
+	return vgpu_panels_bytes(format, w->k, (uint32_t)chunk_bytes, &bytes) ? 0 : bytes;
 }
 
 uint64_t weights_default_staging(const struct weights *w, uint64_t host_bytes,
 				 uint64_t chunk_bytes)
 {
-	uint64_t chunks = host_bytes / chunk_bytes / STAGING_SHARE, least;
+	uint64_t bytes = vgpu_staging_bytes(host_bytes, (uint32_t)chunk_bytes), least;
 
-	if (chunks < STAGING_CHUNKS_MIN)
-		chunks = STAGING_CHUNKS_MIN;
 	for (size_t i = 0; i < w->count; i++) {
-		least = weights_staging_chunks(&w->list[i], w->list[i].format, chunk_bytes);
-		if (least > chunks)
-			chunks = least;
+		least = weights_staging(&w->list[i], w->list[i].format, chunk_bytes);
+		if (least > bytes)
+			bytes = least;
 	}
-	return chunks * chunk_bytes;
+	return bytes;
 }

@@ -88,22 +88,19 @@ void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, 
 enum vgpu_format weights_format(const struct vgpu_tensor *tensor);
 
 /**
- * weights_staging_chunks() - transfer reserve that a product with a matrix takes
+ * weights_staging() - transfer reserve that a product with a matrix takes
  * @format: of the operand: that of @w, or a packed one made from it
  * @chunk_bytes: of the device
  *
- * Two panels at their smallest, one row or one group of 16 packed ones; scales lie in
- * chunks of their own.
- * Return: chunks.
+ * Return: bytes, as vgpu_panels_bytes() has them.
  */
-uint64_t weights_staging_chunks(const struct weight *w, enum vgpu_format format,
-				uint64_t chunk_bytes);
+uint64_t weights_staging(const struct weight *w, enum vgpu_format format, uint64_t chunk_bytes);
 
 /**
  * weights_default_staging() - the reserve for a whole model
  * @host_bytes: host tier
  *
- * The device's own default, 5 % and at least six chunks, or more where a matrix needs it.
+ * The device's own default, or more where a matrix needs it.
  * Return: bytes.
  */
 uint64_t weights_default_staging(const struct weights *w, uint64_t host_bytes,

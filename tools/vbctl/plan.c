@@ -3,8 +3,8 @@
  * vbctl plan: what a model would need of each tier, before anything is touched.
  *
  * Reads headers only; the device is not opened. The rules are those of the executor:
- * a staging reserve of 5 % and at least six chunks, which must hold two panels; what
- * fits stays, the fastest tier is filled first, the overflow is read again each pass.
+ * a staging reserve that holds two panels of every matrix; what fits stays, the fastest
+ * tier is filled first, the overflow is read again each pass.
  *
  * Rates are assumed and said to be so, unless --measure is given.
  */
@@ -23,8 +23,6 @@
 #include "rates.h"
 #include "vgpu.h"
 
-#define STAGING_SHARE 20u
-#define STAGING_CHUNKS_MIN 6u
 /* A product with more output is cut by rows, as vbrun stream does. */
 #define Y_BYTES_MAX ((uint64_t)8 << 20)
 
@@ -71,7 +69,7 @@ static enum vgpu_format used_format(const struct plan *p, const struct weight *w
 	return p->format == INT8 ? VGPU_FORMAT_INT8_G16 : VGPU_FORMAT_MXFP4_G16;
 }
 
-static void add_weight(struct plan *p, const struct weight *w, uint64_t *staging_chunks)
+static void add_weight(struct plan *p, const struct weight *w, uint64_t *least)
 {
 	enum vgpu_format format = used_format(p, w);
 	uint64_t bytes = w->bytes + w->scales_bytes, staging, one, x, y;
@@ -83,9 +81,9 @@ static void add_weight(struct plan *p, const struct weight *w, uint64_t *staging
 		p->derived += bytes;
 	}
 	p->content += bytes;
-	staging = weights_staging_chunks(w, format, p->chunk);
-	if (staging > *staging_chunks)
-		*staging_chunks = staging;
+	staging = weights_staging(w, format, p->chunk);
+	if (staging > *least)
+		*least = staging;
 	x = (uint64_t)p->m * w->k * sizeof(float);
 	y = (uint64_t)p->m * w->n * sizeof(float);
 	if (y > Y_BYTES_MAX)
@@ -97,15 +95,17 @@ static void add_weight(struct plan *p, const struct weight *w, uint64_t *staging
 /* Everything that follows from the sizes alone. */
 static void place(struct plan *p, const struct weights *w)
 {
-	uint64_t least = STAGING_CHUNKS_MIN, slots = p->host / p->chunk, staging, acts, room;
+	uint64_t least = vgpu_staging_bytes(0, (uint32_t)p->chunk), host, acts, room;
 
 	for (size_t i = 0; i < w->count; i++)
 		add_weight(p, &w->list[i], &least);
-	acts = chunks_of(p, p->activations) + 1;
-	p->need = (least + acts + 1) * p->chunk;
-	staging = slots / STAGING_SHARE > least ? slots / STAGING_SHARE : least;
-	p->staging = staging * p->chunk;
-	room = slots > staging + acts ? (slots - staging - acts) * p->chunk : 0;
+	acts = (chunks_of(p, p->activations) + 1) * p->chunk;
+	p->need = least + acts + p->chunk;
+	host = p->host / p->chunk * p->chunk;
+	p->staging = vgpu_staging_bytes(host, (uint32_t)p->chunk);
+	if (p->staging < least)
+		p->staging = least;
+	room = host > p->staging + acts ? host - p->staging - acts : 0;
 	p->in_device = p->content < p->device ? p->content : p->device;
 	p->in_host = p->content - p->in_device < room ? p->content - p->in_device : room;
 	p->overflow = p->content - p->in_device - p->in_host;
