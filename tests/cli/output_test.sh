@@ -99,7 +99,7 @@ else
 	on_terminal $vbrun machine "$work" '>/dev/null' >"$work/tty"
 	verdict progress_of_a_probe grep -qE "(scratch file to read from|probing storage): $size of $size, $size/s" \
 		"$work/tty"
-	on_terminal $vbrun embed --accuracy --sentences 12 --no-compare --json '>/dev/null' >"$work/tty"
+	on_terminal $vbrun embed --accuracy --sentences 6 --no-compare --json '>/dev/null' >"$work/tty"
 	verdict progress_of_a_study grep -qE "float64 reference: $size of $size, $size/s" "$work/tty"
 fi
 

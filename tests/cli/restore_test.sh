@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # vbrun embed --sweep: which layers in INT8 bring a model back to a goal, and at what bytes.
-# On the generated model, whose MXFP4 embeddings are worse than MiniLM's.
+# On a small generated model, whose MXFP4 embeddings are worse than MiniLM's.
 set -u
 . "$(dirname "$0")/lib.sh"
 
 export VBLACKWELL_CACHE=$work/cache
-few="--no-compare --sentences 8 --json"
+$vbrun gen "$work/model" --bert --layers 6 --hidden 96 --ffn 384 >/dev/null
+few="--model $work/model --no-compare --sentences 20 --json"
 
 # study FILE OPTION...
 study() {
@@ -62,7 +63,8 @@ verdict sweep_figure_is_that_of_int8 test \
 	"$(figure never restored spearman)" = "$(figure int8 against_f32 spearman)"
 
 # --- a goal that is met: nothing changes ---
-$vbrun embed --no-compare --sentences 3 --sweep --goal 0 --mode f32 'A small test.' >"$work/text"
+$vbrun embed --model "$work/model" --no-compare --sentences 20 --sweep --goal 0 'A small test.' \
+	>"$work/text"
 verdict sweep_of_a_met_goal_needs_no_layer grep -q 'is not below 0: no layer needs INT8' "$work/text"
 
 refuses usage_goal_range 2 'goal 1.5 is outside 0 .. 1' $vbrun embed --goal 1.5
