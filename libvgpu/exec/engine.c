@@ -8,15 +8,23 @@
 #include "resid.h"
 
 #define ENGINE_DEPTH	32u
-/* A probe takes some 50 ms: only where reading the file takes far longer. */
-#define PROBE_FILE_MIN	(512ull << 20)
+/* Bytes of a probe, or what a turn of each engine takes to have transfers in flight. */
 #define PROBE_BYTES	(64ull << 20)
+#define PROBE_TURN_CHUNKS	8u
+/* A probe takes 50 to 150 ms: only where reading the file takes far longer. */
+#define PROBE_FILE_SHARE	8u
 /* Disks are noisy: change for less and the next run changes back. */
 #define WORTH_CHANGING	1.15
 
+/* As many transfers as there is staging; but the kernel's readahead follows only few readers. */
+static uint32_t engine_depth(const char *name)
+{
+	return name && !strcmp(name, "buffered") ? 0 : ENGINE_DEPTH;
+}
+
 int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_bytes)
 {
-	struct vgpu_io_params p = { .engine = name, .depth = ENGINE_DEPTH,
+	struct vgpu_io_params p = { .engine = name, .depth = engine_depth(name),
 				    .timeout_ms = e->timeout_ms };
 	int rc = vgpu_io_open(&p, &e->io);
 
@@ -66,7 +74,7 @@ static int engine_hand_over(struct vgpu_engine *e, struct vgpu_io *io)
 
 int vgpu_engine_change(struct vgpu_engine *e, const char *name)
 {
-	struct vgpu_io_params p = { .engine = name, .depth = ENGINE_DEPTH,
+	struct vgpu_io_params p = { .engine = name, .depth = engine_depth(name),
 				    .timeout_ms = e->timeout_ms };
 	struct vgpu_io *io;
 	int rc;
@@ -85,19 +93,29 @@ int vgpu_engine_change(struct vgpu_engine *e, const char *name)
 	return rc;
 }
 
+static uint64_t probe_bytes(const struct vgpu_engine *e)
+{
+	uint64_t turns = (uint64_t)VGPU_IO_PROBE_TURNS * PROBE_TURN_CHUNKS * e->chunk_bytes;
+
+	return turns > PROBE_BYTES ? turns : PROBE_BYTES;
+}
+
 void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
 {
 	struct vgpu_engine *e = arg;
 	struct vgpu_io_probe_result probe;
 	const struct vgpu_io_probe_row *best;
+	double ours;
 
-	if (e->fixed || e->probed || bytes < PROBE_FILE_MIN)
+	if (e->fixed || e->probed || bytes / PROBE_FILE_SHARE < probe_bytes(e))
 		return;
 	e->probed = true;
-	if (vgpu_io_probe(fd, e->chunk_bytes, PROBE_BYTES, &probe) || !probe.count)
+	if (vgpu_io_probe(fd, e->chunk_bytes, probe_bytes(e), &probe) || !probe.count)
 		return;
 	best = &probe.rows[probe.best];
-	if (best->gbps > WORTH_CHANGING * row_of(&probe, vgpu_io_engine_name(e->io)))
+	ours = row_of(&probe, vgpu_io_engine_name(e->io));
+	/* One that was not measured is not known to be slower. */
+	if (ours > 0 && best->gbps > WORTH_CHANGING * ours)
 		vgpu_engine_change(e, best->engine);
 	snprintf(e->probe, sizeof(e->probe), "%s", probe.reason);
 }

@@ -58,7 +58,7 @@ int vgpu_engine_change(struct vgpu_engine *e, const char *name);
  * @fd: the file
  * @bytes: of it that will be used; short files are not worth a probe
  *
- * Reads at most 64 MiB of the file.  Waits for what is in flight if it changes.
+ * Reads at most 64 MiB of the file, or 96 chunks where that is more.  Waits for what is in flight if it changes.
  */
 void vgpu_engine_choose(void *arg, int fd, uint64_t bytes);
 

@@ -310,6 +310,8 @@ void vgpu_io_stats_get(const struct vgpu_io *io, struct vgpu_io_stats *out);
 /* Probe ---------------------------------------------------------------------------------- */
 
 #define VGPU_IO_PROBE_MAX	16
+/* Turns of a probe: its bytes are divided by so many. */
+#define VGPU_IO_PROBE_TURNS	12
 
 /**
  * struct vgpu_io_probe_row - one engine at one chunk size and depth
@@ -350,7 +352,8 @@ struct vgpu_io_probe_result {
  * @fd: readable regular file or block device
  * @chunk_bytes: size of the transfers to be made, 4 KiB to 64 MiB, power of two
  * @bytes_limit: most bytes to read in all; each combination gets an equal part, in short turns
- *	interleaved with the others, so that a drifting disk treats them alike
+ *	interleaved with the others, so that a drifting disk treats them alike; one that keeps
+ *	more transfers in flight than a turn has is left out
  * @out: result; filled as far as it got
  *
  * The page cache does not take part: the ranges are dropped before they are read, and those that

@@ -43,6 +43,7 @@ static const struct {
 #define CANDIDATES	(sizeof(candidates) / sizeof(candidates[0]))
 
 _Static_assert(CANDIDATES <= VGPU_IO_PROBE_MAX, "rows for all candidates");
+_Static_assert(CANDIDATES * ROUNDS == VGPU_IO_PROBE_TURNS, "turns as promised");
 
 /**
  * struct probe - state of one probe
@@ -272,7 +273,7 @@ static struct probe *probe_alloc(int fd, uint32_t chunk_bytes, uint64_t bytes_li
 	p->fd = fd;
 	p->chunk_bytes = chunk_bytes;
 	p->file_chunks = target_bytes(fd) / chunk_bytes;
-	p->turn_chunks = bytes_limit / (CANDIDATES * ROUNDS) / chunk_bytes;
+	p->turn_chunks = bytes_limit / VGPU_IO_PROBE_TURNS / chunk_bytes;
 	if (p->turn_chunks > p->file_chunks)
 		p->turn_chunks = p->file_chunks;
 	if (!p->turn_chunks)

@@ -95,6 +95,33 @@ static void engine_is_probed_on_the_first_large_file(void **state)
 	read_large_file("auto", true);
 }
 
+/* Chunks of 2 MiB take a longer probe: each engine needs several transfers in flight. */
+static void engine_is_chosen_among_all_whatever_the_chunks(void **state)
+{
+	(void)state;
+	for (uint32_t shift = 16; shift <= 21; shift += 5) {
+		struct vgpu_exec_params p = xrig_params(12);
+		uint8_t byte = 77, got = 0;
+		struct xrig r;
+		uint32_t bo;
+		int fd = xfile(&byte, 1, 0);
+
+		assert_int_equal(ftruncate(fd, 2048ll << 20), 0);
+		p.chunk_bytes = 1u << shift;
+		p.host_bytes = 12ull << shift;
+		xrig_start(&r, &p);
+		bo = xrig_file(&r, fd, 0, 2048ull << 20);
+		assert_int_equal(xrig_read(&r, bo, 0, &got, 1), 0);
+		assert_int_equal(got, byte);
+		expect_described(&r, "io.reason", "probed: ", true);
+		expect_described(&r, "io.reason", "uring", true);
+		expect_described(&r, "io.reason", "threads", true);
+		expect_described(&r, "io.reason", "buffered", true);
+		xrig_close(&r);
+		close(fd);
+	}
+}
+
 static void engine_asked_for_is_not_probed(void **state)
 {
 	(void)state;
@@ -106,6 +133,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(engine_changes_between_two_requests),
 		cmocka_unit_test(engine_is_probed_on_the_first_large_file),
+		cmocka_unit_test(engine_is_chosen_among_all_whatever_the_chunks),
 		cmocka_unit_test(engine_asked_for_is_not_probed),
 	};
 

@@ -873,13 +873,13 @@ static void io_same_seed_gives_the_same_faults(void **state)
 
 static void io_delayed_request_comes_late_and_says_so(void **state)
 {
-	struct bench b = bench_open((struct vgpu_io_params){ .inner = *state, .timeout_ms = 30 });
+	struct bench b = bench_open((struct vgpu_io_params){ .inner = *state, .timeout_ms = 200 });
 	struct vgpu_io_req *done, *overdue = NULL;
 
-	inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 150 * MS_NS });
+	inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 700 * MS_NS });
 	bench_submit(&b, 1);
 	assert_int_equal(vgpu_io_overdue(b.io, &overdue, 1), 0);
-	assert_int_equal(vgpu_io_reap(b.io, 1, 1, 60 * MS_NS, &done), 0);
+	assert_int_equal(vgpu_io_reap(b.io, 1, 1, 400 * MS_NS, &done), 0);
 	assert_int_equal(vgpu_io_overdue(b.io, &overdue, 1), 1);
 	assert_ptr_equal(overdue, &b.reqs[0]);
 	assert_int_equal(vgpu_io_reap(b.io, 1, 1, 20 * SECOND_NS, &done), 1);
@@ -892,12 +892,12 @@ static void io_delayed_request_comes_late_and_says_so(void **state)
 
 static void io_request_is_not_handed_back_while_its_buffer_may_be_written(void **state)
 {
-	struct bench b = bench_open((struct vgpu_io_params){ .inner = *state, .timeout_ms = 20 });
+	struct bench b = bench_open((struct vgpu_io_params){ .inner = *state, .timeout_ms = 300 });
 	struct vgpu_io_req *done, *overdue;
 
 	inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER, .count = 1 });
 	bench_submit(&b, 2);
-	assert_int_equal(vgpu_io_reap(b.io, 2, 2, 200 * MS_NS, &done), 1);
+	assert_int_equal(vgpu_io_reap(b.io, 2, 2, 900 * MS_NS, &done), 1);
 	assert_ptr_equal(done, &b.reqs[1]);
 	assert_false(done->late);
 	vgpu_io_cancel(b.io, &b.reqs[0]);
@@ -940,12 +940,12 @@ static void io_queue_behind_a_dead_device_expires_untouched(void **state)
 
 static void io_long_queue_on_a_slow_device_does_not_expire(void **state)
 {
-	struct bench b = bench_open((struct vgpu_io_params){ .inner = *state, .timeout_ms = 100,
+	struct bench b = bench_open((struct vgpu_io_params){ .inner = *state, .timeout_ms = 400,
 							     .depth = 1 });
 	struct vgpu_io_req *done;
 
-	/* 16 x 20 ms: far more in all than a deadline, each far less. */
-	inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 20 * MS_NS });
+	/* 16 x 50 ms: far more in all than a deadline, each far less. */
+	inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 50 * MS_NS });
 	bench_submit(&b, 16);
 	assert_int_equal(vgpu_io_reap(b.io, 16, 16, 20 * SECOND_NS, &done), 16);
 	for (; done; done = done->next)
@@ -971,7 +971,7 @@ static void io_cancelled_before_its_turn_is_ecanceled(void **state)
 
 static void io_close_counts_what_it_has_to_abandon(void **state)
 {
-	struct bench b = bench_open((struct vgpu_io_params){ .inner = *state, .timeout_ms = 30 });
+	struct bench b = bench_open((struct vgpu_io_params){ .inner = *state, .timeout_ms = 300 });
 
 	inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER, .count = 3 });
 	bench_submit(&b, 16);

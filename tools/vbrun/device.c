@@ -103,6 +103,43 @@ int device_ask(const char *node, struct device_options *o)
 	return o->host_bytes ? CLI_OK : cli_fail("%s has no host tier: no executor serves it", node);
 }
 
+/* A submission without work: what was asked for before it has been done when it ends. */
+static int run_nothing(struct vgpu *v)
+{
+	struct vgpu_cmdbuf *cb = NULL;
+	struct vgpu_queue *q = NULL;
+	int rc = vgpu_queue_create(v, 0, &q);
+
+	if (!rc)
+		rc = vgpu_cmdbuf_create(v, &cb);
+	if (!rc)
+		rc = vgpu_cmd_nop(cb);
+	if (!rc)
+		rc = vgpu_finish(q, cb);
+	if (cb)
+		vgpu_cmdbuf_destroy(cb);
+	vgpu_queue_destroy(q);
+	return rc;
+}
+
+int device_meet_files(struct vgpu *v, struct vgpu_bo *const *files, size_t count)
+{
+	struct vgpu_use *uses = calloc(count + 1, sizeof(*uses));
+	int rc = uses ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < count && !rc; i++)
+		uses[i] = (struct vgpu_use){ files[i], 0, 1 };
+	/* A declaration names objects and reads nothing. */
+	if (!rc)
+		rc = vgpu_schedule(v, uses, (uint32_t)count, false);
+	if (!rc)
+		rc = run_nothing(v);
+	if (!rc)
+		rc = vgpu_schedule(v, NULL, 0, false);
+	free(uses);
+	return rc;
+}
+
 void counters_read(struct vgpu *v, struct counters *out)
 {
 	memset(out, 0, sizeof(*out));

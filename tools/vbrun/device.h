@@ -89,6 +89,15 @@ int device_open(const struct device_options *o, struct vgpu **out);
  */
 int device_ask(const char *node, struct device_options *o);
 
+/**
+ * device_meet_files() - have the executor open file objects now
+ *
+ * It would do so at the first use, and may measure engines for the first to choose one:
+ * that belongs to no pass. Withdraws what was declared before.
+ * Return: 0; what the device said.
+ */
+int device_meet_files(struct vgpu *v, struct vgpu_bo *const *files, size_t count);
+
 /* Counters of a client, read at one moment. */
 struct counters {
 	uint64_t c[VGPU_COUNTERS];

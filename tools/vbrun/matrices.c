@@ -141,7 +141,7 @@ static int make_files(struct matrices *ms)
 	for (size_t i = 0; i < count && !rc; i++)
 		rc = vgpu_bo_create_file(ms->v, vgpu_checkpoint_file_fd(ms->ck, i), 0, 0,
 					 &ms->files[i]);
-	return rc;
+	return rc ? rc : device_meet_files(ms->v, ms->files, count);
 }
 
 static int fill_x(struct matrices *ms, uint32_t k_max)

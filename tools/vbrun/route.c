@@ -189,6 +189,8 @@ static int make_objects(struct route *r)
 		rc = vgpu_bo_create_file(r->v, vgpu_checkpoint_file_fd(r->ck, i), 0, 0,
 					 &r->files[i]);
 	if (!rc)
+		rc = device_meet_files(r->v, r->files, files);
+	if (!rc)
 		rc = vgpu_bo_create(r->v, r->at[R_ARRAYS], VGPU_LIFE_VOLATILE, &r->arrays);
 	if (!rc)
 		rc = vgpu_queue_create(r->v, 0, &r->q);
