@@ -85,10 +85,11 @@ static int block_mapcount(struct page *block)
 	return folio_mapcount(page_folio(block));
 }
 #else
+/* A huge mapping of pages that are not anonymous counts in each of them, too (6.1). */
 static int block_mapcount(struct page *block)
 {
-	u32 i, pages = compound_nr(block);
-	int count = pages > 1 ? compound_mapcount(block) : 0;
+	int i, pages = compound_nr(block), compound = pages > 1 ? compound_mapcount(block) : 0;
+	int count = compound - compound * pages;
 
 	for (i = 0; i < pages; i++)
 		count += atomic_read(&block[i]._mapcount) + 1;
