@@ -15,35 +15,12 @@
 /**
  * struct vgpu_recording - a trace in memory
  * @header: of the tier that was recorded
- * @uses: every use with its flags
- * @missed: a byte a use: it was not retained
+ * @uses: every use with its flags and its answer
  */
 struct vgpu_recording {
 	struct vgpu_trace_header header;
 	struct vgpu_trace_uses uses;
-	uint8_t *missed;
 };
-
-/* The answers that were given, use by use. */
-static int recording_load_answers(struct vgpu_recording *r, int fd)
-{
-	struct vgpu_trace_reader *reader;
-	struct vgpu_trace_record record;
-	size_t n = 0;
-	int rc;
-
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return -errno;
-	rc = vgpu_trace_open(fd, &reader);
-	if (rc)
-		return rc;
-	while ((rc = vgpu_trace_next(reader, &record)) > 0) {
-		if (vgpu_trace_is_access(record.event) && n < r->uses.count)
-			r->missed[n++] = record.event != VGPU_TRACE_HIT;
-	}
-	vgpu_trace_close(reader);
-	return rc;
-}
 
 static int recording_load(struct vgpu_recording *r, int fd)
 {
@@ -55,10 +32,7 @@ static int recording_load(struct vgpu_recording *r, int fd)
 	r->header = *vgpu_trace_header(reader);
 	rc = vgpu_trace_load_uses(reader, &r->uses);
 	vgpu_trace_close(reader);
-	if (rc)
-		return rc;
-	r->missed = calloc(r->uses.count + 1, 1);
-	return r->missed ? recording_load_answers(r, fd) : -ENOMEM;
+	return rc;
 }
 
 int vgpu_recording_open(const char *path, struct vgpu_recording **out)
@@ -84,7 +58,6 @@ void vgpu_recording_close(struct vgpu_recording *r)
 	if (!r)
 		return;
 	vgpu_trace_free_uses(&r->uses);
-	free(r->missed);
 	free(r);
 }
 
@@ -101,8 +74,10 @@ static int replay_recorded(const struct vgpu_recording *r, uint64_t skip,
 			   struct vgpu_replay *out)
 {
 	for (size_t i = 0; i < r->uses.count; i++) {
-		out->misses += r->missed[i];
-		out->later_misses += r->missed[i] && i >= skip;
+		bool miss = vgpu_trace_is_miss(&r->uses, i);
+
+		out->misses += miss;
+		out->later_misses += miss && i >= skip;
 	}
 	return 0;
 }
@@ -145,8 +120,11 @@ static int replay_policy(const struct vgpu_recording *r, const struct vgpu_polic
 		rc = ops->access(policy, r->uses.keys[i], r->uses.flags[i], &victim);
 		if (rc < 0)
 			break;
-		out->misses += rc != VGPU_POLICY_HIT;
-		out->later_misses += rc != VGPU_POLICY_HIT && i >= skip;
+		/* A repeat finds the chunk, retained or not. */
+		if (rc == VGPU_POLICY_HIT || (i && r->uses.keys[i] == r->uses.keys[i - 1]))
+			continue;
+		out->misses++;
+		out->later_misses += i >= skip;
 	}
 	ops->destroy(policy);
 	return rc < 0 ? rc : 0;

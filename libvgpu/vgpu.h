@@ -1078,7 +1078,7 @@ struct vgpu_recording_info {
 	uint64_t chunk_bytes;
 	uint32_t capacity;		/* chunks that the tier may retain */
 	uint32_t staging;		/* slots beside them */
-	uint64_t uses;			/* chunk uses, repeats in a row counted once */
+	uint64_t uses;			/* chunk uses, as vgpu_replay.later_misses skips them */
 	char policy[16];		/* that decided */
 };
 

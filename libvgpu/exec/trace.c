@@ -361,8 +361,8 @@ bool vgpu_trace_truncated(const struct vgpu_trace_reader *reader)
 static int grow_uses(struct vgpu_trace_uses *uses, size_t *room)
 {
 	size_t wanted = *room ? 2 * *room : 4096;
+	uint8_t *flags, *answers;
 	uint64_t *keys;
-	uint8_t *flags;
 
 	if (wanted > MAX_USES)
 		return -EOVERFLOW;
@@ -374,6 +374,10 @@ static int grow_uses(struct vgpu_trace_uses *uses, size_t *room)
 	if (!flags)
 		return -ENOMEM;
 	uses->flags = flags;
+	answers = realloc(uses->answers, wanted);
+	if (!answers)
+		return -ENOMEM;
+	uses->answers = answers;
 	*room = wanted;
 	return 0;
 }
@@ -396,6 +400,7 @@ int vgpu_trace_load_uses(struct vgpu_trace_reader *reader, struct vgpu_trace_use
 				break;
 		}
 		uses.keys[uses.count] = record.key;
+		uses.answers[uses.count] = record.event;
 		uses.flags[uses.count++] = record.flags;
 	}
 	if (rc) {
@@ -410,5 +415,6 @@ void vgpu_trace_free_uses(struct vgpu_trace_uses *uses)
 {
 	free(uses->keys);
 	free(uses->flags);
+	free(uses->answers);
 	memset(uses, 0, sizeof(*uses));
 }

@@ -207,6 +207,7 @@ bool vgpu_trace_truncated(const struct vgpu_trace_reader *reader);
  * struct vgpu_trace_uses - the accesses of a trace, as policies and the optimum take them
  * @keys: [count] in order of use
  * @flags: [count] VGPU_ACCESS_* of each
+ * @answers: [count] enum vgpu_trace_event of each: what the recorded run did
  * @count: how many
  * @events: how often each event occurred
  * @wait_us: sum over all records
@@ -214,6 +215,7 @@ bool vgpu_trace_truncated(const struct vgpu_trace_reader *reader);
 struct vgpu_trace_uses {
 	uint64_t *keys;
 	uint8_t *flags;
+	uint8_t *answers;
 	size_t count;
 	uint64_t events[VGPU_TRACE_EVENTS];
 	uint64_t wait_us;
@@ -227,6 +229,17 @@ struct vgpu_trace_uses {
  * Return: 0; -EOVERFLOW for more than 2^31 accesses; -ENOMEM; or as vgpu_trace_next().
  */
 int vgpu_trace_load_uses(struct vgpu_trace_reader *reader, struct vgpu_trace_uses *out_uses);
+
+/**
+ * vgpu_trace_is_miss() - did use @i of the recorded run have to be read?
+ *
+ * Uses of one chunk directly after each other are one use to every policy and to the
+ * optimum: the chunk is there, retained or not.
+ */
+static inline bool vgpu_trace_is_miss(const struct vgpu_trace_uses *uses, size_t i)
+{
+	return uses->answers[i] != VGPU_TRACE_HIT && (!i || uses->keys[i] != uses->keys[i - 1]);
+}
 
 /**
  * vgpu_trace_free_uses() - release the arrays

@@ -12,7 +12,7 @@ refuses usage_unknown_option 2 'doctor: unknown option --nonsense' $vbctl doctor
 refuses usage_argument 2 'doctor: 1 arguments, takes none' $vbctl doctor here
 refuses usage_plan_without_file 2 'plan: 0 arguments' $vbctl plan
 refuses usage_plan_size 2 'plan: --host lots is no size' $vbctl plan f --host lots
-for command in doctor plan 'tensor list'; do
+for command in doctor plan replay 'tensor list'; do
 	# shellcheck disable=SC2086
 	$vbctl $command --help >"$work/help" 2>&1
 	verdict "help_of_${command// /_}_names_exit_statuses" grep -q 'Exit status: 0 ' "$work/help"

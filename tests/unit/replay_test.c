@@ -153,21 +153,57 @@ static void replay_usage_errors_exit_2_with_one_line(void **state)
 
 	(void)state;
 	assert_int_equal(call(none, 1), 2);
-	expect_one_line("usage: vbctl replay TRACE");
+	expect_one_line("0 arguments, takes TRACE");
 	assert_int_equal(CALL(path, path), 2);
-	expect_one_line("usage: vbctl replay TRACE");
+	expect_one_line("2 arguments, takes TRACE");
 	assert_int_equal(CALL(path, (char *)"--frobnicate"), 2);
 	expect_one_line("--frobnicate");
 	assert_int_equal(CALL(path, (char *)"--capacity"), 2);
-	expect_one_line("--capacity");
+	expect_one_line("--capacity needs a CHUNKS");
 	assert_int_equal(CALL(path, (char *)"--capacity", (char *)"0"), 2);
-	expect_one_line("not: 0");
+	expect_one_line("0 is outside 1 .. 4294967295");
 	assert_int_equal(CALL(path, (char *)"--capacity", (char *)"4294967296"), 2);
 	expect_one_line("4294967296");
 	assert_int_equal(CALL(path, (char *)"--capacity", (char *)"12x"), 2);
 	expect_one_line("12x");
 	assert_int_equal(CALL(path, (char *)"--policy", (char *)"best"), 2);
-	expect_one_line("best");
+	expect_one_line("best is none of all, schedule, replay, freq, lru");
+}
+
+static void expect_row_adds_up(struct json_object *row, uint64_t uses)
+{
+	assert_int_equal(number(row, "hits") + number(row, "misses"), uses);
+}
+
+/* A bypassed chunk that is used again at once is one use, in every row. */
+static void replay_rows_add_up_where_uses_repeat(void **state)
+{
+	static const struct vgpu_trace_header header = {
+		.chunk_bytes = 64 << 10, .capacity = CAPACITY, .staging = 2, .policy = "replay",
+	};
+	struct vgpu_trace_writer *writer;
+	struct json_object *root, *policies;
+	int fd = memfd_create("repeats", 0);
+	char repeats[64];
+
+	(void)state;
+	assert_int_equal(vgpu_trace_create(fd, &header, &writer), 0);
+	for (uint32_t i = 0; i < 2 * LAPS * CHUNKS; i++)
+		vgpu_trace_put(writer, VGPU_TRACE_BYPASS, i / 2 % CHUNKS, 0, 0);
+	assert_int_equal(vgpu_trace_finish(writer), 0);
+	snprintf(repeats, sizeof(repeats), "/proc/self/fd/%d", fd);
+	assert_int_equal(CALL(repeats, (char *)"--json"), 0);
+	root = json_tokener_parse(output);
+	assert_non_null(root);
+	assert_int_equal(number(root, "uses"), LAPS * CHUNKS);
+	expect_row_adds_up(member(root, "optimum"), LAPS * CHUNKS);
+	expect_row_adds_up(member(root, "recorded"), LAPS * CHUNKS);
+	assert_int_equal(number(member(root, "recorded"), "misses"), LAPS * CHUNKS);
+	policies = member(root, "policies");
+	for (size_t i = 0; i < json_object_array_length(policies); i++)
+		expect_row_adds_up(json_object_array_get_idx(policies, i), LAPS * CHUNKS);
+	json_object_put(root);
+	close(fd);
 }
 
 static void replay_failures_exit_1_with_one_line(void **state)
@@ -187,6 +223,7 @@ int main(void)
 		cmocka_unit_test(replay_json_gives_every_policy_beside_the_optimum),
 		cmocka_unit_test(replay_options_choose_policy_and_capacity),
 		cmocka_unit_test(replay_table_names_every_policy),
+		cmocka_unit_test(replay_rows_add_up_where_uses_repeat),
 		cmocka_unit_test(replay_usage_errors_exit_2_with_one_line),
 		cmocka_unit_test(replay_failures_exit_1_with_one_line),
 	};

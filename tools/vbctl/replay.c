@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,15 +18,14 @@
 
 #include <json-c/json.h>
 
+#include "common/cli.h"
+#include "common/size.h"
 #include "exec/keymap.h"
 #include "exec/policy.h"
 #include "exec/trace.h"
 
 #define JSON_SCHEMA 1
 #define MAX_POLICIES 16
-#define OK 0
-#define FAILED 1
-#define USAGE 2
 
 /**
  * struct request - the command line
@@ -79,85 +77,11 @@ struct replay {
 	size_t result_count;
 };
 
-/* --- command line ---------------------------------------------------------------- */
-
-static int usage(const char *what, const char *value)
-{
-	fprintf(stderr, "vbctl replay: %s%s%s\n", what, value ? ": " : "", value ? value : "");
-	return USAGE;
-}
-
-static int parse_capacity(const char *text, uint32_t *out_capacity)
-{
-	unsigned long long value;
-	char *end;
-
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno || *end || *text < '0' || *text > '9' || !value || value > UINT32_MAX)
-		return usage("--capacity wants a number of chunks from 1 to 4294967295, not",
-			     text);
-	*out_capacity = (uint32_t)value;
-	return OK;
-}
-
-static int parse_policy(const char *name, const struct vgpu_policy_ops **out_policy)
-{
-	*out_policy = vgpu_policy_find(name);
-	if (*out_policy)
-		return OK;
-	fprintf(stderr, "vbctl replay: --policy wants");
-	for (const struct vgpu_policy_ops *const *p = vgpu_policies; *p; p++)
-		fprintf(stderr, "%s %s", p == vgpu_policies ? "" : ",", (*p)->name);
-	fprintf(stderr, ", not: %s\n", name);
-	return USAGE;
-}
-
-static int parse(int argc, char **argv, struct request *request)
-{
-	static const struct option options[] = {
-		{ "capacity", required_argument, NULL, 'c' },
-		{ "policy", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'j' },
-		{ NULL, 0, NULL, 0 },
-	};
-	int option, rc = OK;
-
-	opterr = 0;
-	optind = 0; /* the caller has parsed arguments of its own */
-	while (!rc && (option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			rc = parse_capacity(optarg, &request->capacity);
-			break;
-		case 'p':
-			rc = parse_policy(optarg, &request->only);
-			break;
-		case 'j':
-			request->json = true;
-			break;
-		case ':':
-			return usage("option needs a value", argv[optind - 1]);
-		default:
-			return usage("unknown option", argv[optind - 1]);
-		}
-	}
-	if (rc)
-		return rc;
-	if (argc - optind != 1)
-		return usage("usage: vbctl replay TRACE [--capacity CHUNKS] [--policy NAME] "
-			     "[--json]", NULL);
-	request->path = argv[optind];
-	return OK;
-}
-
 /* --- work ------------------------------------------------------------------------ */
 
 static int failed(const struct replay *replay, const char *what, int rc)
 {
-	fprintf(stderr, "vbctl replay: %s: %s: %s\n", replay->request.path, what,
-		strerror(-rc));
-	return FAILED;
+	return cli_fail("replay: %s: %s: %s", replay->request.path, what, strerror(-rc));
 }
 
 static int load_from(struct replay *replay, int fd)
@@ -170,13 +94,11 @@ static int load_from(struct replay *replay, int fd)
 		return failed(replay, rc == -EBADMSG ? "not a trace of version 1" : "read", rc);
 	replay->header = *vgpu_trace_header(reader);
 	rc = vgpu_trace_load_uses(reader, &replay->uses);
-	if (rc == -EBADMSG) {
-		fprintf(stderr, "vbctl replay: %s: record %" PRIu64 " is not valid\n",
-			replay->request.path, vgpu_trace_position(reader));
-		rc = FAILED;
-	} else if (rc) {
+	if (rc == -EBADMSG)
+		rc = cli_fail("replay: %s: record %" PRIu64 " is not valid", replay->request.path,
+			      vgpu_trace_position(reader));
+	else if (rc)
 		rc = failed(replay, "read", rc);
-	}
 	replay->truncated = vgpu_trace_truncated(reader);
 	vgpu_trace_close(reader);
 	return rc;
@@ -261,29 +183,23 @@ static uint64_t misses_of(const struct vgpu_policy_stats *stats)
 
 static uint64_t recorded_misses(const struct replay *replay)
 {
-	return replay->uses.events[VGPU_TRACE_ADMIT] + replay->uses.events[VGPU_TRACE_BYPASS];
+	uint64_t misses = 0;
+
+	for (size_t i = 0; i < replay->uses.count; i++)
+		misses += vgpu_trace_is_miss(&replay->uses, i);
+	return misses;
 }
 
-static void human(uint64_t bytes, char *out, size_t size)
+static uint64_t recorded_hits(const struct replay *replay)
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-	double value = (double)bytes;
-	size_t unit = 0;
-
-	while (value >= 1024 && unit + 1 < sizeof(units) / sizeof(*units)) {
-		value /= 1024;
-		unit++;
-	}
-	snprintf(out, size, unit && value < 100 ? "%.1f %s" : "%.0f %s", value, units[unit]);
+	return replay->accesses - recorded_misses(replay);
 }
 
 static void print_row(const struct replay *replay, const char *name, uint64_t hits,
 		      uint64_t misses)
 {
-	char bytes[32];
-
-	human(misses * replay->header.chunk_bytes, bytes, sizeof(bytes));
-	printf("%-10s %14" PRIu64 " %14" PRIu64 " %12s", name, hits, misses, bytes);
+	printf("%-10s %14" PRIu64 " %14" PRIu64 " %12s", name, hits, misses,
+	       size_text(misses * replay->header.chunk_bytes).s);
 	if (replay->optimum)
 		printf(" %9.3f\n", (double)misses / (double)replay->optimum);
 	else
@@ -293,13 +209,10 @@ static void print_row(const struct replay *replay, const char *name, uint64_t hi
 static void print_text(const struct replay *replay)
 {
 	const uint64_t *events = replay->uses.events;
-	char chunk[32];
-
-	human(replay->header.chunk_bytes, chunk, sizeof(chunk));
 	printf("trace      %s%s\n", replay->request.path,
 	       replay->truncated ? " (ends inside a record)" : "");
 	printf("uses       %" PRIu64 " of %" PRIu32 " chunks of %s\n", replay->accesses,
-	       replay->chunks, chunk);
+	       replay->chunks, size_text(replay->header.chunk_bytes).s);
 	printf("capacity   %" PRIu32 " chunks (recorded with %" PRIu32 " + %" PRIu32
 	       " staging)\n", replay->capacity, replay->header.capacity, replay->header.staging);
 	printf("prefetch   %" PRIu64 " issued, %" PRIu64 " used, %" PRIu64 " late, %" PRIu64
@@ -311,7 +224,7 @@ static void print_text(const struct replay *replay)
 	for (size_t i = 0; i < replay->result_count; i++)
 		print_row(replay, replay->results[i].policy->name, replay->results[i].stats.hits,
 			  misses_of(&replay->results[i].stats));
-	print_row(replay, "recorded", events[VGPU_TRACE_HIT], recorded_misses(replay));
+	print_row(replay, "recorded", recorded_hits(replay), recorded_misses(replay));
 }
 
 static void add_number(struct json_object *object, const char *name, uint64_t value)
@@ -355,7 +268,7 @@ static struct json_object *json_recorded(const struct replay *replay)
 	json_object_object_add(row, "policy", json_object_new_string(replay->header.policy));
 	add_number(row, "capacity", replay->header.capacity);
 	add_number(row, "staging", replay->header.staging);
-	add_counts(replay, row, events[VGPU_TRACE_HIT], recorded_misses(replay));
+	add_counts(replay, row, recorded_hits(replay), recorded_misses(replay));
 	add_number(row, "evictions", events[VGPU_TRACE_EVICT]);
 	add_number(row, "writes", events[VGPU_TRACE_WRITE]);
 	add_number(row, "prefetch_issued", events[VGPU_TRACE_PREFETCH]);
@@ -393,12 +306,11 @@ static int answer(struct replay *replay)
 
 	replay->capacity = replay->request.capacity ? replay->request.capacity :
 						      replay->header.capacity;
-	if (!replay->uses.count || !replay->capacity) {
-		fprintf(stderr, "vbctl replay: %s: %s\n", replay->request.path,
-			replay->capacity ? "the trace has no uses" :
-			"recorded with capacity 0, name one with --capacity");
-		return FAILED;
-	}
+	if (!replay->uses.count)
+		return cli_fail("replay: %s: the trace has no uses", replay->request.path);
+	if (!replay->capacity)
+		return cli_fail("replay: %s: recorded with capacity 0, name one with --capacity",
+				replay->request.path);
 	rc = count_chunks(replay);
 	if (!rc)
 		rc = simulate_all(replay);
@@ -410,17 +322,43 @@ static int answer(struct replay *replay)
 		print_text(replay);
 	if (fflush(stdout))
 		return failed(replay, "write", -errno);
-	return OK;
+	return CLI_OK;
+}
+
+/* Names of the policies, for the command line; the first is all of them. */
+static const char *const *policy_names(void)
+{
+	static const char *names[MAX_POLICIES + 2] = { "all" };
+
+	for (size_t i = 0; i < MAX_POLICIES && vgpu_policies[i]; i++)
+		names[i + 1] = vgpu_policies[i]->name;
+	return names;
 }
 
 int vbctl_replay(int argc, char **argv)
 {
 	struct replay replay = { 0 };
-	int rc;
+	uint32_t policy = 0;
+	const struct cli_option options[] = {
+		{ "capacity", CLI_NUMBER, &replay.request.capacity, "CHUNKS", "that may be retained "
+		  "(default: as recorded)", NULL, 1, 0 },
+		{ "policy", CLI_CHOICE, &policy, "P", "only this one", policy_names(), 0, 0 },
+		{ "json", CLI_FLAG, &replay.request.json, NULL, "as JSON", NULL, 0, 0 },
+		{ 0 }
+	};
+	const struct cli_command command = {
+		"vbctl replay", "TRACE", "A recorded trace under every policy, beside the optimum.",
+		options, 1, 1,
+		"TRACE is what --trace of vbrun wrote, or - for standard input.\n"
+	};
+	unsigned int count;
+	int rc = cli_parse(&command, argc, argv, &count);
 
-	rc = parse(argc, argv, &replay.request);
-	if (!rc)
-		rc = load(&replay);
+	if (rc != CLI_RUN)
+		return rc;
+	replay.request.path = argv[1];
+	replay.request.only = policy ? vgpu_policies[policy - 1] : NULL;
+	rc = load(&replay);
 	if (!rc)
 		rc = answer(&replay);
 	vgpu_trace_free_uses(&replay.uses);

@@ -10,7 +10,7 @@
  * Runs the uses of a recorded trace through every policy and prints the misses of each
  * beside the fewest possible.
  *
- * Return: exit status: 0, 1 when it failed, 2 for a usage error.
+ * Return: exit status.
  */
 int vbctl_replay(int argc, char **argv);
 
