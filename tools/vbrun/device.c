@@ -129,7 +129,7 @@ int device_meet_files(struct vgpu *v, struct vgpu_bo *const *files, size_t count
 
 	for (size_t i = 0; i < count && !rc; i++)
 		uses[i] = (struct vgpu_use){ files[i], 0, 1 };
-	/* A declaration names objects and reads nothing. */
+	/* A declaration names objects; their first chunks may be read ahead. */
 	if (!rc)
 		rc = vgpu_schedule(v, uses, (uint32_t)count, false);
 	if (!rc)

@@ -47,6 +47,15 @@ uint64_t reads_take(struct reads *r, enum reads_part part)
 	return bytes;
 }
 
+void reads_opened(struct reads *r, uint64_t content)
+{
+	reads_take(r, READS_ENGINE);
+	if (content > r->part[READS_ENGINE])
+		content = r->part[READS_ENGINE];
+	r->part[READS_ENGINE] -= content;
+	r->part[READS_CONTENT] += content;
+}
+
 static void print_content(const struct reads *r)
 {
 	uint64_t read = r->part[READS_CONTENT];

@@ -41,6 +41,13 @@ struct reads {
  */
 uint64_t reads_take(struct reads *r, enum reads_part part);
 
+/**
+ * reads_opened() - the device is open and has met its files: what was read since the last
+ *	call is the choice of an engine, and content that was read ahead meanwhile
+ * @content: bytes of content that the device counts so far
+ */
+void reads_opened(struct reads *r, uint64_t content);
+
 /* A line for each part that is not 0. */
 void reads_print(const struct reads *r);
 /* The same as object "storage" of @o. */

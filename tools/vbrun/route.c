@@ -384,11 +384,13 @@ static int run_tokens(struct route *r, uint32_t tokens, float *room)
 static int run(struct route *r, uint32_t tokens)
 {
 	size_t numbers = (size_t)r->count * r->experts;
+	struct counters opened;
 	float *room;
 	int rc;
 
 	rc = make_objects(r);
-	reads_take(&r->reads, READS_ENGINE);
+	counters_read(r->v, &opened);
+	reads_opened(&r->reads, opened.c[VGPU_COUNT_READ_BYTES]);
 	for (uint32_t i = 0; i < r->count && !rc; i++)
 		rc = record_layer(r, i);
 	room = malloc((numbers > r->hidden ? numbers : r->hidden) * sizeof(*room));

@@ -202,7 +202,7 @@ static int stream_on(const struct stream_options *o, struct vgpu *v,
 	if (!rc)
 		rc = matrices_declare(&ms);
 	r->weight_bytes = ms.bytes;
-	reads_take(&r->reads, READS_ENGINE);
+	reads_opened(&r->reads, content_read(v));
 	if (!rc)
 		rc = run_passes(o, &ms, r);
 	if (!rc && r->count)
