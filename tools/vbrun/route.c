@@ -444,6 +444,7 @@ static void print_route(const struct stream_options *o, const struct route *r,
 	       100 * ratio(r->c.c[VGPU_COUNT_PREFETCH_LATE], r->c.c[VGPU_COUNT_PREFETCH_USED]));
 	reads_print(&r->reads);
 	printf("%-22s %016" PRIx64 "\n", "digest of choices", r->digest);
+	stream_print_reserve(r->staging_bytes, o->device.host_bytes);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(stream_peak_bytes()).s);
 }
 

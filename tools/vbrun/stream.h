@@ -114,6 +114,9 @@ int stream_save(const struct stream_options *o, struct json_object *json);
 uint64_t stream_peak_bytes(void);
 uint64_t stream_process_read_bytes(void);
 
+/* One line: what of the host tier is kept for transfers. */
+void stream_print_reserve(uint64_t staging_bytes, uint64_t host_bytes);
+
 extern const char *const stream_modes[];
 
 #endif

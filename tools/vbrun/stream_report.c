@@ -139,6 +139,13 @@ static void print_comparison(const struct stream_result *r, const struct stream_
 	       f->bound > 0 ? f->seconds / f->bound : 0);
 }
 
+void stream_print_reserve(uint64_t staging_bytes, uint64_t host_bytes)
+{
+	printf("%-22s %12s   (%.1f %% of the host tier of %s)\n", "staging reserve",
+	       size_text(staging_bytes).s, 100.0 * (double)staging_bytes / (double)host_bytes,
+	       size_text(host_bytes).s);
+}
+
 static void print_result(const struct stream_options *o, const struct stream_result *r)
 {
 	struct stream_figures f = figures(r);
@@ -148,6 +155,7 @@ static void print_result(const struct stream_options *o, const struct stream_res
 		print_comparison(r, &f);
 	reads_print(&r->reads);
 	printf("%-22s %016" PRIx64 "\n", "digest of outputs", r->digest);
+	stream_print_reserve(r->staging_bytes, r->host_bytes);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(r->peak).s);
 	if (r->bar)
 		printf("\n%s", r->bar);
