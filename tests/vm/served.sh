@@ -89,6 +89,29 @@ leaves() {
 	wait $vbd && grep -q '^left' /tmp/vbd.out
 }
 
+# A client is at work: it may fail when its executor leaves, but not wait for ever.
+leaves_amid_work() {
+	as_client "$embed --device /dev/vblackwell --passes 8 $texts" >/tmp/busy.out 2>&1 &
+	busy=$!
+	n=0
+	while ! grep -q '^drm-engine-exec:[^1-9]*[1-9]' /proc/$vbd/fdinfo/* && [ $n -lt 300 ]; do
+		n=$((n + 1))
+		sleep 0.1
+	done
+	leaves
+}
+
+client_ends() {
+	n=0
+	while [ -d /proc/$busy ] && [ $n -lt 1200 ]; do
+		n=$((n + 1))
+		sleep 0.1
+	done
+	[ ! -d /proc/$busy ] || { cat /proc/$busy/stack; return 1; }
+	wait $busy
+	echo "exit status $?"
+}
+
 # A ring of a process that left closes its files in its own time.
 let_go() {
 	n=0
@@ -146,6 +169,11 @@ if [ -n "${VM_SHOW:-}" ]; then
 	show "another, at the same time" /tmp/two.out
 	show "alone, on a device of its own" /tmp/alone.out
 fi
+verdict vbd_leaves_with_0_amid_work leaves_amid_work
+verdict another_vbd_gets_ready vbd_start
+verdict client_of_the_one_that_left_ends client_ends
+verdict embed_through_another_vbd served again
+verdict embed_is_still_the_same cmp /tmp/alone /tmp/again
 verdict vbd_leaves_with_0_when_asked leaves
 verdict unload rmmod vblackwell
 [ -s /tmp/vbd.err ] && sed 's/^/# /' /tmp/vbd.err
