@@ -126,6 +126,18 @@ extern const struct vgpu_io_ops vgpu_io_threads_ops;
 extern const struct vgpu_io_ops vgpu_io_buffered_ops;
 extern const struct vgpu_io_ops vgpu_io_test_ops;
 
+struct io_uring;
+/**
+ * vgpu_uring_restrict() - from now on a ring does transfers of files, and nothing else
+ * @ring: made with IORING_SETUP_R_DISABLED; what is registered once is; enabled here
+ *
+ * A process may be forbidden by other means to open or to connect: its ring must not
+ * do that for it.
+ *
+ * Return: 0; -errno.
+ */
+int vgpu_uring_restrict(struct io_uring *ring);
+
 /* First in, first out; flight is doubly linked, the others use next only. */
 struct vgpu_io_list {
 	struct vgpu_io_req *head;

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "exec/io_engine.h"
 
@@ -118,11 +120,44 @@ static int ring_init(struct uring *u, unsigned int entries, bool one_thread)
 	int rc;
 
 	do {
-		rc = io_uring_queue_init(entries, &u->ring, wishes[i]);
+		rc = io_uring_queue_init(entries, &u->ring, wishes[i] | IORING_SETUP_R_DISABLED);
 		u->defer = wishes[i] & IORING_SETUP_DEFER_TASKRUN;
 		i++;
 	} while (rc == -EINVAL && i < sizeof(wishes) / sizeof(wishes[0]));
 	return rc;
+}
+
+static struct io_uring_restriction may_submit(uint8_t op)
+{
+	return (struct io_uring_restriction){ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = op };
+}
+
+static struct io_uring_restriction may_register(uint8_t op)
+{
+	return (struct io_uring_restriction){
+		.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = op,
+	};
+}
+
+/* liburing 2.3 declares what follows and does not export it. */
+static int ring_register(struct io_uring *ring, unsigned int what, void *arg, unsigned int n)
+{
+	return syscall(SYS_io_uring_register, ring->ring_fd, what, arg, n) < 0 ? -errno : 0;
+}
+
+int vgpu_uring_restrict(struct io_uring *ring)
+{
+	struct io_uring_restriction r[] = {
+		may_submit(IORING_OP_READ), may_submit(IORING_OP_WRITE),
+		may_submit(IORING_OP_READ_FIXED), may_submit(IORING_OP_WRITE_FIXED),
+		may_submit(IORING_OP_ASYNC_CANCEL),
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE },
+		may_register(IORING_REGISTER_FILES_UPDATE),
+		may_register(IORING_REGISTER_BUFFERS_UPDATE),
+	};
+	int rc = ring_register(ring, IORING_REGISTER_RESTRICTIONS, r, sizeof(r) / sizeof(r[0]));
+
+	return rc ? rc : ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 static void reason_opened(struct vgpu_io *io, const struct uring *u)
@@ -149,6 +184,9 @@ static int uring_open(struct vgpu_io *io, const struct vgpu_io_params *params)
 	}
 	u->fixed_files = !io_uring_register_files_sparse(&u->ring, VGPU_IO_FILES_MAX);
 	u->fixed_buffers = !io_uring_register_buffers_sparse(&u->ring, SLOTS);
+	rc = vgpu_uring_restrict(&u->ring);
+	if (rc)
+		goto err_exit;
 	io->engine = u;
 	reason_opened(io, u);
 	return 0;

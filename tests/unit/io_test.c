@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <linux/capability.h>
 #include <pthread.h>
 #include <seccomp.h>
@@ -26,6 +27,7 @@
 
 #include "exec/crc32c.h"
 #include "exec/io.h"
+#include "exec/io_engine.h"
 
 #define BLOCK		4096u
 #define BLOCKS		2048u
@@ -650,6 +652,64 @@ static void io_region_is_registered_whole_when_asked(void **state)
 	munmap(p, bytes);
 }
 
+/* One request by hand: what its completion says. */
+static int ask_ring(struct io_uring *ring, void (*prepare)(struct io_uring_sqe *sqe))
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct io_uring_cqe *cqe;
+	int res;
+
+	prepare(sqe);
+	assert_int_equal(io_uring_submit(ring), 1);
+	assert_int_equal(io_uring_wait_cqe(ring, &cqe), 0);
+	res = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return res;
+}
+
+static void ask_open(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_openat(sqe, AT_FDCWD, "/dev/null", O_RDONLY, 0);
+}
+
+static void ask_socket(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_nop(sqe);
+	sqe->opcode = IORING_OP_CONNECT;
+}
+
+static void ask_linked_read(struct io_uring_sqe *sqe)
+{
+	static char byte;
+
+	io_uring_prep_read(sqe, 0, &byte, 0, 0);
+	sqe->flags |= IOSQE_IO_LINK;
+}
+
+static void ask_cancel(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_cancel64(sqe, 12345, 0);
+}
+
+static void io_ring_does_transfers_and_nothing_else(void **state)
+{
+	struct io_uring ring;
+	int fd = 0;
+
+	(void)state;
+	if (io_uring_queue_init(8, &ring, IORING_SETUP_R_DISABLED)) {
+		print_message("SKIP: no io_uring here\n");
+		skip();
+	}
+	assert_int_equal(vgpu_uring_restrict(&ring), 0);
+	assert_int_equal(ask_ring(&ring, ask_open), -EACCES);
+	assert_int_equal(ask_ring(&ring, ask_socket), -EACCES);
+	assert_int_equal(ask_ring(&ring, ask_linked_read), -EACCES);
+	assert_int_equal(ask_ring(&ring, ask_cancel), -ENOENT);
+	assert_int_equal(io_uring_register_files(&ring, &fd, 1), -EACCES);
+	io_uring_queue_exit(&ring);
+}
+
 /* Faults --------------------------------------------------------------------------------- */
 
 struct bench {
@@ -1228,6 +1288,7 @@ static const struct test once_tests[] = {
 	TEST(io_buffered_reads_leave_nothing_in_the_page_cache),
 	TEST(io_small_buffered_reads_leave_little_in_the_page_cache),
 	TEST(io_probe_measures_every_engine_it_can_have),
+	TEST(io_ring_does_transfers_and_nothing_else),
 };
 
 static const struct test engine_tests[] = {

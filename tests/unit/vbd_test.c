@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,6 +51,7 @@ static int in_child(int (*fn)(void))
 
 static int refused_calls(void)
 {
+	struct io_uring_params params = { 0 };
 	struct winsize size;
 	int fds[2];
 
@@ -62,6 +65,7 @@ static int refused_calls(void)
 	CHECK(ioctl(fds[0], TIOCGWINSZ, &size) < 0 && errno == EPERM);
 	CHECK(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
 	      MAP_FAILED && errno == EPERM);
+	CHECK(syscall(SYS_io_uring_setup, 4, &params) < 0 && errno == EPERM);
 	CHECK(write(fds[1], "x", 1) == 1);
 	return 0;
 }

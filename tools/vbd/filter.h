@@ -4,9 +4,7 @@
  * connects to nobody, runs no program, makes no memory executable and asks devices for
  * nothing but our requests and a disk's sizes.  What is not on the list is refused with
  * -EPERM, so that code that has another way (a file that cannot be opened again for
- * direct I/O) takes it.
- *
- * Not covered: what an io_uring that exists could be made to do.
+ * direct I/O) takes it.  A ring that is there does transfers alone; no other is made.
  */
 #ifndef VBD_FILTER_H
 #define VBD_FILTER_H

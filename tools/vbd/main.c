@@ -19,6 +19,7 @@
 #include "common/cli.h"
 #include "common/size.h"
 #include "exec/exec.h"
+#include "exec/io.h"
 #include "vbd/filter.h"
 #include "vbd/log.h"
 #include "vbd/notify.h"
@@ -110,8 +111,8 @@ static int options_take(struct vbd *d, int argc, char **argv)
 		  "CPUs)", NULL, 1, 4096 },
 		{ "policy", CLI_CHOICE, &d->policy, "P", "replay (default), schedule, freq or lru",
 		  policies, 0, 0 },
-		{ "engine", CLI_CHOICE, &d->engine, "E", "auto (default), uring, threads or buffered",
-		  engines, 0, 0 },
+		{ "engine", CLI_CHOICE, &d->engine, "E", "uring, threads, buffered; auto (default): "
+		  "uring unless it is refused", engines, 0, 0 },
 		{ "backend", CLI_CHOICE, &d->backend, "B", "cpu (default), or null: no arithmetic",
 		  backends, 0, 0 },
 		{ "user", CLI_TEXT, &d->user, "USER", "name, uid or uid:gid to become; root needs it",
@@ -156,6 +157,23 @@ static int device_ask(struct vbd *d)
 	return 0;
 }
 
+/*
+ * Decided once: later no ring can be made, and files that were opened for direct reads
+ * leave nothing to choose between.
+ */
+static const char *engine_choose(const struct vbd *d)
+{
+	struct vgpu_io_params uring = { .engine = "uring" };
+	struct vgpu_io *io;
+
+	if (d->engine)
+		return engines[d->engine];
+	if (vgpu_io_open(&uring, &io))
+		return "threads";
+	vgpu_io_close(io);
+	return "uring";
+}
+
 static int exec_prepare(struct vbd *d)
 {
 	struct vgpu_uapi *node;
@@ -167,7 +185,7 @@ static int exec_prepare(struct vbd *d)
 		return vbd_error("open", rc, "%s: %s", d->node, rc == -EBUSY ?
 				 "another executor has it" : strerror(-rc));
 	d->p.policy = policies[d->policy];
-	d->p.io_engine = engines[d->engine];
+	d->p.io_engine = engine_choose(d);
 	d->p.backend = backends[d->backend];
 	rc = vgpu_exec_prepare(node, &d->p, text, sizeof(text), &d->exec);
 	return rc ? vbd_error("prepare", rc, "%s", *text ? text : strerror(-rc)) : 0;
