@@ -44,8 +44,9 @@ texts="'a cat sat on the mat' 'the dog ran home' 'waves of the sea'"
 embed="./vbrun embed --model /model --format ${VM_FORMAT:-mxfp4} --mode ${VM_MODE:-a8} \
 --packed derived --passes ${VM_PASSES:-1}"
 
-# vbd_start: in the background; its pid is $vbd
+# vbd_start: in the background; its pid is $vbd.  What an earlier one said is gone.
 vbd_start() {
+	: >/tmp/vbd.out
 	./vbd --host "$host" --nvme /dev/vb0:64M --threads 2 --user vbd >/tmp/vbd.out 2>/tmp/vbd.err &
 	vbd=$!
 	n=0
