@@ -27,6 +27,12 @@ static struct unit_rows unit_rows(const struct vgpu_object *o, uint64_t unit)
 	};
 }
 
+/* Scales of one row of MXFP4_SPLIT: one for 32 values. */
+static uint64_t scale_bytes(const struct vgpu_object *o)
+{
+	return o->transform.cols / 32;
+}
+
 int vgpu_derive_range(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
 		      struct vgpu_derive_range *out)
 {
@@ -37,9 +43,6 @@ int vgpu_derive_range(const struct vgpu_object *o, uint32_t chunk, uint32_t chun
 
 	if (rc || o->transform.kind != VB_TRANSFORM_PACK)
 		return -EINVAL;
-	/* Its scales lie elsewhere in the file: one range does not tell. */
-	if (o->transform.src_format == VB_FORMAT_MXFP4_SPLIT)
-		return -EOPNOTSUPP;
 	if (end > o->bytes)
 		end = o->bytes;
 	out->first_unit = first / o->unit_bytes;
@@ -48,6 +51,11 @@ int vgpu_derive_range(const struct vgpu_object *o, uint32_t chunk, uint32_t chun
 	b = unit_rows(o, out->end_unit - 1);
 	out->offset = o->file_offset + a.row * row.bytes;
 	out->bytes = (b.row + b.rows - a.row) * row.bytes;
+	out->scales_offset = out->scales_bytes = 0;
+	if (o->transform.src_format == VB_FORMAT_MXFP4_SPLIT) {
+		out->scales_offset = o->transform.scales_offset + a.row * scale_bytes(o);
+		out->scales_bytes = (b.row + b.rows - a.row) * scale_bytes(o);
+	}
 	return 0;
 }
 
@@ -55,7 +63,7 @@ int vgpu_derive_range(const struct vgpu_object *o, uint32_t chunk, uint32_t chun
 struct derive {
 	const struct vgpu_object *o;
 	const struct vgpu_kernels *k;
-	const uint8_t *source;
+	const uint8_t *source, *scales;
 	uint8_t *dst;
 	uint64_t first_unit, first_row, row_bytes;
 	uint64_t chunk_first, chunk_end;	/* bytes of the object */
@@ -79,11 +87,11 @@ static int pack_unit(const struct derive *d, void *dst, const void *src, enum vg
  * block scaled by the power of two that its largest value asks for, and a Q8_0
  * block whose largest value is 127.
  */
-static int pack_decoded(const struct derive *d, void *dst, const void *src, uint32_t rows,
-			float *values)
+static int pack_decoded(const struct derive *d, void *dst, const void *src,
+			const uint8_t *scales, uint32_t rows, float *values)
 {
 	struct vgpu_panel p = { .format = d->o->transform.src_format, .rows = rows,
-				.k = d->o->transform.cols, .data = src };
+				.k = d->o->transform.cols, .data = src, .scales = scales };
 
 	d->k->weight_decode(&p, values, p.k);
 	return pack_unit(d, dst, values, VGPU_W_F32, rows);
@@ -96,6 +104,8 @@ static void derive_unit(void *ctx, size_t item)
 	struct unit_rows u = unit_rows(d->o, unit);
 	uint8_t *scratch = d->scratch + vgpu_pool_self_index() * d->scratch_bytes;
 	const uint8_t *src = d->source + (u.row - d->first_row) * d->row_bytes;
+	const uint8_t *scales = d->scales ?
+		d->scales + (u.row - d->first_row) * scale_bytes(d->o) : NULL;
 	bool whole = at >= d->chunk_first && at + d->o->unit_bytes <= d->chunk_end;
 	uint8_t *dst = whole ? d->dst + (at - d->chunk_first) : scratch;
 	uint64_t from, to;
@@ -104,7 +114,8 @@ static void derive_unit(void *ctx, size_t item)
 	if (d->o->transform.src_format <= VB_FORMAT_BF16)
 		rc = pack_unit(d, dst, src, d->o->transform.src_format, u.rows);
 	else
-		rc = pack_decoded(d, dst, src, u.rows, (float *)(scratch + d->values_at));
+		rc = pack_decoded(d, dst, src, scales, u.rows,
+				  (float *)(scratch + d->values_at));
 	if (rc)
 		__atomic_store_n(&d->error, rc, __ATOMIC_RELAXED);
 	if (whole)
@@ -120,12 +131,13 @@ static size_t align64(size_t x)
 }
 
 int vgpu_derive_chunk(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
-		      const struct vgpu_derive_range *range, const uint8_t *source, uint8_t *dst,
-		      struct vgpu_pool *pool)
+		      const struct vgpu_derive_range *range, const uint8_t *source,
+		      const uint8_t *scales, uint8_t *dst, struct vgpu_pool *pool)
 {
 	uint32_t threads = pool ? vgpu_pool_threads(pool) : 1;
 	struct derive d = {
-		.o = o, .k = vgpu_kernels_best(), .source = source, .dst = dst,
+		.o = o, .k = vgpu_kernels_best(), .source = source,
+		.scales = scales, .dst = dst,
 		.first_unit = range->first_unit,
 		.first_row = unit_rows(o, range->first_unit).row,
 		.chunk_first = (uint64_t)chunk * chunk_bytes,

@@ -6,7 +6,8 @@
  *	nvme	an anonymous chunk that was written out: read, CRC32C checked
  *	file	read from the file, its tail cleared; the device compares the CRC32C
  *		with that of the first read
- *	derived	its source is read beside, then transformed into the slot
+ *	derived	its source is read beside, then transformed into the slot; blocks and
+ *		scales that lie apart are read one after the other
  *
  * Each is MOVE_BEGIN, the copy, MOVE_COMMIT or MOVE_ABORT.  Requests to the engine
  * are aligned for direct I/O: the chunk grid of a file object follows the file's
@@ -32,6 +33,9 @@
  * @nvme_slot: the way out: where it goes
  * @source: derived: what was read; NULL else
  * @source_bytes: size of that memory
+ * @scales_at: in @source; 0: it has none
+ * @skip: where the range begins in what was read of it: [0] source, [1] scales
+ * @part: derived: 0 or 1, what @req reads of these
  * @range: derived: what of the source
  * @flying: with the engine
  * @overdue: counted in vgpu_resid.overdue
@@ -43,7 +47,8 @@ struct vgpu_fill {
 	uint32_t slot;
 	uint32_t nvme_slot;
 	uint8_t *source;
-	uint64_t source_bytes;
+	uint64_t source_bytes, scales_at, skip[2];
+	uint32_t part;
 	struct vgpu_derive_range range;
 	bool flying, overdue;
 	struct vgpu_fill *next, *all;
@@ -162,27 +167,68 @@ static void fill_prepare_nvme(struct vgpu_resid *r, struct vgpu_fill *f, uint32_
 	f->req.buf_index = r->region;
 }
 
+static uint64_t source_align(const struct vgpu_object *o)
+{
+	return o->file->align > 4096 ? o->file->align : 4096;
+}
+
+/* Read [offset, offset + bytes) of the file, and what alignment asks for, to @buf. */
+static void fill_read_part(struct vgpu_fill *f, const struct vgpu_object *o, uint32_t part,
+			   uint64_t offset, uint64_t bytes, uint8_t *buf)
+{
+	uint64_t align = source_align(o), first = offset / align * align;
+
+	f->part = part;
+	f->skip[part] = offset - first;
+	f->req = (struct vgpu_io_req){
+		.file = o->file->index, .offset = first, .buf = buf, .buf_index = -1,
+		.bytes = align_up(offset + bytes, align) - first,
+	};
+}
+
+/* Memory for bytes of a file wherever they begin. */
+static uint64_t part_room(const struct vgpu_object *o, uint64_t offset, uint64_t bytes)
+{
+	uint64_t align = source_align(o);
+
+	return align_up(offset + bytes, align) - offset / align * align;
+}
+
 static int fill_prepare_derived(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
 				uint32_t chunk)
 {
-	uint64_t first, end, align = o->file->align > 4096 ? o->file->align : 4096;
+	const struct vgpu_derive_range *range = &f->range;
 	int rc = vgpu_derive_range(o, chunk, r->chunk_bytes, &f->range);
+	uint64_t bytes;
 
 	if (rc)
 		return rc;
-	first = f->range.offset / align * align;
-	end = align_up(f->range.offset + f->range.bytes, align);
-	f->source = aligned_alloc(align, end - first);
+	bytes = part_room(o, range->offset, range->bytes);
+	if (range->scales_bytes) {
+		f->scales_at = bytes;
+		bytes += part_room(o, range->scales_offset, range->scales_bytes);
+	}
+	f->source = aligned_alloc(source_align(o), bytes);
 	if (!f->source)
 		return -ENOMEM;
-	f->source_bytes = end - first;
-	r->derive_bytes += f->source_bytes;
-	f->req.file = o->file->index;
-	f->req.offset = first;
-	f->req.bytes = end - first;
-	f->req.buf = f->source;
-	f->req.buf_index = -1;
+	f->source_bytes = bytes;
+	r->derive_bytes += bytes;
+	fill_read_part(f, o, 0, range->offset, range->bytes, f->source);
 	return 0;
+}
+
+/* The blocks came: their scales are next.  Return: false when nothing more is to be read. */
+static bool fill_read_scales(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	const struct vgpu_object *o = r->slot[f->slot].object;
+
+	if (!f->scales_at || f->part || f->req.result ||
+	    f->req.done_bytes < f->skip[0] + f->range.bytes)
+		return false;
+	fill_read_part(f, o, 1, f->range.scales_offset, f->range.scales_bytes,
+		       f->source + f->scales_at);
+	fill_submit(r, f);
+	return true;
 }
 
 /* Where the content of a chunk is now. */
@@ -326,15 +372,16 @@ static int fill_finish_derived(struct vgpu_resid *r, const struct vgpu_fill *f,
 			       const struct vgpu_object *o, uint32_t chunk, uint32_t *crc)
 {
 	uint8_t *slot = vgpu_resid_ptr(r, f->slot);
-	uint64_t skip = f->range.offset - f->req.offset;
+	uint64_t want = f->part ? f->range.scales_bytes : f->range.bytes;
+	const uint8_t *scales = f->part ? f->source + f->scales_at + f->skip[1] : NULL;
 	struct timespec a, b;
 	int rc;
 
-	if (f->req.done_bytes < skip + f->range.bytes)
+	if (f->req.done_bytes < f->skip[f->part] + want)
 		return -ESTALE;
 	clock_gettime(CLOCK_MONOTONIC, &a);
-	rc = vgpu_derive_chunk(o, chunk, r->chunk_bytes, &f->range, f->source + skip, slot,
-			       r->pool);
+	rc = vgpu_derive_chunk(o, chunk, r->chunk_bytes, &f->range, f->source + f->skip[0],
+			       scales, slot, r->pool);
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	r->count[VB_COUNT_DERIVE_NS] += (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000LL +
 						   b.tv_nsec - a.tv_nsec);
@@ -419,9 +466,12 @@ void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req)
 	r->moving--;
 	f->flying = false;
 	if (f->overdue) {
+		f->overdue = false;
 		r->overdue--;
 		r->slot[f->slot].flags &= (uint8_t)~VGPU_SLOT_OVERDUE;
 	}
+	if (fill_read_scales(r, f))
+		return;
 	if (f->from == VB_TIER_HOST)
 		fill_out_done(r, f);
 	else

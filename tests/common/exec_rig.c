@@ -139,6 +139,18 @@ uint32_t xrig_file(struct xrig *r, int fd, uint64_t offset, uint64_t bytes)
 	return create(r, &c);
 }
 
+static uint32_t derived(struct xrig *r, struct vb_ioc_bo_create *c)
+{
+	const struct vb_transform *t = &c->transform;
+	__u64 from = 0, to = 0;
+
+	must(vb_format_matrix_bytes(t->src_format, t->rows, t->cols, &from), "source format");
+	must(vb_format_matrix_bytes(t->dst_format, t->rows, t->cols, &to), "packed format");
+	c->file_bytes = from * t->stack;
+	c->bytes = to * t->stack;
+	return create(r, c);
+}
+
 uint32_t xrig_derived(struct xrig *r, int fd, uint64_t offset, uint32_t src, uint32_t dst,
 		      uint32_t stack, uint32_t rows, uint32_t cols)
 {
@@ -146,13 +158,19 @@ uint32_t xrig_derived(struct xrig *r, int fd, uint64_t offset, uint32_t src, uin
 		.transform = { .kind = VB_TRANSFORM_PACK, .src_format = (uint16_t)src,
 			       .dst_format = (uint16_t)dst, .rows = rows, .cols = cols,
 			       .stack = stack } };
-	__u64 from = 0, to = 0;
 
-	must(vb_format_matrix_bytes(src, rows, cols, &from), "source format");
-	must(vb_format_matrix_bytes(dst, rows, cols, &to), "packed format");
-	c.file_bytes = from * stack;
-	c.bytes = to * stack;
-	return create(r, &c);
+	return derived(r, &c);
+}
+
+uint32_t xrig_split(struct xrig *r, int fd, uint64_t offset, uint64_t scales, uint32_t stack,
+		    uint32_t rows, uint32_t cols)
+{
+	struct vb_ioc_bo_create c = { .kind = VB_BO_DERIVED, .fd = fd, .file_offset = offset,
+		.transform = { .kind = VB_TRANSFORM_PACK, .src_format = VB_FORMAT_MXFP4_SPLIT,
+			       .dst_format = VB_FORMAT_MXFP4_G16, .rows = rows, .cols = cols,
+			       .stack = stack, .scales_offset = scales } };
+
+	return derived(r, &c);
 }
 
 int xrig_destroy(struct xrig *r, uint32_t bo)

@@ -48,6 +48,9 @@ uint32_t xrig_file(struct xrig *r, int fd, uint64_t offset, uint64_t bytes);
 /* [stack][rows][cols] of src at an offset, packed to dst. */
 uint32_t xrig_derived(struct xrig *r, int fd, uint64_t offset, uint32_t src, uint32_t dst,
 		      uint32_t stack, uint32_t rows, uint32_t cols);
+/* The same of MXFP4_SPLIT to MXFP4_G16, with the scales elsewhere in the file. */
+uint32_t xrig_split(struct xrig *r, int fd, uint64_t offset, uint64_t scales, uint32_t stack,
+		    uint32_t rows, uint32_t cols);
 int xrig_destroy(struct xrig *r, uint32_t bo);
 int xrig_write(struct xrig *r, uint32_t bo, uint64_t offset, const void *p, uint64_t bytes);
 int xrig_read(struct xrig *r, uint32_t bo, uint64_t offset, void *p, uint64_t bytes);

@@ -195,21 +195,52 @@ static void derive_of_nan_is_edom_and_says_where(void **state)
 	free(values);
 }
 
-static void derive_from_split_blocks_is_refused(void **state)
+/*
+ * Blocks and scales apart, in the order of gpt-oss: packed they are the same bytes as the
+ * interleaved form is.
+ */
+static void derive_from_split_blocks_is_what_interleaved_ones_give(void **state)
 {
-	struct vgpu_exec_params p = xrig_params(20);
-	uint8_t *source = xalloc(16 * 64 * 17), got;
-	int fd = xfile(source, 16 * 64 * 17, 0);
-	struct xrig r;
-	uint32_t bo;
+	static const uint32_t slots[] = { 7, 12, 60 };
+	const size_t blocks = (size_t)STACK * ROWS * COLS / 32, scales_at = blocks * 16 + 12345;
+	uint8_t *source = xalloc(blocks * 17), *split = xalloc(scales_at + blocks), *packed, *got;
+	size_t bytes;
+	int fd;
 
 	(void)state;
-	xrig_start(&r, &p);
-	bo = xrig_derived(&r, fd, 0, VB_FORMAT_MXFP4_SPLIT, VB_FORMAT_MXFP4_G16, 1, 16, 64);
-	assert_int_equal(xrig_read(&r, bo, 0, &got, 1), -EOPNOTSUPP);
-	xrig_close(&r);
+	encode_blocks(VB_FORMAT_MXFP4, blocks * 32, source);
+	for (size_t b = 0; b < blocks; b++) {
+		split[scales_at + b] = source[b * 17];
+		for (uint32_t i = 0; i < 32; i++) {
+			uint8_t code = source[b * 17 + 1 + i % 16] >> i / 16 * 4 & 15;
+
+			split[b * 16 + i / 2] |= (uint8_t)(code << i % 2 * 4);
+		}
+	}
+	packed = pack(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, source, &bytes);
+	got = xalloc(bytes);
+	fd = xfile(split, scales_at + blocks, START);
+	for (uint32_t i = 0; i < 6; i++) {
+		struct vgpu_exec_params p = xrig_params(slots[i % 3]);
+		struct xrig r;
+		uint32_t bo;
+
+		p.chunk_bytes = i < 3 ? XCHUNK : VB_CHUNK_BYTES_MAX;
+		p.host_bytes = (uint64_t)slots[i % 3] * p.chunk_bytes;
+		xrig_start(&r, &p);
+		bo = xrig_split(&r, fd, START, START + scales_at, STACK, ROWS, COLS);
+		for (uint32_t pass = 0; pass < 2; pass++) {
+			memset(got, 0xee, bytes);
+			assert_int_equal(xrig_read(&r, bo, 0, got, bytes), 0);
+			assert_memory_equal(packed, got, bytes);
+		}
+		xrig_close(&r);
+	}
 	close(fd);
 	free(source);
+	free(split);
+	free(packed);
+	free(got);
 }
 
 int main(void)
@@ -220,7 +251,7 @@ int main(void)
 		cmocka_unit_test(derive_from_bf16),
 		cmocka_unit_test(derive_from_blocks_of_gguf),
 		cmocka_unit_test(derive_of_nan_is_edom_and_says_where),
-		cmocka_unit_test(derive_from_split_blocks_is_refused),
+		cmocka_unit_test(derive_from_split_blocks_is_what_interleaved_ones_give),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
