@@ -182,6 +182,8 @@ static void bo_release(struct kref *kref)
 {
 	struct vb_bo *bo = container_of(kref, struct vb_bo, kref);
 
+	if (bo->forget)
+		vb_request_put(bo->forget);
 	xa_destroy(&bo->moves);
 	vb_table_free(bo);
 	mutex_destroy(&bo->lock);
@@ -250,14 +252,18 @@ void vb_bo_free(struct vb_bo *bo)
 	vb_client_put(c);
 }
 
+/* The request was made with the object: to be forgotten needs no memory. */
 static void bo_forget(struct vb_bo *bo)
 {
-	struct vb_request *r;
+	struct vb_request *r = bo->forget;
 
-	if (READ_ONCE(bo->shown) && vb_is_live()) {
-		r = vb_request_new(VB_FETCH_FORGET, bo->client, bo);
-		/* Without memory it is kept until the executor leaves, not leaked. */
-		if (!r || !vb_request_send(r))
+	bo->forget = NULL;
+	if (!READ_ONCE(bo->shown)) {
+		vb_request_put(r);
+	} else {
+		kref_get(&bo->kref);
+		r->bo = bo;
+		if (!vb_request_send(r))
 			return;
 	}
 	vb_bo_free(bo);
@@ -335,7 +341,8 @@ static int bo_new(struct vb_client *c, const struct vb_ioc_bo_create *cmd, struc
 	rc = vb_range_count(bo->bytes, bo->head_bytes, vb.chunk_shift, &bo->chunks);
 	if (rc)
 		goto err_free;
-	rc = bo_open_file(bo, cmd);
+	bo->forget = vb_request_new(VB_FETCH_FORGET, c, NULL);
+	rc = bo->forget ? bo_open_file(bo, cmd) : -ENOMEM;
 	if (rc)
 		goto err_free;
 	*out = bo;

@@ -21,7 +21,7 @@ u64 vb_bound(u64 deadline_ns)
  * vb_request_new() - a request that is not queued yet
  * @type: enum vb_fetch_type
  * @c: who asks; counted
- * @bo: what about, or NULL; counted as a user, for FORGET as memory only
+ * @bo: what about, or NULL; counted as a user
  *
  * Context: may sleep.
  * Return: the request with one reference, for vb_request_send(), vb_request_wait() or
@@ -45,9 +45,7 @@ struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *b
 	r->client = c;
 	kref_get(&c->kref);
 	r->bo = bo;
-	if (bo && type == VB_FETCH_FORGET) {
-		kref_get(&bo->kref);
-	} else if (bo) {
+	if (bo) {
 		vb_bo_use(bo);
 		vb_bo_show(bo);
 	}

@@ -355,6 +355,8 @@ struct vb_client {
  * @moved: waits for a move to end
  * @writers: queued and running submissions that write it; work_lock
  * @mark: submission that met it last, to find duplicates; work_lock
+ * @forget: request to forget it, made with it: nothing may be lacking at the end.  It
+ *	gets the object, counted as memory, when it is sent
  * @shown: the executor may have heard of it
  * @gone: no user is left
  * @freed: vb_bo_free() was called; atomic
@@ -384,6 +386,7 @@ struct vb_bo {
 	wait_queue_head_t moved;
 	u32 writers;
 	u64 mark;
+	struct vb_request *forget;
 	bool shown, gone;
 	int freed;
 };
@@ -683,6 +686,7 @@ static inline void vb_bo_use(struct vb_bo *bo)
 {
 	refcount_inc(&bo->users);
 }
+
 void vb_bo_put(struct vb_bo *bo);		/* may sleep */
 struct vb_bo *vb_bo_look(u32 id);		/* memory of the object with this id, or NULL */
 void vb_bo_unlook(struct vb_bo *bo);
