@@ -235,7 +235,8 @@ static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
 
 struct vb_arena *vb_arena_of(u32 arena)
 {
-	return arena < READ_ONCE(vb.arena_count) ? READ_ONCE(vb.arenas[arena]) : NULL;
+	/* Pairs with the release where arenas are added. */
+	return arena < smp_load_acquire(&vb.arena_count) ? READ_ONCE(vb.arenas[arena]) : NULL;
 }
 
 /*
@@ -486,6 +487,7 @@ static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
 	cmd->out_arena = number;
 	spin_lock(&vb.slot_lock);
 	WRITE_ONCE(vb.arenas[number], a);
+	/* Whoever sees the count sees the arena; pairs with vb_arena_of(). */
 	smp_store_release(&vb.arena_count, number + 1);
 	spin_unlock(&vb.slot_lock);
 	return 0;

@@ -224,7 +224,9 @@ int vb_schedule(struct vb_client *c, struct vb_ucmd *u)
 	if (cmd->count) {
 		r->ranges_bytes = (size_t)cmd->count * sizeof(*r->ranges);
 		r->ranges = vb_submit_alloc(r->ranges_bytes);
-		rc = r->ranges ? schedule_copy(c, r, u64_to_user_ptr(cmd->ranges_address)) : -ENOMEM;
+		rc = -ENOMEM;
+		if (r->ranges)
+			rc = schedule_copy(c, r, u64_to_user_ptr(cmd->ranges_address));
 		if (rc) {
 			vb_request_put(r);
 			return rc;

@@ -439,7 +439,7 @@ static int copy_part(struct rw *rw, const struct vb_slot *slot, u64 in_chunk, u6
 		u32 n = min_t(u64, PAGE_SIZE - at, bytes - done);
 
 		rc = copy_in_page(rw, vb_slot_page(slot, (in_chunk + done) >> PAGE_SHIFT), at, n,
-			       rw->done + done);
+				  rw->done + done);
 		done += n;
 		cond_resched();
 	}

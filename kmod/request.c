@@ -123,6 +123,7 @@ static void request_finish(struct vb_request *r, int status)
 	if (!status && r->finish)
 		status = r->finish(r);
 	r->status = status;
+	/* Whoever sees @done sees @status, and what @finish did. */
 	smp_store_release(&r->done, true);
 	wake_up_all(&r->wait);
 }
@@ -172,6 +173,12 @@ static bool request_abandon(struct vb_request *r)
 	return !finishing;
 }
 
+static bool is_done(struct vb_request *r)
+{
+	/* Pairs with request_finish(). */
+	return smp_load_acquire(&r->done);
+}
+
 /**
  * vb_request_wait() - queue a request, wait for its end, free it
  * @r: request; used up
@@ -190,13 +197,13 @@ int vb_request_wait(struct vb_request *r, u64 deadline_ns)
 	if (rc)
 		goto out;
 	if (r->killable)
-		rc = vb_wait_killable_until(r->wait, smp_load_acquire(&r->done), deadline_ns);
+		rc = vb_wait_killable_until(r->wait, is_done(r), deadline_ns);
 	else
-		rc = vb_wait_until(r->wait, smp_load_acquire(&r->done), deadline_ns);
+		rc = vb_wait_until(r->wait, is_done(r), deadline_ns);
 	if (rc && request_abandon(r))
 		goto out;
 	/* Bounded by the commit that is under way. */
-	wait_event(r->wait, smp_load_acquire(&r->done));
+	wait_event(r->wait, is_done(r));
 	rc = r->status;
 out:
 	vb_request_put(r);

@@ -71,7 +71,7 @@
 #include "core/slots.h"
 
 #define VB_WAIT_NS		(120ull * NSEC_PER_SEC)	/* bound of a wait without deadline */
-#define VB_FAULT_NS		(2ull * NSEC_PER_SEC)	/* of a fault that may not let go of mmap_lock */
+#define VB_FAULT_NS		(2ull * NSEC_PER_SEC)	/* of a fault that keeps mmap_lock */
 #define VB_SUBMISSIONS		4096u	/* default limit a client, in flight */
 #define VB_HINTS_MAX		1024u	/* prefetches a client may have queued */
 #define VB_TRIES		8u	/* page-ins for one use of a chunk */
@@ -649,6 +649,7 @@ struct vb_ucmd {
 	u32 user_bytes, bytes;
 	bool responded;
 };
+
 /* Answer now, before an object is published.  Return: 0 or -EFAULT. */
 int vb_ucmd_respond(struct vb_ucmd *u);
 long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg);
@@ -724,11 +725,13 @@ struct vb_hold {
 	u64 offset, bytes;
 	u32 flags;
 };
+
 enum vb_hold_how {
 	VB_HOLD_PIN,		/* for VB_ADVISE_PIN; undone by vb_step_unpin() */
 	VB_HOLD_READ,		/* for a copy; undone by vb_step_unmap(), as the next */
 	VB_HOLD_WRITE,		/* and to be written */
 };
+
 int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 deadline_ns);
 int vb_hold_all(struct vb_bo *bo, bool write);
 void vb_unhold_all(struct vb_bo *bo);
@@ -926,6 +929,7 @@ static inline void vb_exec_beat(struct vb_exec *x)
 {
 	WRITE_ONCE(x->last_call_ns, ktime_get_ns());
 }
+
 int vb_exec_open(struct inode *inode, struct file *filp);
 int vb_exec_release(struct inode *inode, struct file *filp);
 __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table);

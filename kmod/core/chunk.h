@@ -61,6 +61,8 @@ enum vb_chunk_state {
  * vb_chunk_state() - the state of a chunk
  * @e: entry
  * @t: traits; an all-zero entry is EMPTY when anonymous, else ABSENT
+ *
+ * Return: enum vb_chunk_state.
  */
 enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e,
 				   const struct vb_chunk_traits *t);

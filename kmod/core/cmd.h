@@ -149,6 +149,7 @@ struct vb_cmd_operand {
 	const struct vb_operand *op;
 	u32 access;
 };
+
 #define VB_CMD_OPERANDS_MAX	6u
 
 /**
@@ -179,6 +180,8 @@ int vb_operand_extent(const struct vb_operand *op, u64 *out_bytes);
  *
  * Dense strides are resolved.  The rows of a packed format give the bytes of one
  * group of 16, and the columns of a format in blocks 0: neither is addressed alone.
+ *
+ * Return: bytes.
  */
 u64 vb_operand_stride(const struct vb_operand *op, u32 dim);
 

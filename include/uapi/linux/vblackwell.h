@@ -804,6 +804,7 @@ struct vb_ioc_limit {
 	__u64 out_value;
 	__u64 out_used;
 };
+
 #define VB_LIMIT_SET		(1u << 0)
 #define VB_LIMIT_USER		(1u << 1)
 
