@@ -36,7 +36,7 @@ top=$(readlink -f "$here/../..")
 suite=${VM_SUITE:-$here/suite.sh}
 logs=${VM_KEEP:-$top/build/vm}
 depth=${VM_DEPTH:-short}
-programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module} \
+programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module,vb_fail_nth} \
 	"$top"/build/tests/selftests/{uapi,bo,limit,queue,executor,invariant,index}_test \
 	"$top"/build/{vbd,vbrun,examples/matmul} "$here"/served.sh)
 

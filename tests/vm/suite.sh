@@ -6,7 +6,7 @@
 # verdict.
 #
 # Environment: VM_FUZZ iterations, VM_SEED, VM_LOADS, VM_ONLY a part (tests, served,
-# loads, fuzz).
+# loads, fuzz, fail_nth, fail_load).
 cd /suite || exit 1
 export VBLACKWELL_SELFTEST_NODE=/dev/vblackwell VBLACKWELL_SELFTEST_EXEC=/dev/vblackwell-exec
 seed=${VM_SEED:-$(date +%s)}
@@ -138,8 +138,51 @@ served() {
 	VM_CHUNK=2097152 VM_HOST=48M ./served.sh
 }
 
+# Campaigns that need fault injection.
+injects() {
+	[ -e /proc/thread-self/fail-nth ] && return
+	echo "skip $1: this kernel injects no faults (the debug kernel does)"
+	return 1
+}
+
+fail_nth() {
+	injects fail-nth || return
+	echo "vm: fail-nth" >/dev/kmsg
+	load 65536 || return
+	run fail-nth ./vb_fail_nth
+	unload fail-nth
+}
+
+fail_load() {
+	injects fail-load || return
+	echo "vm: fail-load" >/dev/kmsg
+	./vb_fail_nth vblackwell.ko
+}
+
+# What nothing points to any more.  It is told after the second look, some seconds later.
+leaks() {
+	list=/sys/kernel/debug/kmemleak
+	if ! [ -e $list ]; then
+		echo "skip kmemleak: this kernel looks for no leaks (the debug kernel does)"
+		return
+	fi
+	echo scan >$list
+	sleep 6
+	echo scan >$list
+	cat $list >/tmp/leaks
+	if [ -s /tmp/leaks ]; then
+		echo "not ok kmemleak: $(grep -c '^unreferenced' /tmp/leaks) objects"
+		head -60 /tmp/leaks | sed 's/^/# /'
+	else
+		echo "ok kmemleak"
+	fi
+}
+
 part tests && tests
 part served && served
 part loads && loads
 part fuzz && fuzz
+part fail_nth && fail_nth
+part fail_load && fail_load
+leaks
 exit 0
