@@ -136,6 +136,7 @@ static void show_quota(struct seq_file *m, const struct vb_quota *of)
 		[VB_LIMIT_DEVICE_MIN] = "device_min", [VB_LIMIT_DEVICE_MAX] = "device_max",
 		[VB_LIMIT_BYTES_MAX] = "bytes_max", [VB_LIMIT_SUBMISSIONS] = "submissions",
 	};
+	/* Numbers to look at: each is whole, and they need not be one moment's. */
 	struct vb_quota q = data_race(*of);
 	u32 limit;
 

@@ -67,6 +67,7 @@ const struct vb_table_entry *vb_entry(struct vb_bo *bo, u32 chunk)
  * @count: gets at least 1; more where pages have not come
  *
  * Context: as vb_entry().
+ * Return: the entry.
  */
 const struct vb_table_entry *vb_entry_run(struct vb_bo *bo, u32 chunk, u32 *count)
 {

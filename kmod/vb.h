@@ -787,6 +787,7 @@ static inline int vb_import_arena(int fd, u64 bytes, struct vb_import **out, int
 {
 	return -EOPNOTSUPP;
 }
+
 static inline int vb_import_begin(struct vb_import *m) { return 0; }
 static inline int vb_import_end(struct vb_import *m) { return 0; }
 static inline void vb_import_move(struct vb_import *m, u64 at, void *p, size_t bytes, bool write) {}

@@ -960,8 +960,9 @@ struct vb_ioc_arena_create {
  *
  * A slot becomes free to use only when its region is mapped and registered.
  * Errors: -EEXIST a slot is in a region already; -EBUSY on removal while one is in
- * use, or while its bytes are promised to objects or as minima; -ENOMEM.  Context: may sleep (allocates folios before any lock); takes the
- * executor lock, the arena spinlock for the slots.
+ * use, or while its bytes are promised to objects or as minima; -ENOMEM.
+ * Context: may sleep (allocates folios before any lock); takes the executor lock, the
+ * arena spinlock for the slots.
  */
 struct vb_ioc_region {
 	__u32 size;
