@@ -375,6 +375,59 @@ static float *minilm_embed(const struct bert_model *model, const struct bert_tex
 	return out;
 }
 
+static void sentences_are_all_different(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < VBRUN_SENTENCE_COUNT; i++)
+		for (uint32_t j = 0; j < i; j++)
+			assert_string_not_equal(vbrun_sentences[i], vbrun_sentences[j]);
+}
+
+/* Largest cosine of two of @count embeddings. */
+static double nearest(const float *embedding, uint32_t count, uint32_t hidden)
+{
+	double most = -1;
+
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t j = 0; j < i; j++) {
+			double cosine = accuracy_cosine(&embedding[(size_t)i * hidden],
+							&embedding[(size_t)j * hidden], hidden);
+
+			most = cosine > most ? cosine : most;
+		}
+	return most;
+}
+
+/* Two of the demonstration are: the measure does see it. */
+static void sentences_are_no_paraphrases_of_one_another(void **state)
+{
+	const uint64_t room = (uint64_t)256 << 20;
+	struct bert_text pair[2];
+	struct bert_model model;
+	struct bert_text *text;
+	double most, same;
+	float *f32;
+
+	(void)state;
+	open_minilm(&model);
+	text = sentences(&model, SENTENCES);
+	f32 = minilm_embed(&model, text, SENTENCES, VGPU_FORMAT_F32, VGPU_MODE_F32, room);
+	most = nearest(f32, SENTENCES, model.hidden);
+	free(f32);
+	for (int i = 0; i < 2; i++)
+		pair[i].count = (uint32_t)wordpiece_encode(model.words, vbrun_demo_sentences[i],
+							   pair[i].ids, WORDPIECE_MAX_IDS);
+	f32 = minilm_embed(&model, pair, 2, VGPU_FORMAT_F32, VGPU_MODE_F32, room);
+	same = nearest(f32, 2, model.hidden);
+	print_message("largest cosine of two of %u sentences %.4f, of a paraphrase %.4f\n",
+		      SENTENCES, most, same);
+	assert_true(most > 0 && most <= VBRUN_SENTENCE_COSINE_MAX);
+	assert_true(same > VBRUN_SENTENCE_COSINE_MAX);
+	free(f32);
+	free(text);
+	bert_model_close(&model);
+}
+
 static void minilm_int8_keeps_embeddings_and_their_order(void **state)
 {
 	static const enum vgpu_mode modes[] = { VGPU_MODE_A8, VGPU_MODE_A16 };
@@ -468,6 +521,8 @@ int main(void)
 		cmocka_unit_test(bert_bits_do_not_depend_on_where_weights_were_packed),
 		cmocka_unit_test(bert_text_longer_than_the_batch_is_refused),
 		cmocka_unit_test(bert_wrong_config_names_field_and_value),
+		cmocka_unit_test(sentences_are_all_different),
+		cmocka_unit_test(sentences_are_no_paraphrases_of_one_another),
 		cmocka_unit_test(minilm_agrees_with_the_recorded_embeddings),
 		cmocka_unit_test(minilm_int8_keeps_embeddings_and_their_order),
 		cmocka_unit_test(minilm_mxfp4_agrees_with_float64_of_its_weights),
