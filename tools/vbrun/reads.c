@@ -7,7 +7,7 @@
 
 #include "common/size.h"
 #include "common/summary.h"
-#include "stream.h"
+#include "process.h"
 
 /* A thread that was just woken begins its read well within this. */
 #define SETTLE_NS	2000000
@@ -26,11 +26,11 @@ static const struct {
 static uint64_t settled(void)
 {
 	const struct timespec pause = { .tv_nsec = SETTLE_NS };
-	uint64_t before = stream_process_read_bytes(), now = before;
+	uint64_t before = process_read_bytes(), now = before;
 
 	for (uint32_t i = 0; i < SETTLE_TRIES; i++) {
 		nanosleep(&pause, NULL);
-		now = stream_process_read_bytes();
+		now = process_read_bytes();
 		if (now == before)
 			break;
 		before = now;

@@ -23,6 +23,7 @@
 #include "common/size.h"
 #include "common/summary.h"
 #include "optimum.h"
+#include "process.h"
 #include "random.h"
 #include "residency.h"
 
@@ -445,7 +446,7 @@ static void print_route(const struct stream_options *o, const struct route *r,
 	reads_print(&r->reads);
 	printf("%-22s %016" PRIx64 "\n", "digest of choices", r->digest);
 	stream_print_reserve(r->staging_bytes, o->device.host_bytes);
-	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(stream_peak_bytes()).s);
+	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(process_peak_bytes()).s);
 }
 
 static void summarise(const struct stream_options *o, const struct route *r,
@@ -480,7 +481,7 @@ static void summarise(const struct stream_options *o, const struct route *r,
 	counters_summary(json, &r->c);
 	reads_summary(&r->reads, json);
 	summary_text(json, "digest", digest);
-	summary_bytes(json, "vm_hwm_bytes", stream_peak_bytes());
+	summary_bytes(json, "vm_hwm_bytes", process_peak_bytes());
 }
 
 static void bench_line(const struct stream_options *o, const struct route *r,

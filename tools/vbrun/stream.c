@@ -21,6 +21,7 @@
 #include "common/size.h"
 #include "common/summary.h"
 #include "matrices.h"
+#include "process.h"
 #include "residency.h"
 
 #define Y_BYTES_MAX ((uint64_t)8 << 20)
@@ -30,32 +31,6 @@
 #define ROUTE_SEED 20260102u
 
 const char *const stream_modes[] = { "f32", "a16", "a8", NULL };
-
-static uint64_t proc_number(const char *path, const char *key)
-{
-	FILE *f = fopen(path, "re");
-	unsigned long long value = 0;
-	size_t length = strlen(key);
-	char line[160];
-
-	if (!f)
-		return 0;
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, length))
-			value = strtoull(line + length, NULL, 10);
-	fclose(f);
-	return value;
-}
-
-uint64_t stream_peak_bytes(void)
-{
-	return proc_number("/proc/self/status", "VmHWM:") * 1024;
-}
-
-uint64_t stream_process_read_bytes(void)
-{
-	return proc_number("/proc/self/io", "read_bytes:");
-}
 
 int stream_trace(const struct stream_options *o, char *path, size_t len, int *out_fd)
 {
@@ -95,21 +70,10 @@ static int one_pass(struct matrices *ms, struct progress *progress, uint64_t don
 /* The most that was resident since the last reset belongs to the passes. */
 static void take_peak(struct stream_result *r)
 {
-	uint64_t bytes = stream_peak_bytes();
+	uint64_t bytes = process_peak_bytes();
 
 	if (bytes > r->peak)
 		r->peak = bytes;
-}
-
-/* Start to count anew: "5" to clear_refs resets VmHWM (Linux 4.0, proc(5)). */
-static void reset_peak(void)
-{
-	FILE *f = fopen("/proc/self/clear_refs", "we");
-
-	if (f) {
-		fputs("5", f);
-		fclose(f);
-	}
 }
 
 /*
@@ -123,7 +87,7 @@ static int probe_between(struct stream_result *r)
 	take_peak(r);
 	rc = probe_round(r->rounds);
 	reads_take(&r->reads, READS_PROBE);
-	reset_peak();
+	process_peak_reset();
 	return rc == -ENODATA ? 0 : rc;
 }
 

@@ -110,10 +110,6 @@ int stream_trace(const struct stream_options *o, char *path, size_t len, int *ou
 /* Save and print the summary as the options say; returns the exit status. */
 int stream_save(const struct stream_options *o, struct json_object *json);
 
-/* Bytes of this process: highest resident size, and read from storage so far. */
-uint64_t stream_peak_bytes(void);
-uint64_t stream_process_read_bytes(void);
-
 /* One line: what of the host tier is kept for transfers. */
 void stream_print_reserve(uint64_t staging_bytes, uint64_t host_bytes);
 
