@@ -147,6 +147,31 @@ $vbrun stream "$work/m.safetensors" --host 64M --chunk 64K --route zipf --tokens
 verdict route_of_another_seed_chooses_others \
 	test "$(field "$work/route.json" digest)" != "$(field "$work/route2.json" digest)"
 
+# Without --host the tier has room for a quarter of the experts: at most 1.5 times the
+# fewest bytes, whatever the seed, and what is compared with reads more than that.
+$vbrun gen "$work/experts.safetensors" --size 64M >/dev/null
+# route POLICY SEED: the summary in $work/quarter.json
+route() {
+	$vbrun stream "$work/experts.safetensors" --chunk 64K --route zipf --tokens 64 \
+		--policy "$1" --seed "$2" --json >"$work/quarter.json"
+}
+# quarter CONDITION: of the ratio r, the share of the experts s and prefetches p and l
+quarter() {
+	awk -v r="$(field "$work/quarter.json" against_optimum)" \
+		-v s="$(field "$work/quarter.json" expert_share)" \
+		-v p="$(field "$work/quarter.json" prefetch_precision)" \
+		-v l="$(field "$work/quarter.json" prefetch_late_fraction)" "BEGIN { exit !($1) }"
+}
+for seed in 1 2 3 4 5 6; do
+	route replay $seed
+	verdict route_in_a_quarter_reads_1.5_times_the_optimum_at_most_seed_$seed \
+		quarter 'r >= 1 && r <= 1.5'
+done
+verdict route_has_room_for_a_quarter_of_the_experts quarter 's > 0.249 && s <= 0.25'
+verdict route_prefetches_what_is_used quarter 'p > 0.99 && p <= 1 && l >= 0 && l <= 1'
+route lru 6
+verdict route_in_a_quarter_by_lru_reads_more quarter 'r > 1.8'
+
 # --- embeddings: bit by bit the same in any tier ---
 export VBLACKWELL_CACHE=$work/cache
 embed() { $vbrun embed --no-compare --json "$@" 'A small test.' 'And another one.'; }

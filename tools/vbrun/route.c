@@ -32,6 +32,8 @@
 #define ZIPF_EXPONENT 1.0
 /* The first quarter of the tokens fills the tier. */
 #define WARM_PARTS 4u
+/* Without --host: room for one byte of experts in so many. */
+#define TIER_PARTS 4u
 #define NORM_EPS 1e-5f
 
 /**
@@ -55,6 +57,7 @@ enum route_array { R_WEIGHTS, R_NOISE, R_LOGITS, R_VALUES, R_PROBS, R_IDS, R_X, 
  * @experts, @hidden, @ffn: dimensions, the same in all layers
  * @top: experts a token takes
  * @seed: of the popularity; that plus one, of the tokens
+ * @threads: that compute
  * @mode: of activations
  * @files: file objects
  * @arrays: all intermediates
@@ -69,7 +72,7 @@ struct route {
 	struct vgpu *v;
 	const struct vgpu_checkpoint *ck;
 	struct route_layer *layers;
-	uint32_t count, experts, hidden, ffn, top, seed;
+	uint32_t count, experts, hidden, ffn, top, seed, threads;
 	enum vgpu_mode mode;
 	struct vgpu_bo **files, *arrays;
 	struct vgpu_queue *q;
@@ -175,6 +178,20 @@ static void lay_out(struct route *r)
 
 	for (uint32_t i = 0; i < R_ARRAYS; i++)
 		r->at[i + 1] = r->at[i] + ((numbers[i] * sizeof(float) + 63) & ~63ull);
+}
+
+int stream_route_room(const struct weights *w, uint64_t chunk_bytes, uint64_t *out)
+{
+	struct route r = { 0 };
+	int rc = find_layers(&r, w);
+
+	if (!rc) {
+		lay_out(&r);
+		*out = (r.expert_bytes / TIER_PARTS / chunk_bytes +
+			(r.at[R_ARRAYS] + chunk_bytes - 1) / chunk_bytes) * chunk_bytes;
+	}
+	free(r.layers);
+	return rc;
 }
 
 static int make_objects(struct route *r)
@@ -414,6 +431,15 @@ static double against_optimum(const struct route *r, const struct optimum *best)
 	return ratio(r->c.c[VGPU_COUNT_READ_BYTES], best->best.later * best->chunk_bytes);
 }
 
+/* Part of the experts that the tier has room for, beside transfers and intermediates. */
+static double expert_share(const struct route *r, const struct optimum *best)
+{
+	uint64_t arrays = (r->at[R_ARRAYS] + best->chunk_bytes - 1) / best->chunk_bytes;
+	uint64_t room = best->capacity > arrays ? best->capacity - arrays : 0;
+
+	return ratio(room * best->chunk_bytes, r->expert_bytes);
+}
+
 static void print_route(const struct stream_options *o, const struct route *r,
 			const struct optimum *best)
 {
@@ -424,6 +450,8 @@ static void print_route(const struct stream_options *o, const struct route *r,
 	printf("\nroute        zipf: %u layers, %u of %u experts a token, %s of experts in %s\n",
 	       r->count, r->top, r->experts, size_text(r->expert_bytes).s,
 	       size_text(o->device.host_bytes).s);
+	printf("room         for %.1f %% of the experts: what transfers and intermediates leave\n",
+	       100 * expert_share(r, best));
 	printf("tokens       %u, the first %u to fill the tier\n\n", o->tokens,
 	       o->tokens / WARM_PARTS);
 	printf("%-22s %12s %12s %12s\n", "a token", "ours", "optimum", "lru");
@@ -463,6 +491,7 @@ static void summarise(const struct stream_options *o, const struct route *r,
 	summary_bytes(json, "host_bytes", o->device.host_bytes);
 	summary_bytes(json, "staging_bytes", r->staging_bytes);
 	summary_bytes(json, "expert_bytes", r->expert_bytes);
+	summary_real(json, "expert_share", expert_share(r, best));
 	summary_bytes(json, "layers", r->count);
 	summary_bytes(json, "experts", r->experts);
 	summary_bytes(json, "top", r->top);
@@ -476,8 +505,8 @@ static void summarise(const struct stream_options *o, const struct route *r,
 	summary_real(json, "against_optimum", against_optimum(r, best));
 	summary_real(json, "prefetch_precision", ratio(r->c.c[VGPU_COUNT_PREFETCH_USED],
 						       r->c.c[VGPU_COUNT_PREFETCHES]));
-	summary_real(json, "prefetch_late", ratio(r->c.c[VGPU_COUNT_PREFETCH_LATE],
-						  r->c.c[VGPU_COUNT_PREFETCH_USED]));
+	summary_real(json, "prefetch_late_fraction", ratio(r->c.c[VGPU_COUNT_PREFETCH_LATE],
+							   r->c.c[VGPU_COUNT_PREFETCH_USED]));
 	counters_summary(json, &r->c);
 	reads_summary(&r->reads, json);
 	summary_text(json, "digest", digest);
@@ -495,6 +524,8 @@ static void bench_line(const struct stream_options *o, const struct route *r,
 	summary_text(line, "weight", vgpu_format_name(r->layers[0].up->format));
 	summary_text(line, "mode", stream_modes[o->mode]);
 	summary_bytes(line, "m", 1);
+	summary_bytes(line, "threads", r->threads);
+	summary_bytes(line, "seed", o->seed);
 	summary_text(line, "residency", "nvme");
 	summary_text(line, "policy", device_policies[o->device.policy]);
 	summary_text(line, "unit", "bytes a token");
@@ -536,6 +567,7 @@ static int measure(const struct stream_options *o, struct route *r, const char *
 		return rc;
 	if (!vgpu_device_info(r->v, &info))
 		r->staging_bytes = info.staging_bytes;
+	r->threads = device_threads(r->v);
 	if (!o->json && !o->bench)
 		device_print(r->v);
 	rc = run(r, o->tokens);

@@ -24,6 +24,7 @@
 #include "process.h"
 #include "residency.h"
 
+#define HOST_BYTES ((uint64_t)512 << 20)
 #define Y_BYTES_MAX ((uint64_t)8 << 20)
 #define PROBE_BYTES ((uint64_t)512 << 20)
 #define COMPUTE_SECONDS 1.0
@@ -340,6 +341,42 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 	return rc;
 }
 
+/* Host bytes that leave so many for content after what is kept for transfers. */
+static uint64_t host_with_room(const struct device_options *o, const struct weights *w,
+			       uint64_t room)
+{
+	uint64_t host = room, more = 0;
+
+	if (o->staging_bytes)
+		return room + o->staging_bytes;
+	/* The reserve grows with the tier, twenty times slower. */
+	do {
+		host += more;
+		more = room + weights_default_staging(w, host, o->chunk_bytes) - host;
+	} while (more);
+	return host;
+}
+
+/* What the options leave open follows from the weights. */
+static int choose_tier(struct stream_options *o, const struct weights *w)
+{
+	struct device_options *d = &o->device;
+	uint64_t room;
+	int rc;
+
+	if (!d->host_bytes && o->route) {
+		rc = stream_route_room(w, d->chunk_bytes, &room);
+		if (rc)
+			return rc;
+		d->host_bytes = host_with_room(d, w, room);
+	}
+	if (!d->host_bytes)
+		d->host_bytes = HOST_BYTES;
+	if (!d->staging_bytes)
+		d->staging_bytes = weights_default_staging(w, d->host_bytes, d->chunk_bytes);
+	return CLI_OK;
+}
+
 static int stream_checkpoint(struct stream_options *o)
 {
 	struct vgpu_checkpoint *ck;
@@ -360,13 +397,12 @@ static int stream_checkpoint(struct stream_options *o)
 		weights_refusal(ck, &w, why, sizeof(why));
 		rc = cli_fail("%s: %s", o->path, why);
 	} else {
-		if (!o->device.staging_bytes)
-			o->device.staging_bytes = weights_default_staging(&w, o->device.host_bytes,
-									  o->device.chunk_bytes);
-		if (!o->json && !o->bench)
+		rc = choose_tier(o, &w);
+		if (!rc && !o->json && !o->bench)
 			print_model(o, &w);
-		rc = o->route ? stream_route(o, ck, &w, &reads) :
-				stream_all(o, ck, &w, &reads);
+		if (!rc)
+			rc = o->route ? stream_route(o, ck, &w, &reads) :
+					stream_all(o, ck, &w, &reads);
 	}
 	weights_free(&w);
 	vgpu_checkpoint_close(ck);
@@ -400,6 +436,8 @@ int vbrun_stream(int argc, char **argv)
 		"vbrun stream", "FILE", "Multiply with every weight matrix of a checkpoint, pass after "
 		"pass, in little memory.", options, 1, 1,
 		"FILE is a .safetensors or .gguf file, or a folder with a sharded model.\n"
+		"Without --host the tier is 512M; with --route what holds a quarter of the experts,\n"
+		"the intermediates and the reserve for transfers.\n"
 		"The time of a pass is compared with the larger of its arithmetic alone and\n"
 		"its bytes over the probed bandwidth; the bytes with the fewest possible.\n"
 	};
@@ -407,7 +445,6 @@ int vbrun_stream(int argc, char **argv)
 	int rc;
 
 	device_defaults(&o.device, 2 << 20);
-	o.device.host_bytes = (uint64_t)512 << 20;
 	rc = cli_parse(&command, argc, argv, &count);
 	if (rc == CLI_RUN)
 		rc = device_check(&o.device);

@@ -99,6 +99,14 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 		 const struct weights *w, const struct reads *reads);
 
 /**
+ * stream_route_room() - room for content in the tier that --route has by default
+ * @out: bytes, whole chunks: a quarter of the experts, and all intermediates
+ *
+ * Return: exit status; CLI_FAILED, said on stderr: no experts that fit together.
+ */
+int stream_route_room(const struct weights *w, uint64_t chunk_bytes, uint64_t *out);
+
+/**
  * stream_trace() - the trace to record: the one asked for, or a temporary file
  * @path: receives a name that can be opened while @out_fd is open
  * @out_fd: the temporary file, to be closed; -1: none
