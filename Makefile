@@ -144,21 +144,20 @@ clean:
 
 # ---- what people call ----------------------------------------------------
 
-.PHONY: run check check-all bench install deps-run deps-check fuzz
+.PHONY: run check check-all bench install deps-run fuzz
 deps-run:
 	@tools/deps.sh run
-deps-check:
-	@tools/deps.sh check
 
 run: deps-run
 	@$(MAKE) --no-print-directory -j$$(nproc) tools
 	@tools/run.sh
 
-check: deps-check
+# It asks for packages itself, after its first result.
+check:
 	@tests/check.sh
 
 # What check runs in CI and what is too long for that: hours. Writes a page with the result.
-check-all: deps-check
+check-all:
 	@tests/check.sh all
 
 # BENCH=name runs one; the table goes to the terminal, a JSON object a line to

@@ -5,12 +5,17 @@
 #
 #   tests/check.sh [person | ci | all]
 #
-#	person	all suites, then the same suites under ASan and UBSan, each fuzzer for
-#		5 s from its corpus; the default
-#	ci	also under TSan, and each fuzzer for 60 s; the default with CI=true
+#	person	all suites, then the same suites and the shorter tests of the tools under
+#		ASan and UBSan, each fuzzer for 5 s from its corpus; the default
+#	ci	also under TSan, all tests of the tools under both, and each fuzzer for 60 s;
+#		the default with CI=true
 #	all	also what is too long for that: each fuzzer for 600 s, and the module in
 #		virtual machines of every kernel there is; writes what came of it to
 #		Documentation/results/check-all.md
+#
+# Two suites run at a time, but for those that measure time.  The first result needs nothing
+# that has to be installed or built; then come missing packages (exit status 2 where only
+# root may install them: the line to run is printed).
 #
 # Environment: FUZZ_SECONDS instead of these; for all: KERNELS and VM_DEPTH as of
 # make check-vm (all kernels, long), RESULT for another file.
@@ -33,6 +38,11 @@ mkdir -p $LOGS
 begin=$(date +%s)
 load=$(cut -d' ' -f1 /proc/loadavg)
 jobs=$(nproc)
+lanes=$((jobs < 2 ? 1 : 2))
+# What measures time, or what others use of the CPU, has the machine to itself.
+alone='unit/io_test selftests/queue_test kernels/pool_test cli/check_test cli/vbctl_test'
+# Tests of the tools that a sanitizer does not make long.
+short='cli/model_test cli/vbctl_test'
 
 stage() { echo "== $1 ($(($(date +%s) - begin)) s)"; }
 
@@ -47,9 +57,38 @@ build() {
 }
 
 suites() { ls tests/{unit,kernels,selftests,fault}/*_test.c 2>/dev/null | sed 's/\.c$//'; }
+tool_suites() { grep -lE '\$vb(run|ctl|d)\b' tests/cli/*_test.sh; }
 
+# is_in LIST SUITE: tests/cli/x_test.sh is cli/x_test
+is_in() {
+	local name=${2#tests/}
+	case " $1 " in *" ${name%.sh} "*) return 0 ;; *) return 1 ;; esac
+}
+
+# run PREFIX OPTION...: suites from standard input, in lanes and then those that run alone
+run() {
+	local prefix=$1 suite two= one=
+	shift
+	while read -r suite; do
+		if is_in "$alone" "$suite"; then
+			one="$one $prefix$suite"
+		else
+			two="$two $prefix$suite"
+		fi
+	done
+	# shellcheck disable=SC2086
+	[ -z "$two" ] || tests/run.sh "$@" --jobs $lanes $two
+	# shellcheck disable=SC2086
+	[ -z "$one" ] || tests/run.sh "$@" $one
+}
+
+# sanitized SAN LABEL
 sanitized() {
-	build SAN="$1" lib tests && tests/run.sh --label "$2" $(suites | sed "s,^,build-$1/,")
+	build SAN="$1" lib tools tests || return
+	suites | run "build-$1/" --label "$2"
+	tool_suites | while read -r suite; do
+		[ $form = person ] && ! is_in "$short" "$suite" || echo "$suite"
+	done | BUILD=build-$1 run '' --label "$2" --limit 900
 }
 
 # fuzz_one NAME: from its corpus, new finds are thrown away
@@ -61,22 +100,39 @@ fuzz_one() {
 		{ verdict="not ok"; passed=0; }; } 2>"$log.time"
 	read -r seconds user system < <(tail -1 "$log.time")
 	rm -rf "$work" "$log.time"
-	printf '%-44s %s, %s, %.1f s\n' "fuzz/$1" "$verdict" \
-		"$(grep -oE 'Done [0-9]+ runs' "$log")" "$seconds"
+	{
+		printf '%-44s %s, %s, %.1f s\n' "fuzz/$1" "$verdict" \
+			"$(grep -oE 'Done [0-9]+ runs' "$log")" "$seconds"
+		[ $passed -eq 1 ] || tail -20 "$log" | sed 's/^/    | /'
+	} >"$log.said"
 	echo "$passed $((1 - passed)) 0 $seconds $(awk "BEGIN { print $user + $system }") fuzz/$1" \
-		>>$TALLY
-	[ $passed -eq 1 ] || tail -20 "$log" | sed 's/^/    | /'
+		>"$log.tally"
+}
+
+# fuzz_some NAME...: at the same time; what is said of them in this order
+fuzz_some() {
+	local name
+	for name in "$@"; do
+		fuzz_one "$name" &
+	done
+	wait
+	for name in "$@"; do
+		cat $LOGS/fuzz-"$name".log.said
+		cat $LOGS/fuzz-"$name".log.tally >>$TALLY
+	done
 }
 
 fuzzers() {
-	local f
+	local names
 	if ! command -v clang-14 >/dev/null; then
 		echo "skip fuzzers: clang-14 is not installed" | tee -a $TALLY.skips
 		echo "0 0 1 0 0 fuzzers" >>$TALLY
 	elif build fuzz; then
-		for f in tests/fuzz/*_fuzz.c; do
-			fuzz_one "$(basename "$f" _fuzz.c)"
-		done
+		ls tests/fuzz/*_fuzz.c | xargs -n 1 basename -s _fuzz.c | xargs -n $lanes |
+			while read -r names; do
+				# shellcheck disable=SC2086
+				fuzz_some $names
+			done
 	fi
 }
 
@@ -94,20 +150,15 @@ machines() {
 	fi
 }
 
-# The smallest first, so that a result is there at once: one that needs no build, and two
-# that need little.
 stage "first"
 tests/run.sh tests/cli/one_command_test.sh
-first="build/tests/unit/range_test build/tests/unit/keymap_test"
-build $first && tests/run.sh $first
+tools/deps.sh check || exit $?
 
 stage "suites"
-rest=$(suites | grep -v -e unit/range_test -e unit/keymap_test | sed 's,^,build/,')
-build all tests && tests/run.sh $rest
+build all tests && suites | run build/
 
 stage "tools"
-cli=$(ls tests/cli/*_test.sh 2>/dev/null | grep -v one_command_test)
-[ -n "$cli" ] && tests/run.sh --limit 900 $cli
+ls tests/cli/*_test.sh | grep -v one_command_test | run '' --limit 900
 
 stage "address and undefined behaviour sanitizers"
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1

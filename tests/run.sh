@@ -3,22 +3,26 @@
 #
 # Run test suites and count them.
 #
-#   tests/run.sh [--label NAME] [--limit SECONDS] PROGRAM...
+#   tests/run.sh [--label NAME] [--limit SECONDS] [--jobs N] PROGRAM...
 #
 # PROGRAM is a cmocka binary, or a shell test (tests/cli/*_test.sh) that prints
 # "ok NAME", "not ok NAME: why" and "skip NAME: why".  Each suite gives one line with
 # its counts and seconds; what failed and what was skipped is named.  A suite that
 # ends without a verdict, by a signal or by the limit counts as a failure.
 #
+# N suites run at a time (1); what is said of them comes in the order in which they are
+# named.  Interrupted, it ends those that run.
+#
 # The file TALLY names gets a line a suite, which tests/tally.sh sums up: passed, failed,
 # skipped, seconds, CPU seconds, name.  TALLY.skips gets the reasons of skips.
 set -u
 
-label= limit=600
+label= limit=600 jobs=1
 while :; do
 	case "${1:-}" in
 	--label) label="$2 "; shift 2 ;;
 	--limit) limit=$2; shift 2 ;;
+	--jobs) jobs=$2; shift 2 ;;
 	*) break ;;
 	esac
 done
@@ -27,18 +31,28 @@ mkdir -p "$logs"
 tally=${TALLY:-$logs/tally}
 status=0
 TIMEFORMAT='%R %U %S'
+# What is said of suite N: N.said, N.tally, N.skips; N.done when all of it is there.
+turn=$(mktemp -d) || exit 1
+trap 'rm -rf "$turn"' EXIT
 
 # count PATTERN FILE
 count() { grep -cE "$1" "$2"; }
 
-for program in "$@"; do
+# suite PROGRAM N: run it, leave what is to be said
+suite() {
+	local program=$1 out=$turn/$2 name log rc seconds user system passed failed skipped
 	name=$(basename "$(dirname "$program")")/$(basename "$program" .sh)
 	log=$logs/$(echo "$label$name" | tr ' /' '--').log
-	{ time timeout -k 10 "$limit" "$program" >"$log" 2>&1 </dev/null; } 2>"$log.time"
-	rc=$?
+	{ time {
+		# A shell's child in the background ignores SIGINT; a suite does not.
+		timeout -k 10 "$limit" env --default-signal=INT,QUIT "$program" \
+			>"$log" 2>&1 </dev/null &
+		trap 'kill $!; wait $!; exit 130' INT TERM
+		wait $!
+		rc=$?
+	}; } 2>"$out.time"
 	# The shell may have said before that a signal ended it.
-	read -r seconds user system < <(tail -1 "$log.time")
-	rm -f "$log.time"
+	read -r seconds user system < <(tail -1 "$out.time")
 	case "$program" in
 	*.sh)
 		passed=$(count '^ok ' "$log")
@@ -64,18 +78,60 @@ for program in "$@"; do
 		echo "not ok $label$name: no test ran" >>"$log"
 		failed=1
 	fi
-	printf '%-44s %4d passed %3d failed %3d skipped %7.1f s\n' "$label$name" \
-		"$passed" "$failed" "$skipped" "$seconds"
-	if [ "$failed" -gt 0 ]; then
-		grep -E '^(not ok |\[  FAILED|\[  ERROR|.*(ERROR: AddressSan|runtime error|WARNING: ThreadSan))' "$log" |
-			head -20 | sed 's/^/    /'
-		tail -15 "$log" | sed 's/^/    | /'
-		status=1
-	fi
-	if [ "$skipped" -gt 0 ]; then
-		grep -E '^skip |SKIP:' "$log" | sort -u | head -10 | tee -a "$tally.skips" | sed 's/^/    /'
-	fi
+	{
+		printf '%-44s %4d passed %3d failed %3d skipped %7.1f s\n' "$label$name" \
+			"$passed" "$failed" "$skipped" "$seconds"
+		if [ "$failed" -gt 0 ]; then
+			grep -E '^(not ok |\[  FAILED|\[  ERROR|.*(ERROR: AddressSan|runtime error|WARNING: ThreadSan))' "$log" |
+				head -20 | sed 's/^/    /'
+			tail -15 "$log" | sed 's/^/    | /'
+		fi
+		if [ "$skipped" -gt 0 ]; then
+			grep -E '^skip |SKIP:' "$log" | sort -u | head -10 | tee "$out.skips" |
+				sed 's/^/    /'
+		fi
+	} >"$out.said"
 	echo "$passed $failed $skipped $seconds" \
-		"$(awk "BEGIN { print $user + $system }") $label$name" >>"$tally"
+		"$(awk "BEGIN { print $user + $system }") $label$name" >"$out.tally"
+	: >"$out.done"
+}
+
+# say: what is there, in order
+said=0
+say() {
+	local failed
+	while [ -e "$turn/$said.done" ]; do
+		cat "$turn/$said.said"
+		cat "$turn/$said.tally" >>"$tally"
+		[ ! -e "$turn/$said.skips" ] || cat "$turn/$said.skips" >>"$tally.skips"
+		read -r _ failed _ <"$turn/$said.tally"
+		[ "$failed" -eq 0 ] || status=1
+		said=$((said + 1))
+	done
+}
+
+running() { jobs -pr | wc -l; }
+# shellcheck disable=SC2046
+trap 'kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM
+
+started=0
+for program in "$@"; do
+	while [ "$(running)" -ge "$jobs" ]; do
+		wait -n
+		say
+	done
+	suite "$program" $started &
+	started=$((started + 1))
+done
+while [ $said -lt $started ]; do
+	wait -n
+	say
+	# A suite's shell that was killed left nothing: say so, and go on.
+	if [ "$(running)" -eq 0 ] && [ $said -lt $started ] && [ ! -e "$turn/$said.done" ]; then
+		echo "not ok $label${*:$((said + 1)):1}: its runner was killed" | tee "$turn/$said.said"
+		echo "0 1 0 0 0 $label${*:$((said + 1)):1}" >"$turn/$said.tally"
+		: >"$turn/$said.done"
+		say
+	fi
 done
 exit $status

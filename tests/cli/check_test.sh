@@ -66,6 +66,45 @@ verdict runner_names_the_suite test "$name" = "asan fake/busy"
 verdict runner_measures_seconds awk "BEGIN { exit !($seconds > 0.9 && $seconds < 60) }"
 verdict runner_measures_cpu_seconds awk "BEGIN { exit !($cpu > 0.1 && $cpu <= $seconds + 0.1) }"
 
+# Two at a time: each of these ends only when the other has begun. What is said comes in
+# the order asked for, though the second is done first.
+suite first.sh ": >$work/first; until [ -e $work/second ]; do sleep 0.02; done" 'sleep 0.3' \
+	'echo ok one'
+suite second.sh ": >$work/second; until [ -e $work/first ]; do sleep 0.02; done" 'echo ok two' \
+	'echo ok three' 'echo "skip four: why not"'
+suite third.sh 'echo "not ok five: no"'
+# several OPTION...: these three
+several() {
+	rm -f "$work/first" "$work/second"
+	: >"$work/logs/tally"
+	: >"$work/logs/tally.skips"
+	LOGS=$work/logs TALLY=$work/logs/tally tests/run.sh --limit 10 "$@" \
+		"$work/fake/first.sh" "$work/fake/second.sh" "$work/fake/third.sh" >"$work/out"
+}
+several --jobs 2
+verdict runner_of_two_fails_when_one_does test $? -eq 1
+verdict runner_runs_two_at_a_time test "$(cut -d' ' -f1-3 "$work/logs/tally" | tr '\n' '|')" = \
+	'1 0 0|2 0 1|0 1 0|'
+verdict runner_says_it_in_order test \
+	"$(grep -oE '^fake/[a-z]+' "$work/out" | tr '\n' ' ')" = 'fake/first fake/second fake/third '
+verdict runner_of_two_keeps_skips grep -q '^skip four: why not' "$work/logs/tally.skips"
+: >"$work/second"
+suite second.sh "[ -e $work/first.over ] || echo 'not ok alone: beside the first'" 'echo ok two'
+suite first.sh 'sleep 0.3' 'echo ok one' ": >$work/first.over"
+several
+verdict runner_runs_one_at_a_time_unless_told test \
+	"$(head -2 "$work/logs/tally" | cut -d' ' -f1-3 | tr '\n' '|')" = '1 0 0|1 0 0|'
+
+# Interrupted: the suites that run end with it.
+suite endless.sh "trap 'touch $work/ended; exit 1' TERM" ": >$work/begun" \
+	'for i in $(seq 200); do sleep 0.1; done'
+LOGS=$work/logs TALLY=$work/logs/tally tests/run.sh --jobs 2 "$work/fake/endless.sh" >/dev/null &
+until [ -e "$work/begun" ]; do sleep 0.02; done
+kill -TERM $!
+wait $!
+verdict runner_that_is_interrupted_says_so test $? -eq 130
+verdict runner_that_is_interrupted_ends_its_suites test -e "$work/ended"
+
 # Sums and the page.
 printf '%s\n' '3 0 1 1.5 1.25 unit/a_test' '4 2 0 10 20.5 asan unit/b_test' >"$work/logs/tally"
 echo 'skip three: no disk' >"$work/logs/tally.skips"
@@ -82,5 +121,68 @@ verdict page_has_the_verdict grep -qF '| result | **7 passed, 2 failed, 1 skippe
 verdict page_has_the_date grep -qF "| date | $(date +%F) |" "$work/page"
 verdict page_has_the_commit grep -qE '^\| commit \| ([0-9a-f]{12}(-dirty)?|unknown) \|' "$work/page"
 verdict page_says_what_was_skipped grep -qx -- '- skip three: no disk' "$work/page"
+
+# tests/check.sh in a tree of its own, where suites and a make only write down that they ran.
+tree=$work/tree
+mkdir -p $tree/tests/{cli,unit,kernels,selftests,fault,fuzz} $tree/tools "$work/path"
+cp tests/{check,run,tally}.sh $tree/tests/
+# does FILE NAME [LINE...]: a suite or a tool that writes NAME down
+does() {
+	local file=$1 name=$2
+	shift 2
+	mkdir -p "${file%/*}"
+	{ echo '#!/bin/bash'; echo "echo $name >>$work/order"; printf '%s\n' "$@"; } >"$file"
+	chmod +x "$file"
+}
+does $tree/tests/cli/one_command_test.sh first 'echo ok one'
+does $tree/tests/cli/model_test.sh 'model in ${BUILD:-build}' '# $'vbrun 'echo ok one'
+does $tree/tests/cli/output_test.sh 'output in ${BUILD:-build}' '# $'vbrun 'echo ok one'
+does $tree/tests/cli/page_test.sh page 'echo ok one'
+does $tree/tools/deps.sh 'deps $1' "exit \$(cat $work/deps)"
+does "$work/path/make" 'make $*'
+does "$work/path/clang-14" clang
+touch $tree/tests/unit/{a,io}_test.c $tree/tests/fuzz/{x,y}_fuzz.c
+for b in build build-address build-thread; do
+	for s in a io; do
+		does $tree/$b/tests/unit/${s}_test "$s in $b" 'echo "[       OK ] one"'
+	done
+done
+for f in x y; do
+	does $tree/build-fuzz/tests/fuzz/${f}_fuzz "$f" 'echo Done 5 runs'
+done
+# checks FORM: the order of what runs
+checks() {
+	: >"$work/order"
+	PATH=$work/path:$PATH $tree/tests/check.sh $1 >"$work/out" 2>&1
+}
+ran() { grep -c "$1" "$work/order"; }
+echo 0 >"$work/deps"
+checks person
+verdict check_passes test $? -eq 0
+verdict check_begins_with_a_result_that_needs_no_package_and_no_build test \
+	"$(head -3 "$work/order" | tr '\n' '|')" = \
+	"first|deps check|make -s -j$(nproc) all tests|"
+verdict check_says_the_first_result_first test \
+	"$(sed -n 2p "$work/out" | cut -d' ' -f1)" = cli/one_command_test
+verdict check_of_a_person_has_no_thread_sanitizer test "$(ran thread)" -eq 0
+verdict check_runs_suites_in_both_builds test "$(ran '^a in build$')$(ran '^a in build-address$')" = 11
+verdict check_runs_what_measures_time_last test \
+	"$(grep ' in build$' "$work/order" | head -2 | tr '\n' '|')" = 'a in build|io in build|'
+verdict check_of_a_person_runs_short_tools_sanitized test "$(ran 'model in build-address')" -eq 1
+verdict check_of_a_person_runs_no_long_ones test "$(ran 'output in build-address')" -eq 0
+verdict check_says_fuzzers_in_order test "$(grep -oE '^fuzz/.' "$work/out" | tr '\n' ' ')" = \
+	'fuzz/x fuzz/y '
+verdict check_counts_all_of_it grep -qx '11 passed, 0 failed, 0 skipped' "$work/out"
+checks ci
+for build in build build-address build-thread; do
+	verdict check_of_ci_runs_all_in_$build test \
+		"$(grep "in $build\$" "$work/order" | sort | tr '\n' '|')" = \
+		"a in $build|io in $build|model in $build|output in $build|"
+done
+verdict check_of_ci_runs_pages_once test "$(ran '^page')" -eq 1
+echo 2 >"$work/deps"
+checks person
+verdict check_ends_with_2_where_packages_are_missing test $? -eq 2
+verdict check_has_a_result_even_then grep -q '^cli/one_command_test  *1 passed' "$work/out"
 refuses check_refuses_other_words 2 'usage: tests/check.sh' tests/check.sh nonsense
 exit $status
