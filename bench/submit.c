@@ -94,7 +94,7 @@ static double run_spin(void)
 
 static double run_null(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, bool async)
 {
-	struct vgpu_submit_info info = { .async = async };
+	struct vgpu_submit_info info = { .size = sizeof(info), .async = async };
 	double start = bench_seconds();
 
 	for (unsigned int i = 0; i < ROUNDS; i++) {

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "error.h"
+#include "sized.h"
 
 _Static_assert((int)VGPU_LIFE_VOLATILE == VB_LIFE_VOLATILE &&
 	       (int)VGPU_LIFE_DURABLE == VB_LIFE_DURABLE &&
@@ -364,17 +365,17 @@ static void info_fill(struct vgpu_bo_info *to, const struct vb_ioc_bo_info *from
 int vgpu_bo_info(struct vgpu_bo *bo, struct vgpu_bo_info *info)
 {
 	struct vb_ioc_bo_info cmd = { .size = sizeof(cmd), .bo_id = bo->id };
-	struct vgpu_bo_info now = { .size = info->size };
+	struct vgpu_bo_info now = { .size = sizeof(now) };
 	int rc;
 
-	if (info->size < sizeof(info->size))
-		return vgpu_fail(-EINVAL, "info.size is %u, sizeof(struct vgpu_bo_info) is %zu",
-				 info->size, sizeof(now));
+	rc = vgpu_sized_check("info", sizeof(now), info);
+	if (rc)
+		return rc;
 	rc = vgpu_call(bo->v, VB_IOC_BO_INFO, &cmd);
 	if (rc)
 		return rc == -EPERM ? rc : vgpu_fail_device(rc, "buffer object %u", bo->id);
 	info_fill(&now, &cmd);
-	memcpy(info, &now, info->size < sizeof(now) ? info->size : sizeof(now));
+	vgpu_sized_answer(info, &now, sizeof(now));
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "sized.h"
 
 #define NODE_PATH	"/dev/vblackwell"
 
@@ -154,23 +155,15 @@ void vgpu_close(struct vgpu *v)
 	free(v);
 }
 
-/* Give a caller as much of a structure as it knows. */
-static int answer(void *to, uint32_t size, const void *from, size_t bytes)
-{
-	if (size < sizeof(size))
-		return vgpu_fail(-EINVAL, "size is %u, must be sizeof() the structure: %zu",
-				 size, bytes);
-	memcpy((char *)to + sizeof(size), (const char *)from + sizeof(size),
-	       (size < bytes ? size : bytes) - sizeof(size));
-	return 0;
-}
-
 int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info)
 {
 	struct vb_ioc_query_device q = { .size = sizeof(q) };
 	struct vgpu_device_info now = { .size = sizeof(now) };
 	int rc;
 
+	rc = vgpu_sized_check("info", sizeof(now), info);
+	if (rc)
+		return rc;
 	rc = vgpu_call(v, VB_IOC_QUERY_DEVICE, &q);
 	if (rc)
 		return rc == -EPERM ? rc : vgpu_fail_device(rc, "query device");
@@ -180,7 +173,8 @@ int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info)
 	now.experimental = q.out_features & VB_FEATURE_EXPERIMENTAL;
 	now.staging_bytes = q.out_host_staging_bytes;
 	now.panel_bytes = q.out_panel_bytes;
-	return answer(info, info->size, &now, sizeof(now));
+	vgpu_sized_answer(info, &now, sizeof(now));
+	return 0;
 }
 
 int vgpu_tier_info(struct vgpu *v, uint32_t index, struct vgpu_tier_info *info)
@@ -189,6 +183,9 @@ int vgpu_tier_info(struct vgpu *v, uint32_t index, struct vgpu_tier_info *info)
 	struct vgpu_tier_info now = { .size = sizeof(now) };
 	int rc;
 
+	rc = vgpu_sized_check("info", sizeof(now), info);
+	if (rc)
+		return rc;
 	rc = vgpu_call(v, VB_IOC_QUERY_TIER, &q);
 	if (rc)
 		return rc == -EPERM ? rc : vgpu_fail_device(rc, "query tier %u", index);
@@ -200,7 +197,8 @@ int vgpu_tier_info(struct vgpu *v, uint32_t index, struct vgpu_tier_info *info)
 	now.pinned_bytes = q.out_pinned_bytes;
 	now.reserved_bytes = q.out_reserved_bytes;
 	now.client_bytes = q.out_client_bytes;
-	return answer(info, info->size, &now, sizeof(now));
+	vgpu_sized_answer(info, &now, sizeof(now));
+	return 0;
 }
 
 int vgpu_stats(struct vgpu *v, uint64_t *counters, uint32_t count)

@@ -17,6 +17,7 @@
 
 #include "error.h"
 #include "exec/exec.h"
+#include "sized.h"
 
 #define CHUNK_BYTES_DEFAULT	VB_CHUNK_BYTES_MAX
 
@@ -109,22 +110,16 @@ static int attach(struct vgpu_embedded *e, const struct vgpu_exec_params *params
 	return 0;
 }
 
-/* A caller may know a shorter structure, or a longer one whose tail is zero. */
 static int config_copy(const struct vgpu_config *from, struct vgpu_config *to)
 {
-	const unsigned char *tail = (const unsigned char *)from;
+	int rc;
 
 	memset(to, 0, sizeof(*to));
 	if (!from)
 		return 0;
-	if (from->size < sizeof(from->size))
-		return vgpu_fail(-EINVAL, "config.size is %u, sizeof(struct vgpu_config) is %zu",
-				 from->size, sizeof(*to));
-	for (size_t i = sizeof(*to); i < from->size; i++)
-		if (tail[i])
-			return vgpu_fail(-E2BIG, "config.size is %u and byte %zu is set; this library "
-					 "knows %zu bytes", from->size, i, sizeof(*to));
-	memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
+	rc = vgpu_sized_take("config", to, sizeof(*to), from);
+	if (rc)
+		return rc;
 	if (to->flags)
 		return vgpu_fail(-EINVAL, "config.flags is 0x%x, must be 0", to->flags);
 	return 0;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "error.h"
+#include "sized.h"
 
 static int fences_fill(const struct vgpu_queue *q, const struct vgpu_submit_info *info,
 		       struct vb_fence *out)
@@ -60,10 +61,10 @@ static int submit(struct vgpu_queue *q, struct vb_ioc_submit *cmd, struct vgpu_f
 	return 0;
 }
 
-int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, const struct vgpu_submit_info *info,
+int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, const struct vgpu_submit_info *how,
 		struct vgpu_fence *out)
 {
-	static const struct vgpu_submit_info plain;
+	struct vgpu_submit_info info = { .size = sizeof(info) };
 	struct vb_fence fences[VB_SUBMIT_FENCES_MAX];
 	struct vb_ioc_submit cmd = {
 		.size = sizeof(cmd),
@@ -76,19 +77,20 @@ int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, const struct vgpu_
 	};
 	int rc;
 
-	if (!info)
-		info = &plain;
-	if (q->v != cb->v)
-		return vgpu_fail(-EINVAL, "queue and command buffer belong to different clients");
-	if (info->after_count > VB_SUBMIT_FENCES_MAX)
-		return vgpu_fail(-EINVAL, "after_count is %u, must be at most %u", info->after_count,
-				 VB_SUBMIT_FENCES_MAX);
-	rc = fences_fill(q, info, fences);
+	rc = how ? vgpu_sized_take("info", &info, sizeof(info), how) : 0;
 	if (rc)
 		return rc;
-	cmd.fence_count = info->after_count;
-	cmd.deadline_ns = info->deadline_ns;
-	cmd.flags = info->async ? VB_SUBMIT_ASYNC : 0;
+	if (q->v != cb->v)
+		return vgpu_fail(-EINVAL, "queue and command buffer belong to different clients");
+	if (info.after_count > VB_SUBMIT_FENCES_MAX)
+		return vgpu_fail(-EINVAL, "after_count is %u, must be at most %u", info.after_count,
+				 VB_SUBMIT_FENCES_MAX);
+	rc = fences_fill(q, &info, fences);
+	if (rc)
+		return rc;
+	cmd.fence_count = info.after_count;
+	cmd.deadline_ns = info.deadline_ns;
+	cmd.flags = info.async ? VB_SUBMIT_ASYNC : 0;
 	return submit(q, &cmd, out);
 }
 

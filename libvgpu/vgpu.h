@@ -603,16 +603,18 @@ struct vgpu_fence {
 
 /**
  * struct vgpu_submit_info - beside the command buffer
+ * @size: sizeof(struct vgpu_submit_info)
+ * @after_count: entries of @after, at most 64
  * @after: fences to wait for first, of any queue of this client; one that failed ends
  *	this submission with its error
- * @after_count: entries, at most 64
  * @deadline_ns: CLOCK_MONOTONIC; the work stops at its next panel and ends with -ETIME;
  *	0: none
  * @async: vgpu_submit() never runs it on this thread, whatever the device does
  */
 struct vgpu_submit_info {
-	const struct vgpu_fence *after;
+	uint32_t size;
 	uint32_t after_count;
+	const struct vgpu_fence *after;
 	uint64_t deadline_ns;
 	bool async;
 };
@@ -627,7 +629,8 @@ struct vgpu_submit_info {
  *
  * Return: 0; -EDQUOT too many submissions in flight; -ENOSPC the client's share of the
  * host tier is below two panels; -EROFS an object was sealed after recording; -ENOENT an
- * object or a fence's queue was destroyed; -EINVAL a fence.  What is wrong with a command
+ * object or a fence's queue was destroyed; -EINVAL a fence, or @info->size; -E2BIG a
+ * structure newer than the library.  What is wrong with a command
  * itself is the fence's to say.
  */
 VGPU_API int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb,

@@ -222,7 +222,7 @@ static void exec_fuse_file_cut_between_submissions_never_gives_wrong_numbers(voi
 static void exec_fuse_file_cut_while_it_is_streamed_is_told(void **state)
 {
 	const struct timespec pause = { 0, 100 * 1000000 };
-	const struct vgpu_submit_info info = { .async = true };
+	const struct vgpu_submit_info info = { .size = sizeof(info), .async = true };
 	struct vgpu_fence fence;
 
 	/* Reads of layer 1 wait while the file is cut before it ends. */

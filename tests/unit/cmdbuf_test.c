@@ -306,7 +306,9 @@ static void objects_of_another_client_are_refused(void **state)
 	struct vgpu_bo *foreign;
 	struct vgpu_queue *theirs;
 	struct vgpu_fence fence;
-	struct vgpu_submit_info info = { .after = &fence, .after_count = 1 };
+	struct vgpu_submit_info info = {
+		.size = sizeof(info), .after = &fence, .after_count = 1,
+	};
 	struct vgpu_use use = { .bytes = 1 };
 
 	(void)state;
@@ -398,7 +400,7 @@ static void destroyed_objects_are_not_confused_with_new_ones(void **state)
 
 static void reset_empties_it_and_submissions_go_on(void **state)
 {
-	struct vgpu_submit_info info = { .async = true };
+	struct vgpu_submit_info info = { .size = sizeof(info), .async = true };
 	struct vgpu_fence fence;
 	float got;
 
@@ -431,7 +433,8 @@ static void a_failing_command_is_named_by_its_fence(void **state)
 /* Still running is not the same as ended by its own deadline. */
 static void a_wait_that_times_out_is_no_deadline_that_passed(void **state)
 {
-	struct vgpu_submit_info later = { .async = true }, past = { .deadline_ns = 1 };
+	struct vgpu_submit_info later = { .size = sizeof(later), .async = true };
+	struct vgpu_submit_info past = { .size = sizeof(past), .deadline_ns = 1 };
 	struct vgpu_array all = vgpu_vector(a, 0, VGPU_FORMAT_F32, BYTES / 4);
 	struct vgpu_queue *busy;
 	struct vgpu_fence fence;
@@ -467,7 +470,9 @@ static void waits_look_and_finish(void **state)
 static void too_many_fences_are_refused(void **state)
 {
 	struct vgpu_fence after[VB_SUBMIT_FENCES_MAX + 1];
-	struct vgpu_submit_info info = { .after = after, .after_count = VB_SUBMIT_FENCES_MAX + 1 };
+	struct vgpu_submit_info info = {
+		.size = sizeof(info), .after = after, .after_count = VB_SUBMIT_FENCES_MAX + 1,
+	};
 
 	(void)state;
 	assert_int_equal(record_nop(), 0);
@@ -477,6 +482,33 @@ static void too_many_fences_are_refused(void **state)
 	expect_refusal(vgpu_submit(q, cb, &info, NULL), -EINVAL, "65");
 	info.after_count--;
 	assert_int_equal(vgpu_submit(q, cb, &info, NULL), 0);
+}
+
+/* Programs that are older or newer than the library. */
+static void submit_info_may_be_of_another_size(void **state)
+{
+	struct {
+		struct vgpu_submit_info info;
+		uint64_t later_field;
+	} newer = { .info.deadline_ns = 1, .info.size = sizeof(newer) };
+	/* It ends before @deadline_ns, which is therefore not looked at. */
+	struct vgpu_submit_info older = {
+		.size = offsetof(struct vgpu_submit_info, deadline_ns), .deadline_ns = 1,
+	};
+	struct vgpu_fence fence;
+
+	(void)state;
+	assert_int_equal(record_nop(), 0);
+	assert_int_equal(vgpu_submit(q, cb, &older, &fence), 0);
+	assert_int_equal(vgpu_wait(fence, -1), 0);
+	assert_int_equal(vgpu_submit(q, cb, &newer.info, &fence), 0);
+	expect_refusal(vgpu_wait(fence, -1), -ETIME, "deadline");
+	newer.later_field = 1;
+	expect_refusal(vgpu_submit(q, cb, &newer.info, &fence), -E2BIG, "info.size");
+	older.size = 0;
+	expect_refusal(vgpu_submit(q, cb, &older, &fence), -EINVAL, "info.size is 0");
+	older.size = 3;
+	expect_refusal(vgpu_submit(q, cb, &older, &fence), -EINVAL, "info.size is 3");
 }
 
 static void schedules_are_checked_by_name(void **state)
@@ -515,6 +547,7 @@ int main(void)
 		CASE(waits_look_and_finish),
 		CASE(a_wait_that_times_out_is_no_deadline_that_passed),
 		CASE(too_many_fences_are_refused),
+		CASE(submit_info_may_be_of_another_size),
 		CASE(schedules_are_checked_by_name),
 	};
 

@@ -81,7 +81,7 @@ static void failure_of_a_product_names_the_experts_there_are(void **state)
 
 static void failure_of_a_deadline_names_the_command(void **state)
 {
-	struct vgpu_submit_info past = { .deadline_ns = 1 };
+	struct vgpu_submit_info past = { .size = sizeof(past), .deadline_ns = 1 };
 	struct vgpu_fence fence;
 	struct setup s;
 

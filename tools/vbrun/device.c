@@ -182,7 +182,7 @@ static void show_progress(struct vgpu *v, struct progress *p, uint64_t done_byte
 int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 	       struct progress *progress, uint64_t done_bytes)
 {
-	struct vgpu_submit_info how = { .async = true };
+	struct vgpu_submit_info how = { .size = sizeof(how), .async = true };
 	struct vgpu_device_info info = { .size = sizeof(info) };
 	struct counters before;
 	struct vgpu_fence fence;
