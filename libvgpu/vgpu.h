@@ -667,7 +667,9 @@ struct vgpu_use {
  * @count: entries, at most 2^20; 0 withdraws what was said
  * @cycle: after the last comes the first again
  *
- * A hint that replaces the one before; a wrong one costs time only.
+ * A hint that replaces the one before of this client, and no other's; a wrong one costs
+ * time only, and so does one that is left out because it has more than 2^24 chunks, or
+ * because all clients together declared more than 2^20 entries.
  * Return: 0; -ERANGE, -EINVAL an entry or the count.
  */
 VGPU_API int vgpu_schedule(struct vgpu *v, const struct vgpu_use *uses, uint32_t count, bool cycle);

@@ -19,6 +19,7 @@
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
 #include "page_in.h"
+#include "schedule.h"
 #include "staging.h"
 #include "trace.h"
 
@@ -28,7 +29,6 @@
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
 #define DEFAULT_POLICY		"replay"
-#define SCHEDULE_KEYS_MAX	(1u << 26)
 /* How often finished transfers are looked for while nobody runs the executor. */
 #define TEND_NS			(1000 * 1000)
 
@@ -49,6 +49,7 @@ enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
  * @tend: signalled when transfers are left to themselves; @tending: no need to
  * @failures: of submissions; has a lock of its own
  * @jobs: fetched and not committed, oldest first
+ * @schedules: what clients declared
  * @hand_lock: protects @handed, @handed_any
  * @handed: what the executor's thread fetched while another one runs the executor, who
  *	may serve it sooner
@@ -68,6 +69,7 @@ struct vgpu_exec {
 	uint32_t job_count;
 	struct exec_forget *forgets;
 	struct vgpu_page_in *page_ins;
+	struct vgpu_schedules schedules;
 	int trace_fd;
 	pthread_t thread, tender;
 	bool thread_runs, tender_runs, tending;
@@ -262,58 +264,21 @@ static void exec_retry_forgets(struct vgpu_exec *x)
 	}
 }
 
-/* At least as many as schedule_keys() stores; ends early when that is too many. */
-static uint64_t schedule_count(struct vgpu_exec *x, const struct vb_range *range, uint32_t count)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < count && n <= SCHEDULE_KEYS_MAX; i++)
-		n += range[i].bytes / x->resid.chunk_bytes + 2;
-	return n;
-}
-
-/* Chunks of the declared ranges, each once a run. */
-static size_t schedule_keys(struct vgpu_exec *x, const struct vb_range *range, uint32_t count,
-			    uint64_t *keys)
-{
-	uint64_t last = VGPU_POLICY_NONE;
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < count; i++) {
-		struct vgpu_object *o;
-		uint32_t first, end;
-
-		if (vgpu_store_get(&x->store, range[i].bo_id, &o))
-			continue;
-		vgpu_object_chunks(o, x->resid.chunk_bytes, range[i].offset, range[i].bytes, &first,
-				   &end);
-		for (uint32_t c = first; c < end && c < o->chunks; c++) {
-			uint64_t key = vgpu_policy_key(o->id, c);
-
-			if (key == last)
-				continue;
-			keys[n++] = key;
-			last = key;
-		}
-	}
-	return n;
-}
-
+/* What this client declared changed: the policy follows what all of them declare. */
 static int exec_schedule(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
-	const struct vb_range *range = (const void *)(uintptr_t)req->out_bos_address;
-	uint64_t room = schedule_count(x, range, req->out_count), *keys;
+	uint64_t *keys;
 	size_t n;
-	int rc;
+	bool cycle;
+	int rc = vgpu_schedules_set(&x->schedules, req->out_client,
+				    (const void *)(uintptr_t)req->out_bos_address, req->out_count,
+				    req->flags & VB_FETCH_F_CYCLE);
 
-	if (room > SCHEDULE_KEYS_MAX)
-		return -EINVAL;
-	keys = malloc((room + 1) * sizeof(*keys));
-	if (!keys)
-		return -ENOMEM;
-	n = schedule_keys(x, range, req->out_count, keys);
-	rc = x->resid.policy->future(x->resid.policy_state, keys, n,
-				     req->flags & VB_FETCH_F_CYCLE);
+	if (!rc)
+		rc = vgpu_schedules_weave(&x->schedules, &keys, &n, &cycle);
+	if (rc)
+		return rc;
+	rc = x->resid.policy->future(x->resid.policy_state, keys, n, cycle);
 	free(keys);
 	return rc == -EOPNOTSUPP ? 0 : rc;
 }
@@ -779,6 +744,7 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 		return rc;
 	x->resid.node = x->node;
 	x->resid.store = &x->store;
+	x->schedules = (struct vgpu_schedules){ .store = &x->store, .chunk_bytes = p->chunk_bytes };
 	x->resid.io = x->engine.io;
 	x->engine.resid = &x->resid;
 	x->store.choose = vgpu_engine_choose;
@@ -868,6 +834,7 @@ static void exec_free(struct vgpu_exec *x)
 		x->page_ins = p->next;
 		free(p);
 	}
+	vgpu_schedules_fini(&x->schedules);
 	vgpu_nvme_close(x->nvme);
 	vgpu_pool_close(x->pool);
 	vgpu_uapi_unmap(x->node, x->submit, VB_MMAP_SUBMIT_BYTES);

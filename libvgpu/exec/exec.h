@@ -17,6 +17,7 @@
  *	run.c    chunks in adjacent slots
  *	fill.c   how a chunk gets into its slot, and out to NVMe
  *	object.c what the executor knows of an object
+ *	schedule.c what clients say they will use
  *	policy*  which chunks stay;  io*  how bytes move;  backend_*  arithmetic
  */
 #ifndef VGPU_EXEC_H
