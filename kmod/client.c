@@ -7,37 +7,6 @@
 
 #include "vb.h"
 
-int vb_client_open(struct inode *inode, struct file *filp)
-{
-	struct vb_client *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
-
-	if (!c)
-		return -ENOMEM;
-	c->user = vb_user_get(filp->f_cred->euid);
-	if (!c->user) {
-		kfree(c);
-		return -ENOMEM;
-	}
-	kref_init(&c->kref);
-	mutex_init(&c->lock);
-	INIT_LIST_HEAD(&c->files);
-	INIT_LIST_HEAD(&c->bo_list);
-	INIT_LIST_HEAD(&c->holds);
-	xa_init_flags(&c->bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
-	xa_init_flags(&c->queues, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
-	vb_quota_init(&c->quota, vb.client_limits);
-	filp->private_data = c;
-
-	mutex_lock(&vb.exec_lock);
-	c->number = ++vb.next_client;
-	list_add_tail(&c->link, &vb.clients);
-	mutex_unlock(&vb.exec_lock);
-	spin_lock(&vb.slot_lock);
-	vb_quota_join(&vb.quota, &c->quota, &c->user->quota);
-	spin_unlock(&vb.slot_lock);
-	return 0;
-}
-
 static void client_free(struct kref *kref)
 {
 	struct vb_client *c = container_of(kref, struct vb_client, kref);
@@ -51,6 +20,73 @@ static void client_free(struct kref *kref)
 void vb_client_put(struct vb_client *c)
 {
 	kref_put(&c->kref, client_free);
+}
+
+static void client_init(struct vb_client *c)
+{
+	kref_init(&c->kref);
+	mutex_init(&c->lock);
+	INIT_LIST_HEAD(&c->files);
+	INIT_LIST_HEAD(&c->bo_list);
+	INIT_LIST_HEAD(&c->holds);
+	xa_init_flags(&c->bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&c->queues, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	vb_quota_init(&c->quota, vb.client_limits);
+}
+
+static int client_new(kuid_t uid, struct vb_client **out)
+{
+	struct vb_client *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+
+	if (!c)
+		return -ENOMEM;
+	c->user = vb_user_get(uid);
+	if (!c->user) {
+		kfree(c);
+		return -ENOMEM;
+	}
+	client_init(c);
+	*out = c;
+	return 0;
+}
+
+int vb_client_open(struct inode *inode, struct file *filp)
+{
+	struct vb_client *c;
+	int rc;
+
+	rc = client_new(filp->f_cred->euid, &c);
+	if (rc)
+		return rc;
+	rc = xa_alloc_cyclic(&vb.clients, &c->number, c, xa_limit_32b, &vb.next_client,
+			     GFP_KERNEL_ACCOUNT);
+	if (rc < 0) {
+		vb_client_put(c);
+		return rc;
+	}
+	spin_lock(&vb.slot_lock);
+	vb_quota_join(&vb.quota, &c->quota, &c->user->quota);
+	spin_unlock(&vb.slot_lock);
+	filp->private_data = c;
+	return 0;
+}
+
+/**
+ * vb_client_find() - the client with this number
+ * @number: as tracepoints and requests to the executor have it
+ *
+ * Return: the client, counted; NULL.
+ */
+struct vb_client *vb_client_find(u32 number)
+{
+	struct vb_client *c;
+
+	xa_lock(&vb.clients);
+	c = xa_load(&vb.clients, number);
+	if (c)
+		kref_get(&c->kref);
+	xa_unlock(&vb.clients);
+	return c;
 }
 
 static void close_queues(struct vb_client *c)
@@ -97,9 +133,7 @@ int vb_client_release(struct inode *inode, struct file *filp)
 	close_queues(c);
 	forget_schedule(c);
 	close_bos(c);
-	mutex_lock(&vb.exec_lock);
-	list_del(&c->link);
-	mutex_unlock(&vb.exec_lock);
+	xa_erase(&vb.clients, c->number);
 	spin_lock(&vb.slot_lock);
 	vb_quota_leave(&vb.quota, &c->quota);
 	spin_unlock(&vb.slot_lock);

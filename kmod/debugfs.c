@@ -152,14 +152,15 @@ static void show_quota(struct seq_file *m, const struct vb_quota *of)
 static int clients_show(struct seq_file *m, void *v)
 {
 	struct vb_client *c;
+	unsigned long number;
 
-	mutex_lock(&vb.exec_lock);
-	list_for_each_entry(c, &vb.clients, link) {
+	xa_lock(&vb.clients);
+	xa_for_each(&vb.clients, number, c) {
 		seq_printf(m, "client %u uid %u:", c->number,
 			   from_kuid_munged(&init_user_ns, c->user->uid));
 		show_quota(m, &c->quota);
 	}
-	mutex_unlock(&vb.exec_lock);
+	xa_unlock(&vb.clients);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(clients);

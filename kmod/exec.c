@@ -515,21 +515,6 @@ static bool is_own_counter(u32 i)
 	return i == VB_COUNT_SUBMITS || i == VB_COUNT_ERRORS || i == VB_COUNT_BUSY_NS;
 }
 
-static struct vb_client *client_find(u32 number)
-{
-	struct vb_client *c, *found = NULL;
-
-	mutex_lock(&vb.exec_lock);
-	list_for_each_entry(c, &vb.clients, link)
-		if (c->number == number) {
-			kref_get(&c->kref);
-			found = c;
-			break;
-		}
-	mutex_unlock(&vb.exec_lock);
-	return found;
-}
-
 int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_exec_stats *cmd = u->cmd;
@@ -542,7 +527,7 @@ int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u)
 	if (copy_from_user(add, u64_to_user_ptr(cmd->address), cmd->count * sizeof(u64)))
 		return -EFAULT;
 	/* A client that is gone by now is no error: the device counts on. */
-	c = cmd->client ? client_find(cmd->client) : NULL;
+	c = cmd->client ? vb_client_find(cmd->client) : NULL;
 	spin_lock(&vb.work_lock);
 	for (i = 0; i < cmd->count; i++) {
 		if (is_own_counter(i))

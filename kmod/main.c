@@ -147,14 +147,14 @@ static void device_init(void)
 	mutex_init(&vb.exec_lock);
 	spin_lock_init(&vb.slot_lock);
 	spin_lock_init(&vb.work_lock);
-	INIT_LIST_HEAD(&vb.clients);
 	INIT_LIST_HEAD(&vb.requests);
 	INIT_LIST_HEAD(&vb.queues);
 	INIT_LIST_HEAD(&vb.ready);
 	INIT_LIST_HEAD(&vb.advance);
 	INIT_LIST_HEAD(&vb.quarantine);
-	xa_init_flags(&vb.bos, XA_FLAGS_ALLOC1);
-	xa_init_flags(&vb.tags, XA_FLAGS_ALLOC1);
+	xa_init_flags(&vb.clients, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&vb.bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&vb.tags, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&vb.freed);
 	init_waitqueue_head(&vb.fetch);
 	INIT_DELAYED_WORK(&vb.expire, vb_queue_expire);
@@ -229,6 +229,7 @@ static void __exit vb_exit(void)
 	vb_import_exit();
 	submit_region_exit();
 	vb_users_free();
+	xa_destroy(&vb.clients);
 	xa_destroy(&vb.bos);
 	xa_destroy(&vb.tags);
 }

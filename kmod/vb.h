@@ -278,7 +278,6 @@ struct vb_usage {
 /**
  * struct vb_client - an open client node
  * @kref: the file, each object, each queue, each request
- * @link: in vb_device.clients; exec_lock
  * @number: 1, 2, ...; fixed
  * @lock: files, bo_list, holds
  * @files: struct vb_file
@@ -300,7 +299,6 @@ struct vb_usage {
  */
 struct vb_client {
 	struct kref kref;
-	struct list_head link;
 	u32 number;
 	struct mutex lock;
 	struct list_head files, holds;
@@ -515,10 +513,10 @@ struct vb_exec {
  * struct vb_device - the one device
  * @chunk_bytes: fixed
  * @chunk_shift: fixed
- * @exec_lock: who is the executor; clients; arenas coming and going
+ * @exec_lock: who is the executor; arenas coming and going
  * @exec: who has the executor node open, or NULL
- * @clients: struct vb_client
- * @next_client: number of the last one
+ * @clients: struct vb_client by number, while its node is open
+ * @next_client: next number; lock of @clients
  * @exec_state: enum vb_exec_state; written under exec_lock and work_lock
  * @generation: of the executor that attached last; as @exec_state
  * @staging_bytes: as @exec_state
@@ -564,7 +562,7 @@ struct vb_device {
 
 	struct mutex exec_lock;
 	struct vb_exec *exec;
-	struct list_head clients;
+	struct xarray clients;
 	u32 next_client;
 	u32 exec_state, generation;
 	u64 staging_bytes, panel_bytes;
@@ -658,6 +656,7 @@ long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg);
 /* --- client.c --- */
 int vb_client_open(struct inode *inode, struct file *filp);
 int vb_client_release(struct inode *inode, struct file *filp);
+struct vb_client *vb_client_find(u32 number);
 void vb_client_put(struct vb_client *c);
 void vb_count_locked(struct vb_client *c, enum vb_counter counter, u64 n);	/* work_lock */
 int vb_query_device(struct vb_client *c, struct vb_ucmd *u);
