@@ -226,9 +226,15 @@ static int range_translate(struct vb_client *c, struct vb_range *r)
 static int schedule_copy(struct vb_client *c, struct vb_request *r,
 			 const struct vb_range __user *from)
 {
+	void *p;
 	u32 i;
 	int rc;
 
+	p = vb_submit_alloc(c->user, r->count * sizeof(*r->ranges));
+	if (IS_ERR(p))
+		return PTR_ERR(p);
+	r->ranges = p;
+	r->ranges_bytes = r->count * sizeof(*r->ranges);
 	if (copy_from_user(r->ranges, from, r->ranges_bytes))
 		return -EFAULT;
 	for (i = 0; i < r->count; i++) {
@@ -255,16 +261,10 @@ int vb_schedule(struct vb_client *c, struct vb_ucmd *u)
 		return -ENOMEM;
 	r->count = cmd->count;
 	r->flags = VB_FETCH_F_ASYNC | (cmd->flags & VB_SCHEDULE_CYCLE ? VB_FETCH_F_CYCLE : 0);
-	if (cmd->count) {
-		r->ranges_bytes = (size_t)cmd->count * sizeof(*r->ranges);
-		r->ranges = vb_submit_alloc(r->ranges_bytes);
-		rc = -ENOMEM;
-		if (r->ranges)
-			rc = schedule_copy(c, r, u64_to_user_ptr(cmd->ranges_address));
-		if (rc) {
-			vb_request_put(r);
-			return rc;
-		}
+	rc = cmd->count ? schedule_copy(c, r, u64_to_user_ptr(cmd->ranges_address)) : 0;
+	if (rc) {
+		vb_request_put(r);
+		return rc;
 	}
 	return vb_request_send(r);
 }

@@ -62,7 +62,7 @@ static void request_free(struct kref *kref)
 	else if (r->bo)
 		vb_bo_put(r->bo);
 	if (r->ranges)
-		vb_submit_free(r->ranges, r->ranges_bytes);
+		vb_submit_free(r->client->user, r->ranges, r->ranges_bytes);
 	vb_client_put(r->client);
 	kfree_rcu(r, work.rcu);
 }

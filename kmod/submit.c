@@ -14,14 +14,37 @@
 
 #define ACCESS_ALL	(VB_ACCESS_READ | VB_ACCESS_WRITE | VB_ACCESS_DISCARD)
 
-void *vb_submit_alloc(size_t bytes)
+/**
+ * vb_submit_alloc() - memory of the submit region
+ * @user: whose
+ * @bytes: length
+ *
+ * A user may hold as much as it leaves free to all others: alone half of the region,
+ * and however many are greedy, some of it is there for who comes next.
+ *
+ * Context: any.
+ * Return: the memory, for vb_submit_free(); ERR_PTR(-EDQUOT), or ERR_PTR(-ENOMEM) when
+ * it is full or in pieces.
+ */
+void *vb_submit_alloc(struct vb_user *user, size_t bytes)
 {
-	return (void *)gen_pool_alloc(vb.submit, bytes);
+	void *p;
+
+	if (atomic_long_add_return(bytes, &user->submit_bytes) > gen_pool_avail(vb.submit)) {
+		atomic_long_sub(bytes, &user->submit_bytes);
+		return ERR_PTR(-EDQUOT);
+	}
+	p = (void *)gen_pool_alloc(vb.submit, bytes);
+	if (p)
+		return p;
+	atomic_long_sub(bytes, &user->submit_bytes);
+	return ERR_PTR(-ENOMEM);
 }
 
-void vb_submit_free(void *p, size_t bytes)
+void vb_submit_free(struct vb_user *user, void *p, size_t bytes)
 {
 	gen_pool_free(vb.submit, (unsigned long)p, bytes);
+	atomic_long_sub(bytes, &user->submit_bytes);
 }
 
 /* ---- memory ---- */
@@ -32,35 +55,46 @@ static size_t region_bytes(const struct vb_ioc_submit *cmd)
 	       (size_t)cmd->bo_count * sizeof(struct vb_exec_bo);
 }
 
-static struct vb_submission *submission_new(const struct vb_ioc_submit *cmd)
+static int submission_memory(struct vb_submission *s, const struct vb_ioc_submit *cmd)
 {
-	struct vb_submission *s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
-
-	if (!s)
-		return NULL;
-	INIT_LIST_HEAD(&s->work.link);
-	s->work.is_submission = true;
-	s->stream_bytes = cmd->stream_bytes;
-	s->deadline_ns = cmd->deadline_ns;
 	s->bos = kvcalloc(cmd->bo_count + 1, sizeof(*s->bos), GFP_KERNEL_ACCOUNT);
 	s->fences = kcalloc(cmd->fence_count + 1, sizeof(*s->fences), GFP_KERNEL_ACCOUNT);
+	if (!s->bos || !s->fences)
+		return -ENOMEM;
 	s->region_bytes = region_bytes(cmd);
-	s->stream = vb_submit_alloc(s->region_bytes);
-	if (!s->bos || !s->fences || !s->stream)
-		goto err_free;
+	s->stream = vb_submit_alloc(s->user, s->region_bytes);
+	if (IS_ERR(s->stream))
+		return PTR_ERR(s->stream);
 	s->refs = s->stream + ALIGN((size_t)cmd->stream_bytes, 8);
-	if (xa_alloc_cyclic(&vb.tags, &s->work.tag, &s->work, XA_LIMIT(1, VB_ID_MAX),
-			    &vb.next_tag, GFP_KERNEL) < 0)
+	return 0;
+}
+
+static struct vb_submission *submission_new(struct vb_client *c, const struct vb_ioc_submit *cmd)
+{
+	struct vb_submission *s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
+	int rc;
+
+	if (!s)
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&s->work.link);
+	s->work.is_submission = true;
+	s->user = c->user;
+	s->stream_bytes = cmd->stream_bytes;
+	s->deadline_ns = cmd->deadline_ns;
+	rc = submission_memory(s, cmd);
+	if (rc)
 		goto err_free;
-	return s;
+	if (xa_alloc_cyclic(&vb.tags, &s->work.tag, &s->work, XA_LIMIT(1, VB_ID_MAX),
+			    &vb.next_tag, GFP_KERNEL) >= 0)
+		return s;
+	vb_submit_free(s->user, s->stream, s->region_bytes);
+	rc = -ENOMEM;
 
 err_free:
-	if (s->stream)
-		vb_submit_free(s->stream, s->region_bytes);
 	kfree(s->fences);
 	kvfree(s->bos);
 	kfree(s);
-	return NULL;
+	return ERR_PTR(rc);
 }
 
 static void fences_disarm(struct vb_submission *s)
@@ -84,7 +118,8 @@ static void submission_free(struct vb_submission *s)
 	for (i = 0; i < s->bo_count; i++)
 		vb_bo_put(s->bos[i]);
 	xa_erase(&vb.tags, s->work.tag);
-	vb_submit_free(s->stream, s->region_bytes);
+	/* The queue holds the client, which holds the user: its share returns first. */
+	vb_submit_free(s->user, s->stream, s->region_bytes);
 	kfree(s->fences);
 	kvfree(s->bos);
 	if (s->queue)
@@ -342,9 +377,9 @@ int vb_submit(struct vb_client *c, struct vb_ucmd *u)
 	rc = check_cmd(cmd);
 	if (rc)
 		return rc;
-	s = submission_new(cmd);
-	if (!s)
-		return -ENOMEM;
+	s = submission_new(c, cmd);
+	if (IS_ERR(s))
+		return PTR_ERR(s);
 	rc = copy_stream(s, cmd);
 	if (rc)
 		goto err_free;

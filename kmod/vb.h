@@ -257,6 +257,7 @@ struct vb_file {
  * @kept: a limit was set for it
  * @uid: fixed
  * @quota: as vb_client.quota
+ * @submit_bytes: of the submit region
  */
 struct vb_user {
 	struct hlist_node link;
@@ -264,6 +265,7 @@ struct vb_user {
 	bool kept;
 	kuid_t uid;
 	struct vb_quota quota;
+	atomic_long_t submit_bytes;
 };
 
 /**
@@ -419,6 +421,7 @@ struct vb_dependent {
  * @work: first; its link is in vb_queue.pending in the order of @seqno, or in a list
  *	of those to be freed
  * @queue: counted
+ * @user: whose share of the submit region @stream is; fixed
  * @seqno: 1, 2, ...
  * @deadline_ns: 0 none
  * @fetched_ns: when
@@ -436,6 +439,7 @@ struct vb_dependent {
 struct vb_submission {
 	struct vb_work work;
 	struct vb_queue *queue;
+	struct vb_user *user;
 	u64 seqno, deadline_ns, fetched_ns;
 	u32 unmet;
 	s32 in_status;
@@ -917,9 +921,8 @@ int vb_fence_eventfd(struct vb_client *c, struct vb_ucmd *u);
 /* --- submit.c --- */
 int vb_submit(struct vb_client *c, struct vb_ucmd *u);
 void vb_submissions_free(struct list_head *ended);	/* may sleep */
-/* Memory of the submit region; NULL when it is full. */
-void *vb_submit_alloc(size_t bytes);
-void vb_submit_free(void *p, size_t bytes);
+void *vb_submit_alloc(struct vb_user *user, size_t bytes);
+void vb_submit_free(struct vb_user *user, void *p, size_t bytes);
 
 /* --- exec.c --- */
 extern unsigned int vb_exec_timeout_ms;		/* module parameter; 0: no timeout */

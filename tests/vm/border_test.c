@@ -302,6 +302,51 @@ static void who_opened_a_client_is_charged_whoever_uses_it(void **state)
 	assert_rc(stranger_limit(VB_LIMIT_BYTES_MAX, NONE), 0);
 }
 
+static struct rig_stream big;
+
+/* Streams of 16 KiB until no more are taken; how many were. */
+static uint32_t flood(struct vgpu_uapi *of, uint32_t *queue)
+{
+	uint32_t n = 0;
+	int rc;
+
+	if (rig_queue(of, 0, queue))
+		return 0;
+	while (!(rc = rig_submit(of, *queue, &big, NULL)))
+		n++;
+	return rc == -EDQUOT ? n : 0;
+}
+
+static void submit_beside_a_flood(struct vgpu_uapi *own)
+{
+	uint32_t queue, n = flood(own, &queue);
+
+	/* Half of the half that the other has left: 4 MiB. */
+	must(n >= 200 && n <= 256);
+}
+
+static void one_user_cannot_fill_the_submit_region(void **state)
+{
+	uint32_t queue, n, again;
+
+	(void)state;
+	rig_stream(&big);
+	while (big.h.bytes + sizeof(struct vb_cmd_header) <= sizeof(big.bytes))
+		rig_add_nop(&big);
+	fake_exec_pause(rig.fake);
+	n = flood(u, &queue);
+	assert_in_range(n, 400, 512);
+	as_stranger(submit_beside_a_flood);
+	fake_exec_resume(rig.fake);
+	assert_rc(rig_wait(u, queue, n, 60000), 0);
+	/* It comes back, the last of it after its fence. */
+	fake_exec_pause(rig.fake);
+	again = flood(u, &queue);
+	assert_in_range(again, n - 2, n);
+	fake_exec_resume(rig.fake);
+	assert_rc(rig_wait(u, queue, again, 60000), 0);
+}
+
 /* Fifteen chunks of content; eight are kept for a user who is not there. */
 static void promise_to_a_user_is_kept_before_it_comes(void **state)
 {
@@ -331,6 +376,7 @@ int main(void)
 		CASE(users_are_limited_each_by_its_own),
 		CASE(who_opened_a_client_is_charged_whoever_uses_it),
 		CASE(promise_to_a_user_is_kept_before_it_comes),
+		CASE(one_user_cannot_fill_the_submit_region),
 	};
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {

@@ -653,7 +653,8 @@ struct vb_fence {
  * Fences of one queue signal in the order of their numbers.
  *
  * Errors: -ENOENT queue, BO or fence's queue; -EROFS write to a sealed BO;
- * -EDQUOT submissions in flight; -ENOSPC the client's host share is below two
+ * -EDQUOT submissions in flight, or (module) their bytes: a user may hold as much of
+ * the submit region as it leaves free; -ENOSPC the client's host share is below two
  * panels; -EINVAL header, duplicate BO, a fence of this queue at or after this
  * submission.  Context: copies from user space before it takes the queue lock.
  */
@@ -744,6 +745,9 @@ struct vb_range {
  * @ranges_address: array of struct vb_range in the order of their next use
  *
  * Replaces the client's schedule.  A hint: wrong schedules cost time only.
+ *
+ * Errors: -ENOENT; -ERANGE; -EDQUOT (module) it does not fit the user's share of the
+ * submit region.
  * Context: copies first; takes the client's lock.
  */
 struct vb_ioc_schedule {
