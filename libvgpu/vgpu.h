@@ -47,15 +47,19 @@ struct vgpu_bo;
 struct vgpu_queue;
 struct vgpu_cmdbuf;
 
-/** vgpu_version() - "major.minor.patch" of the library that runs */
+/**
+ * vgpu_version() - version of the library that runs
+ *
+ * Return: "major.minor.patch", static.
+ */
 VGPU_API const char *vgpu_version(void);
 
 /**
  * vgpu_error_text() - why the last call of this thread failed
  *
- * Names the field, its value and the limit where one was broken.  Valid until
- * the next call of this thread into the library; never NULL, "" when nothing
- * failed yet.
+ * Names the field, its value and the limit where one was broken.
+ * Return: a sentence, valid until the next call of this thread into the library;
+ * never NULL, "" when nothing failed yet.
  */
 VGPU_API const char *vgpu_error_text(void);
 
@@ -119,6 +123,8 @@ VGPU_API int vgpu_open_embedded(const struct vgpu_config *config, struct vgpu **
 
 /**
  * vgpu_open_peer() - another client of the device that @v has open
+ * @v: a client; may be closed before the other
+ * @out: the other; vgpu_close() it
  *
  * Clients share tiers and executor, and nothing else: objects and queues of one are
  * unknown to the other.
@@ -136,15 +142,16 @@ VGPU_API void vgpu_close(struct vgpu *v);
 /** struct vgpu_device_info - what does not change while a device is open */
 struct vgpu_device_info {
 	uint32_t size;			/* sizeof(struct vgpu_device_info) */
-	uint32_t chunk_bytes;
-	uint32_t tier_count;
+	uint32_t chunk_bytes;		/* power of two, 64 KiB to 2 MiB */
+	uint32_t tier_count;		/* arenas that vgpu_tier_info() knows */
 	bool embedded;			/* in process, no module */
-	bool experimental;
+	bool experimental;		/* its contract may still change */
 	uint64_t staging_bytes;		/* host bytes kept for transfers */
 	uint64_t panel_bytes;		/* most weight bytes pinned for one panel */
 };
 /**
  * vgpu_device_info() - look at the device
+ * @v: the client
  * @info: filled as far as @info->size, which the caller sets, reaches
  *
  * Return: 0; -EINVAL @info->size.
@@ -153,9 +160,11 @@ VGPU_API int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info);
 
 /**
  * vgpu_describe() - one line about the executor
+ * @v: the client
  * @key: "device", "backend", "isa", "threads", "policy", "io.engine", "io.reason",
  *	"nvme"
- * @text: filled, always terminated; @len bytes, at least 1
+ * @text: filled, always terminated; cut when it does not fit
+ * @len: room in @text, at least 1
  *
  * "io.engine" and "io.reason" wait for the submissions that run, the others do not.
  * Return: bytes written without the NUL; -ENOENT for a key that is not known.
@@ -186,6 +195,7 @@ struct vgpu_tier_info {
 };
 /**
  * vgpu_tier_info() - look at an arena
+ * @v: the client
  * @index: below vgpu_device_info.tier_count
  * @info: filled as far as @info->size, which the caller sets, reaches
  *
@@ -203,7 +213,14 @@ enum vgpu_counter {
 	VGPU_COUNT_FALLBACKS, VGPU_COUNT_DERIVE_NS, VGPU_COUNT_COPY_BYTES,
 	VGPU_COUNTERS
 };
-/** vgpu_stats() - copy counters 0 .. @count - 1 of this client; 0 for those that are not known */
+/**
+ * vgpu_stats() - copy the counters of this client
+ * @v: the client
+ * @counters: receives @count numbers, by enum vgpu_counter; 0 for those that are not known
+ * @count: numbers asked for, from the first
+ *
+ * Return: 0.
+ */
 VGPU_API int vgpu_stats(struct vgpu *v, uint64_t *counters, uint32_t count);
 
 /* ------------------------------------------------------------------------
@@ -231,7 +248,12 @@ enum vgpu_format {
 	VGPU_FORMAT_INT8_G16 = 33,
 };
 
-/** vgpu_format_name() - "mxfp4-g16"; "?" when not known */
+/**
+ * vgpu_format_name() - what tools call a format
+ * @format: any value
+ *
+ * Return: as "mxfp4-g16", static; "?" when not known.
+ */
 VGPU_API const char *vgpu_format_name(enum vgpu_format format);
 
 /**
@@ -239,6 +261,7 @@ VGPU_API const char *vgpu_format_name(enum vgpu_format format);
  * @format: any format
  * @n: rows, at least 1
  * @k: columns, at least 1
+ * @out: the bytes
  *
  * Return: 0; -EINVAL format, or @k is no multiple of its block; -EOVERFLOW.
  */
@@ -249,7 +272,7 @@ VGPU_API int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, 
  * @host_bytes: host tier; 0: what the smallest one keeps
  * @chunk_bytes: of the device; 0: 2 MiB
  *
- * 5 %, and at least six chunks.
+ * Return: 5 %, and at least six chunks.
  */
 VGPU_API uint64_t vgpu_staging_bytes(uint64_t host_bytes, uint32_t chunk_bytes);
 
@@ -270,6 +293,7 @@ VGPU_API int vgpu_panels_bytes(enum vgpu_format format, uint32_t k, uint32_t chu
 
 /**
  * vgpu_bo_create() - memory, zero when first touched
+ * @v: the client
  * @bytes: 1 to 2^46, reserved in host and NVMe tiers here and never later
  * @life: what becomes of it with a device that is lost, and between submissions
  * @out: the object; vgpu_bo_destroy() it
@@ -282,9 +306,11 @@ VGPU_API int vgpu_bo_create(struct vgpu *v, uint64_t bytes, enum vgpu_life life,
 
 /**
  * vgpu_bo_create_file() - a range of a file, read-only; nothing is read yet
+ * @v: the client
  * @fd: regular file or block device, readable; the caller may close it afterwards
- * @offset: any
+ * @offset: first byte in the file, any
  * @bytes: 0: to the end of the file
+ * @out: the object; vgpu_bo_destroy() it
  *
  * A file that changes while it is an object is noticed: -ESTALE at the next use.
  * Return: 0; -EBADF, -EACCES, -EINVAL @fd; -ERANGE the range ends behind the file.
@@ -308,8 +334,11 @@ struct vgpu_pack {
 
 /**
  * vgpu_bo_create_packed() - a derived object: packed weights from a file range
+ * @v: the client
  * @fd: as of vgpu_bo_create_file()
  * @offset: of the first matrix in the file
+ * @pack: what lies there, and what becomes of it
+ * @out: the object; vgpu_bo_destroy() it
  *
  * Nothing is read or packed yet.  A command that needs a chunk whose source holds a NaN or
  * an infinite value, or for INT8 one of 127 * 65520 and more, ends with -EDOM.
@@ -319,15 +348,24 @@ struct vgpu_pack {
 VGPU_API int vgpu_bo_create_packed(struct vgpu *v, int fd, uint64_t offset,
 				   const struct vgpu_pack *pack, struct vgpu_bo **out);
 
-/** vgpu_bo_destroy() - drop the handle; NULL is fine.  What runs goes on with the object. */
+/**
+ * vgpu_bo_destroy() - drop the handle
+ * @bo: NULL is fine.  What runs goes on with the object.
+ */
 VGPU_API void vgpu_bo_destroy(struct vgpu_bo *bo);
 
-/** vgpu_bo_bytes() - length; of a packed object what packing yields */
+/**
+ * vgpu_bo_bytes() - length of an object
+ * @bo: the object
+ *
+ * Return: bytes; of a packed object what packing yields.
+ */
 VGPU_API uint64_t vgpu_bo_bytes(const struct vgpu_bo *bo);
 
 enum { VGPU_MAP_READ = 1, VGPU_MAP_WRITE = 2 };
 /**
  * vgpu_bo_map() - make a range resident in host memory and point to it
+ * @bo: the object
  * @offset: first byte
  * @bytes: 0: to the end
  * @flags: VGPU_MAP_READ, VGPU_MAP_WRITE or both
@@ -343,32 +381,55 @@ enum { VGPU_MAP_READ = 1, VGPU_MAP_WRITE = 2 };
  */
 VGPU_API int vgpu_bo_map(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags,
 			 void **out);
-/** vgpu_bo_unmap() - undo one vgpu_bo_map() of the same range and flags; -EINVAL there is none */
+/**
+ * vgpu_bo_unmap() - undo one vgpu_bo_map()
+ * @bo: the object
+ * @offset: as it was mapped
+ * @bytes: as it was mapped
+ * @flags: as it was mapped
+ *
+ * Return: 0; -EINVAL no mapping of that range with these flags.
+ */
 VGPU_API int vgpu_bo_unmap(struct vgpu_bo *bo, uint64_t offset, uint64_t bytes, uint32_t flags);
 
 /**
  * vgpu_bo_read() - copy out of an object
+ * @bo: the object
  * @offset: first byte
  * @to: receives @bytes bytes; their content is undefined when it fails
+ * @bytes: length; 0 does nothing
  *
  * Streamed, so the object may be larger than the host tier.
  * Return: 0; -ERANGE; -EBUSY as vgpu_bo_map().
  */
 VGPU_API int vgpu_bo_read(struct vgpu_bo *bo, uint64_t offset, void *to, uint64_t bytes);
 /**
- * vgpu_bo_write() - copy into an object; when it fails, any part may have been written
+ * vgpu_bo_write() - copy into an object
+ * @bo: the object
+ * @offset: first byte
+ * @from: @bytes bytes
+ * @bytes: length; 0 does nothing
  *
+ * When it fails, any part may have been written.
  * Return: 0; -EROFS sealed, or made from a file; -ERANGE; -EBUSY as vgpu_bo_map().
  */
 VGPU_API int vgpu_bo_write(struct vgpu_bo *bo, uint64_t offset, const void *from, uint64_t bytes);
 
-/** vgpu_bo_seal() - read-only for ever; -EBUSY while something may write it, or pins it */
+/**
+ * vgpu_bo_seal() - make an object read-only for ever
+ * @bo: the object; one that is sealed stays so
+ *
+ * Return: 0; -EBUSY while something may write it, or pins it.
+ */
 VGPU_API int vgpu_bo_seal(struct vgpu_bo *bo);
 
 enum vgpu_advice { VGPU_ADVISE_PREFETCH = 1, VGPU_ADVISE_EVICT = 2, VGPU_ADVISE_PIN = 3,
 		   VGPU_ADVISE_UNPIN = 4 };
 /**
  * vgpu_bo_advise() - fetch a range ahead, drop it, or keep it in the host tier
+ * @bo: the object
+ * @advice: which of these
+ * @offset: first byte
  * @bytes: widened to whole chunks; 0: to the end
  * @out_bytes: of chunks for which the advice took effect, or NULL
  *
@@ -383,18 +444,25 @@ VGPU_API int vgpu_bo_advise(struct vgpu_bo *bo, enum vgpu_advice advice, uint64_
 struct vgpu_bo_info {
 	uint32_t size;			/* sizeof(struct vgpu_bo_info) */
 	uint32_t kind;			/* 1 anonymous, 2 file, 3 derived, 4 imported */
-	enum vgpu_life life;
-	bool sealed;
-	uint32_t chunks;
-	uint64_t bytes;
+	enum vgpu_life life;		/* as it was created */
+	bool sealed;			/* read-only for ever */
+	uint32_t chunks;		/* of the device's chunk_bytes; the ends may be part of one */
+	uint64_t bytes;			/* as vgpu_bo_bytes() */
 	uint64_t tier_bytes[VGPU_TIERS];	/* of chunks with a current copy there */
 	uint64_t dirty_bytes;		/* of chunks that no storage holds as they are */
 };
-/** vgpu_bo_info() - look at an object; @info->size is the caller's to set, else -EINVAL */
+/**
+ * vgpu_bo_info() - look at an object
+ * @bo: the object
+ * @info: filled as far as @info->size, which the caller sets, reaches
+ *
+ * Return: 0; -EINVAL @info->size.
+ */
 VGPU_API int vgpu_bo_info(struct vgpu_bo *bo, struct vgpu_bo_info *info);
 
 /**
  * vgpu_bo_residency() - where each chunk is
+ * @bo: the object
  * @first: first chunk asked for, of vgpu_bo_info.chunks
  * @count: chunks asked for
  * @out: a byte a chunk: valid tiers in bits 0-2 (1 << enum vgpu_tier), 3 dirty, 4 moving,
@@ -462,13 +530,30 @@ enum vgpu_binary { VGPU_BINARY_ADD, VGPU_BINARY_SUB, VGPU_BINARY_MUL,
 enum vgpu_norm { VGPU_NORM_LAYER, VGPU_NORM_RMS, VGPU_NORM_L2 };
 enum vgpu_rope { VGPU_ROPE_NEOX, VGPU_ROPE_NORM };
 
-/** vgpu_cmdbuf_create() - an empty command buffer, at most 1 MiB when full */
+/**
+ * vgpu_cmdbuf_create() - an empty command buffer, at most 1 MiB when full
+ * @v: the client
+ * @out: the buffer; vgpu_cmdbuf_destroy() it
+ *
+ * Return: 0; -ENOMEM.
+ */
 VGPU_API int vgpu_cmdbuf_create(struct vgpu *v, struct vgpu_cmdbuf **out);
-/** vgpu_cmdbuf_reset() - empty it again; submissions made from it are not affected */
+/**
+ * vgpu_cmdbuf_reset() - empty it again
+ * @cb: the buffer; submissions made from it are not affected
+ */
 VGPU_API void vgpu_cmdbuf_reset(struct vgpu_cmdbuf *cb);
-/** vgpu_cmdbuf_destroy() - NULL is fine; submissions made from it are not affected */
+/**
+ * vgpu_cmdbuf_destroy() - give it back
+ * @cb: NULL is fine; submissions made from it are not affected
+ */
 VGPU_API void vgpu_cmdbuf_destroy(struct vgpu_cmdbuf *cb);
-/** vgpu_cmdbuf_commands() - commands recorded since it was empty */
+/**
+ * vgpu_cmdbuf_commands() - how much is recorded
+ * @cb: the buffer
+ *
+ * Return: commands since it was empty.
+ */
 VGPU_API uint32_t vgpu_cmdbuf_commands(const struct vgpu_cmdbuf *cb);
 
 /*
@@ -486,8 +571,8 @@ VGPU_API uint32_t vgpu_cmdbuf_commands(const struct vgpu_cmdbuf *cb);
 
 /** struct vgpu_matmul - y = act(x w^T + bias) + residual */
 struct vgpu_matmul {
-	enum vgpu_mode mode;
-	enum vgpu_unary act;
+	enum vgpu_mode mode;		/* of the activations */
+	enum vgpu_unary act;		/* of the sum with the bias */
 	struct vgpu_array x;		/* F32 [m][k] */
 	struct vgpu_array w;		/* weight [n][k] */
 	struct vgpu_array scales;	/* U8 [n][k / 32] with MXFP4_SPLIT */
@@ -495,11 +580,18 @@ struct vgpu_matmul {
 	struct vgpu_array bias;		/* F32 [n], may be absent */
 	struct vgpu_array residual;	/* F32 [m][n], may be absent or y */
 };
+/**
+ * vgpu_cmd_matmul() - record a product with weights
+ * @cb: the command is added to it
+ * @c: copied, with its arrays
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_matmul(struct vgpu_cmdbuf *cb, const struct vgpu_matmul *c);
 
 /** struct vgpu_matmul_id - y[i][t] = x[i] w[ids[i][t]]^T + bias[ids[i][t]] */
 struct vgpu_matmul_id {
-	enum vgpu_mode mode;
+	enum vgpu_mode mode;		/* of the activations */
 	struct vgpu_array x;		/* F32 [m][k] or [m][top][k] */
 	struct vgpu_array w;		/* weight [experts][n][k] */
 	struct vgpu_array scales;	/* U8 [experts][n][k / 32] with MXFP4_SPLIT */
@@ -507,6 +599,13 @@ struct vgpu_matmul_id {
 	struct vgpu_array y;		/* F32 [m][top][n] */
 	struct vgpu_array bias;		/* F32 [experts][n], may be absent */
 };
+/**
+ * vgpu_cmd_matmul_id() - record a product with weights that ids choose
+ * @cb: the command is added to it
+ * @c: copied, with its arrays
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_id *c);
 
 /**
@@ -524,17 +623,31 @@ struct vgpu_attention_cmd {
 	struct vgpu_array mask;		/* F32 [m][kv] or [1][kv], may be absent */
 	struct vgpu_array out;		/* F32 [m][heads][dim] */
 };
+/**
+ * vgpu_cmd_attention() - record an attention
+ * @cb: the command is added to it
+ * @c: copied, with its arrays
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_attention(struct vgpu_cmdbuf *cb, const struct vgpu_attention_cmd *c);
 
 /** struct vgpu_norm_cmd - normalise each row: layer norm, RMS norm, or division by max(|x|, eps) */
 struct vgpu_norm_cmd {
-	enum vgpu_norm kind;
+	enum vgpu_norm kind;		/* LAYER, RMS or L2 */
 	float eps;			/* at least 0 */
 	float add;			/* RMS: added to gamma (Gemma uses 1) */
 	struct vgpu_array x;		/* F32 [m][n] */
 	struct vgpu_array gamma, beta;	/* F32 [n], may be absent; beta is for LAYER */
 	struct vgpu_array y;		/* F32 [m][n], may be x */
 };
+/**
+ * vgpu_cmd_norm() - record a normalisation
+ * @cb: the command is added to it
+ * @c: copied, with its arrays
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_norm(struct vgpu_cmdbuf *cb, const struct vgpu_norm_cmd *c);
 
 /**
@@ -544,41 +657,126 @@ VGPU_API int vgpu_cmd_norm(struct vgpu_cmdbuf *cb, const struct vgpu_norm_cmd *c
  * NEOX and (2 i, 2 i + 1) of NORM.
  */
 struct vgpu_rope_cmd {
-	enum vgpu_rope kind;
+	enum vgpu_rope kind;		/* which columns are a pair */
 	uint32_t rot;			/* columns of a head that turn, even, at most dim */
-	float base, freq_scale;
+	float base;			/* above 0 */
+	float freq_scale;		/* of positions; finite */
 	struct vgpu_array x;		/* F32 [m][heads][dim] */
 	struct vgpu_array positions;	/* I32 [m], at least 0 */
 	struct vgpu_array y;		/* as x, may be x */
 };
+/**
+ * vgpu_cmd_rope() - record a rotation
+ * @cb: the command is added to it
+ * @c: copied, with its arrays
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_rope(struct vgpu_cmdbuf *cb, const struct vgpu_rope_cmd *c);
 
-/** vgpu_cmd_unary() - y = op(a), F32; y may be a */
+/**
+ * vgpu_cmd_unary() - y = op(a)
+ * @cb: the command is added to it
+ * @op: NONE copies
+ * @a: F32, any shape
+ * @y: F32, the same shape; may be @a
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_unary(struct vgpu_cmdbuf *cb, enum vgpu_unary op, struct vgpu_array a,
 			    struct vgpu_array y);
-/** vgpu_cmd_binary() - y = op(a, b), F32 [m][n]; b may be [n], for every row; y may be a or b */
+/**
+ * vgpu_cmd_binary() - y = op(a, b)
+ * @cb: the command is added to it
+ * @op: which
+ * @a: F32 [m][n]
+ * @b: F32 [m][n], or [n] for every row
+ * @y: F32 [m][n]; may be @a or @b
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_binary(struct vgpu_cmdbuf *cb, enum vgpu_binary op, struct vgpu_array a,
 			     struct vgpu_array b, struct vgpu_array y);
-/** vgpu_cmd_scale() - y = factor a, F32; y may be a */
+/**
+ * vgpu_cmd_scale() - y = factor a
+ * @cb: the command is added to it
+ * @factor: any number
+ * @a: F32, any shape
+ * @y: F32, the same shape; may be @a
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_scale(struct vgpu_cmdbuf *cb, float factor, struct vgpu_array a,
 			    struct vgpu_array y);
-/** vgpu_cmd_softmax() - each row: softmax(scale x + mask); mask [n], [m][n] or absent */
+/**
+ * vgpu_cmd_softmax() - each row of y = softmax(scale x + mask)
+ * @cb: the command is added to it
+ * @scale: finite
+ * @x: F32 [m][n]
+ * @mask: F32 [n], for every row, or [m][n]; may be absent
+ * @y: F32 [m][n]; may be @x
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_softmax(struct vgpu_cmdbuf *cb, float scale, struct vgpu_array x,
 			      struct vgpu_array mask, struct vgpu_array y);
-/** vgpu_cmd_topk() - the largest of each row [n], descending; values F32, indices I32 [m][top] */
+/**
+ * vgpu_cmd_topk() - the largest of each row, descending
+ * @cb: the command is added to it
+ * @x: F32 [m][n]
+ * @values: F32 [m][top], top at most n
+ * @indices: I32 [m][top], the columns they come from; of equals the lower first
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_topk(struct vgpu_cmdbuf *cb, struct vgpu_array x, struct vgpu_array values,
 			   struct vgpu_array indices);
-/** vgpu_cmd_gather() - y[i] = table[ids[i]] as F32; any weight format but MXFP4_SPLIT */
+/**
+ * vgpu_cmd_gather() - y[i] = table[ids[i]]
+ * @cb: the command is added to it
+ * @table: weight [rows][k], any format but MXFP4_SPLIT
+ * @ids: I32 [m], each below rows
+ * @y: F32 [m][k]
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_gather(struct vgpu_cmdbuf *cb, struct vgpu_array table,
 			     struct vgpu_array ids, struct vgpu_array y);
-/** vgpu_cmd_copy() - y = x of the same shape; F32, F16 and BF16 convert, nearest even */
+/**
+ * vgpu_cmd_copy() - y = x
+ * @cb: the command is added to it
+ * @x: any format that is no packed one
+ * @y: the same shape and format; F32, F16 and BF16 convert, nearest even
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_copy(struct vgpu_cmdbuf *cb, struct vgpu_array x, struct vgpu_array y);
-/** vgpu_cmd_fill() - every element of y = value; F32 or I32 */
+/**
+ * vgpu_cmd_fill() - every element of y = value
+ * @cb: the command is added to it
+ * @value: of I32 a whole number that fits
+ * @y: F32 or I32
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_fill(struct vgpu_cmdbuf *cb, float value, struct vgpu_array y);
-/** vgpu_cmd_combine() - y[i] = sum_t weights[i][t] x[i][t] */
+/**
+ * vgpu_cmd_combine() - y[i] = sum_t weights[i][t] x[i][t]
+ * @cb: the command is added to it
+ * @x: F32 [m][top][n]
+ * @weights: F32 [m][top]
+ * @y: F32 [m][n]
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_combine(struct vgpu_cmdbuf *cb, struct vgpu_array x,
 			      struct vgpu_array weights, struct vgpu_array y);
-/** vgpu_cmd_nop() - nothing: to measure a round trip */
+/**
+ * vgpu_cmd_nop() - nothing: to measure a round trip
+ * @cb: the command is added to it
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
 VGPU_API int vgpu_cmd_nop(struct vgpu_cmdbuf *cb);
 
 /* ------------------------------------------------------------------------
@@ -587,18 +785,23 @@ VGPU_API int vgpu_cmd_nop(struct vgpu_cmdbuf *cb);
 
 /**
  * vgpu_queue_create() - submissions in order, and a share of the executor's time
+ * @v: the client
  * @weight: share beside other queues, 1 to 1000; 0: 100
+ * @out: the queue; vgpu_queue_destroy() it
  *
  * Return: 0; -EINVAL @weight; -EDQUOT.
  */
 VGPU_API int vgpu_queue_create(struct vgpu *v, uint32_t weight, struct vgpu_queue **out);
-/** vgpu_queue_destroy() - queued work ends with -ECANCELED; its fences end with it; NULL is fine */
+/**
+ * vgpu_queue_destroy() - give it back
+ * @q: NULL is fine.  Queued work ends with -ECANCELED, and its fences with it.
+ */
 VGPU_API void vgpu_queue_destroy(struct vgpu_queue *q);
 
 /** struct vgpu_fence - end of a submission; plain data, copy it freely */
 struct vgpu_fence {
-	struct vgpu_queue *queue;
-	uint64_t seqno;
+	struct vgpu_queue *queue;	/* must exist as long as the fence is used */
+	uint64_t seqno;			/* submissions of a queue are numbered from 1 */
 };
 
 /**
@@ -621,6 +824,8 @@ struct vgpu_submit_info {
 
 /**
  * vgpu_submit() - queue a command buffer
+ * @q: the queue
+ * @cb: of the same client
  * @info: NULL: nothing to wait for, no deadline
  * @out: its fence; may be NULL
  *
@@ -649,20 +854,37 @@ VGPU_API int vgpu_submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
  */
 VGPU_API int vgpu_wait(struct vgpu_fence fence, int64_t timeout_ns);
 
-/** vgpu_fence_eventfd() - add 1 to @fd when the fence ends, however; -EBADF, -EINVAL no eventfd */
+/**
+ * vgpu_fence_eventfd() - add 1 to an eventfd when a fence ends, however
+ * @fence: as of vgpu_wait()
+ * @fd: the eventfd; the caller may close it afterwards
+ *
+ * Return: 0; -EBADF; -EINVAL @fd is no eventfd, or @fence was never submitted.
+ */
 VGPU_API int vgpu_fence_eventfd(struct vgpu_fence fence, int fd);
 
-/** vgpu_finish() - vgpu_submit() and vgpu_wait() without a bound; returns what the first of
- * them that failed did */
+/**
+ * vgpu_finish() - vgpu_submit() and vgpu_wait() without a bound
+ * @q: the queue
+ * @cb: of the same client
+ *
+ * Return: 0, or as the first of them that failed.
+ */
 VGPU_API int vgpu_finish(struct vgpu_queue *q, struct vgpu_cmdbuf *cb);
 
-/** struct vgpu_use - bytes [@offset, @offset + @bytes) of @bo will be used; at least one */
+/**
+ * struct vgpu_use - a range that will be used
+ * @bo: object of the client
+ * @offset: first byte
+ * @bytes: length, at least 1
+ */
 struct vgpu_use {
 	struct vgpu_bo *bo;
 	uint64_t offset, bytes;
 };
 /**
  * vgpu_schedule() - say in which order ranges will be used next
+ * @v: the client
  * @uses: in order, beginning with the next one
  * @count: entries, at most 2^20; 0 withdraws what was said
  * @cycle: after the last comes the first again
@@ -895,27 +1117,67 @@ VGPU_API void vgpu_checkpoint_close(struct vgpu_checkpoint *ck);
  * no errors other than those named. Pointers live until vgpu_checkpoint_close().
  */
 
-/* Number of tensors in all files. */
+/**
+ * vgpu_checkpoint_tensor_count() - how many tensors there are
+ * @ck: the checkpoint
+ *
+ * Return: tensors in all files.
+ */
 VGPU_API size_t vgpu_checkpoint_tensor_count(const struct vgpu_checkpoint *ck);
 
-/* Tensor @i in order of name, or NULL when @i is out of range. */
+/**
+ * vgpu_checkpoint_tensor() - a tensor by number
+ * @ck: the checkpoint
+ * @i: in order of name
+ *
+ * Return: NULL when @i is out of range.
+ */
 VGPU_API const struct vgpu_tensor *vgpu_checkpoint_tensor(const struct vgpu_checkpoint *ck,
 							  size_t i);
 
-/* The tensor called @name, or NULL. Names are unique in a checkpoint. */
+/**
+ * vgpu_checkpoint_find() - a tensor by name
+ * @ck: the checkpoint
+ * @name: unique in a checkpoint
+ *
+ * Return: NULL when there is none.
+ */
 VGPU_API const struct vgpu_tensor *vgpu_checkpoint_find(const struct vgpu_checkpoint *ck,
 							const char *name);
 
-/* Number of files; at least 1. */
+/**
+ * vgpu_checkpoint_file_count() - how many files there are
+ * @ck: the checkpoint
+ *
+ * Return: at least 1.
+ */
 VGPU_API size_t vgpu_checkpoint_file_count(const struct vgpu_checkpoint *ck);
 
-/* Path of file @file as it was opened, or NULL when out of range. */
+/**
+ * vgpu_checkpoint_file_path() - a path as it was opened
+ * @ck: the checkpoint
+ * @file: below vgpu_checkpoint_file_count()
+ *
+ * Return: NULL when out of range.
+ */
 VGPU_API const char *vgpu_checkpoint_file_path(const struct vgpu_checkpoint *ck, size_t file);
 
-/* Descriptor (O_RDONLY, O_CLOEXEC) owned by @ck, or -1 when out of range. */
+/**
+ * vgpu_checkpoint_file_fd() - a descriptor of a file
+ * @ck: the checkpoint
+ * @file: below vgpu_checkpoint_file_count()
+ *
+ * Return: O_RDONLY, O_CLOEXEC, the checkpoint's own; -1 when out of range.
+ */
 VGPU_API int vgpu_checkpoint_file_fd(const struct vgpu_checkpoint *ck, size_t file);
 
-/* What file @file was when its header was read, or NULL when out of range. */
+/**
+ * vgpu_checkpoint_file_identity() - what a file was when its header was read
+ * @ck: the checkpoint
+ * @file: below vgpu_checkpoint_file_count()
+ *
+ * Return: NULL when out of range.
+ */
 VGPU_API const struct vgpu_file_identity *
 vgpu_checkpoint_file_identity(const struct vgpu_checkpoint *ck, size_t file);
 
@@ -931,29 +1193,82 @@ vgpu_checkpoint_file_identity(const struct vgpu_checkpoint *ck, size_t file);
  */
 VGPU_API int vgpu_checkpoint_verify(const struct vgpu_checkpoint *ck, struct vgpu_error *err);
 
-/* Number of metadata entries. Of several shards, those of the first. */
+/**
+ * vgpu_checkpoint_meta_count() - how many metadata entries there are
+ * @ck: the checkpoint
+ *
+ * Return: entries; of several shards, those of the first.
+ */
 VGPU_API size_t vgpu_checkpoint_meta_count(const struct vgpu_checkpoint *ck);
 
-/* Entry @i in order of key, or NULL when out of range. */
+/**
+ * vgpu_checkpoint_meta() - an entry by number
+ * @ck: the checkpoint
+ * @i: in order of key
+ *
+ * Return: NULL when out of range.
+ */
 VGPU_API const struct vgpu_meta *vgpu_checkpoint_meta(const struct vgpu_checkpoint *ck, size_t i);
 
-/* The entry with this key, or NULL. */
+/**
+ * vgpu_checkpoint_meta_find() - an entry by key
+ * @ck: the checkpoint
+ * @key: unique in a checkpoint
+ *
+ * Return: NULL when there is none.
+ */
 VGPU_API const struct vgpu_meta *vgpu_checkpoint_meta_find(const struct vgpu_checkpoint *ck,
 							   const char *key);
 
-/*
- * One metadata value by key. Return: 0; -ENOENT no such key; -EINVAL the value is of
- * another kind; -ERANGE an integer that does not fit. Any integer type is accepted for
- * u32, f32 and f64 for f32.
+/**
+ * vgpu_checkpoint_meta_string() - a text, by key
+ * @ck: the checkpoint
+ * @key: of the entry
+ * @out: lives until vgpu_checkpoint_close(); unchanged on failure
+ *
+ * Return: 0; -ENOENT no such key; -EINVAL the value is of another kind.
  */
 VGPU_API int vgpu_checkpoint_meta_string(const struct vgpu_checkpoint *ck, const char *key,
 					 struct vgpu_string *out);
+/**
+ * vgpu_checkpoint_meta_u32() - a whole number of any integer type, by key
+ * @ck: the checkpoint
+ * @key: of the entry
+ * @out: the number; unchanged on failure
+ *
+ * Return: 0; -ENOENT no such key; -EINVAL the value is of another kind; -ERANGE it does
+ * not fit.
+ */
 VGPU_API int vgpu_checkpoint_meta_u32(const struct vgpu_checkpoint *ck, const char *key,
 				      uint32_t *out);
+/**
+ * vgpu_checkpoint_meta_f32() - a real number, F32 or F64, by key
+ * @ck: the checkpoint
+ * @key: of the entry
+ * @out: rounded to float; unchanged on failure
+ *
+ * Return: 0; -ENOENT no such key; -EINVAL the value is of another kind.
+ */
 VGPU_API int vgpu_checkpoint_meta_f32(const struct vgpu_checkpoint *ck, const char *key,
 				      float *out);
+/**
+ * vgpu_checkpoint_meta_bool() - a truth value, by key
+ * @ck: the checkpoint
+ * @key: of the entry
+ * @out: the value; unchanged on failure
+ *
+ * Return: 0; -ENOENT no such key; -EINVAL the value is of another kind.
+ */
 VGPU_API int vgpu_checkpoint_meta_bool(const struct vgpu_checkpoint *ck, const char *key,
 				       bool *out);
+/**
+ * vgpu_checkpoint_meta_array() - a list, by key
+ * @ck: the checkpoint
+ * @key: of the entry
+ * @out: lives until vgpu_checkpoint_close(); unchanged on failure
+ *
+ * Return: 0; -ENOENT no such key; -EINVAL the value is of another kind.
+ */
 VGPU_API int vgpu_checkpoint_meta_array(const struct vgpu_checkpoint *ck, const char *key,
 					struct vgpu_meta_array *out);
 
@@ -1008,6 +1323,9 @@ VGPU_API int vgpu_packed_build(struct vgpu *v, const char *path,
 
 /**
  * vgpu_packed_check() - would vgpu_packed_build() leave the file alone?
+ * @path: of the file
+ * @items: as for vgpu_packed_build()
+ * @count: as for vgpu_packed_build()
  *
  * Compares formats, shapes, places, and of each source size, time of the last write,
  * inode and the CRC32C of its first and last MiB.  The file may hold more than @items.
@@ -1070,6 +1388,7 @@ struct vgpu_probe {
  * @fd: readable file or block device
  * @chunk_bytes: size of a transfer: power of two, 4 KiB to 64 MiB
  * @bytes: most bytes to read in all
+ * @out: what was found
  *
  * The page cache takes no part.  Return: 0; -EINVAL; -ENODATA @bytes or the file is too
  * short to measure anything; an I/O error.
@@ -1079,8 +1398,9 @@ VGPU_API int vgpu_probe(int fd, uint32_t chunk_bytes, uint64_t bytes, struct vgp
 /* A trace that a device recorded (struct vgpu_config.trace_path), once it was closed. */
 struct vgpu_recording;
 
+/** struct vgpu_recording_info - how a trace was recorded */
 struct vgpu_recording_info {
-	uint64_t chunk_bytes;
+	uint64_t chunk_bytes;		/* of the device */
 	uint32_t capacity;		/* chunks that the tier may retain */
 	uint32_t staging;		/* slots beside them */
 	uint64_t uses;			/* chunk uses, as vgpu_replay.later_misses skips them */
@@ -1096,19 +1416,35 @@ struct vgpu_replay {
 	uint64_t misses, later_misses;
 };
 
-/** vgpu_recording_open() - load a trace; -EBADMSG when it is none */
+/**
+ * vgpu_recording_open() - load a trace
+ * @path: of the file
+ * @out: the recording; vgpu_recording_close() it
+ *
+ * Return: 0; -EBADMSG it is no trace; -ENOMEM; what opening or reading it said.
+ */
 VGPU_API int vgpu_recording_open(const char *path, struct vgpu_recording **out);
-/** vgpu_recording_close() - NULL is fine */
+/**
+ * vgpu_recording_close() - give it back
+ * @r: NULL is fine
+ */
 VGPU_API void vgpu_recording_close(struct vgpu_recording *r);
+/**
+ * vgpu_recording_info() - look at a recording
+ * @r: the recording
+ * @out: filled
+ */
 VGPU_API void vgpu_recording_info(const struct vgpu_recording *r,
 				  struct vgpu_recording_info *out);
 
 /**
  * vgpu_recording_replay() - what would a policy have read
+ * @r: the recording
  * @policy: its name; "optimum": the fewest reads possible (Belady's rule with bypass);
  *	NULL: what the recorded run read
  * @capacity: chunks that may be retained, 0: as recorded; without effect on NULL
  * @skip: uses at the beginning that vgpu_replay.later_misses leaves out
+ * @out: what it would have been
  *
  * Return: 0; -ENOENT no such policy; -ERANGE @skip; -ENOMEM.
  */

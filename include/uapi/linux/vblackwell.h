@@ -40,6 +40,7 @@
  *   -EOVERFLOW  offset + length, or a shape, exceeds 64 bits
  *   -ERANGE     a range lies outside its object
  *   -EBADF, -EACCES  the descriptor given cannot be used, or not read
+ *   -EMFILE     the process can have no further descriptor
  *   -EEXIST     the slot asked for is taken
  *   -ESHUTDOWN  the device closes; executors stop
  */

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+#
+# What the comments of a public header leave out.
+#
+#   header_doc.py library HEADER     each function: a comment that names it, every parameter,
+#                                    what it returns; each structure: every field
+#   header_doc.py uapi HEADER        each structure: every field, with its unit or range; each
+#                                    request: which locks it takes and what it waits for; each
+#                                    errno: a line in the table on top
+#
+# Prints a line a gap. Exit status: 0 none, 1 some.
+import re
+import sys
+
+# Names whose unit is part of them, and what the text of others must say. The first that
+# fits the end of a field's name counts.
+UAPI_FIELDS = [
+    (r'__reserved\d*', r'\b0\b', 'that it is 0'),
+    (r'(^|_)flags', r'VB_|O_CLOEXEC|must be 0|\bas given\b', 'which bits, or that it is 0'),
+    (r'(^|_)(kind|life|advice|tier|state|type|mode|act|format|opcode|limit|op)$',
+     r'enum vb_|^VB_|opcode VB_|\b0\b|what to', 'which enum'),
+    (r'(^|_)size$', r'sizeof\(struct vb_', 'sizeof what'),
+    (r'(^|_)(fd)$', r'.', None),
+    (r'(^|_)address$', r'array|struct|memory|address|stream|table|where|\[', 'what is there'),
+    (r'_f32$', r'.', None),
+    (r'(_bytes|_ns|_ms|_pages)$', r'.', None),
+    (r'(^|_)bytes$', r'.', None),
+]
+
+
+def text_of(comment):
+    """A comment without its decoration."""
+    lines = [re.sub(r'^\s*/?\*+/?\s?', '', l) for l in comment.rstrip().removesuffix('*/').split('\n')]
+    return '\n'.join(lines).strip()
+
+
+def parts(comment):
+    """First line, {parameter: text}, the rest with its sections."""
+    first, params, rest, name = '', {}, [], None
+    for i, line in enumerate(text_of(comment).split('\n')):
+        m = re.match(r'@([a-z_0-9]+)(?:, @[a-z_0-9]+)*: ?(.*)', line)
+        if i == 0:
+            first = line
+        elif m:
+            for name in re.findall(r'@([a-z_0-9]+)', line[:line.index(':')]):
+                params[name] = m.group(2)
+        elif name and line.strip() and not re.match(r'(Context|Return|Errors):', line):
+            params[name] += ' ' + line.strip()
+        else:
+            name = None
+            rest.append(line)
+    return first, params, '\n'.join(rest)
+
+
+def fields_of(body):
+    """(name, trailing comment or '') of each field of a structure."""
+    found = []
+    body = re.sub(r'union \{|\n\t\};', '', body)
+    for m in re.finditer(r'([^;{}]+);[ \t]*(/\*.*?\*/)?', body, re.S):
+        declaration = re.sub(r'/\*.*?\*/', '', m.group(1), flags=re.S)
+        declaration = re.sub(r'\[[^]]*\]', '', declaration)
+        if '(' in declaration or not declaration.strip():
+            continue
+        for one in declaration.split(','):
+            found.append((re.findall(r'\w+', one)[-1], m.group(2) or ''))
+    return found
+
+
+def structures(source):
+    for m in re.finditer(r'(/\*(?:(?!\*/).)*\*/)?\s*\nstruct (\w+) \{\n(.*?)\n\};', source, re.S):
+        yield m.group(1) or '', m.group(2), m.group(3)
+
+
+def functions(source):
+    for m in re.finditer(r'(/\*(?:(?!\*/).)*\*/)?\s*\nVGPU_API ([^;]*?)\b(vgpu_\w+)\(([^;]*)\);',
+                         source, re.S):
+        pieces = re.sub(r'\w+ \(\*(\w+)\)\([^)]*\)', r'int \1', m.group(4)).split(',')
+        names = [re.findall(r'\w+', p)[-1] for p in pieces if p.strip() != 'void']
+        yield m.group(1) or '', m.group(2).strip(), m.group(3), names
+
+
+def library(source):
+    gaps = []
+    for comment, kind, name, params in functions(source):
+        first, said, rest = parts(comment)
+        if not comment.startswith('/**') or not first.startswith(name + '() - '):
+            gaps.append(f'{name}(): no comment that begins with its name')
+            continue
+        gaps += [f'{name}(): nothing about @{p}' for p in params if p not in said]
+        gaps += [f'{name}(): has no parameter @{p}' for p in said if p not in params]
+        if kind != 'void' and not re.search(r'\bReturn: \S', text_of(comment)):
+            gaps.append(f'{name}(): nothing about what it returns')
+    for comment, name, body in structures(source):
+        first, said, _ = parts(comment)
+        if not comment.startswith('/**') or not first.startswith(f'struct {name} - '):
+            gaps.append(f'struct {name}: no comment that begins with its name')
+            continue
+        fields = fields_of(body)
+        gaps += [f'struct {name}: nothing about @{f}' for f, beside in fields
+                 if f not in said and not beside]
+        gaps += [f'struct {name}: has no field @{f}' for f in said
+                 if f not in [n for n, _ in fields]]
+    return gaps
+
+
+def field_gap(name, text):
+    for pattern, needed, what in UAPI_FIELDS:
+        if re.search(pattern, name):
+            return None if re.search(needed, text) else what
+    return None
+
+
+def uapi(source):
+    gaps, requests = [], {}
+    head = source[:source.index('#ifndef')]
+    table = set(re.findall(r'-(E[A-Z0-9]+)', head))
+    for comment, name, body in structures(source):
+        first, said, rest = parts(comment)
+        fields = [n for n, _ in fields_of(body)]
+        if not comment.startswith('/**') or not first.startswith(f'struct {name} - '):
+            gaps.append(f'struct {name}: no comment that begins with its name')
+            continue
+        gaps += [f'struct {name}: nothing about @{f}' for f in fields if not said.get(f, '').strip()]
+        gaps += [f'struct {name}: has no field @{f}' for f in said if f not in fields]
+        for f in fields:
+            what = field_gap(f, said.get(f, ''))
+            if what and f in said:
+                gaps.append(f'struct {name}: @{f} does not say {what}')
+        asked = re.findall(r'ioctl\((VB_IOC_\w+)\)', text_of(comment))
+        for request in asked:
+            requests[request] = name
+        if asked and not re.search(r'\bContext: \S', text_of(comment)):
+            gaps.append(f'{asked[0]}: no Context: which locks, what it waits for')
+        if asked and fields[0] != 'size':
+            gaps.append(f'struct {name}: does not begin with its size')
+    for request, name in re.findall(r'#define (VB_IOC_\w+)\s+_IO\w+\([^,]*, [^,]*, struct (\w+)\)', source):
+        if requests.get(request) != name:
+            gaps.append(f'{request}: the comment of struct {name} does not name it')
+    for errno in sorted(set(re.findall(r'-(E[A-Z0-9]{2,})\b', source[len(head):])) - table):
+        gaps.append(f'-{errno}: not in the table of errors')
+    return gaps
+
+
+def main():
+    check = {'library': library, 'uapi': uapi}[sys.argv[1]]
+    gaps = check(open(sys.argv[2], encoding='utf-8').read())
+    print('\n'.join(gaps), end='\n' if gaps else '')
+    return 1 if gaps else 0
+
+
+sys.exit(main())
