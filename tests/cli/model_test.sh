@@ -43,6 +43,31 @@ spoil same 'pass'
 $vbrun embed --model "$work/same" --no-compare --json hello >/dev/null
 verdict an_unchanged_model_runs test $? -eq 0
 
+# --- which model it was, in both forms; without --model the one in the cache, else a generated one ---
+# says NAME MODEL OPTION...
+says() {
+	local name=$1 model=$2
+	shift 2
+	$vbrun embed --no-compare --passes 0 "$@" hello >"$work/text"
+	verdict "${name}_is_named_first" test "$(head -1 "$work/text")" = "model: $model"
+	$vbrun embed --no-compare --passes 0 --json "$@" hello >"$work/json"
+	verdict "${name}_is_named_in_json" test "$(field "$work/json" model)" = "$model"
+}
+cache=${VBLACKWELL_CACHE:-$HOME/.cache/vblackwell}/models
+mkdir -p "$work/cache/models" "$work/fetched/models"
+says a_generated_model generated --model "$good"
+cp -r "$good" "$work/cache/models/generated-minilm"
+VBLACKWELL_CACHE=$work/cache says the_default_without_a_fetched_model generated
+# A name of a folder alone makes no MiniLM.
+cp -r "$good" "$work/all-MiniLM-L6-v2"
+says a_generated_model_in_a_folder_of_that_name generated --model "$work/all-MiniLM-L6-v2"
+if [ -d "$cache/all-MiniLM-L6-v2" ]; then
+	ln -s "$cache/all-MiniLM-L6-v2" "$work/fetched/models/"
+	VBLACKWELL_CACHE=$work/fetched says the_default_with_a_fetched_model all-MiniLM-L6-v2
+else
+	echo 'skip the name of the fetched model: all-MiniLM-L6-v2 is not in the cache'
+fi
+
 wrong dtype "tensor $matrix: type F16, must be F32" \
 	"h['$matrix'].update(dtype='F16', shape=[128, 192])"
 wrong shape "tensor $matrix: rank 2, \[96\]\[128\], must be rank 2, \[128\]\[96\]" \

@@ -189,6 +189,18 @@ done
 embed --passes 0 --vectors "$work/vectors" >/dev/null
 verdict embed_vectors_are_float32 test "$(stat -c %s "$work/vectors")" -eq \
 	$(($(bits "$work/a.json" | grep -c '[0-9]') * 4))
+# All layers of a batch are one command buffer: 5 commands make the embeddings of tokens, 8 and
+# one a text a layer, one a text and one the mean.
+verdict embed_submits_whole_layers_in_one_buffer test \
+	"$(field "$work/a.json" submits)" -eq "$(field "$work/a.json" passes)"
+verdict embed_submits_every_command_of_every_layer test "$(field "$work/a.json" commands)" -eq \
+	$(($(field "$work/a.json" passes) * (5 + 6 * (8 + 2) + 2 + 1)))
+$vbrun embed --no-compare --json --host 1600K 'The first of two that take a batch each.' \
+	'The second of two that take a batch each.' >"$work/b.json"
+verdict embed_submits_once_a_text_where_a_batch_is_one_text test \
+	"$(field "$work/b.json" submits)" -eq $((2 * $(field "$work/b.json" passes)))
+$vbrun embed --no-compare --passes 1 one >"$work/text"
+verdict embed_prints_submissions_a_text grep -qE '^submissions a text +1\.000$' "$work/text"
 verdict embed_bits_are_there test "$(bits "$work/a.json" | wc -l)" -gt 700
 
 # --- the machine: storage measured on a file, or on a scratch file in a folder ---

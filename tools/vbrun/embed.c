@@ -216,10 +216,13 @@ static int plan_runs(struct embed *e)
 	if (e->o.layers_int8)
 		rc = parse_layers(e->o.layers_int8, e->model.layers, &r[RUN_ASKED]);
 	r[RUN_ASKED].host_bytes = choose_host(e, &r[RUN_ASKED]);
+	r[RUN_ASKED].arena = r[RUN_F32_TIER].arena = true;
+	r[RUN_ASKED].trace = true;
 	if (!rc)
 		rc = choose_packed(e, &r[RUN_ASKED]);
 	r[RUN_MEMORY] = r[RUN_ASKED];
 	r[RUN_MEMORY].host_bytes = EMBED_IN_MEMORY;
+	r[RUN_MEMORY].arena = r[RUN_MEMORY].trace = false;
 	r[RUN_F32_TIER].host_bytes = r[RUN_ASKED].host_bytes;
 	r[RUN_F32_MEMORY].host_bytes = EMBED_IN_MEMORY;
 	embed_run_formats(&r[RUN_F32_TIER], VGPU_FORMAT_F32);
@@ -233,24 +236,42 @@ static int plan_runs(struct embed *e)
 	return rc;
 }
 
+/* What was asked for does not go: the sizes that it does not go with. */
+static int refused(const struct embed *e, const struct embed_run *r)
+{
+	uint64_t arena = device_nvme_bytes(&e->o.device);
+
+	return cli_fail("host tier of %s%s%s: %s", size_text(r->host_bytes).s,
+			arena ? ", arena of " : "", arena ? size_text(arena).s : "", r->refused);
+}
+
+static int run_one(struct embed *e, uint32_t i)
+{
+	bool kept = i == RUN_ASKED;
+	int rc = embed_measure(&e->o, &e->model, &e->texts, &e->runs[i], e->o.passes,
+			       kept ? &e->v : NULL, kept ? &e->b : NULL);
+
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
+	if (rc)
+		return cli_fail_vgpu(rc, "%s", e->runs[i].label);
+	return kept && *e->runs[i].refused ? refused(e, &e->runs[i]) : CLI_OK;
+}
+
+/* What was asked for comes first, unless F32 in the same tier needs its arena before. */
 static int run_all(struct embed *e)
 {
+	static const uint32_t order[] = { RUN_F32_TIER, RUN_ASKED, RUN_MEMORY, RUN_F32_TIER,
+					  RUN_F32_MEMORY };
 	bool f32 = formats[e->o.format] == VGPU_FORMAT_F32 && !e->o.layers_int8;
-	uint32_t runs = e->o.no_compare ? 1 : f32 ? 2 : RUNS;
-	int rc;
+	uint32_t first = e->o.no_compare || f32 || !e->o.device.nvme_path;
+	uint32_t end = e->o.no_compare ? 2 : f32 ? 3 : RUNS + 1;
+	int rc = CLI_OK;
 
-	for (uint32_t i = 0; i < runs; i++) {
-		rc = embed_measure(&e->o, &e->model, &e->texts, &e->runs[i], e->o.passes,
-				   i ? NULL : &e->v, i ? NULL : &e->b);
-		if (rc == -EINTR)
-			return CLI_INTERRUPTED;
-		if (rc)
-			return cli_fail_vgpu(rc, "%s", e->runs[i].label);
-		if (!i && *e->runs[i].refused)
-			return cli_fail("host tier of %s: %s", size_text(e->runs[i].host_bytes).s,
-					e->runs[i].refused);
-	}
-	return CLI_OK;
+	for (uint32_t i = first; i < end && !rc; i++)
+		if (!e->runs[order[i]].out)
+			rc = run_one(e, order[i]);
+	return rc;
 }
 
 static bool made(const struct embed_run *r)
@@ -352,6 +373,12 @@ static void cell_tier(const struct embed *e, const struct embed_run *r)
 	printf(" %17s", size_text(r->host_bytes).s);
 }
 
+static void cell_peak(const struct embed *e, const struct embed_run *r)
+{
+	(void)e;
+	printf(" %17s", size_text(r->peak_bytes).s);
+}
+
 static void cell_weights(const struct embed *e, const struct embed_run *r)
 {
 	(void)e;
@@ -374,6 +401,12 @@ static void cell_read(const struct embed *e, const struct embed_run *r)
 {
 	printf(" %17s", size_text((uint64_t)(per_pass(r, VGPU_COUNT_READ_BYTES) /
 					     e->texts.count)).s);
+}
+
+/* All layers of a batch are one command buffer. */
+static void cell_submits(const struct embed *e, const struct embed_run *r)
+{
+	printf(" %17.3f", per_pass(r, VGPU_COUNT_SUBMITS) / e->texts.count);
 }
 
 static void cell_uses(const struct embed *e, const struct embed_run *r)
@@ -421,9 +454,31 @@ static void print_placement(const struct embed *e)
 	printf("\n");
 }
 
-static void print_tiers(const struct embed *e)
+static const char *const tier_names[] = { "host", "device", "nvme" };
+
+static void print_tier(const struct vgpu_device_info *info, const struct vgpu_tier_info *tier)
 {
-	static const char *const names[] = { "host", "device", "nvme" };
+	printf("tier %-15s %s of %s used, %" PRIu64 " chunks of %s, staging %s\n",
+	       tier_names[tier->tier % 3], size_text(tier->used_bytes).s, size_text(tier->bytes).s,
+	       tier->used_bytes / info->chunk_bytes, size_text(info->chunk_bytes).s,
+	       tier->tier == VGPU_TIER_HOST ? size_text(info->staging_bytes).s : "none");
+}
+
+static void summarise_tier(const struct vgpu_device_info *info, const struct vgpu_tier_info *tier,
+			   struct json_object *list)
+{
+	struct json_object *item = summary_item(list);
+
+	summary_text(item, "tier", tier_names[tier->tier % 3]);
+	summary_bytes(item, "tier_bytes", tier->bytes);
+	summary_bytes(item, "used_bytes", tier->used_bytes);
+	summary_bytes(item, "used_chunks", tier->used_bytes / info->chunk_bytes);
+}
+
+/* Bytes and chunks of each tier, as text or into @json. */
+static void show_tiers(const struct embed *e, struct json_object *json)
+{
+	struct json_object *list = json ? summary_list(json, "tiers") : NULL;
 	struct vgpu_device_info info = { .size = sizeof(info) };
 	struct vgpu_tier_info tier = { .size = sizeof(tier) };
 
@@ -432,10 +487,10 @@ static void print_tiers(const struct embed *e)
 	for (uint32_t i = 0; i < info.tier_count; i++) {
 		if (vgpu_tier_info(e->v, i, &tier))
 			continue;
-		printf("tier %-15s %s of %s used, %" PRIu64 " chunks of %s, staging %s\n",
-		       names[tier.tier % 3], size_text(tier.used_bytes).s, size_text(tier.bytes).s,
-		       tier.used_bytes / info.chunk_bytes, size_text(info.chunk_bytes).s,
-		       tier.tier == VGPU_TIER_HOST ? size_text(info.staging_bytes).s : "none");
+		if (json)
+			summarise_tier(&info, &tier, list);
+		else
+			print_tier(&info, &tier);
 	}
 }
 
@@ -460,13 +515,15 @@ static void print_cuts(const struct embed *e)
 static void print_table(const struct embed *e)
 {
 	print_placement(e);
-	print_tiers(e);
+	show_tiers(e, NULL);
 	printf("\n");
 	print_row(e, "", cell_label);
 	print_row(e, "host tier", cell_tier);
+	print_row(e, "memory (VmHWM)", cell_peak);
 	print_row(e, "weight bytes", cell_weights);
 	print_row(e, "weights come from", cell_source);
 	print_row(e, "ms a text", cell_time);
+	print_row(e, "submissions a text", cell_submits);
 	print_row(e, "read a text", cell_read);
 	print_row(e, "chunk uses a text", cell_uses);
 	print_row(e, "hits", cell_hits);
@@ -540,6 +597,8 @@ static void summarise_run(const struct embed *e, const struct embed_run *r,
 	}
 	summary_bytes(item, "weight_bytes", r->weight_bytes);
 	summary_bytes(item, "staging_bytes", r->staging_bytes);
+	summary_bytes(item, "vm_hwm_before_bytes", r->idle_bytes);
+	summary_bytes(item, "vm_hwm_bytes", r->peak_bytes);
 	summary_text(item, "packed_file", r->packed_path);
 	summary_bytes(item, "load_ns", (uint64_t)(r->load * 1e9));
 	summary_bytes(item, "cold_ns", (uint64_t)(r->cold * 1e9));
@@ -562,6 +621,7 @@ static void summarise(const struct embed *e, struct json_object *json)
 	summary_text(json, "format", embed_formats[e->o.format]);
 	summary_text(json, "mode", embed_modes[e->o.mode]);
 	device_summary(e->v, json);
+	show_tiers(e, json);
 	summarise_texts(e, json);
 	list = summary_list(json, "runs");
 	for (uint32_t i = 0; i < RUNS; i++)

@@ -63,6 +63,8 @@ struct embed_texts {
  * @formats: of the layers
  * @mode: of activations before packed weights
  * @host_bytes: host tier
+ * @arena: with the arena of the options; one device at a time has it
+ * @trace: recorded in the file of the options
  * @refused: why it could not run, "" when it did
  * @cold: seconds of the first pass over the texts
  * @steady: seconds of a later pass, median
@@ -70,6 +72,9 @@ struct embed_texts {
  * @c: counters of the later passes
  * @weight_bytes: of the matrices
  * @staging_bytes: of the tier
+ * @idle_bytes: most that was resident of the process before the first pass: what a run
+ *	that makes no pass would have
+ * @peak_bytes: and until the last
  * @load: seconds to make the objects, and the packed file when it was not there
  * @packed_path: file with the packed matrices, or ""
  * @out: f32 [count][hidden]
@@ -79,12 +84,13 @@ struct embed_run {
 	enum vgpu_format formats[BERT_LAYERS_MAX];
 	enum vgpu_mode mode;
 	uint64_t host_bytes;
+	bool arena, trace;
 	char refused[256];
 	double load, cold, steady;
 	char packed_path[4096];
 	uint32_t passes;
 	struct counters c;
-	uint64_t weight_bytes, staging_bytes;
+	uint64_t weight_bytes, staging_bytes, idle_bytes, peak_bytes;
 	float *out;
 };
 

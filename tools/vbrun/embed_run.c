@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/size.h"
+#include "process.h"
 
 /* Later passes go on until both are reached, or the most passes. */
 #define STEADY_SECONDS 1.0
@@ -145,7 +146,11 @@ static int run_on(struct bert *b, const struct bert_model *model, struct vgpu *v
 		       *r->packed_path ? r->packed_path : NULL);
 	r->weight_bytes = b->weight_bytes;
 	r->load = size_now() - start;
-	return rc ? rc : passes(b, texts, r, passes_max);
+	r->idle_bytes = process_peak_bytes();
+	if (!rc)
+		rc = passes(b, texts, r, passes_max);
+	r->peak_bytes = process_peak_bytes();
+	return rc;
 }
 
 static int refuse(struct embed_run *r, int rc)
@@ -156,21 +161,21 @@ static int refuse(struct embed_run *r, int rc)
 	return rc == -ENOSPC || rc == -EINVAL ? 0 : rc;
 }
 
-static int open_device(const struct embed_options *o, const struct embed_run *r, bool kept,
+static int open_device(const struct embed_options *o, const struct embed_run *r,
 		       struct vgpu **out)
 {
 	struct vgpu_config config = {
 		.size = sizeof(config),
 		.chunk_bytes = (uint32_t)o->device.chunk_bytes,
 		.host_bytes = r->host_bytes,
-		.nvme_bytes = kept ? device_nvme_bytes(&o->device) : 0,
-		.nvme_path = kept ? o->device.nvme_path : NULL,
+		.nvme_bytes = r->arena ? device_nvme_bytes(&o->device) : 0,
+		.nvme_path = r->arena ? o->device.nvme_path : NULL,
 		.policy = device_policies[o->device.policy],
 		.io_engine = device_engines[o->device.engine],
 		.backend = device_backends[o->device.backend],
 		.threads = o->device.threads,
 		.staging_bytes = o->device.staging_bytes,
-		.trace_path = kept ? o->device.trace : NULL,
+		.trace_path = r->trace ? o->device.trace : NULL,
 	};
 
 	return o->node ? vgpu_open(o->node, out) : vgpu_open_embedded(&config, out);
@@ -187,7 +192,8 @@ int embed_measure(const struct embed_options *o, const struct bert_model *model,
 	r->out = calloc((size_t)texts->count * model->hidden, sizeof(*r->out));
 	if (!r->out)
 		return -ENOMEM;
-	rc = open_device(o, r, out_v, &v);
+	process_peak_reset();
+	rc = open_device(o, r, &v);
 	if (rc)
 		return refuse(r, rc);
 	rc = run_on(&b, model, v, texts, r, passes_max);
