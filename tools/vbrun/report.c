@@ -47,14 +47,15 @@ static bool below_one;
  * @read: bytes read for it
  * @best: fewest possible, 0: not known
  * @stall: 0 .. 1
- * @memory: bytes of the host tier
+ * @budget: bytes of the host tier
+ * @peak: most that was resident of the process, 0: not known
  * @accuracy: for people
  */
 struct line {
 	char what[40];
 	double seconds, read, best, stall;
 	const char *each;
-	uint64_t memory;
+	uint64_t budget, peak;
 	char accuracy[64];
 };
 
@@ -72,7 +73,9 @@ static void summarise_line(const struct line *l)
 	if (l->best > 0)
 		summary_real(item, "against_optimum", l->read / l->best);
 	summary_real(item, "stall", l->stall);
-	summary_bytes(item, "host_bytes", l->memory);
+	summary_bytes(item, "host_bytes", l->budget);
+	if (l->peak)
+		summary_bytes(item, "vm_hwm_bytes", l->peak);
 	summary_text(item, "accuracy", l->accuracy);
 }
 
@@ -87,9 +90,10 @@ static void print_line(const struct line *l)
 	below_one |= l->read < l->best;
 	if (l->best > 0)
 		snprintf(against, sizeof(against), "%.3f", l->read / l->best);
-	printf("%-24s %10s a %-5s %10s %9s %6.1f%% %10s  %s\n", l->what,
+	printf("%-24s %10s a %-5s %10s %9s %6.1f%% %10s %10s  %s\n", l->what,
 	       size_seconds(l->seconds).s, l->each, size_text((uint64_t)l->read).s, against,
-	       100 * l->stall, size_text(l->memory).s, l->accuracy);
+	       100 * l->stall, size_text(l->budget).s,
+	       l->peak ? size_text(l->peak).s : "-", l->accuracy);
 }
 
 static double stall_of(struct json_object *o)
@@ -138,7 +142,8 @@ static void report_embed(struct json_object *o)
 			    (double)json_object_array_length(texts);
 		l.read = count > 0 ? (double)number(run, "read_bytes") / count : 0;
 		l.stall = stall_of(run);
-		l.memory = number(run, "host_bytes");
+		l.budget = number(run, "host_bytes");
+		l.peak = number(run, "vm_hwm_bytes");
 		embed_accuracy_text(o, run, !i, &l);
 		print_line(&l);
 	}
@@ -147,7 +152,8 @@ static void report_embed(struct json_object *o)
 
 static void report_stream(struct json_object *o)
 {
-	struct line l = { .each = "pass", .memory = number(o, "host_bytes") };
+	struct line l = { .each = "pass", .budget = number(o, "host_bytes"),
+			  .peak = number(o, "vm_hwm_bytes") };
 
 	if (*text(o, "route")) {
 		l.each = "token";
@@ -232,11 +238,13 @@ static int report_text(char **paths, unsigned int count)
 {
 	int rc;
 
-	printf("%-24s %18s %10s %9s %7s %10s  %s\n", "", "time", "read", "x optimum", "stall", "memory",
-	       "accuracy");
+	printf("%-24s %18s %10s %9s %7s %10s %10s  %s\n", "", "time", "read", "x optimum", "stall",
+	       "budget", "memory", "accuracy");
 	rc = for_each(paths, count, report_embed, report_stream);
 	if (rc)
 		return rc;
+	printf("memory: most that was resident of the process (VmHWM), the program and its tables "
+	       "included\n");
 	if (below_one)
 		printf("x optimum %s\n", optimum_below_one);
 	printf("\n%s\n", residency_key);
