@@ -536,6 +536,15 @@ static int job_select(struct vgpu_job_env *env, struct vgpu_job *job,
 	return rc;
 }
 
+/* As many as the ids can select: what the client says there are is not believed. */
+static uint64_t matrices_at_most(const struct vb_cmd_header *cmd, const struct vgpu_stream *s)
+{
+	const struct vb_operand *ids = &((const struct vb_cmd_matmul_id *)cmd)->ids;
+	uint64_t n = (uint64_t)ids->shape[0] * ids->shape[1];
+
+	return n < s->matrices ? n : s->matrices;
+}
+
 static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 			  const struct vgpu_work *work, uint32_t held)
 {
@@ -553,7 +562,7 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 	p.slot = malloc(chunks * sizeof(*p.slot));
 	p.piece = malloc(chunks * sizeof(*p.piece));
 	if (job->cmd->opcode == VB_CMD_MATMUL_ID)
-		list = malloc(s.matrices * sizeof(*list));
+		list = malloc(matrices_at_most(job->cmd, &s) * sizeof(*list));
 	rc = p.slot && p.piece && list ? env->backend->begin(env->be, work) : -ENOMEM;
 	if (!rc && list != &first)
 		rc = job_select(env, job, work, s.matrices, list, &count);

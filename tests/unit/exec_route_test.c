@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -369,6 +370,61 @@ static void ids_are_selected_at_the_cost_of_the_ids_alone(void **state)
 	vgpu_pool_close(pool);
 }
 
+static uint64_t address_space(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu", &pages), 1);
+	fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/*
+ * 2^32 - 1 experts of one value each, in a file that has no blocks: what the executor
+ * allocates goes by the four ids.
+ */
+static void route_allocates_by_the_ids_and_not_by_the_experts(void **state)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	(void)state;
+	print_message("SKIP: a sanitizer's own address space is not to be limited\n");
+	skip();
+#else
+	struct vb_cmd_matmul_id c = { .h = { VB_CMD_MATMUL_ID, 0, sizeof(c) } };
+	static const int32_t ids[4] = { 0, INT32_MAX, 5, 5 };
+	struct vgpu_exec_params p = xrig_params(14);
+	struct rlimit saved, limit;
+	uint32_t file, a;
+	struct xstream s;
+	struct xrig r;
+	float x[2] = { 1, 2 };
+	int fd = xfile("", 0, 0);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)UINT32_MAX * 2), 0);
+	xrig_start(&r, &p);
+	file = xrig_file(&r, fd, 0, (uint64_t)UINT32_MAX * 2);
+	a = xrig_anonymous(&r, 4096);
+	assert_int_equal(xrig_write(&r, a, 0, ids, sizeof(ids)), 0);
+	assert_int_equal(xrig_write(&r, a, 64, x, sizeof(x)), 0);
+	xstream_begin(&s);
+	c.x = xmatrix(&s, a, VB_ACCESS_READ, 64, VB_FORMAT_F32, 2, 1);
+	c.w = xcube(&s, file, VB_ACCESS_READ, 0, VB_FORMAT_F16, UINT32_MAX, 1, 1);
+	c.ids = xmatrix(&s, a, VB_ACCESS_READ, 0, VB_FORMAT_I32, 2, 2);
+	c.y = xcube(&s, a, VB_ACCESS_WRITE, 128, VB_FORMAT_F32, 2, 2, 1);
+	xstream_add(&s, &c, sizeof(c));
+	assert_int_equal(getrlimit(RLIMIT_AS, &saved), 0);
+	limit = (struct rlimit){ address_space() + (2ull << 30), saved.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	xrig_must_run(&r, &s);
+	assert_int_equal(setrlimit(RLIMIT_AS, &saved), 0);
+	xrig_close(&r);
+	close(fd);
+#endif
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,6 +436,7 @@ int main(void)
 		cmocka_unit_test(route_survives_indices_that_change_while_they_are_used),
 		cmocka_unit_test(gather_survives_indices_that_change_while_they_are_used),
 		cmocka_unit_test(ids_are_selected_at_the_cost_of_the_ids_alone),
+		cmocka_unit_test(route_allocates_by_the_ids_and_not_by_the_experts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
