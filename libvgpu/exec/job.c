@@ -277,12 +277,15 @@ static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct
 		return job_fail(job, -ENOSPC, "command %u (%s) holds %llu bytes at once; the host tier has %llu",
 				job->number, vb_cmd_name(job->cmd->opcode),
 				slot_bytes(env, need), slot_bytes(env, r->slots));
+	vgpu_resid_try(r, &job->attempt);
 	rc = vgpu_held_take(r, held, false);
 	if (rc == -ENOSPC) {
 		vgpu_job_yield(env, job);
 		r->blocks = 0;
+		vgpu_resid_try(r, &job->attempt);
 		rc = vgpu_held_take(r, held, true);
 	}
+	vgpu_resid_tried(r);
 	job->again = vgpu_room_waits(&job->room, r, rc, now_ns());
 	if (!rc || job->again)
 		return rc;
@@ -447,13 +450,16 @@ static int panel_pin_once(struct vgpu_job_env *env, struct vgpu_job *job,
 static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_stream *s,
 		     uint32_t matrix, uint32_t index, struct panel *p)
 {
+	struct vgpu_attempt attempt = { 0 };
 	int rc = job_check_cancel(env, job);
 
 	env->resid->blocks = 0;
 	while (!rc) {
 		bool carried = job_has_carry(job);
 
+		vgpu_resid_try(env->resid, &attempt);
 		rc = panel_pin_once(env, job, s, matrix, index, p);
+		vgpu_resid_tried(env->resid);
 		if (!rc)
 			break;
 		/* The last panel's chunks were in its way, and are not any more. */
@@ -622,12 +628,15 @@ static void gather_drop_chunk(struct gather *g)
 static int gather_chunk(struct gather *g, uint32_t chunk, const uint8_t **data)
 {
 	struct vgpu_resid *r = g->env->resid;
+	struct vgpu_attempt attempt = { 0 };
 	int rc = 0;
 
 	r->blocks = 0;
 	while (!rc && (g->slot == VB_SLOT_ANY || g->chunk != chunk)) {
 		gather_drop_chunk(g);
+		vgpu_resid_try(r, &attempt);
 		rc = vgpu_resid_use(r, g->table, chunk, 0, &g->slot);
+		vgpu_resid_tried(r);
 		g->chunk = chunk;
 		if (!rc)
 			break;
@@ -771,6 +780,7 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 	if (rc)
 		return rc;
 	job->room.since = 0;
+	job->attempt = (struct vgpu_attempt){ 0 };
 	job_point_at_operands(env, job, &held, &work);
 	rc = job_dispatch(env, job, &work, vgpu_held_slots(&held));
 	vgpu_held_release(env->resid, &held);

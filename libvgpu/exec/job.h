@@ -54,6 +54,7 @@ struct vgpu_ahead {
  * @checked_at: when cancellation was last looked for
  * @credit: of deficit round robin
  * @room: the command, or its next panel, waits for it
+ * @attempt: to have what the command holds
  * @again: the command found none, and is to be tried once more
  * @scratch: slots of its scratch objects, which go nowhere while it runs
  * @need: most slots that one of its commands needs at once
@@ -71,6 +72,7 @@ struct vgpu_job {
 	uint64_t busy_ns, checked_at;
 	int64_t credit;
 	struct vgpu_room room;
+	struct vgpu_attempt attempt;
 	bool again, started;
 	uint64_t scratch;
 	uint32_t need;

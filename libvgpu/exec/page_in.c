@@ -85,8 +85,10 @@ int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu
 	int rc = vgpu_store_get(store, p->req.out_object, &o);
 
 	r->blocks = 0;
+	vgpu_resid_try(r, &p->attempt);
 	if (!rc)
 		rc = page_in_serve(r, o, p);
+	vgpu_resid_tried(r);
 	if (vgpu_room_waits(&p->room, r, rc, now_ns()))
 		return p->req.out_deadline_ns && p->req.out_deadline_ns < now_ns() ? -ETIME :
 										     -EAGAIN;

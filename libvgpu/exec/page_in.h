@@ -14,6 +14,7 @@
  * struct vgpu_page_in - a request of the device
  * @req: as fetched
  * @came: CLOCK_MONOTONIC
+ * @attempt: to serve it
  * @slot, @slots: once it is served: pinned until the client was answered, who then
  *	holds them
  */
@@ -21,6 +22,7 @@ struct vgpu_page_in {
 	struct vb_ioc_fetch req;
 	uint64_t came;
 	struct vgpu_room room;
+	struct vgpu_attempt attempt;
 	uint32_t slot, slots;
 	struct vgpu_page_in *next;
 };

@@ -55,6 +55,19 @@ static void slot_is_no_guess(struct vgpu_resid *r, struct vgpu_slot *s)
 	s->flags &= ~VGPU_SLOT_GUESS;
 }
 
+/* Stays in staging until room is needed. */
+static void slot_park(struct vgpu_resid *r, struct vgpu_slot *s)
+{
+	r->parked += !(s->flags & VGPU_SLOT_PARKED);
+	s->flags |= VGPU_SLOT_PARKED;
+}
+
+static void slot_unpark(struct vgpu_resid *r, struct vgpu_slot *s)
+{
+	r->parked -= !!(s->flags & VGPU_SLOT_PARKED);
+	s->flags &= (uint8_t)~VGPU_SLOT_PARKED;
+}
+
 /* The slot holds nothing any more; the device knows already. */
 static void slot_clear(struct vgpu_resid *r, uint32_t slot)
 {
@@ -63,6 +76,7 @@ static void slot_clear(struct vgpu_resid *r, uint32_t slot)
 	vgpu_keymap_remove(&r->map, vgpu_slot_key(s));
 	r->wanted -= s->wants;
 	slot_is_no_guess(r, s);
+	slot_unpark(r, s);
 	memset(s, 0, sizeof(*s));
 	r->free++;
 }
@@ -85,13 +99,6 @@ void vgpu_slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses)
 	r->wanted -= n;
 }
 
-/* Stays in staging until room is needed. */
-static void slot_park(struct vgpu_resid *r, struct vgpu_slot *s)
-{
-	s->flags |= VGPU_SLOT_PARKED;
-	r->parked++;
-}
-
 /* Keep what cannot leave: pinned by the device, mapped, or nowhere to go. */
 static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 {
@@ -101,14 +108,16 @@ static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 	int answer = r->policy->access(r->policy_state, vgpu_slot_key(s), VGPU_ACCESS_MUST_ADMIT,
 				       &victim);
 
-	s->flags |= VGPU_SLOT_PARKED;
-	if (answer < 0)
-		return;		/* more is held than the policy may keep: stays in staging */
+	if (answer < 0) {
+		/* More is held than the policy may keep. */
+		slot_park(r, s);
+		return;
+	}
 	/* The trace has every question that the policy was asked. */
 	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, vgpu_slot_key(s),
 		       VGPU_ACCESS_MUST_ADMIT, 0);
+	slot_unpark(r, s);
 	s->flags |= VGPU_SLOT_RETAINED | VGPU_SLOT_HELD;
-	s->flags &= (uint8_t)~VGPU_SLOT_PARKED;
 	r->policy->hold(r->policy_state, vgpu_slot_key(s), true);
 	if (victim != VGPU_POLICY_NONE) {
 		uint32_t other = vgpu_slot_find(r, victim);
@@ -279,11 +288,10 @@ static bool resid_unpark(struct vgpu_resid *r)
 {
 	uint32_t before = r->free + r->leaving;
 
-	r->parked = 0;
 	for (uint32_t i = 0; i < r->slots; i++) {
 		if (!(r->slot[i].flags & VGPU_SLOT_PARKED))
 			continue;
-		r->slot[i].flags &= (uint8_t)~VGPU_SLOT_PARKED;
+		slot_unpark(r, &r->slot[i]);
 		if (slot_is_idle(&r->slot[i]))
 			slot_retire(r, i, true);
 	}
@@ -392,6 +400,38 @@ static void resid_note_overdue(struct vgpu_resid *r)
 		vgpu_fill_overdue(r, late[i]);
 }
 
+void vgpu_resid_try(struct vgpu_resid *r, struct vgpu_attempt *a)
+{
+	if (a->uses)
+		memcpy(r->last_streamed, a->last_streamed, sizeof(r->last_streamed));
+	else
+		memcpy(a->last_streamed, r->last_streamed, sizeof(r->last_streamed));
+	a->at = 0;
+	r->attempt = a;
+}
+
+/* Was this use counted by an attempt before?  They come in the same order each time. */
+static bool resid_has_counted(struct vgpu_resid *r)
+{
+	struct vgpu_attempt *a = r->attempt;
+
+	if (!a)
+		return false;
+	if (a->at++ < a->uses)
+		return true;
+	a->uses++;
+	return false;
+}
+
+static void resid_count(struct vgpu_resid *r, int answer)
+{
+	r->count[VB_COUNT_ACCESSES]++;
+	if (answer == VGPU_POLICY_HIT)
+		r->count[VB_COUNT_HITS]++;
+	else if (answer != VGPU_POLICY_ADMIT)
+		r->count[VB_COUNT_BYPASSES]++;
+}
+
 /*
  * Ask the policy; returns whether the chunk is kept, or -errno.  When clients hold all
  * that the policy may keep, the chunk is used in staging: there is room for it or not,
@@ -401,19 +441,21 @@ int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chu
 {
 	uint64_t key = vgpu_policy_key(o->id, chunk), victim = VGPU_POLICY_NONE;
 	unsigned int flags = o->kind == VB_BO_ANONYMOUS ? VGPU_ACCESS_MUST_ADMIT : 0;
-	int answer = r->policy->access(r->policy_state, key, flags, &victim);
+	bool counted = resid_has_counted(r);
+	int answer;
 
+	/* What must be kept and found no room was forgotten, and is asked for anew. */
+	if (counted && (!flags || r->policy->retains(r->policy_state, key)))
+		return r->policy->retains(r->policy_state, key);
+	answer = r->policy->access(r->policy_state, key, flags, &victim);
 	if (answer == -EBUSY) {
 		resid_release_held(r);
 		answer = r->policy->access(r->policy_state, key, flags, &victim);
 	}
 	if (answer < 0 && answer != -EBUSY)
 		return answer;
-	r->count[VB_COUNT_ACCESSES]++;
-	if (answer == VGPU_POLICY_HIT)
-		r->count[VB_COUNT_HITS]++;
-	else if (answer != VGPU_POLICY_ADMIT)
-		r->count[VB_COUNT_BYPASSES]++;
+	if (!counted)
+		resid_count(r, answer);
 	if (answer == -EBUSY)
 		return 0;	/* the trace has what the policy counted, and no more */
 	if (answer == VGPU_POLICY_BYPASS)
@@ -731,6 +773,7 @@ uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t 
 		r->policy->forget(r->policy_state, vgpu_policy_key(o->id, c));
 		vgpu_slot_unwant(r, &r->slot[slot], UINT32_MAX);
 		slot_is_no_guess(r, &r->slot[slot]);
+		slot_unpark(r, &r->slot[slot]);
 		r->slot[slot].flags &= VGPU_SLOT_OVERDUE;
 		slot_let_go(r, slot);
 	}

@@ -78,6 +78,16 @@ struct vgpu_slot {
 };
 
 /**
+ * struct vgpu_attempt - uses that come together, and are tried again until there is room
+ * @uses: counted by an attempt before: they are not counted again
+ * @at: of these, that this attempt came by
+ * @last_streamed: as it was before the first attempt
+ */
+struct vgpu_attempt {
+	uint64_t uses, at, last_streamed[2];
+};
+
+/**
  * struct vgpu_resid - the host tier
  * @capacity: slots for retained chunks
  * @staging: slots beside them
@@ -85,7 +95,7 @@ struct vgpu_slot {
  * @moving: fills and write-outs that are with the I/O engine
  * @leaving: of these, the write-outs
  * @overdue: of @moving, those that nobody should wait for
- * @parked: slots parked since they were last asked to leave
+ * @parked: slots with VGPU_SLOT_PARKED
  * @wanted: sum of the slots' wants
  * @guesses: slots with VGPU_SLOT_GUESS
  * @bypasses: to look after held slots now and then
@@ -95,6 +105,7 @@ struct vgpu_slot {
  * @fault_key, @fault_error: the last transfer that failed, for its sentence
  * @room_wait_ns: how long clients may hold what somebody waits for (room.h)
  * @derive_bytes: memory that fills of derived chunks hold
+ * @attempt: what is used now was perhaps tried before; NULL: it was not
  * @count: this executor's share of enum vb_counter, since the last flush
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
  *	two tensors in a row, that share a chunk are one use of it
@@ -120,6 +131,7 @@ struct vgpu_resid {
 	int32_t fault_error;
 	uint64_t room_wait_ns;
 	uint64_t derive_bytes, clock, last_streamed[2];
+	struct vgpu_attempt *attempt;
 	uint8_t *memory;
 	size_t memory_bytes;
 	struct vgpu_slot *slot;
@@ -176,6 +188,16 @@ int vgpu_resid_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out_r
  */
 int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
 		   uint32_t *out_slot);
+/*
+ * Around uses that may find no room, each time they are tried; @a is all zero the first
+ * time.  Otherwise waiting for room would look like so many uses to the policy.
+ */
+void vgpu_resid_try(struct vgpu_resid *r, struct vgpu_attempt *a);
+static inline void vgpu_resid_tried(struct vgpu_resid *r)
+{
+	r->attempt = NULL;
+}
+
 /* Wait for the bytes of a slot that is pinned; 0 or what went wrong. */
 int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot);
 void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot);

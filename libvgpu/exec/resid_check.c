@@ -12,7 +12,7 @@
 /* What the slots say all together. */
 struct tally {
 	uint32_t state[VGPU_SLOT_LEAVING + 1];
-	uint32_t retained, overdue;
+	uint32_t retained, overdue, parked;
 	uint64_t wants;
 	uint32_t guesses;
 };
@@ -91,6 +91,7 @@ static int check_slots(struct check *c)
 		c->tally.state[s->state]++;
 		c->tally.retained += !!(s->flags & VGPU_SLOT_RETAINED);
 		c->tally.overdue += !!(s->flags & VGPU_SLOT_OVERDUE);
+		c->tally.parked += !!(s->flags & VGPU_SLOT_PARKED);
 		c->tally.wants += s->wants;
 		c->tally.guesses += !!(s->flags & VGPU_SLOT_GUESS);
 		rc = s->object ? check_used(c, i) : 0;
@@ -117,6 +118,8 @@ static int check_sums(struct check *c)
 	if (t->state[VGPU_SLOT_LEAVING] != r->leaving || t->overdue != r->overdue)
 		return fault(c, "%u leave and %u are overdue, %u and %u counted",
 			     t->state[VGPU_SLOT_LEAVING], t->overdue, r->leaving, r->overdue);
+	if (t->parked != r->parked)
+		return fault(c, "%u slots are parked, %u counted", t->parked, r->parked);
 	if (t->wants != r->wanted)
 		return fault(c, "%llu uses are wanted, %llu counted", (unsigned long long)t->wants,
 			     (unsigned long long)r->wanted);

@@ -447,6 +447,36 @@ static void kept_close(struct kept *t)
 	close(t->fd);
 }
 
+/* Uses that were counted so far. */
+static uint64_t uses(struct kept *t)
+{
+	uint64_t count[VB_COUNT_COUNT];
+
+	xrig_counters(&t->r, count);
+	return count[VB_COUNT_ACCESSES];
+}
+
+/*
+ * Others held the room for a while: what was tried again and again until it came through
+ * is as many uses as when it comes through at once.
+ */
+static void run_and_let_go(struct kept *t, struct keeper *k, const struct xstream *s,
+			   uint32_t after_us)
+{
+	uint64_t before = uses(t), waited;
+	pthread_t thread;
+
+	k->delay_us = after_us;
+	assert_int_equal(pthread_create(&thread, NULL, open_wall, k), 0);
+	xrig_must_run(&t->r, s);
+	waited = uses(t) - before;
+	pthread_join(thread, NULL);
+	let_go(k);
+	before = uses(t);
+	xrig_must_run(&t->r, s);
+	assert_int_equal(waited, uses(t) - before);
+}
+
 /* What the policy may keep is mapped for good; the rest of the tier is as good as ever. */
 static void room_beside_what_a_client_keeps_is_used(void **state)
 {
@@ -494,20 +524,15 @@ static void room_kept_for_a_while_is_waited_for(void **state)
 {
 	struct xstream s;
 	struct keeper k;
-	pthread_t thread;
 	struct kept t;
 
 	(void)state;
 	kept_open(&t, LEAST, 0);
 	keep(&k, &t.r, t.file, LEAST);
-	k.delay_us = 1500000;
-	assert_int_equal(pthread_create(&thread, NULL, open_wall, &k), 0);
 	xstream_begin(&s);
 	add_copy(&s, t.file, 11 * XCHUNK, t.a, 0, 64);
 	add_copy(&s, t.a, 0, t.b, 0, 2 * FLOATS);
-	xrig_must_run(&t.r, &s);
-	pthread_join(thread, NULL);
-	let_go(&k);
+	run_and_let_go(&t, &k, &s, 1500000);
 	kept_close(&t);
 }
 
@@ -517,14 +542,17 @@ static void room_kept_for_a_while_delays_a_read(void **state)
 	struct keeper k;
 	pthread_t thread;
 	struct kept t;
+	uint64_t before;
 	float got;
 
 	(void)state;
 	kept_open(&t, LEAST, 0);
 	keep(&k, &t.r, t.file, LEAST);
 	k.delay_us = 300000;
+	before = uses(&t);
 	assert_int_equal(pthread_create(&thread, NULL, open_wall, &k), 0);
 	assert_int_equal(xrig_read(&t.r, t.file, 11 * XCHUNK, &got, 4), 0);
+	assert_int_equal(uses(&t) - before, 1);
 	assert_float_equal(got, xvalue(11 * FLOATS + 3 * 0x10001u), 0);
 	pthread_join(thread, NULL);
 	let_go(&k);
@@ -705,7 +733,6 @@ static void room_for_the_next_panel_is_waited_for(void **state)
 {
 	struct vb_cmd_matmul c = { .h = { VB_CMD_MATMUL, 0, sizeof(c) } };
 	float *data = xvalues(FILE_CHUNKS * FLOATS, 3), *x = xvalues(K, 8), y[ROWS];
-	pthread_t thread;
 	struct xstream s;
 	struct keeper k;
 	struct kept t;
@@ -715,16 +742,12 @@ static void room_for_the_next_panel_is_waited_for(void **state)
 	assert_int_equal(xrig_write(&t.r, t.a, 0, x, K * 4), 0);
 	/* The operands fit beside what is mapped, a panel does not. */
 	keep(&k, &t.r, t.file, 5);
-	k.delay_us = 1000000;
-	assert_int_equal(pthread_create(&thread, NULL, open_wall, &k), 0);
 	xstream_begin(&s);
 	c.x = xmatrix(&s, t.a, VB_ACCESS_READ, 0, VB_FORMAT_F32, 1, K);
 	c.w = xmatrix(&s, t.file, VB_ACCESS_READ, 0, VB_FORMAT_F32, ROWS, K);
 	c.y = xmatrix(&s, t.b, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1, ROWS);
 	xstream_add(&s, &c, sizeof(c));
-	xrig_must_run(&t.r, &s);
-	pthread_join(thread, NULL);
-	let_go(&k);
+	run_and_let_go(&t, &k, &s, 1000000);
 	assert_int_equal(xrig_read(&t.r, t.b, 0, y, sizeof(y)), 0);
 	for (uint32_t i = 0; i < ROWS; i++) {
 		double size, want = xdot(x, data + i * K, K, &size);
@@ -741,7 +764,6 @@ static void room_for_the_next_row_is_waited_for(void **state)
 	struct vb_cmd_gather c = { .h = { VB_CMD_GATHER, 0, sizeof(c) } };
 	float *data = xvalues(FILE_CHUNKS * FLOATS, 3), y[4 * K];
 	static const int32_t ids[4] = { ROWS - 1, 700, 900, ROWS - 1 };
-	pthread_t thread;
 	struct xstream s;
 	struct keeper k;
 	struct kept t;
@@ -750,16 +772,12 @@ static void room_for_the_next_row_is_waited_for(void **state)
 	kept_open(&t, LEAST, 0);
 	assert_int_equal(xrig_write(&t.r, t.a, 0, ids, sizeof(ids)), 0);
 	keep(&k, &t.r, t.file, 5);
-	k.delay_us = 300000;
-	assert_int_equal(pthread_create(&thread, NULL, open_wall, &k), 0);
 	xstream_begin(&s);
 	c.table = xmatrix(&s, t.file, VB_ACCESS_READ, 0, VB_FORMAT_F32, ROWS, K);
 	c.ids = xvector(&s, t.a, VB_ACCESS_READ, 0, VB_FORMAT_I32, 4);
 	c.y = xmatrix(&s, t.b, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 4, K);
 	xstream_add(&s, &c, sizeof(c));
-	xrig_must_run(&t.r, &s);
-	pthread_join(thread, NULL);
-	let_go(&k);
+	run_and_let_go(&t, &k, &s, 300000);
 	assert_int_equal(xrig_read(&t.r, t.b, 0, y, sizeof(y)), 0);
 	for (uint32_t i = 0; i < 4; i++)
 		assert_memory_equal(&y[i * K], data + (size_t)ids[i] * K, K * 4);
