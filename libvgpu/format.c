@@ -6,14 +6,31 @@
 #include "core/format.h"
 #include "error.h"
 
-_Static_assert((int)VGPU_FORMAT_NONE == VB_FORMAT_NONE && (int)VGPU_FORMAT_F32 == VB_FORMAT_F32 &&
-	       (int)VGPU_FORMAT_F16 == VB_FORMAT_F16 && (int)VGPU_FORMAT_BF16 == VB_FORMAT_BF16 &&
-	       (int)VGPU_FORMAT_I32 == VB_FORMAT_I32 && (int)VGPU_FORMAT_U8 == VB_FORMAT_U8 &&
-	       (int)VGPU_FORMAT_MXFP4 == VB_FORMAT_MXFP4 &&
-	       (int)VGPU_FORMAT_MXFP4_SPLIT == VB_FORMAT_MXFP4_SPLIT &&
-	       (int)VGPU_FORMAT_Q8_0 == VB_FORMAT_Q8_0 &&
-	       (int)VGPU_FORMAT_MXFP4_G16 == VB_FORMAT_MXFP4_G16 &&
-	       (int)VGPU_FORMAT_INT8_G16 == VB_FORMAT_INT8_G16, "formats");
+#define SAME(name) _Static_assert((int)VGPU_FORMAT_##name == (int)VB_FORMAT_##name, #name)
+SAME(NONE);
+SAME(F32);
+SAME(F16);
+SAME(BF16);
+SAME(I32);
+SAME(U8);
+SAME(MXFP4);
+SAME(MXFP4_SPLIT);
+SAME(Q8_0);
+SAME(Q4_0);
+SAME(Q4_1);
+SAME(Q5_0);
+SAME(Q5_1);
+SAME(Q2_K);
+SAME(Q3_K);
+SAME(Q4_K);
+SAME(Q5_K);
+SAME(Q6_K);
+SAME(IQ4_NL);
+SAME(IQ4_XS);
+SAME(NVFP4);
+SAME(MXFP4_G16);
+SAME(INT8_G16);
+#undef SAME
 
 const char *vgpu_format_name(enum vgpu_format format)
 {

@@ -244,6 +244,19 @@ enum vgpu_format {
 	VGPU_FORMAT_MXFP4 = 16,		/* GGUF blocks: 17 bytes a 32 values */
 	VGPU_FORMAT_MXFP4_SPLIT = 17,	/* gpt-oss: blocks and scales apart */
 	VGPU_FORMAT_Q8_0 = 18,		/* GGUF blocks: 34 bytes a 32 values */
+	/* GGUF blocks that no command takes yet: sources of struct vgpu_pack. */
+	VGPU_FORMAT_Q4_0 = 19,
+	VGPU_FORMAT_Q4_1 = 20,
+	VGPU_FORMAT_Q5_0 = 21,
+	VGPU_FORMAT_Q5_1 = 22,
+	VGPU_FORMAT_Q2_K = 23,
+	VGPU_FORMAT_Q3_K = 24,
+	VGPU_FORMAT_Q4_K = 25,
+	VGPU_FORMAT_Q5_K = 26,
+	VGPU_FORMAT_Q6_K = 27,
+	VGPU_FORMAT_IQ4_NL = 28,
+	VGPU_FORMAT_IQ4_XS = 29,
+	VGPU_FORMAT_NVFP4 = 30,
 	VGPU_FORMAT_MXFP4_G16 = 32,	/* what vgpu_pack makes: groups of 16 rows */
 	VGPU_FORMAT_INT8_G16 = 33,
 };
@@ -320,7 +333,9 @@ VGPU_API int vgpu_bo_create_file(struct vgpu *v, int fd, uint64_t offset, uint64
 
 /**
  * struct vgpu_pack - weights of a file, packed chunk by chunk when they are needed
- * @source_format: F32, F16, BF16, or MXFP4, Q8_0 (regrouped, not rounded again)
+ * @source_format: F32, F16, BF16; MXFP4 to MXFP4_G16 and Q8_0 to INT8_G16 (regrouped, the same
+ *	values); other blocks of GGUF: Q4_0, Q5_0, IQ4_NL to INT8_G16 keep their values, all
+ *	else is rounded again
  * @packed_format: MXFP4_G16 or INT8_G16
  * @rows: rows of one matrix, at least 1
  * @cols: columns, at least 1
@@ -953,6 +968,18 @@ enum vgpu_dtype {
 	VGPU_DTYPE_Q8_K = 42,
 	VGPU_DTYPE_MXFP4 = 43,
 	VGPU_DTYPE_NVFP4 = 44,
+	VGPU_DTYPE_IQ1_S = 45,
+	VGPU_DTYPE_IQ1_M = 46,
+	VGPU_DTYPE_IQ2_XXS = 47,
+	VGPU_DTYPE_IQ2_XS = 48,
+	VGPU_DTYPE_IQ2_S = 49,
+	VGPU_DTYPE_IQ3_XXS = 50,
+	VGPU_DTYPE_IQ3_S = 51,
+	VGPU_DTYPE_IQ4_NL = 52,
+	VGPU_DTYPE_IQ4_XS = 53,
+	VGPU_DTYPE_TQ1_0 = 54,
+	VGPU_DTYPE_TQ2_0 = 55,
+	VGPU_DTYPE_Q1_0 = 56,
 };
 
 /**
@@ -960,8 +987,8 @@ enum vgpu_dtype {
  * @name: lower case, as tools print it ("f32", "mxfp4")
  * @block_elements: values that are stored together; 1 for plain numbers
  * @block_bytes: bytes of one block
- * @format: what an operand with these bytes is called, VGPU_FORMAT_NONE when no
- *	command takes them
+ * @format: what these bytes are called as an operand or as the source of struct
+ *	vgpu_pack; VGPU_FORMAT_NONE when they can be neither
  */
 struct vgpu_dtype_info {
 	const char *name;

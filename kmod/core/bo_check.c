@@ -25,7 +25,7 @@ static int check_file(const struct vb_ioc_bo_create *cmd)
 	return 0;
 }
 
-/* Regrouping keeps the format; only floats are rounded. */
+/* Operands are regrouped and keep their format; floats, and blocks that are none, are packed. */
 static bool pack_fits(u32 src, u32 dst)
 {
 	switch (src) {
@@ -39,7 +39,7 @@ static bool pack_fits(u32 src, u32 dst)
 	case VB_FORMAT_Q8_0:
 		return dst == VB_FORMAT_INT8_G16;
 	default:
-		return false;
+		return vb_format_is_source(src) && vb_format_is_packed(dst);
 	}
 }
 

@@ -40,6 +40,18 @@ static const struct format formats[] = {
 	{ VB_FORMAT_MXFP4, 1, 32, 17, 0, 1, true, "mxfp4" },
 	{ VB_FORMAT_MXFP4_SPLIT, 1, 32, 16, 0, 1, true, "mxfp4-split" },
 	{ VB_FORMAT_Q8_0, 1, 32, 34, 0, 1, true, "q8-0" },
+	{ VB_FORMAT_Q4_0, 1, 32, 18, 0, 1, false, "q4-0" },
+	{ VB_FORMAT_Q4_1, 1, 32, 20, 0, 1, false, "q4-1" },
+	{ VB_FORMAT_Q5_0, 1, 32, 22, 0, 1, false, "q5-0" },
+	{ VB_FORMAT_Q5_1, 1, 32, 24, 0, 1, false, "q5-1" },
+	{ VB_FORMAT_Q2_K, 1, 256, 84, 0, 1, false, "q2-k" },
+	{ VB_FORMAT_Q3_K, 1, 256, 110, 0, 1, false, "q3-k" },
+	{ VB_FORMAT_Q4_K, 1, 256, 144, 0, 1, false, "q4-k" },
+	{ VB_FORMAT_Q5_K, 1, 256, 176, 0, 1, false, "q5-k" },
+	{ VB_FORMAT_Q6_K, 1, 256, 210, 0, 1, false, "q6-k" },
+	{ VB_FORMAT_IQ4_NL, 1, 32, 18, 0, 1, false, "iq4-nl" },
+	{ VB_FORMAT_IQ4_XS, 1, 256, 136, 0, 1, false, "iq4-xs" },
+	{ VB_FORMAT_NVFP4, 1, 64, 36, 0, 1, false, "nvfp4" },
 	/* 16 rows of 32 nibbles a block, 16 x 4 E8M0 a tile */
 	{ VB_FORMAT_MXFP4_G16, 16, 32, 256, 64, 64, true, "mxfp4-g16" },
 	/* 16 rows of 32 bytes a block, 16 x 4 F16 a tile */
@@ -106,6 +118,13 @@ bool vb_format_is_packed(u32 format)
 	const struct format *f = find(format);
 
 	return f && f->rows > 1;
+}
+
+bool vb_format_is_source(u32 format)
+{
+	const struct format *f = find(format);
+
+	return f && f->block > 1 && !f->weight;
 }
 
 const char *vb_format_name(u32 format)

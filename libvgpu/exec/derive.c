@@ -8,6 +8,7 @@
 #include "core/format.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
+#include "kernels/ref/blocks.h"
 
 /* Where a unit of the stack comes from. */
 struct unit_rows {
@@ -83,9 +84,8 @@ static int pack_unit(const struct derive *d, void *dst, const void *src, enum vg
 }
 
 /*
- * Blocks of other files hold values that packing reproduces exactly: an MXFP4
- * block scaled by the power of two that its largest value asks for, and a Q8_0
- * block whose largest value is 127.
+ * Blocks of MXFP4 come out as they were: packing scales by the power of two that the
+ * largest value asks for.  All others are rounded a second time, now to the packed format.
  */
 static int pack_decoded(const struct derive *d, void *dst, const void *src,
 			const uint8_t *scales, uint32_t rows, float *values)
@@ -95,6 +95,20 @@ static int pack_decoded(const struct derive *d, void *dst, const void *src,
 
 	d->k->weight_decode(&p, values, p.k);
 	return pack_unit(d, dst, values, VGPU_W_F32, rows);
+}
+
+/* Whole numbers with an F16 scale are INT8 already: nothing is rounded. */
+static int pack_source(const struct derive *d, void *dst, const uint8_t *src,
+		       const uint8_t *scales, uint32_t rows, float *values)
+{
+	const struct vb_transform *t = &d->o->transform;
+	const struct vgpu_block_type *type = vgpu_block_type(t->src_format);
+
+	if (t->src_format <= VB_FORMAT_BF16)
+		return pack_unit(d, dst, src, t->src_format, rows);
+	if (type && type->codes && t->dst_format == VB_FORMAT_INT8_G16)
+		return vgpu_blocks_to_int8(type, dst, src, rows, t->cols);
+	return pack_decoded(d, dst, src, scales, rows, values);
 }
 
 static void derive_unit(void *ctx, size_t item)
@@ -111,11 +125,7 @@ static void derive_unit(void *ctx, size_t item)
 	uint64_t from, to;
 	int rc;
 
-	if (d->o->transform.src_format <= VB_FORMAT_BF16)
-		rc = pack_unit(d, dst, src, d->o->transform.src_format, u.rows);
-	else
-		rc = pack_decoded(d, dst, src, scales, u.rows,
-				  (float *)(scratch + d->values_at));
+	rc = pack_source(d, dst, src, scales, u.rows, (float *)(scratch + d->values_at));
 	if (rc)
 		__atomic_store_n(&d->error, rc, __ATOMIC_RELAXED);
 	if (whole)

@@ -42,6 +42,18 @@ enum vgpu_wformat {
 	VGPU_W_MXFP4 = 16,	/* GGUF block_mxfp4: {u8 e8m0, u8 qs[16]} a block */
 	VGPU_W_MXFP4_SPLIT = 17,/* gpt-oss: blocks [n][k/32][16], scales [n][k/32] */
 	VGPU_W_Q8_0 = 18,	/* GGUF block_q8_0: {f16 d, s8 qs[32]} a block */
+	VGPU_W_Q4_0 = 19,	/* from here on ref/blocks.c: decoded, no operands */
+	VGPU_W_Q4_1 = 20,
+	VGPU_W_Q5_0 = 21,
+	VGPU_W_Q5_1 = 22,
+	VGPU_W_Q2_K = 23,
+	VGPU_W_Q3_K = 24,
+	VGPU_W_Q4_K = 25,
+	VGPU_W_Q5_K = 26,
+	VGPU_W_Q6_K = 27,
+	VGPU_W_IQ4_NL = 28,
+	VGPU_W_IQ4_XS = 29,
+	VGPU_W_NVFP4 = 30,
 	VGPU_W_MXFP4_G16 = 32,	/* row groups, made by pack_mxfp4 */
 	VGPU_W_INT8_G16 = 33,	/* row groups, made by pack_int8 */
 };

@@ -4,10 +4,18 @@
  */
 #include "kernels/kernels.h"
 #include "kernels/pack/g16.h"
+#include "kernels/ref/blocks.h"
 
 static size_t align64(size_t bytes)
 {
 	return (bytes + 63) & ~(size_t)63;
+}
+
+static size_t block_row_bytes(enum vgpu_wformat format, uint32_t k)
+{
+	const struct vgpu_block_type *type = vgpu_block_type(format);
+
+	return type ? ((size_t)k / type->values + (k % type->values != 0)) * type->bytes : 0;
 }
 
 size_t vgpu_weight_unit_bytes(enum vgpu_wformat format, uint32_t k)
@@ -25,14 +33,13 @@ size_t vgpu_weight_unit_bytes(enum vgpu_wformat format, uint32_t k)
 		return blocks * 17;
 	case VGPU_W_MXFP4_SPLIT:
 		return blocks * 16;
-	case VGPU_W_Q8_0:
-		return blocks * 34;
 	case VGPU_W_MXFP4_G16:
 		return tiles * VGPU_MXFP4_TILE_SCALES + blocks * VGPU_MXFP4_BLOCK_CODES;
 	case VGPU_W_INT8_G16:
 		return tiles * VGPU_INT8_TILE_SCALES + blocks * VGPU_INT8_BLOCK_CODES;
+	default:
+		return block_row_bytes(format, k);
 	}
-	return 0;
 }
 
 uint32_t vgpu_weight_unit_rows(enum vgpu_wformat format)
@@ -43,13 +50,13 @@ uint32_t vgpu_weight_unit_rows(enum vgpu_wformat format)
 	case VGPU_W_BF16:
 	case VGPU_W_MXFP4:
 	case VGPU_W_MXFP4_SPLIT:
-	case VGPU_W_Q8_0:
 		return 1;
 	case VGPU_W_MXFP4_G16:
 	case VGPU_W_INT8_G16:
 		return VGPU_GROUP_ROWS;
+	default:
+		return vgpu_block_type(format) ? 1 : 0;
 	}
-	return 0;
 }
 
 enum vgpu_mode vgpu_matmul_mode(enum vgpu_wformat format, enum vgpu_mode wanted)

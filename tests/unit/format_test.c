@@ -10,13 +10,29 @@
 static const u32 weights[] = {
 	VB_FORMAT_F32, VB_FORMAT_F16, VB_FORMAT_BF16, VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_SPLIT,
 	VB_FORMAT_Q8_0, VB_FORMAT_MXFP4_G16, VB_FORMAT_INT8_G16,
+	/* what weights are packed from */
+	VB_FORMAT_Q4_0, VB_FORMAT_Q4_1, VB_FORMAT_Q5_0, VB_FORMAT_Q5_1, VB_FORMAT_Q2_K,
+	VB_FORMAT_Q3_K, VB_FORMAT_Q4_K, VB_FORMAT_Q5_K, VB_FORMAT_Q6_K, VB_FORMAT_IQ4_NL,
+	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4,
 };
 #define WEIGHTS	(sizeof(weights) / sizeof(weights[0]))
 
 static bool takes(u32 format, u32 k)
 {
-	return k % 32 == 0 || (format != VB_FORMAT_MXFP4 && format != VB_FORMAT_MXFP4_SPLIT &&
-			       format != VB_FORMAT_Q8_0);
+	switch (format) {
+	case VB_FORMAT_F32:
+	case VB_FORMAT_F16:
+	case VB_FORMAT_BF16:
+	case VB_FORMAT_MXFP4_G16:
+	case VB_FORMAT_INT8_G16:
+		return true;
+	case VB_FORMAT_NVFP4:
+		return k % 64 == 0;
+	case VB_FORMAT_IQ4_XS:
+		return k % 256 == 0;
+	default:
+		return k % (format >= VB_FORMAT_Q2_K && format <= VB_FORMAT_Q6_K ? 256 : 32) == 0;
+	}
 }
 
 static void compare(u32 format, u32 k)
@@ -53,7 +69,7 @@ static void format_units_are_those_of_the_kernels(void **state)
 /* Row by row, group by group. */
 static void format_matrix_is_the_sum_of_its_units(void **state)
 {
-	static const u32 columns[] = { 32, 96, 1024, 0xffffffe0u };
+	static const u32 columns[] = { 256, 768, 1024, 0xffffff00u };
 	struct vb_unit unit;
 	u64 bytes, sum;
 	size_t f, c;
@@ -89,16 +105,17 @@ static void format_matrix_bytes_overflow_is_seen(void **state)
 
 static void format_unknown_ones_are_refused_everywhere(void **state)
 {
-	static const u32 known[] = { 1, 2, 3, 4, 5, 16, 17, 18, 32, 33 };
+	static const u32 known[] = { 1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+				     27, 28, 29, 30, 32, 33 };
 	struct vb_unit unit;
 	u32 format, i;
 	bool is_known;
 
 	(void)state;
 	for (format = 0; format < 70000; format++) {
-		for (i = 0, is_known = false; i < 10; i++)
+		for (i = 0, is_known = false; i < sizeof(known) / sizeof(known[0]); i++)
 			is_known |= known[i] == format;
-		assert_int_equal(vb_format_unit(format, 32, &unit), is_known ? 0 : -EINVAL);
+		assert_int_equal(vb_format_unit(format, 256, &unit), is_known ? 0 : -EINVAL);
 		if (is_known)
 			continue;
 		assert_false(vb_format_is_weight(format));
@@ -109,6 +126,11 @@ static void format_unknown_ones_are_refused_everywhere(void **state)
 	assert_false(vb_format_is_weight(VB_FORMAT_U8));
 	assert_true(vb_format_is_weight(VB_FORMAT_MXFP4_SPLIT));
 	assert_false(vb_format_is_packed(VB_FORMAT_Q8_0));
+	assert_false(vb_format_is_source(VB_FORMAT_Q8_0));
+	assert_false(vb_format_is_source(VB_FORMAT_INT8_G16));
+	assert_false(vb_format_is_source(VB_FORMAT_U8));
+	assert_true(vb_format_is_source(VB_FORMAT_Q4_K));
+	assert_false(vb_format_is_weight(VB_FORMAT_Q4_K));
 	assert_true(vb_format_is_packed(VB_FORMAT_INT8_G16));
 	assert_string_equal(vb_format_name(VB_FORMAT_MXFP4_G16), "mxfp4-g16");
 }

@@ -1279,6 +1279,19 @@ enum vb_format {
 	VB_FORMAT_MXFP4 = 16,	/* GGUF block_mxfp4, 17 bytes a 32 */
 	VB_FORMAT_MXFP4_SPLIT = 17,/* gpt-oss: blocks here, scales in another operand */
 	VB_FORMAT_Q8_0 = 18,	/* GGUF block_q8_0, 34 bytes a 32 */
+	/* Other blocks of GGUF: sources of VB_TRANSFORM_PACK, no operands (yet). */
+	VB_FORMAT_Q4_0 = 19,
+	VB_FORMAT_Q4_1 = 20,
+	VB_FORMAT_Q5_0 = 21,
+	VB_FORMAT_Q5_1 = 22,
+	VB_FORMAT_Q2_K = 23,
+	VB_FORMAT_Q3_K = 24,
+	VB_FORMAT_Q4_K = 25,
+	VB_FORMAT_Q5_K = 26,
+	VB_FORMAT_Q6_K = 27,
+	VB_FORMAT_IQ4_NL = 28,
+	VB_FORMAT_IQ4_XS = 29,
+	VB_FORMAT_NVFP4 = 30,
 	VB_FORMAT_MXFP4_G16 = 32,/* groups of 16 rows, Documentation/kernels.md */
 	VB_FORMAT_INT8_G16 = 33,
 };

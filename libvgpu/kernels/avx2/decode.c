@@ -12,6 +12,7 @@
 #include "kernels/pack/g16.h"
 #include "kernels/pack/half.h"
 #include "kernels/pack/mxfp4.h"
+#include "kernels/ref/blocks.h"
 #include "kernels/ref/rows.h"
 
 /* 32 signed bytes times a scale. */
@@ -179,6 +180,12 @@ static void widen_row(const uint8_t *src, enum vgpu_wformat format, float *dst, 
 	vgpu_row_load_ref(dst + c, src + (format == VGPU_W_F32 ? 4 : 2) * (size_t)c, format, k - c);
 }
 
+/* Blocks that are no operands are decoded once a chunk, by the reference. */
+static bool is_left_to_ref(enum vgpu_wformat format)
+{
+	return format != VGPU_W_Q8_0 && vgpu_block_type(format);
+}
+
 void vgpu_weight_decode_avx2(const struct vgpu_panel *w, float *dst, size_t ldd)
 {
 	uint32_t unit_rows = vgpu_weight_unit_rows(w->format);
@@ -189,7 +196,7 @@ void vgpu_weight_decode_avx2(const struct vgpu_panel *w, float *dst, size_t ldd)
 
 		if (w->format == VGPU_W_F32 || w->format == VGPU_W_F16 || w->format == VGPU_W_BF16)
 			widen_row(data, w->format, dst + row * ldd, w->k);
-		else if (row_is_small(w, data, row))
+		else if (is_left_to_ref(w->format) || row_is_small(w, data, row))
 			vgpu_row_decode_ref(w, row, dst + row * ldd);
 		else
 			decode_row(w, data, row, dst + row * ldd);

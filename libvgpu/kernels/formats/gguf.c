@@ -54,14 +54,26 @@ static const struct tensor_type tensor_types[] = {
 	[13] = { "Q5_K", VGPU_DTYPE_Q5_K },
 	[14] = { "Q6_K", VGPU_DTYPE_Q6_K },
 	[15] = { "Q8_K", VGPU_DTYPE_Q8_K },
+	[16] = { "IQ2_XXS", VGPU_DTYPE_IQ2_XXS },
+	[17] = { "IQ2_XS", VGPU_DTYPE_IQ2_XS },
+	[18] = { "IQ3_XXS", VGPU_DTYPE_IQ3_XXS },
+	[19] = { "IQ1_S", VGPU_DTYPE_IQ1_S },
+	[20] = { "IQ4_NL", VGPU_DTYPE_IQ4_NL },
+	[21] = { "IQ3_S", VGPU_DTYPE_IQ3_S },
+	[22] = { "IQ2_S", VGPU_DTYPE_IQ2_S },
+	[23] = { "IQ4_XS", VGPU_DTYPE_IQ4_XS },
 	[24] = { "I8", VGPU_DTYPE_I8 },
 	[25] = { "I16", VGPU_DTYPE_I16 },
 	[26] = { "I32", VGPU_DTYPE_I32 },
 	[27] = { "I64", VGPU_DTYPE_I64 },
 	[28] = { "F64", VGPU_DTYPE_F64 },
+	[29] = { "IQ1_M", VGPU_DTYPE_IQ1_M },
 	[30] = { "BF16", VGPU_DTYPE_BF16 },
+	[34] = { "TQ1_0", VGPU_DTYPE_TQ1_0 },
+	[35] = { "TQ2_0", VGPU_DTYPE_TQ2_0 },
 	[39] = { "MXFP4", VGPU_DTYPE_MXFP4 },
 	[40] = { "NVFP4", VGPU_DTYPE_NVFP4 },
+	[41] = { "Q1_0", VGPU_DTYPE_Q1_0 },
 };
 
 static const unsigned char meta_widths[] = {
@@ -426,16 +438,27 @@ static int take_shape(struct reader *r, struct vgpu_tensor *tensor)
 	return 0;
 }
 
+static bool is_tensor_type(uint32_t type)
+{
+	return type < sizeof(tensor_types) / sizeof(tensor_types[0]) && tensor_types[type].name;
+}
+
 static int refuse_type(struct reader *r, const struct vgpu_tensor *tensor, uint32_t type)
 {
-	char known[224] = "";
+	uint32_t count = sizeof(tensor_types) / sizeof(tensor_types[0]);
+	char known[96] = "";
 	size_t used = 0;
 
-	for (size_t i = 0; i < sizeof(tensor_types) / sizeof(tensor_types[0]); i++)
-		if (tensor_types[i].name && used < sizeof(known))
-			used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%zu %s",
-						 i ? ", " : "", i, tensor_types[i].name);
-	return vgpu_error_set(r->err, -EOPNOTSUPP, "tensor '%.80s': type %u is unknown, is none of %s",
+	/* As ranges: the names of all do not fit a sentence. */
+	for (uint32_t i = 0, end; i < count && used < sizeof(known); i = end + 1) {
+		for (end = i; is_tensor_type(end); end++)
+			;
+		if (end > i)
+			used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%u-%u",
+						 used ? ", " : "", i, end - 1);
+	}
+	return vgpu_error_set(r->err, -EOPNOTSUPP,
+			      "tensor '%.80s': type %u is unknown, is none of ggml's %s",
 			      tensor->name, type, known);
 }
 
@@ -447,7 +470,7 @@ static int take_type(struct reader *r, struct vgpu_tensor *tensor)
 	rc = take_number(r, sizeof(type), "tensor type", &type);
 	if (rc)
 		return rc;
-	if (type >= sizeof(tensor_types) / sizeof(tensor_types[0]) || !tensor_types[type].name)
+	if (!is_tensor_type(type))
 		return refuse_type(r, tensor, type);
 	tensor->dtype_name = tensor_types[type].name;
 	tensor->dtype = tensor_types[type].dtype;

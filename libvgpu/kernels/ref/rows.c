@@ -7,6 +7,7 @@
 #include "kernels/pack/g16.h"
 #include "kernels/pack/half.h"
 #include "kernels/pack/mxfp4.h"
+#include "kernels/ref/blocks.h"
 #include "kernels/ref/rows.h"
 
 void vgpu_row_load_ref(float *dst, const void *src, enum vgpu_wformat format, uint32_t k)
@@ -41,18 +42,6 @@ static void mxfp4_split_row(const uint8_t *codes, const uint8_t *scales, float *
 {
 	for (uint32_t i = 0; i < k; i++)
 		dst[i] = vgpu_mxfp4_decode(codes[i / 2] >> (i % 2 * 4) & 15, scales[i / 32]);
-}
-
-static void q8_0_row(const uint8_t *block, float *dst, uint32_t k)
-{
-	uint16_t d;
-
-	for (uint32_t i = 0; i < k; i++) {
-		const uint8_t *b = block + (size_t)(i / 32) * 34;
-
-		memcpy(&d, b, sizeof(d));
-		dst[i] = (float)(int8_t)b[2 + i % 32] * vgpu_f16_to_f32(d);
-	}
 }
 
 static void mxfp4_g16_row(const uint8_t *group, uint32_t row, float *dst, uint32_t k)
@@ -100,14 +89,14 @@ void vgpu_row_decode_ref(const struct vgpu_panel *w, uint32_t row, float *dst)
 	case VGPU_W_MXFP4_SPLIT:
 		mxfp4_split_row(unit, w->scales + (size_t)row * (w->k / 32), dst, w->k);
 		break;
-	case VGPU_W_Q8_0:
-		q8_0_row(unit, dst, w->k);
-		break;
 	case VGPU_W_MXFP4_G16:
 		mxfp4_g16_row(unit, row % VGPU_GROUP_ROWS, dst, w->k);
 		break;
 	case VGPU_W_INT8_G16:
 		int8_g16_row(unit, row % VGPU_GROUP_ROWS, dst, w->k);
+		break;
+	default:
+		vgpu_block_row_decode(vgpu_block_type(w->format), unit, dst, w->k);
 		break;
 	}
 }

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Source: the structures' layout, https://github.com/ggml-org/ggml, src/ggml-common.h.
+ */
+#include "kernels/ref/blocks.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "kernels/pack/g16.h"
+#include "kernels/pack/half.h"
+
+static float f16_at(const uint8_t *p)
+{
+	uint16_t h;
+
+	memcpy(&h, p, sizeof(h));
+	return vgpu_f16_to_f32(h);
+}
+
+static uint32_t u32_at(const uint8_t *p)
+{
+	uint32_t x;
+
+	memcpy(&x, p, sizeof(x));
+	return x;
+}
+
+/* --- blocks of 32 whole numbers with one scale --------------------------- */
+
+/* Value j is the low nibble of byte j, value j + half the high one. */
+static void nibbles(const uint8_t *bytes, uint32_t half, int8_t *out)
+{
+	for (uint32_t j = 0; j < half; j++) {
+		out[j] = (int8_t)(bytes[j] & 15);
+		out[j + half] = (int8_t)(bytes[j] >> 4);
+	}
+}
+
+/* Nibbles with a fifth bit from @high, bit j for value j. */
+static void five_bits(const uint8_t *high, const uint8_t *bytes, int8_t *out)
+{
+	uint32_t bits = u32_at(high);
+
+	nibbles(bytes, 16, out);
+	for (uint32_t j = 0; j < 32; j++)
+		out[j] = (int8_t)(out[j] | (bits >> j & 1) << 4);
+}
+
+static void look_up(const int8_t table[16], const uint8_t *bytes, int8_t *out)
+{
+	nibbles(bytes, 16, out);
+	for (uint32_t j = 0; j < 32; j++)
+		out[j] = table[out[j]];
+}
+
+static void q4_0_codes(const uint8_t *block, int8_t *out)
+{
+	nibbles(block + 2, 16, out);
+	for (uint32_t j = 0; j < 32; j++)
+		out[j] = (int8_t)(out[j] - 8);
+}
+
+static void q5_0_codes(const uint8_t *block, int8_t *out)
+{
+	five_bits(block + 2, block + 6, out);
+	for (uint32_t j = 0; j < 32; j++)
+		out[j] = (int8_t)(out[j] - 16);
+}
+
+static void q8_0_codes(const uint8_t *block, int8_t *out)
+{
+	memcpy(out, block + 2, 32);
+}
+
+static const int8_t iq4_values[16] = {
+	-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+};
+
+static void iq4_nl_codes(const uint8_t *block, int8_t *out)
+{
+	look_up(iq4_values, block + 2, out);
+}
+
+static void scaled(const int8_t *codes, uint32_t n, float scale, float *out)
+{
+	for (uint32_t j = 0; j < n; j++)
+		out[j] = (float)codes[j] * scale;
+}
+
+static void q4_0(const uint8_t *block, float *out)
+{
+	int8_t codes[32];
+
+	q4_0_codes(block, codes);
+	scaled(codes, 32, f16_at(block), out);
+}
+
+static void q5_0(const uint8_t *block, float *out)
+{
+	int8_t codes[32];
+
+	q5_0_codes(block, codes);
+	scaled(codes, 32, f16_at(block), out);
+}
+
+static void q8_0(const uint8_t *block, float *out)
+{
+	int8_t codes[32];
+
+	q8_0_codes(block, codes);
+	scaled(codes, 32, f16_at(block), out);
+}
+
+static void iq4_nl(const uint8_t *block, float *out)
+{
+	int8_t codes[32];
+
+	iq4_nl_codes(block, codes);
+	scaled(codes, 32, f16_at(block), out);
+}
+
+/* --- with a minimum ------------------------------------------------------ */
+
+static void shifted(const int8_t *codes, uint32_t n, float scale, float minimum, float *out)
+{
+	for (uint32_t j = 0; j < n; j++)
+		out[j] = (float)codes[j] * scale + minimum;
+}
+
+static void q4_1(const uint8_t *block, float *out)
+{
+	int8_t codes[32];
+
+	nibbles(block + 4, 16, codes);
+	shifted(codes, 32, f16_at(block), f16_at(block + 2), out);
+}
+
+static void q5_1(const uint8_t *block, float *out)
+{
+	int8_t codes[32];
+
+	five_bits(block + 4, block + 8, codes);
+	shifted(codes, 32, f16_at(block), f16_at(block + 2), out);
+}
+
+/* --- super-blocks of 256: 8 or 16 scales that share an F16 ---------------- */
+
+/*
+ * Two bits a value: the 128 values of a half lie in 32 bytes, values 32 i .. 32 i + 31 in
+ * bits 2 i of each.
+ */
+static void two_bits(const uint8_t *bytes, uint32_t i, int8_t out[32])
+{
+	const uint8_t *half = bytes + i / 4 * 32;
+
+	for (uint32_t j = 0; j < 32; j++)
+		out[j] = (int8_t)(half[j] >> i % 4 * 2 & 3);
+}
+
+/* {u8 scales[16], u8 qs[64], f16 d, f16 dmin}; a scale is 4 bits, its minimum 4 above. */
+static void q2_k(const uint8_t *block, float *out)
+{
+	float d = f16_at(block + 80), dmin = f16_at(block + 82);
+	int8_t codes[32];
+
+	for (uint32_t i = 0; i < 16; i++) {
+		if (i % 2 == 0)
+			two_bits(block + 16, i / 2, codes);
+		shifted(codes + i % 2 * 16, 16, d * (float)(block[i] & 15),
+			-(dmin * (float)(block[i] >> 4)), out + 16 * i);
+	}
+}
+
+/* 16 scales of 6 bits: 4 low ones in 8 bytes as nibbles, 2 high ones in 4 bytes. */
+static void q3_k_scales(const uint8_t *bytes, int8_t out[16])
+{
+	nibbles(bytes, 8, out);
+	for (uint32_t i = 0; i < 16; i++)
+		out[i] = (int8_t)((out[i] | (bytes[8 + i % 4] >> i / 4 * 2 & 3) << 4) - 32);
+}
+
+/* {u8 hmask[32], u8 qs[64], u8 scales[12], f16 d}; bit i of a mask: four are not taken off. */
+static void q3_k(const uint8_t *block, float *out)
+{
+	float d = f16_at(block + 108);
+	int8_t codes[32], scales[16];
+
+	q3_k_scales(block + 96, scales);
+	for (uint32_t i = 0; i < 8; i++) {
+		two_bits(block + 32, i, codes);
+		for (uint32_t j = 0; j < 32; j++)
+			codes[j] = (int8_t)(codes[j] - (block[j] >> i & 1 ? 0 : 4));
+		scaled(codes, 16, d * (float)scales[2 * i], out + 32 * i);
+		scaled(codes + 16, 16, d * (float)scales[2 * i + 1], out + 32 * i + 16);
+	}
+}
+
+/* Scale and minimum i of 8, 6 bits each in 12 bytes: 0 .. 3 whole, 4 .. 7 in two parts. */
+static void six_bits(const uint8_t *bytes, uint32_t i, float *scale, float *minimum)
+{
+	const uint8_t *low = bytes + 4 + i;
+
+	if (i < 4) {
+		*scale = (float)(bytes[i] & 63);
+		*minimum = (float)(bytes[i + 4] & 63);
+		return;
+	}
+	*scale = (float)((*low & 15) | bytes[i - 4] >> 6 << 4);
+	*minimum = (float)(*low >> 4 | bytes[i] >> 6 << 4);
+}
+
+/* Four bits a value: values 64 i .. are the low nibbles of 32 bytes, those 32 on the high. */
+static void k_nibbles(const uint8_t *block, const uint8_t *high, const uint8_t *bytes, float *out)
+{
+	float d = f16_at(block), dmin = f16_at(block + 2), scale, minimum;
+	int8_t codes[64];
+
+	for (uint32_t i = 0; i < 8; i++) {
+		int8_t *part = codes + i % 2 * 32;
+
+		if (i % 2 == 0)
+			nibbles(bytes + i / 2 * 32, 32, codes);
+		for (uint32_t j = 0; high && j < 32; j++)
+			part[j] = (int8_t)(part[j] | (high[j] >> i & 1) << 4);
+		six_bits(block + 4, i, &scale, &minimum);
+		shifted(part, 32, d * scale, -(dmin * minimum), out + 32 * i);
+	}
+}
+
+/* {f16 d, f16 dmin, u8 scales[12], u8 qs[128]} */
+static void q4_k(const uint8_t *block, float *out)
+{
+	k_nibbles(block, NULL, block + 16, out);
+}
+
+/* {f16 d, f16 dmin, u8 scales[12], u8 qh[32], u8 qs[128]}; bit i of qh[j]: value 32 i + j. */
+static void q5_k(const uint8_t *block, float *out)
+{
+	k_nibbles(block, block + 16, block + 48, out);
+}
+
+/* {u8 ql[128], u8 qh[64], s8 scales[16], f16 d} */
+static void q6_k(const uint8_t *block, float *out)
+{
+	float d = f16_at(block + 208);
+	int8_t low[128], codes[32];
+
+	for (uint32_t i = 0; i < 8; i++) {
+		if (i % 4 == 0)
+			nibbles(block + i / 4 * 64, 64, low);
+		two_bits(block + 128, i, codes);
+		for (uint32_t j = 0; j < 32; j++)
+			codes[j] = (int8_t)((low[i % 4 * 32 + j] | codes[j] << 4) - 32);
+		scaled(codes, 16, d * (float)(int8_t)block[192 + 2 * i], out + 32 * i);
+		scaled(codes + 16, 16, d * (float)(int8_t)block[193 + 2 * i], out + 32 * i + 16);
+	}
+}
+
+/* {f16 d, u16 scales_h, u8 scales_l[4], u8 qs[128]}; a scale is 4 bits and 2 above. */
+static void iq4_xs(const uint8_t *block, float *out)
+{
+	uint32_t high = block[2] | (uint32_t)block[3] << 8;
+	float d = f16_at(block);
+	int8_t codes[32];
+
+	for (uint32_t i = 0; i < 8; i++) {
+		int scale = (block[4 + i / 2] >> i % 2 * 4 & 15) | (int)(high >> 2 * i & 3) << 4;
+
+		look_up(iq4_values, block + 8 + 16 * i, codes);
+		scaled(codes, 32, d * (float)(scale - 32), out + 32 * i);
+	}
+}
+
+/* Half of an unsigned E4M3, as the codes are twice E2M1; 0x7f stands for 0, as in ggml. */
+static float half_e4m3(uint8_t byte)
+{
+	uint32_t exponent = byte >> 3 & 15, mantissa = byte & 7;
+
+	if (byte == 0x7f)
+		return 0;
+	if (!exponent)
+		return (float)mantissa * 0x1p-10f;
+	return (float)(8 + mantissa) * vgpu_f32_from_bits((exponent + 127 - 11) << 23);
+}
+
+/* {u8 d[4], u8 qs[32]}: 16 values a scale */
+static void nvfp4(const uint8_t *block, float *out)
+{
+	static const int8_t values[16] = { 0, 1, 2, 3, 4, 6, 8, 12,
+					   0, -1, -2, -3, -4, -6, -8, -12 };
+	int8_t codes[16];
+
+	for (uint32_t i = 0; i < 4; i++) {
+		nibbles(block + 4 + 8 * i, 8, codes);
+		for (uint32_t j = 0; j < 16; j++)
+			codes[j] = values[codes[j]];
+		scaled(codes, 16, half_e4m3(block[i]), out + 16 * i);
+	}
+}
+
+/* --- the table ----------------------------------------------------------- */
+
+static const struct vgpu_block_type types[] = {
+	{ VGPU_W_Q8_0, 32, 34, q8_0, q8_0_codes },
+	{ VGPU_W_Q4_0, 32, 18, q4_0, q4_0_codes },
+	{ VGPU_W_Q4_1, 32, 20, q4_1, NULL },
+	{ VGPU_W_Q5_0, 32, 22, q5_0, q5_0_codes },
+	{ VGPU_W_Q5_1, 32, 24, q5_1, NULL },
+	{ VGPU_W_Q2_K, 256, 84, q2_k, NULL },
+	{ VGPU_W_Q3_K, 256, 110, q3_k, NULL },
+	{ VGPU_W_Q4_K, 256, 144, q4_k, NULL },
+	{ VGPU_W_Q5_K, 256, 176, q5_k, NULL },
+	{ VGPU_W_Q6_K, 256, 210, q6_k, NULL },
+	{ VGPU_W_IQ4_NL, 32, 18, iq4_nl, iq4_nl_codes },
+	{ VGPU_W_IQ4_XS, 256, 136, iq4_xs, NULL },
+	{ VGPU_W_NVFP4, 64, 36, nvfp4, NULL },
+};
+
+const struct vgpu_block_type *vgpu_block_type(enum vgpu_wformat format)
+{
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (types[i].format == format)
+			return &types[i];
+	return NULL;
+}
+
+void vgpu_block_row_decode(const struct vgpu_block_type *type, const uint8_t *row, float *dst,
+			   uint32_t k)
+{
+	for (uint32_t i = 0; i < k; i += type->values, row += type->bytes)
+		type->decode(row, dst + i);
+}
+
+/* Exponent 31 is infinite or NaN. */
+static bool scales_are_finite(const struct vgpu_block_type *type, const uint8_t *src, size_t blocks)
+{
+	for (size_t i = 0; i < blocks; i++)
+		if ((src[i * type->bytes + 1] & 0x7c) == 0x7c)
+			return false;
+	return true;
+}
+
+static void put_int8_block(uint8_t *group, uint32_t row, uint32_t block, const uint8_t *scale,
+			   const int8_t codes[VGPU_BLOCK])
+{
+	uint8_t *to = group + vgpu_int8_g16_codes(block) + 4 * row;
+	uint32_t four;
+
+	memcpy(group + vgpu_int8_g16_scale(block) + 2 * row, scale, 2);
+	for (uint32_t line = 0; line < VGPU_BLOCK / 4; line++) {
+		memcpy(&four, codes + 4 * line, sizeof(four));
+		/* Adds VGPU_INT8_ZERO to each. */
+		four ^= 0x80808080u;
+		memcpy(to + 64 * line, &four, sizeof(four));
+	}
+}
+
+int vgpu_blocks_to_int8(const struct vgpu_block_type *type, void *dst, const uint8_t *src,
+			uint32_t rows, uint32_t k)
+{
+	static const int8_t zeros[VGPU_BLOCK];
+	static const uint8_t no_scale[2];
+	uint32_t blocks = k / VGPU_BLOCK;
+	int8_t codes[VGPU_BLOCK];
+
+	if (!scales_are_finite(type, src, (size_t)rows * blocks))
+		return -EDOM;
+	/* The last tile may have no block where it has scales. */
+	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_INT8_G16, k));
+	for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++) {
+		for (uint32_t b = 0; b < blocks; b++) {
+			if (row >= rows) {
+				put_int8_block(dst, row, b, no_scale, zeros);
+				continue;
+			}
+			type->codes(src, codes);
+			put_int8_block(dst, row, b, src, codes);
+			src += type->bytes;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Blocks of GGUF: the values are another implementation's, bit for bit, at every level
+ * (data/gguf_blocks.py says which and how they were made), and those that fit INT8 keep
+ * them there.
+ */
+#include "check.h"
+
+#include <errno.h>
+
+#include "common/golden.h"
+#include "kernels/ref/blocks.h"
+
+/* Types whose values INT8_G16 holds. */
+static bool is_exact(const char *name)
+{
+	return !strcmp(name, "Q8_0") || !strcmp(name, "Q4_0") || !strcmp(name, "Q5_0") ||
+	       !strcmp(name, "IQ4_NL");
+}
+
+static const struct vgpu_block_type *type_of(const struct golden *g)
+{
+	const struct vgpu_block_type *type = vgpu_block_type((enum vgpu_wformat)g->format);
+
+	assert_non_null(type);
+	assert_int_equal(type->values, g->values_each);
+	assert_int_equal(type->bytes, g->bytes_each);
+	return type;
+}
+
+/* Each block as a row, and all of them as one row. */
+static void decode_of_blocks_is_the_other_implementations(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t n = 0; n < GOLDEN_NAMES; n++) {
+		struct golden g;
+		struct vgpu_panel w;
+		size_t bytes;
+		float *out;
+
+		golden_open(&g, golden_names[n]);
+		bytes = (size_t)g.count * type_of(&g)->values * sizeof(*out);
+		out = check_alloc(bytes);
+		w = (struct vgpu_panel){ type_of(&g)->format, g.count, type_of(&g)->values, g.blocks, NULL };
+		t->weight_decode(&w, out, w.k);
+		assert_memory_equal(out, g.values, bytes);
+		memset(out, 0xa5, bytes);
+		w = (struct vgpu_panel){ type_of(&g)->format, 1, g.count * type_of(&g)->values, g.blocks, NULL };
+		t->weight_decode(&w, out, w.k);
+		assert_memory_equal(out, g.values, bytes);
+		free(out);
+		golden_close(&g);
+	}
+}
+
+/* A group of 16 rows of which the last ones are missing, or are all there. */
+static void check_int8(const struct vgpu_kernels *t, const struct golden *g, uint32_t rows)
+{
+	uint32_t k = type_of(g)->values * g->count;
+	size_t unit = vgpu_weight_unit_bytes(VGPU_W_INT8_G16, k);
+	size_t row = (size_t)g->count * type_of(g)->bytes;
+	float *out = check_alloc(16 * k * sizeof(*out));
+	uint8_t *src = check_alloc(rows * row), *dst = check_alloc(unit + 64);
+	struct vgpu_panel w = { VGPU_W_INT8_G16, 16, k, dst, NULL };
+
+	for (uint32_t i = 0; i < rows; i++)
+		memcpy(src + i * row, g->blocks, row);
+	/* Rows differ. */
+	for (uint32_t i = 0; i < rows; i++)
+		src[i * row + type_of(g)->bytes - 1] = (uint8_t)(i * 37);
+	assert_int_equal(vgpu_blocks_to_int8(type_of(g), dst, src, rows, k), 0);
+	for (uint32_t i = 0; i < 64; i++)
+		assert_int_equal(dst[unit + i], 0xa5);
+	t->weight_decode(&w, out, k);
+	for (uint32_t i = 0; i < 16; i++) {
+		float want[8 * VGPU_BLOCK_VALUES_MAX] = { 0 };
+
+		if (i < rows)
+			vgpu_block_row_decode(type_of(g), src + i * row, want, k);
+		assert_memory_equal(out + i * k, want, k * sizeof(*want));
+	}
+	free(out);
+	free(src);
+	free(dst);
+}
+
+static void blocks_with_one_scale_keep_their_values_as_int8(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t n = 0; n < GOLDEN_NAMES; n++) {
+		struct golden g;
+
+		golden_open(&g, golden_names[n]);
+		assert_int_equal(type_of(&g)->codes != NULL, is_exact(golden_names[n]));
+		for (uint32_t rows = 1; type_of(&g)->codes && rows <= 16; rows++)
+			check_int8(t, &g, rows);
+		golden_close(&g);
+	}
+}
+
+/* Every F16 that is no number, in any block of any row. */
+static void blocks_with_a_scale_that_is_no_number_are_refused(void **state)
+{
+	uint8_t src[4 * 3 * 34], dst[128 + 4 * 512 + 64], before[sizeof(dst)];
+
+	(void)state;
+	memset(dst, 0xa5, sizeof(dst));
+	memcpy(before, dst, sizeof(dst));
+	for (size_t n = 0; n < GOLDEN_NAMES; n++) {
+		struct golden g;
+
+		golden_open(&g, golden_names[n]);
+		for (uint32_t half = 0; type_of(&g)->codes && half < 65536; half++) {
+			uint32_t at = half % 12;
+
+			if ((half >> 10 & 31) != 31)
+				continue;
+			memset(src, 1, sizeof(src));
+			memcpy(src + at * type_of(&g)->bytes, &half, 2);
+			assert_int_equal(vgpu_blocks_to_int8(type_of(&g), dst, src, 4, 96), -EDOM);
+			assert_memory_equal(dst, before, sizeof(dst));
+		}
+		golden_close(&g);
+	}
+}
+
+/* Where each type has its F16 numbers. */
+static uint32_t halves_of(const char *name, uint32_t at[2])
+{
+	if (!strcmp(name, "NVFP4"))
+		return 0;
+	at[0] = !strcmp(name, "Q2_K") ? 80 : !strcmp(name, "Q3_K") ? 108 :
+		!strcmp(name, "Q6_K") ? 208 : 0;
+	at[1] = at[0] + 2;
+	return !strcmp(name, "Q4_1") || !strcmp(name, "Q5_1") || !strcmp(name, "Q2_K") ||
+	       !strcmp(name, "Q4_K") || !strcmp(name, "Q5_K") ? 2 : 1;
+}
+
+static void refuse_to_pack(const struct vgpu_kernels *t, const char *name, uint32_t half)
+{
+	float values[VGPU_BLOCK_VALUES_MAX];
+	uint8_t *dst = check_alloc(vgpu_weight_unit_bytes(VGPU_W_INT8_G16, 256));
+	uint32_t at[2], count = halves_of(name, at);
+	struct golden g;
+
+	golden_open(&g, name);
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t block[256] = { 0 };
+
+		/* Even where all codes and scales are zero. */
+		memcpy(block + at[i], &half, 2);
+		type_of(&g)->decode(block, values);
+		assert_int_equal(t->pack_int8(dst, values, VGPU_W_F32, type_of(&g)->values, 1,
+					      type_of(&g)->values), -EDOM);
+		assert_int_equal(t->pack_mxfp4(dst, values, VGPU_W_F32, type_of(&g)->values, 1,
+					       type_of(&g)->values), -EDOM);
+	}
+	golden_close(&g);
+	free(dst);
+}
+
+static void values_of_a_scale_that_is_no_number_are_not_packed(void **state)
+{
+	static const uint16_t halves[] = { 0x7c00, 0xfc00, 0x7e00, 0xfc01, 0x7fff };
+
+	for (size_t n = 0; n < GOLDEN_NAMES; n++)
+		for (size_t i = 0; i < 5; i++)
+			refuse_to_pack(check_table(state), golden_names[n], halves[i]);
+}
+
+static void types_fit_their_sizes(void **state)
+{
+	(void)state;
+	for (size_t n = 0; n < GOLDEN_NAMES; n++) {
+		const struct vgpu_block_type *type;
+		struct golden g;
+
+		golden_open(&g, golden_names[n]);
+		type = type_of(&g);
+		assert_int_equal(vgpu_weight_unit_bytes(type->format, 3 * type->values),
+				 3 * type->bytes);
+		assert_int_equal(vgpu_weight_unit_rows(type->format), 1);
+		assert_true(type->values <= VGPU_BLOCK_VALUES_MAX);
+		golden_close(&g);
+	}
+	assert_null(vgpu_block_type(VGPU_W_F32));
+	assert_null(vgpu_block_type(VGPU_W_MXFP4));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CHECK_LEVELS(decode_of_blocks_is_the_other_implementations),
+		CHECK_LEVELS(blocks_with_one_scale_keep_their_values_as_int8),
+		cmocka_unit_test(blocks_with_a_scale_that_is_no_number_are_refused),
+		CHECK_LEVELS(values_of_a_scale_that_is_no_number_are_not_packed),
+		cmocka_unit_test(types_fit_their_sizes),
+	};
+
+	return cmocka_run_group_tests_name("blocks", tests, NULL, NULL);
+}
