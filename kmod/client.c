@@ -26,6 +26,7 @@ static void client_init(struct vb_client *c)
 {
 	kref_init(&c->kref);
 	mutex_init(&c->lock);
+	init_waitqueue_head(&c->wait);
 	INIT_LIST_HEAD(&c->files);
 	INIT_LIST_HEAD(&c->bo_list);
 	INIT_LIST_HEAD(&c->holds);

@@ -302,10 +302,23 @@ static bool fetch_try(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 	return got;
 }
 
+/* Others may have the processor meanwhile; what time they take counts. */
+static bool spin_for(u32 flags, u32 spin_ns)
+{
+	u64 end = ktime_get_ns() + spin_ns;
+	bool found = false;
+
+	while (!found && ktime_get_ns() < end && !signal_pending(current)) {
+		found = vb_spin_until(has_work(flags), end - ktime_get_ns());
+		cond_resched();
+	}
+	return found;
+}
+
 int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_fetch *cmd = u->cmd;
-	u32 flags = cmd->flags, size = cmd->size;
+	u32 flags = cmd->flags, size = cmd->size, spin_ns = cmd->spin_ns;
 
 	if (!READ_ONCE(x->submit_address))
 		return -EINVAL;
@@ -315,7 +328,8 @@ int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u)
 		cmd->flags = flags;
 		if (flags & VB_FETCH_F_NOWAIT)
 			return -EAGAIN;
-		if (wait_event_interruptible(vb.fetch, has_work(flags)))
+		if (!spin_for(flags, spin_ns) &&
+		    wait_event_interruptible(vb.fetch, has_work(flags)))
 			return -EINTR;
 	}
 	return 0;

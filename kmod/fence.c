@@ -6,6 +6,7 @@
  */
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
+#include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -72,6 +73,40 @@ static void dependent_signal_locked(struct vb_dependent *d, int status)
 	}
 }
 
+/* ---- who was told: what poll() on the client node says ---- */
+
+static void count_untold_locked(struct vb_queue *q)
+{
+	bool untold = !q->destroyed && q->completed > q->told;
+
+	lockdep_assert_held(&vb.work_lock);
+	if (untold == q->untold)
+		return;
+	q->untold = untold;
+	if (untold)
+		q->client->untold++;
+	else
+		q->client->untold--;
+}
+
+void vb_fence_told_locked(struct vb_queue *q, u64 seqno)
+{
+	q->told = max(q->told, seqno);
+	count_untold_locked(q);
+}
+
+__poll_t vb_client_poll(struct file *filp, struct poll_table_struct *table)
+{
+	struct vb_client *c = filp->private_data;
+	__poll_t mask;
+
+	poll_wait(filp, &c->wait, table);
+	spin_lock(&vb.work_lock);
+	mask = c->untold ? EPOLLIN | EPOLLRDNORM : 0;
+	spin_unlock(&vb.work_lock);
+	return mask;
+}
+
 /* Only marks the queues that wait: whoever calls advances them, outside this walk. */
 void vb_fences_signal_locked(struct vb_queue *q)
 {
@@ -85,6 +120,9 @@ void vb_fences_signal_locked(struct vb_queue *q)
 		vb_fence_result_locked(q, d->seqno, &r);
 		dependent_signal_locked(d, r.status);
 	}
+	count_untold_locked(q);
+	if (q->untold)
+		wake_up_all(&q->client->wait);
 	wake_up_all(&q->wait);
 }
 
@@ -108,6 +146,8 @@ static int wait_result(struct vb_queue *q, struct vb_ioc_wait *cmd)
 	spin_lock(&vb.work_lock);
 	if (vb_fence_is_over_locked(q, cmd->seqno))
 		rc = vb_fence_result_locked(q, cmd->seqno, &r);
+	if (rc != -ETIME)
+		vb_fence_told_locked(q, cmd->seqno);
 	spin_unlock(&vb.work_lock);
 	if (rc)
 		return rc;
@@ -127,6 +167,16 @@ static bool was_submitted(struct vb_queue *q, u64 seqno)
 	return was;
 }
 
+unsigned int vb_wait_spin_us = 30;
+
+/* An executor that is awake answers sooner than the caller could fall asleep and wake up. */
+static bool spin_for(const struct vb_queue *q, u64 seqno)
+{
+	u64 spin_ns = (u64)READ_ONCE(vb_wait_spin_us) * NSEC_PER_USEC;
+
+	return vb_spin_until(READ_ONCE(q->completed) >= seqno, spin_ns);
+}
+
 int vb_wait(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_wait *cmd = u->cmd;
@@ -137,7 +187,7 @@ int vb_wait(struct vb_client *c, struct vb_ucmd *u)
 		return -ENOENT;
 	if (!was_submitted(q, cmd->seqno))
 		rc = -EINVAL;
-	else if (cmd->timeout_ns)
+	else if (cmd->timeout_ns && !spin_for(q, cmd->seqno))
 		rc = vb_wait_until(q->wait, is_over(q, cmd->seqno), cmd->timeout_ns);
 	if (!rc || rc == -ETIME)
 		rc = wait_result(q, cmd);

@@ -21,6 +21,9 @@ module_param_named(executor_timeout_ms, vb_exec_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(executor_timeout_ms,
 		 "an executor that has work and asks for nothing so long is killed; 0: never");
 
+module_param_named(wait_spin_us, vb_wait_spin_us, uint, 0644);
+MODULE_PARM_DESC(wait_spin_us, "how long a wait for a fence looks for it, awake, before it sleeps");
+
 /* ---- inodes: address spaces of mappings, large enough for all ---- */
 
 /* Pinned by each inode: a mount of our own would keep the module from being unloaded. */
@@ -77,6 +80,7 @@ static const struct file_operations client_fops = {
 	.release = vb_client_release,
 	.unlocked_ioctl = vb_ioctl_client,
 	.compat_ioctl = compat_ptr_ioctl,
+	.poll = vb_client_poll,
 	.mmap = vb_client_mmap,
 	.get_unmapped_area = thp_get_unmapped_area,
 	.llseek = noop_llseek,

@@ -367,7 +367,7 @@ void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u6
 	if (status)
 		vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
 	vb_fence_store_locked(q, s->seqno, &r);
-	q->completed = s->seqno;
+	WRITE_ONCE(q->completed, s->seqno);	/* vb_wait() spins on it */
 	trace_vb_signal(q, s->seqno, status, busy_ns);
 	pay_locked(q, busy_ns);
 	vb_fences_signal_locked(q);

@@ -296,6 +296,8 @@ struct vb_usage {
  * @counters: by enum vb_counter; work_lock
  * @schedule: queued and not fetched yet, or NULL; work_lock
  * @scheduled: the executor has heard a schedule of it; work_lock
+ * @untold: its queues with an end that nobody was told of; work_lock
+ * @wait: poll() waits here for such an end
  * @next_bo: next handle; lock of @bos
  * @next_queue: next handle; lock of @queues
  */
@@ -315,6 +317,8 @@ struct vb_client {
 	u64 counters[VB_COUNT_COUNT];
 	struct vb_request *schedule;
 	bool scheduled;
+	u32 untold;
+	wait_queue_head_t wait;
 };
 
 /* ---- objects ---- */
@@ -463,6 +467,8 @@ struct vb_submission {
  * @advance_link: in vb_device.advance while somebody must look at it, else empty
  * @submitted: seqno of the last submission
  * @completed: seqno up to which fences have signalled
+ * @told: seqno up to which somebody was told how they ended
+ * @untold: counted in vb_client.untold
  * @pending: submissions that were not fetched
  * @pending_count: how many
  * @running: fetched and not committed, or NULL
@@ -481,7 +487,8 @@ struct vb_queue {
 	u32 number, weight;
 	struct list_head link, ready_link, advance_link;
 	struct timerqueue_node expiry;
-	u64 submitted, completed;
+	u64 submitted, completed, told;
+	bool untold;
 	struct list_head pending;
 	u32 pending_count;
 	struct vb_submission *running;
@@ -915,6 +922,18 @@ bool vb_fence_is_over_locked(const struct vb_queue *q, u64 seqno);
 int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result *out);
 void vb_fence_store_locked(struct vb_queue *q, u64 seqno, const struct vb_result *r);
 void vb_fences_signal_locked(struct vb_queue *q);
+/* Somebody was told how this fence ended, and with it of the earlier ones. */
+void vb_fence_told_locked(struct vb_queue *q, u64 seqno);
+extern unsigned int vb_wait_spin_us;	/* module parameter */
+/* Look for @condition, awake, for so long at most: is it true? */
+#define vb_spin_until(condition, ns) ({						\
+	u64 end_ = ktime_get_ns() + (ns);					\
+	bool met_;								\
+	while (!(met_ = (condition)) && !need_resched() &&			\
+	       !signal_pending(current) && ktime_get_ns() < end_)		\
+		cpu_relax();							\
+	met_; })
+__poll_t vb_client_poll(struct file *filp, struct poll_table_struct *table);
 int vb_wait(struct vb_client *c, struct vb_ucmd *u);
 int vb_fence_eventfd(struct vb_client *c, struct vb_ucmd *u);
 

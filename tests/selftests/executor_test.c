@@ -140,8 +140,8 @@ static void executor_reserved_fields_and_flags_are_einval(void **state)
 	struct vb_ioc_arena_create arena = { .size = sizeof(arena), .slots = 1, .numa_node = -1,
 					     .__reserved = 1 };
 	struct vb_ioc_exec_stats stats = { .size = sizeof(stats), .__reserved = 1 };
-	struct vb_ioc_fetch fetch = { .size = sizeof(fetch), .flags = VB_FETCH_F_NOWAIT,
-				      .__reserved = 1 };
+	struct vb_ioc_fetch fetch = { .size = sizeof(fetch),
+				      .flags = VB_FETCH_F_NOWAIT | VB_FETCH_F_CONTIGUOUS };
 	uint32_t bo;
 	struct vb_move mv = { .op = VB_MOVE_BEGIN, .from = Z, .to = H, .slot = VB_SLOT_ANY,
 			      .object = new_object(1, &bo), .__reserved = 1 };
@@ -149,9 +149,6 @@ static void executor_reserved_fields_and_flags_are_einval(void **state)
 	(void)state;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_ARENA_CREATE, &arena), -EINVAL);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXEC_STATS, &stats), -EINVAL);
-	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), -EINVAL);
-	fetch.__reserved = 0;
-	fetch.flags |= VB_FETCH_F_CONTIGUOUS;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), -EINVAL);
 	assert_rc(rig_move(&x, &mv), -EINVAL);
 	mv.__reserved = 0;

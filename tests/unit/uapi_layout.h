@@ -293,7 +293,7 @@ FIELD(vb_ioc_fetch, out_bos_address, 64, 8)
 FIELD(vb_ioc_fetch, out_object, 72, 4)
 FIELD(vb_ioc_fetch, out_chunk, 76, 4)
 FIELD(vb_ioc_fetch, out_count, 80, 4)
-FIELD(vb_ioc_fetch, __reserved, 84, 4)
+FIELD(vb_ioc_fetch, spin_ns, 84, 4)
 
 STRUCT(vb_ioc_commit, 32)
 FIELD(vb_ioc_commit, size, 0, 4)

@@ -689,7 +689,11 @@ struct vb_ioc_submit {
  *
  * Errors: -ETIME not signalled yet; -EINVAL never submitted; -ESTALE so old that
  * its result is not known any more, and one as old did fail.
- * Context: sleeps, killable; no lock held.
+ * Context: looks for some microseconds awake, then sleeps, killable; no lock held.
+ *
+ * poll() on the client node (module only) says POLLIN while some queue has a fence that
+ * ended and that nobody was told of.  Who is told of a fence, here or by a command of
+ * io_uring, has heard of the earlier ones of its queue.
  */
 struct vb_ioc_wait {
 	__u32 size;
@@ -1106,10 +1110,11 @@ struct vb_exec_bo {
  * @out_object: PAGE_IN, EVICT, FORGET; DRAIN: the arena
  * @out_chunk: first chunk
  * @out_count: chunks (or ranges)
- * @__reserved: must be 0
+ * @spin_ns: module: how long to look for work, awake, before sleeping: where a wake-up
+ *	costs more than the work itself
  *
  * Errors: -EAGAIN with VB_FETCH_F_NOWAIT; -ESHUTDOWN the device closes.
- * Context: sleeps, interruptible.  As uring_cmd it completes when work comes.
+ * Context: takes the queue lock; sleeps without it, interruptible.
  */
 struct vb_ioc_fetch {
 	__u32 size;
@@ -1128,7 +1133,7 @@ struct vb_ioc_fetch {
 	__u32 out_object;
 	__u32 out_chunk;
 	__u32 out_count;
-	__u32 __reserved;
+	__u32 spin_ns;
 };
 
 /**
