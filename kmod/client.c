@@ -159,6 +159,8 @@ int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
 	q->out_features = VB_FEATURE_EXPERIMENTAL | VB_FEATURE_FAULT_MMAP;
 	if (IS_ENABLED(CONFIG_DMA_SHARED_BUFFER))
 		q->out_features |= VB_FEATURE_DMABUF;
+	if (IS_ENABLED(CONFIG_IO_URING))
+		q->out_features |= VB_FEATURE_URING_CMD;
 	q->out_chunk_bytes = vb.chunk_bytes;
 	q->out_tier_count = READ_ONCE(vb.arena_count);
 	q->out_host_staging_bytes = READ_ONCE(vb.staging_bytes);

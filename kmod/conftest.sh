@@ -65,4 +65,32 @@ has VB_HAS_DMA_BUF_VMAP_UNLOCKED "$@" <<-END
 	#include <linux/dma-buf.h>
 	int ok(struct dma_buf *b, struct iosys_map *m) { return dma_buf_vmap_unlocked(b, m); }
 END
+has VB_HAS_URING_CMD_H "$@" <<-END
+	#include <linux/io_uring/cmd.h>
+	int ok(struct io_uring_cmd *c) { return c->cmd_op; }
+END
+if grep -q VB_HAS_URING_CMD_H "$work/header"; then
+	uring=linux/io_uring/cmd.h
+else
+	uring=linux/io_uring.h
+fi
+# Where the payload of a command is: in its entry of the ring, or pointed to.
+has VB_HAS_URING_SQE "$@" <<-END
+	#include <$uring>
+	const void *ok(struct io_uring_cmd *c) { return c->sqe->cmd; }
+END
+# The result of a command had a second half.
+has VB_HAS_URING_DONE_TWO "$@" <<-END
+	#include <$uring>
+	void ok(struct io_uring_cmd *c) { io_uring_cmd_done(c, 0, 0, 0); }
+END
+has VB_HAS_URING_TASK_REQ "$@" <<-END
+	#include <$uring>
+	void work(struct io_tw_req req, io_tw_token_t token) { io_uring_cmd_from_tw(req); }
+	void ok(struct io_uring_cmd *c) { io_uring_cmd_complete_in_task(c, work); }
+END
+has VB_HAS_URING_CANCEL "$@" <<-END
+	#include <$uring>
+	int ok(struct io_uring_cmd *c) { io_uring_cmd_mark_cancelable(c, 0); return IO_URING_F_CANCEL; }
+END
 mv "$work/header" "$header"

@@ -15,6 +15,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/vmalloc.h>
 
 #include "trace.h"
 #include "vb.h"
@@ -61,10 +62,15 @@ int vb_exec_open(struct inode *inode, struct file *filp)
 
 	if (!x)
 		return -ENOMEM;
+	x->slots = vmalloc_user(VB_MMAP_FETCH_BYTES);
+	if (!x->slots) {
+		rc = -ENOMEM;
+		goto err_free;
+	}
 	x->inode = vb_inode_new();
 	if (IS_ERR(x->inode)) {
 		rc = PTR_ERR(x->inode);
-		goto err_free;
+		goto err_slots;
 	}
 	mutex_lock(&vb.exec_lock);
 	rc = vb.exec ? -EBUSY : 0;
@@ -79,6 +85,8 @@ int vb_exec_open(struct inode *inode, struct file *filp)
 
 err_inode:
 	vb_inode_free(x->inode);
+err_slots:
+	vfree(x->slots);
 err_free:
 	kfree(x);
 	return rc;
@@ -196,6 +204,7 @@ int vb_exec_release(struct inode *inode, struct file *filp)
 	mutex_unlock(&vb.exec_lock);
 	put_pid(x->pid);
 	vb_inode_free(x->inode);
+	vfree(x->slots);
 	kfree(x);
 	return 0;
 }
@@ -264,7 +273,7 @@ static bool request_is_next_locked(u32 flags)
 		vb.requests_in_row < REQUESTS_IN_ROW);
 }
 
-static bool fetch_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
+static bool fetch_one_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 {
 	if (request_is_next_locked(flags))
 		fetch_request_locked(x, cmd);
@@ -273,6 +282,30 @@ static bool fetch_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 	else
 		return false;
 	return true;
+}
+
+u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags)
+{
+	struct vb_ioc_fetch cmd;
+	u32 n;
+
+	static_assert(sizeof(cmd) <= VB_URING_SLOT_BYTES);
+	lockdep_assert_held(&vb.work_lock);
+	for (n = 0; n < count; n++) {
+		memset(&cmd, 0, sizeof(cmd));
+		cmd.size = sizeof(cmd);
+		if (!fetch_one_locked(x, &cmd, flags))
+			break;
+		memcpy(x->slots + (first + n) * VB_URING_SLOT_BYTES, &cmd, sizeof(cmd));
+	}
+	return n;
+}
+
+void vb_fetch_wake_locked(bool urgent)
+{
+	lockdep_assert_held(&vb.work_lock);
+	wake_up(&vb.fetch);
+	vb_uring_wake_locked(urgent);
 }
 
 __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)
@@ -297,7 +330,7 @@ static bool fetch_try(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 	bool got;
 
 	spin_lock(&vb.work_lock);
-	got = fetch_locked(x, cmd, flags);
+	got = fetch_one_locked(x, cmd, flags);
 	spin_unlock(&vb.work_lock);
 	return got;
 }
@@ -385,9 +418,8 @@ static void end_request(struct vb_request *r, int status)
 		vb_bo_unlook(forgotten);
 }
 
-int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u)
+int vb_commit(const struct vb_ioc_commit *cmd, bool may_sleep)
 {
-	struct vb_ioc_commit *cmd = u->cmd;
 	struct vb_request *r = NULL;
 	struct vb_work *work;
 	LIST_HEAD(ended);
@@ -402,16 +434,26 @@ int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u)
 	work = work_find_locked(cmd->tag, &rc);
 	if (work && work->is_submission) {
 		rc = commit_submission_locked(submission_of(work), cmd, &ended);
+	} else if (work && !may_sleep) {
+		rc = -EAGAIN;
 	} else if (work) {
 		rc = claim_request_locked(request_of(work));
 		r = rc ? NULL : request_of(work);
 	}
 	spin_unlock(&vb.work_lock);
 	rcu_read_unlock();
-	vb_submissions_free(&ended);
+	if (may_sleep)
+		vb_submissions_free(&ended);
+	else
+		vb_submissions_free_later(&ended);
 	if (r)
 		end_request(r, cmd->status);
 	return rc;
+}
+
+int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u)
+{
+	return vb_commit(u->cmd, true);
 }
 
 static u32 cancel_of_locked(struct vb_work *work)

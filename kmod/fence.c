@@ -59,6 +59,10 @@ static void dependent_signal_locked(struct vb_dependent *d, int status)
 
 	list_del(&d->link);
 	d->queue = NULL;
+	if (d->cmd) {
+		vb_uring_signal_locked(d, status);
+		return;
+	}
 	if (!s) {
 		eventfd_add_one(d->eventfd);
 		eventfd_ctx_put(d->eventfd);
@@ -118,6 +122,8 @@ void vb_fences_signal_locked(struct vb_queue *q)
 		if (!vb_fence_is_over_locked(q, d->seqno))
 			continue;
 		vb_fence_result_locked(q, d->seqno, &r);
+		if (d->cmd)
+			vb_fence_told_locked(q, d->seqno);
 		dependent_signal_locked(d, r.status);
 	}
 	count_untold_locked(q);

@@ -81,6 +81,8 @@ static const struct file_operations client_fops = {
 	.unlocked_ioctl = vb_ioctl_client,
 	.compat_ioctl = compat_ptr_ioctl,
 	.poll = vb_client_poll,
+	.uring_cmd = vb_uring_client,
+	.flush = vb_uring_flush,
 	.mmap = vb_client_mmap,
 	.get_unmapped_area = thp_get_unmapped_area,
 	.llseek = noop_llseek,
@@ -91,9 +93,11 @@ static const struct file_operations exec_fops = {
 	.owner = THIS_MODULE,
 	.open = vb_exec_open,
 	.release = vb_exec_release,
-	.poll = vb_exec_poll,
 	.unlocked_ioctl = vb_ioctl_exec,
 	.compat_ioctl = compat_ptr_ioctl,
+	.poll = vb_exec_poll,
+	.uring_cmd = vb_uring_exec,
+	.flush = vb_uring_flush,
 	.mmap = vb_exec_mmap,
 	.get_unmapped_area = thp_get_unmapped_area,
 	.llseek = noop_llseek,
@@ -156,6 +160,9 @@ static void device_init(void)
 	INIT_LIST_HEAD(&vb.ready);
 	INIT_LIST_HEAD(&vb.advance);
 	INIT_LIST_HEAD(&vb.quarantine);
+	INIT_LIST_HEAD(&vb.fetches);
+	INIT_LIST_HEAD(&vb.waits);
+	INIT_LIST_HEAD(&vb.ended);
 	xa_init_flags(&vb.clients, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	xa_init_flags(&vb.bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	xa_init_flags(&vb.tags, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
@@ -164,6 +171,8 @@ static void device_init(void)
 	INIT_DELAYED_WORK(&vb.expire, vb_queue_expire);
 	INIT_DELAYED_WORK(&vb.watch, vb_exec_watch);
 	timerqueue_init_head(&vb.expiries);
+	INIT_WORK(&vb.free, vb_submissions_free_now);
+	INIT_DELAYED_WORK(&vb.uring_watch, vb_uring_watch);
 	memset(vb.client_limits, 0xff, sizeof(vb.client_limits));
 	memset(vb.user_limits, 0xff, sizeof(vb.user_limits));
 	vb.client_limits[VB_LIMIT_SUBMISSIONS] = VB_SUBMISSIONS;
@@ -227,6 +236,8 @@ static void __exit vb_exit(void)
 	/* Nothing is queued any more, but its timer may be running out. */
 	cancel_delayed_work_sync(&vb.expire);
 	cancel_delayed_work_sync(&vb.watch);
+	cancel_delayed_work_sync(&vb.uring_watch);
+	flush_work(&vb.free);
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
 	vb_bar_exit();

@@ -470,6 +470,18 @@ static int submit_mmap(struct vb_exec *x, struct vm_area_struct *vma)
 	return rc;
 }
 
+/* ---- executor: what it fetched by io_uring ---- */
+
+static int fetch_mmap(struct vb_exec *x, struct vm_area_struct *vma)
+{
+	if (vma->vm_flags & VM_WRITE)
+		return -EPERM;
+	if (vma->vm_end - vma->vm_start != VB_MMAP_FETCH_BYTES)
+		return -EINVAL;
+	flags_clear(vma, VM_MAYWRITE);
+	return remap_vmalloc_range(vma, x->slots, 0);
+}
+
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct vb_exec *x = filp->private_data;
@@ -488,6 +500,8 @@ int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma)
 		return table_mmap(vma);
 	case VB_MMAP_SUBMIT >> VB_MMAP_WHAT_SHIFT:
 		return submit_mmap(x, vma);
+	case VB_MMAP_FETCH >> VB_MMAP_WHAT_SHIFT:
+		return fetch_mmap(x, vma);
 	default:
 		return -EINVAL;
 	}

@@ -145,7 +145,7 @@ static void set_ready_locked(struct vb_queue *q, bool ready)
 	if (ready) {
 		trace_vb_queue(q, first_pending_locked(q)->seqno);
 		list_add_tail(&q->ready_link, &vb.ready);
-		wake_up(&vb.fetch);
+		vb_fetch_wake_locked(false);
 	} else {
 		list_del_init(&q->ready_link);
 	}

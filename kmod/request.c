@@ -106,6 +106,7 @@ int vb_request_send(struct vb_request *r)
 		list_add_tail(&r->work.link, &vb.requests);
 		if (r->type == VB_FETCH_PAGE_IN)
 			trace_vb_page_in(r);
+		vb_fetch_wake_locked(true);
 	}
 	spin_unlock(&vb.work_lock);
 	if (old)
@@ -114,7 +115,6 @@ int vb_request_send(struct vb_request *r)
 		vb_request_put(r);
 		return -ENODEV;
 	}
-	wake_up(&vb.fetch);
 	return 0;
 }
 

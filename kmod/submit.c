@@ -110,21 +110,39 @@ static void fences_disarm(struct vb_submission *s)
 	spin_unlock(&vb.work_lock);
 }
 
-static void submission_free(struct vb_submission *s)
+/*
+ * What it holds and nobody else does.  Its share of the region returns here: the client,
+ * and with it the user, is held by the queue.
+ */
+static void submission_disarm(struct vb_submission *s)
 {
-	u32 i;
-
 	fences_disarm(s);
-	for (i = 0; i < s->bo_count; i++)
-		vb_bo_put(s->bos[i]);
-	xa_erase(&vb.tags, s->work.tag);
-	/* The queue holds the client, which holds the user: its share returns first. */
 	vb_submit_free(s->user, s->stream, s->region_bytes);
+}
+
+/* Without its references. */
+static void submission_free_memory(struct vb_submission *s)
+{
+	xa_erase(&vb.tags, s->work.tag);
 	kfree(s->fences);
 	kvfree(s->bos);
+	kfree_rcu(s, work.rcu);
+}
+
+/* May sleep: a reference may be the last one. */
+static void submission_free_rest(struct vb_submission *s)
+{
+	while (s->bo_count)
+		vb_bo_put(s->bos[--s->bo_count]);
 	if (s->queue)
 		vb_queue_put(s->queue);
-	kfree_rcu(s, work.rcu);
+	submission_free_memory(s);
+}
+
+static void submission_free(struct vb_submission *s)
+{
+	submission_disarm(s);
+	submission_free_rest(s);
 }
 
 void vb_submissions_free(struct list_head *ended)
@@ -134,6 +152,51 @@ void vb_submissions_free(struct list_head *ended)
 	list_for_each_entry_safe(s, next, ended, work.link) {
 		list_del_init(&s->work.link);
 		submission_free(s);
+	}
+}
+
+/* Give back what others hold too; is that all there was? */
+static bool submission_let_go(struct vb_submission *s)
+{
+	while (s->bo_count && refcount_dec_not_one(&s->bos[s->bo_count - 1]->users))
+		s->bo_count--;
+	return !s->bo_count && refcount_dec_not_one(&s->queue->kref.refcount);
+}
+
+/**
+ * vb_submissions_free_later() - as vb_submissions_free(), under io_uring's lock
+ * @ended: submissions that ended; empty afterwards
+ */
+void vb_submissions_free_later(struct list_head *ended)
+{
+	struct vb_submission *s, *next;
+
+	list_for_each_entry_safe(s, next, ended, work.link) {
+		submission_disarm(s);
+		if (!submission_let_go(s))
+			continue;
+		list_del_init(&s->work.link);
+		submission_free_memory(s);
+	}
+	if (list_empty(ended))
+		return;
+	spin_lock(&vb.work_lock);
+	list_splice_tail_init(ended, &vb.ended);
+	spin_unlock(&vb.work_lock);
+	schedule_work(&vb.free);
+}
+
+void vb_submissions_free_now(struct work_struct *work)
+{
+	struct vb_submission *s, *next;
+	LIST_HEAD(ended);
+
+	spin_lock(&vb.work_lock);
+	list_splice_tail_init(&vb.ended, &ended);
+	spin_unlock(&vb.work_lock);
+	list_for_each_entry_safe(s, next, &ended, work.link) {
+		list_del_init(&s->work.link);
+		submission_free_rest(s);
 	}
 }
 

@@ -13,7 +13,6 @@
 #include "vb.h"
 
 #define FIRST_EXEC_NR	0x40u
-#define BYTES_MAX	256u	/* largest structure we know */
 #define TAIL_MAX	4096u	/* longest structure that a caller may know */
 
 /**
@@ -100,7 +99,7 @@ static const struct exec_entry exec_table[] = {
 		   RESERVED(vb_ioc_exec_stats)),
 };
 
-static_assert(sizeof(struct vb_ioc_object_open) <= BYTES_MAX);
+static_assert(sizeof(struct vb_ioc_object_open) <= VB_UCMD_BYTES_MAX);
 
 static int check_fields(const struct rule *rule, const u8 *cmd)
 {
@@ -174,10 +173,9 @@ static bool is_ours(unsigned int request)
 	return _IOC_TYPE(request) == VB_IOC_MAGIC && _IOC_DIR(request) == (_IOC_READ | _IOC_WRITE);
 }
 
-long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg)
+int vb_ucmd_client(struct vb_client *c, unsigned int request, void __user *user, u64 *cmd)
 {
-	u64 cmd[BYTES_MAX / sizeof(u64)];
-	struct vb_ucmd u = { .cmd = cmd, .user = (void __user *)arg };
+	struct vb_ucmd u = { .cmd = cmd, .user = user };
 	const struct client_entry *entry;
 	u32 nr = _IOC_NR(request);
 	int rc;
@@ -188,12 +186,20 @@ long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg)
 	rc = ucmd_copy_in(&u, &entry->rule);
 	if (rc)
 		return rc;
-	return ioctl_result(ucmd_end(&u, entry->call(filp->private_data, &u)));
+	return ucmd_end(&u, entry->call(c, &u));
+}
+
+long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg)
+{
+	u64 cmd[VB_UCMD_BYTES_MAX / sizeof(u64)];
+
+	return ioctl_result(vb_ucmd_client(filp->private_data, request,
+					   (void __user *)arg, cmd));
 }
 
 long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 {
-	u64 cmd[BYTES_MAX / sizeof(u64)];
+	u64 cmd[VB_UCMD_BYTES_MAX / sizeof(u64)];
 	struct vb_ucmd u = { .cmd = cmd, .user = (void __user *)arg };
 	struct vb_exec *x = filp->private_data;
 	const struct exec_entry *entry;

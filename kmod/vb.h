@@ -26,9 +26,11 @@
  *	submit.c	submissions
  *	fdinfo.c, sysfs.c, debugfs.c, trace.h	what others may see of it
  *	exec.c		the executor node
+ *	uring.c		commands that come by io_uring, to both nodes
  *
- * Lock order, outermost first (mmap_lock lies outside of all, dma_resv of vb_bo.lock,
- * so that under it and below no dma_buf_*() is called):
+ * Lock order, outermost first (mmap_lock lies outside of all, and so does io_uring's
+ * uring_lock, under which we take the spinlocks only; dma_resv lies outside of
+ * vb_bo.lock, so that under it and below no dma_buf_*() is called):
  *
  *	vb_device.exec_lock -> vb_client.lock -> vb_bo.lock -> folio lock
  *		-> vb_device.slot_lock, vb_device.work_lock
@@ -93,6 +95,7 @@
 struct attribute_group;
 struct device;
 struct dma_buf;
+struct io_uring_cmd;
 struct poll_table_struct;
 struct seq_file;
 struct vb_bo;
@@ -410,7 +413,8 @@ struct vb_result {
  * @queue: whose fence; NULL once it has signalled
  * @seqno: of the fence
  * @submission: which has this in-fence, and owns this structure; or NULL
- * @eventfd: when there is no @submission
+ * @eventfd: when there is no @submission; or NULL
+ * @cmd: command of io_uring that ends with the fence, when there is neither
  */
 struct vb_dependent {
 	struct list_head link;
@@ -418,6 +422,7 @@ struct vb_dependent {
 	u64 seqno;
 	struct vb_submission *submission;
 	struct eventfd_ctx *eventfd;
+	struct io_uring_cmd *cmd;
 };
 
 /**
@@ -509,6 +514,7 @@ struct vb_queue {
  * @inode: whose pages its mappings are, so that they can be PMD-mapped
  * @attached: it is the executor; exec_lock
  * @submit_address: where it maps the submit region, or 0
+ * @slots: what is fetched by io_uring, VB_MMAP_FETCH_BYTES
  * @pid: process that attached; counted
  * @last_call_ns: when it asked us for something last, or ended asking
  */
@@ -516,6 +522,7 @@ struct vb_exec {
 	struct inode *inode;
 	bool attached;
 	unsigned long submit_address;
+	void *slots;
 	struct pid *pid;
 	u64 last_call_ns;
 };
@@ -565,6 +572,11 @@ struct vb_exec {
  * @fetched: submissions and requests in the executor's hands; work_lock
  * @watch: looks whether it still asks
  * @fetch: the executor waits here for work
+ * @fetches: commands of io_uring that wait for work; work_lock, as the next two
+ * @waits: commands of io_uring that wait for a fence
+ * @ended: submissions to be freed by @free, where one may sleep
+ * @free: frees them
+ * @uring_watch: looks for commands whose task leaves
  * @submit: allocator of the submit region
  * @submit_base: its memory
  */
@@ -609,6 +621,10 @@ struct vb_device {
 	u32 fetched;
 	struct delayed_work watch;
 	wait_queue_head_t fetch;
+	struct list_head fetches, waits;
+	struct list_head ended;
+	struct work_struct free;
+	struct delayed_work uring_watch;
 
 	struct gen_pool *submit;
 	void *submit_base;
@@ -659,8 +675,11 @@ struct vb_ucmd {
 	bool responded;
 };
 
+#define VB_UCMD_BYTES_MAX	256u	/* largest structure we know */
 /* Answer now, before an object is published.  Return: 0 or -EFAULT. */
 int vb_ucmd_respond(struct vb_ucmd *u);
+/* One request of a client; @cmd has VB_UCMD_BYTES_MAX bytes and keeps the structure. */
+int vb_ucmd_client(struct vb_client *c, unsigned int request, void __user *user, u64 *cmd);
 long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg);
 long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg);
 
@@ -940,6 +959,8 @@ int vb_fence_eventfd(struct vb_client *c, struct vb_ucmd *u);
 /* --- submit.c --- */
 int vb_submit(struct vb_client *c, struct vb_ucmd *u);
 void vb_submissions_free(struct list_head *ended);	/* may sleep */
+void vb_submissions_free_later(struct list_head *ended);	/* takes spinlocks only */
+void vb_submissions_free_now(struct work_struct *work);	/* of vb_device.free */
 void *vb_submit_alloc(struct vb_user *user, size_t bytes);
 void vb_submit_free(struct vb_user *user, void *p, size_t bytes);
 
@@ -954,13 +975,29 @@ static inline void vb_exec_beat(struct vb_exec *x)
 
 int vb_exec_open(struct inode *inode, struct file *filp);
 int vb_exec_release(struct inode *inode, struct file *filp);
-__poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table);
 int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u);
+/* There is work (@urgent: a request): wake who sleeps, and one command that waits for it. */
+void vb_fetch_wake_locked(bool urgent);
+/* Into slots of the executor; how many were filled, 0 when there is nothing to do. */
+u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags);
+__poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table);
 int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u);
+/* One commit; -EAGAIN: it takes somebody who @may_sleep. */
+int vb_commit(const struct vb_ioc_commit *cmd, bool may_sleep);
 int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_poll_cancel(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_object_open(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u);
+
+/* --- uring.c --- */
+int vb_uring_client(struct io_uring_cmd *cmd, unsigned int issue_flags);
+int vb_uring_exec(struct io_uring_cmd *cmd, unsigned int issue_flags);
+/* There is work: one of the commands that wait for it, if any, will take it. */
+void vb_uring_wake_locked(bool urgent);
+/* The fence of @d has ended; @d is freed. */
+void vb_uring_signal_locked(struct vb_dependent *d, int status);
+void vb_uring_watch(struct work_struct *work);	/* of vb_device.uring_watch */
+int vb_uring_flush(struct file *filp, fl_owner_t id);
 
 /* --- fdinfo.c --- */
 void vb_client_fdinfo(struct seq_file *m, struct file *filp);

@@ -462,10 +462,10 @@ void rig_add_copy(struct rig_stream *s, uint32_t from, uint32_t to, uint32_t n)
 	rig_add(s, &cmd, sizeof(cmd));
 }
 
-int rig_submit(struct vgpu_uapi *u, uint32_t queue, const struct rig_stream *s, uint64_t *out_seqno)
+struct vb_ioc_submit rig_submission(uint32_t queue, const struct rig_stream *s)
 {
-	struct vb_ioc_submit cmd = {
-		.size = sizeof(cmd),
+	return (struct vb_ioc_submit){
+		.size = sizeof(struct vb_ioc_submit),
 		.queue_id = queue,
 		.flags = s->flags,
 		.stream_bytes = s->h.bytes,
@@ -476,6 +476,11 @@ int rig_submit(struct vgpu_uapi *u, uint32_t queue, const struct rig_stream *s, 
 		.fence_count = s->fence_count,
 		.deadline_ns = s->deadline_ns,
 	};
+}
+
+int rig_submit(struct vgpu_uapi *u, uint32_t queue, const struct rig_stream *s, uint64_t *out_seqno)
+{
+	struct vb_ioc_submit cmd = rig_submission(queue, s);
 	int rc = vgpu_uapi_call(u, VB_IOC_SUBMIT, &cmd);
 
 	if (out_seqno)

@@ -114,6 +114,8 @@ void rig_add_nop(struct rig_stream *s);
 void rig_add_fill(struct rig_stream *s, uint32_t bo, uint64_t offset, uint32_t n, float value);
 void rig_add_copy(struct rig_stream *s, uint32_t from, uint32_t to, uint32_t n);
 int rig_submit(struct vgpu_uapi *u, uint32_t queue, const struct rig_stream *s, uint64_t *out_seqno);
+/* What rig_submit() asks for; it points into @s. */
+struct vb_ioc_submit rig_submission(uint32_t queue, const struct rig_stream *s);
 /* How the fence ended, or -ETIME after @ms; 0 only looks, RIG_FOREVER has no bound. */
 #define RIG_FOREVER	UINT32_MAX
 int rig_wait(struct vgpu_uapi *u, uint32_t queue, uint64_t seqno, uint32_t ms);

@@ -2,7 +2,11 @@
 /* The executor's node in hostile or buggy hands: refused with the right errno, nothing lost. */
 #include "selftests/selftest.h"
 
+#include <poll.h>
 #include <pthread.h>
+#include <sys/mman.h>
+
+#include "common/ring.h"
 
 #define SLOTS	8u
 
@@ -97,6 +101,90 @@ static void client_requests_are_enotty_here(void **state)
 	(void)state;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_STATS, &stats), -ENOTTY);
 	assert_rc(vgpu_uapi_call(x.node, _IOWR(VB_IOC_MAGIC, 0x4a, struct vb_ioc_stats), &stats), -ENOTTY);
+	assert_rc(vgpu_uapi_call(x.node, VB_URING_FETCH, &stats), -ENOTTY);
+	assert_rc(vgpu_uapi_call(x.node, VB_URING_COMMIT, &stats), -ENOTTY);
+}
+
+/* ---- io_uring, poll() ---- */
+
+static bool has_uring(void)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
+	return q.out_features & VB_FEATURE_URING_CMD;
+}
+
+/* From the client's fence to the executor's slot and back, by commands alone. */
+static void use_rings(void)
+{
+	struct ring exec, client;
+	struct ring_answer a;
+	void *slots;
+
+	assert_rc(ring_open(&exec, x.node, 8, 0), 0);
+	assert_rc(ring_open(&client, u, 8, 0), 0);
+	assert_rc(ring_map_slots(x.node, &slots), 0);
+	ring_add_fetch(&exec, 0, 1, 2, 1);
+	ring_submit(&exec);
+	ring_add_wait(&client, submit_nop(), 1, 2);
+	ring_submit(&client);
+	assert_rc(ring_next(&exec, 5000, &a), 0);
+	assert_int_equal(a.res, 1);
+	ring_add_commit(&exec, x.generation, ring_slot(slots, 1)->tag, -EIO, 0, 0, 3);
+	assert_rc(ring_next(&exec, 5000, &a), 0);
+	assert_int_equal(a.res, 0);
+	assert_rc(ring_next(&client, 5000, &a), 0);
+	assert_int_equal(a.res, -EIO);
+	munmap(slots, VB_MMAP_FETCH_BYTES);
+	ring_close(&client);
+	ring_close(&exec);
+}
+
+/* Nodes in process have no descriptor, and say so. */
+static void commands_of_io_uring_work_where_the_feature_says_so(void **state)
+{
+	(void)state;
+	if (has_uring()) {
+		use_rings();
+	} else {
+		assert_null(x.node->ops->fd);
+		assert_null(u->ops->fd);
+	}
+}
+
+static void nodes_with_a_descriptor_can_be_polled(void **state)
+{
+	struct pollfd p[2] = { { .events = POLLIN }, { .events = POLLIN } };
+	uint32_t q;
+
+	(void)state;
+	needs_module("nodes in process have no descriptor");
+	p[0].fd = u->ops->fd(u);
+	p[1].fd = x.node->ops->fd(x.node);
+	assert_int_equal(poll(p, 2, 0), 0);
+	q = submit_nop();
+	assert_int_equal(poll(p, 2, 0), 1);
+	assert_int_equal(p[1].revents, POLLIN);
+	assert_rc(rig_commit(&x, fetch_tag(), 0), 0);
+	assert_int_equal(poll(p, 2, 0), 1);
+	assert_int_equal(p[0].revents, POLLIN);
+	assert_rc(rig_wait(u, q, 1, 0), 0);
+	assert_int_equal(poll(p, 2, 0), 0);
+}
+
+/* On loopback it need not spin; it must not mind. */
+static void fetch_may_be_told_to_spin(void **state)
+{
+	struct vb_ioc_fetch fetch = { .size = sizeof(fetch), .flags = VB_FETCH_F_NOWAIT,
+				      .spin_ns = ~0u };
+
+	(void)state;
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), -EAGAIN);
+	submit_nop();
+	fetch = (struct vb_ioc_fetch){ .size = sizeof(fetch), .spin_ns = ~0u };
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), 0);
+	assert_int_equal(fetch.out_type, VB_FETCH_SUBMIT);
 }
 
 /* ---- sizes, as on the client node ---- */
@@ -649,6 +737,9 @@ int main(void)
 		HANDS(one_executor_at_a_time),
 		HANDS(without_attach_nothing_is_allowed),
 		HANDS(client_requests_are_enotty_here),
+		HANDS(commands_of_io_uring_work_where_the_feature_says_so),
+		HANDS(nodes_with_a_descriptor_can_be_polled),
+		HANDS(fetch_may_be_told_to_spin),
 		HANDS(executor_structures_keep_the_same_rules),
 		HANDS(executor_reserved_fields_and_flags_are_einval),
 		HANDS(arenas_and_regions_are_checked),

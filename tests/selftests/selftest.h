@@ -69,6 +69,14 @@ static inline int selftest_group(const char *label, const struct CMUnitTest *tes
 	}										\
 } while (0)
 
+/* And for what takes a node with a descriptor. */
+#define needs_module(why) do {								\
+	if (rig_is_ours(&rig)) {							\
+		fprintf(stderr, "SKIP: %s: %s\n", __func__, why);			\
+		skip();									\
+	}										\
+} while (0)
+
 /* Errors are numbers with a sign: print them so. */
 #define assert_rc(expression, expected)	assert_int_equal((expression), (expected))
 

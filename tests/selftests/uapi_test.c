@@ -442,6 +442,7 @@ static void no_such_request_is_enotty(void **state)
 		_IOWR(VB_IOC_MAGIC + 1, 0x02, struct vb_ioc_stats),
 		_IO(VB_IOC_MAGIC, 0x02),
 		VB_IOC_FETCH, VB_IOC_EXEC_ATTACH, VB_IOC_MOVE, VB_IOC_COMMIT, 0,
+		VB_URING_WAIT, VB_URING_SUBMIT,	/* commands of io_uring are no requests */
 	};
 	struct vb_ioc_fetch arg = { .size = sizeof(arg) };
 

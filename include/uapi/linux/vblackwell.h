@@ -31,7 +31,8 @@
  *   -EDOM       a weight to be packed is NaN, infinite or too large
  *   -ETIME      the deadline passed
  *   -ETIMEDOUT  storage did not answer within the executor's own bound
- *   -ECANCELED  the queue or the client went away first
+ *   -ECANCELED  the queue or the client went away first; a command of io_uring: its
+ *		ring, or the task that issued it
  *   -ENODEV     no executor came back within recovery_ms
  *   -EAGAIN     nothing to do now and the caller asked not to wait
  *   -EINTR      the handler of a signal ran while waiting (and was not set with
@@ -1092,7 +1093,7 @@ struct vb_exec_bo {
 };
 
 /**
- * struct vb_ioc_fetch - ioctl(VB_IOC_FETCH); payload of the uring_cmd of that name
+ * struct vb_ioc_fetch - ioctl(VB_IOC_FETCH); also what VB_URING_FETCH fills in
  * @size: sizeof(struct vb_ioc_fetch)
  * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; out: VB_FETCH_F_* of the request
  * @tag: out: names the request at commit
@@ -1249,6 +1250,116 @@ struct vb_ioc_exec_stats {
 #define VB_IOC_POLL_CANCEL	_IOWR(VB_IOC_MAGIC, 0x47, struct vb_ioc_poll_cancel)
 #define VB_IOC_OBJECT_OPEN	_IOWR(VB_IOC_MAGIC, 0x48, struct vb_ioc_object_open)
 #define VB_IOC_EXEC_STATS	_IOWR(VB_IOC_MAGIC, 0x49, struct vb_ioc_exec_stats)
+
+/* ------------------------------------------------------------------------
+ * io_uring: IORING_OP_URING_CMD on the nodes, with VB_FEATURE_URING_CMD (module only)
+ *
+ * sqe->cmd_op is one of VB_URING_*, its structure lies at sqe->cmd: the first 16 bytes
+ * are there in any ring, 80 in one made with IORING_SETUP_SQE128.  The structures are
+ * copied once, when the command is issued; they have no @size, and grow by new commands.
+ * cqe->res is the result: at least 0, or one of the errors above.
+ *
+ * Locks and waits: io_uring calls us under a lock of the ring.  There a command takes
+ * spinlocks only and touches no memory of its caller; what needs more, SUBMIT, and COMMIT
+ * of anything but a submission, must be marked IOSQE_ASYNC, which hands it to a worker
+ * thread of the ring and costs a wake-up: else -EINVAL.  A command that waits holds its node open and nothing else.  It ends with
+ * -ECANCELED when its ring is closed, its process dies or its task calls exec(); kernels
+ * without IORING_URING_CMD_CANCELABLE (6.1) do not tell us, and we look five times a
+ * second.  IORING_OP_ASYNC_CANCEL does not reach it.
+ */
+
+/**
+ * struct vb_uring_wait - VB_URING_WAIT on the client node: a fence becomes a CQE
+ * @queue_id: handle
+ * @__reserved: must be 0
+ * @seqno: as VB_IOC_WAIT
+ *
+ * Result: how the fence ended; -ENOENT no such queue; -EINVAL never submitted; -ESTALE
+ * as VB_IOC_WAIT.  Fences that end together may be reported in any order.
+ */
+struct vb_uring_wait {
+	__u32 queue_id;
+	__u32 __reserved;
+	__u64 seqno;
+};
+
+/**
+ * struct vb_uring_submit - VB_URING_SUBMIT on the client node: submit, and wait
+ * @address: struct vb_ioc_submit; it and what it names stay as they are until the CQE
+ * @__reserved: must be 0
+ *
+ * Result: what VB_IOC_SUBMIT would say or, when it succeeded and out_seqno was written,
+ * how the fence ended.  Of several at once, any may enter the queue first (out_seqno
+ * says which did); IOSQE_IO_LINK makes one wait for the fence of the other.  A command
+ * that is cancelled leaves what it has submitted alone.
+ */
+struct vb_uring_submit {
+	__u64 address;
+	__u64 __reserved;
+};
+
+/*
+ * Where VB_URING_FETCH puts what it fetched: VB_URING_SLOTS of VB_URING_SLOT_BYTES, each
+ * beginning with a struct vb_ioc_fetch, mapped read-only from the executor node.  A slot
+ * is written only while a command that names it waits.
+ */
+#define VB_MMAP_FETCH		(VB_MMAP_SUBMIT + (1ull << 56))
+#define VB_URING_SLOTS		512u
+#define VB_URING_SLOT_BYTES	128u
+#define VB_MMAP_FETCH_BYTES	(VB_URING_SLOTS * VB_URING_SLOT_BYTES)
+
+/**
+ * struct vb_uring_fetch - VB_URING_FETCH, VB_URING_DISARM on the executor node
+ * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; DISARM: must be 0
+ * @first: first slot to fill
+ * @count: slots, at least 1, up to VB_URING_SLOTS - @first
+ * @__reserved: must be 0
+ *
+ * FETCH waits until there is work, then takes as much of it as there is and fits, in the task
+ * that issued the command: what a thread does not come to take, another one may.
+ *
+ * Result: slots filled; 0 with VB_FETCH_F_NOWAIT when there is nothing to do; -EPERM not
+ * attached; -EINVAL the submit region is not mapped.
+ *
+ * DISARM ends what waits to fill slots of the range first, with -ECANCELED: before a
+ * ring is closed by a process that goes on.  Result: how many; a FETCH that work has just
+ * woken is none of them, and ends with that work or waits again.
+ */
+struct vb_uring_fetch {
+	__u32 flags;
+	__u32 first;
+	__u32 count;
+	__u32 __reserved;
+};
+
+/**
+ * struct vb_uring_commit - VB_URING_COMMIT on the executor node, and fetch again (SQE128)
+ * @fetch: what to fetch when the commit succeeded; all zero: nothing
+ * @generation: this and the rest: as struct vb_ioc_commit
+ * @status: 0 or -errno
+ * @tag: from fetch
+ * @bad_command: index of the command to blame, or ~0
+ * @__reserved: must be 0
+ * @busy_ns: time spent
+ *
+ * Result: as VB_URING_FETCH, or 0; an error of the commit, and then nothing was fetched;
+ * -EINVAL also in a ring without IORING_SETUP_SQE128.
+ */
+struct vb_uring_commit {
+	struct vb_uring_fetch fetch;
+	__u32 generation;
+	__s32 status;
+	__u64 tag;
+	__u32 bad_command;
+	__u32 __reserved;
+	__u64 busy_ns;
+};
+
+#define VB_URING_WAIT		_IOW(VB_IOC_MAGIC, 0x80, struct vb_uring_wait)
+#define VB_URING_SUBMIT		_IOW(VB_IOC_MAGIC, 0x81, struct vb_uring_submit)
+#define VB_URING_FETCH		_IOW(VB_IOC_MAGIC, 0xc0, struct vb_uring_fetch)
+#define VB_URING_COMMIT		_IOW(VB_IOC_MAGIC, 0xc1, struct vb_uring_commit)
+#define VB_URING_DISARM		_IOW(VB_IOC_MAGIC, 0xc2, struct vb_uring_fetch)
 
 /* ------------------------------------------------------------------------
  * Command buffers: little-endian, versioned, at most VB_STREAM_BYTES_MAX
