@@ -22,6 +22,16 @@ static uint32_t engine_depth(const char *name)
 	return name && !strcmp(name, "buffered") ? 0 : ENGINE_DEPTH;
 }
 
+void vgpu_engine_init(struct vgpu_engine *e)
+{
+	pthread_mutex_init(&e->lock, NULL);
+}
+
+void vgpu_engine_fini(struct vgpu_engine *e)
+{
+	pthread_mutex_destroy(&e->lock);
+}
+
 int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_bytes)
 {
 	struct vgpu_io_params p = { .engine = name, .depth = engine_depth(name),
@@ -33,10 +43,25 @@ int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_byt
 	return rc;
 }
 
-int vgpu_engine_reason(const struct vgpu_engine *e, char *text, size_t len)
+static int describe_reason_locked(struct vgpu_engine *e, char *text, size_t len)
 {
-	return snprintf(text, len, "%s%s%s", vgpu_io_engine_reason(e->io),
-			e->probe[0] ? "; probed: " : "", e->probe);
+	char reason[2 * VGPU_IO_REASON_BYTES + 2];
+
+	vgpu_io_engine_reason(e->io, reason, sizeof(reason));
+	return snprintf(text, len, "%s%s%s", reason, e->probe[0] ? "; probed: " : "", e->probe);
+}
+
+int vgpu_engine_describe(struct vgpu_engine *e, const char *key, char *text, size_t len)
+{
+	int n = -ENOENT;
+
+	pthread_mutex_lock(&e->lock);
+	if (!strcmp(key, "io.engine"))
+		n = snprintf(text, len, "%s", vgpu_io_engine_name(e->io));
+	else if (!strcmp(key, "io.reason"))
+		n = describe_reason_locked(e, text, len);
+	pthread_mutex_unlock(&e->lock);
+	return n;
 }
 
 static double row_of(const struct vgpu_io_probe_result *p, const char *engine)
@@ -54,6 +79,7 @@ static double row_of(const struct vgpu_io_probe_result *p, const char *engine)
 static int engine_hand_over(struct vgpu_engine *e, struct vgpu_io *io)
 {
 	struct vgpu_resid *r = e->resid;
+	struct vgpu_io *old = e->io;
 	uint32_t nvme_file = r->nvme_file;
 	int32_t region;
 	int rc = vgpu_resid_register(r, io, &region);
@@ -67,8 +93,10 @@ static int engine_hand_over(struct vgpu_engine *e, struct vgpu_io *io)
 	r->io = io;
 	r->region = region;
 	r->nvme_file = nvme_file;
-	vgpu_io_close(e->io);
+	pthread_mutex_lock(&e->lock);
 	e->io = io;
+	pthread_mutex_unlock(&e->lock);
+	vgpu_io_close(old);
 	return 0;
 }
 
@@ -117,5 +145,7 @@ void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
 	/* One that was not measured is not known to be slower. */
 	if (ours > 0 && best->gbps > WORTH_CHANGING * ours)
 		vgpu_engine_change(e, best->engine);
+	pthread_mutex_lock(&e->lock);
 	snprintf(e->probe, sizeof(e->probe), "%s", probe.reason);
+	pthread_mutex_unlock(&e->lock);
 }

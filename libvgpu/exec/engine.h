@@ -6,6 +6,7 @@
 #ifndef VGPU_EXEC_ENGINE_H
 #define VGPU_EXEC_ENGINE_H
 
+#include <pthread.h>
 #include <stddef.h>
 
 #include "io.h"
@@ -14,6 +15,8 @@ struct vgpu_resid;
 
 /**
  * struct vgpu_engine - the choice and its reason
+ * @lock: protects @io and @probe against who describes them; they change under the run
+ *	lock, under which everybody else uses them
  * @io: the engine; struct vgpu_resid and struct vgpu_store point to it too
  * @resid: whose requests it serves; set after vgpu_resid_init()
  * @chunk_bytes: size of the transfers
@@ -23,12 +26,17 @@ struct vgpu_resid;
  * @probe: what it found, "" before
  */
 struct vgpu_engine {
+	pthread_mutex_t lock;
 	struct vgpu_io *io;
 	struct vgpu_resid *resid;
 	uint32_t chunk_bytes, timeout_ms;
 	bool fixed, probed;
 	char probe[VGPU_IO_REASON_BYTES];
 };
+
+void vgpu_engine_init(struct vgpu_engine *e);
+/* After vgpu_io_close(). */
+void vgpu_engine_fini(struct vgpu_engine *e);
 
 /**
  * vgpu_engine_open() - open the engine to begin with
@@ -37,12 +45,14 @@ struct vgpu_engine {
 int vgpu_engine_open(struct vgpu_engine *e, const char *name, uint32_t chunk_bytes);
 
 /**
- * vgpu_engine_reason() - one line for people: why this engine, and what it does without
+ * vgpu_engine_describe() - what it is, for people
+ * @key: "io.engine": its name; "io.reason": a line: why this one, and what it does without
  *
  * Asked for when it is wanted: buffers may be refused long after the engine was opened.
- * Return: as snprintf().
+ * Context: any thread; does not wait for transfers.
+ * Return: as snprintf(); -ENOENT for another key.
  */
-int vgpu_engine_reason(const struct vgpu_engine *e, char *text, size_t len);
+int vgpu_engine_describe(struct vgpu_engine *e, const char *key, char *text, size_t len);
 
 /**
  * vgpu_engine_change() - read and write with another engine from now on

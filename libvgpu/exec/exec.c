@@ -843,6 +843,7 @@ static void exec_free(struct vgpu_exec *x)
 	x->node->ops->close(x->node);
 	pthread_cond_destroy(&x->tend);
 	vgpu_failures_fini(&x->failures);
+	vgpu_engine_fini(&x->engine);
 	pthread_mutex_destroy(&x->hand_lock);
 	pthread_mutex_destroy(&x->run);
 	free(x);
@@ -903,6 +904,7 @@ int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *par
 	pthread_mutex_init(&x->run, NULL);
 	pthread_mutex_init(&x->hand_lock, NULL);
 	vgpu_failures_init(&x->failures);
+	vgpu_engine_init(&x->engine);
 	pthread_cond_init(&x->tend, NULL);
 	x->tending = true;
 	rc = exec_open_parts(x, params, text, text_len);
@@ -980,20 +982,6 @@ int vgpu_exec_change_engine(struct vgpu_exec *x, const char *name)
  * Describing
  */
 
-/* What the executor changes while it runs. */
-static int describe_io(struct vgpu_exec *x, const char *key, char *text, size_t len)
-{
-	int n = -ENOENT;
-
-	pthread_mutex_lock(&x->run);
-	if (!strcmp(key, "io.engine"))
-		n = snprintf(text, len, "%s", vgpu_io_engine_name(x->engine.io));
-	else if (!strcmp(key, "io.reason"))
-		n = vgpu_engine_reason(&x->engine, text, len);
-	pthread_mutex_unlock(&x->run);
-	return n;
-}
-
 static int describe_threads(struct vgpu_exec *x, char *text, size_t len)
 {
 	struct vgpu_pool_info pool;
@@ -1019,12 +1007,12 @@ static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len
 	if (!strcmp(key, "nvme"))
 		return snprintf(text, len, "%llu bytes", x->nvme ?
 				(unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);
-	return describe_io(x, key, text, len);
+	return vgpu_engine_describe(&x->engine, key, text, len);
 }
 
 int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t len)
 {
-	int n = describe(x, key, text, len);
+	int n = len ? describe(x, key, text, len) : -EINVAL;
 
 	return n < (int)len ? n : (int)len - 1;
 }

@@ -613,8 +613,10 @@ int vgpu_io_file_get(const struct vgpu_io *io, uint32_t file, struct vgpu_io_fil
 
 void vgpu_io_reason_update(struct vgpu_io *io)
 {
+	pthread_mutex_lock(&io->reason_lock);
 	snprintf(io->reason_out, sizeof(io->reason_out), "%s%s%s", io->reason,
 		 io->degraded[0] ? "; " : "", io->degraded);
+	pthread_mutex_unlock(&io->reason_lock);
 }
 
 /* Regions ------------------------------------------------------------------------------ */
@@ -672,9 +674,14 @@ const char *vgpu_io_engine_name(const struct vgpu_io *io)
 	return io->ops->name;
 }
 
-const char *vgpu_io_engine_reason(const struct vgpu_io *io)
+int vgpu_io_engine_reason(struct vgpu_io *io, char *text, size_t len)
 {
-	return io->reason_out;
+	int n;
+
+	pthread_mutex_lock(&io->reason_lock);
+	n = snprintf(text, len, "%s", io->reason_out);
+	pthread_mutex_unlock(&io->reason_lock);
+	return n;
 }
 
 void vgpu_io_stats_get(const struct vgpu_io *io, struct vgpu_io_stats *out)
@@ -758,6 +765,7 @@ static void io_free(struct vgpu_io *io)
 	free(io->bounce_memory);
 	free(io->files);
 	free(io->regions);
+	pthread_mutex_destroy(&io->reason_lock);
 	free(io);
 }
 
@@ -767,6 +775,7 @@ static struct vgpu_io *io_alloc(const struct vgpu_io_params *params)
 
 	if (!io)
 		return NULL;
+	pthread_mutex_init(&io->reason_lock, NULL);
 	io->flags = params->flags;
 	io->timeout_ns = (params->timeout_ms ? params->timeout_ms : VGPU_IO_TIMEOUT_MS) *
 			 UINT64_C(1000000);

@@ -3,6 +3,7 @@
 #define VGPU_EXEC_IO_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -269,8 +270,14 @@ uint32_t vgpu_io_overdue(struct vgpu_io *io, struct vgpu_io_req **out, uint32_t 
 /** vgpu_io_engine_name() - "uring", "threads", "buffered" or "test"; valid as long as @io */
 const char *vgpu_io_engine_name(const struct vgpu_io *io);
 
-/** vgpu_io_engine_reason() - one line: why this engine, and what it had to do without */
-const char *vgpu_io_engine_reason(const struct vgpu_io *io);
+/**
+ * vgpu_io_engine_reason() - one line: why this engine, and what it had to do without
+ * @io: engine, open; unlike for all other calls another thread may be using it
+ * @text: filled, terminated, cut to @len bytes
+ *
+ * Return: as snprintf().
+ */
+int vgpu_io_engine_reason(struct vgpu_io *io, char *text, size_t len);
 
 /**
  * struct vgpu_io_stats - counters since open; the last four are the present state

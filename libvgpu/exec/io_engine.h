@@ -2,6 +2,7 @@
 #ifndef VGPU_EXEC_IO_ENGINE_H
 #define VGPU_EXEC_IO_ENGINE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <time.h>
@@ -167,6 +168,7 @@ struct vgpu_io_list {
  * @stats: counters, and overdue
  * @reason: of the choice of engine
  * @degraded: what it has to do without, "" for nothing
+ * @reason_lock: protects @reason_out, which is read beside whoever uses the engine
  * @reason_out: both, for the caller
  * @abandoned_next: list of engines that could not be freed
  */
@@ -191,6 +193,7 @@ struct vgpu_io {
 	struct vgpu_io_stats stats;
 	char reason[VGPU_IO_REASON_BYTES];
 	char degraded[VGPU_IO_REASON_BYTES];
+	pthread_mutex_t reason_lock;
 	char reason_out[2 * VGPU_IO_REASON_BYTES + 2];
 	struct vgpu_io *abandoned_next;
 };

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 /* Which I/O engine a device uses: the one asked for, the fastest, or another from now on. */
 #include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -128,6 +131,75 @@ static void engine_asked_for_is_not_probed(void **state)
 	read_large_file("threads", false);
 }
 
+/**
+ * struct busy - somebody who runs the executor, for as long as a command may take
+ */
+struct busy {
+	struct xrig *r;
+	sem_t runs, asked;
+};
+
+static void stay(void *arg, struct vgpu_io *io)
+{
+	struct busy *b = arg;
+
+	(void)io;
+	sem_post(&b->runs);
+	sem_wait(&b->asked);
+}
+
+static void *run_executor(void *arg)
+{
+	struct busy *b = arg;
+
+	vgpu_exec_with_io(b->r->exec, stay, b);
+	return NULL;
+}
+
+static void *describe_all(void *arg)
+{
+	static const char *const keys[] = { "backend", "isa", "threads", "policy", "nvme",
+					    "io.engine", "io.reason" };
+	struct busy *b = arg;
+	char text[1024];
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (vgpu_exec_describe(b->r->exec, keys[i], text, sizeof(text)) <= 0)
+			return (void *)keys[i];
+	}
+	return vgpu_exec_describe(b->r->exec, "nonsense", text, sizeof(text)) == -ENOENT ? NULL : b;
+}
+
+static void description_does_not_wait_for_what_runs(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(12);
+	struct timespec until;
+	pthread_t runner, asker;
+	struct busy b;
+	struct xrig r;
+	void *wrong;
+	int rc;
+
+	(void)state;
+	xrig_start(&r, &p);
+	b.r = &r;
+	sem_init(&b.runs, 0, 0);
+	sem_init(&b.asked, 0, 0);
+	assert_int_equal(pthread_create(&runner, NULL, run_executor, &b), 0);
+	sem_wait(&b.runs);
+	assert_int_equal(pthread_create(&asker, NULL, describe_all, &b), 0);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	rc = pthread_timedjoin_np(asker, &wrong, &until);
+	sem_post(&b.asked);
+	assert_int_equal(rc, 0);
+	assert_null(wrong);
+	pthread_join(runner, NULL);
+	sem_destroy(&b.runs);
+	sem_destroy(&b.asked);
+	xrig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +207,7 @@ int main(void)
 		cmocka_unit_test(engine_is_probed_on_the_first_large_file),
 		cmocka_unit_test(engine_is_chosen_among_all_whatever_the_chunks),
 		cmocka_unit_test(engine_asked_for_is_not_probed),
+		cmocka_unit_test(description_does_not_wait_for_what_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
