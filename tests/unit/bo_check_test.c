@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* What a buffer object may be made of, without a device. */
+/* What a buffer object may be made of, without a device: cases, and a model in wide numbers. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -106,12 +107,230 @@ static void source_ends_where_the_file_does(void **state)
 	assert_int_equal(vb_bo_check_source(&split, 1016), -EOVERFLOW);
 }
 
+/* ------------------------------------------------------------------------
+ * The model: each rule of struct vb_ioc_bo_create as it stands there, lengths in 128 bits.
+ */
+
+typedef unsigned __int128 u128;
+
+#define WIDEST	((u128)UINT64_MAX)
+
+/* Bytes of a matrix; 0 when the format cannot have this many columns, or is none of a pack. */
+static u128 model_matrix(u16 format, u64 rows, u64 cols)
+{
+	u128 blocks = (cols + 31) / 32, groups = (rows + 15) / 16, tiles = (blocks + 3) / 4;
+
+	switch (format) {
+	case VB_FORMAT_F32:
+		return (u128)rows * cols * 4;
+	case VB_FORMAT_F16:
+	case VB_FORMAT_BF16:
+		return (u128)rows * cols * 2;
+	case VB_FORMAT_MXFP4:
+		return cols % 32 ? 0 : rows * blocks * 17;
+	case VB_FORMAT_MXFP4_SPLIT:
+		return cols % 32 ? 0 : rows * blocks * 16;
+	case VB_FORMAT_Q8_0:
+		return cols % 32 ? 0 : rows * blocks * 34;
+	/* 16 rows: nibbles or bytes of 32 columns a block, scales of 16 x 4 blocks a tile */
+	case VB_FORMAT_MXFP4_G16:
+		return groups * (blocks * 256 + tiles * 64);
+	case VB_FORMAT_INT8_G16:
+		return groups * (blocks * 512 + tiles * 128);
+	default:
+		return 0;
+	}
+}
+
+static bool no_transform(const struct vb_transform *t)
+{
+	return !t->kind && !t->src_format && !t->dst_format && !t->__reserved && !t->rows &&
+	       !t->cols && !t->stack && !t->__reserved2 && !t->scales_offset;
+}
+
+static int model_derived(const struct vb_ioc_bo_create *c)
+{
+	const struct vb_transform *t = &c->transform;
+	u128 from, to;
+
+	if (c->life != VB_LIFE_VOLATILE)
+		return -EINVAL;
+	if (t->kind != VB_TRANSFORM_PACK || t->__reserved || t->__reserved2)
+		return -EINVAL;
+	if (!is_pack(t->src_format, t->dst_format))
+		return -EINVAL;
+	if (t->scales_offset && t->src_format != VB_FORMAT_MXFP4_SPLIT)
+		return -EINVAL;
+	if (!t->rows || !t->cols || !t->stack)
+		return -EINVAL;
+	from = model_matrix(t->src_format, t->rows, t->cols);
+	to = model_matrix(t->dst_format, t->rows, t->cols);
+	if (!from || !to)
+		return -EINVAL;
+	/* One matrix fits in 128 bits, a stack of them may not. */
+	if (from > WIDEST / t->stack || to > WIDEST / t->stack)
+		return -EOVERFLOW;
+	return c->file_bytes == from * t->stack && c->bytes == to * t->stack ? 0 : -EINVAL;
+}
+
+static int model_check(const struct vb_ioc_bo_create *c)
+{
+	if (c->bytes < 1 || c->bytes > VB_OBJECT_BYTES_MAX)
+		return -EINVAL;
+	if (c->kind == VB_BO_ANONYMOUS)
+		return (c->life == VB_LIFE_VOLATILE || c->life == VB_LIFE_DURABLE ||
+			c->life == VB_LIFE_SCRATCH) && c->fd == -1 && !c->file_offset &&
+		       !c->file_bytes && no_transform(&c->transform) ? 0 : -EINVAL;
+	if (c->kind == VB_BO_FILE)
+		return c->life == VB_LIFE_VOLATILE && !c->file_bytes &&
+		       no_transform(&c->transform) ? 0 : -EINVAL;
+	return c->kind == VB_BO_DERIVED ? model_derived(c) : -EINVAL;
+}
+
+static int model_within(u64 file_bytes, u64 offset, u64 bytes)
+{
+	u128 end = (u128)offset + bytes;
+
+	if (end > WIDEST)
+		return -EOVERFLOW;
+	return end > file_bytes ? -ERANGE : 0;
+}
+
+static int model_source(const struct vb_ioc_bo_create *c, u64 file_bytes)
+{
+	u64 blocks;
+	int rc;
+
+	if (c->kind == VB_BO_FILE)
+		return model_within(file_bytes, c->file_offset, c->bytes);
+	rc = model_within(file_bytes, c->file_offset, c->file_bytes);
+	if (rc || c->transform.src_format != VB_FORMAT_MXFP4_SPLIT)
+		return rc;
+	/* A scale of one byte for each block. */
+	blocks = (u64)c->transform.rows * (c->transform.cols / 32) * c->transform.stack;
+	return model_within(file_bytes, c->transform.scales_offset, blocks);
+}
+
+/* ---- commands to try: right ones, of which up to two fields are changed ---- */
+
+static u64 seed;
+
+static u64 draw(u64 below)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (seed >> 33) % below;
+}
+
+static u64 some_number(void)
+{
+	static const u64 edge[] = {
+		0, 1, 2, 15, 16, 17, 31, 32, 33, 64, 4096, 0xffff, 0x10000, 0xffffffe0u, 0xffffffffu,
+		1ull << 32, VB_OBJECT_BYTES_MAX - 1, VB_OBJECT_BYTES_MAX, VB_OBJECT_BYTES_MAX + 1,
+		1ull << 63, UINT64_MAX - 31, UINT64_MAX - 1, UINT64_MAX,
+	};
+
+	return draw(4) ? edge[draw(sizeof(edge) / sizeof(edge[0]))] : draw(1000);
+}
+
+static struct vb_ioc_bo_create some_right_one(void)
+{
+	const u16 *p = packs[draw(sizeof(packs) / sizeof(packs[0]))];
+	struct vb_ioc_bo_create c = { .kind = VB_BO_ANONYMOUS, .fd = -1, .bytes = 1 + draw(1u << 20) };
+
+	switch (draw(3)) {
+	case 0:
+		c.life = (u16)draw(3);
+		return c;
+	case 1:
+		c.kind = VB_BO_FILE;
+		c.fd = 3;
+		c.file_offset = some_number();
+		return c;
+	default:
+		c = derived(p[0], p[1], 1 + (u32)draw(40), 32 * (1 + (u32)draw(9)), 1 + (u32)draw(4));
+		c.file_offset = some_number();
+		if (p[0] == VB_FORMAT_MXFP4_SPLIT)
+			c.transform.scales_offset = some_number();
+		return c;
+	}
+}
+
+static void change_a_field(struct vb_ioc_bo_create *c)
+{
+	u64 n = some_number();
+
+	switch (draw(15)) {
+	case 0: c->kind = (u16)draw(7); break;
+	case 1: c->life = (u16)draw(5); break;
+	case 2: c->fd = (s32)draw(3) - 1; break;
+	case 3: c->bytes = n; break;
+	case 4: c->file_offset = n; break;
+	case 5: c->file_bytes = n; break;
+	case 6: c->transform.kind = (u16)draw(3); break;
+	case 7: c->transform.src_format = formats[draw(sizeof(formats) / sizeof(formats[0]))]; break;
+	case 8: c->transform.dst_format = formats[draw(sizeof(formats) / sizeof(formats[0]))]; break;
+	case 9: c->transform.rows = (u32)n; break;
+	case 10: c->transform.cols = (u32)n; break;
+	case 11: c->transform.stack = (u32)n; break;
+	case 12: c->transform.scales_offset = n; break;
+	case 13:
+		c->transform.rows = c->transform.cols = c->transform.stack = 0xffffffe0u;
+		break;
+	default:
+		*(draw(2) ? &c->transform.__reserved2 : &c->transform.rows) = (u32)n;
+		break;
+	}
+}
+
+/* Lengths that fit what a changed shape asks for, so that it is not them that is refused. */
+static void fit_lengths(struct vb_ioc_bo_create *c)
+{
+	const struct vb_transform *t = &c->transform;
+
+	c->file_bytes = (u64)(model_matrix(t->src_format, t->rows, t->cols) * t->stack);
+	c->bytes = (u64)(model_matrix(t->dst_format, t->rows, t->cols) * t->stack);
+}
+
+static void checks_agree_with_the_model(void **state)
+{
+	u32 accepted = 0, invalid = 0, overflow = 0, inside = 0, outside = 0, beyond = 0;
+
+	(void)state;
+	seed = 1;
+	for (u32 i = 0; i < 400000; i++) {
+		struct vb_ioc_bo_create c = some_right_one();
+		u64 file_bytes = draw(2) ? some_number() : c.file_offset + c.bytes + draw(3) - 1;
+		int rc;
+
+		for (u64 changes = draw(4); changes > 1; changes--)
+			change_a_field(&c);
+		if (c.kind == VB_BO_DERIVED && draw(2))
+			fit_lengths(&c);
+		rc = vb_bo_check(&c);
+		assert_int_equal(rc, model_check(&c));
+		accepted += !rc;
+		invalid += rc == -EINVAL;
+		overflow += rc == -EOVERFLOW;
+		if (rc || c.kind == VB_BO_ANONYMOUS)
+			continue;
+		rc = vb_bo_check_source(&c, file_bytes);
+		assert_int_equal(rc, model_source(&c, file_bytes));
+		inside += !rc;
+		outside += rc == -ERANGE;
+		beyond += rc == -EOVERFLOW;
+	}
+	/* Every answer was there to be compared. */
+	assert_true(accepted > 10000 && invalid > 10000 && overflow > 100);
+	assert_true(inside > 10000 && outside > 1000 && beyond > 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_listed_formats_are_packed),
 		cmocka_unit_test(lengths_are_those_of_the_transform),
 		cmocka_unit_test(source_ends_where_the_file_does),
+		cmocka_unit_test(checks_agree_with_the_model),
 	};
 
 	return cmocka_run_group_tests_name("bo_check", tests, NULL, NULL);
