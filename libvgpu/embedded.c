@@ -13,10 +13,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "error.h"
 #include "exec/exec.h"
+#include "kernels/cgroup.h"
 #include "sized.h"
 
 #define CHUNK_BYTES_DEFAULT	VB_CHUNK_BYTES_MAX
@@ -61,11 +61,6 @@ uint32_t vgpu_embedded_forks(void)
 	return atomic_load_explicit(&forks, memory_order_relaxed);
 }
 
-static uint64_t default_host_bytes(void)
-{
-	return (uint64_t)sysconf(_SC_PHYS_PAGES) / 4 * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static const char *text_or(const char *text, const char *variable)
 {
 	return text ? text : getenv(variable);
@@ -76,7 +71,7 @@ static void params_fill(struct vgpu_exec_params *p, const struct vgpu_config *c)
 	*p = (struct vgpu_exec_params){
 		.chunk_bytes = c->chunk_bytes ? c->chunk_bytes : CHUNK_BYTES_DEFAULT,
 		.threads = c->threads,
-		.host_bytes = c->host_bytes ? c->host_bytes : default_host_bytes(),
+		.host_bytes = c->host_bytes ? c->host_bytes : vgpu_memory_usable_bytes() / 4,
 		.staging_bytes = c->staging_bytes,
 		.nvme_bytes = c->nvme_bytes,
 		.nvme_path = c->nvme_path,

@@ -71,7 +71,8 @@ VGPU_API const char *vgpu_error_text(void);
  * struct vgpu_config - how an in-process device is made
  * @size: sizeof(struct vgpu_config)
  * @chunk_bytes: power of two, 64 KiB to 2 MiB; 0: 2 MiB
- * @host_bytes: host tier, staging included; 0: a quarter of the machine's memory
+ * @host_bytes: host tier, staging included; 0: a quarter of the memory that the
+ *	machine has, or that the limits of the process's cgroup leave of it
  * @nvme_bytes: size of the NVMe arena for anonymous BOs; 0: none
  * @nvme_path: file (created, preallocated, removed at close) or block device
  * @policy: "schedule", "replay", "freq" or "lru"; NULL: "replay", which follows a
@@ -104,6 +105,7 @@ struct vgpu_config {
  *	the process's own device; "embedded" or a path force one
  * @out: the client; vgpu_close() it
  *
+ * A /dev/vblackwell that is there and cannot be used is an error, never passed over.
  * All vgpu_open() calls of a process that end at the embedded device share one, made
  * with the defaults of struct vgpu_config.
  * Return: 0; -ENODEV @device names none; -EACCES; what vgpu_open_embedded() says.

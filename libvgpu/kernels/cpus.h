@@ -23,22 +23,6 @@ struct vgpu_cpus_node {
 };
 
 /**
- * vgpu_cpus_quota() - CPUs that the cgroup's bandwidth limit amounts to
- * @cgroup_root: where cgroups are mounted, "/sys/fs/cgroup"
- * @self: the list of this process's cgroups, "/proc/self/cgroup"
- *
- * Version 2: the least cpu.max on the way from the process's group to the root.
- * Version 1: cpu.cfs_quota_us of the group and of the mount's root, under cpu or
- * cpu,cpuacct. A file that is missing or unreadable sets no limit.
- *
- * Source: Linux Documentation/admin-guide/cgroup-v2.rst, "CPU Interface Files";
- * Documentation/scheduler/sched-bwc.rst.
- *
- * Return: whole CPUs, rounded up, at least 1; 0 when there is no limit.
- */
-uint32_t vgpu_cpus_quota(const char *cgroup_root, const char *self);
-
-/**
  * vgpu_cpus_usable() - threads that can run at a time
  *
  * Return: the least of the affinity mask and the cgroup quota, at least 1.

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/cgroup.h"
 #include "kernels/cpus.h"
 
 #define ITEMS	1000
@@ -463,7 +464,7 @@ static void wrong_parameters_are_refused(void **state)
 	assert_int_equal(vgpu_pool_open(&nodes, &pool), -EINVAL);
 }
 
-/* --- the cgroup quota, on a made-up tree --- */
+/* --- the limits of cgroups, on a made-up tree --- */
 
 static void write_file(const char *dir, const char *name, const char *text)
 {
@@ -496,7 +497,15 @@ static uint32_t quota_of(const char *root)
 	char self[300];
 
 	snprintf(self, sizeof(self), "%s/self", root);
-	return vgpu_cpus_quota(root, self);
+	return vgpu_cgroup_cpus(root, self);
+}
+
+static uint64_t memory_of(const char *root)
+{
+	char self[300];
+
+	snprintf(self, sizeof(self), "%s/self", root);
+	return vgpu_cgroup_memory_bytes(root, self);
 }
 
 static void quota_of_version_2_is_the_least_on_the_way_up(void **state)
@@ -554,6 +563,57 @@ static void quota_of_a_broken_list_is_none(void **state)
 	write_file(root, "cpu.max", "words here\n");
 	assert_int_equal(quota_of(root), 0);
 	remove_tree(root);
+}
+
+static void memory_of_version_2_is_the_least_on_the_way_up(void **state)
+{
+	char root[] = "/tmp/vgpu-cgroup-XXXXXX", a[128], b[192];
+	(void)state;
+
+	assert_non_null(mkdtemp(root));
+	make_dir(a, sizeof(a), root, "a");
+	make_dir(b, sizeof(b), a, "b");
+	write_file(root, "self", "0::/a/b\n");
+	assert_int_equal(memory_of(root), 0);
+	write_file(b, "memory.max", "max\n");
+	assert_int_equal(memory_of(root), 0);
+	write_file(b, "memory.max", "8589934592\n");
+	assert_int_equal(memory_of(root), 8ull << 30);
+	write_file(a, "memory.max", "4294967296\n");
+	assert_int_equal(memory_of(root), 4ull << 30);
+	/* Above this one the kernel slows the process down: a tier that fills would. */
+	write_file(b, "memory.high", "1073741824\n");
+	assert_int_equal(memory_of(root), 1ull << 30);
+	write_file(b, "memory.high", "max\n");
+	write_file(b, "cpu.max", "1000 100000\n");
+	assert_int_equal(memory_of(root), 4ull << 30);
+	remove_tree(root);
+}
+
+static void memory_of_version_1_is_read_in_group_and_root(void **state)
+{
+	char root[] = "/tmp/vgpu-cgroup-XXXXXX", mount[128], group[192];
+	(void)state;
+
+	assert_non_null(mkdtemp(root));
+	make_dir(mount, sizeof(mount), root, "memory");
+	make_dir(group, sizeof(group), mount, "g");
+	write_file(root, "self", "4:memory:/g\n2:cpu,cpuacct:/\n");
+	write_file(group, "memory.limit_in_bytes", "536870912\n");
+	assert_int_equal(memory_of(root), 512u << 20);
+	write_file(root, "self", "4:memory:/elsewhere\n");
+	assert_int_equal(memory_of(root), 0);
+	write_file(mount, "memory.limit_in_bytes", "9223372036854771712\n");
+	assert_int_equal(memory_of(root), 9223372036854771712ull);
+	remove_tree(root);
+}
+
+/* Whatever limits this process, there is memory, and no more than the machine has. */
+static void usable_memory_is_at_most_the_machines(void **state)
+{
+	(void)state;
+	assert_in_range(vgpu_memory_usable_bytes(), 1u << 20,
+			(uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
 static void usable_cpus_follow_the_affinity_mask(void **state)
@@ -617,6 +677,9 @@ int main(void)
 		cmocka_unit_test(quota_of_version_2_is_the_least_on_the_way_up),
 		cmocka_unit_test(quota_of_version_1_is_read_in_group_and_root),
 		cmocka_unit_test(quota_of_a_broken_list_is_none),
+		cmocka_unit_test(memory_of_version_2_is_the_least_on_the_way_up),
+		cmocka_unit_test(memory_of_version_1_is_read_in_group_and_root),
+		cmocka_unit_test(usable_memory_is_at_most_the_machines),
 		cmocka_unit_test(usable_cpus_follow_the_affinity_mask),
 		cmocka_unit_test(nodes_hold_allowed_cpus_only),
 	};

@@ -28,6 +28,7 @@
 #include "common/cli.h"
 #include "common/size.h"
 #include "common/summary.h"
+#include "kernels/cgroup.h"
 #include "vgpu.h"
 
 enum { OK, WARN, FAIL };
@@ -287,44 +288,18 @@ static void check_gpu(const char *folder, struct finding *f)
 	found(f, OK, "", "GPU libraries: %s; products run on the CPU", used ? list : "none");
 }
 
-/* The tightest memory limit of our cgroup and those above it; 0 when there is none. */
-static uint64_t cgroup_limit(void)
-{
-	char path[512], group[256] = "", text[64];
-	uint64_t tightest = 0, bytes;
-	FILE *f = fopen("/proc/self/cgroup", "re");
-
-	while (f && fgets(path, sizeof(path), f))
-		if (!strncmp(path, "0::", 3))
-			snprintf(group, sizeof(group), "%.*s", (int)strcspn(path + 3, "\n"), path + 3);
-	if (f)
-		fclose(f);
-	for (;;) {
-		snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
-		read_line(path, text, sizeof(text));
-		bytes = strtoull(text, NULL, 10);
-		if (bytes && (!tightest || bytes < tightest))
-			tightest = bytes;
-		if (!strrchr(group, '/'))
-			return tightest;
-		*strrchr(group, '/') = 0;
-	}
-}
-
 static void check_cgroup(const char *folder, struct finding *f)
 {
-	uint64_t limit = cgroup_limit();
+	uint64_t limit = vgpu_cgroup_memory_bytes(VGPU_CGROUP_ROOT, VGPU_CGROUP_SELF);
 	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
 	(void)folder;
-	if (!limit)
+	if (!limit || limit > memory)
 		found(f, OK, "", "no memory limit of a cgroup; the machine has %s",
 		      size_text(memory).s);
 	else
-		found(f, limit >= memory / 4 ? OK : WARN,
-		      "keep --host below it (the default is a quarter of the machine's memory), or "
-		      "raise memory.max", "cgroup memory limit %s of %s", size_text(limit).s,
-		      size_text(memory).s);
+		found(f, OK, "", "cgroup memory limit %s of %s; a quarter of it is the default of "
+		      "--host", size_text(limit).s, size_text(memory).s);
 }
 
 static const struct {

@@ -20,6 +20,7 @@
 #include "common/size.h"
 #include "exec/exec.h"
 #include "exec/io.h"
+#include "kernels/cgroup.h"
 #include "vbd/filter.h"
 #include "vbd/log.h"
 #include "vbd/notify.h"
@@ -93,16 +94,11 @@ static int user_parse(struct vbd *d)
 	return CLI_RUN;
 }
 
-static uint64_t default_host_bytes(void)
-{
-	return (uint64_t)sysconf(_SC_PHYS_PAGES) / 4 * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static int options_take(struct vbd *d, int argc, char **argv)
 {
 	const struct cli_option options[] = {
 		{ "host", CLI_SIZE, &d->p.host_bytes, "SIZE", "host tier (default: a quarter of the "
-		  "memory)", NULL, 1 << 20, (uint64_t)1 << 46 },
+		  "memory that the machine or the cgroup has)", NULL, 1 << 20, (uint64_t)1 << 46 },
 		{ "staging", CLI_SIZE, &d->p.staging_bytes, "SIZE", "part of it kept for transfers "
 		  "(default 5 %)", NULL, 1, (uint64_t)1 << 46 },
 		{ "nvme", CLI_TEXT, &d->nvme, "FILE[:SIZE]", "arena on a file or block device "
@@ -300,7 +296,7 @@ int main(int argc, char **argv)
 {
 	struct vbd d = {
 		.device = "/dev/vblackwell", .node = "/dev/vblackwell-exec", .notify = -1,
-		.p.host_bytes = default_host_bytes(),
+		.p.host_bytes = vgpu_memory_usable_bytes() / 4,
 	};
 	sigset_t stop;
 	int rc = options_take(&d, argc, argv);
