@@ -107,6 +107,24 @@ err_free:
 	return rc;
 }
 
+/* Anything but that there is none is for opening it to say. */
+static bool node_is_there(void)
+{
+	return !access(NODE_PATH, F_OK) || (errno != ENOENT && errno != ENOTDIR);
+}
+
+/* Nobody asked for the module by name: say that there is a way without it, and do not take it. */
+static int open_found(struct vgpu **out)
+{
+	char why[VGPU_ERROR_BYTES];
+	int rc = open_node(NODE_PATH, out);
+
+	if (!rc)
+		return 0;
+	snprintf(why, sizeof(why), "%s", vgpu_error_text());
+	return vgpu_fail(rc, "%s; VBLACKWELL_DEVICE=embedded takes the in-process device instead", why);
+}
+
 int vgpu_open(const char *device, struct vgpu **out)
 {
 	struct vgpu_embedded *e;
@@ -114,8 +132,11 @@ int vgpu_open(const char *device, struct vgpu **out)
 
 	if (!device)
 		device = getenv("VBLACKWELL_DEVICE");
-	if (!device || !*device)
-		device = access(NODE_PATH, F_OK) ? "embedded" : NODE_PATH;
+	if (!device || !*device) {
+		if (node_is_there())
+			return open_found(out);
+		device = "embedded";
+	}
 	if (strcmp(device, "embedded"))
 		return open_node(device, out);
 	rc = vgpu_embedded_share(&e);
