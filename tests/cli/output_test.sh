@@ -31,7 +31,7 @@ summary stream $vbrun stream "$work/m.safetensors" $small --passes 2 --json
 # shellcheck disable=SC2086
 summary route $vbrun stream "$work/m.safetensors" $small --route zipf --tokens 4 --json
 summary embed $vbrun embed --model "$tiny" --json 'One text.' 'And another.'
-summary accuracy $vbrun embed --model "$tiny" --sweep --sentences 4 --json 'One text.'
+summary accuracy $vbrun embed --model "$tiny" --accuracy --sentences 4 --json 'One text.'
 summary machine $vbrun machine --json
 summary report $vbrun report "$work/stream.json" "$work/route.json" "$work/embed.json" --json
 verdict report_json_has_a_line_a_run test "$(grep -c '"what":' "$work/report.json")" -ge 4

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# vbrun embed --sweep: which layers in INT8 bring a model back to a goal, and at what bytes.
-# On a small generated model, whose MXFP4 embeddings are worse than MiniLM's.
+# vbrun embed --accuracy of MXFP4: what each layer costs, which in INT8 bring a model back to a
+# goal, and at what bytes. On a small generated model, whose MXFP4 embeddings are worse than MiniLM's.
 set -u
 . "$(dirname "$0")/lib.sh"
 
@@ -25,47 +25,57 @@ holds() { awk "BEGIN { exit !($1) }"; }
 
 # --- the goal of 0.95 lies between MXFP4 and INT8: some layers are found, and do suffice ---
 goal=0.95
-study found --sweep
+study found --accuracy
 study int8 --accuracy --format int8
 low=$(figure found against_f32 spearman)
 verdict generated_model_needs_restoring holds \
 	"$low < $goal && $goal <= $(figure int8 against_f32 spearman)"
 set=$(layers found)
 count=$(echo "$set" | tr ',' '\n' | wc -l)
-verdict sweep_finds_layers test -n "$set"
-verdict sweep_says_they_are_enough test "$(figure found restored enough)" = true
-verdict sweep_reaches_the_goal holds "$(figure found restored spearman) >= $goal"
+verdict study_finds_layers test -n "$set"
+verdict study_says_they_are_enough test "$(figure found restored enough)" = true
+verdict study_reaches_the_goal holds "$(figure found restored spearman) >= $goal"
 study check --accuracy --layers-int8 "$set"
-verdict sweep_figure_is_that_of_a_run_with_these_layers test \
+verdict study_figure_is_that_of_a_run_with_these_layers test \
 	"$(figure check against_f32 spearman)" = "$(figure found restored spearman)"
-verdict sweep_bytes_are_those_of_a_run_with_these_layers test \
+verdict study_bytes_are_those_of_a_run_with_these_layers test \
 	"$(figure check against_f32 weight_bytes)" = "$(figure found restored weight_bytes)"
-verdict sweep_bytes_lie_between holds "$(figure found against_f32 weight_bytes) < \
+verdict study_bytes_lie_between holds "$(figure found against_f32 weight_bytes) < \
 	$(figure found restored weight_bytes) && $(figure found restored weight_bytes) <= \
 	$(figure int8 against_f32 weight_bytes)"
 # One layer fewer was not enough: the figures of all sets that were tried are there.
 before=$low
 [ "$count" -gt 1 ] && before=$(figure found int8_layers_$((count - 1)) spearman)
-verdict sweep_stops_at_the_first_set_that_is_enough holds "$before < $goal"
+verdict study_stops_at_the_first_set_that_is_enough holds "$before < $goal"
 # The worst layers come first.
 worst=$(for i in 0 1 2 3 4 5; do
 	echo "$(figure found only_layer_$i spearman) $i"
 done | sort -g | head -n "$count" | cut -d' ' -f2 | sort | tr '\n' ',')
-verdict sweep_takes_the_worst_layers test "$worst" = "$set,"
+verdict study_takes_the_worst_layers test "$worst" = "$set,"
+
+# --- the same as text: a line a layer, and what restores the goal; INT8 has no such part ---
+$vbrun embed --model "$work/model" --no-compare --sentences 20 --accuracy 'A small test.' >"$work/text"
+for i in 0 1 2 3 4 5; do
+	verdict study_prints_what_layer_${i}_costs grep -qE "^  only layer $i mxfp4-g16: loses \
+0\.[0-9]{6} +NMSE +[0-9.e-]+ +max-abs +[0-9.e-]+ +Spearman 0\.[0-9]{6} +[0-9.]+ [KM]iB$" "$work/text"
+done
+verdict study_prints_what_restores_the_goal grep -qE "^  INT8 in layers? $(echo "$set" | tr ',' ' ') \
+restores Spearman 0\.9[5-9][0-9]{4}, at least 0.95, at [0-9.]+ [KM]iB$" "$work/text"
+verdict study_of_int8_has_no_layers test "$(grep -c only_layer "$work/int8")" -eq 0
 
 # --- a goal out of reach: all layers, and it says that they are not enough ---
-study never --sweep --goal 1 --layers-int8 0-3
-verdict sweep_ends_at_all_int8 test "$(layers never)" = 4,5
-verdict sweep_says_they_are_not_enough test "$(figure never restored enough)" = false
-verdict sweep_bytes_are_those_of_int8 test \
+study never --accuracy --goal 1 --layers-int8 0-3
+verdict study_ends_at_all_int8 test "$(layers never)" = 4,5
+verdict study_says_they_are_not_enough test "$(figure never restored enough)" = false
+verdict study_bytes_are_those_of_int8 test \
 	"$(figure never restored weight_bytes)" = "$(figure int8 against_f32 weight_bytes)"
-verdict sweep_figure_is_that_of_int8 test \
+verdict study_figure_is_that_of_int8 test \
 	"$(figure never restored spearman)" = "$(figure int8 against_f32 spearman)"
 
 # --- a goal that is met: nothing changes ---
-$vbrun embed --model "$work/model" --no-compare --sentences 20 --sweep --goal 0 'A small test.' \
+$vbrun embed --model "$work/model" --no-compare --sentences 20 --accuracy --goal 0 'A small test.' \
 	>"$work/text"
-verdict sweep_of_a_met_goal_needs_no_layer grep -q 'is not below 0: no layer needs INT8' "$work/text"
+verdict study_of_a_met_goal_needs_no_layer grep -q 'is not below 0: no layer needs INT8' "$work/text"
 
 refuses usage_goal_range 2 'goal 1.5 is outside 0 .. 1' $vbrun embed --goal 1.5
 refuses usage_goal_number 2 'goal nan is no number' $vbrun embed --goal nan

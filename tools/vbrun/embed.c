@@ -685,7 +685,7 @@ static int report_all(struct embed *e, struct json_object *json)
 		print_similarity(e);
 		print_table(e);
 	}
-	if (e->o.accuracy || e->o.sweep)
+	if (e->o.accuracy)
 		rc = embed_accuracy(&e->o, &e->model, &e->runs[RUN_ASKED], json);
 	if (rc)
 		return rc;
@@ -771,11 +771,10 @@ int vbrun_embed(int argc, char **argv)
 		{ "vectors", CLI_TEXT, &e.o.vectors, "FILE", "embeddings there, raw float32", NULL, 0,
 		  0 },
 		{ "accuracy", CLI_FLAG, &e.o.accuracy, NULL, "over built-in sentences, against f32 "
-		  "and float64", NULL, 0, 0 },
+		  "and float64; of mxfp4 what each layer costs, and which in int8 restore the goal",
+		  NULL, 0, 0 },
 		{ "sentences", CLI_NUMBER, &e.o.sentences, "N", "how many of them (default all 200)",
 		  NULL, 3, VBRUN_SENTENCE_COUNT },
-		{ "sweep", CLI_FLAG, &e.o.sweep, NULL, "and what each layer costs, and which of them in "
-		  "INT8 restore the goal", NULL, 0, 0 },
 		{ "goal", CLI_REAL, &e.o.goal, "RHO", "Spearman that is good enough (default 0.95)",
 		  NULL, 0, 1 },
 		{ "compare", CLI_FLAG, &e.o.compare, NULL, "run f32 and in memory too (the default)",

@@ -28,8 +28,7 @@
  * @layers_int8: "0,3-5" or NULL
  * @json, @bench: how to report
  * @save: file that gets the JSON too, or NULL
- * @accuracy: over the built-in sentences
- * @sweep: and layer by layer
+ * @accuracy: over the built-in sentences, and of MXFP4 layer by layer
  * @goal: Spearman that INT8 layers are to restore
  * @sentences: how many of the built-in ones
  * @compare: ask for the other runs, which is the default
@@ -40,7 +39,7 @@ struct embed_options {
 	const char *node, *vectors, *folder, *layers_int8, *save;
 	uint32_t format, mode, packed, sentences, passes;
 	double goal;
-	bool json, bench, accuracy, sweep, compare, no_compare;
+	bool json, bench, accuracy, compare, no_compare;
 };
 
 /**
@@ -125,7 +124,7 @@ int embed_measure(const struct embed_options *o, const struct bert_model *model,
 
 /**
  * embed_accuracy() - the model over the built-in sentences, against F32 and float64
- * @o: @o->sweep adds each layer's contribution, and which in INT8 reach @o->goal
+ * @o: @o->goal is what MXFP4 layers turn to INT8 for, the worst first, until it is reached
  * @asked: formats and mode of the run that was asked for
  * @json: figures go there; as text too unless @o->json
  *

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * vbrun embed --accuracy, --sweep: what packing the weights costs in meaning.
+ * vbrun embed --accuracy: what packing the weights costs in meaning, and where MXFP4
+ * does: layer by layer, and which layers in INT8 bring the model back to a goal.
  *
  * Everything here runs with all weights in memory: the tier's size does not change a
  * bit of the result (the command itself checks that).
@@ -182,6 +183,14 @@ static bool is_kept(const struct embed_run *asked, uint32_t layer)
 	return asked->formats[layer] != VGPU_FORMAT_MXFP4_G16;
 }
 
+static bool any_mxfp4(const struct bert_model *model, const struct embed_run *asked)
+{
+	for (uint32_t i = 0; i < model->layers; i++)
+		if (!is_kept(asked, i))
+			return true;
+	return false;
+}
+
 /* "0 2 5": the MXFP4 layers that are in INT8 now. */
 static uint32_t list_restored(const struct trial *t, const bool *kept, char *text, size_t len)
 {
@@ -251,7 +260,8 @@ static void report_restored(const struct trial *t, const bool *kept, double spea
 		       size_text(t->bytes).s, goal);
 }
 
-static int sweep(struct study *s, const struct embed_run *asked, double spearman)
+/* What each layer costs, and what it takes to reach the goal. */
+static int study_layers(struct study *s, const struct embed_run *asked, double spearman)
 {
 	struct trial t = { .s = s, .asked = asked, .bytes = embed_run_bytes(s->model, asked) };
 	double loss[BERT_LAYERS_MAX];
@@ -292,7 +302,7 @@ static int study_all(struct study *s, const struct embed_run *asked)
 		return rc;
 	snprintf(label, sizeof(label), "against f32, pairs of %u sentences", s->texts.count);
 	report(s, "against_f32", label, &a, ours.weight_bytes);
-	return s->o->sweep ? sweep(s, asked, a.spearman) : CLI_OK;
+	return any_mxfp4(s->model, asked) ? study_layers(s, asked, a.spearman) : CLI_OK;
 }
 
 int embed_accuracy(const struct embed_options *o, const struct bert_model *model,
