@@ -1,14 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# What `make check` runs: every test that needs no GPU and no module.
+# What `make check` runs: every test that needs no GPU.
 #
 #   tests/check.sh [person | ci | all]
 #
 #	person	all suites, then the same suites and the shorter tests of the tools under
-#		ASan and UBSan, each fuzzer for 5 s from its corpus; the default
-#	ci	also under TSan, all tests of the tools under both, and each fuzzer for 60 s;
-#		the default with CI=true
+#		ASan and UBSan, each fuzzer for 5 s from its corpus, the module in a virtual
+#		machine with Debian's 6.1 and chunks of 64 KiB; the default
+#	ci	also under TSan, all tests of the tools under both, each fuzzer for 60 s, the
+#		module on 6.1, 6.12 and a debug kernel with both chunk sizes; the default
+#		with CI=true
 #	all	also what is too long for that: each fuzzer for 600 s, and the module in
 #		virtual machines of every kernel there is; writes what came of it to
 #		Documentation/results/check-all.md
@@ -17,16 +19,16 @@
 # that has to be installed or built; then come missing packages (exit status 2 where only
 # root may install them: the line to run is printed).
 #
-# Environment: FUZZ_SECONDS instead of these; for all: KERNELS and VM_DEPTH as of
-# make check-vm (all kernels, long), RESULT for another file.
+# Environment: FUZZ_SECONDS, KERNELS and VM_DEPTH (as of make check-vm) instead of these;
+# for all: RESULT for another file.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 form=${1:-$([ "${CI:-}" = true ] && echo ci || echo person)}
 case $form in
-person) fuzz=5 ;;
-ci) fuzz=60 ;;
-all) fuzz=600 ;;
+person) fuzz=5 kernels=6.1 depth=short ;;
+ci) fuzz=60 kernels="6.1 6.12 debug" depth=middle ;;
+all) fuzz=600 kernels="6.1 6.12 7.x debug kcsan" depth=long ;;
 *) echo "usage: tests/check.sh [person | ci | all]" >&2; exit 2 ;;
 esac
 fuzz=${FUZZ_SECONDS:-$fuzz}
@@ -143,8 +145,8 @@ machines() {
 		echo "skip machines: their packages are not installed" | tee -a $TALLY.skips
 		echo "0 0 1 0 0 machines" >>$TALLY
 	elif build vm-programs; then
-		for kernel in ${KERNELS:-6.1 6.12 7.x debug kcsan}; do
-			VM_KERNELS=$kernel VM_DEPTH=${VM_DEPTH:-long} \
+		for kernel in ${KERNELS:-$kernels}; do
+			VM_KERNELS=$kernel VM_DEPTH=${VM_DEPTH:-$depth} \
 				tests/run.sh --label "linux-$kernel" --limit 7200 tests/vm/run.sh
 		done
 	fi
@@ -173,10 +175,8 @@ fi
 stage "fuzzers, $fuzz s each"
 fuzzers
 
-if [ $form = all ]; then
-	stage "virtual machines"
-	machines
-fi
+stage "virtual machines"
+machines
 
 took=$(($(date +%s) - begin))
 echo "== total $took s"

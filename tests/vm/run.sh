@@ -21,7 +21,7 @@
 # Packages: tools/deps.sh vm installs them.  Programs are those that
 #	make vm-programs has built.
 # Environment:
-#	VM_DEPTH   how long the campaigns are: short (a person's), middle (CI), long
+#	VM_DEPTH   short: chunks of 64 KiB only, for a person; middle: CI's; long
 #	VM_LIMIT   seconds a kernel; default by depth
 #	VM_SUITE   the script to run in the machine
 #	VM_APPEND  more for the kernel's command line; NAME=VALUE is in the suite's
@@ -35,7 +35,7 @@ here=$(dirname "$(readlink -f "$0")")
 top=$(readlink -f "$here/../..")
 suite=${VM_SUITE:-$here/suite.sh}
 logs=${VM_KEEP:-$top/build/vm}
-depth=${VM_DEPTH:-short}
+depth=${VM_DEPTH:-middle}
 programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module,vb_fail_nth} \
 	"$top"/build/tests/selftests/{uapi,bo,limit,queue,executor,invariant,index}_test \
 	"$top"/build/{vbd,vbrun,examples/matmul} "$here"/served.sh)
@@ -47,7 +47,7 @@ status=0
 # What the campaigns of a depth are on a kernel: VARIABLE=VALUE for the suite, and the
 # limit.  Checkers make a kernel several times slower, and are worth the long runs.
 case $depth in
-short) stock="VM_FUZZ=3000 VM_LOADS=20" checked="VM_FUZZ=3000 VM_LOADS=20" limit=900 ;;
+short) stock="VM_FUZZ=3000 VM_LOADS=20 VM_CHUNKS=65536" checked=$stock limit=900 ;;
 middle) stock="VM_FUZZ=10000 VM_LOADS=20" checked="VM_FUZZ=20000 VM_LOADS=50" limit=1500 ;;
 long) stock="VM_FUZZ=50000 VM_LOADS=200" checked="VM_FUZZ=200000 VM_LOADS=200" limit=3600 ;;
 *) echo "VM_DEPTH is short, middle or long" >&2; exit 2 ;;

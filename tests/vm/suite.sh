@@ -5,12 +5,12 @@
 # selftests speak to its nodes, the module is unloaded; then the campaigns.  One line a
 # verdict.
 #
-# Environment: VM_FUZZ iterations, VM_SEED, VM_LOADS, VM_ONLY a part (tests, served,
-# loads, fuzz, fail_nth, fail_load).
+# Environment: VM_CHUNKS sizes with commas between, VM_FUZZ iterations, VM_SEED, VM_LOADS,
+# VM_ONLY a part (tests, served, loads, fuzz, fail_nth, fail_load).
 cd /suite || exit 1
 export VBLACKWELL_SELFTEST_NODE=/dev/vblackwell VBLACKWELL_SELFTEST_EXEC=/dev/vblackwell-exec
 seed=${VM_SEED:-$(date +%s)}
-chunks="65536 2097152"
+chunks=$(echo "${VM_CHUNKS:-65536,2097152}" | tr , ' ')
 
 part() {
 	[ "${VM_ONLY:-$1}" = "$1" ]
@@ -134,8 +134,9 @@ fuzz() {
 # Whole models through vbd, with chunks and a tier that are small, and large.
 served() {
 	echo "vm: served" >/dev/kmsg
-	VM_CHUNK=65536 VM_HOST=8M ./served.sh
-	VM_CHUNK=2097152 VM_HOST=48M ./served.sh
+	for chunk in $chunks; do
+		VM_CHUNK=$chunk VM_HOST=$((chunk == 65536 ? 8 : 48))M ./served.sh
+	done
 }
 
 # Campaigns that need fault injection.
