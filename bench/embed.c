@@ -4,6 +4,7 @@
  * milliseconds a text beside F32 in the same tier, and beside itself with all weights
  * in memory (fraction = bound / ours).
  */
+#include "common/bench_util.h"
 #include "vbrun.h"
 
 int main(int argc, char **argv)
@@ -19,10 +20,10 @@ int main(int argc, char **argv)
 	}
 	vbrun_path(argv[0], vbrun, sizeof(vbrun));
 	vbrun_head();
-	for (size_t i = 0; i < sizeof(how) / sizeof(how[0]) && !rc; i++) {
+	for (size_t i = 0; i < (bench_short() ? 1 : sizeof(how) / sizeof(how[0])) && !rc; i++) {
 		snprintf(what, sizeof(what), "embed %s %s", how[i][0], how[i][1]);
-		rc = vbrun_bench(what, "'%s' embed --format %s --mode %s --bench", vbrun, how[i][0],
-				 how[i][1]);
+		rc = vbrun_bench(what, NULL, "'%s' embed --format %s --mode %s --bench%s", vbrun,
+				 how[i][0], how[i][1], bench_short() ? " --passes 1" : "");
 	}
 	return rc != 0;
 }

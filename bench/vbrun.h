@@ -41,12 +41,15 @@ static inline void vbrun_append(const char *line)
 	}
 }
 
-static inline void vbrun_row(const char *what, const char *text)
+/* Print a line as a row; its fraction, 0 when it is no line. */
+static inline double vbrun_row(const char *what, const char *text)
 {
 	struct json_object *line = json_tokener_parse(text), *unit = NULL;
+	double fraction;
 
 	if (!line)
-		return;
+		return 0;
+	fraction = vbrun_number(line, "fraction");
 	json_object_object_get_ex(line, "unit", &unit);
 	printf("%-34s %12.4g %12.4g %12.4g %8.2f %8.2f  %s\n", what, vbrun_number(line, "ours"),
 	       vbrun_number(line, "theirs"), vbrun_number(line, "bound"),
@@ -54,6 +57,7 @@ static inline void vbrun_row(const char *what, const char *text)
 	       unit ? json_object_get_string(unit) : "");
 	fflush(stdout);
 	json_object_put(line);
+	return fraction;
 }
 
 static inline void vbrun_head(void)
@@ -61,13 +65,39 @@ static inline void vbrun_head(void)
 	printf("%-34s %12s %12s %12s %8s %8s\n", "", "ours", "theirs", "bound", "ratio", "fraction");
 }
 
-/* Run a command line and take its one line of output; 0 when it worked. */
-static inline int vbrun_bench(const char *what, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+/* Run a command line; 0 when it worked, else it is named on stderr. */
+static inline int vbrun_call(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-static inline int vbrun_bench(const char *what, const char *format, ...)
+static inline int vbrun_call(const char *format, ...)
 {
-	char command[2048], line[4096] = "";
+	char command[4096];
+	va_list args;
+	int rc;
+
+	va_start(args, format);
+	vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	fflush(stdout);
+	rc = system(command);
+	if (rc)
+		fprintf(stderr, "%s: exit status %d\n", command, rc >> 8);
+	return rc;
+}
+
+/**
+ * vbrun_bench() - run a command line and take its one line of output
+ * @what: name of the row
+ * @out_fraction: of that line, 0 without one; NULL: not wanted
+ *
+ * Return: 0 when it worked and said something; else it is named on stderr.
+ */
+static inline int vbrun_bench(const char *what, double *out_fraction, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static inline int vbrun_bench(const char *what, double *out_fraction, const char *format, ...)
+{
+	char command[4096], line[4096] = "";
+	double fraction = 0;
 	va_list args;
 	FILE *out;
 	int rc;
@@ -80,12 +110,15 @@ static inline int vbrun_bench(const char *what, const char *format, ...)
 		return -errno;
 	if (fgets(line, sizeof(line), out)) {
 		vbrun_append(line);
-		vbrun_row(what, line);
+		fraction = vbrun_row(what, line);
 	}
 	rc = pclose(out);
-	if (rc)
-		fprintf(stderr, "%s: exit status %d\n", command, rc >> 8);
-	return rc;
+	if (rc || !*line)
+		fprintf(stderr, "%s: exit status %d, %s\n", command, rc >> 8,
+			*line ? "one line" : "no line");
+	if (out_fraction)
+		*out_fraction = fraction;
+	return rc ? rc : *line ? 0 : -ENODATA;
 }
 
 /* Where models lie, as in the tools. */

@@ -3,7 +3,7 @@
 #
 # Install the Debian packages that a target needs and that are missing.
 #
-#   tools/deps.sh run|check|vm
+#   tools/deps.sh run|bench|check|vm
 #
 # Says what it will install before it does.  Exit status: 0 all there, 1 apt failed,
 # 2 not root: the line to run is printed.
@@ -12,8 +12,10 @@ set -u
 run_packages="gcc make pkg-config liburing-dev libnuma-dev libjson-c-dev libutf8proc-dev
 	libseccomp-dev
 	python3 python3-pip"
-check_packages="$run_packages libcmocka-dev libfuse3-dev fuse3 gcc-multilib
-	clang-14 libclang-rt-14-dev libopenblas0-pthread abigail-tools binutils"
+# Whom the benchmarks are compared with.
+bench_packages="$run_packages libopenblas0-pthread"
+check_packages="$bench_packages libcmocka-dev libfuse3-dev fuse3 gcc-multilib
+	clang-14 libclang-rt-14-dev abigail-tools binutils"
 
 vm_packages="$check_packages qemu-system-x86 seabios busybox-static cpio kmod make gcc-12 bc
 	bison flex libelf-dev xz-utils mmdebstrap sparse
@@ -21,9 +23,10 @@ vm_packages="$check_packages qemu-system-x86 seabios busybox-static cpio kmod ma
 
 case "${1:-}" in
 run) wanted=$run_packages ;;
+bench) wanted=$bench_packages ;;
 check) wanted=$check_packages ;;
 vm) wanted=$vm_packages ;;
-*) echo "usage: tools/deps.sh run|check|vm" >&2; exit 2 ;;
+*) echo "usage: tools/deps.sh run|bench|check|vm" >&2; exit 2 ;;
 esac
 
 missing=

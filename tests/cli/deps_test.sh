@@ -12,7 +12,7 @@ printf '#!/bin/sh\ntouch "%s/apt-ran"\n' "$work" >"$work/bin/apt-get"
 printf '#!/bin/sh\necho 1000\n' >"$work/bin/id"
 chmod +x "$work"/bin/*
 
-for target in run check; do
+for target in run bench check; do
 	PATH=$work/bin:$PATH tools/deps.sh $target >"$work/out" 2>"$work/err"
 	verdict "deps_${target}_ends_with_2_for_others_than_root" test $? -eq 2
 	verdict "deps_${target}_says_what_is_missing" \
@@ -20,6 +20,12 @@ for target in run check; do
 	verdict "deps_${target}_prints_the_line_to_run" \
 		grep -q '^run as root: apt-get install -y .*liburing-dev' "$work/err"
 done
+# Peers of the benchmarks are theirs: make run does not need them.
+for target in run bench; do
+	PATH=$work/bin:$PATH tools/deps.sh $target >"$work/out.$target" 2>/dev/null
+done
+verdict deps_of_bench_have_the_peers grep -q 'libopenblas0' "$work/out.bench"
+verdict deps_of_run_have_no_peers test "$(grep -c openblas "$work/out.run")" -eq 0
 verdict deps_installs_nothing_for_others_than_root test ! -e "$work/apt-ran"
 
 # Root: the list comes before apt-get runs.

@@ -14,6 +14,21 @@
 #define MAX_THREADS	256u
 #define HUGE_PAGE	(2ul << 20)
 
+bool bench_short(void)
+{
+	const char *text = getenv("BENCH_SHORT");
+
+	return text && *text && strcmp(text, "0");
+}
+
+unsigned int bench_runs(unsigned int usual, unsigned int most)
+{
+	const char *text = getenv("BENCH_RUNS");
+	unsigned long runs = text ? strtoul(text, NULL, 10) : bench_short() ? 1 : usual;
+
+	return runs < 1 ? 1 : runs > most ? most : (unsigned int)runs;
+}
+
 double bench_seconds(void)
 {
 	struct timespec t;
@@ -222,7 +237,7 @@ static void print_heading(const char *bench)
 	if (!strcmp(last, bench))
 		return;
 	snprintf(last, sizeof(last), "%s", bench);
-	printf("%-8s %-8s %-5s %-6s %6s %6s %6s %3s %-6s %9s %9s %6s %9s %6s\n", "bench", "weight",
+	printf("%-11s %-10s %-11s %-6s %6s %6s %6s %3s %-6s %9s %9s %6s %9s %6s\n", "bench", "weight",
 	       "mode", "where", "m", "n", "k", "thr", "unit", "ours", "theirs", "ratio", "bound",
 	       "frac");
 }
@@ -243,7 +258,7 @@ static void print_number(int width, int decimals, double x)
 static void print_line(const struct bench_result *r)
 {
 	print_heading(r->bench);
-	printf("%-8s %-8s %-5s %-6s %6llu %6llu %6llu %3llu %-6s", r->bench, text(r->weight),
+	printf("%-11s %-10s %-11s %-6s %6llu %6llu %6llu %3llu %-6s", r->bench, text(r->weight),
 	       text(r->mode), text(r->residency ? r->residency : r->policy),
 	       (unsigned long long)r->m, (unsigned long long)r->n, (unsigned long long)r->k,
 	       (unsigned long long)r->threads, r->unit);

@@ -9,6 +9,7 @@
 #ifndef TESTS_COMMON_BENCH_UTIL_H
 #define TESTS_COMMON_BENCH_UTIL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,15 @@ struct bench_result {
  * when the file cannot be written; the line is printed all the same.
  */
 int bench_emit(const struct bench_result *r);
+
+/*
+ * BENCH_SHORT is set: is everything there and does it run?  Small sizes, one or two
+ * turns; figures mean nothing.
+ */
+bool bench_short(void);
+
+/* Turns to take the median of: $BENCH_RUNS, else @usual, 1 when short; at most @most. */
+unsigned int bench_runs(unsigned int usual, unsigned int most);
 
 /* Monotonic clock, in seconds. */
 double bench_seconds(void);

@@ -40,3 +40,8 @@ uint64_t process_read_bytes(void)
 {
 	return proc_number("/proc/self/io", "read_bytes:");
 }
+
+uint64_t process_memory_available(void)
+{
+	return proc_number("/proc/meminfo", "MemAvailable:") * 1024;
+}

@@ -16,4 +16,7 @@ void process_peak_reset(void);
 /* Bytes read from storage so far; 0 where the kernel does not count, or no /proc. */
 uint64_t process_read_bytes(void);
 
+/* Bytes that the machine could give to a process without swapping; 0: no /proc. */
+uint64_t process_memory_available(void);
+
 #endif

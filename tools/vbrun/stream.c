@@ -5,8 +5,7 @@
  *
  * The first pass reads everything; what counts is the later ones. Beside them stand
  * the fewest bytes that any policy could have read (from the recorded trace), the
- * time that the arithmetic alone takes (the same products over a sample of the
- * weights that fits the tier, scaled by bytes), and what the storage can deliver.
+ * time that the arithmetic alone takes, and what the storage can deliver.
  */
 #include "stream.h"
 
@@ -25,8 +24,9 @@
 #include "residency.h"
 
 #define HOST_BYTES ((uint64_t)512 << 20)
-#define Y_BYTES_MAX ((uint64_t)8 << 20)
-#define PROBE_BYTES ((uint64_t)512 << 20)
+#define PROBE_BYTES_MAX ((uint64_t)512 << 20)
+/* A turn of each engine needs several transfers in flight. */
+#define PROBE_CHUNKS_MIN 96u
 #define COMPUTE_SECONDS 1.0
 #define PASSES_MAX 1000u
 #define ROUTE_SEED 20260102u
@@ -92,6 +92,17 @@ static int probe_between(struct stream_result *r)
 	return rc == -ENODATA ? 0 : rc;
 }
 
+static int arithmetic_between(struct stream_result *r)
+{
+	int rc = arithmetic_pass(&r->arithmetic);
+
+	if (rc != -EAGAIN)
+		return rc;
+	/* Not all of it stays in memory after all: a sample is taken later. */
+	arithmetic_close(&r->arithmetic);
+	return 0;
+}
+
 static int run_passes(const struct stream_options *o, struct matrices *ms,
 		      struct stream_result *r)
 {
@@ -103,9 +114,11 @@ static int run_passes(const struct stream_options *o, struct matrices *ms,
 		rc = one_pass(ms, &progress, ms->bytes * r->count, &r->reads,
 			      &r->passes[r->count]);
 		progress_update(&progress, ms->bytes * (r->count + 1));
-		/* Between the passes, so that a disk that drifts treats both alike. */
+		/* Between the passes, so that a machine that drifts treats all alike. */
 		if (!rc && r->rounds)
 			rc = probe_between(r);
+		if (!rc && r->arithmetic.v)
+			rc = arithmetic_between(r);
 	}
 	progress_end(&progress);
 	take_peak(r);
@@ -163,7 +176,7 @@ static int stream_on(const struct stream_options *o, struct vgpu *v,
 	r->threads = device_threads(v);
 	if (!o->json && !o->bench)
 		device_print(v);
-	rc = matrices_open(&ms, ck, w, 0, Y_BYTES_MAX);
+	rc = matrices_open(&ms, ck, w, 0, STREAM_Y_BYTES_MAX);
 	if (!rc)
 		rc = matrices_declare(&ms);
 	r->weight_bytes = ms.bytes;
@@ -204,70 +217,18 @@ static int measure_stream(const struct stream_options *o, const char *trace,
 
 /* --- what it is compared with ------------------------------------------- */
 
-/*
- * Products over a sample that fits into the tier: no storage, only arithmetic.
- * -EAGAIN when something was read after all; -ENODATA when no matrix is so small.
- */
-static int compute_on(const struct stream_options *o, struct vgpu *v,
-		      const struct vgpu_checkpoint *ck, const struct weights *w, uint64_t room,
-		      struct stream_result *r)
+/* Unless it was done on all weights between the passes; as many times as take a second. */
+static int measure_arithmetic(const struct stream_options *o, const struct vgpu_checkpoint *ck,
+			      const struct weights *w, struct stream_result *r)
 {
-	struct matrices ms = { .v = v, .m = o->m, .mode = (enum vgpu_mode)o->mode };
-	struct counters before, c;
-	struct progress progress;
-	double start = size_now(), seconds = 0;
-	uint32_t passes = 0;
+	double start = size_now();
 	int rc;
 
-	rc = matrices_open(&ms, ck, w, room, Y_BYTES_MAX);
-	if (!rc)
-		rc = matrices_declare(&ms);
-	progress_begin(&progress, "arithmetic alone", ms.bytes);
-	if (!rc)
-		rc = matrices_pass(&ms, &progress, 0);
-	/* As many passes more as take a second, at least one. */
-	progress.total = ms.bytes * (2 + (uint64_t)(COMPUTE_SECONDS / (size_now() - start)));
-	counters_read(v, &before);
-	start = size_now();
-	while (!rc && seconds < COMPUTE_SECONDS) {
-		rc = matrices_pass(&ms, &progress, ms.bytes * (passes + 1));
-		seconds = size_now() - start;
-		passes++;
-		progress_update(&progress, ms.bytes * (passes + 1));
-		c = counters_since(v, &before);
-		/* At once: a sample that does not fit would be read for all this time. */
-		if (!rc && c.c[VGPU_COUNT_READ_BYTES])
-			rc = -EAGAIN;
-	}
-	progress_end(&progress);
-	if (!rc) {
-		r->compute_share = (double)ms.bytes / (double)r->weight_bytes;
-		r->compute = seconds / passes / r->compute_share;
-	} else if (rc != -EINTR && rc != -ENODATA && rc != -EAGAIN) {
-		cli_fail_vgpu(rc, "compute-only run");
-	}
-	matrices_close(&ms);
-	return rc;
-}
-
-static int measure_compute(const struct stream_options *o, const struct vgpu_checkpoint *ck,
-			   const struct weights *w, struct stream_result *r)
-{
-	struct device_options device = o->device;
-	uint64_t room = (r->host_bytes - r->staging_bytes) / 10 * 8;
-	struct vgpu *v;
-	int rc;
-
-	device.trace = NULL;
-	/* Small matrices far apart take whole chunks: then a smaller sample fits. */
-	do {
-		rc = device_open(&device, &v);
-		if (rc)
-			return rc;
-		rc = compute_on(o, v, ck, w, room, r);
-		vgpu_close(v);
-		room /= 2;
-	} while (rc == -EAGAIN);
+	if (r->arithmetic.count)
+		return CLI_OK;
+	rc = arithmetic_open_sample(&r->arithmetic, o, ck, w);
+	while (!rc && size_now() - start < COMPUTE_SECONDS)
+		rc = arithmetic_pass(&r->arithmetic);
 	reads_take(&r->reads, READS_COMPUTE);
 	/* Without a sample there is no such figure; the rest stands. */
 	if (rc == -ENODATA)
@@ -275,7 +236,7 @@ static int measure_compute(const struct stream_options *o, const struct vgpu_che
 	return rc == -EINTR ? CLI_INTERRUPTED : rc ? CLI_FAILED : CLI_OK;
 }
 
-static int largest_file(const struct vgpu_checkpoint *ck)
+static size_t largest_file(const struct vgpu_checkpoint *ck)
 {
 	size_t best = 0;
 
@@ -283,7 +244,36 @@ static int largest_file(const struct vgpu_checkpoint *ck)
 		if (vgpu_checkpoint_file_identity(ck, i)->bytes >
 		    vgpu_checkpoint_file_identity(ck, best)->bytes)
 			best = i;
-	return vgpu_checkpoint_file_fd(ck, best);
+	return best;
+}
+
+/* Once over the largest file in a round, unless that is too much or too little. */
+static struct probe_rounds *begin_probe(const struct vgpu_checkpoint *ck, uint32_t chunk_bytes)
+{
+	size_t which = largest_file(ck);
+	uint64_t bytes = vgpu_checkpoint_file_identity(ck, which)->bytes;
+	uint64_t least = (uint64_t)PROBE_CHUNKS_MIN * chunk_bytes;
+
+	bytes = bytes < least ? least : bytes > PROBE_BYTES_MAX ? PROBE_BYTES_MAX : bytes;
+	return probe_begin(vgpu_checkpoint_file_fd(ck, which), chunk_bytes, bytes);
+}
+
+/*
+ * For a benchmark all weights are brought into memory, where there is so much, so that
+ * their arithmetic stands between the passes as the probe does.
+ */
+static int prepare_comparison(const struct stream_options *o, const struct vgpu_checkpoint *ck,
+			      const struct weights *w, struct stream_result *r)
+{
+	int rc = 0;
+
+	r->rounds = begin_probe(ck, (uint32_t)o->device.chunk_bytes);
+	if (o->bench && o->passes)
+		rc = arithmetic_open_all(&r->arithmetic, o, ck, w);
+	reads_take(&r->reads, READS_COMPUTE);
+	if (rc == -ENOMEM)
+		return CLI_OK;
+	return rc == -EINTR ? CLI_INTERRUPTED : rc ? CLI_FAILED : CLI_OK;
 }
 
 static int compare(const struct stream_options *o, const char *trace,
@@ -295,7 +285,7 @@ static int compare(const struct stream_options *o, const char *trace,
 	rc = optimum_of_trace(trace, o->passes, &r->optimum);
 	if (rc)
 		return cli_fail("trace %s: %s", trace, strerror(-rc));
-	return measure_compute(o, ck, w, r);
+	return measure_arithmetic(o, ck, w, r);
 }
 
 /* --- the command -------------------------------------------------------- */
@@ -324,8 +314,7 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 	if (!r.passes || !r.json)
 		rc = cli_fail("out of memory");
 	if (!rc && !o->no_compare)
-		r.rounds = probe_begin(largest_file(ck), (uint32_t)o->device.chunk_bytes,
-				       PROBE_BYTES);
+		rc = prepare_comparison(o, ck, w, &r);
 	if (!rc)
 		rc = measure_stream(o, trace, ck, w, &r);
 	probe_end(r.rounds, &r.probe);
@@ -335,6 +324,7 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 		close(fd);
 	if (!rc)
 		rc = stream_report(o, w, &r);
+	arithmetic_close(&r.arithmetic);
 	json_object_put(r.json);
 	free(r.passes);
 	free(r.bar);

@@ -5,12 +5,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arithmetic.h"
 #include "common/probe.h"
 #include "common/weights.h"
 #include "device.h"
 #include "optimum.h"
 #include "reads.h"
 #include "vgpu.h"
+
+/* Products with more output are cut by rows. */
+#define STREAM_Y_BYTES_MAX ((uint64_t)8 << 20)
 
 /**
  * struct stream_options - what `vbrun stream` was asked for
@@ -53,8 +57,7 @@ struct stream_pass {
  * @weight_bytes: of one pass
  * @digest: of the outputs of the last pass
  * @optimum: from the trace; uses is 0 when it was not made
- * @compute: seconds of the arithmetic of a pass, 0 when not measured
- * @compute_share: part of the weights it was measured on
+ * @arithmetic: of a pass by itself; no passes: not measured
  * @rounds: of the probe, between the passes; NULL: not measured
  * @probe: bytes_per_second is 0 when not measured
  * @reads: by reason
@@ -67,7 +70,7 @@ struct stream_result {
 	uint32_t count;
 	uint64_t weight_bytes, digest;
 	struct optimum optimum;
-	double compute, compute_share;
+	struct arithmetic arithmetic;
 	struct probe_rounds *rounds;
 	struct probe probe;
 	struct reads reads;

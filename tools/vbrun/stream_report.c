@@ -59,10 +59,11 @@ static uint64_t steady(const struct stream_result *r, enum vgpu_counter which)
  * @lru: bytes that LRU reads
  * @hits: part of chunk uses that were in the tier
  * @stall: part of busy time waiting for bytes
+ * @compute: seconds of the arithmetic alone, 0 when not measured
  * @bound: max(arithmetic, bytes read / bandwidth), 0 when not measured
  */
 struct stream_figures {
-	double seconds, read, best, lru, hits, stall, bound;
+	double seconds, read, best, lru, hits, stall, compute, bound;
 };
 
 static struct stream_figures figures(const struct stream_result *r)
@@ -82,7 +83,8 @@ static struct stream_figures figures(const struct stream_result *r)
 		 passes;
 	f.lru = (double)(r->count > 1 ? r->optimum.lru.later : r->optimum.lru.all) * chunk /
 		passes;
-	f.bound = r->compute;
+	f.compute = arithmetic_seconds(&r->arithmetic);
+	f.bound = f.compute;
 	if (r->probe.bytes_per_second > 0)
 		f.bound = fmax(f.bound, f.read / r->probe.bytes_per_second);
 	return f;
@@ -128,9 +130,9 @@ static void print_comparison(const struct stream_result *r, const struct stream_
 	printf("%-22s %11.1f%% %11.1f%% %11.1f%%\n", "hits", 100 * later_hits(r, &r->optimum.ours),
 	       100 * later_hits(r, &r->optimum.best), 100 * later_hits(r, &r->optimum.lru));
 	printf("%-22s %12s\n", "time", size_seconds(f->seconds).s);
-	if (r->compute > 0)
+	if (f->compute > 0)
 		printf("%-22s %12s   (on %.0f %% of the weights, scaled)\n", "arithmetic alone",
-		       size_seconds(r->compute).s, 100 * r->compute_share);
+		       size_seconds(f->compute).s, 100 * r->arithmetic.share);
 	if (r->probe.bytes_per_second > 0) {
 		printf("%-22s %12s   (%s)\n", "bytes / bandwidth",
 		       size_seconds(f->read / r->probe.bytes_per_second).s, r->probe.reason);
@@ -194,8 +196,9 @@ static void summarise_comparison(const struct stream_result *r)
 	summary_real(o, "our_hits", later_hits(r, &r->optimum.ours));
 	summary_real(o, "optimum_hits", later_hits(r, &r->optimum.best));
 	summary_real(o, "lru_hits", later_hits(r, &r->optimum.lru));
-	summary_bytes(r->json, "compute_ns", (uint64_t)(r->compute * 1e9));
-	summary_real(r->json, "compute_share", r->compute_share);
+	summary_bytes(r->json, "compute_ns",
+		      (uint64_t)(arithmetic_seconds(&r->arithmetic) * 1e9));
+	summary_real(r->json, "compute_share", r->arithmetic.share);
 	summary_bytes(r->json, "probe_bytes_per_second", (uint64_t)r->probe.bytes_per_second);
 	if (r->probe.bytes_per_second > 0)
 		summary_text(r->json, "probe_reason", r->probe.reason);
@@ -270,12 +273,17 @@ static enum vgpu_format main_format(const struct weights *w)
 	return best;
 }
 
-/* The keys that every benchmark line has. */
+/*
+ * Documentation/bench.md has the keys. The peer has our arithmetic and all the bandwidth,
+ * and reads what LRU reads.
+ */
 static void bench_line(const struct stream_options *o, const struct weights *w,
 		       const struct stream_result *r)
 {
 	struct stream_figures f = figures(r);
 	struct json_object *line = json_object_new_object();
+	double rate = r->probe.bytes_per_second;
+	double theirs = rate > 0 ? fmax(f.compute, f.lru / rate) : 0;
 
 	summary_text(line, "bench", "stream");
 	summary_text(line, "weight", vgpu_format_name(main_format(w)));
@@ -286,14 +294,20 @@ static void bench_line(const struct stream_options *o, const struct weights *w,
 	summary_text(line, "policy", device_policies[o->device.policy]);
 	summary_text(line, "unit", "s");
 	summary_real(line, "ours", f.seconds);
-	summary_text(line, "peer", "bytes of lru / bandwidth");
-	summary_real(line, "theirs", r->probe.bytes_per_second > 0 ?
-		     fmax(r->compute, f.lru / r->probe.bytes_per_second) : 0);
-	summary_real(line, "ratio", r->probe.bytes_per_second > 0 ?
-		     fmax(r->compute, f.lru / r->probe.bytes_per_second) / f.seconds : 0);
-	summary_real(line, "bound", f.bound);
-	summary_real(line, "fraction", f.bound / f.seconds);
+	if (theirs > 0) {
+		summary_text(line, "peer", "lru: max(compute, bytes / bandwidth)");
+		summary_real(line, "theirs", theirs);
+		summary_real(line, "ratio", theirs / f.seconds);
+	}
+	if (f.bound > 0) {
+		summary_real(line, "bound", f.bound);
+		summary_real(line, "fraction", f.bound / f.seconds);
+	}
 	summary_bytes(line, "runs", r->count - first_steady(r));
+	summary_real(line, "compute", f.compute);
+	summary_real(line, "compute_share", r->arithmetic.share);
+	summary_real(line, "bytes_per_bandwidth", rate > 0 ? f.read / rate : 0);
+	summary_real(line, "stall", f.stall);
 	summary_print_line(line);
 }
 
