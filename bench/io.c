@@ -178,9 +178,10 @@ static void row_print(FILE *json, const struct row *row, uint32_t chunk_bytes, d
 	if (!json)
 		return;
 	fprintf(json, "{\"bench\":\"io\",\"engine\":\"%s\",\"direct\":%s,\"chunk_bytes\":%" PRIu32
-		",\"depth\":%" PRIu32 ",\"bytes\":%" PRIu64 ",\"unit\":\"GB/s\",\"ours\":%.3f,"
-		"\"peer\":\"pread\",\"theirs\":%.3f,\"ratio\":%.3f,\"bound\":%.3f,"
-		"\"fraction\":%.3f,\"runs\":%u}\n",
+		",\"depth\":%" PRIu32 ",\"bytes\":%" PRIu64 ",\"residency\":\"nvme\","
+		"\"unit\":\"GB/s\",\"ours\":%.6g,"
+		"\"peer\":\"pread\",\"theirs\":%.6g,\"ratio\":%.6g,\"bound\":%.6g,"
+		"\"fraction\":%.6g,\"runs\":%u}\n",
 		row->engine, row->direct ? "true" : "false", chunk_bytes, row->depth, row->bytes, gbps,
 		theirs, gbps / theirs, bound, gbps / bound, row->runs);
 }
@@ -235,25 +236,19 @@ static void measure_crc(FILE *json, unsigned int runs)
 		       bench_median(rate, runs));
 		if (json)
 			fprintf(json, "{\"bench\":\"crc32c\",\"level\":\"%s\",\"bytes\":%zu,"
-				"\"unit\":\"GB/s\",\"ours\":%.2f,\"runs\":%u}\n", names[level], bytes,
+				"\"threads\":1,\"residency\":\"cache\",\"unit\":\"GB/s\","
+				"\"ours\":%.6g,\"runs\":%u}\n", names[level], bytes,
 				rate[runs / 2], runs);
 	}
 	bench_free(p);
 }
 
-static unsigned int runs_wanted(void)
-{
-	const char *text = getenv("BENCH_RUNS");
-	unsigned long n = text ? strtoul(text, NULL, 10) : 5;
-
-	return n < 1 ? 1 : n > RUNS_MAX ? RUNS_MAX : (unsigned int)n;
-}
-
 int main(int argc, char **argv)
 {
 	const char *dir = argc > 1 ? argv[1] : "/var/tmp";
-	uint64_t mib = argc > 2 ? strtoull(argv[2], NULL, 10) : 1024;
-	unsigned int runs = runs_wanted();
+	uint64_t mib = argc > 2 ? strtoull(argv[2], NULL, 10) :
+		       bench_short() ? 128 : 1024;
+	unsigned int runs = bench_runs(5, RUNS_MAX);
 	FILE *json;
 	int fd;
 

@@ -18,11 +18,14 @@
 #include "kernels/kernels.h"
 #include "../tests/common/bench_util.h"
 
-#define N		4096u
-#define K		4096u
-#define ROTATE_BYTES	(512ul << 20)
-#define MIN_SECONDS	0.05
 #define MAX_RUNS	99u
+
+/* Of every weight, of its copies together, and of a turn. */
+static struct {
+	uint32_t n, k;
+	size_t rotate_bytes;
+	double turn_seconds;
+} size = { 4096, 4096, 512ul << 20, 0.05 };
 
 static const struct subject {
 	enum vgpu_wformat format;
@@ -80,7 +83,7 @@ static void die(const char *what)
 static void rotation_init(struct rotation *r, size_t bytes)
 {
 	r->bytes = bytes;
-	r->copies = (uint32_t)((ROTATE_BYTES + bytes - 1) / bytes);
+	r->copies = (uint32_t)((size.rotate_bytes + bytes - 1) / bytes);
 	r->next = 0;
 	r->data = bench_alloc(r->copies * bytes);
 	if (!r->data)
@@ -109,22 +112,22 @@ static float random_value(void)
 /* Any format from random f32: packed by us, or bytes that decode to sane values. */
 static void weight_fill(const struct vgpu_kernels *t, enum vgpu_wformat format, uint8_t *dst)
 {
-	size_t unit = vgpu_weight_unit_bytes(format, K);
-	float *row = malloc((size_t)16 * K * sizeof(*row));
+	size_t unit = vgpu_weight_unit_bytes(format, size.k);
+	float *row = malloc((size_t)16 * size.k * sizeof(*row));
 
 	if (!row)
 		die("no memory");
-	for (uint32_t r = 0; r < N; r += vgpu_weight_unit_rows(format), dst += unit) {
-		for (uint32_t i = 0; i < vgpu_weight_unit_rows(format) * K; i++)
+	for (uint32_t r = 0; r < size.n; r += vgpu_weight_unit_rows(format), dst += unit) {
+		for (uint32_t i = 0; i < vgpu_weight_unit_rows(format) * size.k; i++)
 			row[i] = random_value();
 		if (format == VGPU_W_MXFP4_G16)
-			t->pack_mxfp4(dst, row, VGPU_W_F32, K, 16, K);
+			t->pack_mxfp4(dst, row, VGPU_W_F32, size.k, 16, size.k);
 		else if (format == VGPU_W_INT8_G16)
-			t->pack_int8(dst, row, VGPU_W_F32, K, 16, K);
+			t->pack_int8(dst, row, VGPU_W_F32, size.k, 16, size.k);
 		else if (format == VGPU_W_F32)
-			memcpy(dst, row, K * sizeof(*row));
+			memcpy(dst, row, size.k * sizeof(*row));
 		else if (format == VGPU_W_BF16)
-			for (uint32_t i = 0; i < K; i++)
+			for (uint32_t i = 0; i < size.k; i++)
 				memcpy(dst + 2 * i, (uint8_t *)&row[i] + 2, 2);
 		else
 			for (size_t i = 0; i < unit; i++)
@@ -136,15 +139,15 @@ static void weight_fill(const struct vgpu_kernels *t, enum vgpu_wformat format, 
 static void ours_share(void *ctx, unsigned int thread)
 {
 	struct ours *o = ctx;
-	uint32_t rows = N / o->threads / 32 * 32, first = thread * rows;
+	uint32_t rows = size.n / o->threads / 32 * 32, first = thread * rows;
 	uint32_t unit_rows = vgpu_weight_unit_rows(o->subject->format);
-	size_t unit = vgpu_weight_unit_bytes(o->subject->format, K);
+	size_t unit = vgpu_weight_unit_bytes(o->subject->format, size.k);
 
 	for (uint32_t i = 0; i < o->products; i++) {
-		struct vgpu_panel w = { .format = o->subject->format, .rows = rows, .k = K,
+		struct vgpu_panel w = { .format = o->subject->format, .rows = rows, .k = size.k,
 					.data = rotation_copy(&o->w, i) + first / unit_rows * unit };
 
-		o->kernels->matmul(&w, &o->acts, o->y + first, N, o->scratch[thread]);
+		o->kernels->matmul(&w, &o->acts, o->y + first, size.n, o->scratch[thread]);
 	}
 }
 
@@ -154,7 +157,7 @@ static double ours_time(struct ours *o)
 	double start = bench_seconds(), pack;
 
 	for (uint32_t i = 0; i < o->products; i++)
-		o->kernels->acts_pack(&o->acts, o->x, K);
+		o->kernels->acts_pack(&o->acts, o->x, size.k);
 	pack = bench_seconds() - start;
 	pack += bench_parallel(o->threads, ours_share, o);
 	o->w.next += o->products;
@@ -169,9 +172,9 @@ static double blas_time(struct blas *b, uint32_t m, const float *x, float *y, ui
 		const float *w = (const float *)rotation_copy(&b->w, i);
 
 		if (m == 1)
-			b->gemv(ROW_MAJOR, NO_TRANS, N, K, 1, w, K, x, 1, 0, y, 1);
+			b->gemv(ROW_MAJOR, NO_TRANS, size.n, size.k, 1, w, size.k, x, 1, 0, y, 1);
 		else
-			b->gemm(ROW_MAJOR, NO_TRANS, TRANS, (int)m, N, K, 1, x, K, w, K, 0, y, N);
+			b->gemm(ROW_MAJOR, NO_TRANS, TRANS, (int)m, size.n, size.k, 1, x, size.k, w, size.k, 0, y, size.n);
 	}
 	b->w.next += products;
 	return (bench_seconds() - start) / products;
@@ -213,7 +216,7 @@ static bool blas_open(struct blas *b)
 		return false;
 	}
 	printf("peer OpenBLAS, core %s\n", core_name());
-	rotation_init(&b->w, (size_t)N * K * sizeof(float));
+	rotation_init(&b->w, (size_t)size.n * size.k * sizeof(float));
 	weight_fill(vgpu_kernels_best(), VGPU_W_F32, b->w.data);
 	rotation_fill(&b->w);
 	return true;
@@ -222,31 +225,23 @@ static bool blas_open(struct blas *b)
 /* GF/s that memory and arithmetic allow. */
 static double bound_rate(const struct ours *o)
 {
-	double flop = 2.0 * o->m * N * K, peak = bench_peak_rate(o->subject->op, o->threads);
+	double flop = 2.0 * o->m * size.n * size.k, peak = bench_peak_rate(o->subject->op, o->threads);
 	double bytes = bench_read_rate(o->w.data, o->w.bytes * o->w.copies, o->threads);
 	double memory = bytes / (double)o->w.bytes * flop;
 
 	return (peak > 0 && peak < memory ? peak : memory) * 1e-9;
 }
 
-static unsigned int run_count(void)
-{
-	const char *runs = getenv("BENCH_RUNS");
-	int n = runs ? atoi(runs) : 5;
-
-	return n < 1 ? 1 : (unsigned int)n > MAX_RUNS ? MAX_RUNS : (unsigned int)n;
-}
-
 static void measure(struct ours *o, struct blas *blas)
 {
-	double ours[MAX_RUNS], theirs[MAX_RUNS], bound[MAX_RUNS], flop = 2.0 * o->m * N * K;
-	unsigned int runs = run_count();
+	double ours[MAX_RUNS], theirs[MAX_RUNS], bound[MAX_RUNS], flop = 2.0 * o->m * size.n * size.k;
+	unsigned int runs = bench_runs(5, MAX_RUNS);
 	uint32_t peer_products;
 	char note[64];
 
 	o->products = 1;
-	o->products = (uint32_t)(MIN_SECONDS / ours_time(o)) + 1;
-	peer_products = blas ? (uint32_t)(MIN_SECONDS / blas_time(blas, o->m, o->x, o->y, 1)) + 1 : 0;
+	o->products = (uint32_t)(size.turn_seconds / ours_time(o)) + 1;
+	peer_products = blas ? (uint32_t)(size.turn_seconds / blas_time(blas, o->m, o->x, o->y, 1)) + 1 : 0;
 	for (unsigned int i = 0; i < runs; i++) {
 		ours[i] = flop / ours_time(o) * 1e-9;
 		theirs[i] = blas ? flop / blas_time(blas, o->m, o->x, o->y, peer_products) * 1e-9 : 0;
@@ -254,7 +249,7 @@ static void measure(struct ours *o, struct blas *blas)
 	}
 	struct bench_result r = {
 		.bench = "matmul", .weight = o->subject->weight, .mode = o->subject->mode_name,
-		.residency = "dram", .m = o->m, .n = N, .k = K, .threads = o->threads,
+		.residency = "dram", .m = o->m, .n = size.n, .k = size.k, .threads = o->threads,
 		.unit = "GF/s", .ours = bench_median(ours, runs), .peer = blas ? "openblas-f32" : NULL,
 		.theirs = bench_median(theirs, runs), .bound = bench_median(bound, runs),
 		.runs = runs, .note = note,
@@ -270,19 +265,19 @@ static void measure_subject(const struct subject *s, const uint32_t *m, unsigned
 	struct ours o = { .kernels = vgpu_kernels_best(), .subject = s, .x = x, .y = y };
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	rotation_init(&o.w, vgpu_weight_unit_bytes(s->format, K) *
-			    (N / vgpu_weight_unit_rows(s->format)));
+	rotation_init(&o.w, vgpu_weight_unit_bytes(s->format, size.k) *
+			    (size.n / vgpu_weight_unit_rows(s->format)));
 	weight_fill(o.kernels, s->format, o.w.data);
 	rotation_fill(&o.w);
 	for (int i = 0; i < 2; i++)
-		o.scratch[i] = bench_alloc(vgpu_matmul_scratch_bytes(s->format, K));
+		o.scratch[i] = bench_alloc(vgpu_matmul_scratch_bytes(s->format, size.k));
 
 	for (unsigned int i = 0; i < ms; i++) {
 		o.m = m[i];
-		o.acts_memory = bench_alloc(vgpu_acts_bytes(s->mode, o.m, K));
+		o.acts_memory = bench_alloc(vgpu_acts_bytes(s->mode, o.m, size.k));
 		if (!o.scratch[0] || !o.scratch[1] || !o.acts_memory)
 			die("no memory");
-		vgpu_acts_init(&o.acts, s->mode, o.m, K, o.acts_memory);
+		vgpu_acts_init(&o.acts, s->mode, o.m, size.k, o.acts_memory);
 		for (o.threads = 1; o.threads <= 2 && o.threads <= cpus; o.threads++) {
 			if (blas)
 				blas->set_threads((int)o.threads);
@@ -298,11 +293,16 @@ static void measure_subject(const struct subject *s, const uint32_t *m, unsigned
 int main(int argc, char **argv)
 {
 	uint32_t m[16] = { 1, 8, 32, 512 }, most = 0;
-	unsigned int ms = argc > 1 ? 0 : 4;
+	unsigned int ms = argc > 1 ? 0 : bench_short() ? 2 : 4;
 	struct blas blas;
 	bool peer;
 	float *x, *y;
 
+	if (bench_short()) {
+		size.n = size.k = 512;
+		size.rotate_bytes = 4ul << 20;
+		size.turn_seconds = 0.001;
+	}
 	for (int i = 1; i < argc && ms < 16; i++) {
 		m[ms++] = (uint32_t)strtoul(argv[i], NULL, 10);
 		if (!m[ms - 1])
@@ -310,11 +310,11 @@ int main(int argc, char **argv)
 	}
 	for (unsigned int i = 0; i < ms; i++)
 		most = m[i] > most ? m[i] : most;
-	x = bench_alloc((size_t)most * K * sizeof(*x));
-	y = bench_alloc((size_t)most * N * sizeof(*y));
+	x = bench_alloc((size_t)most * size.k * sizeof(*x));
+	y = bench_alloc((size_t)most * size.n * sizeof(*y));
 	if (!x || !y)
 		die("no memory");
-	for (size_t i = 0; i < (size_t)most * K; i++)
+	for (size_t i = 0; i < (size_t)most * size.k; i++)
 		x[i] = random_value();
 
 	printf("level %s\n", vgpu_isa_name(vgpu_kernels_best()->isa));

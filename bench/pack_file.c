@@ -17,15 +17,18 @@
 #include "vgpu.h"
 
 #define TENSORS		8u
-#define ROWS		4096u
 #define COLS		2048u
-#define TENSOR_BYTES	((uint64_t)ROWS * COLS * 4)
+#define TENSOR_BYTES	((uint64_t)rows * COLS * 4)
 #define PIECE_BYTES	((uint64_t)8 << 20)
 #define HOST_BYTES	((uint64_t)64 << 20)
-#define RUNS		5u
+#define MAX_RUNS	99u
+
+/* Of a tensor. */
+static uint32_t rows = 4096;
 
 static char folder[] = "/tmp/vgpu-pack-file-XXXXXX";
 static char source[64], cache[64];
+static uint32_t threads;
 
 /* Remove what was made, whatever the way out. */
 static void clean(void)
@@ -49,7 +52,7 @@ static int make_source(void)
 	float *row = malloc(COLS * sizeof(*row));
 	uint64_t state = 1;
 
-	for (uint32_t i = 0; fd >= 0 && row && i < TENSORS * ROWS; i++) {
+	for (uint32_t i = 0; fd >= 0 && row && i < TENSORS * rows; i++) {
 		for (uint32_t j = 0; j < COLS; j++) {
 			state = state * 6364136223846793005ull + 1442695040888963407ull;
 			row[j] = (float)(int32_t)(state >> 32) * 0x1p-31f;
@@ -70,8 +73,11 @@ static struct vgpu *open_device(void)
 {
 	struct vgpu_config config = { .size = sizeof(config), .host_bytes = HOST_BYTES };
 	struct vgpu *v = NULL;
+	char text[64];
 
 	check(vgpu_open_embedded(&config, &v), "device");
+	if (vgpu_describe(v, "threads", text, sizeof(text)) > 0)
+		threads = (uint32_t)strtoul(text, NULL, 10);
 	return v;
 }
 
@@ -141,35 +147,36 @@ static void emit(struct bench_result *r, const char *bench, const char *weight)
 	r->bench = bench;
 	r->weight = weight;
 	r->residency = "nvme";
-	r->n = ROWS;
+	r->threads = threads;
+	r->n = rows;
 	r->k = COLS;
 	r->unit = "GB/s";
-	r->runs = RUNS;
 	if (bench_emit(r))
 		fprintf(stderr, "pack_file: cannot append to the JSON file\n");
 }
 
 static void measure(struct vgpu_pack_item *items, enum vgpu_format format, const char *weight)
 {
-	double built[RUNS], bound[RUNS], from_file[RUNS], derived[RUNS];
+	double built[MAX_RUNS], bound[MAX_RUNS], from_file[MAX_RUNS], derived[MAX_RUNS];
 	double bytes = (double)(TENSORS * TENSOR_BYTES) * 1e-9;
-	struct bench_result r = { 0 };
+	unsigned int runs = bench_runs(5, MAX_RUNS);
+	struct bench_result r = { .runs = runs };
 	uint64_t n;
 
 	for (uint32_t i = 0; i < TENSORS; i++)
 		items[i].pack.packed_format = format;
-	for (unsigned int i = 0; i < RUNS; i++) {
+	for (unsigned int i = 0; i < runs; i++) {
 		built[i] = bytes / build(items);
 		bound[i] = bytes / stream_file(source, &n);
 		from_file[i] = 1 / stream_file(cache, &n);
 		from_file[i] *= (double)n * 1e-9;
 		derived[i] = (double)n * 1e-9 / stream_derived(items);
 	}
-	r.ours = bench_median(built, RUNS);
-	r.bound = bench_median(bound, RUNS);
+	r.ours = bench_median(built, runs);
+	r.bound = bench_median(bound, runs);
 	emit(&r, "pack_file", weight);
-	r = (struct bench_result){ .ours = bench_median(from_file, RUNS), .peer = "derived object",
-				   .theirs = bench_median(derived, RUNS) };
+	r = (struct bench_result){ .ours = bench_median(from_file, runs), .peer = "derived object", .runs = runs,
+				   .theirs = bench_median(derived, runs) };
 	emit(&r, "packed_read", weight);
 }
 
@@ -179,6 +186,8 @@ int main(void)
 	char names[TENSORS][8];
 	int fd;
 
+	if (bench_short())
+		rows = 64;
 	if (!mkdtemp(folder)) {
 		perror(folder);
 		return 1;
@@ -191,7 +200,7 @@ int main(void)
 		snprintf(names[i], sizeof(names[i]), "%u", i);
 		items[i] = (struct vgpu_pack_item){ .name = names[i], .fd = fd,
 			.offset = i * TENSOR_BYTES,
-			.pack = { .source_format = VGPU_FORMAT_F32, .rows = ROWS, .cols = COLS } };
+			.pack = { .source_format = VGPU_FORMAT_F32, .rows = rows, .cols = COLS } };
 	}
 	measure(items, VGPU_FORMAT_MXFP4_G16, "mxfp4");
 	measure(items, VGPU_FORMAT_INT8_G16, "int8");

@@ -9,7 +9,7 @@
  *	help-spin	from the start of a run until another thread begins an item
  *	help-sleep	the same after they went to sleep
  *
- * Medians of RUNS medians. The peer is what one would write with pthreads: a barrier to
+ * Medians of $BENCH_RUNS (7) medians. The peer is what one would write with pthreads: a barrier to
  * begin and a barrier to end; it waits for every thread, which the pool does not, so its
  * "help" is the time until the other thread is past the first barrier.
  */
@@ -22,8 +22,8 @@
 #include "common/bench_util.h"
 #include "kernels/pool.h"
 
-#define RUNS	7u
-#define ROUNDS	300u
+#define MAX_RUNS	99u
+#define MAX_ROUNDS	300u
 /* Much longer than threads look for work before they sleep. */
 #define PAUSE_NS	(10 * VGPU_POOL_SPIN_NS)
 /* A caller that nobody helps gives up after this. */
@@ -37,6 +37,11 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static unsigned int round_count(void)
+{
+	return bench_short() ? 10 : MAX_ROUNDS;
 }
 
 static void rest(bool asleep)
@@ -75,9 +80,10 @@ static double pool_ns(struct vgpu_pool *pool, enum what what, bool asleep)
 {
 	struct vgpu_pool_job job = { .fn = what == EMPTY ? nothing : until_helped,
 				     .items = vgpu_pool_threads(pool), .grain = 1 };
-	double ns[ROUNDS];
+	double ns[MAX_ROUNDS];
+	unsigned int rounds = round_count();
 
-	for (unsigned int i = 0; i < ROUNDS; i++) {
+	for (unsigned int i = 0; i < rounds; i++) {
 		uint64_t start;
 
 		rest(asleep);
@@ -86,7 +92,7 @@ static double pool_ns(struct vgpu_pool *pool, enum what what, bool asleep)
 		vgpu_pool_run_job(pool, &job);
 		ns[i] = (double)((what == EMPTY ? now_ns() : atomic_load(&helped)) - start);
 	}
-	return bench_median(ns, ROUNDS);
+	return bench_median(ns, rounds);
 }
 
 /* The peer: threads that wait at a barrier, and at another when they are done. */
@@ -110,9 +116,10 @@ static void *barrier_thread(void *arg)
 
 static double barrier_ns(struct barriers *b, enum what what, bool asleep)
 {
-	double ns[ROUNDS];
+	double ns[MAX_ROUNDS];
+	unsigned int rounds = round_count();
 
-	for (unsigned int i = 0; i < ROUNDS; i++) {
+	for (unsigned int i = 0; i < rounds; i++) {
 		uint64_t start;
 
 		rest(asleep);
@@ -121,17 +128,18 @@ static double barrier_ns(struct barriers *b, enum what what, bool asleep)
 		pthread_barrier_wait(&b->end);
 		ns[i] = (double)((what == EMPTY ? now_ns() : atomic_load(&helped)) - start);
 	}
-	return bench_median(ns, ROUNDS);
+	return bench_median(ns, rounds);
 }
 
-static void emit(const char *mode, uint32_t threads, double *ours, double *theirs)
+static void emit(const char *mode, uint32_t threads, double *ours, double *theirs,
+		 unsigned int runs)
 {
-	double us = bench_median(ours, RUNS) / 1e3, peer = bench_median(theirs, RUNS) / 1e3;
+	double us = bench_median(ours, runs) / 1e3, peer = bench_median(theirs, runs) / 1e3;
 	char note[80];
 	/* More is better: runs a second. */
-	struct bench_result r = { .bench = "pool", .policy = mode, .threads = threads,
+	struct bench_result r = { .bench = "pool", .mode = mode, .threads = threads,
 				  .unit = "1/s", .ours = 1e6 / us, .peer = "pthread barriers",
-				  .theirs = 1e6 / peer, .runs = RUNS, .note = note };
+				  .theirs = 1e6 / peer, .runs = runs, .note = note };
 
 	snprintf(note, sizeof(note), "%.2f us against %.2f us", us, peer);
 	bench_emit(&r);
@@ -151,16 +159,17 @@ static const struct {
 
 static void compare(struct vgpu_pool *pool, struct barriers *b)
 {
-	double ours[MODES][RUNS], theirs[MODES][RUNS];
+	double ours[MODES][MAX_RUNS], theirs[MODES][MAX_RUNS];
+	unsigned int runs = bench_runs(7, MAX_RUNS);
 
-	for (unsigned int run = 0; run < RUNS; run++) {
+	for (unsigned int run = 0; run < runs; run++) {
 		for (unsigned int i = 0; i < MODES; i++) {
 			ours[i][run] = pool_ns(pool, modes[i].what, modes[i].asleep);
 			theirs[i][run] = barrier_ns(b, modes[i].what, modes[i].asleep);
 		}
 	}
 	for (unsigned int i = 0; i < MODES; i++)
-		emit(modes[i].name, vgpu_pool_threads(pool), ours[i], theirs[i]);
+		emit(modes[i].name, vgpu_pool_threads(pool), ours[i], theirs[i], runs);
 }
 
 int main(int argc, char **argv)

@@ -5,7 +5,8 @@
  * The round trip of a null command: recorded once, submitted and waited for.  Embedded
  * it runs on the submitting thread; "thread" forces it onto the executor's.  Peers are
  * the two ways a program could hand work to another thread at all: a ping-pong over two
- * eventfds, and one over a shared variable that both sides spin on.
+ * eventfds, and one over a shared variable that both sides spin on, which is also the
+ * bound of what needs two threads; a fraction above 1 needs no other one.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -16,8 +17,10 @@
 #include "common/bench_util.h"
 #include "vgpu.h"
 
-#define ROUNDS	2000u
-#define RUNS	7u
+#define MAX_RUNS	99u
+
+/* Round trips of a turn. */
+static unsigned int rounds = 2000;
 
 struct pingpong {
 	int to, from;
@@ -43,13 +46,13 @@ static void *eventfd_peer(void *arg)
 /* Microseconds a round trip over two eventfds to a sleeping thread. */
 static double run_eventfd(void)
 {
-	struct pingpong p = { .to = eventfd(0, 0), .from = eventfd(0, 0), .rounds = ROUNDS };
+	struct pingpong p = { .to = eventfd(0, 0), .from = eventfd(0, 0), .rounds = rounds };
 	double start = bench_seconds(), seconds;
 	pthread_t thread;
 	uint64_t one;
 
 	pthread_create(&thread, NULL, eventfd_peer, &p);
-	for (unsigned int i = 0; i < ROUNDS; i++) {
+	for (unsigned int i = 0; i < rounds; i++) {
 		one = 1;
 		if (write(p.to, &one, 8) != 8 || read(p.from, &one, 8) != 8)
 			break;
@@ -58,7 +61,7 @@ static double run_eventfd(void)
 	seconds = bench_seconds() - start;
 	close(p.to);
 	close(p.from);
-	return seconds / ROUNDS * 1e6;
+	return seconds / rounds * 1e6;
 }
 
 static void *spin_peer(void *arg)
@@ -76,20 +79,20 @@ static void *spin_peer(void *arg)
 /* Microseconds a round trip over a variable that both threads spin on. */
 static double run_spin(void)
 {
-	struct pingpong p = { .rounds = ROUNDS };
+	struct pingpong p = { .rounds = rounds };
 	pthread_t thread;
 	double start;
 
 	pthread_create(&thread, NULL, spin_peer, &p);
 	start = bench_seconds();
-	for (unsigned int i = 0; i < ROUNDS; i++) {
+	for (unsigned int i = 0; i < rounds; i++) {
 		__atomic_store_n(&p.ball, 1, __ATOMIC_RELEASE);
 		while (__atomic_load_n(&p.ball, __ATOMIC_ACQUIRE))
 			__builtin_ia32_pause();
 	}
 	start = bench_seconds() - start;
 	pthread_join(thread, NULL);
-	return start / ROUNDS * 1e6;
+	return start / rounds * 1e6;
 }
 
 static double run_null(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, bool async)
@@ -97,7 +100,7 @@ static double run_null(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, bool async)
 	struct vgpu_submit_info info = { .size = sizeof(info), .async = async };
 	double start = bench_seconds();
 
-	for (unsigned int i = 0; i < ROUNDS; i++) {
+	for (unsigned int i = 0; i < rounds; i++) {
 		struct vgpu_fence fence;
 
 		if (vgpu_submit(q, cb, &info, &fence) || vgpu_wait(fence, 1000000000)) {
@@ -105,18 +108,27 @@ static double run_null(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, bool async)
 			exit(1);
 		}
 	}
-	return (bench_seconds() - start) / ROUNDS * 1e6;
+	return (bench_seconds() - start) / rounds * 1e6;
 }
 
-static void emit(const char *mode, double us, const char *peer, double theirs)
+/* How a submission runs, and what it took. */
+struct way {
+	const char *mode;
+	unsigned int threads;
+	double us[MAX_RUNS], median;
+};
+
+static void emit(const struct way *w, const struct way *peer, const struct way *bound,
+		 unsigned int runs)
 {
 	/* More is better: round trips a second. */
-	struct bench_result r = { .bench = "submit", .mode = mode, .unit = "1/s",
-				  .ours = 1e6 / us, .peer = peer, .theirs = 1e6 / theirs,
-				  .runs = RUNS };
+	struct bench_result r = { .bench = "submit", .mode = w->mode, .threads = w->threads,
+				  .unit = "1/s", .ours = 1e6 / w->median, .peer = peer->mode,
+				  .theirs = 1e6 / peer->median, .bound = 1e6 / bound->median,
+				  .runs = runs };
 	char note[64];
 
-	snprintf(note, sizeof(note), "%.2f us against %.2f us", us, theirs);
+	snprintf(note, sizeof(note), "%.2f us against %.2f us", w->median, peer->median);
 	r.note = note;
 	bench_emit(&r);
 }
@@ -124,7 +136,11 @@ static void emit(const char *mode, double us, const char *peer, double theirs)
 int main(void)
 {
 	struct vgpu_config config = { .size = sizeof(config), .host_bytes = 64u << 20 };
-	double own[RUNS], thread[RUNS], event[RUNS], spin[RUNS];
+	static struct way own = { .mode = "inline", .threads = 1 };
+	static struct way thread = { .mode = "thread", .threads = 2 };
+	static struct way event = { .mode = "eventfd ping-pong", .threads = 2 };
+	static struct way spin = { .mode = "spin ping-pong", .threads = 2 };
+	unsigned int runs = bench_runs(7, MAX_RUNS);
 	struct vgpu_cmdbuf *cb;
 	struct vgpu_queue *q;
 	struct vgpu *v;
@@ -134,16 +150,22 @@ int main(void)
 		fprintf(stderr, "submit: %s\n", vgpu_error_text());
 		return 1;
 	}
+	if (bench_short())
+		rounds = 20;
 	run_null(q, cb, false);
-	for (unsigned int i = 0; i < RUNS; i++) {
-		own[i] = run_null(q, cb, false);
-		thread[i] = run_null(q, cb, true);
-		event[i] = run_eventfd();
-		spin[i] = run_spin();
+	for (unsigned int i = 0; i < runs; i++) {
+		own.us[i] = run_null(q, cb, false);
+		thread.us[i] = run_null(q, cb, true);
+		event.us[i] = run_eventfd();
+		spin.us[i] = run_spin();
 	}
-	emit("inline", bench_median(own, RUNS), "eventfd ping-pong", bench_median(event, RUNS));
-	emit("inline", bench_median(own, RUNS), "spin ping-pong", bench_median(spin, RUNS));
-	emit("thread", bench_median(thread, RUNS), "eventfd ping-pong", bench_median(event, RUNS));
+	own.median = bench_median(own.us, runs);
+	thread.median = bench_median(thread.us, runs);
+	event.median = bench_median(event.us, runs);
+	spin.median = bench_median(spin.us, runs);
+	emit(&own, &event, &spin, runs);
+	emit(&own, &spin, &spin, runs);
+	emit(&thread, &event, &spin, runs);
 	vgpu_cmdbuf_destroy(cb);
 	vgpu_queue_destroy(q);
 	vgpu_close(v);

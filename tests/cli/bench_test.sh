@@ -1,0 +1,106 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The benchmarks: each one builds, runs in its short form and writes lines as Documentation/bench.md
+# has them; what is beyond a limit is said. No speed is judged here.
+set -u
+. "$(dirname "$0")/lib.sh"
+export LC_ALL=C
+
+if ! make -s -j"$(nproc)" benches >"$work/make" 2>&1; then
+	not_ok benches_build "$(tail -1 "$work/make")"
+	exit 1
+fi
+ok benches_build
+
+# --- each in its short form; names of the lines that it must write ---
+export BENCH_SHORT=1 BENCH_JSONL=$work/bench.jsonl VBLACKWELL_CACHE=$work/cache TMPDIR=$work
+unset BENCH_RUNS
+lines_of() {
+	case $1 in
+	io) echo io crc32c ;;
+	pack) echo pack decode acts ;;
+	pack_file) echo pack_file packed_read ;;
+	policy) echo policy- ;;
+	stream) echo stream route ;;
+	*) echo "$1" ;;
+	esac
+}
+for source in bench/*.c; do
+	name=$(basename "$source" .c)
+	rm -f "$BENCH_JSONL"
+	if ! $build/bench/$name >"$work/out" 2>&1; then
+		not_ok bench_${name}_runs "$(tail -1 "$work/out")"
+	elif grep -q 'nobody to hand work to' "$work/out"; then
+		echo "skip bench_${name}_writes_lines_as_documented: one thread"
+	else
+		# shellcheck disable=SC2046
+		why=$(tests/cli/bench_lines.py "$BENCH_JSONL" $(lines_of $name) 2>&1) &&
+			ok bench_${name}_writes_lines_as_documented ||
+			not_ok bench_${name}_writes_lines_as_documented "$(echo "$why" | head -1)"
+	fi
+done
+
+# --- and what is wrong in a line is found ---
+good='"bench":"submit","mode":"inline","threads":1,"unit":"1/s","ours":6,"peer":"p","theirs":3'
+good="$good,\"ratio\":2,\"bound\":12,\"fraction\":0.5,\"runs\":7"
+# line NAME TEXT WANTED: the checker says WANTED of a line, or nothing
+line() {
+	local said
+	echo "$2" >"$work/line"
+	said=$(tests/cli/bench_lines.py "$work/line" submit 2>&1 | head -1)
+	verdict "bench_line_$1" test "$(echo "$said" | cut -d: -f2 | cut -c2-)" = "$3"
+}
+line that_is_right_is_taken "{$good}" ''
+line without_runs_is_found "{${good%,*}}" 'runs is missing'
+line without_a_parameter_is_found "{${good/\"threads\":1,/}}" 'threads is missing'
+line with_text_for_a_count_is_found "{${good/\"threads\":1/\"threads\":\"1\"}}" 'threads is no count'
+line with_nothing_for_ours_is_found "{${good/\"ours\":6/\"ours\":0}}" 'ours is no number above 0'
+line with_a_wrong_ratio_is_found "{${good/\"ratio\":2/\"ratio\":0.5}}" 'ratio is 0.5, must be 2'
+line with_a_wrong_fraction_is_found "{${good/0.5/2}}" 'fraction is 2, must be 0.5'
+line with_less_as_more_is_found "{${good/1\/s/s}}" 'ratio is 2, must be 0.5'
+line with_an_unknown_unit_is_found "{${good/1\/s/apples}}" 'unit is not known'
+line with_a_list_is_found "{$good,\"x\":[1]}" 'x is not flat'
+line of_an_unknown_bench_is_found "{${good/submit/other}}" 'bench is not known'
+line cut_off_is_found "{$good" "no JSON"
+unset BENCH_SHORT
+
+# --- the limits: a stream benchmark beside a tool that says what it is told ---
+mkdir -p "$work/fake/bench" "$work/cache"
+cp $build/bench/stream "$work/fake/bench/"
+cat >"$work/fake/vbrun" <<'END'
+#!/bin/bash
+# Fractions of whole passes and of routed tokens come from the environment.
+[ "$1" = gen ] && { head -c 4096 /dev/zero >"$2"; exit 0; }
+case "$*" in
+*--route*) f=$ROUTED ;;
+*--m\ 32\ --mode\ a16*) f=$PASSES_M32_A16 ;;
+*) f=0.95 ;;
+esac
+echo "{\"bench\":\"stream\",\"unit\":\"s\",\"ours\":1,\"bound\":$f,\"fraction\":$f,\"runs\":5}"
+END
+chmod +x "$work/fake/vbrun"
+
+# judged NAME STATUS PATTERN PASSES_M32_A16 ROUTED
+judged() {
+	PASSES_M32_A16=$4 ROUTED=$5 VBLACKWELL_CACHE=$work/cache BENCH_JSONL=$work/fake.jsonl \
+		BENCH_SHORT='' "$work/fake/bench/stream" >"$work/out" 2>"$work/err"
+	local got=$?
+	if [ $got -ne "$2" ]; then
+		not_ok "$1" "exit status $got, must be $2: $(head -c 200 "$work/err")"
+	elif [ -n "$3" ] && ! grep -qE "$3" "$work/err"; then
+		not_ok "$1" "'$(cat "$work/err")' does not match '$3'"
+	elif [ -z "$3" ] && [ -s "$work/err" ]; then
+		not_ok "$1" "it says '$(cat "$work/err")'"
+	else
+		ok "$1"
+	fi
+}
+judged stream_within_its_limits_ends_with_0 0 '' 0.88 0.67
+judged stream_pass_over_1.15_times_its_bound_ends_with_1 1 \
+	'^stream m = 32 a16: 1\.163 times .*; at most 1\.15$' 0.86 0.67
+judged stream_token_over_1.5_times_the_optimum_ends_with_1 1 \
+	'^route zipf seed [0-9]+: 1\.515 times .*; at most 1\.50$' 0.88 0.66
+judged stream_without_a_bound_ends_with_1 1 '^stream m = 32 a16: ' 0 0.67
+verdict stream_has_a_row_for_each_m_and_mode \
+	test "$(grep -cE '^stream m = (1|32|512) a(8|16) ' "$work/out")" -eq 6
+exit $status
