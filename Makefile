@@ -133,9 +133,10 @@ $(FZ)/tests/fuzz/%_fuzz: $(FZ)/tests/fuzz/%_fuzz.o $(fz_obj)
 
 bench_src := $(wildcard bench/*.c)
 bench_bin := $(patsubst %.c,$B/%,$(bench_src))
-$(bench_bin): $B/%: $B/%.o $(test_common:%.c=$B/%.o) $B/libvgpu.a
+# Of the tests' common parts benchmarks share one: the others need cmocka.
+$(bench_bin): $B/%: $B/%.o $B/tests/common/bench_util.o $B/libvgpu.a
 	@$(if $(V),,echo '  LD      $@')
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(test_common:%.c=$B/%.o) $B/libvgpu.a $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 benches: $(bench_bin)
 
