@@ -72,7 +72,9 @@ VGPU_API const char *vgpu_error_text(void);
  * @size: sizeof(struct vgpu_config)
  * @chunk_bytes: power of two, 64 KiB to 2 MiB; 0: 2 MiB
  * @host_bytes: host tier, staging included; 0: a quarter of the memory that the
- *	machine has, or that the limits of the process's cgroup leave of it
+ *	machine has, or that the limits of the process's cgroup leave of it.  Beside it at
+ *	most 16 MiB hold what derived chunks are made from and copies of operands in
+ *	files ("staging" of vgpu_describe() tells how much it was)
  * @nvme_bytes: size of the NVMe arena for anonymous BOs; 0: none
  * @nvme_path: file (created, preallocated, removed at close) or block device
  * @policy: "schedule", "replay", "freq" or "lru"; NULL: "replay", which follows a
@@ -164,11 +166,11 @@ VGPU_API int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info);
  * vgpu_describe() - one line about the executor
  * @v: the client
  * @key: "device", "backend", "isa", "threads", "policy", "io.engine", "io.reason",
- *	"nvme"
+ *	"nvme", "staging"
  * @text: filled, always terminated; cut when it does not fit
  * @len: room in @text, at least 1
  *
- * "io.engine" and "io.reason" wait for the submissions that run, the others do not.
+ * None waits for submissions that run.
  * Return: bytes written without the NUL; -ENOENT for a key that is not known.
  */
 VGPU_API int vgpu_describe(struct vgpu *v, const char *key, char *text, size_t len);

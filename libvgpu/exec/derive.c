@@ -34,33 +34,54 @@ static uint64_t scale_bytes(const struct vgpu_object *o)
 	return o->transform.cols / 32;
 }
 
-int vgpu_derive_range(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
-		      struct vgpu_derive_range *out)
+/* Bytes of a source row; 0: a format that is not known. */
+static uint64_t row_bytes(const struct vgpu_object *o)
 {
-	uint64_t first = (uint64_t)chunk * chunk_bytes, end = first + chunk_bytes;
-	struct unit_rows a, b;
 	struct vb_unit row;
-	int rc = vb_format_unit(o->transform.src_format, o->transform.cols, &row);
 
-	if (rc || o->transform.kind != VB_TRANSFORM_PACK)
+	return vb_format_unit(o->transform.src_format, o->transform.cols, &row) ? 0 : row.bytes;
+}
+
+static bool has_scales(const struct vgpu_object *o)
+{
+	return o->transform.src_format == VB_FORMAT_MXFP4_SPLIT;
+}
+
+void vgpu_derive_chunk_units(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
+			     uint64_t *first, uint64_t *end)
+{
+	uint64_t at = (uint64_t)chunk * chunk_bytes, last = at + chunk_bytes;
+
+	if (last > o->bytes)
+		last = o->bytes;
+	*first = at / o->unit_bytes;
+	*end = (last + o->unit_bytes - 1) / o->unit_bytes;
+}
+
+void vgpu_derive_unit_bytes(const struct vgpu_object *o, uint64_t *source, uint64_t *scales)
+{
+	*source = o->unit_rows * row_bytes(o);
+	*scales = has_scales(o) ? o->unit_rows * scale_bytes(o) : 0;
+}
+
+int vgpu_derive_range(const struct vgpu_object *o, struct vgpu_derive_range *range)
+{
+	struct unit_rows a = unit_rows(o, range->first_unit), b = unit_rows(o, range->end_unit - 1);
+	uint64_t bytes = row_bytes(o), rows = b.row + b.rows - a.row;
+
+	if (!bytes || o->transform.kind != VB_TRANSFORM_PACK)
 		return -EINVAL;
-	if (end > o->bytes)
-		end = o->bytes;
-	out->first_unit = first / o->unit_bytes;
-	out->end_unit = (end + o->unit_bytes - 1) / o->unit_bytes;
-	a = unit_rows(o, out->first_unit);
-	b = unit_rows(o, out->end_unit - 1);
-	out->offset = o->file_offset + a.row * row.bytes;
-	out->bytes = (b.row + b.rows - a.row) * row.bytes;
-	out->scales_offset = out->scales_bytes = 0;
-	if (o->transform.src_format == VB_FORMAT_MXFP4_SPLIT) {
-		out->scales_offset = o->transform.scales_offset + a.row * scale_bytes(o);
-		out->scales_bytes = (b.row + b.rows - a.row) * scale_bytes(o);
+	range->offset = o->file_offset + a.row * bytes;
+	range->bytes = rows * bytes;
+	range->scales_offset = range->scales_bytes = 0;
+	if (has_scales(o)) {
+		range->scales_offset = o->transform.scales_offset + a.row * scale_bytes(o);
+		range->scales_bytes = rows * scale_bytes(o);
 	}
 	return 0;
 }
 
-/* One parallel for over the units of a chunk. */
+/* One parallel for over units of a chunk. */
 struct derive {
 	const struct vgpu_object *o;
 	const struct vgpu_kernels *k;
@@ -98,17 +119,28 @@ static int pack_decoded(const struct derive *d, void *dst, const void *src,
 }
 
 /* Whole numbers with an F16 scale are INT8 already: nothing is rounded. */
+static bool is_int8_already(const struct vb_transform *t)
+{
+	const struct vgpu_block_type *type = vgpu_block_type(t->src_format);
+
+	return type && type->codes && t->dst_format == VB_FORMAT_INT8_G16;
+}
+
+static bool is_decoded(const struct vb_transform *t)
+{
+	return t->src_format > VB_FORMAT_BF16 && !is_int8_already(t);
+}
+
 static int pack_source(const struct derive *d, void *dst, const uint8_t *src,
 		       const uint8_t *scales, uint32_t rows, float *values)
 {
 	const struct vb_transform *t = &d->o->transform;
-	const struct vgpu_block_type *type = vgpu_block_type(t->src_format);
 
-	if (t->src_format <= VB_FORMAT_BF16)
-		return pack_unit(d, dst, src, t->src_format, rows);
-	if (type && type->codes && t->dst_format == VB_FORMAT_INT8_G16)
-		return vgpu_blocks_to_int8(type, dst, src, rows, t->cols);
-	return pack_decoded(d, dst, src, scales, rows, values);
+	if (is_decoded(t))
+		return pack_decoded(d, dst, src, scales, rows, values);
+	if (is_int8_already(t))
+		return vgpu_blocks_to_int8(vgpu_block_type(t->src_format), dst, src, rows, t->cols);
+	return pack_unit(d, dst, src, t->src_format, rows);
 }
 
 static void derive_unit(void *ctx, size_t item)
@@ -140,31 +172,38 @@ static size_t align64(size_t x)
 	return (x + 63) & ~(size_t)63;
 }
 
-int vgpu_derive_chunk(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
-		      const struct vgpu_derive_range *range, const uint8_t *source,
-		      const uint8_t *scales, uint8_t *dst, struct vgpu_pool *pool)
+/* For each thread: a unit that the chunk has a part of, and what decoding makes. */
+static void derive_size_scratch(struct derive *d)
 {
-	uint32_t threads = pool ? vgpu_pool_threads(pool) : 1;
+	const struct vb_transform *t = &d->o->transform;
+
+	d->values_at = align64(d->o->unit_bytes);
+	d->scratch_bytes = d->values_at;
+	if (is_decoded(t))
+		d->scratch_bytes += align64((size_t)d->o->unit_rows * t->cols * sizeof(float));
+}
+
+int vgpu_derive_units(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
+		      const struct vgpu_derive_range *range, const uint8_t *source,
+		      const uint8_t *scales, uint8_t *dst, struct vgpu_pool *pool,
+		      uint64_t *out_scratch)
+{
 	struct derive d = {
 		.o = o, .k = vgpu_kernels_best(), .source = source,
 		.scales = scales, .dst = dst,
 		.first_unit = range->first_unit,
 		.first_row = unit_rows(o, range->first_unit).row,
+		.row_bytes = row_bytes(o),
 		.chunk_first = (uint64_t)chunk * chunk_bytes,
-		.values_at = align64(o->unit_bytes),
 	};
 	size_t units = range->end_unit - range->first_unit;
-	struct vb_unit row;
 
 	d.chunk_end = d.chunk_first + chunk_bytes;
 	if (d.chunk_end > o->bytes)
 		d.chunk_end = o->bytes;
-	if (vb_format_unit(o->transform.src_format, o->transform.cols, &row))
-		return -EINVAL;
-	d.row_bytes = row.bytes;
-	d.scratch_bytes = d.values_at + align64((size_t)o->unit_rows * o->transform.cols *
-						sizeof(float));
-	d.scratch = aligned_alloc(64, threads * d.scratch_bytes);
+	derive_size_scratch(&d);
+	*out_scratch = (pool ? vgpu_pool_threads(pool) : 1) * d.scratch_bytes;
+	d.scratch = aligned_alloc(64, *out_scratch);
 	if (!d.scratch)
 		return -ENOMEM;
 	if (pool) {
@@ -174,6 +213,5 @@ int vgpu_derive_chunk(const struct vgpu_object *o, uint32_t chunk, uint32_t chun
 			derive_unit(&d, i);
 	}
 	free(d.scratch);
-	memset(dst + (d.chunk_end - d.chunk_first), 0, chunk_bytes - (d.chunk_end - d.chunk_first));
 	return d.error;
 }

@@ -992,6 +992,14 @@ static int describe_threads(struct vgpu_exec *x, char *text, size_t len)
 			pool.pinned ? ", pinned" : "");
 }
 
+static int describe_staging(struct vgpu_exec *x, char *text, size_t len)
+{
+	return snprintf(text, len, "%llu bytes of the tier, beside it at most %llu so far of %llu",
+			(unsigned long long)x->resid.staging * x->resid.chunk_bytes,
+			(unsigned long long)__atomic_load_n(&x->resid.beside.most, __ATOMIC_RELAXED),
+			VGPU_BESIDE_BYTES);
+}
+
 static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len)
 {
 	if (!strncmp(key, "error", 5))
@@ -1004,6 +1012,8 @@ static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len
 		return describe_threads(x, text, len);
 	if (!strcmp(key, "policy"))
 		return snprintf(text, len, "%s", x->resid.policy->name);
+	if (!strcmp(key, "staging"))
+		return describe_staging(x, text, len);
 	if (!strcmp(key, "nvme"))
 		return snprintf(text, len, "%llu bytes", x->nvme ?
 				(unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);

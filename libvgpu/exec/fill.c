@@ -6,8 +6,7 @@
  *	nvme	an anonymous chunk that was written out: read, CRC32C checked
  *	file	read from the file, its tail cleared; the device compares the CRC32C
  *		with that of the first read
- *	derived	its source is read beside, then transformed into the slot; blocks and
- *		scales that lie apart are read one after the other
+ *	derived	its source is read beside, piece by piece, and transformed into the slot
  *
  * Each is MOVE_BEGIN, the copy, MOVE_COMMIT or MOVE_ABORT.  Requests to the engine
  * are aligned for direct I/O: the chunk grid of a file object follows the file's
@@ -19,11 +18,8 @@
 #include <time.h>
 
 #include "crc32c.h"
-#include "derive.h"
 #include "resid.h"
-
-/* Memory that fills of derived chunks may hold before new ones wait. */
-#define DERIVE_BYTES_MAX	(48ull << 20)
+#include "source.h"
 
 /**
  * struct vgpu_fill - one chunk on its way
@@ -31,12 +27,7 @@
  * @from: VB_TIER_SOURCE, VB_TIER_NVME, or VB_TIER_HOST on the way out
  * @slot: host slot
  * @nvme_slot: the way out: where it goes
- * @source: derived: what was read; NULL else
- * @source_bytes: size of that memory
- * @scales_at: in @source; 0: it has none
- * @skip: where the range begins in what was read of it: [0] source, [1] scales
- * @part: derived: 0 or 1, what @req reads of these
- * @range: derived: what of the source
+ * @source: derived
  * @flying: with the engine
  * @overdue: counted in vgpu_resid.overdue
  * @all: every fill there is
@@ -46,10 +37,7 @@ struct vgpu_fill {
 	uint8_t from;
 	uint32_t slot;
 	uint32_t nvme_slot;
-	uint8_t *source;
-	uint64_t source_bytes, scales_at, skip[2];
-	uint32_t part;
-	struct vgpu_derive_range range;
+	struct vgpu_source source;
 	bool flying, overdue;
 	struct vgpu_fill *next, *all;
 };
@@ -75,10 +63,7 @@ static struct vgpu_fill *fill_get(struct vgpu_resid *r)
 
 static void fill_put(struct vgpu_resid *r, struct vgpu_fill *f)
 {
-	free(f->source);
-	r->derive_bytes -= f->source_bytes;
-	f->source = NULL;
-	f->source_bytes = 0;
+	vgpu_source_close(&f->source, &r->beside);
 	f->next = r->fills;
 	r->fills = f;
 }
@@ -91,7 +76,7 @@ void vgpu_fill_drain(struct vgpu_resid *r, bool abandoned)
 		r->all_fills = f->all;
 		if (abandoned && f->flying)
 			continue;
-		free(f->source);
+		vgpu_source_close(&f->source, &r->beside);
 		free(f);
 	}
 	r->fills = NULL;
@@ -167,70 +152,6 @@ static void fill_prepare_nvme(struct vgpu_resid *r, struct vgpu_fill *f, uint32_
 	f->req.buf_index = r->region;
 }
 
-static uint64_t source_align(const struct vgpu_object *o)
-{
-	return o->file->align > 4096 ? o->file->align : 4096;
-}
-
-/* Read [offset, offset + bytes) of the file, and what alignment asks for, to @buf. */
-static void fill_read_part(struct vgpu_fill *f, const struct vgpu_object *o, uint32_t part,
-			   uint64_t offset, uint64_t bytes, uint8_t *buf)
-{
-	uint64_t align = source_align(o), first = offset / align * align;
-
-	f->part = part;
-	f->skip[part] = offset - first;
-	f->req = (struct vgpu_io_req){
-		.file = o->file->index, .offset = first, .buf = buf, .buf_index = -1,
-		.bytes = align_up(offset + bytes, align) - first,
-	};
-}
-
-/* Memory for bytes of a file wherever they begin. */
-static uint64_t part_room(const struct vgpu_object *o, uint64_t offset, uint64_t bytes)
-{
-	uint64_t align = source_align(o);
-
-	return align_up(offset + bytes, align) - offset / align * align;
-}
-
-static int fill_prepare_derived(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_object *o,
-				uint32_t chunk)
-{
-	const struct vgpu_derive_range *range = &f->range;
-	int rc = vgpu_derive_range(o, chunk, r->chunk_bytes, &f->range);
-	uint64_t bytes;
-
-	if (rc)
-		return rc;
-	bytes = part_room(o, range->offset, range->bytes);
-	if (range->scales_bytes) {
-		f->scales_at = bytes;
-		bytes += part_room(o, range->scales_offset, range->scales_bytes);
-	}
-	f->source = aligned_alloc(source_align(o), bytes);
-	if (!f->source)
-		return -ENOMEM;
-	f->source_bytes = bytes;
-	r->derive_bytes += bytes;
-	fill_read_part(f, o, 0, range->offset, range->bytes, f->source);
-	return 0;
-}
-
-/* The blocks came: their scales are next.  Return: false when nothing more is to be read. */
-static bool fill_read_scales(struct vgpu_resid *r, struct vgpu_fill *f)
-{
-	const struct vgpu_object *o = r->slot[f->slot].object;
-
-	if (!f->scales_at || f->part || f->req.result ||
-	    f->req.done_bytes < f->skip[0] + f->range.bytes)
-		return false;
-	fill_read_part(f, o, 1, f->range.scales_offset, f->range.scales_bytes,
-		       f->source + f->scales_at);
-	fill_submit(r, f);
-	return true;
-}
-
 /* Where the content of a chunk is now. */
 static int fill_source(const struct vgpu_object *o, uint32_t chunk)
 {
@@ -276,9 +197,14 @@ static int fill_prepare(struct vgpu_resid *r, struct vgpu_fill *f, struct vgpu_o
 		return 0;
 	}
 	if (o->kind == VB_BO_DERIVED)
-		return fill_prepare_derived(r, f, o, chunk);
+		return vgpu_source_open(&f->source, &r->beside, o, chunk, r->chunk_bytes, &f->req);
 	fill_prepare_file(r, f, o, chunk);
 	return 0;
+}
+
+bool vgpu_fill_has_room(const struct vgpu_resid *r, const struct vgpu_object *o, uint32_t chunk)
+{
+	return vgpu_beside_has_room(&r->beside, vgpu_source_bytes(o, chunk, r->chunk_bytes));
 }
 
 int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t wanted,
@@ -290,7 +216,7 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 
 	if (from < 0)
 		return from;
-	while (r->derive_bytes > DERIVE_BYTES_MAX && vgpu_resid_is_moving(r)) {
+	while (!vgpu_fill_has_room(r, o, chunk) && vgpu_resid_is_moving(r)) {
 		rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)
 			return rc;
@@ -368,25 +294,40 @@ static int fill_finish_file(struct vgpu_resid *r, const struct vgpu_fill *f,
 	return 0;
 }
 
-static int fill_finish_derived(struct vgpu_resid *r, const struct vgpu_fill *f,
-			       const struct vgpu_object *o, uint32_t chunk, uint32_t *crc)
+static int fill_finish_derived(struct vgpu_resid *r, const struct vgpu_object *o, uint32_t chunk,
+			       uint32_t slot, uint32_t *crc)
 {
-	uint8_t *slot = vgpu_resid_ptr(r, f->slot);
-	uint64_t want = f->part ? f->range.scales_bytes : f->range.bytes;
-	const uint8_t *scales = f->part ? f->source + f->scales_at + f->skip[1] : NULL;
-	struct timespec a, b;
-	int rc;
+	uint64_t live = chunk_live_bytes(r, o, chunk);
+	uint8_t *data = vgpu_resid_ptr(r, slot);
 
-	if (f->req.done_bytes < f->skip[f->part] + want)
-		return -ESTALE;
+	memset(data + live, 0, r->chunk_bytes - live);
+	*crc = vgpu_crc32c(0, data, r->chunk_bytes);
+	return 0;
+}
+
+/*
+ * A piece of the source came.  Return: true when more of it is on its way; else @f->req
+ * says how it ended.
+ */
+static bool fill_goes_on(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	const struct vgpu_slot *s = &r->slot[f->slot];
+	struct timespec a, b;
+	bool more = false;
+
+	if (!f->source.memory || f->req.result)
+		return false;
 	clock_gettime(CLOCK_MONOTONIC, &a);
-	rc = vgpu_derive_chunk(o, chunk, r->chunk_bytes, &f->range, f->source + f->skip[0],
-			       scales, slot, r->pool);
+	f->req.result = vgpu_source_read(&f->source, &r->beside, s->object, s->chunk,
+					 r->chunk_bytes, &f->req, vgpu_resid_ptr(r, f->slot),
+					 r->pool, &more);
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	r->count[VB_COUNT_DERIVE_NS] += (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000LL +
 						   b.tv_nsec - a.tv_nsec);
-	*crc = vgpu_crc32c(0, slot, r->chunk_bytes);
-	return rc;
+	if (f->req.result || !more)
+		return false;
+	fill_submit(r, f);
+	return true;
 }
 
 static int fill_finish_nvme(struct vgpu_resid *r, const struct vgpu_fill *f,
@@ -412,7 +353,7 @@ static int fill_finish(struct vgpu_resid *r, const struct vgpu_fill *f, struct v
 	if (f->from == VB_TIER_NVME)
 		return fill_finish_nvme(r, f, o, chunk, crc);
 	if (o->kind == VB_BO_DERIVED)
-		return fill_finish_derived(r, f, o, chunk, crc);
+		return fill_finish_derived(r, o, chunk, f->slot, crc);
 	return fill_finish_file(r, f, o, chunk, crc);
 }
 
@@ -470,7 +411,7 @@ void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req)
 		r->overdue--;
 		r->slot[f->slot].flags &= (uint8_t)~VGPU_SLOT_OVERDUE;
 	}
-	if (fill_read_scales(r, f))
+	if (fill_goes_on(r, f))
 		return;
 	if (f->from == VB_TIER_HOST)
 		fill_out_done(r, f);

@@ -25,23 +25,46 @@ static bool hold_is_single(const struct vgpu_hold *h)
 	return !hold_is_run(h) && hold_chunks(h) == 1 && h->offset % OPERAND_ALIGN == 0;
 }
 
+static bool hold_is_bounced(const struct vgpu_hold *h)
+{
+	return !hold_is_run(h) && !hold_is_single(h);
+}
+
+static uint64_t hold_beside(const struct vgpu_hold *h)
+{
+	return hold_is_bounced(h) ? (h->bytes + 63) / 64 * 64 : 0;
+}
+
 static void hold_release(struct vgpu_resid *r, struct vgpu_hold *h)
 {
-	free(h->bounce);
+	vgpu_beside_free(&r->beside, h->bounce, hold_beside(h));
 	h->bounce = NULL;
 	for (uint32_t c = h->first; h->slot != VB_SLOT_ANY && c < h->end; c++)
 		vgpu_resid_unpin(r, h->slot + (c - h->first));
 	h->slot = VB_SLOT_ANY;
 }
 
+/* What is read ahead may have all the memory beside the tier: it is done in a moment. */
+static int hold_alloc(struct vgpu_resid *r, struct vgpu_hold *h)
+{
+	while (!vgpu_beside_has_room(&r->beside, hold_beside(h)) && vgpu_resid_is_moving(r)) {
+		int rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
+
+		if (rc < 0)
+			return rc;
+	}
+	h->bounce = vgpu_beside_alloc(&r->beside, 64, hold_beside(h));
+	return h->bounce ? 0 : -ENOMEM;
+}
+
 /* Read-only bytes in several chunks of a file, or at an odd offset: copy them together. */
 static int hold_bounce(struct vgpu_resid *r, struct vgpu_hold *h)
 {
 	uint64_t done = 0;
+	int error = hold_alloc(r, h);
 
-	h->bounce = aligned_alloc(64, (h->bytes + 63) / 64 * 64);
-	if (!h->bounce)
-		return -ENOMEM;
+	if (error)
+		return error;
 	for (uint32_t c = h->first; c < h->end; c++) {
 		uint64_t skip = c == h->first ? h->offset : 0;
 		uint64_t n = r->chunk_bytes - skip;
@@ -160,7 +183,7 @@ uint32_t vgpu_held_slots(const struct vgpu_held *held)
 	for (uint32_t i = 0; i < held->count; i++) {
 		const struct vgpu_hold *h = &held->hold[i];
 
-		n += hold_is_run(h) || hold_is_single(h) ? hold_chunks(h) : 0;
+		n += hold_is_bounced(h) ? 0 : hold_chunks(h);
 	}
 	return n;
 }
@@ -172,13 +195,22 @@ uint32_t vgpu_held_slots_needed(const struct vgpu_held *held)
 	for (uint32_t i = 0; i < held->count; i++) {
 		const struct vgpu_hold *h = &held->hold[i];
 
-		/* One slot would do; the copy itself is not of the tier, but bounded by it. */
-		if (!hold_is_run(h) && !hold_is_single(h) && hold_chunks(h) > whole)
+		/* One slot would do; the copy itself is beside the tier. */
+		if (hold_is_bounced(h) && hold_chunks(h) > whole)
 			whole = hold_chunks(h);
 	}
 	if (whole)
 		n++;
 	return n > whole ? n : whole;
+}
+
+uint64_t vgpu_held_beside(const struct vgpu_held *held)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < held->count; i++)
+		bytes += hold_beside(&held->hold[i]);
+	return bytes;
 }
 
 void *vgpu_hold_pointer(const struct vgpu_resid *r, const struct vgpu_hold *h,

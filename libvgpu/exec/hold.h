@@ -34,6 +34,9 @@ uint32_t vgpu_held_slots(const struct vgpu_held *held);
 /* Slots without which it cannot be had: copies together need some for a moment. */
 uint32_t vgpu_held_slots_needed(const struct vgpu_held *held);
 
+/* Memory beside the tier for what is copied together: at most VGPU_BESIDE_BYTES. */
+uint64_t vgpu_held_beside(const struct vgpu_held *held);
+
 /* Where element 0 of an operand lies in memory. */
 void *vgpu_hold_pointer(const struct vgpu_resid *r, const struct vgpu_hold *h,
 			const struct vb_operand *op);

@@ -277,6 +277,10 @@ static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct
 		return job_fail(job, -ENOSPC, "command %u (%s) holds %llu bytes at once; the host tier has %llu",
 				job->number, vb_cmd_name(job->cmd->opcode),
 				slot_bytes(env, need), slot_bytes(env, r->slots));
+	if (vgpu_held_beside(held) > VGPU_BESIDE_BYTES)
+		return job_fail(job, -ENOSPC, "command %u (%s) reads %llu bytes of files that lie across chunks, or at odd offsets; together they can be at most %llu",
+				job->number, vb_cmd_name(job->cmd->opcode),
+				(unsigned long long)vgpu_held_beside(held), VGPU_BESIDE_BYTES);
 	vgpu_resid_try(r, &job->attempt);
 	rc = vgpu_held_take(r, held, false);
 	if (rc == -ENOSPC) {

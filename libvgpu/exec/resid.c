@@ -670,8 +670,10 @@ static bool resid_has_spare(struct vgpu_resid *r)
 static int resid_read_ahead(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 			    uint32_t *out_slot)
 {
-	int rc = vgpu_fill_start(r, o, chunk, VB_SLOT_ANY, out_slot);
+	int rc = -EAGAIN;
 
+	if (vgpu_fill_has_room(r, o, chunk))
+		rc = vgpu_fill_start(r, o, chunk, VB_SLOT_ANY, out_slot);
 	if (rc)
 		return rc;
 	r->slot[*out_slot].flags |= VGPU_SLOT_AHEAD;
@@ -690,14 +692,16 @@ static bool chunk_is_empty(const struct vgpu_object *o, uint32_t chunk)
 int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 {
 	uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
+	int rc;
 
 	if (slot == VB_SLOT_ANY) {
 		if (chunk_is_empty(o, chunk))
 			return 0;
 		if (!resid_has_spare(r))
 			return -EAGAIN;
-		if (resid_read_ahead(r, o, chunk, &slot))
-			return 0;	/* the use will try again and report */
+		rc = resid_read_ahead(r, o, chunk, &slot);
+		if (rc)		/* the use will try again and report */
+			return rc == -EAGAIN ? rc : 0;
 	}
 	slot_is_no_guess(r, &r->slot[slot]);
 	r->slot[slot].wants++;

@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "beside.h"
 #include "io.h"
 #include "keymap.h"
 #include "nvme.h"
@@ -104,7 +105,7 @@ struct vgpu_attempt {
  * @refused: slots with VGPU_SLOT_REFUSED, at most
  * @fault_key, @fault_error: the last transfer that failed, for its sentence
  * @room_wait_ns: how long clients may hold what somebody waits for (room.h)
- * @derive_bytes: memory that fills of derived chunks hold
+ * @beside: memory that fills of derived chunks and copies of operands hold
  * @attempt: what is used now was perhaps tried before; NULL: it was not
  * @count: this executor's share of enum vb_counter, since the last flush
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
@@ -130,7 +131,8 @@ struct vgpu_resid {
 	uint64_t wanted, bypasses, fault_key;
 	int32_t fault_error;
 	uint64_t room_wait_ns;
-	uint64_t derive_bytes, clock, last_streamed[2];
+	uint64_t clock, last_streamed[2];
+	struct vgpu_beside beside;
 	struct vgpu_attempt *attempt;
 	uint8_t *memory;
 	size_t memory_bytes;
@@ -291,6 +293,8 @@ int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 /* Start to fill @chunk; the slot taken is FILLING or READY.  wanted: VB_SLOT_ANY or one. */
 int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t wanted,
 		    uint32_t *out_slot);
+/* Is there memory beside the tier for it, or would vgpu_fill_start() wait for it? */
+bool vgpu_fill_has_room(const struct vgpu_resid *r, const struct vgpu_object *o, uint32_t chunk);
 /* Start to write a dirty slot to NVMe; it is LEAVING until vgpu_slot_left(). */
 int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot);
 /* A request came back. */

@@ -60,18 +60,19 @@ static size_t encode_blocks(uint32_t format, size_t n, uint8_t *out)
 }
 
 /* The whole stack packed in memory, matrix by matrix, group by group. */
-static uint8_t *pack(uint32_t src, uint32_t dst, const uint8_t *source, size_t *out_bytes)
+static uint8_t *pack(uint32_t src, uint32_t dst, uint32_t rows, const uint8_t *source,
+		     size_t *out_bytes)
 {
 	const struct vgpu_kernels *k = vgpu_kernels_best();
 	size_t row = vgpu_weight_unit_bytes(src, COLS), unit = vgpu_weight_unit_bytes(dst, COLS);
-	size_t groups = (ROWS + 15) / 16;
+	size_t groups = (rows + 15) / 16;
 	uint8_t *packed = aligned_alloc(64, STACK * groups * unit);
 	float *values = xalloc(16 * COLS * 4);
 
 	for (uint32_t g = 0; g < STACK * groups; g++) {
-		uint32_t first = g % groups * 16, rows = ROWS - first < 16 ? ROWS - first : 16;
-		const uint8_t *from = source + (g / groups * ROWS + first) * row;
-		struct vgpu_panel p = { .format = src, .rows = rows, .k = COLS, .data = from };
+		uint32_t first = g % groups * 16, n = rows - first < 16 ? rows - first : 16;
+		const uint8_t *from = source + (g / groups * rows + first) * row;
+		struct vgpu_panel p = { .format = src, .rows = n, .k = COLS, .data = from };
 		const void *in = from;
 		uint32_t format = src;
 
@@ -81,19 +82,20 @@ static uint8_t *pack(uint32_t src, uint32_t dst, const uint8_t *source, size_t *
 			format = VB_FORMAT_F32;
 		}
 		if (dst == VB_FORMAT_MXFP4_G16)
-			assert_int_equal(k->pack_mxfp4(packed + g * unit, in, format, COLS, rows, COLS), 0);
+			assert_int_equal(k->pack_mxfp4(packed + g * unit, in, format, COLS, n, COLS), 0);
 		else
-			assert_int_equal(k->pack_int8(packed + g * unit, in, format, COLS, rows, COLS), 0);
+			assert_int_equal(k->pack_int8(packed + g * unit, in, format, COLS, n, COLS), 0);
 	}
 	free(values);
 	*out_bytes = STACK * groups * unit;
 	return packed;
 }
 
-static void expect_derived(uint32_t src, uint32_t dst)
+/* At both ends of the chunk size, but where only large chunks take several pieces. */
+static void expect_derived(uint32_t src, uint32_t dst, uint32_t rows)
 {
 	static const uint32_t slots[] = { 7, 12, 60 };
-	size_t n = (size_t)STACK * ROWS * COLS, bytes, source_bytes;
+	size_t n = (size_t)STACK * rows * COLS, bytes, source_bytes;
 	float *values = xvalues(n, 3);
 	uint8_t *source = xalloc(n * 4), *packed, *got;
 	int fd;
@@ -101,9 +103,9 @@ static void expect_derived(uint32_t src, uint32_t dst)
 	source_bytes = src <= VB_FORMAT_BF16 ? encode(src, values, n, source) :
 					       encode_blocks(src, n, source);
 	fd = xfile(source, source_bytes, START);
-	packed = pack(src, dst, source, &bytes);
+	packed = pack(src, dst, rows, source, &bytes);
 	got = xalloc(bytes);
-	for (uint32_t i = 0; i < 6; i++) {
+	for (uint32_t i = rows > ROWS ? 3 : 0; i < 6; i++) {
 		struct vgpu_exec_params p = xrig_params(slots[i % 3]);
 		uint64_t count[VB_COUNT_COUNT];
 		struct xrig r;
@@ -112,7 +114,7 @@ static void expect_derived(uint32_t src, uint32_t dst)
 		p.chunk_bytes = i < 3 ? XCHUNK : VB_CHUNK_BYTES_MAX;
 		p.host_bytes = (uint64_t)slots[i % 3] * p.chunk_bytes;
 		xrig_start(&r, &p);
-		bo = xrig_derived(&r, fd, START, src, dst, STACK, ROWS, COLS);
+		bo = xrig_derived(&r, fd, START, src, dst, STACK, rows, COLS);
 		/* Twice: made anew, a chunk is the same. */
 		for (uint32_t pass = 0; pass < 2; pass++) {
 			memset(got, 0xee, bytes);
@@ -133,29 +135,29 @@ static void expect_derived(uint32_t src, uint32_t dst)
 static void derive_from_f32(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16);
-	expect_derived(VB_FORMAT_F32, VB_FORMAT_INT8_G16);
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, ROWS);
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_INT8_G16, ROWS);
 }
 
 static void derive_from_f16(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_F16, VB_FORMAT_MXFP4_G16);
-	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16);
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_MXFP4_G16, ROWS);
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, ROWS);
 }
 
 static void derive_from_bf16(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_BF16, VB_FORMAT_MXFP4_G16);
-	expect_derived(VB_FORMAT_BF16, VB_FORMAT_INT8_G16);
+	expect_derived(VB_FORMAT_BF16, VB_FORMAT_MXFP4_G16, ROWS);
+	expect_derived(VB_FORMAT_BF16, VB_FORMAT_INT8_G16, ROWS);
 }
 
 static void derive_from_blocks_of_gguf(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16);
-	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16);
+	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, ROWS);
+	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, ROWS);
 }
 
 /* One value that cannot be packed spoils its chunk, and the sentence says which. */
@@ -199,15 +201,14 @@ static void derive_of_nan_is_edom_and_says_where(void **state)
  * Blocks and scales apart, in the order of gpt-oss: packed they are the same bytes as the
  * interleaved form is.
  */
-static void derive_from_split_blocks_is_what_interleaved_ones_give(void **state)
+static void expect_split_derived(uint32_t rows)
 {
 	static const uint32_t slots[] = { 7, 12, 60 };
-	const size_t blocks = (size_t)STACK * ROWS * COLS / 32, scales_at = blocks * 16 + 12345;
+	const size_t blocks = (size_t)STACK * rows * COLS / 32, scales_at = blocks * 16 + 12345;
 	uint8_t *source = xalloc(blocks * 17), *split = xalloc(scales_at + blocks), *packed, *got;
 	size_t bytes;
 	int fd;
 
-	(void)state;
 	encode_blocks(VB_FORMAT_MXFP4, blocks * 32, source);
 	for (size_t b = 0; b < blocks; b++) {
 		split[scales_at + b] = source[b * 17];
@@ -217,10 +218,10 @@ static void derive_from_split_blocks_is_what_interleaved_ones_give(void **state)
 			split[b * 16 + i / 2] |= (uint8_t)(code << i % 2 * 4);
 		}
 	}
-	packed = pack(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, source, &bytes);
+	packed = pack(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, rows, source, &bytes);
 	got = xalloc(bytes);
 	fd = xfile(split, scales_at + blocks, START);
-	for (uint32_t i = 0; i < 6; i++) {
+	for (uint32_t i = rows > ROWS ? 3 : 0; i < 6; i++) {
 		struct vgpu_exec_params p = xrig_params(slots[i % 3]);
 		struct xrig r;
 		uint32_t bo;
@@ -228,7 +229,7 @@ static void derive_from_split_blocks_is_what_interleaved_ones_give(void **state)
 		p.chunk_bytes = i < 3 ? XCHUNK : VB_CHUNK_BYTES_MAX;
 		p.host_bytes = (uint64_t)slots[i % 3] * p.chunk_bytes;
 		xrig_start(&r, &p);
-		bo = xrig_split(&r, fd, START, START + scales_at, STACK, ROWS, COLS);
+		bo = xrig_split(&r, fd, START, START + scales_at, STACK, rows, COLS);
 		for (uint32_t pass = 0; pass < 2; pass++) {
 			memset(got, 0xee, bytes);
 			assert_int_equal(xrig_read(&r, bo, 0, got, bytes), 0);
@@ -243,6 +244,63 @@ static void derive_from_split_blocks_is_what_interleaved_ones_give(void **state)
 	free(got);
 }
 
+static void derive_from_split_blocks_is_what_interleaved_ones_give(void **state)
+{
+	(void)state;
+	expect_split_derived(ROWS);
+}
+
+/* Units of 2 MiB of source at a time, the last one of a matrix being shorter. */
+static void derive_piece_by_piece_is_what_it_is_at_once(void **state)
+{
+	(void)state;
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, 1731);
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, 1731);
+	expect_split_derived(3101);
+}
+
+/* "... most so far 123 of 456" */
+static uint64_t described_beside(struct xrig *r)
+{
+	const char *at;
+
+	assert_true(vgpu_exec_describe(r->exec, "staging", r->text, sizeof(r->text)) > 0);
+	at = strstr(r->text, "beside it at most ");
+	assert_non_null(at);
+	return strtoull(at + strlen("beside it at most "), NULL, 10);
+}
+
+/*
+ * Large chunks of MXFP4 from F32, 15 MiB of source each, several on their way at once:
+ * the process needs little more than the tier.
+ */
+static void derive_holds_little_memory_beside_the_tier(void **state)
+{
+	enum { K = 4096, N = 14 * 960, SLOTS = 28 };
+	struct vb_cmd_matmul c = { .h = { VB_CMD_MATMUL, 0, sizeof(c) } };
+	struct vgpu_exec_params p = xrig_params(SLOTS);
+	int fd = xfile("", 0, 0);
+	struct xstream s;
+	struct xrig r;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)N * K * 4), 0);
+	p.chunk_bytes = VB_CHUNK_BYTES_MAX;
+	p.host_bytes = (uint64_t)SLOTS * VB_CHUNK_BYTES_MAX;
+	xrig_start(&r, &p);
+	assert_int_equal(described_beside(&r), 0);
+	xstream_begin(&s);
+	c.x = xmatrix(&s, xrig_anonymous(&r, K * 4), VB_ACCESS_READ, 0, VB_FORMAT_F32, 1, K);
+	c.w = xmatrix(&s, xrig_derived(&r, fd, 0, VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, 1, N, K),
+		      VB_ACCESS_READ, 0, VB_FORMAT_MXFP4_G16, N, K);
+	c.y = xmatrix(&s, xrig_anonymous(&r, N * 4), VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1, N);
+	xstream_add(&s, &c, sizeof(c));
+	xrig_must_run(&r, &s);
+	assert_in_range(described_beside(&r), 4 << 20, 18 << 20);
+	xrig_close(&r);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +310,8 @@ int main(void)
 		cmocka_unit_test(derive_from_blocks_of_gguf),
 		cmocka_unit_test(derive_of_nan_is_edom_and_says_where),
 		cmocka_unit_test(derive_from_split_blocks_is_what_interleaved_ones_give),
+		cmocka_unit_test(derive_piece_by_piece_is_what_it_is_at_once),
+		cmocka_unit_test(derive_holds_little_memory_beside_the_tier),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

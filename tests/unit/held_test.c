@@ -3,6 +3,7 @@
  * Operands that a command holds whole, wherever they lie in a file: at odd offsets,
  * and across chunks.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -82,11 +83,57 @@ static void held_operand_may_lie_across_chunks(void **state)
 	add_bias_from(5000, 2 * CHUNK - 40);
 }
 
+/*
+ * Twice as much as may be copied together: refused with the numbers.  Half of that is
+ * copied, and counted.
+ */
+static void held_copies_of_operands_are_bounded(void **state)
+{
+	enum { MOST = 16 << 20 };
+	struct vgpu_config c = { .size = sizeof(c), .chunk_bytes = 2 << 20,
+				 .host_bytes = 64 << 20, .threads = 1 };
+	char path[] = "/var/tmp/vgpu-held-XXXXXX", text[128];
+	struct vgpu_bo *file, *y;
+	struct vgpu_cmdbuf *cb;
+	struct vgpu_queue *q;
+	struct vgpu *v;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 2 * MOST), 0);
+	assert_int_equal(vgpu_open_embedded(&c, &v), 0);
+	assert_int_equal(vgpu_bo_create_file(v, fd, 0, 0, &file), 0);
+	assert_int_equal(vgpu_bo_create(v, 2 * MOST, VGPU_LIFE_VOLATILE, &y), 0);
+	assert_int_equal(vgpu_queue_create(v, 0, &q), 0);
+	for (uint32_t n = MOST / 4; n <= MOST / 2; n *= 2) {
+		int rc;
+
+		assert_int_equal(vgpu_cmdbuf_create(v, &cb), 0);
+		assert_int_equal(vgpu_cmd_copy(cb, vgpu_vector(file, 0, VGPU_FORMAT_F32, n),
+					       vgpu_vector(y, 0, VGPU_FORMAT_F32, n)), 0);
+		rc = vgpu_finish(q, cb);
+		assert_int_equal(rc, n > MOST / 4 ? -ENOSPC : 0);
+		vgpu_cmdbuf_destroy(cb);
+	}
+	assert_non_null(strstr(vgpu_error_text(), "reads 33554432 bytes of files"));
+	assert_non_null(strstr(vgpu_error_text(), "at most 16777216"));
+	assert_true(vgpu_describe(v, "staging", text, sizeof(text)) > 0);
+	assert_non_null(strstr(text, "at most 16777216 so far of 16777216"));
+	vgpu_queue_destroy(q);
+	vgpu_bo_destroy(y);
+	vgpu_bo_destroy(file);
+	vgpu_close(v);
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(held_operand_may_lie_at_any_byte_of_a_file),
 		cmocka_unit_test(held_operand_may_lie_across_chunks),
+		cmocka_unit_test(held_copies_of_operands_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

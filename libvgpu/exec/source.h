@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The source of a derived chunk on its way: read piece by piece into memory beside the
+ * tier, each piece made into its part of the chunk before the next one is read.  A 2 MiB
+ * chunk of MXFP4 is made of 15 MiB of F32.
+ */
+#ifndef VGPU_EXEC_SOURCE_H
+#define VGPU_EXEC_SOURCE_H
+
+#include "beside.h"
+#include "derive.h"
+#include "io.h"
+
+/**
+ * struct vgpu_source - how far a chunk is made
+ * @memory: for a piece; NULL: not open
+ * @bytes: of it
+ * @scales_at: in it, when blocks and scales lie apart, which are read one after the other
+ * @units: of the chunk, made in a piece
+ * @end_unit: one past the last of the chunk
+ * @piece: what is being read
+ * @part: what of it: 0 the source, 1 its scales
+ * @skip: where each begins in what was read
+ */
+struct vgpu_source {
+	uint8_t *memory;
+	uint64_t bytes, scales_at;
+	uint64_t units, end_unit;
+	struct vgpu_derive_range piece;
+	uint32_t part;
+	uint64_t skip[2];
+};
+
+/* Bytes of memory that a chunk needs beside; 0: none. */
+uint64_t vgpu_source_bytes(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes);
+
+/**
+ * vgpu_source_open() - begin with a chunk
+ * @req: to be submitted
+ *
+ * Return: 0; -EINVAL a transform that is not known; -ENOMEM.
+ */
+int vgpu_source_open(struct vgpu_source *s, struct vgpu_beside *beside,
+		     const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
+		     struct vgpu_io_req *req);
+
+/**
+ * vgpu_source_read() - a request came back without an error
+ * @req: it; when more is to be read, the next one
+ * @dst: the chunk
+ * @out_more: submit @req again
+ *
+ * Return: 0; -ESTALE the file is shorter than it was; what vgpu_derive_units() said.
+ */
+int vgpu_source_read(struct vgpu_source *s, struct vgpu_beside *beside,
+		     const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
+		     struct vgpu_io_req *req, uint8_t *dst, struct vgpu_pool *pool,
+		     bool *out_more);
+
+void vgpu_source_close(struct vgpu_source *s, struct vgpu_beside *beside);
+
+#endif
