@@ -90,6 +90,9 @@ $vbrun stream "$work/m.safetensors" --host 8M --chunk 64K >"$work/reserve"
 verdict stream_prints_a_reserve_of_5_percent_at_most \
 	grep -qE '^staging reserve .*\(([0-4]\.[0-9]|5\.0) % of the host tier of 8\.00 MiB\)' \
 	"$work/reserve"
+verdict stream_prints_what_is_used_beside_the_tier \
+	grep -qE '^staging +[0-9]+ bytes of the tier, beside it at most [0-9]+ so far of 16777216$' \
+	"$work/reserve"
 want=$(digest 64M)
 verdict stream_makes_a_digest test -n "$want"
 for how in "4M" "8M" "4M --policy lru" "4M --policy freq" "4M --policy schedule" \

@@ -183,6 +183,8 @@ static int stream_on(const struct stream_options *o, struct vgpu *v,
 	reads_opened(&r->reads, content_read(v));
 	if (!rc)
 		rc = run_passes(o, &ms, r);
+	if (vgpu_describe(v, "staging", r->staging, sizeof(r->staging)) < 0)
+		r->staging[0] = 0;
 	if (!rc && r->count)
 		rc = matrices_digest(&ms, &r->digest);
 	reads_take(&r->reads, READS_CONTENT);

@@ -63,6 +63,7 @@ struct stream_pass {
  * @reads: by reason
  * @peak: most resident bytes of the process during the passes
  * @threads: that compute
+ * @staging: what was used for transfers, as the executor says it
  * @bar: where every object was at the end, as text
  */
 struct stream_result {
@@ -76,6 +77,7 @@ struct stream_result {
 	struct reads reads;
 	uint64_t host_bytes, staging_bytes, peak;
 	uint32_t threads;
+	char staging[128];
 	char *bar;
 	struct json_object *json;
 };

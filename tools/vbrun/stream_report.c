@@ -158,6 +158,8 @@ static void print_result(const struct stream_options *o, const struct stream_res
 	reads_print(&r->reads);
 	printf("%-22s %016" PRIx64 "\n", "digest of outputs", r->digest);
 	stream_print_reserve(r->staging_bytes, r->host_bytes);
+	if (r->staging[0])
+		printf("%-22s %s\n", "staging", r->staging);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(r->peak).s);
 	if (r->bar)
 		printf("\n%s", r->bar);
