@@ -58,14 +58,20 @@ json='{"w":{"dtype":"F32","shape":[131072,131072],"data_offsets":[0,'$((131072 *
 	printf '%s' "$json"
 } >"$work/sparse.safetensors"
 truncate -s $((bytes + 8 + ${#json})) "$work/sparse.safetensors"
+# Of the 50 ms for creating, planning and asking (tests/unit/large_object_test.c) half is the plan's:
+# of the CPU, so that what else runs is not counted.
 fastest=999999
 for _ in 1 2 3 4 5; do
-	start=$(date +%s%N)
-	$vbctl plan "$work/sparse.safetensors" --host 1G >"$work/plan" || fastest=999999
-	took=$((($(date +%s%N) - start) / 1000))
+	TIMEFORMAT='%U %S'
+	cpu=$({ time $vbctl plan "$work/sparse.safetensors" --host 1G >"$work/plan" 2>&1; } 2>&1)
+	took=$(awk '{ printf "%d", ($1 + $2) * 1000 }' <<<"$cpu")
 	[ $took -lt $fastest ] && fastest=$took
 done
-verdict plan_of_64_gib_under_50_ms test "$fastest" -lt 50000
+if [ -z "$sanitized" ]; then
+	verdict plan_of_64_gib_takes_under_25_ms test "$fastest" -lt 25
+else
+	echo "skip plan_of_64_gib_takes_under_25_ms: a sanitizer's time is its own"
+fi
 verdict plan_of_64_gib_has_the_size grep -q '64.0 GiB of weights' "$work/plan"
 
 # --- tensor list ---
