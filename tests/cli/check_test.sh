@@ -178,11 +178,14 @@ verdict check_counts_all_of_it grep -qx '12 passed, 0 failed, 0 skipped' "$work/
 checks ci
 verdict check_of_ci_boots_three test "$(grep machine "$work/order" | tr '\n' '|')" = \
 	'machine 6.1 middle|machine 6.12 middle|machine debug middle|'
-for build in build build-address build-thread; do
+for build in build build-address; do
 	verdict check_of_ci_runs_all_in_$build test \
 		"$(grep "in $build\$" "$work/order" | sort | tr '\n' '|')" = \
 		"a in $build|io in $build|model in $build|output in $build|"
 done
+verdict check_of_ci_runs_tools_with_threads_in_build-thread test \
+	"$(grep 'in build-thread$' "$work/order" | sort | tr '\n' '|')" = \
+	"a in build-thread|io in build-thread|model in build-thread|"
 verdict check_of_ci_runs_pages_once test "$(ran '^page')" -eq 1
 echo 2 >"$work/deps"
 checks person
