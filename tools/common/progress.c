@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "common/progress.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,4 +78,13 @@ void progress_end(struct progress *p)
 	p->shown = false;
 	fputs("\r\033[K", stderr);
 	fflush(stderr);
+}
+
+int progress_tell(void *progress, uint64_t done, uint64_t total)
+{
+	struct progress *p = progress;
+
+	p->total = total;
+	progress_update(p, done);
+	return progress_interrupted() ? -EINTR : 0;
 }

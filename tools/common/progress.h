@@ -34,6 +34,16 @@ void progress_update(struct progress *p, uint64_t done_bytes);
 /* Take the line away. Also after an error; twice is fine. */
 void progress_end(struct progress *p);
 
+/**
+ * progress_tell() - progress_update() and progress_interrupted() in the form of a callback
+ * @progress: struct progress
+ * @done: bytes so far
+ * @total: bytes in all
+ *
+ * Return: 0, -EINTR after a signal.
+ */
+int progress_tell(void *progress, uint64_t done, uint64_t total);
+
 /* From now on the first SIGINT or SIGTERM is noted, the second kills as usual. */
 void progress_catch_signals(void);
 /* A signal came: give up at the next good place, remove what is half-written. */

@@ -5,7 +5,6 @@
 
 #include "commands.h"
 #include "common/cli.h"
-#include "common/progress.h"
 #include "replay.h"
 #include "vgpu.h"
 
@@ -47,7 +46,6 @@ static int bad_command(const char *object, const char *word)
 
 int main(int argc, char **argv)
 {
-	progress_catch_signals();
 	if (argc < 2)
 		return cli_usage("no object; see vbctl --help");
 	if (!strcmp(argv[1], "--help"))

@@ -187,6 +187,7 @@ int rates_measure(const struct vgpu_checkpoint *ck, const struct weights *w, uin
 	struct probe probe;
 	int rc;
 
+	progress_catch_signals();
 	rc = probe_file(vgpu_checkpoint_file_fd(ck, w->list[0].file), (uint32_t)chunk_bytes,
 			PROBE_BYTES, &probe);
 	if (rc == -EINTR)

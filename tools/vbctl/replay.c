@@ -19,6 +19,7 @@
 #include <json-c/json.h>
 
 #include "common/cli.h"
+#include "common/progress.h"
 #include "common/size.h"
 #include "exec/keymap.h"
 #include "exec/policy.h"
@@ -26,6 +27,8 @@
 
 #define JSON_SCHEMA 1
 #define MAX_POLICIES 16
+/* Uses between two looks at the clock and for signals. */
+#define LOOK_USES 65536u
 
 /**
  * struct request - the command line
@@ -63,6 +66,7 @@ struct result {
  * @accesses: uses, direct repeats joined
  * @results: one for each policy
  * @result_count: how many
+ * @progress: of the simulations, in bytes that go through the tier
  */
 struct replay {
 	struct request request;
@@ -75,6 +79,7 @@ struct replay {
 	uint64_t accesses;
 	struct result results[MAX_POLICIES];
 	size_t result_count;
+	struct progress progress;
 };
 
 /* --- work ------------------------------------------------------------------------ */
@@ -132,6 +137,24 @@ static int count_chunks(struct replay *replay)
 	return rc;
 }
 
+static uint32_t policies_wanted(const struct replay *replay)
+{
+	uint32_t count = 0;
+
+	while (vgpu_policies[count])
+		count++;
+	return replay->request.only ? 1 : count;
+}
+
+/* @use of the policy that is simulated now. */
+static int look(struct replay *replay, size_t use)
+{
+	uint64_t uses = replay->uses.count, done = replay->result_count * uses + use;
+
+	return progress_tell(&replay->progress, done * replay->header.chunk_bytes,
+			     policies_wanted(replay) * uses * replay->header.chunk_bytes);
+}
+
 static int simulate(struct replay *replay, const struct vgpu_policy_ops *ops)
 {
 	/* Room for more than there is changes nothing and would only cost memory. */
@@ -150,8 +173,11 @@ static int simulate(struct replay *replay, const struct vgpu_policy_ops *ops)
 		return rc;
 	if (ops == &vgpu_policy_schedule)
 		rc = ops->future(policy, uses->keys, uses->count, false);
-	for (size_t i = 0; i < uses->count && rc >= 0; i++)
+	for (size_t i = 0; i < uses->count && rc >= 0; i++) {
 		rc = ops->access(policy, uses->keys[i], uses->flags[i], &victim);
+		if (!(i % LOOK_USES) && rc >= 0)
+			rc = look(replay, i);
+	}
 	if (rc >= 0) {
 		result->policy = ops;
 		ops->stats(policy, &result->stats);
@@ -168,9 +194,11 @@ static int simulate_all(struct replay *replay)
 
 	rc = vgpu_policy_opt_misses(replay->uses.keys, replay->uses.flags, replay->uses.count,
 				    replay->capacity, &replay->optimum);
+	progress_begin(&replay->progress, "replay", 0);
 	for (const struct vgpu_policy_ops *const *p = vgpu_policies; *p && !rc; p++)
 		if (!replay->request.only || replay->request.only == *p)
 			rc = simulate(replay, *p);
+	progress_end(&replay->progress);
 	return rc;
 }
 
@@ -304,6 +332,8 @@ static int answer(struct replay *replay)
 {
 	int rc;
 
+	/* Only now: while the trace is read, also from a pipe, a signal ends the program. */
+	progress_catch_signals();
 	replay->capacity = replay->request.capacity ? replay->request.capacity :
 						      replay->header.capacity;
 	if (!replay->uses.count)
@@ -314,6 +344,8 @@ static int answer(struct replay *replay)
 	rc = count_chunks(replay);
 	if (!rc)
 		rc = simulate_all(replay);
+	if (rc == -EINTR)
+		return CLI_INTERRUPTED;
 	if (rc)
 		return failed(replay, "simulate", rc);
 	if (replay->request.json)

@@ -129,18 +129,12 @@ struct packed_names {
 	char name[BERT_LAYERS_MAX][BERT_MATRICES][32];
 };
 
-static int go_on(void *arg, uint64_t done, uint64_t total)
-{
-	(void)arg;
-	(void)done;
-	(void)total;
-	return progress_interrupted() ? -EINTR : 0;
-}
-
 static int build_packed(struct bert *b, const char *path, struct packed_names *names)
 {
 	struct vgpu_pack_item items[BERT_LAYERS_MAX * BERT_MATRICES];
+	struct progress progress;
 	uint32_t n = 0;
+	int rc;
 
 	for (uint32_t layer = 0; layer < b->model->layers; layer++)
 		for (uint32_t i = 0; i < BERT_MATRICES; i++) {
@@ -153,7 +147,10 @@ static int build_packed(struct bert *b, const char *path, struct packed_names *n
 				vgpu_checkpoint_file_fd(b->model->ck, t->file), t->offset,
 				packing(b, layer, i) };
 		}
-	return vgpu_packed_build(b->v, path, items, n, go_on, NULL);
+	progress_begin(&progress, "packing", 0);
+	rc = vgpu_packed_build(b->v, path, items, n, progress_tell, &progress);
+	progress_end(&progress);
+	return rc;
 }
 
 /* All matrices from one file that holds nothing else. */

@@ -86,15 +86,6 @@ static void make_parents(const char *path)
 	}
 }
 
-static int tell(void *arg, uint64_t done, uint64_t total)
-{
-	struct progress *p = arg;
-
-	p->total = total;
-	progress_update(p, done);
-	return progress_interrupted() ? -EINTR : 0;
-}
-
 static int generate(const char *folder)
 {
 	struct vbrun_gen_model_params p = { .folder = folder, .seed = 1 };
@@ -104,7 +95,7 @@ static int generate(const char *folder)
 
 	make_parents(folder);
 	progress_begin(&progress, "generating a model", 0);
-	rc = vbrun_gen_model(&p, tell, &progress, &error);
+	rc = vbrun_gen_model(&p, progress_tell, &progress, &error);
 	progress_end(&progress);
 	if (rc == -EINTR)
 		return CLI_INTERRUPTED;

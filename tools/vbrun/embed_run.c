@@ -78,16 +78,31 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Passes that are still to come after @r->passes of them took @seconds. */
+static uint64_t passes_left(const struct embed_run *r, double seconds, uint32_t passes_max)
+{
+	double each = r->passes ? seconds / r->passes : r->cold;
+	uint64_t by_time = seconds < STEADY_SECONDS ?
+			   (uint64_t)((STEADY_SECONDS - seconds) / each) + 1 : 0;
+	uint64_t by_count = r->passes < STEADY_PASSES ? STEADY_PASSES - r->passes : 0;
+	uint64_t left = by_time > by_count ? by_time : by_count;
+
+	return left < passes_max - r->passes ? left : passes_max - r->passes;
+}
+
 static int later_passes(struct bert *b, const struct embed_texts *texts, struct embed_run *r,
 			uint32_t passes_max)
 {
 	double seconds[PASSES_ROOM], start, total = 0;
+	uint64_t pass_bytes = b->used_bytes, left;
 	struct counters before;
 	int rc = 0;
 
 	counters_read(b->v, &before);
-	while (r->passes < passes_max && r->passes < PASSES_ROOM && !rc &&
-	       (r->passes < STEADY_PASSES || total < STEADY_SECONDS)) {
+	if (passes_max > PASSES_ROOM)
+		passes_max = PASSES_ROOM;
+	while (!rc && (left = passes_left(r, total, passes_max))) {
+		b->progress->total = b->used_bytes + left * pass_bytes;
 		start = size_now();
 		rc = bert_embed(b, texts->token, texts->count, r->out);
 		seconds[r->passes] = size_now() - start;
@@ -102,16 +117,6 @@ static int later_passes(struct bert *b, const struct embed_texts *texts, struct 
 	return rc;
 }
 
-/* As many later passes as there will be, by the first one. */
-static uint64_t expected_passes(const struct embed_run *r, uint32_t passes_max)
-{
-	uint64_t n = (uint64_t)(STEADY_SECONDS / r->cold) + 1;
-
-	if (n < STEADY_PASSES)
-		n = STEADY_PASSES;
-	return n < passes_max ? n : passes_max;
-}
-
 static int passes(struct bert *b, const struct embed_texts *texts, struct embed_run *r,
 		  uint32_t passes_max)
 {
@@ -123,7 +128,6 @@ static int passes(struct bert *b, const struct embed_texts *texts, struct embed_
 	b->progress = &progress;
 	rc = bert_embed(b, texts->token, texts->count, r->out);
 	r->cold = size_now() - start;
-	progress.total = b->used_bytes * (1 + expected_passes(r, passes_max));
 	if (!rc)
 		rc = later_passes(b, texts, r, passes_max);
 	b->progress = NULL;

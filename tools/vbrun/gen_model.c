@@ -23,6 +23,10 @@
 #define NORM_SHIFT (-12)
 #define NORM_OFFSET 1.0f
 
+/* All files are whole before the first gets its name. */
+#define BESIDE ".new"
+#define PATH_BYTES 4096u
+
 /* BERT's ids of the special tokens; those between are not used. */
 #define FIRST_SPECIAL 100u
 
@@ -133,19 +137,18 @@ static char *join(const char *folder, const char *name, struct vgpu_error *err)
 	return path;
 }
 
-/* A small text file: written beside its place and renamed, like the large one. */
+/* A small text file, beside its place. */
 static int write_text(struct model *m, const char *name, bool vocab, struct vgpu_error *err)
 {
 	char *path = join(m->p.folder, name, err);
-	char *part = path ? join(m->p.folder, ".text.part", err) : NULL;
-	FILE *out = part ? fopen(part, "we") : NULL;
+	FILE *out = path ? fopen(path, "we") : NULL;
 	bool bad;
 	int rc = 0;
 
 	if (!out) {
-		rc = part ? vbrun_fail(err, -errno, "%.160s: %s", part, strerror(errno)) :
+		rc = path ? vbrun_fail(err, -errno, "%.160s: %s", path, strerror(errno)) :
 			    -ENOMEM;
-		goto free_paths;
+		goto free_path;
 	}
 	if (vocab)
 		m->vocab = print_vocab(out);
@@ -153,13 +156,10 @@ static int write_text(struct model *m, const char *name, bool vocab, struct vgpu
 		print_config(out, m);
 	errno = 0;
 	bad = ferror(out);
-	if (fclose(out) || bad || rename(part, path)) {
+	if (fclose(out) || bad)
 		rc = vbrun_fail(err, errno ? -errno : -EIO, "%.160s: %s", path,
 				strerror(errno ? errno : EIO));
-		unlink(part);
-	}
-free_paths:
-	free(part);
+free_path:
 	free(path);
 	return rc;
 }
@@ -229,7 +229,7 @@ static int write_weights(const struct model *m, vbrun_gen_progress progress, voi
 			 struct vgpu_error *err)
 {
 	struct gen_plan plan = { .seed = m->p.seed };
-	char *path = join(m->p.folder, "model.safetensors", err);
+	char *path = join(m->p.folder, "model.safetensors" BESIDE, err);
 	uint32_t layer;
 	int rc;
 
@@ -244,22 +244,61 @@ static int write_weights(const struct model *m, vbrun_gen_progress progress, voi
 	return rc;
 }
 
+/* The weights last: with them it is a model. */
+static const char *const files[] = { "vocab.txt", "config.json", "model.safetensors" };
+#define FILES (sizeof(files) / sizeof(files[0]))
+
+/* Each file from beside its place to it. */
+static int place_files(const char *folder, struct vgpu_error *err)
+{
+	char from[PATH_BYTES], to[PATH_BYTES];
+
+	for (size_t i = 0; i < FILES; i++) {
+		snprintf(from, sizeof(from), "%s/%s" BESIDE, folder, files[i]);
+		snprintf(to, sizeof(to), "%s/%s", folder, files[i]);
+		if (rename(from, to))
+			return vbrun_fail(err, -errno, "%.160s: %s", to, strerror(errno));
+	}
+	return 0;
+}
+
+static void discard_files(const char *folder, bool made)
+{
+	char path[PATH_BYTES];
+
+	for (size_t i = 0; i < FILES; i++) {
+		snprintf(path, sizeof(path), "%s/%s" BESIDE, folder, files[i]);
+		unlink(path);
+	}
+	if (made)
+		rmdir(folder);
+}
+
 int vbrun_gen_model(const struct vbrun_gen_model_params *p, vbrun_gen_progress progress,
 		    void *arg, struct vgpu_error *err)
 {
 	struct model m = { .p = *p };
+	bool made;
 	int rc;
 
 	rc = check_params(&m.p, err);
 	if (rc)
 		return rc;
-	if (mkdir(p->folder, 0777) && errno != EEXIST)
+	if (strlen(p->folder) + sizeof("/model.safetensors" BESIDE) > PATH_BYTES)
+		return vbrun_fail(err, -ENAMETOOLONG, "%.160s: longer than %u bytes", p->folder,
+				  PATH_BYTES);
+	made = !mkdir(p->folder, 0777);
+	if (!made && errno != EEXIST)
 		return vbrun_fail(err, -errno, "%.160s: %s", p->folder, strerror(errno));
-	/* The vocabulary first: its length is in the other two. Weights make it a model. */
-	rc = write_text(&m, "vocab.txt", true, err);
+	/* The vocabulary first: its length is in the other two. */
+	rc = write_text(&m, "vocab.txt" BESIDE, true, err);
 	if (!rc)
-		rc = write_text(&m, "config.json", false, err);
+		rc = write_text(&m, "config.json" BESIDE, false, err);
 	if (!rc)
 		rc = write_weights(&m, progress, arg, err);
+	if (!rc)
+		rc = place_files(p->folder, err);
+	if (rc)
+		discard_files(p->folder, made);
 	return rc;
 }

@@ -24,15 +24,6 @@ struct generate_options {
 	bool bert, json;
 };
 
-static int tell(void *arg, uint64_t done, uint64_t total)
-{
-	struct progress *p = arg;
-
-	p->total = total;
-	progress_update(p, done);
-	return progress_interrupted() ? -EINTR : 0;
-}
-
 static void report(const struct generate_options *o, const char *path, double seconds)
 {
 	struct json_object *json;
@@ -62,9 +53,9 @@ static int generate(struct generate_options *o)
 
 	progress_begin(&progress, "gen", o->checkpoint.bytes);
 	if (o->bert)
-		rc = vbrun_gen_model(&o->model, tell, &progress, &error);
+		rc = vbrun_gen_model(&o->model, progress_tell, &progress, &error);
 	else
-		rc = vbrun_gen(&o->checkpoint, tell, &progress, &error);
+		rc = vbrun_gen(&o->checkpoint, progress_tell, &progress, &error);
 	progress_end(&progress);
 	if (rc == -EINTR)
 		return CLI_INTERRUPTED;

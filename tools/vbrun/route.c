@@ -392,6 +392,7 @@ static int run_tokens(struct route *r, uint32_t tokens, float *room)
 			rc = device_run(r->v, r->q, r->cb, &progress, t * token_bytes(r));
 		if (!rc)
 			rc = hash_range(r, R_IDS, (uint64_t)r->count * r->top * 4, (uint8_t *)room);
+		progress_update(&progress, (t + 1) * token_bytes(r));
 	}
 	progress_end(&progress);
 	r->seconds = (size_now() - start) / (tokens - warm);
