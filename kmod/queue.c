@@ -23,7 +23,6 @@
 
 #define QUANTUM_NS	10000ll		/* executor time a round and unit of weight */
 #define RESULTS_MIN	32u
-#define RESULTS_MAX	(2u * VB_SUBMISSIONS)
 
 /* ---- references ---- */
 
@@ -83,7 +82,7 @@ struct vb_queue *vb_queue_get(struct vb_client *c, u32 handle)
 
 static bool is_roomy_locked(const struct vb_queue *q)
 {
-	return q->result_size >= 2 * (q->pending_count + 1) || q->result_size >= RESULTS_MAX;
+	return q->result_size >= 2 * (q->pending_count + 1);
 }
 
 static void results_move_locked(struct vb_queue *q, struct vb_result *to, u32 size)

@@ -22,7 +22,6 @@
 
 #define QUANTUM_NS	10000ll		/* executor time a round and unit of weight */
 #define RESULTS_MIN	32u
-#define RESULTS_MAX	(2u * LOOP_SUBMISSIONS)
 
 /* ---- results ---- */
 
@@ -42,7 +41,7 @@ int vgpu_loop_queue_reserve_locked(struct loop_queue *q)
 	u32 size = q->result_size * 2;
 	struct loop_result *results;
 
-	if (q->result_size >= 2 * (q->pending_count + 1) || q->result_size >= RESULTS_MAX)
+	if (q->result_size >= 2 * (q->pending_count + 1))
 		return 0;
 	results = calloc(size, sizeof(*results));
 	if (!results)

@@ -155,6 +155,28 @@ static void status_of_each_of_many_is_kept_for_its_waiter(void **state)
 		assert_rc(rig_wait(rig.client, q, i + 1, 0), i % 3 ? -EIO : 0);
 }
 
+/* More than the default limit of a client: who raises it has as many results. */
+static void results_of_all_that_were_in_flight_are_kept(void **state)
+{
+	enum { MANY = 9000 };
+	struct rig_stream s;
+	uint32_t q;
+
+	(void)state;
+	if (rig_limit(rig.client, VB_LIMIT_SUBMISSIONS, MANY)) {
+		print_message("SKIP: this user may not raise the limit of submissions in flight\n");
+		skip();
+	}
+	assert_rc(rig_queue(rig.client, 0, &q), 0);
+	rig_stream(&s);
+	for (int i = 0; i < MANY; i++)
+		assert_rc(rig_submit(rig.client, q, &s, NULL), 0);
+	for (int i = 0; i < MANY; i++)
+		assert_rc(rig_commit(&hands, fetch_submission(NULL), i % 3 ? -EIO : 0), 0);
+	for (uint64_t i = 0; i < MANY; i++)
+		assert_rc(rig_wait(rig.client, q, i + 1, 0), i % 3 ? -EIO : 0);
+}
+
 static void a_failure_is_never_forgotten_into_success(void **state)
 {
 	int rc;
@@ -902,6 +924,7 @@ int main(void)
 		HANDS(fence_never_submitted_is_einval),
 		HANDS(weight_beyond_the_limit_is_einval),
 		HANDS(status_of_each_of_many_is_kept_for_its_waiter),
+		HANDS(results_of_all_that_were_in_flight_are_kept),
 		HANDS(a_failure_is_never_forgotten_into_success),
 		HANDS(stream_header_is_checked_at_submit),
 		HANDS(access_of_each_bo_is_checked_at_submit),
