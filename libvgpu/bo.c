@@ -4,13 +4,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 
 #include "error.h"
+#include "file.h"
 #include "sized.h"
 
 _Static_assert((int)VGPU_LIFE_VOLATILE == VB_LIFE_VOLATILE &&
@@ -100,22 +98,10 @@ int vgpu_bo_create(struct vgpu *v, uint64_t bytes, enum vgpu_life life, struct v
 	return bo_create(v, &cmd, out);
 }
 
-static int file_bytes(int fd, uint64_t *out)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return -errno;
-	*out = (uint64_t)st.st_size;
-	if (S_ISBLK(st.st_mode))
-		return ioctl(fd, BLKGETSIZE64, out) ? -errno : 0;
-	return S_ISREG(st.st_mode) ? 0 : -EINVAL;
-}
-
 static int bytes_to_end(int fd, uint64_t offset, uint64_t *out)
 {
 	uint64_t end;
-	int rc = file_bytes(fd, &end);
+	int rc = vgpu_file_bytes(fd, &end);
 
 	if (rc == -EINVAL)
 		return vgpu_fail(rc, "descriptor %d is neither a regular file nor a block device", fd);

@@ -9,41 +9,34 @@
 #include "uapi_loop.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/bo_check.h"
+#include "file.h"
 
 #define FILE_BLOCK	4096u		/* grid of direct reads */
 #define TABLE_MMAP	(64u << 10)	/* larger tables are mapped: pages come when touched */
 
 /* ---- files ---- */
 
-static int file_bytes(int fd, const struct stat *st, u64 *out)
-{
-	if (S_ISREG(st->st_mode)) {
-		*out = (u64)st->st_size;
-		return 0;
-	}
-	if (!S_ISBLK(st->st_mode))
-		return -EINVAL;
-	return ioctl(fd, BLKGETSIZE64, out) ? -errno : 0;
-}
-
 static int file_stat(int fd, struct loop_file *f)
 {
 	struct stat st;
+	uint64_t bytes;
+	int rc = vgpu_file_bytes(fd, &bytes);
 
+	if (rc)
+		return rc;
 	if (fstat(fd, &st))
 		return -errno;
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
 	f->changed = st.st_ctim;
-	return file_bytes(fd, &st, &f->bytes);
+	f->bytes = bytes;
+	return 0;
 }
 
 static bool file_same(const struct loop_file *a, const struct loop_file *b)

@@ -12,13 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <linux/fs.h>
 #include <unistd.h>
 
 #include "exec/io_engine.h"
+#include "file.h"
 
 #define CHUNK_MIN	(4u << 10)
 #define CHUNK_MAX	(64u << 20)
@@ -72,18 +70,6 @@ struct contender {
 	bool cached;
 	struct vgpu_io_probe_row row;
 };
-
-static uint64_t target_bytes(int fd)
-{
-	struct stat st;
-	uint64_t bytes;
-
-	if (fstat(fd, &st))
-		return 0;
-	if (S_ISBLK(st.st_mode))
-		return ioctl(fd, BLKGETSIZE64, &bytes) ? 0 : bytes;
-	return (uint64_t)st.st_size;
-}
 
 /* Pages of the range in the page cache, after asking for there to be none. */
 static uint64_t drop_range(int fd, uint64_t offset, uint64_t bytes)
@@ -267,12 +253,13 @@ static uint64_t buffer_bytes(const struct probe *p)
 static struct probe *probe_alloc(int fd, uint32_t chunk_bytes, uint64_t bytes_limit)
 {
 	struct probe *p = calloc(1, sizeof(*p));
+	uint64_t bytes;
 
 	if (!p)
 		return NULL;
 	p->fd = fd;
 	p->chunk_bytes = chunk_bytes;
-	p->file_chunks = target_bytes(fd) / chunk_bytes;
+	p->file_chunks = vgpu_file_bytes(fd, &bytes) ? 0 : bytes / chunk_bytes;
 	p->turn_chunks = bytes_limit / VGPU_IO_PROBE_TURNS / chunk_bytes;
 	if (p->turn_chunks > p->file_chunks)
 		p->turn_chunks = p->file_chunks;
