@@ -61,7 +61,8 @@ build() {
 }
 
 suites() { ls tests/{unit,kernels,selftests,fault}/*_test.c 2>/dev/null | sed 's/\.c$//'; }
-tool_suites() { grep -lE '\$vb(run|ctl|d)\b' tests/cli/*_test.sh; }
+# Not those that are about memory, which is the sanitizer's own there.
+tool_suites() { grep -lE '\$vb(run|ctl|d)\b' tests/cli/*_test.sh | grep -v /memory_test; }
 
 # is_in LIST SUITE: tests/cli/x_test.sh is cli/x_test
 is_in() {
