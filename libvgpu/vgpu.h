@@ -166,7 +166,7 @@ VGPU_API int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info);
  * vgpu_describe() - one line about the executor
  * @v: the client
  * @key: "device", "backend", "isa", "threads", "policy", "io.engine", "io.reason",
- *	"nvme", "staging"
+ *	"host.pages" (huge ones, or why not: a slower path), "nvme", "staging"
  * @text: filled, always terminated; cut when it does not fit
  * @len: room in @text, at least 1
  *

@@ -1014,6 +1014,8 @@ static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len
 		return snprintf(text, len, "%s", x->resid.policy->name);
 	if (!strcmp(key, "staging"))
 		return describe_staging(x, text, len);
+	if (!strcmp(key, "host.pages"))
+		return snprintf(text, len, "%s", x->resid.pages);
 	if (!strcmp(key, "nvme"))
 		return snprintf(text, len, "%llu bytes", x->nvme ?
 				(unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);

@@ -2,17 +2,18 @@
 #include "resid.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
+#include "pages.h"
 #include "slot.h"
 #include "trace.h"
 
 /* How often held slots are looked after while the policy finds no room. */
 #define HELD_CHECK	64u
-#define HUGE_BYTES	(2u << 20)
 /* vgpu.h tells clients. */
 #define ROOM_WAIT_MS	10000u
 
@@ -847,19 +848,19 @@ int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
 /* Loopback: the memory of the host arena is ours. */
 static int resid_alloc_memory(struct vgpu_resid *r)
 {
-	size_t bytes = (size_t)r->slots * r->chunk_bytes + HUGE_BYTES;
+	size_t bytes = (size_t)r->slots * r->chunk_bytes + VGPU_HUGE_BYTES;
 	uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	size_t skip;
 
 	if (p == MAP_FAILED)
 		return -ENOMEM;
-	skip = (HUGE_BYTES - ((uintptr_t)p & (HUGE_BYTES - 1))) & (HUGE_BYTES - 1);
+	skip = (VGPU_HUGE_BYTES - ((uintptr_t)p & (VGPU_HUGE_BYTES - 1))) & (VGPU_HUGE_BYTES - 1);
 	if (skip)
 		munmap(p, skip);
-	munmap(p + bytes - (HUGE_BYTES - skip), HUGE_BYTES - skip);
+	munmap(p + bytes - (VGPU_HUGE_BYTES - skip), VGPU_HUGE_BYTES - skip);
 	r->memory = p + skip;
-	r->memory_bytes = bytes - HUGE_BYTES;
-	madvise(r->memory, r->memory_bytes, MADV_HUGEPAGE);
+	r->memory_bytes = bytes - VGPU_HUGE_BYTES;
+	vgpu_pages_ask(r->memory, r->memory_bytes, r->pages);
 	madvise(r->memory, r->memory_bytes, MADV_DONTFORK);
 	return 0;
 }
@@ -884,6 +885,8 @@ static int resid_add_region(struct vgpu_resid *r)
 
 	if (rc)
 		return rc;
+	if (r->node->ops->map)
+		snprintf(r->pages, sizeof(r->pages), "as the device maps its memory");
 	region.address = (uintptr_t)r->memory;
 	rc = vgpu_uapi_call(r->node, VB_IOC_REGION_ADD, &region);
 	if (!rc)

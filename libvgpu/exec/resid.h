@@ -34,6 +34,7 @@
 #include "keymap.h"
 #include "nvme.h"
 #include "object.h"
+#include "pages.h"
 #include "policy.h"
 
 struct vgpu_fill;
@@ -111,6 +112,7 @@ struct vgpu_attempt {
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
  *	two tensors in a row, that share a chunk are one use of it
  * @memory: all slots, adjacent
+ * @pages: what of, for vgpu_describe()
  */
 struct vgpu_resid {
 	struct vgpu_uapi *node;
@@ -136,6 +138,7 @@ struct vgpu_resid {
 	struct vgpu_attempt *attempt;
 	uint8_t *memory;
 	size_t memory_bytes;
+	char pages[VGPU_PAGES_TEXT];
 	struct vgpu_slot *slot;
 	struct vgpu_keymap map;
 	struct vgpu_fill *fills;	/* spare ones */

@@ -192,6 +192,7 @@ static void description_answers_every_documented_key(void **state)
 {
 	static const char *const keys[] = {
 		"device", "backend", "isa", "threads", "policy", "io.engine", "io.reason", "nvme",
+		"host.pages",
 	};
 	char text[256];
 	struct vgpu *v;

@@ -18,7 +18,7 @@ const char *const device_engines[] = { "auto", "uring", "threads", "buffered", N
 const char *const device_backends[] = { "cpu", "null", NULL };
 
 static const char *const describe_keys[] = { "device", "backend", "isa", "threads", "policy",
-					     "io.engine", "io.reason", "nvme" };
+					     "io.engine", "io.reason", "host.pages", "nvme" };
 #define DESCRIBE_KEYS (sizeof(describe_keys) / sizeof(describe_keys[0]))
 
 /* Fields of a summary, in the order of enum vgpu_counter. */
