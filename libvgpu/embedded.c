@@ -19,7 +19,6 @@
 #include "kernels/cgroup.h"
 #include "sized.h"
 
-#define CHUNK_BYTES_DEFAULT	VB_CHUNK_BYTES_MAX
 
 /**
  * struct vgpu_embedded - a device of this process
@@ -68,10 +67,12 @@ static const char *text_or(const char *text, const char *variable)
 
 static void params_fill(struct vgpu_exec_params *p, const struct vgpu_config *c)
 {
+	uint64_t host_bytes = c->host_bytes ? c->host_bytes : vgpu_memory_usable_bytes() / 4;
+
 	*p = (struct vgpu_exec_params){
-		.chunk_bytes = c->chunk_bytes ? c->chunk_bytes : CHUNK_BYTES_DEFAULT,
+		.chunk_bytes = c->chunk_bytes ? c->chunk_bytes : vgpu_chunk_bytes(host_bytes),
 		.threads = c->threads,
-		.host_bytes = c->host_bytes ? c->host_bytes : vgpu_memory_usable_bytes() / 4,
+		.host_bytes = host_bytes,
 		.staging_bytes = c->staging_bytes,
 		.nvme_bytes = c->nvme_bytes,
 		.nvme_path = c->nvme_path,

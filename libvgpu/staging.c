@@ -11,9 +11,18 @@
 /* Values that one scale of VB_FORMAT_MXFP4_SPLIT belongs to. */
 #define SPLIT_BLOCK	32u
 
+uint32_t vgpu_chunk_bytes(uint64_t host_bytes)
+{
+	uint32_t bytes = VB_CHUNK_BYTES_MAX;
+
+	while (bytes > VB_CHUNK_BYTES_MIN && host_bytes / bytes < VGPU_TIER_CHUNKS_MIN)
+		bytes /= 2;
+	return bytes;
+}
+
 uint64_t vgpu_staging_bytes(uint64_t host_bytes, uint32_t chunk_bytes)
 {
-	chunk_bytes = chunk_bytes ? chunk_bytes : VB_CHUNK_BYTES_MAX;
+	chunk_bytes = chunk_bytes ? chunk_bytes : vgpu_chunk_bytes(host_bytes);
 	return vgpu_staging_slots(host_bytes / chunk_bytes) * chunk_bytes;
 }
 

@@ -15,6 +15,12 @@
 #define VGPU_STAGING_CHUNKS_MIN	6u
 #define VGPU_STAGING_SHARE	20u	/* default: one slot in so many */
 
+/*
+ * Chunks of a tier from which on the least that is kept is no more than the share: tiers
+ * take smaller chunks rather than have fewer.
+ */
+#define VGPU_TIER_CHUNKS_MIN	(VGPU_STAGING_CHUNKS_MIN * VGPU_STAGING_SHARE)
+
 /* Chunks that bytes touch at most, wherever they begin. */
 static inline uint64_t vgpu_chunks_touched(uint64_t bytes, uint64_t chunk_bytes)
 {

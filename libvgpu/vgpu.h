@@ -70,7 +70,7 @@ VGPU_API const char *vgpu_error_text(void);
 /**
  * struct vgpu_config - how an in-process device is made
  * @size: sizeof(struct vgpu_config)
- * @chunk_bytes: power of two, 64 KiB to 2 MiB; 0: 2 MiB
+ * @chunk_bytes: power of two, 64 KiB to 2 MiB; 0: vgpu_chunk_bytes()
  * @host_bytes: host tier, staging included; 0: a quarter of the memory that the
  *	machine has, or that the limits of the process's cgroup leave of it.  Beside it at
  *	most 16 MiB hold what derived chunks are made from and copies of operands in
@@ -285,11 +285,21 @@ VGPU_API const char *vgpu_format_name(enum vgpu_format format);
 VGPU_API int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, uint64_t *out);
 
 /**
+ * vgpu_chunk_bytes() - size of the chunks that a host tier has by default
+ * @host_bytes: of the tier
+ *
+ * As large as leaves 120 of them, so that the least that is kept for transfers is 5 %:
+ * 2 MiB from 240 MiB on, 64 KiB below 15 MiB.
+ * Return: a power of two, 64 KiB to 2 MiB.
+ */
+VGPU_API uint32_t vgpu_chunk_bytes(uint64_t host_bytes);
+
+/**
  * vgpu_staging_bytes() - host bytes that a device keeps for transfers by default
  * @host_bytes: host tier; 0: what the smallest one keeps
- * @chunk_bytes: of the device; 0: 2 MiB
+ * @chunk_bytes: of the device; 0: vgpu_chunk_bytes()
  *
- * Return: 5 %, and at least six chunks.
+ * Return: 5 %, and at least six chunks, which are more in a tier of less than 120.
  */
 VGPU_API uint64_t vgpu_staging_bytes(uint64_t host_bytes, uint32_t chunk_bytes);
 

@@ -89,8 +89,8 @@ for engine in uring threads buffered; do
 		check small_${engine}_m_$m $engine "$work/small.safetensors" --host 6M --chunk 64K \
 			--passes 2 --m $m --no-compare
 	done
-	check small_${engine}_chunks_2m $engine "$work/small.safetensors" --host 24M --passes 3 \
-		--m 32 --no-compare
+	check small_${engine}_chunks_2m $engine "$work/small.safetensors" --host 24M --chunk 2M \
+		--passes 3 --m 32 --no-compare
 	[ -n "$sanitized" ] || check large_${engine} $engine "$work/large.safetensors" --host 50M \
 		--passes 2 --m 32 --backend null --no-compare
 done

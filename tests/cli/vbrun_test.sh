@@ -93,6 +93,16 @@ verdict stream_prints_a_reserve_of_5_percent_at_most \
 verdict stream_prints_what_is_used_beside_the_tier \
 	grep -qE '^staging +[0-9]+ bytes of the tier, beside it at most [0-9]+ so far of 16777216$' \
 	"$work/reserve"
+# The default chunks of a tier this small are such that six of them are no more; chunks that were
+# asked for may be too few, which is said.
+$vbrun stream "$work/m.safetensors" --host 20M --passes 1 --no-compare >"$work/reserve"
+verdict stream_keeps_5_percent_at_most_of_a_small_tier \
+	grep -qE '^staging reserve .*\(([0-4]\.[0-9]|5\.0) % of the host tier of 20\.0 MiB\)' \
+	"$work/reserve"
+$vbrun stream "$work/m.safetensors" --host 20M --chunk 2M --passes 1 --no-compare >"$work/reserve"
+verdict stream_says_why_a_reserve_is_more_than_5_percent grep -qE \
+	'^staging reserve .*\(60\.0 % of the host tier of 20\.0 MiB: the least that two panels take\)' \
+	"$work/reserve"
 want=$(digest 64M)
 verdict stream_makes_a_digest test -n "$want"
 for how in "4M" "8M" "4M --policy lru" "4M --policy freq" "4M --policy schedule" \

@@ -41,7 +41,7 @@ static const char *const format_names[] = { "keep", "int8", "mxfp4", NULL };
  * @derived_source: what these are made from
  * @activations: intermediates of one product
  * @staging: reserve for transfers
- * @need: smallest host tier that works
+ * @need: smallest host tier that works, with chunks of that size
  * @in_device, @in_host, @overflow: where @content goes
  * @rates: measured or assumed
  */
@@ -197,8 +197,9 @@ static void print_plan(const struct plan *p)
 	       size_seconds(fmax(storage, work)).s, size_seconds(work).s, size_seconds(storage).s,
 	       100 * stall(storage, work));
 	print_derived(p);
-	printf("\n%s; smallest host tier %s\n", p->overflow ? "streams" : "fits: nothing is read twice",
-	       size_text(p->need).s);
+	printf("\n%s; smallest host tier %s at chunks of %s\n",
+	       p->overflow ? "streams" : "fits: nothing is read twice", size_text(p->need).s,
+	       size_text(p->chunk).s);
 }
 
 static void summarise(const struct plan *p, bool fits)
@@ -292,7 +293,7 @@ static int plan(struct plan *p)
 
 int vbctl_plan(int argc, char **argv)
 {
-	struct plan p = { .host = (uint64_t)512 << 20, .chunk = 2 << 20, .m = 1 };
+	struct plan p = { .host = (uint64_t)512 << 20, .m = 1 };
 	const struct cli_option options[] = {
 		{ "host", CLI_SIZE, &p.host, "SIZE", "host tier (default 512M)", NULL, 1,
 		  (uint64_t)1 << 46 },
@@ -300,7 +301,7 @@ int vbctl_plan(int argc, char **argv)
 		  (uint64_t)1 << 46 },
 		{ "format", CLI_CHOICE, &p.format, "F", "pack F32, F16 and BF16 weights: keep "
 		  "(default), int8, mxfp4", format_names, 0, 0 },
-		{ "chunk", CLI_SIZE, &p.chunk, "SIZE", "64K to 2M (default 2M)", NULL, 64 << 10,
+		{ "chunk", CLI_SIZE, &p.chunk, "SIZE", "64K to 2M (default the largest that leaves 120)", NULL, 64 << 10,
 		  2 << 20 },
 		{ "m", CLI_NUMBER, &p.m, "ROWS", "of activations (default 1)", NULL, 1, 65536 },
 		{ "measure", CLI_FLAG, &p.measure, NULL, "measure storage and arithmetic for a second",
@@ -318,5 +319,7 @@ int vbctl_plan(int argc, char **argv)
 	if (rc != CLI_RUN)
 		return rc;
 	p.path = argv[1];
+	if (!p.chunk)
+		p.chunk = vgpu_chunk_bytes(p.host);
 	return plan(&p);
 }

@@ -32,8 +32,6 @@
 #define ZIPF_EXPONENT 1.0
 /* The first quarter of the tokens fills the tier. */
 #define WARM_PARTS 4u
-/* Without --host: room for one byte of experts in so many. */
-#define TIER_PARTS 4u
 #define NORM_EPS 1e-5f
 
 /**
@@ -187,7 +185,7 @@ int stream_route_room(const struct weights *w, uint64_t chunk_bytes, uint64_t *o
 
 	if (!rc) {
 		lay_out(&r);
-		*out = (r.expert_bytes / TIER_PARTS / chunk_bytes +
+		*out = (r.expert_bytes / STREAM_ROUTE_PARTS / chunk_bytes +
 			(r.at[R_ARRAYS] + chunk_bytes - 1) / chunk_bytes) * chunk_bytes;
 	}
 	free(r.layers);
@@ -474,7 +472,7 @@ static void print_route(const struct stream_options *o, const struct route *r,
 	       100 * ratio(r->c.c[VGPU_COUNT_PREFETCH_LATE], r->c.c[VGPU_COUNT_PREFETCH_USED]));
 	reads_print(&r->reads);
 	printf("%-22s %016" PRIx64 "\n", "digest of choices", r->digest);
-	stream_print_reserve(r->staging_bytes, o->device.host_bytes);
+	stream_print_reserve(o, r->staging_bytes);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(process_peak_bytes()).s);
 }
 

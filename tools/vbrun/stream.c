@@ -353,9 +353,12 @@ static uint64_t host_with_room(const struct device_options *o, const struct weig
 static int choose_tier(struct stream_options *o, const struct weights *w)
 {
 	struct device_options *d = &o->device;
-	uint64_t room;
+	uint64_t room, host = d->host_bytes ? d->host_bytes :
+			      o->route ? w->bytes / STREAM_ROUTE_PARTS : HOST_BYTES;
 	int rc;
 
+	if (!d->chunk_bytes)
+		d->chunk_bytes = vgpu_chunk_bytes(host);
 	if (!d->host_bytes && o->route) {
 		rc = stream_route_room(w, d->chunk_bytes, &room);
 		if (rc)
@@ -429,14 +432,15 @@ int vbrun_stream(int argc, char **argv)
 		"pass, in little memory.", options, 1, 1,
 		"FILE is a .safetensors or .gguf file, or a folder with a sharded model.\n"
 		"Without --host the tier is 512M; with --route what holds a quarter of the experts,\n"
-		"the intermediates and the reserve for transfers.\n"
+		"the intermediates and the reserve for transfers. --chunk is 2M, or less where the tier\n"
+		"would have fewer than 120: so that the six that transfers need are 5 % at most.\n"
 		"The time of a pass is compared with the larger of its arithmetic alone and\n"
 		"its bytes over the probed bandwidth; the bytes with the fewest possible.\n"
 	};
 	unsigned int count;
 	int rc;
 
-	device_defaults(&o.device, 2 << 20);
+	device_defaults(&o.device, 0);
 	rc = cli_parse(&command, argc, argv, &count);
 	if (rc == CLI_RUN)
 		rc = device_check(&o.device);

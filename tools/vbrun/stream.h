@@ -13,6 +13,8 @@
 #include "reads.h"
 #include "vgpu.h"
 
+/* --route without --host: room for one byte of experts in so many. */
+#define STREAM_ROUTE_PARTS 4u
 /* Products with more output are cut by rows. */
 #define STREAM_Y_BYTES_MAX ((uint64_t)8 << 20)
 
@@ -123,8 +125,8 @@ int stream_trace(const struct stream_options *o, char *path, size_t len, int *ou
 /* Save and print the summary as the options say; returns the exit status. */
 int stream_save(const struct stream_options *o, struct json_object *json);
 
-/* One line: what of the host tier is kept for transfers. */
-void stream_print_reserve(uint64_t staging_bytes, uint64_t host_bytes);
+/* One line: what of the host tier is kept for transfers, and why where it is over 5 %. */
+void stream_print_reserve(const struct stream_options *o, uint64_t staging_bytes);
 
 extern const char *const stream_modes[];
 

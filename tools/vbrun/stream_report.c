@@ -141,11 +141,14 @@ static void print_comparison(const struct stream_result *r, const struct stream_
 	       f->bound > 0 ? f->seconds / f->bound : 0);
 }
 
-void stream_print_reserve(uint64_t staging_bytes, uint64_t host_bytes)
+void stream_print_reserve(const struct stream_options *o, uint64_t staging_bytes)
 {
-	printf("%-22s %12s   (%.1f %% of the host tier of %s)\n", "staging reserve",
+	uint64_t host_bytes = o->device.host_bytes;
+
+	printf("%-22s %12s   (%.1f %% of the host tier of %s%s)\n", "staging reserve",
 	       size_text(staging_bytes).s, 100.0 * (double)staging_bytes / (double)host_bytes,
-	       size_text(host_bytes).s);
+	       size_text(host_bytes).s,
+	       staging_bytes > host_bytes / 20 ? ": the least that two panels take" : "");
 }
 
 static void print_result(const struct stream_options *o, const struct stream_result *r)
@@ -157,7 +160,7 @@ static void print_result(const struct stream_options *o, const struct stream_res
 		print_comparison(r, &f);
 	reads_print(&r->reads);
 	printf("%-22s %016" PRIx64 "\n", "digest of outputs", r->digest);
-	stream_print_reserve(r->staging_bytes, r->host_bytes);
+	stream_print_reserve(o, r->staging_bytes);
 	if (r->staging[0])
 		printf("%-22s %s\n", "staging", r->staging);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(r->peak).s);
