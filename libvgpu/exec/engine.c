@@ -138,7 +138,7 @@ void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
 	if (e->fixed || e->probed || bytes / PROBE_FILE_SHARE < probe_bytes(e))
 		return;
 	e->probed = true;
-	if (vgpu_io_probe(fd, e->chunk_bytes, probe_bytes(e), &probe) || !probe.count)
+	if (e->measure(fd, e->chunk_bytes, probe_bytes(e), &probe) || !probe.count)
 		return;
 	best = &probe.rows[probe.best];
 	ours = row_of(&probe, vgpu_io_engine_name(e->io));

@@ -21,6 +21,7 @@ struct vgpu_resid;
  * @resid: whose requests it serves; set after vgpu_resid_init()
  * @chunk_bytes: size of the transfers
  * @timeout_ms: deadline of a request; 0: the engine's own
+ * @measure: vgpu_io_probe(), or what a test pretends
  * @fixed: asked for by name: no probe
  * @probed: the probe was made
  * @probe: what it found, "" before
@@ -30,6 +31,7 @@ struct vgpu_engine {
 	struct vgpu_io *io;
 	struct vgpu_resid *resid;
 	uint32_t chunk_bytes, timeout_ms;
+	vgpu_io_measure_fn measure;
 	bool fixed, probed;
 	char probe[VGPU_IO_REASON_BYTES];
 };

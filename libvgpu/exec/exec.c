@@ -670,6 +670,7 @@ static int exec_open_io(struct vgpu_exec *x, const struct vgpu_exec_params *p, c
 	int rc;
 
 	x->engine.timeout_ms = p->io_timeout_ms;
+	x->engine.measure = p->io_measure ? p->io_measure : vgpu_io_probe;
 	rc = vgpu_engine_open(&x->engine, p->io_engine, p->chunk_bytes);
 
 	if (rc)

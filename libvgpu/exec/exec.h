@@ -24,6 +24,7 @@
 #define VGPU_EXEC_H
 
 #include "../uapi.h"
+#include "io.h"
 
 struct vgpu_exec;
 
@@ -35,6 +36,7 @@ struct vgpu_exec;
  * @nvme_bytes: anonymous arena on storage; 0: none
  * @nvme_path: file or block device for it
  * @policy, @io_engine, @backend: names, NULL for the defaults
+ * @io_measure: how fast the engines read a file; NULL: vgpu_io_probe()
  * @io_timeout_ms: deadline of a transfer; 0: that of the engine
  * @room_wait_ms: how long clients may keep slots that somebody waits for; 0: ten seconds
  * @threads: of the CPU backend; 0: as many as the process may use
@@ -51,6 +53,7 @@ struct vgpu_exec_params {
 	const char *nvme_path;
 	const char *policy;
 	const char *io_engine;
+	vgpu_io_measure_fn io_measure;
 	const char *backend;
 	const char *trace_path;
 };

@@ -372,6 +372,29 @@ struct vgpu_io_probe_result {
 int vgpu_io_probe(int fd, uint32_t chunk_bytes, uint64_t bytes_limit,
 		  struct vgpu_io_probe_result *out);
 
+typedef int (*vgpu_io_measure_fn)(int fd, uint32_t chunk_bytes, uint64_t bytes_limit,
+				  struct vgpu_io_probe_result *out);
+
+/**
+ * struct vgpu_io_candidate - an engine that is measured
+ * @engine: what its rows say
+ * @depth: transfers in flight
+ * @open: how it is opened; NULL: vgpu_io_open() of that name and depth
+ */
+struct vgpu_io_candidate {
+	const char *engine;
+	uint32_t depth;
+	int (*open)(const struct vgpu_io_candidate *c, struct vgpu_io **out);
+};
+
+/**
+ * vgpu_io_probe_among() - vgpu_io_probe() with other engines than those there are
+ * @list: [count], outlives @out; at most VGPU_IO_PROBE_MAX
+ */
+int vgpu_io_probe_among(const struct vgpu_io_candidate *list, uint32_t count, int fd,
+			uint32_t chunk_bytes, uint64_t bytes_limit,
+			struct vgpu_io_probe_result *out);
+
 /* The engine "test" ---------------------------------------------------------------------- */
 
 enum vgpu_io_fault_kind {

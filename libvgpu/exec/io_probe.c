@@ -29,13 +29,10 @@
 /* A page of readahead at the edge of a range does no harm. */
 #define RESIDENT_MAX	16u
 
-static const struct {
-	const char *engine;
-	uint32_t depth;
-} candidates[] = {
-	{ "uring", 4 }, { "uring", 8 }, { "uring", 32 },
-	{ "threads", 4 }, { "threads", 8 },
-	{ "buffered", 2 },
+static const struct vgpu_io_candidate candidates[] = {
+	{ "uring", 4, NULL }, { "uring", 8, NULL }, { "uring", 32, NULL },
+	{ "threads", 4, NULL }, { "threads", 8, NULL },
+	{ "buffered", 2, NULL },
 };
 
 #define CANDIDATES	(sizeof(candidates) / sizeof(candidates[0]))
@@ -45,6 +42,8 @@ _Static_assert(CANDIDATES * ROUNDS == VGPU_IO_PROBE_TURNS, "turns as promised");
 
 /**
  * struct probe - state of one probe
+ * @list: whom to measure
+ * @count: of @list
  * @fd: the caller's file
  * @chunk_bytes: of a transfer
  * @turn_chunks: transfers in a turn
@@ -54,6 +53,8 @@ _Static_assert(CANDIDATES * ROUNDS == VGPU_IO_PROBE_TURNS, "turns as promised");
  * @reqs: likewise
  */
 struct probe {
+	const struct vgpu_io_candidate *list;
+	uint32_t count;
 	int fd;
 	uint32_t chunk_bytes;
 	uint64_t turn_chunks;
@@ -148,24 +149,29 @@ static int turn(struct probe *p, struct contender *c)
 	return rc;
 }
 
-static bool contender_open(const struct probe *p, size_t which, struct contender *c)
+static int open_by_name(const struct vgpu_io_candidate *from, struct vgpu_io **out)
 {
-	struct vgpu_io_params params = {
-		.engine = candidates[which].engine,
-		.depth = candidates[which].depth,
-	};
+	struct vgpu_io_params params = { .engine = from->engine, .depth = from->depth };
+
+	return vgpu_io_open(&params, out);
+}
+
+static bool contender_open(const struct probe *p, const struct vgpu_io_candidate *from,
+			   struct contender *c)
+{
 	struct vgpu_io_file_info info;
 
 	memset(c, 0, sizeof(*c));
-	if (params.depth > p->turn_chunks || vgpu_io_open(&params, &c->io))
+	if (!from->depth || from->depth > DEPTH_MAX || from->depth > p->turn_chunks ||
+	    (from->open ? from->open : open_by_name)(from, &c->io))
 		return false;
 	if (vgpu_io_file_add(c->io, p->fd, 0, &c->file) ||
 	    vgpu_io_file_get(c->io, c->file, &info)) {
 		vgpu_io_close(c->io);
 		return false;
 	}
-	c->row.engine = params.engine;
-	c->row.depth = params.depth;
+	c->row.engine = from->engine;
+	c->row.depth = from->depth;
 	c->row.chunk_bytes = p->chunk_bytes;
 	c->row.direct = info.direct;
 	return true;
@@ -208,20 +214,21 @@ static const struct vgpu_io_probe_row *best_of(const struct vgpu_io_probe_result
 
 static void reason_fill(struct vgpu_io_probe_result *r)
 {
-	static const char *const names[] = { "uring", "threads", "buffered" };
 	const struct vgpu_io_probe_row *best = &r->rows[r->best], *row;
-	size_t i, used;
+	uint32_t i;
+	size_t used;
 	char chunk[16];
 
 	chunk_print(chunk, sizeof(chunk), best->chunk_bytes);
 	used = (size_t)snprintf(r->reason, sizeof(r->reason), "%s%s %s depth %u: %.2f GB/s",
 				best->engine, best->direct ? " O_DIRECT" : "", chunk, best->depth,
 				best->gbps);
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		row = best_of(r, names[i]);
-		if (row && strcmp(names[i], best->engine))
+	/* The best of each other engine, once. */
+	for (i = 0; i < r->count && used < sizeof(r->reason); i++) {
+		row = best_of(r, r->rows[i].engine);
+		if (row == &r->rows[i] && strcmp(row->engine, best->engine))
 			used += (size_t)snprintf(r->reason + used, sizeof(r->reason) - used,
-						 "; %s %.2f", names[i], row->gbps);
+						 "; %s %.2f", row->engine, row->gbps);
 	}
 }
 
@@ -250,17 +257,20 @@ static uint64_t buffer_bytes(const struct probe *p)
 	return depth * p->chunk_bytes;
 }
 
-static struct probe *probe_alloc(int fd, uint32_t chunk_bytes, uint64_t bytes_limit)
+static struct probe *probe_alloc(const struct vgpu_io_candidate *list, uint32_t count, int fd,
+				 uint32_t chunk_bytes, uint64_t bytes_limit)
 {
 	struct probe *p = calloc(1, sizeof(*p));
 	uint64_t bytes;
 
 	if (!p)
 		return NULL;
+	p->list = list;
+	p->count = count;
 	p->fd = fd;
 	p->chunk_bytes = chunk_bytes;
 	p->file_chunks = vgpu_file_bytes(fd, &bytes) ? 0 : bytes / chunk_bytes;
-	p->turn_chunks = bytes_limit / VGPU_IO_PROBE_TURNS / chunk_bytes;
+	p->turn_chunks = bytes_limit / (count * ROUNDS) / chunk_bytes;
 	if (p->turn_chunks > p->file_chunks)
 		p->turn_chunks = p->file_chunks;
 	if (!p->turn_chunks)
@@ -283,12 +293,12 @@ static void probe_free(struct probe *p)
 
 static int probe_run(struct probe *p, struct vgpu_io_probe_result *out, uint32_t *lost)
 {
-	struct contender list[CANDIDATES];
+	struct contender list[VGPU_IO_PROBE_MAX];
 	uint32_t i, count = 0;
 	int rc;
 
-	for (i = 0; i < CANDIDATES; i++)
-		if (contender_open(p, i, &list[count]))
+	for (i = 0; i < p->count; i++)
+		if (contender_open(p, &p->list[i], &list[count]))
 			count++;
 	rc = probe_rounds(p, list, count);
 	result_fill(out, list, count);
@@ -299,17 +309,20 @@ static int probe_run(struct probe *p, struct vgpu_io_probe_result *out, uint32_t
 	return out->count ? 0 : -ENODATA;
 }
 
-int vgpu_io_probe(int fd, uint32_t chunk_bytes, uint64_t bytes_limit,
-		  struct vgpu_io_probe_result *out)
+int vgpu_io_probe_among(const struct vgpu_io_candidate *list, uint32_t count, int fd,
+			uint32_t chunk_bytes, uint64_t bytes_limit,
+			struct vgpu_io_probe_result *out)
 {
 	struct probe *p;
 	uint32_t lost = 0;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
+	if (!count || count > VGPU_IO_PROBE_MAX)
+		return -EINVAL;
 	if (chunk_bytes < CHUNK_MIN || chunk_bytes > CHUNK_MAX || (chunk_bytes & (chunk_bytes - 1)))
 		return -EINVAL;
-	p = probe_alloc(fd, chunk_bytes, bytes_limit);
+	p = probe_alloc(list, count, fd, chunk_bytes, bytes_limit);
 	if (!p)
 		return -ENOMEM;
 	rc = p->turn_chunks ? probe_run(p, out, &lost) : -ENODATA;
@@ -317,4 +330,10 @@ int vgpu_io_probe(int fd, uint32_t chunk_bytes, uint64_t bytes_limit,
 	if (!lost)
 		probe_free(p);
 	return rc;
+}
+
+int vgpu_io_probe(int fd, uint32_t chunk_bytes, uint64_t bytes_limit,
+		  struct vgpu_io_probe_result *out)
+{
+	return vgpu_io_probe_among(candidates, CANDIDATES, fd, chunk_bytes, bytes_limit, out);
 }

@@ -125,6 +125,158 @@ static void engine_is_chosen_among_all_whatever_the_chunks(void **state)
 	}
 }
 
+/* ---- the choice, with engines whose speeds are pretended ---- */
+
+#define PRETENDED_MAX	3u
+#define SLOW_NS		(60 * 1000 * 1000)
+
+/* What the engines take, or reach; none: the probe fails. */
+static struct {
+	const char *engine;
+	bool slow;
+	double gbps;
+} pretended[PRETENDED_MAX];
+
+static int open_pretended(const struct vgpu_io_candidate *c, struct vgpu_io **out)
+{
+	struct vgpu_io_params params = { .engine = "test", .inner = "threads", .depth = c->depth };
+	struct vgpu_io_fault delay = { .kind = VGPU_IO_FAULT_DELAY, .delay_ns = SLOW_NS };
+	int rc = vgpu_io_open(&params, out);
+
+	for (uint32_t i = 0; i < PRETENDED_MAX && !rc; i++)
+		if (pretended[i].slow && !strcmp(pretended[i].engine, c->engine))
+			rc = vgpu_io_test_add(*out, &delay);
+	return rc;
+}
+
+/* The real probe, of engines each of whose reads is late or is not. */
+static int measure_late_engines(int fd, uint32_t chunk_bytes, uint64_t bytes,
+				struct vgpu_io_probe_result *out)
+{
+	static const struct vgpu_io_candidate list[] = {
+		{ "uring", 4, open_pretended }, { "threads", 4, open_pretended },
+		{ "buffered", 2, open_pretended },
+	};
+
+	(void)bytes;
+	return vgpu_io_probe_among(list, 3, fd, chunk_bytes, 3 * 2 * 8 * (uint64_t)chunk_bytes, out);
+}
+
+static int measure_nothing_but_say(int fd, uint32_t chunk_bytes, uint64_t bytes,
+				   struct vgpu_io_probe_result *out)
+{
+	(void)fd;
+	(void)chunk_bytes;
+	(void)bytes;
+	memset(out, 0, sizeof(*out));
+	for (uint32_t i = 0; i < PRETENDED_MAX; i++) {
+		if (!pretended[i].engine)
+			continue;
+		out->rows[out->count].engine = pretended[i].engine;
+		out->rows[out->count].gbps = pretended[i].gbps;
+		if (pretended[i].gbps > out->rows[out->best].gbps)
+			out->best = out->count;
+		out->count++;
+	}
+	snprintf(out->reason, sizeof(out->reason), "as pretended");
+	return out->count ? 0 : -ENODATA;
+}
+
+/* Read the first bytes of a large file and say which engine reads it after the choice. */
+static void choose(vgpu_io_measure_fn measure, const char *probed, char engine[32])
+{
+	struct vgpu_exec_params p = xrig_params(12);
+	uint8_t bytes[] = { 77, 78, 79 }, got[3] = { 0 };
+	struct xrig r;
+	uint32_t bo;
+	int fd = xfile(bytes, sizeof(bytes), 0);
+
+	assert_int_equal(ftruncate(fd, 600 << 20), 0);
+	p.io_measure = measure;
+	xrig_start(&r, &p);
+	bo = xrig_file(&r, fd, 0, 600 << 20);
+	assert_int_equal(xrig_read(&r, bo, 0, got, sizeof(got)), 0);
+	assert_memory_equal(got, bytes, sizeof(bytes));
+	assert_true(vgpu_exec_describe(r.exec, "io.engine", engine, 32) > 0);
+	if (probed)
+		expect_described(&r, "io.reason", probed, true);
+	else
+		expect_described(&r, "io.reason", "probed", false);
+	xrig_close(&r);
+	close(fd);
+}
+
+/* Which one is in use before any choice: uring may be forbidden here. */
+static void first_engine(char engine[32])
+{
+	memset(pretended, 0, sizeof(pretended));
+	choose(measure_nothing_but_say, NULL, engine);
+}
+
+static void pretend(uint32_t i, const char *engine, bool slow, double gbps)
+{
+	pretended[i].engine = engine;
+	pretended[i].slow = slow;
+	pretended[i].gbps = gbps;
+}
+
+static void buffered_reads_are_chosen_where_the_others_are_late(void **state)
+{
+	char engine[32];
+
+	(void)state;
+	pretend(0, "uring", true, 0);
+	pretend(1, "threads", true, 0);
+	pretend(2, "buffered", false, 0);
+	choose(measure_late_engines, "probed: buffered", engine);
+	assert_string_equal(engine, "buffered");
+}
+
+static void buffered_reads_are_not_chosen_where_they_are_late(void **state)
+{
+	char engine[32];
+
+	(void)state;
+	pretend(0, "uring", false, 0);
+	pretend(1, "threads", false, 0);
+	pretend(2, "buffered", true, 0);
+	choose(measure_late_engines, "; buffered ", engine);
+	assert_string_not_equal(engine, "buffered");
+}
+
+/* By 15 % or more; disks are noisy. */
+static void engine_changes_only_for_what_is_worth_it(void **state)
+{
+	static const struct {
+		double buffered;
+		bool changes;
+	} cases[] = { { 0.5, false }, { 1.0, false }, { 1.14, false }, { 1.16, true }, { 3, true } };
+	char first[32], engine[32];
+
+	(void)state;
+	first_engine(first);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		pretend(0, "uring", false, 1);
+		pretend(1, "threads", false, 1);
+		pretend(2, "buffered", false, cases[i].buffered);
+		choose(measure_nothing_but_say, "probed: as pretended", engine);
+		assert_string_equal(engine, cases[i].changes ? "buffered" : first);
+	}
+}
+
+/* What was not measured is not known to be slower: nothing to change for. */
+static void engine_that_was_not_measured_stays(void **state)
+{
+	char first[32], engine[32];
+
+	(void)state;
+	first_engine(first);
+	memset(pretended, 0, sizeof(pretended));
+	pretend(0, "buffered", false, 9);
+	choose(measure_nothing_but_say, "probed: as pretended", engine);
+	assert_string_equal(engine, first);
+}
+
 static void engine_asked_for_is_not_probed(void **state)
 {
 	(void)state;
@@ -206,6 +358,10 @@ int main(void)
 		cmocka_unit_test(engine_changes_between_two_requests),
 		cmocka_unit_test(engine_is_probed_on_the_first_large_file),
 		cmocka_unit_test(engine_is_chosen_among_all_whatever_the_chunks),
+		cmocka_unit_test(buffered_reads_are_chosen_where_the_others_are_late),
+		cmocka_unit_test(buffered_reads_are_not_chosen_where_they_are_late),
+		cmocka_unit_test(engine_changes_only_for_what_is_worth_it),
+		cmocka_unit_test(engine_that_was_not_measured_stays),
 		cmocka_unit_test(engine_asked_for_is_not_probed),
 		cmocka_unit_test(description_does_not_wait_for_what_runs),
 	};
