@@ -27,7 +27,8 @@ within() {
 }
 # Packing a file takes memory before the first pass: here it is there already.
 embed --packed file --host 12M --chunk 512K >/dev/null
-for how in "mxfp4 derived 8M 64K" "mxfp4 derived 12M 512K" "int8 derived 12M 512K" \
+for how in "mxfp4 derived 8M 64K" "mxfp4 derived 12M 512K" "mxfp4 derived 34M 2M" \
+	"int8 derived 12M 512K" "int8 derived 40M 2M" \
 	"mxfp4 file 12M 512K" "f32 derived 12M 512K"; do
 	read -r format packed host chunk <<<"$how"
 	embed --format "$format" --packed "$packed" --host "$host" --chunk "$chunk" >"$work/run.json"

@@ -505,8 +505,12 @@ static void print_cuts(const struct embed *e)
 
 static void print_table(const struct embed *e)
 {
+	char text[128];
+
 	print_placement(e);
 	show_tiers(e, NULL);
+	if (vgpu_describe(e->v, "staging", text, sizeof(text)) > 0)
+		printf("%-20s %s\n", "staging", text);
 	printf("\n");
 	print_row(e, "", cell_label);
 	print_row(e, "host tier", cell_tier);
@@ -607,12 +611,15 @@ static void summarise_run(const struct embed *e, const struct embed_run *r,
 static void summarise(const struct embed *e, struct json_object *json)
 {
 	struct json_object *list;
+	char text[128];
 
 	summary_text(json, "model", e->model.name);
 	summary_text(json, "format", embed_formats[e->o.format]);
 	summary_text(json, "mode", embed_modes[e->o.mode]);
 	device_summary(e->v, json);
 	show_tiers(e, json);
+	if (vgpu_describe(e->v, "staging", text, sizeof(text)) > 0)
+		summary_text(json, "staging", text);
 	summarise_texts(e, json);
 	list = summary_list(json, "runs");
 	for (uint32_t i = 0; i < RUNS; i++)
