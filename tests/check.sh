@@ -164,7 +164,7 @@ tests/run.sh tests/cli/one_command_test.sh
 tools/deps.sh check || exit $?
 
 stage "suites"
-build all tests && suites | run build/
+build all tests benches && suites | run build/
 
 stage "tools"
 ls tests/cli/*_test.sh | grep -v one_command_test | run '' --limit 900

@@ -14,7 +14,7 @@ run_packages="gcc make pkg-config liburing-dev libnuma-dev libjson-c-dev libutf8
 	python3 python3-pip"
 # Whom the benchmarks are compared with.
 bench_packages="$run_packages libopenblas0-pthread"
-check_packages="$bench_packages libcmocka-dev libfuse3-dev fuse3 gcc-multilib
+check_packages="$bench_packages libcmocka-dev libfuse3-dev fuse3 gcc-multilib g++
 	clang-14 libclang-rt-14-dev abigail-tools binutils"
 
 vm_packages="$check_packages qemu-system-x86 seabios busybox-static cpio kmod make gcc-12 bc

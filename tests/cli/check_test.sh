@@ -162,7 +162,7 @@ checks person
 verdict check_passes test $? -eq 0
 verdict check_begins_with_a_result_that_needs_no_package_and_no_build test \
 	"$(head -3 "$work/order" | tr '\n' '|')" = \
-	"first|deps check|make -s -j$(nproc) all tests|"
+	"first|deps check|make -s -j$(nproc) all tests benches|"
 verdict check_says_the_first_result_first test \
 	"$(sed -n 2p "$work/out" | cut -d' ' -f1)" = cli/one_command_test
 verdict check_of_a_person_has_no_thread_sanitizer test "$(ran thread)" -eq 0
