@@ -18,7 +18,7 @@
 #include <time.h>
 
 #include "crc32c.h"
-#include "resid.h"
+#include "slot.h"
 #include "source.h"
 
 /**
@@ -166,20 +166,6 @@ static int fill_source(const struct vgpu_object *o, uint32_t chunk)
 	return e.flags & VB_ENTRY_TOUCHED ? -EIO : VB_TIER_ZERO;
 }
 
-static void slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, uint32_t chunk,
-		      int from)
-{
-	struct vgpu_slot *s = &r->slot[slot];
-
-	memset(s, 0, sizeof(*s));
-	s->object = o;
-	s->chunk = chunk;
-	s->state = VGPU_SLOT_FILLING;
-	s->from = (uint8_t)from;
-	r->free--;
-	vgpu_keymap_set(&r->map, vgpu_policy_key(o->id, chunk), slot);
-}
-
 static int fill_zero(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t slot)
 {
 	memset(vgpu_resid_ptr(r, slot), 0, r->chunk_bytes);
@@ -224,7 +210,8 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 	rc = vgpu_resid_move(r, o, chunk, VB_MOVE_BEGIN, (uint8_t)from, VB_TIER_HOST, &slot, NULL);
 	if (rc)
 		return rc;
-	slot_take(r, slot, o, chunk, from);
+	vgpu_slot_take(r, slot, o, chunk, VGPU_SLOT_FILLING);
+	r->slot[slot].from = (uint8_t)from;
 	*out_slot = slot;
 	if (from == VB_TIER_ZERO) {
 		rc = fill_zero(r, o, chunk, slot);
@@ -232,6 +219,7 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 			goto err_abort;
 		/* Not announced as filled: nobody had the time to pin it. */
 		r->slot[slot].state = VGPU_SLOT_READY;
+		vgpu_slot_relist(r, slot);
 		return 0;
 	}
 	rc = -ENOMEM;
@@ -272,6 +260,7 @@ int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot)
 	}
 	fill_prepare_nvme(r, f, f->nvme_slot, VGPU_IO_WRITE);
 	s->state = VGPU_SLOT_LEAVING;
+	vgpu_slot_relist(r, slot);
 	r->leaving++;
 	fill_submit(r, f);
 	return 0;

@@ -16,6 +16,8 @@
 #define HELD_CHECK	64u
 /* vgpu.h tells clients. */
 #define ROOM_WAIT_MS	10000u
+/* Slots that a client at its limit is searched for. */
+#define CLIENT_LOOK	64u
 
 static uint64_t now_ns(void)
 {
@@ -56,32 +58,6 @@ static void slot_is_no_guess(struct vgpu_resid *r, struct vgpu_slot *s)
 	s->flags &= ~VGPU_SLOT_GUESS;
 }
 
-/* Stays in staging until room is needed. */
-static void slot_park(struct vgpu_resid *r, struct vgpu_slot *s)
-{
-	r->parked += !(s->flags & VGPU_SLOT_PARKED);
-	s->flags |= VGPU_SLOT_PARKED;
-}
-
-static void slot_unpark(struct vgpu_resid *r, struct vgpu_slot *s)
-{
-	r->parked -= !!(s->flags & VGPU_SLOT_PARKED);
-	s->flags &= (uint8_t)~VGPU_SLOT_PARKED;
-}
-
-/* The slot holds nothing any more; the device knows already. */
-static void slot_clear(struct vgpu_resid *r, uint32_t slot)
-{
-	struct vgpu_slot *s = &r->slot[slot];
-
-	vgpu_keymap_remove(&r->map, vgpu_slot_key(s));
-	r->wanted -= s->wants;
-	slot_is_no_guess(r, s);
-	slot_unpark(r, s);
-	memset(s, 0, sizeof(*s));
-	r->free++;
-}
-
 void vgpu_slot_abort(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
@@ -89,15 +65,13 @@ void vgpu_slot_abort(struct vgpu_resid *r, uint32_t slot)
 
 	r->policy->forget(r->policy_state, vgpu_slot_key(s));
 	vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, s->from, VB_TIER_HOST, &at, NULL);
-	slot_clear(r, slot);
+	vgpu_slot_leave(r, slot);
 }
 
-void vgpu_slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses)
+/* Stays in staging until room is needed. */
+static void slot_park(struct vgpu_resid *r, uint32_t slot)
 {
-	uint32_t n = s->wants < uses ? s->wants : uses;
-
-	s->wants -= n;
-	r->wanted -= n;
+	vgpu_slot_flag(r, slot, VGPU_SLOT_PARKED, 0);
 }
 
 /* Keep what cannot leave: pinned by the device, mapped, or nowhere to go. */
@@ -111,29 +85,26 @@ static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 
 	if (answer < 0) {
 		/* More is held than the policy may keep. */
-		slot_park(r, s);
+		slot_park(r, slot);
 		return;
 	}
 	/* The trace has every question that the policy was asked. */
 	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, vgpu_slot_key(s),
 		       VGPU_ACCESS_MUST_ADMIT, 0);
-	slot_unpark(r, s);
-	s->flags |= VGPU_SLOT_RETAINED | VGPU_SLOT_HELD;
+	vgpu_slot_flag(r, slot, VGPU_SLOT_RETAINED | VGPU_SLOT_HELD, VGPU_SLOT_PARKED);
 	r->policy->hold(r->policy_state, vgpu_slot_key(s), true);
 	if (victim != VGPU_POLICY_NONE) {
 		uint32_t other = vgpu_slot_find(r, victim);
 
 		/* Not retired here: that could come back to this slot. */
-		if (other != VB_SLOT_ANY) {
-			r->slot[other].flags &= (uint8_t)~VGPU_SLOT_RETAINED;
-			slot_park(r, &r->slot[other]);
-		}
+		if (other != VB_SLOT_ANY)
+			vgpu_slot_flag(r, other, VGPU_SLOT_PARKED, VGPU_SLOT_RETAINED);
 	}
 }
 
-static bool slot_is_idle(const struct vgpu_slot *s)
+static bool slot_is_idle(const struct vgpu_resid *r, const struct vgpu_slot *s)
 {
-	return s->state == VGPU_SLOT_READY && !s->pins && !s->wants &&
+	return s->state == VGPU_SLOT_READY && !s->pins && !vgpu_slot_wants(r, s) &&
 	       !(s->flags & VGPU_SLOT_RETAINED);
 }
 
@@ -182,7 +153,7 @@ static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 	int rc;
 
 	if (!pressed && vgpu_slot_is_fixed(s)) {
-		slot_park(r, s);
+		slot_park(r, slot);
 		return false;
 	}
 	if (vgpu_slot_is_fixed(s)) {
@@ -198,7 +169,7 @@ static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 			vgpu_trace_put(r->trace, VGPU_TRACE_PREFETCH_WASTED, vgpu_slot_key(s),
 				       0, 0);
 		vgpu_trace_put(r->trace, VGPU_TRACE_EVICT, vgpu_slot_key(s), 0, 0);
-		slot_clear(r, slot);
+		vgpu_slot_leave(r, slot);
 		return true;
 	}
 	if (vgpu_object_entry(s->object, s->chunk).flags & VB_ENTRY_DIRTY)
@@ -213,7 +184,7 @@ keep:
 
 static void slot_let_go(struct vgpu_resid *r, uint32_t slot)
 {
-	if (slot_is_idle(&r->slot[slot]))
+	if (slot_is_idle(r, &r->slot[slot]))
 		slot_retire(r, slot, false);
 }
 
@@ -223,6 +194,7 @@ void vgpu_slot_filled(struct vgpu_resid *r, uint32_t slot, int error)
 
 	s->state = error ? VGPU_SLOT_FAILED : VGPU_SLOT_READY;
 	s->error = (int16_t)error;
+	vgpu_slot_relist(r, slot);
 	/* Nobody waits for a failed one: a later use tries again and reports. */
 	if (error && !s->pins)
 		vgpu_slot_abort(r, slot);
@@ -232,9 +204,8 @@ void vgpu_slot_filled(struct vgpu_resid *r, uint32_t slot, int error)
 
 void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error)
 {
-	struct vgpu_slot *s = &r->slot[slot];
-
-	s->state = VGPU_SLOT_READY;
+	r->slot[slot].state = VGPU_SLOT_READY;
+	vgpu_slot_relist(r, slot);
 	if (error)
 		slot_keep(r, slot);
 	else
@@ -245,30 +216,13 @@ void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error)
  * Room
  */
 
-static bool slot_is_spare(const struct vgpu_slot *s)
-{
-	return s->state == VGPU_SLOT_READY && !s->pins &&
-	       !(s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_PARKED));
-}
-
 /* What was read ahead: a guess first, else the farthest use. */
-static uint32_t resid_find_spare(const struct vgpu_resid *r, bool guesses_only)
+static uint32_t resid_find_spare(struct vgpu_resid *r, bool guesses_only)
 {
-	uint32_t best = VB_SLOT_ANY;
-	uint64_t farthest = 0;
+	uint32_t slot = r->list[VGPU_LIST_UNWANTED].first;
 
-	for (uint32_t i = 0; i < r->slots; i++) {
-		const struct vgpu_slot *s = &r->slot[i];
-		uint64_t rank = s->wants ? s->wanted_at : UINT64_MAX;
-
-		if (!slot_is_spare(s) || (guesses_only && s->wants))
-			continue;
-		if (best == VB_SLOT_ANY || rank > farthest) {
-			best = i;
-			farthest = rank;
-		}
-	}
-	return best;
+	r->looks++;
+	return slot != VB_SLOT_ANY || guesses_only ? slot : r->list[VGPU_LIST_WANTED].last;
 }
 
 /* Give one of them up.  Return: false when none can go; each was asked once. */
@@ -277,7 +231,7 @@ static bool resid_steal(struct vgpu_resid *r, bool guesses_only)
 	uint32_t slot;
 
 	while ((slot = resid_find_spare(r, guesses_only)) != VB_SLOT_ANY) {
-		vgpu_slot_unwant(r, &r->slot[slot], UINT32_MAX);
+		vgpu_slot_unwant(r, slot, UINT32_MAX);
 		if (slot_retire(r, slot, true))
 			return true;
 	}
@@ -287,14 +241,16 @@ static bool resid_steal(struct vgpu_resid *r, bool guesses_only)
 /* Slots that could not leave may be able to by now: a mapping ended. */
 static bool resid_unpark(struct vgpu_resid *r)
 {
-	uint32_t before = r->free + r->leaving;
+	uint32_t before = r->free + r->leaving, count = r->list[VGPU_LIST_PARKED].count;
 
-	for (uint32_t i = 0; i < r->slots; i++) {
-		if (!(r->slot[i].flags & VGPU_SLOT_PARKED))
-			continue;
-		slot_unpark(r, &r->slot[i]);
-		if (slot_is_idle(&r->slot[i]))
-			slot_retire(r, i, true);
+	/* Who has to stay once more comes to the end of the list. */
+	for (uint32_t i = 0; i < count && r->list[VGPU_LIST_PARKED].count; i++) {
+		uint32_t slot = r->list[VGPU_LIST_PARKED].first;
+
+		r->looks++;
+		vgpu_slot_flag(r, slot, 0, VGPU_SLOT_PARKED);
+		if (slot_is_idle(r, &r->slot[slot]))
+			slot_retire(r, slot, true);
 	}
 	return r->free + r->leaving > before;
 }
@@ -305,18 +261,21 @@ static void resid_unretain(struct vgpu_resid *r, uint64_t key)
 
 	if (slot == VB_SLOT_ANY)
 		return;
-	r->slot[slot].flags &= (uint8_t)~(VGPU_SLOT_RETAINED | VGPU_SLOT_HELD);
+	vgpu_slot_flag(r, slot, 0, VGPU_SLOT_RETAINED | VGPU_SLOT_HELD);
 	slot_let_go(r, slot);
 }
 
 /* Slots that were held for a client's mapping, and are not mapped any more. */
 static void resid_release_held(struct vgpu_resid *r)
 {
-	for (uint32_t i = 0; i < r->slots; i++) {
+	uint32_t next;
+
+	for (uint32_t i = r->list[VGPU_LIST_HELD].first; i != VB_SLOT_ANY; i = next) {
 		struct vgpu_slot *s = &r->slot[i];
 
-		if (s->state != VGPU_SLOT_READY || !(s->flags & VGPU_SLOT_HELD) || s->pins ||
-		    slot_is_scratch_in_use(s))
+		r->looks++;
+		next = s->next;
+		if (s->state != VGPU_SLOT_READY || s->pins || slot_is_scratch_in_use(s))
 			continue;
 		if (vgpu_slot_is_fixed(s)) {
 			vgpu_slot_note_block(r, s, -EBUSY);
@@ -325,7 +284,7 @@ static void resid_release_held(struct vgpu_resid *r)
 		if (!r->nvme && s->object->kind == VB_BO_ANONYMOUS &&
 		    s->object->life != VB_LIFE_SCRATCH)
 			continue;	/* has nowhere to go */
-		s->flags &= (uint8_t)~VGPU_SLOT_HELD;
+		vgpu_slot_flag(r, i, 0, VGPU_SLOT_HELD);
 		r->policy->hold(r->policy_state, vgpu_slot_key(s), false);
 	}
 }
@@ -470,26 +429,41 @@ int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chu
 	return r->policy->retains(r->policy_state, key);
 }
 
-/* What a client at its limit misses least. */
-static uint32_t resid_find_of_client(const struct vgpu_resid *r, uint32_t client)
+/* May it go, if its client has too many? */
+static bool slot_is_dispensable(const struct vgpu_slot *s)
 {
-	uint32_t best = VB_SLOT_ANY;
+	return s->state == VGPU_SLOT_READY && !s->pins &&
+	       !(s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_PARKED)) && !vgpu_slot_is_fixed(s);
+}
+
+/*
+ * What a client at its limit misses least, of the next CLIENT_LOOK of its slots that may
+ * go: among them is one of the least missed few percent, and it costs the same however
+ * many slots the client has.
+ */
+static uint32_t resid_find_of_client(struct vgpu_resid *r, uint32_t client)
+{
+	uint32_t begin = vgpu_slot_of_client(r, client), slot = begin, best = VB_SLOT_ANY, n = 0;
 	uint64_t farthest = 0;
 
-	for (uint32_t i = 0; i < r->slots; i++) {
-		const struct vgpu_slot *s = &r->slot[i];
+	while (slot != VB_SLOT_ANY && n < CLIENT_LOOK) {
+		const struct vgpu_slot *s = &r->slot[slot];
 		uint64_t rank;
 
-		if (s->state != VGPU_SLOT_READY || s->pins || s->object->client != client ||
-		    s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_PARKED) || vgpu_slot_is_fixed(s))
-			continue;
-		rank = s->flags & VGPU_SLOT_RETAINED ?
-			r->policy->next_use(r->policy_state, vgpu_slot_key(s)) : UINT64_MAX;
-		if (best == VB_SLOT_ANY || rank > farthest) {
-			best = i;
-			farthest = rank;
+		r->looks++;
+		if (slot_is_dispensable(s)) {
+			rank = s->flags & VGPU_SLOT_RETAINED ?
+				r->policy->next_use(r->policy_state, vgpu_slot_key(s)) : UINT64_MAX;
+			if (best == VB_SLOT_ANY || rank > farthest) {
+				best = slot;
+				farthest = rank;
+			}
+			n++;
 		}
+		slot = s->client_next == begin ? VB_SLOT_ANY : s->client_next;
 	}
+	if (slot != VB_SLOT_ANY)
+		vgpu_slot_begin_client(r, slot);
 	return best;
 }
 
@@ -502,8 +476,8 @@ static bool resid_shed(struct vgpu_resid *r, uint32_t client, bool *again)
 		struct vgpu_slot *s = &r->slot[slot];
 
 		r->policy->forget(r->policy_state, vgpu_slot_key(s));
-		vgpu_slot_unwant(r, s, UINT32_MAX);
-		s->flags &= (uint8_t)~VGPU_SLOT_RETAINED;
+		vgpu_slot_unwant(r, slot, UINT32_MAX);
+		vgpu_slot_flag(r, slot, 0, VGPU_SLOT_RETAINED);
 		if (slot_retire(r, slot, true))
 			return true;
 	}
@@ -590,7 +564,7 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 	}
 	/* Pinned while the policy looks for a victim, which may not be this one. */
 	if (slot != VB_SLOT_ANY)
-		r->slot[slot].pins++;
+		vgpu_slot_pin(r, slot);
 	if (account) {
 		keep = vgpu_resid_account(r, o, chunk);
 		if (keep < 0) {
@@ -605,15 +579,15 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 			r->policy->forget(r->policy_state, key);
 			return rc;
 		}
-		r->slot[slot].pins++;
+		vgpu_slot_pin(r, slot);
 		/* Room may have been made by keeping what could not leave, instead of this. */
 		keep = keep && r->policy->retains(r->policy_state, key);
 	}
 	s = &r->slot[slot];
 	vgpu_slot_note_ahead(r, s);
 	if (keep)
-		s->flags |= VGPU_SLOT_RETAINED;
-	vgpu_slot_unwant(r, s, 1);
+		vgpu_slot_flag(r, slot, VGPU_SLOT_RETAINED, 0);
+	vgpu_slot_unwant(r, slot, 1);
 	*out_slot = slot;
 	return 0;
 }
@@ -648,6 +622,7 @@ void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot)
 
 	if (--s->pins)
 		return;
+	vgpu_slot_relist(r, slot);
 	if (s->state == VGPU_SLOT_FAILED)
 		vgpu_slot_abort(r, slot);
 	else
@@ -665,7 +640,7 @@ static bool resid_has_spare(struct vgpu_resid *r)
 		return true;
 	if (r->guesses && resid_steal(r, true) && r->free > 1)
 		return true;
-	return r->parked && resid_unpark(r) && r->free > 1;
+	return r->list[VGPU_LIST_PARKED].count && resid_unpark(r) && r->free > 1;
 }
 
 static int resid_read_ahead(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
@@ -705,9 +680,7 @@ int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 			return rc == -EAGAIN ? rc : 0;
 	}
 	slot_is_no_guess(r, &r->slot[slot]);
-	r->slot[slot].wants++;
-	r->wanted++;
-	r->slot[slot].wanted_at = ++r->clock;
+	vgpu_slot_want(r, slot);
 	return 0;
 }
 
@@ -739,11 +712,17 @@ void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t
 
 void vgpu_resid_unwant_all(struct vgpu_resid *r)
 {
-	for (uint32_t i = 0; r->wanted && i < r->slots; i++) {
-		if (r->slot[i].wants) {
-			vgpu_slot_unwant(r, &r->slot[i], UINT32_MAX);
-			slot_let_go(r, i);
-		}
+	uint32_t slot;
+
+	if (!r->wanted)
+		return;
+	r->round++;
+	r->wanted = 0;
+	/* Only of these nothing else is kept. */
+	while ((slot = r->list[VGPU_LIST_WANTED].first) != VB_SLOT_ANY) {
+		r->looks++;
+		vgpu_slot_relist(r, slot);
+		slot_let_go(r, slot);
 	}
 }
 
@@ -776,10 +755,9 @@ uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t 
 		if (slot == VB_SLOT_ANY || r->slot[slot].pins || vgpu_slot_is_fixed(&r->slot[slot]))
 			continue;
 		r->policy->forget(r->policy_state, vgpu_policy_key(o->id, c));
-		vgpu_slot_unwant(r, &r->slot[slot], UINT32_MAX);
+		vgpu_slot_unwant(r, slot, UINT32_MAX);
 		slot_is_no_guess(r, &r->slot[slot]);
-		slot_unpark(r, &r->slot[slot]);
-		r->slot[slot].flags &= VGPU_SLOT_OVERDUE;
+		vgpu_slot_flag(r, slot, 0, (uint8_t)~VGPU_SLOT_OVERDUE);
 		slot_let_go(r, slot);
 	}
 	for (uint32_t c = first; c < end; c++) {
@@ -804,18 +782,42 @@ uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count)
 	return r->free - before;
 }
 
+/*
+ * The slots of an object, one after the other: by its chunks, or where it has more
+ * chunks than the tier has slots, by these.
+ */
+static uint32_t resid_next_of(struct vgpu_resid *r, const struct vgpu_object *o, uint32_t *at)
+{
+	if (o->chunks <= r->slots) {
+		while (*at < o->chunks) {
+			uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, (*at)++));
+
+			r->looks++;
+			if (slot != VB_SLOT_ANY)
+				return slot;
+		}
+		return VB_SLOT_ANY;
+	}
+	while (*at < r->slots && r->slot[*at].object != o) {
+		(*at)++;
+		r->looks++;
+	}
+	return *at < r->slots ? (*at)++ : VB_SLOT_ANY;
+}
+
 bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
 {
+	uint32_t at = 0, slot;
+
 	o->gone = true;
-	for (uint32_t c = 0; c < o->chunks && r->moving; c++) {
-		if (!resid_settle(r, o, c))
+	while (r->moving && (slot = resid_next_of(r, o, &at)) != VB_SLOT_ANY) {
+		if (!resid_settle(r, o, r->slot[slot].chunk))
 			return false;
 	}
-	for (uint32_t i = 0; i < r->slots; i++) {
-		if (r->slot[i].object != o)
-			continue;
-		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[i]));
-		slot_clear(r, i);
+	at = 0;
+	while ((slot = resid_next_of(r, o, &at)) != VB_SLOT_ANY) {
+		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[slot]));
+		vgpu_slot_leave(r, slot);
 	}
 	return true;
 }
@@ -936,17 +938,16 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 	r->chunk_bytes = p->chunk_bytes;
 	r->capacity = p->capacity;
 	r->staging = p->staging;
-	r->slots = r->free = p->capacity + p->staging;
+	r->slots = p->capacity + p->staging;
 	r->room_wait_ns = (p->room_wait_ms ? p->room_wait_ms : ROOM_WAIT_MS) * 1000000ull;
 	r->last_streamed[0] = r->last_streamed[1] = VGPU_POLICY_NONE;
 	r->region = -1;
 	r->policy = vgpu_policy_find(p->policy);
 	if (!r->policy)
 		return -EINVAL;
-	r->slot = calloc(r->slots, sizeof(*r->slot));
-	if (!r->slot)
-		return -ENOMEM;
-	rc = vgpu_keymap_init(&r->map, r->slots, r->slots);
+	rc = vgpu_slots_init(r);
+	if (!rc)
+		rc = vgpu_keymap_init(&r->map, r->slots, r->slots);
 	if (!rc)
 		rc = r->policy->create(&pp, &r->policy_state);
 	if (!rc)
@@ -962,6 +963,6 @@ void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned)
 		munmap(r->memory, r->memory_bytes);
 	vgpu_fill_drain(r, abandoned);
 	vgpu_keymap_fini(&r->map);
-	free(r->slot);
+	vgpu_slots_fini(r);
 	memset(r, 0, sizeof(*r));
 }

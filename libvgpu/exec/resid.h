@@ -52,6 +52,18 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
 #define VGPU_SLOT_GUESS		(1u << 5)	/* read by hint(), and nobody wants it yet */
 #define VGPU_SLOT_REFUSED	(1u << 6)	/* FREE, but the device has it in quarantine */
 
+/**
+ * enum vgpu_slot_list - lists of slots (slot.c)
+ * @VGPU_LIST_FREE: FREE ones
+ * @VGPU_LIST_UNWANTED: READY, and nothing keeps it: read ahead on a guess, mostly
+ * @VGPU_LIST_WANTED: the same but for announced uses; the farthest last
+ * @VGPU_LIST_PARKED: VGPU_SLOT_PARKED
+ * @VGPU_LIST_HELD: VGPU_SLOT_HELD
+ * @VGPU_LIST_NONE: all others
+ */
+enum vgpu_slot_list { VGPU_LIST_FREE, VGPU_LIST_UNWANTED, VGPU_LIST_WANTED, VGPU_LIST_PARKED,
+		      VGPU_LIST_HELD, VGPU_LISTS, VGPU_LIST_NONE = VGPU_LISTS };
+
 /* Who was in the way of room that could not be made (struct vgpu_resid.blocks). */
 #define VGPU_BLOCK_CLIENT	(1u << 0)	/* clients map or pin a slot */
 #define VGPU_BLOCK_GONE		(1u << 1)	/* an object was destroyed: FORGET is on its way */
@@ -64,19 +76,29 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
  * @flags: VGPU_SLOT_*
  * @from: FILLING and FAILED: where the bytes come from, as VB_IOC_MOVE spells it
  * @pins: panels and held operands that use it now
- * @wants: uses to come that were announced by want()
+ * @wants: uses to come that were announced by want(), in @round
+ * @round: vgpu_resid.round then; an older one: nobody wants it
  * @error: FAILED: -errno
  * @wanted_at: clock of the last want(), to give up the farthest first
+ * @list: enum vgpu_slot_list; @prev, @next: in it, VB_SLOT_ANY at its ends
+ * @client_prev, @client_next: in the ring of its client's slots
  */
 struct vgpu_slot {
 	struct vgpu_object *object;
 	uint32_t chunk;
 	uint8_t state, flags;
 	uint16_t pins;
-	uint32_t wants;
+	uint32_t wants, round;
 	int16_t error;
-	uint8_t from;
+	uint8_t from, list;
+	uint32_t prev, next;
+	uint32_t client_prev, client_next;
 	uint64_t wanted_at;
+};
+
+/* First and last of a list, VB_SLOT_ANY when it is empty. */
+struct vgpu_slots {
+	uint32_t first, last, count;
 };
 
 /**
@@ -97,8 +119,8 @@ struct vgpu_attempt {
  * @moving: fills and write-outs that are with the I/O engine
  * @leaving: of these, the write-outs
  * @overdue: of @moving, those that nobody should wait for
- * @parked: slots with VGPU_SLOT_PARKED
  * @wanted: sum of the slots' wants
+ * @round: of announcements; the next one begins when all are forgotten
  * @guesses: slots with VGPU_SLOT_GUESS
  * @bypasses: to look after held slots now and then
  * @blocks: VGPU_BLOCK_*, collected until somebody clears it: what may be gone when
@@ -112,6 +134,10 @@ struct vgpu_attempt {
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
  *	two tensors in a row, that share a chunk are one use of it
  * @memory: all slots, adjacent
+ * @window_at: where the search for adjacent slots of a large tier goes on
+ * @list: slots by enum vgpu_slot_list
+ * @clients: a slot of each client that has one
+ * @looks: slots that were looked at to find one, for tests
  * @pages: what of, for vgpu_describe()
  */
 struct vgpu_resid {
@@ -129,7 +155,7 @@ struct vgpu_resid {
 	uint32_t nvme_file;
 	int32_t region;
 	uint32_t capacity, staging, slots, free, moving, leaving, overdue;
-	uint32_t parked, guesses, blocks, refused;
+	uint32_t guesses, blocks, refused, round;
 	uint64_t wanted, bypasses, fault_key;
 	int32_t fault_error;
 	uint64_t room_wait_ns;
@@ -140,7 +166,10 @@ struct vgpu_resid {
 	size_t memory_bytes;
 	char pages[VGPU_PAGES_TEXT];
 	struct vgpu_slot *slot;
-	struct vgpu_keymap map;
+	struct vgpu_slots list[VGPU_LISTS];
+	struct vgpu_keymap map, clients;
+	uint32_t window_at;
+	uint64_t looks;
 	struct vgpu_fill *fills;	/* spare ones */
 	struct vgpu_fill *all_fills;
 	uint64_t count[VB_COUNT_COUNT];

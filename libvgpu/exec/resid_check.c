@@ -3,7 +3,7 @@
  * Do the books agree?  Everything that resid.c keeps track of, computed again from
  * what it is a summary of.  For tests, after each of them: slow and complete.
  */
-#include "resid.h"
+#include "slot.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,7 +12,8 @@
 /* What the slots say all together. */
 struct tally {
 	uint32_t state[VGPU_SLOT_LEAVING + 1];
-	uint32_t retained, overdue, parked;
+	uint32_t retained, overdue;
+	uint32_t list[VGPU_LISTS + 1];
 	uint64_t wants;
 	uint32_t guesses;
 };
@@ -54,9 +55,9 @@ static bool entry_agrees(const struct check *c, const struct vgpu_slot *s, uint3
 }
 
 /* Nothing keeps it, and still it did not go. */
-static bool slot_is_left_over(const struct vgpu_slot *s)
+static bool slot_is_left_over(const struct vgpu_resid *r, const struct vgpu_slot *s)
 {
-	return s->state == VGPU_SLOT_READY && !s->pins && !s->wants &&
+	return s->state == VGPU_SLOT_READY && !s->pins && !vgpu_slot_wants(r, s) &&
 	       !(s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_AHEAD | VGPU_SLOT_PARKED));
 }
 
@@ -73,9 +74,10 @@ static int check_used(struct check *c, uint32_t i)
 		return fault(c, "slot %u, state %u: the device's table differs", i, s->state);
 	if (!(s->flags & VGPU_SLOT_RETAINED) != !r->policy->retains(r->policy_state, key))
 		return fault(c, "slot %u, flags %u: the policy differs", i, s->flags);
-	if (c->idle && (s->pins || s->wants))
-		return fault(c, "slot %u: %u pins and %u wants of nobody", i, s->pins, s->wants);
-	if (slot_is_left_over(s))
+	if (c->idle && (s->pins || vgpu_slot_wants(r, s)))
+		return fault(c, "slot %u: %u pins and %u wants of nobody", i, s->pins,
+			     vgpu_slot_wants(r, s));
+	if (slot_is_left_over(r, s))
 		return fault(c, "slot %u: nothing keeps it", i);
 	return 0;
 }
@@ -88,11 +90,14 @@ static int check_slots(struct check *c)
 
 		if ((s->state == VGPU_SLOT_FREE) != !s->object)
 			return fault(c, "slot %u: state %u and object do not fit", i, s->state);
+		if (s->list != vgpu_slot_list_of(c->r, s))
+			return fault(c, "slot %u, state %u, flags %u is in list %u", i, s->state,
+				     s->flags, s->list);
 		c->tally.state[s->state]++;
 		c->tally.retained += !!(s->flags & VGPU_SLOT_RETAINED);
 		c->tally.overdue += !!(s->flags & VGPU_SLOT_OVERDUE);
-		c->tally.parked += !!(s->flags & VGPU_SLOT_PARKED);
-		c->tally.wants += s->wants;
+		c->tally.list[s->list]++;
+		c->tally.wants += vgpu_slot_wants(c->r, s);
 		c->tally.guesses += !!(s->flags & VGPU_SLOT_GUESS);
 		rc = s->object ? check_used(c, i) : 0;
 		if (rc)
@@ -118,8 +123,10 @@ static int check_sums(struct check *c)
 	if (t->state[VGPU_SLOT_LEAVING] != r->leaving || t->overdue != r->overdue)
 		return fault(c, "%u leave and %u are overdue, %u and %u counted",
 			     t->state[VGPU_SLOT_LEAVING], t->overdue, r->leaving, r->overdue);
-	if (t->parked != r->parked)
-		return fault(c, "%u slots are parked, %u counted", t->parked, r->parked);
+	for (uint32_t l = 0; l < VGPU_LISTS; l++)
+		if (t->list[l] != r->list[l].count)
+			return fault(c, "%u slots belong to list %u, %u are in it", t->list[l], l,
+				     r->list[l].count);
 	if (t->wants != r->wanted)
 		return fault(c, "%llu uses are wanted, %llu counted", (unsigned long long)t->wants,
 			     (unsigned long long)r->wanted);

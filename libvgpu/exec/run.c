@@ -14,6 +14,8 @@
 
 /* Clients may map a chunk between the choice of a window and the move. */
 #define LAYOUT_TRIES	8u
+/* Slots of a large tier that are looked at for a better window than there is. */
+#define WINDOW_LOOK	4096u
 
 static uint32_t run_length(const struct vgpu_run *run)
 {
@@ -53,7 +55,7 @@ static bool slot_can_move(const struct vgpu_slot *s, uint32_t pins)
 /* Nobody knows a place: who is in the way? */
 static void note_blocks(struct vgpu_resid *r)
 {
-	for (uint32_t i = 0; i < r->slots; i++) {
+	for (uint32_t i = 0; i < r->slots && !r->blocks; i++) {
 		struct vgpu_slot *s = &r->slot[i];
 
 		if (s->state != VGPU_SLOT_READY)
@@ -98,15 +100,24 @@ static bool window_is_possible(const struct vgpu_resid *r, const struct vgpu_run
 	return true;
 }
 
-/* The window of as many slots with the fewest in use, none of them fixed. */
-static uint32_t run_find_window(const struct vgpu_resid *r, const struct vgpu_run *run)
-{
-	uint32_t best = VB_SLOT_ANY, best_used = UINT32_MAX, used = 0, length = 0;
-	uint32_t n = run_length(run);
+/* A window of slots, and how many of them are in use. */
+struct window {
+	uint32_t start, used;
+};
 
-	if (run_find_anchor(r, run, &best))
-		return window_is_possible(r, run, best, 1) ? best : VB_SLOT_ANY;
-	for (uint32_t i = 0; i < r->slots; i++) {
+/*
+ * Look among the slots [from, end) for one with fewer in use than @best has: until one is
+ * free, or WINDOW_LOOK slots were looked at and there is one.
+ */
+static void run_search_windows(struct vgpu_resid *r, const struct vgpu_run *run, uint32_t from,
+			       uint32_t end, struct window *best)
+{
+	uint32_t n = run_length(run), used = 0, length = 0;
+
+	for (uint32_t i = from; i < end && best->used; i++) {
+		if (best->start != VB_SLOT_ANY && i - from >= WINDOW_LOOK)
+			return;
+		r->looks++;
 		if (!slot_can_move(&r->slot[i], run_has(run, &r->slot[i]))) {
 			length = used = 0;
 			continue;
@@ -117,15 +128,36 @@ static uint32_t run_find_window(const struct vgpu_resid *r, const struct vgpu_ru
 			used -= r->slot[i - n].state != VGPU_SLOT_FREE;
 			length = n;
 		}
-		if (length == n && used < best_used) {
-			best = i + 1 - n;
-			best_used = used;
-		}
+		if (length == n && used < best->used)
+			*best = (struct window){ i + 1 - n, used };
 	}
-	return best;
 }
 
-static uint32_t run_choose_window(const struct vgpu_resid *r, const struct vgpu_run *run)
+/* Where to begin: a large tier is not looked at from one end to the other. */
+static uint32_t run_search_from(const struct vgpu_resid *r, uint32_t n)
+{
+	if (r->slots <= WINDOW_LOOK)
+		return 0;
+	return r->free >= n ? r->list[VGPU_LIST_FREE].first : r->window_at;
+}
+
+/* The window with the fewest slots in use, none of them fixed; of a large tier, one of the best. */
+static uint32_t run_find_window(struct vgpu_resid *r, const struct vgpu_run *run)
+{
+	struct window best = { VB_SLOT_ANY, UINT32_MAX };
+	uint32_t n = run_length(run), from = run_search_from(r, n);
+
+	if (run_find_anchor(r, run, &best.start))
+		return window_is_possible(r, run, best.start, 1) ? best.start : VB_SLOT_ANY;
+	run_search_windows(r, run, from, r->slots, &best);
+	if (best.start == VB_SLOT_ANY)
+		run_search_windows(r, run, 0, from + n < r->slots ? from + n : r->slots, &best);
+	if (best.start != VB_SLOT_ANY)
+		r->window_at = best.start + n < r->slots ? best.start + n : 0;
+	return best.start;
+}
+
+static uint32_t run_choose_window(struct vgpu_resid *r, const struct vgpu_run *run)
 {
 	if (run->slot == VB_SLOT_ANY)
 		return run_find_window(r, run);
@@ -153,21 +185,21 @@ static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 		return rc;
 	}
 	r->count[VB_COUNT_COPY_BYTES] += r->chunk_bytes;
-	vgpu_keymap_set(&r->map, vgpu_slot_key(s), taken);
-	r->slot[taken] = *s;
-	memset(s, 0, sizeof(*s));
+	vgpu_slot_relocate(r, from, taken);
 	return 0;
 }
 
 /* A free slot, outside the window if there is one, else behind @slot in it. */
-static uint32_t run_find_free(const struct vgpu_resid *r, uint32_t window, uint32_t n,
-			      uint32_t slot)
+static uint32_t run_find_free(struct vgpu_resid *r, uint32_t window, uint32_t n, uint32_t slot)
 {
-	for (uint32_t i = r->slots; i-- > 0;) {
+	uint32_t i = r->list[VGPU_LIST_FREE].last;
+
+	for (; i != VB_SLOT_ANY; i = r->slot[i].prev) {
+		r->looks++;
 		if ((i < window || i >= window + n) && slot_is_empty(&r->slot[i]))
 			return i;
 	}
-	for (uint32_t i = slot + 1; i < window + n; i++) {
+	for (i = slot + 1; i < window + n; i++) {
 		if (slot_is_empty(&r->slot[i]))
 			return i;
 	}
@@ -194,14 +226,16 @@ static int run_place_one(struct vgpu_resid *r, const struct vgpu_run *run, uint3
 		return slot_relocate(r, at, to);
 	rc = vgpu_slot_note_refusal(r, to, vgpu_resid_fill(r, run->object, chunk, to, &at));
 	if (!rc)
-		r->slot[at].pins++;
+		vgpu_slot_pin(r, at);
 	return rc;
 }
 
 /* What was in quarantine then may be out of it by now. */
 static void run_forget_refusals(struct vgpu_resid *r)
 {
-	for (uint32_t i = 0; r->refused && i < r->slots; i++)
+	uint32_t i = r->refused ? r->list[VGPU_LIST_FREE].first : VB_SLOT_ANY;
+
+	for (; i != VB_SLOT_ANY; i = r->slot[i].next)
 		r->slot[i].flags &= (uint8_t)~VGPU_SLOT_REFUSED;
 	r->refused = 0;
 }
@@ -276,7 +310,7 @@ static int run_pin_present(struct vgpu_resid *r, const struct vgpu_run *run)
 
 		if (slot == VB_SLOT_ANY)
 			continue;
-		r->slot[slot].pins++;
+		vgpu_slot_pin(r, slot);
 		if (r->slot[slot].flags & VGPU_SLOT_OVERDUE)
 			rc = -ETIMEDOUT;
 	}
@@ -295,7 +329,7 @@ static void run_release(struct vgpu_resid *r, const struct vgpu_run *run)
 			continue;
 		}
 		if (r->policy->retains(r->policy_state, key))
-			r->slot[slot].flags |= VGPU_SLOT_RETAINED;
+			vgpu_slot_flag(r, slot, VGPU_SLOT_RETAINED, 0);
 		vgpu_resid_unpin(r, slot);
 	}
 }
@@ -321,9 +355,9 @@ static int run_finish(struct vgpu_resid *r, const struct vgpu_run *run, bool wri
 		struct vgpu_slot *s = &r->slot[run->slot + i];
 
 		vgpu_slot_note_ahead(r, s);
-		vgpu_slot_unwant(r, s, 1);
+		vgpu_slot_unwant(r, run->slot + i, 1);
 		if (r->policy->retains(r->policy_state, vgpu_slot_key(s)))
-			s->flags |= VGPU_SLOT_RETAINED;
+			vgpu_slot_flag(r, run->slot + i, VGPU_SLOT_RETAINED, 0);
 	}
 	for (i = 0; i < n && !rc; i++)
 		rc = vgpu_resid_wait(r, run->slot + i);

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the rooms of the host tier share and nobody else needs: resid.c (uses and what
- * goes) and run.c (adjacent slots).
+ * goes), run.c (adjacent slots), fill.c (what comes) and slot.c (lists of slots).
  */
 #ifndef VGPU_EXEC_SLOT_H
 #define VGPU_EXEC_SLOT_H
 
 #include "resid.h"
+
+/* Announced uses to come. */
+static inline uint32_t vgpu_slot_wants(const struct vgpu_resid *r, const struct vgpu_slot *s)
+{
+	return s->round == r->round ? s->wants : 0;
+}
 
 /* The policy's name for what is in a slot. */
 static inline uint64_t vgpu_slot_key(const struct vgpu_slot *s)
@@ -49,7 +55,31 @@ void vgpu_slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s);
 void vgpu_slot_note_block(struct vgpu_resid *r, struct vgpu_slot *s, int rc);
 /* A slot was asked for and the device answered @rc: is it in quarantine?  -EBUSY then. */
 int vgpu_slot_note_refusal(struct vgpu_resid *r, uint32_t slot, int rc);
-/* So many of the announced uses happened, or will not. */
-void vgpu_slot_unwant(struct vgpu_resid *r, struct vgpu_slot *s, uint32_t uses);
+
+/* --- slot.c --- */
+
+/* Every slot is FREE. Return: 0 or -ENOMEM; vgpu_slots_fini() also then. */
+int vgpu_slots_init(struct vgpu_resid *r);
+void vgpu_slots_fini(struct vgpu_resid *r);
+/* A FREE slot gets a chunk; it is known by the chunk's key from now on. */
+void vgpu_slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, uint32_t chunk,
+		    enum vgpu_slot_state state);
+/* The slot holds nothing any more; the device knows already. */
+void vgpu_slot_leave(struct vgpu_resid *r, uint32_t slot);
+/* All that is known of a slot is now that of @to, which was FREE. */
+void vgpu_slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to);
+
+/* The list that a slot belongs to; vgpu_slot_relist(): put it there after its state changed. */
+enum vgpu_slot_list vgpu_slot_list_of(const struct vgpu_resid *r, const struct vgpu_slot *s);
+void vgpu_slot_relist(struct vgpu_resid *r, uint32_t slot);
+void vgpu_slot_flag(struct vgpu_resid *r, uint32_t slot, uint32_t set, uint32_t clear);
+void vgpu_slot_pin(struct vgpu_resid *r, uint32_t slot);
+/* A use was announced; so many of the announced ones happened, or will not. */
+void vgpu_slot_want(struct vgpu_resid *r, uint32_t slot);
+void vgpu_slot_unwant(struct vgpu_resid *r, uint32_t slot, uint32_t uses);
+
+/* Some slot of a client, or VB_SLOT_ANY: where its ring begins, until that is set anew. */
+uint32_t vgpu_slot_of_client(const struct vgpu_resid *r, uint32_t client);
+void vgpu_slot_begin_client(struct vgpu_resid *r, uint32_t slot);
 
 #endif
