@@ -27,7 +27,7 @@ cd "$(dirname "$0")/.." || exit 1
 form=${1:-$([ "${CI:-}" = true ] && echo ci || echo person)}
 case $form in
 person) fuzz=5 kernels=6.1 depth=short ;;
-ci) fuzz=60 kernels="6.1 6.12 debug" depth=middle ;;
+ci) fuzz=60 kernels="6.1 6.12/middle debug" depth=short ;;
 all) fuzz=600 kernels="6.1 6.12 7.x debug kcsan" depth=long ;;
 *) echo "usage: tests/check.sh [person | ci | all]" >&2; exit 2 ;;
 esac
@@ -145,6 +145,12 @@ fuzzers() {
 	fi
 }
 
+# one_machine KERNEL [DEPTH]
+one_machine() {
+	VM_KERNELS=$1 VM_DEPTH=${VM_DEPTH:-${2:-$depth}} \
+		tests/run.sh --label "linux-$1" --limit 7200 tests/vm/run.sh
+}
+
 # Each kernel is a suite of its own; one that cannot be had is a skip.
 machines() {
 	local kernel
@@ -153,8 +159,7 @@ machines() {
 		echo "0 0 1 0 0 machines" >>$TALLY
 	elif build vm-programs; then
 		for kernel in ${KERNELS:-$kernels}; do
-			VM_KERNELS=$kernel VM_DEPTH=${VM_DEPTH:-$depth} \
-				tests/run.sh --label "linux-$kernel" --limit 7200 tests/vm/run.sh
+			one_machine ${kernel/\// }
 		done
 	fi
 }

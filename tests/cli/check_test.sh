@@ -177,7 +177,7 @@ verdict check_of_a_person_boots_one_kernel test "$(grep machine "$work/order")" 
 verdict check_counts_all_of_it grep -qx '12 passed, 0 failed, 0 skipped' "$work/out"
 checks ci
 verdict check_of_ci_boots_three test "$(grep machine "$work/order" | tr '\n' '|')" = \
-	'machine 6.1 middle|machine 6.12 middle|machine debug middle|'
+	'machine 6.1 short|machine 6.12 middle|machine debug short|'
 for build in build build-address; do
 	verdict check_of_ci_runs_all_in_$build test \
 		"$(grep "in $build\$" "$work/order" | sort | tr '\n' '|')" = \
