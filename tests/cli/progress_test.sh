@@ -118,11 +118,21 @@ route="$vbrun stream $work/m.safetensors --host 24M --chunk 64K --route zipf --t
 shows_route() { shows route route $route; }
 # shellcheck disable=SC2086
 stops_route() { stops route "$out" env TMPDIR="$out" $route --save "$out/save"; }
+shows_stream() {
+	shows stream stream $vbrun stream "$work/m.safetensors" --host 24M --chunk 64K --passes 60 \
+		--no-compare --json
+}
+shows_study() {
+	$vbrun gen "$out/model" --bert --layers 2 --hidden 384 --ffn 1536 >/dev/null
+	shows study 'float64 reference' $vbrun embed --model "$out/model" --packed derived --host 64M \
+		--passes 0 --no-compare --json --accuracy --sentences 6 x
+}
 stops_stream() {
 	stops stream "$out" env TMPDIR="$out" $vbrun stream "$work/m.safetensors" --host 24M \
 		--chunk 64K --passes 200 --save "$out/save"
 }
-for one in stops_packing shows_packing shows_embed stops_embed shows_route stops_route stops_stream; do
+for one in stops_packing shows_packing shows_embed stops_embed shows_study shows_route stops_route \
+	shows_stream stops_stream; do
 	beside $one
 done
 collect
@@ -134,7 +144,8 @@ stops_plan() { stops plan "$out" env TMPDIR="$out" $vbctl plan "$work/m.safetens
 shows_replay() { shows replay replay $vbctl replay "$work/trace"; }
 stops_replay() { stops replay "$out" $vbctl replay "$work/trace"; }
 stops_machine() { stops machine "$out" $vbrun machine "$out"; }
-for one in shows_plan stops_plan shows_replay stops_replay stops_machine; do
+shows_machine() { shows machine 'scratch file to read from' $vbrun machine "$out"; }
+for one in shows_plan stops_plan shows_replay stops_replay shows_machine stops_machine; do
 	beside $one
 done
 collect

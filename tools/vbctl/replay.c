@@ -16,16 +16,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
 #include "common/cli.h"
 #include "common/progress.h"
 #include "common/size.h"
+#include "common/summary.h"
 #include "exec/keymap.h"
 #include "exec/policy.h"
 #include "exec/trace.h"
 
-#define JSON_SCHEMA 1
 #define MAX_POLICIES 16
 /* Uses between two looks at the clock and for signals. */
 #define LOOK_USES 65536u
@@ -255,77 +253,63 @@ static void print_text(const struct replay *replay)
 	print_row(replay, "recorded", recorded_hits(replay), recorded_misses(replay));
 }
 
-static void add_number(struct json_object *object, const char *name, uint64_t value)
-{
-	json_object_object_add(object, name, json_object_new_uint64(value));
-}
-
 static void add_counts(const struct replay *replay, struct json_object *object, uint64_t hits,
 		       uint64_t misses)
 {
-	add_number(object, "hits", hits);
-	add_number(object, "misses", misses);
-	add_number(object, "bytes", misses * replay->header.chunk_bytes);
-	json_object_object_add(object, "ratio", replay->optimum ?
-			       json_object_new_double((double)misses / (double)replay->optimum) :
-			       NULL);
+	summary_bytes(object, "hits", hits);
+	summary_bytes(object, "misses", misses);
+	summary_bytes(object, "bytes", misses * replay->header.chunk_bytes);
+	summary_real(object, "ratio", (double)misses / (double)replay->optimum);
 }
 
-static struct json_object *json_policies(const struct replay *replay)
+static void add_policies(const struct replay *replay, struct json_object *root)
 {
-	struct json_object *list = json_object_new_array();
+	struct json_object *list = summary_list(root, "policies");
 
 	for (size_t i = 0; i < replay->result_count; i++) {
 		const struct result *result = &replay->results[i];
-		struct json_object *row = json_object_new_object();
+		struct json_object *row = summary_item(list);
 
-		json_object_object_add(row, "name", json_object_new_string(result->policy->name));
+		summary_text(row, "name", result->policy->name);
 		add_counts(replay, row, result->stats.hits, misses_of(&result->stats));
-		add_number(row, "evictions", result->stats.evictions);
-		add_number(row, "desyncs", result->stats.desyncs);
-		json_object_array_add(list, row);
+		summary_bytes(row, "evictions", result->stats.evictions);
+		summary_bytes(row, "desyncs", result->stats.desyncs);
 	}
-	return list;
 }
 
-static struct json_object *json_recorded(const struct replay *replay)
+static void add_recorded(const struct replay *replay, struct json_object *root)
 {
 	const uint64_t *events = replay->uses.events;
-	struct json_object *row = json_object_new_object();
+	struct json_object *row = summary_object(root, "recorded");
 
-	json_object_object_add(row, "policy", json_object_new_string(replay->header.policy));
-	add_number(row, "capacity", replay->header.capacity);
-	add_number(row, "staging", replay->header.staging);
+	summary_text(row, "policy", replay->header.policy);
+	summary_bytes(row, "capacity", replay->header.capacity);
+	summary_bytes(row, "staging", replay->header.staging);
 	add_counts(replay, row, recorded_hits(replay), recorded_misses(replay));
-	add_number(row, "evictions", events[VGPU_TRACE_EVICT]);
-	add_number(row, "writes", events[VGPU_TRACE_WRITE]);
-	add_number(row, "prefetch_issued", events[VGPU_TRACE_PREFETCH]);
-	add_number(row, "prefetch_used", events[VGPU_TRACE_PREFETCH_USED]);
-	add_number(row, "prefetch_late", events[VGPU_TRACE_PREFETCH_LATE]);
-	add_number(row, "prefetch_wasted", events[VGPU_TRACE_PREFETCH_WASTED]);
-	add_number(row, "wait_us", replay->uses.wait_us);
-	return row;
+	summary_bytes(row, "evictions", events[VGPU_TRACE_EVICT]);
+	summary_bytes(row, "writes", events[VGPU_TRACE_WRITE]);
+	summary_bytes(row, "prefetch_issued", events[VGPU_TRACE_PREFETCH]);
+	summary_bytes(row, "prefetch_used", events[VGPU_TRACE_PREFETCH_USED]);
+	summary_bytes(row, "prefetch_late", events[VGPU_TRACE_PREFETCH_LATE]);
+	summary_bytes(row, "prefetch_wasted", events[VGPU_TRACE_PREFETCH_WASTED]);
+	summary_bytes(row, "wait_us", replay->uses.wait_us);
 }
 
 static void print_json(const struct replay *replay)
 {
-	struct json_object *root = json_object_new_object();
-	struct json_object *best = json_object_new_object();
+	struct json_object *root = summary_new("replay");
 
-	add_number(root, "schema", JSON_SCHEMA);
-	json_object_object_add(root, "trace", json_object_new_string(replay->request.path));
-	json_object_object_add(root, "truncated", json_object_new_boolean(replay->truncated));
-	add_number(root, "chunk_bytes", replay->header.chunk_bytes);
-	add_number(root, "capacity", replay->capacity);
-	add_number(root, "uses", replay->accesses);
-	add_number(root, "chunks", replay->chunks);
-	add_counts(replay, best, replay->accesses - replay->optimum, replay->optimum);
-	json_object_object_add(root, "optimum", best);
-	json_object_object_add(root, "policies", json_policies(replay));
-	json_object_object_add(root, "recorded", json_recorded(replay));
-	puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(root);
+	summary_text(root, "trace", replay->request.path);
+	summary_flag(root, "truncated", replay->truncated);
+	summary_bytes(root, "chunk_bytes", replay->header.chunk_bytes);
+	summary_bytes(root, "capacity", replay->capacity);
+	summary_bytes(root, "uses", replay->accesses);
+	summary_bytes(root, "chunks", replay->chunks);
+	add_counts(replay, summary_object(root, "optimum"), replay->accesses - replay->optimum,
+		   replay->optimum);
+	add_policies(replay, root);
+	add_recorded(replay, root);
+	summary_print(root);
 }
 
 static int answer(struct replay *replay)
