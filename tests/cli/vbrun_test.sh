@@ -177,14 +177,14 @@ quarter() {
 		-v p="$(field "$work/quarter.json" prefetch_precision)" \
 		-v l="$(field "$work/quarter.json" prefetch_late_fraction)" "BEGIN { exit !($1) }"
 }
-for seed in 1 2 3 4 5 6; do
+for seed in 1 2 $([ -n "$sanitized" ] || echo 3 4 5 6); do
 	route replay $seed
 	verdict route_in_a_quarter_reads_1.5_times_the_optimum_at_most_seed_$seed \
 		quarter 'r >= 1 && r <= 1.5'
 done
 verdict route_has_room_for_a_quarter_of_the_experts quarter 's > 0.249 && s <= 0.25'
 verdict route_prefetches_what_is_used quarter 'p > 0.99 && p <= 1 && l >= 0 && l <= 1'
-route lru 6
+route lru 2
 verdict route_in_a_quarter_by_lru_reads_more quarter 'r > 1.8'
 
 # --- embeddings: bit by bit the same in any tier ---
