@@ -13,6 +13,11 @@
  * and, where that has scales apart, in two of those; and one is read ahead of them.
  */
 #define VGPU_STAGING_CHUNKS_MIN	6u
+/*
+ * Who asks for fewer gets them: panels then take from what is kept, and little or nothing
+ * is read ahead.
+ */
+#define VGPU_STAGING_CHUNKS_LEAST	2u
 #define VGPU_STAGING_SHARE	20u	/* default: one slot in so many */
 
 /*

@@ -82,7 +82,8 @@ VGPU_API const char *vgpu_error_text(void);
  * @io_engine: "auto", "uring", "threads", "buffered"; NULL: auto
  * @backend: "cpu" or "null" (computes nothing: to measure everything else); NULL: cpu
  * @threads: 0: VBLACKWELL_THREADS, or the CPUs this process may run on
- * @staging_bytes: part of @host_bytes kept for transfers; 0: vgpu_staging_bytes()
+ * @staging_bytes: part of @host_bytes kept for transfers, at least two chunks; 0:
+ *	vgpu_staging_bytes()
  * @trace_path: record residency events there; NULL: VBLACKWELL_TRACE, or none
  * @flags: must be 0
  */

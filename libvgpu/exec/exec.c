@@ -642,16 +642,18 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 			    size_t len)
 {
 	uint64_t slots = p->host_bytes / p->chunk_bytes, staging = p->staging_bytes / p->chunk_bytes;
+	uint64_t least;
 
-	if (!staging)
+	if (!p->staging_bytes)
 		staging = vgpu_staging_slots(slots);
-	if (staging < VGPU_STAGING_CHUNKS_MIN)
-		staging = VGPU_STAGING_CHUNKS_MIN;
-	if (slots < staging + 1)
+	if (staging < VGPU_STAGING_CHUNKS_LEAST)
+		staging = VGPU_STAGING_CHUNKS_LEAST;
+	least = staging > VGPU_STAGING_CHUNKS_MIN ? staging : VGPU_STAGING_CHUNKS_MIN;
+	if (slots < least + 1)
 		return say(text, len, -EINVAL,
 			   "host_bytes is %llu; two panels and one chunk need at least %llu",
 			   (unsigned long long)p->host_bytes,
-			   (unsigned long long)(staging + 1) * p->chunk_bytes);
+			   (unsigned long long)(least + 1) * p->chunk_bytes);
 	if (slots >= VB_ARENA_SLOTS_MAX)
 		return say(text, len, -EINVAL, "host_bytes is %llu; at %u bytes a chunk at most %llu",
 			   (unsigned long long)p->host_bytes, p->chunk_bytes,
@@ -659,6 +661,8 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 	room->staging = (uint32_t)staging;
 	room->capacity = (uint32_t)(slots - staging);
 	room->panel_chunks = room->staging / VGPU_STAGING_CHUNKS_MIN;
+	if (!room->panel_chunks)
+		room->panel_chunks = 1;
 	if (room->panel_chunks > PANEL_CHUNKS_MAX)
 		room->panel_chunks = PANEL_CHUNKS_MAX;
 	return 0;

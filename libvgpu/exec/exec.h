@@ -32,7 +32,8 @@ struct vgpu_exec;
  * struct vgpu_exec_params - how to set an executor up
  * @chunk_bytes: of the device
  * @host_bytes: host tier, staging included
- * @staging_bytes: part of it kept for transfers; 0: vgpu_staging_bytes()
+ * @staging_bytes: part of it kept for transfers, at least two chunks; 0:
+ *	vgpu_staging_bytes()
  * @nvme_bytes: anonymous arena on storage; 0: none
  * @nvme_path: file or block device for it
  * @policy, @io_engine, @backend: names, NULL for the defaults

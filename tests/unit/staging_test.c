@@ -85,6 +85,28 @@ static void device_keeps_what_is_said(void **state)
 	}
 }
 
+static void device_keeps_what_it_is_told_and_two_chunks_at_least(void **state)
+{
+	static const struct {
+		uint64_t told, kept;
+	} cases[] = { { 1, 128 * KIB }, { 64 * KIB, 128 * KIB }, { 192 * KIB, 192 * KIB },
+		      { 1 * MIB, 1 * MIB } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vgpu_config config = { .size = sizeof(config), .host_bytes = 4 * MIB,
+					      .staging_bytes = cases[i].told, .threads = 1,
+					      .backend = "null" };
+		struct vgpu_device_info info = { .size = sizeof(info) };
+		struct vgpu *v;
+
+		assert_int_equal(vgpu_open_embedded(&config, &v), 0);
+		assert_int_equal(vgpu_device_info(v, &info), 0);
+		assert_int_equal(info.staging_bytes, cases[i].kept);
+		vgpu_close(v);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -93,6 +115,7 @@ int main(void)
 		cmocka_unit_test(reserve_of_given_chunks_is_six_or_5_percent),
 		cmocka_unit_test(chunks_are_the_largest_that_leave_120),
 		cmocka_unit_test(device_keeps_what_is_said),
+		cmocka_unit_test(device_keeps_what_it_is_told_and_two_chunks_at_least),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
