@@ -445,6 +445,15 @@ int vgpu_io_test_reorder(struct vgpu_io *io, uint32_t window);
 /** vgpu_io_test_release() - really start what VGPU_IO_FAULT_NEVER holds: the late transfer */
 int vgpu_io_test_release(struct vgpu_io *io);
 
+/**
+ * vgpu_io_test_advance() - let time pass for the deadlines of an engine
+ * @ns: added to its clock, for good
+ *
+ * Tests of deadlines need not guess how long anything takes.
+ * Return: 0; -EINVAL when @io is not a test engine.
+ */
+int vgpu_io_test_advance(struct vgpu_io *io, uint64_t ns);
+
 /** vgpu_io_test_hits() - how many attempts any rule was applied to */
 uint64_t vgpu_io_test_hits(const struct vgpu_io *io);
 

@@ -158,6 +158,7 @@ struct vgpu_io_list {
  * @done: to be handed back
  * @unflushed: attempts were started since the last flush
  * @progress_ns: when anything last finished
+ * @ahead_ns: how far vgpu_io_test_advance() has put the clock of the deadlines
  * @files: VGPU_IO_FILES_MAX pointers, NULL when free
  * @regions: VGPU_IO_REGIONS_MAX entries
  * @bounce: free bounce buffers, a stack
@@ -182,7 +183,7 @@ struct vgpu_io {
 	struct vgpu_io_list flight;
 	struct vgpu_io_list done;
 	bool unflushed;
-	uint64_t progress_ns;
+	uint64_t progress_ns, ahead_ns;
 	struct vgpu_io_file **files;
 	struct vgpu_io_region *regions;
 	void **bounce;

@@ -474,6 +474,14 @@ int vgpu_io_test_release(struct vgpu_io *io)
 	return 0;
 }
 
+int vgpu_io_test_advance(struct vgpu_io *io, uint64_t ns)
+{
+	if (!tester_of(io))
+		return -EINVAL;
+	io->ahead_ns += ns;
+	return 0;
+}
+
 uint64_t vgpu_io_test_hits(const struct vgpu_io *io)
 {
 	return io->ops == &vgpu_io_test_ops ? ((const struct tester *)io->engine)->hits : 0;
