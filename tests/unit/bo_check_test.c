@@ -115,6 +115,31 @@ typedef unsigned __int128 u128;
 
 #define WIDEST	((u128)UINT64_MAX)
 
+/* Of GGUF, as its description has them: values a block, and its bytes. */
+static const u16 blocks_of[][3] = {
+	{ VB_FORMAT_Q4_0, 32, 2 + 16 },
+	{ VB_FORMAT_Q4_1, 32, 2 + 2 + 16 },
+	{ VB_FORMAT_Q5_0, 32, 2 + 4 + 16 },
+	{ VB_FORMAT_Q5_1, 32, 2 + 2 + 4 + 16 },
+	{ VB_FORMAT_Q2_K, 256, 16 + 64 + 2 + 2 },
+	{ VB_FORMAT_Q3_K, 256, 32 + 64 + 12 + 2 },
+	{ VB_FORMAT_Q4_K, 256, 2 + 2 + 12 + 128 },
+	{ VB_FORMAT_Q5_K, 256, 2 + 2 + 12 + 32 + 128 },
+	{ VB_FORMAT_Q6_K, 256, 128 + 64 + 16 + 2 },
+	{ VB_FORMAT_IQ4_NL, 32, 2 + 16 },
+	{ VB_FORMAT_IQ4_XS, 256, 2 + 2 + 4 + 128 },
+	{ VB_FORMAT_NVFP4, 64, 4 + 32 },
+};
+
+static u128 model_blocks(u16 format, u64 rows, u64 cols)
+{
+	for (size_t i = 0; i < sizeof(blocks_of) / sizeof(blocks_of[0]); i++)
+		if (blocks_of[i][0] == format)
+			return cols % blocks_of[i][1] ? 0 :
+			       (u128)rows * (cols / blocks_of[i][1]) * blocks_of[i][2];
+	return 0;
+}
+
 /* Bytes of a matrix; 0 when the format cannot have this many columns, or is none of a pack. */
 static u128 model_matrix(u16 format, u64 rows, u64 cols)
 {
@@ -138,7 +163,7 @@ static u128 model_matrix(u16 format, u64 rows, u64 cols)
 	case VB_FORMAT_INT8_G16:
 		return groups * (blocks * 512 + tiles * 128);
 	default:
-		return 0;
+		return model_blocks(format, rows, cols);
 	}
 }
 
