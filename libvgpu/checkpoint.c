@@ -225,12 +225,21 @@ static int join_path(const char *folder, const char *name, char **out,
 	return 0;
 }
 
-/* By content: what does not begin as GGUF does is taken for safetensors. */
+static bool is_named_gguf(const char *path)
+{
+	size_t length = strlen(path);
+
+	return length > 5 && !strcmp(path + length - 5, ".gguf");
+}
+
+/* By content: what neither begins as GGUF does nor is called so is taken for safetensors. */
 static int load_any(struct vgpu_checkpoint *ck, struct vgpu_error *err)
 {
 	char magic[4];
 	int rc;
 
+	if (is_named_gguf(ck->files[0].path))
+		return load_gguf(ck, err);
 	if (ck->files[0].identity.bytes >= sizeof(magic)) {
 		rc = file_read(&ck->files[0], magic, sizeof(magic), 0, err);
 		if (rc)

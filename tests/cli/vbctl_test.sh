@@ -1,22 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# vbctl: usage, doctor, plan, tensor list.
+# vbctl: doctor, plan, tensor list. Bad input: refusal_test.sh; figures of a plan: plan_test.sh.
 set -u
 . "$(dirname "$0")/lib.sh"
-
-refuses usage_no_object 2 'no object' $vbctl
-refuses usage_unknown_object 2 'unknown object nonsense' $vbctl nonsense
-refuses usage_no_command 2 'tensor: no command, takes list' $vbctl tensor
-refuses usage_unknown_command 2 'tensor: unknown command print' $vbctl tensor print
-refuses usage_unknown_option 2 'doctor: unknown option --nonsense' $vbctl doctor --nonsense
-refuses usage_argument 2 'doctor: 1 arguments, takes none' $vbctl doctor here
-refuses usage_plan_without_file 2 'plan: 0 arguments' $vbctl plan
-refuses usage_plan_size 2 'plan: --host lots is no size' $vbctl plan f --host lots
-for command in doctor plan replay 'tensor list'; do
-	# shellcheck disable=SC2086
-	$vbctl $command --help >"$work/help" 2>&1
-	verdict "help_of_${command// /_}_names_exit_statuses" grep -q 'Exit status: 0 ' "$work/help"
-done
 
 # --- doctor ---
 $vbctl doctor --dir "$work" >"$work/doctor"
@@ -48,7 +34,6 @@ $vbrun stream "$work/m.safetensors" --host "$need" --chunk 64K --passes 1 --no-c
 	>/dev/null 2>"$work/err"
 verdict smallest_tier_of_the_plan_runs test $? -eq 0
 [ $status -eq 0 ] || cat "$work/err"
-refuses plan_without_file 1 'absent: No such file' $vbctl plan "$work/absent"
 
 # A 64 GiB sparse file: nothing but its header is looked at.
 bytes=$((64 << 30))

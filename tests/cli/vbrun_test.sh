@@ -1,80 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# vbrun: usage, failures, summaries, and results that do not depend on the tier.
+# vbrun: failures, summaries, and results that do not depend on the tier. Bad input of all kinds:
+# refusal_test.sh.
 set -u
 . "$(dirname "$0")/lib.sh"
 
-# --- usage: exit status 2 and one line ---
-refuses usage_no_command 2 'no command' $vbrun
-refuses usage_unknown_command 2 'unknown command nonsense' $vbrun nonsense
-refuses usage_unknown_option 2 'unknown option --nonsense' $vbrun stream --nonsense f
-refuses usage_short_option 2 'unknown option -x' $vbrun stream -x f
-refuses usage_missing_value 2 'stream: --host needs a SIZE' $vbrun stream f --host
-refuses usage_flag_with_value 2 'json takes no value' $vbrun stream --json=1 f
-refuses usage_bad_size 2 'host 12Q is no size' $vbrun stream f --host 12Q
-refuses usage_negative_size 2 'host -1 is no size' $vbrun stream f --host -1
-refuses usage_bad_number 2 'm one is no number' $vbrun stream f --m one
-refuses usage_range 2 '--m 0 is outside 1 .. 65536' $vbrun stream f --m 0
-refuses usage_choice 2 'policy best is none of replay, schedule, freq, lru' \
-	$vbrun stream f --policy best
-refuses usage_no_file 2 '0 arguments' $vbrun stream
-refuses usage_two_files 2 '2 arguments' $vbrun stream a b
-refuses usage_nvme_size_alone 2 '--nvme-size 1.00 MiB is for --nvme FILE' \
-	$vbrun stream f --nvme-size 1M
-refuses usage_excluding 2 'exclude each other' $vbrun embed --compare --no-compare x
-refuses usage_compare_on_a_device 2 'without --device' $vbrun embed --compare --device /dev/null x
-refuses fails_on_a_device_that_is_none 1 '/dev/null: no Virtual Blackwell device' \
-	$vbrun embed --device /dev/null x
-for command in stream embed gen machine report; do
-	$vbrun $command --help >"$work/help" 2>&1
-	verdict help_of_${command}_names_exit_statuses grep -q 'Exit status: 0 ' "$work/help"
-done
-
-# --- failures: exit status 1 and one line that names what ---
-refuses fails_without_file 1 'absent.safetensors: No such file' \
-	$vbrun stream "$work/absent.safetensors"
+# --- failures: exit status 1 and one line that names what (more in refusal_test.sh) ---
 $vbrun gen "$work/m.safetensors" --size 24M >/dev/null
 head -c 1000000 "$work/m.safetensors" >"$work/cut.safetensors"
 refuses fails_on_truncated_checkpoint 1 'cut.safetensors: ' $vbrun stream "$work/cut.safetensors"
 head -c 100000 /dev/zero >"$work/zero.safetensors"
 refuses fails_on_garbage 1 'zero.safetensors: ' $vbrun stream "$work/zero.safetensors"
-# checkpoint NAME DTYPE SHAPE END BYTES [MORE]: a file with one tensor w of bytes 0 .. END
-checkpoint() {
-	local json="{\"w\":{\"dtype\":\"$2\",\"shape\":$3,\"data_offsets\":[0,$4]}${6:-}}"
-	while [ $((${#json} % 8)) -ne 0 ]; do json="$json "; done
-	# A header of 64 to 255 bytes: its length is one byte.
-	{
-		printf "\\x$(printf %x ${#json})\\0\\0\\0\\0\\0\\0\\0%s" "$json"
-		head -c "$5" /dev/zero
-	} >"$work/$1.safetensors"
-}
-checkpoint dtype Q99 '[4,8]' 128 128
-checkpoint shape F32 '[4,9]' 128 128
-checkpoint short F32 '[4,8]' 128 100
-checkpoint twice F32 '[4,8]' 128 256 ',"w":{"dtype":"F32","shape":[4,8],"data_offsets":[128,256]}'
-checkpoint overlap F32 '[4,8]' 128 192 ',"v":{"dtype":"F32","shape":[4,8],"data_offsets":[64,192]}'
-checkpoint none I64 '[4,8]' 256 256
-# bad NAME PATTERN: both tools say the same of it
-bad() {
-	refuses "names_what_is_wrong_with_${1}_stream" 1 "$1.safetensors: $2" \
-		$vbrun stream "$work/$1.safetensors" --host 64M
-	refuses "names_what_is_wrong_with_${1}_plan" 1 "$1.safetensors: $2" \
-		$vbctl plan "$work/$1.safetensors" --host 64M
-}
-bad dtype "tensor 'w': dtype 'Q99' is unknown, is none of F32 F16 BF16 .* F4 "
-bad shape "tensor 'w': data_offsets span 128 bytes, its F32 shape needs 144"
-bad short "tensor 'w': data_offsets end 128 exceeds data bytes 100"
-bad twice "tensor 'w' appears twice"
-bad overlap "tensor 'v' at byte [0-9]+ overlaps tensor 'w', which ends at byte [0-9]+"
-bad none 'none of its 1 tensors is a matrix .*1: type I64 .*takes rank 2 or 3 of type f32, f16, bf16,.* mxfp4'
-refuses fails_chunk_power_of_two 2 'chunk 100000 is no power of two' \
-	$vbrun stream "$work/m.safetensors" --chunk 100000
 refuses fails_on_tiny_host 1 'host tier of 256 KiB: .* at least [0-9]+' \
 	$vbrun stream "$work/m.safetensors" --host 256K --chunk 64K
 refuses fails_without_experts 1 'no experts' \
 	$vbrun stream tests/cli/golden/dense.safetensors --route zipf --json
-refuses fails_on_missing_model 1 'config.json: No such file' $vbrun embed --model "$work/none" x
-refuses fails_to_write_gen 1 'No such file' $vbrun gen "$work/none/x" --size 1M
 refuses fails_on_layer_list 2 'layers-int8 names layer 9' \
 	env VBLACKWELL_CACHE="$work/cache" $vbrun embed --layers-int8 9 --json x
 

@@ -320,7 +320,7 @@ static void gguf_bad_start_is_named(void **state)
 	(void)state;
 	put_start(&f, 0, 0);
 	f.bytes[0] = 'X';
-	assert_refused(&f, -EINVAL, "magic is not 'GGUF'");
+	assert_refused(&f, -EINVAL, "magic is 58 47 55 46, must be 'GGUF'");
 	put_start(&f, 0, 0);
 	f.bytes[4] = 1;
 	assert_refused(&f, -EOPNOTSUPP, "version 1 is not 2 or 3");

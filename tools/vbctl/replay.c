@@ -93,13 +93,18 @@ static int load_from(struct replay *replay, int fd)
 	int rc;
 
 	rc = vgpu_trace_open(fd, &reader);
+	if (rc == -EBADMSG)
+		return cli_fail("replay: %s: does not begin with the %u bytes of a trace's header, "
+				"version 1", replay->request.path, VGPU_TRACE_HEADER_BYTES);
 	if (rc)
-		return failed(replay, rc == -EBADMSG ? "not a trace of version 1" : "read", rc);
+		return failed(replay, "read", rc);
 	replay->header = *vgpu_trace_header(reader);
 	rc = vgpu_trace_load_uses(reader, &replay->uses);
 	if (rc == -EBADMSG)
-		rc = cli_fail("replay: %s: record %" PRIu64 " is not valid", replay->request.path,
-			      vgpu_trace_position(reader));
+		rc = cli_fail("replay: %s: record %" PRIu64 " at byte %" PRIu64 " is not valid: its key, "
+			      "event or flags are none that a trace has", replay->request.path,
+			      vgpu_trace_position(reader), VGPU_TRACE_HEADER_BYTES +
+			      vgpu_trace_position(reader) * VGPU_TRACE_RECORD_BYTES);
 	else if (rc)
 		rc = failed(replay, "read", rc);
 	replay->truncated = vgpu_trace_truncated(reader);

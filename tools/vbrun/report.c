@@ -33,7 +33,16 @@ static const char *text(struct json_object *o, const char *key)
 {
 	struct json_object *value;
 
-	return json_object_object_get_ex(o, key, &value) ? json_object_get_string(value) : "";
+	return json_object_object_get_ex(o, key, &value) && value ? json_object_get_string(value) : "";
+}
+
+/* NULL when there is no such list. */
+static struct json_object *list_of(struct json_object *o, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(o, key, &value) &&
+	       json_object_is_type(value, json_type_array) ? value : NULL;
 }
 
 /* A line read less than the optimum: that is explained below the table. */
@@ -124,11 +133,10 @@ static void report_embed(struct json_object *o)
 	static bool shown;
 	bool f32_shown = shown;
 
-	struct json_object *runs, *texts, *run;
+	struct json_object *runs = list_of(o, "runs"), *texts = list_of(o, "texts"), *run;
 	double count;
 
-	if (!json_object_object_get_ex(o, "runs", &runs) ||
-	    !json_object_object_get_ex(o, "texts", &texts))
+	if (!runs || !texts)
 		return;
 	for (size_t i = 0; i < json_object_array_length(runs); i++) {
 		struct line l = { .each = "text" };
@@ -175,9 +183,9 @@ static void report_stream(struct json_object *o)
 
 static void print_objects(struct json_object *o)
 {
-	struct json_object *list, *item;
+	struct json_object *list = list_of(o, "objects"), *item;
 
-	if (!json_object_object_get_ex(o, "objects", &list))
+	if (!list)
 		return;
 	if (objects_out) {
 		item = summary_item(objects_out);
@@ -195,22 +203,37 @@ static void print_objects(struct json_object *o)
 	}
 }
 
+static int check(const char *path, struct json_object *o)
+{
+	const char *command = text(o, "command");
+
+	if (!json_object_is_type(o, json_type_object))
+		return cli_fail("report: %s: is no JSON object", path);
+	if (number(o, "schema") != SUMMARY_SCHEMA)
+		return cli_fail("report: %s: schema is %" PRIu64 ", must be %u", path,
+				number(o, "schema"), SUMMARY_SCHEMA);
+	if (strcmp(command, "embed") && strcmp(command, "stream"))
+		return cli_fail("report: %s: command is \"%s\", must be embed or stream", path, command);
+	return CLI_OK;
+}
+
 static int for_each(char **paths, unsigned int count, void (*embed)(struct json_object *),
 		    void (*stream)(struct json_object *))
 {
-	for (unsigned int i = 0; i < count; i++) {
+	int rc = CLI_OK;
+
+	for (unsigned int i = 0; i < count && !rc; i++) {
 		struct json_object *o = json_object_from_file(paths[i]);
 
 		if (!o)
 			return cli_fail("report: %s: %s", paths[i],
 					access(paths[i], R_OK) ? strerror(errno) : "is no JSON");
-		if (!strcmp(text(o, "command"), "embed"))
-			embed(o);
-		else if (!strcmp(text(o, "command"), "stream"))
-			stream(o);
+		rc = check(paths[i], o);
+		if (!rc && embed)
+			(!strcmp(text(o, "command"), "embed") ? embed : stream)(o);
 		json_object_put(o);
 	}
-	return CLI_OK;
+	return rc;
 }
 
 static int report_json(char **paths, unsigned int count)
@@ -236,8 +259,11 @@ static int report_json(char **paths, unsigned int count)
 
 static int report_text(char **paths, unsigned int count)
 {
-	int rc;
+	/* All of them before the first line: a table that ends in the middle looks whole. */
+	int rc = for_each(paths, count, NULL, NULL);
 
+	if (rc)
+		return rc;
 	printf("%-24s %18s %10s %9s %7s %10s %10s  %s\n", "", "time", "read", "x optimum", "stall",
 	       "budget", "memory", "accuracy");
 	rc = for_each(paths, count, report_embed, report_stream);

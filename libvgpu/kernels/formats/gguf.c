@@ -539,7 +539,8 @@ static int take_start(struct reader *r, uint64_t *tensor_count, uint64_t *meta_c
 	if (rc)
 		return rc;
 	if (!vgpu_gguf_is_magic(magic, 4))
-		return vgpu_error_set(r->err, -EINVAL, "magic is not 'GGUF'");
+		return vgpu_error_set(r->err, -EINVAL, "magic is %02x %02x %02x %02x, must be 'GGUF'",
+				      magic[0], magic[1], magic[2], magic[3]);
 	rc = take_number(r, sizeof(version), "version", &version);
 	if (rc)
 		return rc;
