@@ -5,6 +5,7 @@
 
 #include "core/format.h"
 #include "error.h"
+#include "kernels/weight.h"
 
 #define SAME(name) _Static_assert((int)VGPU_FORMAT_##name == (int)VB_FORMAT_##name, #name)
 SAME(NONE);
@@ -50,4 +51,30 @@ int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, uint64_t 
 				 vb_format_name(format), (int)format);
 	*out = bytes;
 	return 0;
+}
+
+bool vgpu_format_is_weight(enum vgpu_format format)
+{
+	return vb_format_is_weight(format);
+}
+
+bool vgpu_pack_is_exact(enum vgpu_format source, enum vgpu_format packed)
+{
+	return vgpu_weight_pack_is_exact(source, packed);
+}
+
+int vgpu_matrix_decode(enum vgpu_format format, uint32_t n, uint32_t k, const void *data,
+		       float *out)
+{
+	uint64_t bytes;
+	int rc = vgpu_matrix_bytes(format, n, k, &bytes);
+
+	if (rc)
+		return rc;
+	if (vb_format_is_packed(format) && (uintptr_t)data % 64)
+		return vgpu_fail(-EINVAL, "a matrix of %s lies at %p, no multiple of 64",
+				 vb_format_name(format), data);
+	rc = vgpu_weight_decode(format, n, k, data, out);
+	return rc ? vgpu_fail(rc, "a matrix of %s alone cannot be decoded",
+			      vb_format_name(format)) : 0;
 }

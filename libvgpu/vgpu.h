@@ -286,6 +286,37 @@ VGPU_API const char *vgpu_format_name(enum vgpu_format format);
 VGPU_API int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, uint64_t *out);
 
 /**
+ * vgpu_format_is_weight() - may the weight of a command have it, or is it packed first
+ * @format: any
+ *
+ * Return: true for an operand.
+ */
+VGPU_API bool vgpu_format_is_weight(enum vgpu_format format);
+
+/**
+ * vgpu_pack_is_exact() - does packing keep every value as it is
+ * @source: of struct vgpu_pack
+ * @packed: of struct vgpu_pack
+ *
+ * Return: false when values are rounded, or the two do not fit together.
+ */
+VGPU_API bool vgpu_pack_is_exact(enum vgpu_format source, enum vgpu_format packed);
+
+/**
+ * vgpu_matrix_decode() - what a dense matrix holds, as f32
+ * @format: any but I32, U8 and MXFP4_SPLIT; also those that are only packed from
+ * @n: rows, at least 1; of packed formats @data begins with a group
+ * @k: columns, at least 1
+ * @data: vgpu_matrix_bytes() of it; packed formats: 64-byte aligned
+ * @out: [@n][@k]
+ *
+ * Context: any thread, no device; on the calling thread.
+ * Return: 0; -EINVAL format, @k is no multiple of its block, alignment.
+ */
+VGPU_API int vgpu_matrix_decode(enum vgpu_format format, uint32_t n, uint32_t k, const void *data,
+				float *out);
+
+/**
  * vgpu_chunk_bytes() - size of the chunks that a host tier has by default
  * @host_bytes: of the tier
  *

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * Sizes: of weights in memory, of packed activations, of a thread's scratch.
+ * Sizes: of weights in memory, of packed activations, of a thread's scratch.  And what
+ * a weight holds, for those who do not compute with it.
  */
+#include "kernels/weight.h"
+
+#include <errno.h>
+
 #include "kernels/kernels.h"
 #include "kernels/pack/g16.h"
 #include "kernels/ref/blocks.h"
@@ -57,6 +62,25 @@ uint32_t vgpu_weight_unit_rows(enum vgpu_wformat format)
 	default:
 		return vgpu_block_type(format) ? 1 : 0;
 	}
+}
+
+int vgpu_weight_decode(uint32_t format, uint32_t rows, uint32_t k, const void *data, float *out)
+{
+	struct vgpu_panel p = { .format = format, .rows = rows, .k = k, .data = data };
+
+	if (!vgpu_weight_unit_rows(format) || format == VGPU_W_MXFP4_SPLIT)
+		return -EINVAL;
+	vgpu_kernels_best()->weight_decode(&p, out, k);
+	return 0;
+}
+
+bool vgpu_weight_pack_is_exact(uint32_t source, uint32_t packed)
+{
+	const struct vgpu_block_type *type = vgpu_block_type(source);
+
+	if (source == VGPU_W_MXFP4 || source == VGPU_W_MXFP4_SPLIT)
+		return packed == VGPU_W_MXFP4_G16;
+	return type && type->codes && packed == VGPU_W_INT8_G16;
 }
 
 enum vgpu_mode vgpu_matmul_mode(enum vgpu_wformat format, enum vgpu_mode wanted)
