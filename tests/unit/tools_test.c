@@ -128,7 +128,7 @@ static void weights_are_listed_as_they_lie(void **state)
 	close(mkstemp(path));
 	assert_int_equal(vbrun_gen(&p, NULL, NULL, &error), 0);
 	assert_int_equal(vgpu_checkpoint_open(path, &ck, &error), 0);
-	assert_int_equal(weights_list(ck, &w), 0);
+	assert_int_equal(weights_list(ck, WEIGHTS_KEEP, &w), 0);
 	/* embedding; per layer q, k, v, o, router, gate_up, down */
 	assert_int_equal(w.count, 1 + 2 * 7);
 	for (size_t i = 0; i < w.count; i++) {
@@ -150,20 +150,45 @@ static void weights_are_listed_as_they_lie(void **state)
 	unlink(path);
 }
 
+/* What products take stays; what they do not take keeps its values where INT8 can. */
+static void weights_become_operands_by_one_rule(void **state)
+{
+	static const enum vgpu_format floats[] = { VGPU_FORMAT_F32, VGPU_FORMAT_F16,
+						   VGPU_FORMAT_BF16 };
+	static const enum vgpu_format taken[] = { VGPU_FORMAT_MXFP4, VGPU_FORMAT_MXFP4_SPLIT,
+						  VGPU_FORMAT_Q8_0 };
+	static const enum vgpu_format exact[] = { VGPU_FORMAT_Q4_0, VGPU_FORMAT_Q5_0,
+						  VGPU_FORMAT_IQ4_NL };
+	static const enum vgpu_format others[] = { VGPU_FORMAT_Q4_1, VGPU_FORMAT_Q4_K,
+						   VGPU_FORMAT_NVFP4 };
+	static const enum vgpu_format asked[] = { VGPU_FORMAT_INT8_G16, VGPU_FORMAT_INT8_G16,
+						  VGPU_FORMAT_MXFP4_G16 };
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		for (int pack = WEIGHTS_KEEP; pack <= WEIGHTS_MXFP4; pack++) {
+			assert_int_equal(weights_used(floats[i], pack),
+					 pack == WEIGHTS_KEEP ? floats[i] : asked[pack]);
+			assert_int_equal(weights_used(taken[i], pack), taken[i]);
+			assert_int_equal(weights_used(exact[i], pack), VGPU_FORMAT_INT8_G16);
+			assert_int_equal(weights_used(others[i], pack), asked[pack]);
+		}
+}
+
 static void staging_holds_two_panels_of_every_matrix(void **state)
 {
-	struct weight plain = { .format = VGPU_FORMAT_F32, .n = 4, .k = 1024, .bytes = 4 * 4096 };
-	struct weight wide = { .format = VGPU_FORMAT_F32, .n = 2, .k = 1 << 20,
+	struct weight plain = { .used = VGPU_FORMAT_F32, .n = 4, .k = 1024, .bytes = 4 * 4096 };
+	struct weight wide = { .used = VGPU_FORMAT_F32, .n = 2, .k = 1 << 20,
 			       .bytes = 2ull << 22 };
-	struct weight split = { .format = VGPU_FORMAT_MXFP4_SPLIT, .n = 4, .k = 1024,
+	struct weight split = { .used = VGPU_FORMAT_MXFP4_SPLIT, .n = 4, .k = 1024,
 				.bytes = 4 * 512, .scales_bytes = 4 * 32 };
 	struct weights w = { .list = &split, .count = 1 };
 	uint64_t bytes;
 
 	(void)state;
-	assert_int_equal(weights_staging(&plain, plain.format, 64 << 10), 3 * (64 << 10));
-	assert_int_equal(weights_staging(&wide, wide.format, 64 << 10), 129 * (64 << 10));
-	assert_int_equal(weights_staging(&split, split.format, 64 << 10), 5 * (64 << 10));
+	assert_int_equal(weights_staging(&plain, 64 << 10), 3 * (64 << 10));
+	assert_int_equal(weights_staging(&wide, 64 << 10), 129 * (64 << 10));
+	assert_int_equal(weights_staging(&split, 64 << 10), 5 * (64 << 10));
 	assert_int_equal(weights_default_staging(&w, 1 << 20, 64 << 10), 6 * (64 << 10));
 	assert_int_equal(weights_default_staging(&w, 64 << 20, 64 << 10), 51 * (64 << 10));
 	assert_int_equal(vgpu_panels_bytes(VGPU_FORMAT_MXFP4_SPLIT, 33, 0, &bytes), -EINVAL);
@@ -184,6 +209,7 @@ int main(void)
 		cmocka_unit_test(spearman_equals_the_hand_count),
 		cmocka_unit_test(nmse_and_max_abs_are_what_they_say),
 		cmocka_unit_test(weights_are_listed_as_they_lie),
+		cmocka_unit_test(weights_become_operands_by_one_rule),
 		cmocka_unit_test(staging_holds_two_panels_of_every_matrix),
 	};
 

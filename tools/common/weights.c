@@ -6,26 +6,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The device's default reserve: one chunk in so many, and at least so many. */
-
 /* No type has a higher number. */
 #define DTYPE_END 64
+
+const char *const weights_packs[] = { "keep", "int8", "mxfp4", NULL };
+
+static bool is_float(enum vgpu_format format)
+{
+	return format == VGPU_FORMAT_F32 || format == VGPU_FORMAT_F16 || format == VGPU_FORMAT_BF16;
+}
 
 /* Types that exist as an operand but not as a weight (integers) give NONE. */
 static enum vgpu_format format_of(enum vgpu_dtype dtype)
 {
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(dtype);
 
-	switch (info ? info->format : VGPU_FORMAT_NONE) {
-	case VGPU_FORMAT_F32:
-	case VGPU_FORMAT_F16:
-	case VGPU_FORMAT_BF16:
-	case VGPU_FORMAT_MXFP4:
-	case VGPU_FORMAT_Q8_0:
-		return info->format;
-	default:
+	if (!info || info->format == VGPU_FORMAT_I32 || info->format == VGPU_FORMAT_U8)
 		return VGPU_FORMAT_NONE;
-	}
+	return info->format;
+}
+
+enum vgpu_format weights_used(enum vgpu_format format, enum weights_pack pack)
+{
+	if (vgpu_format_is_weight(format) && (pack == WEIGHTS_KEEP || !is_float(format)))
+		return format;
+	if (pack == WEIGHTS_MXFP4 && !vgpu_pack_is_exact(format, VGPU_FORMAT_INT8_G16))
+		return VGPU_FORMAT_MXFP4_G16;
+	return VGPU_FORMAT_INT8_G16;
 }
 
 enum vgpu_format weights_format(const struct vgpu_tensor *tensor)
@@ -89,6 +96,7 @@ static bool take_split(struct weights *w, const struct vgpu_tensor *t,
 		return false;
 	w->list[w->count++] = (struct weight){
 		.name = t->name,
+		.type = "MXFP4",
 		.format = VGPU_FORMAT_MXFP4_SPLIT,
 		.experts = lead ? (uint32_t)t->shape[0] : 0,
 		.n = (uint32_t)t->shape[lead],
@@ -106,8 +114,8 @@ static bool take_split(struct weights *w, const struct vgpu_tensor *t,
 static const char *take_plain(struct weights *w, const struct vgpu_tensor *t)
 {
 	enum vgpu_format format = weights_format(t);
-	struct weight weight = { .name = t->name, .format = format, .file = t->file,
-				 .offset = t->offset, .bytes = t->bytes };
+	struct weight weight = { .name = t->name, .type = t->dtype_name, .format = format,
+				 .file = t->file, .offset = t->offset, .bytes = t->bytes };
 	uint64_t bytes;
 	uint32_t lead = t->rank - 2;
 
@@ -129,6 +137,14 @@ static const char *take_plain(struct weights *w, const struct vgpu_tensor *t)
 	return NULL;
 }
 
+/* To leave out such a one would be to run another model. */
+static bool is_quantised_matrix(const struct vgpu_tensor *t)
+{
+	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
+
+	return info && info->block_elements > 1 && t->rank >= 2 && t->bytes;
+}
+
 static void take(struct weights *w, const struct vgpu_checkpoint *ck, const struct vgpu_tensor *t)
 {
 	const struct vgpu_tensor *scales;
@@ -143,6 +159,8 @@ static void take(struct weights *w, const struct vgpu_checkpoint *ck, const stru
 			return;
 	}
 	if (weights_format(t) == VGPU_FORMAT_NONE) {
+		if (!w->refused && is_quantised_matrix(t))
+			w->refused = t;
 		snprintf(text, sizeof(text), "type %.24s has no product", t->dtype_name);
 		skip(w, t, text);
 		return;
@@ -161,9 +179,32 @@ static int by_place(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-int weights_list(const struct vgpu_checkpoint *ck, struct weights *out)
+/* What it is as an operand; the sizes were checked when it was taken. */
+static int set_used(struct weight *w, enum weights_pack pack)
+{
+	uint64_t two, matrix;
+	int rc;
+
+	w->used = weights_used(w->format, pack);
+	rc = vgpu_matrix_bytes(w->used, 1, w->k, &w->unit_bytes);
+	if (!rc)
+		rc = vgpu_matrix_bytes(w->used, 2, w->k, &two);
+	if (!rc)
+		rc = vgpu_matrix_bytes(w->used, w->n, w->k, &matrix);
+	if (rc || __builtin_mul_overflow(matrix, (uint64_t)(w->experts ? w->experts : 1),
+					 &w->used_bytes))
+		return rc ? rc : -EOVERFLOW;
+	/* Of groups two rows take no more than one. */
+	w->unit_rows = two == w->unit_bytes ? 16 : 1;
+	if (w->used == w->format)
+		w->used_bytes += w->scales_bytes;
+	return 0;
+}
+
+int weights_list(const struct vgpu_checkpoint *ck, enum weights_pack pack, struct weights *out)
 {
 	size_t count = vgpu_checkpoint_tensor_count(ck);
+	int rc = 0;
 
 	memset(out, 0, sizeof(*out));
 	out->list = calloc(count + 1, sizeof(*out->list));
@@ -172,23 +213,25 @@ int weights_list(const struct vgpu_checkpoint *ck, struct weights *out)
 	for (size_t i = 0; i < count; i++)
 		take(out, ck, vgpu_checkpoint_tensor(ck, i));
 	qsort(out->list, out->count, sizeof(*out->list), by_place);
-	for (size_t i = 0; i < out->count; i++)
+	for (size_t i = 0; i < out->count && !rc; i++) {
+		rc = set_used(&out->list[i], pack);
 		out->bytes += out->list[i].bytes + out->list[i].scales_bytes;
-	return 0;
+		out->used_bytes += out->list[i].used_bytes;
+	}
+	return rc;
 }
 
-void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, char *text,
-		     size_t len)
+bool weights_all(const struct weights *w)
 {
-	size_t used = (size_t)snprintf(text, len, "none of its %zu tensors is a matrix that a product "
-				       "takes (", vgpu_checkpoint_tensor_count(ck));
-	const char *gap = "";
+	return w->count && !w->refused;
+}
 
-	for (uint32_t i = 0; i < w->skip_count && used < len; i++)
-		used += (size_t)snprintf(text + used, len - used, "%s%u: %s", i ? "; " : "",
-					 w->skips[i].count, w->skips[i].why);
-	if (used < len)
-		used += (size_t)snprintf(text + used, len - used, "); it takes rank 2 or 3 of type ");
+/* Names of all types that are taken, as far as they fit. */
+static void put_types(char *text, size_t len)
+{
+	const char *gap = "";
+	size_t used = 0;
+
 	for (int i = 0; i < DTYPE_END && used < len; i++) {
 		if (format_of((enum vgpu_dtype)i) == VGPU_FORMAT_NONE)
 			continue;
@@ -196,8 +239,36 @@ void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, 
 					 vgpu_dtype_info((enum vgpu_dtype)i)->name);
 		gap = ", ";
 	}
+}
+
+static void refuse_tensor(const struct vgpu_tensor *t, char *text, size_t len)
+{
+	char types[256] = "";
+
+	put_types(types, sizeof(types));
+	snprintf(text, len, "tensor '%.80s': type %s has no product and is not packed; taken are %s",
+		 t->name, t->dtype_name, types);
+}
+
+void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, char *text,
+		     size_t len)
+{
+	char types[256] = "";
+	size_t used;
+
+	if (w->refused) {
+		refuse_tensor(w->refused, text, len);
+		return;
+	}
+	used = (size_t)snprintf(text, len, "none of its %zu tensors is a matrix that a product takes (",
+				vgpu_checkpoint_tensor_count(ck));
+	for (uint32_t i = 0; i < w->skip_count && used < len; i++)
+		used += (size_t)snprintf(text + used, len - used, "%s%u: %s", i ? "; " : "",
+					 w->skips[i].count, w->skips[i].why);
+	put_types(types, sizeof(types));
 	if (used < len)
-		snprintf(text + used, len - used, ", or U8 _blocks [..][16] beside _scales");
+		snprintf(text + used, len - used, "); it takes rank 2 or 3 of type %s, or U8 _blocks "
+			 "[..][16] beside _scales", types);
 }
 
 void weights_free(struct weights *w)
@@ -206,11 +277,11 @@ void weights_free(struct weights *w)
 	memset(w, 0, sizeof(*w));
 }
 
-uint64_t weights_staging(const struct weight *w, enum vgpu_format format, uint64_t chunk_bytes)
+uint64_t weights_staging(const struct weight *w, uint64_t chunk_bytes)
 {
 	uint64_t bytes;
 
-	return vgpu_panels_bytes(format, w->k, (uint32_t)chunk_bytes, &bytes) ? 0 : bytes;
+	return vgpu_panels_bytes(w->used, w->k, (uint32_t)chunk_bytes, &bytes) ? 0 : bytes;
 }
 
 uint64_t weights_default_staging(const struct weights *w, uint64_t host_bytes,
@@ -219,7 +290,7 @@ uint64_t weights_default_staging(const struct weights *w, uint64_t host_bytes,
 	uint64_t bytes = vgpu_staging_bytes(host_bytes, (uint32_t)chunk_bytes), least;
 
 	for (size_t i = 0; i < w->count; i++) {
-		least = weights_staging(&w->list[i], w->list[i].format, chunk_bytes);
+		least = weights_staging(&w->list[i], chunk_bytes);
 		if (least > bytes)
 			bytes = least;
 	}

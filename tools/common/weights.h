@@ -6,15 +6,29 @@
 #ifndef TOOLS_WEIGHTS_H
 #define TOOLS_WEIGHTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "vgpu.h"
 
 /**
+ * What operands weights become. Types that no product takes are packed in any case: to INT8
+ * where that keeps their values, else to what is asked for.
+ */
+enum weights_pack {
+	WEIGHTS_KEEP,	/* floats stay, the others become INT8 */
+	WEIGHTS_INT8,
+	WEIGHTS_MXFP4,
+};
+extern const char *const weights_packs[];
+
+/**
  * struct weight - one matrix, or a stack of experts
  * @name: of the tensor that holds the codes; belongs to the checkpoint
- * @format: as the device knows it
+ * @type: of that tensor, as the file spells it
+ * @format: as it lies in the file
+ * @used: as an operand: @format, or what it is packed to
  * @experts: matrices behind each other; 0: a plain matrix
  * @n: rows of one matrix
  * @k: columns
@@ -24,16 +38,21 @@
  * @scales_file: MXFP4_SPLIT: index of the file with the scales
  * @scales_offset: MXFP4_SPLIT: first byte of the scales
  * @scales_bytes: MXFP4_SPLIT: of all matrices; else 0
+ * @unit_rows: rows of @used that cannot be cut apart, 1 or 16
+ * @unit_bytes: of these
+ * @used_bytes: of all matrices as operands, scales included
  */
 struct weight {
-	const char *name;
-	enum vgpu_format format;
+	const char *name, *type;
+	enum vgpu_format format, used;
 	uint32_t experts;
 	uint32_t n, k;
 	uint32_t file;
 	uint64_t offset, bytes;
 	uint32_t scales_file;
 	uint64_t scales_offset, scales_bytes;
+	uint32_t unit_rows;
+	uint64_t unit_bytes, used_bytes;
 };
 
 /**
@@ -55,13 +74,16 @@ struct weight_skip {
  * @list: sorted by file and offset
  * @count: entries
  * @bytes: of all entries, scales included
+ * @used_bytes: of all entries as operands
+ * @refused: the first matrix of blocks that have no product and cannot be packed, or NULL
  * @skips: what was left out, the last entry taking what finds no room
  * @skip_count: entries
  */
 struct weights {
 	struct weight *list;
 	size_t count;
-	uint64_t bytes;
+	uint64_t bytes, used_bytes;
+	const struct vgpu_tensor *refused;
 	struct weight_skip skips[WEIGHT_SKIPS_MAX];
 	uint32_t skip_count;
 };
@@ -69,32 +91,38 @@ struct weights {
 /**
  * weights_list() - find the matrices of a checkpoint
  * @ck: must stay open as long as @out is used
+ * @pack: what is packed
  * @out: free it with weights_free()
  *
  * Return: 0, -ENOMEM.
  */
-int weights_list(const struct vgpu_checkpoint *ck, struct weights *out);
+int weights_list(const struct vgpu_checkpoint *ck, enum weights_pack pack, struct weights *out);
 void weights_free(struct weights *w);
 
+/** weights_all() - are they all of the model: there is one, and none is refused */
+bool weights_all(const struct weights *w);
+
 /**
- * weights_refusal() - why a checkpoint without any matrix has none, and what would be one
- * @w: of @ck, its count being 0
+ * weights_refusal() - why weights_all() says no, and what would be taken
+ * @w: of @ck
  * @text: receives one line
  */
 void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, char *text,
 		     size_t len);
 
-/** weights_format() - the device's number for a checkpoint's type; NONE when it has none */
+/** weights_format() - what a tensor lies there as, operand or packed first; NONE: neither */
 enum vgpu_format weights_format(const struct vgpu_tensor *tensor);
+
+/** weights_used() - what operand weights of @format become */
+enum vgpu_format weights_used(enum vgpu_format format, enum weights_pack pack);
 
 /**
  * weights_staging() - transfer reserve that a product with a matrix takes
- * @format: of the operand: that of @w, or a packed one made from it
  * @chunk_bytes: of the device
  *
  * Return: bytes, as vgpu_panels_bytes() has them.
  */
-uint64_t weights_staging(const struct weight *w, enum vgpu_format format, uint64_t chunk_bytes);
+uint64_t weights_staging(const struct weight *w, uint64_t chunk_bytes);
 
 /**
  * weights_default_staging() - the reserve for a whole model

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "common/cli.h"
+#include "common/conversions.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "common/weights.h"
@@ -26,14 +27,11 @@
 /* A product with more output is cut by rows, as vbrun stream does. */
 #define Y_BYTES_MAX ((uint64_t)8 << 20)
 
-enum { KEEP, INT8, MXFP4 };
-static const char *const format_names[] = { "keep", "int8", "mxfp4", NULL };
-
 /**
  * struct plan - the question and the answer, in bytes unless said otherwise
  * @path: model
  * @host, @device, @chunk: asked for
- * @format: KEEP, INT8 or MXFP4 for what is not compressed already
+ * @format: enum weights_pack
  * @m: rows of activations
  * @source: weights as they lie in the files
  * @content: weights as they are used
@@ -43,6 +41,7 @@ static const char *const format_names[] = { "keep", "int8", "mxfp4", NULL };
  * @staging: reserve for transfers
  * @need: smallest host tier that works, with chunks of that size
  * @in_device, @in_host, @overflow: where @content goes
+ * @conversions: weights that are packed
  * @rates: measured or assumed
  */
 struct plan {
@@ -53,6 +52,7 @@ struct plan {
 	uint64_t source, content, derived, derived_source;
 	uint64_t activations, staging, need;
 	uint64_t in_device, in_host, overflow;
+	struct conversions conversions;
 	struct rates rates;
 };
 
@@ -61,27 +61,17 @@ static uint64_t chunks_of(const struct plan *p, uint64_t bytes)
 	return (bytes + p->chunk - 1) / p->chunk;
 }
 
-static enum vgpu_format used_format(const struct plan *p, const struct weight *w)
-{
-	if (p->format == KEEP || (w->format != VGPU_FORMAT_F32 && w->format != VGPU_FORMAT_F16 &&
-				  w->format != VGPU_FORMAT_BF16))
-		return w->format;
-	return p->format == INT8 ? VGPU_FORMAT_INT8_G16 : VGPU_FORMAT_MXFP4_G16;
-}
-
 static void add_weight(struct plan *p, const struct weight *w, uint64_t *least)
 {
-	enum vgpu_format format = used_format(p, w);
-	uint64_t bytes = w->bytes + w->scales_bytes, staging, one, x, y;
+	uint64_t bytes = w->bytes + w->scales_bytes, staging, x, y;
 
 	p->source += bytes;
-	if (format != w->format && !vgpu_matrix_bytes(format, w->n, w->k, &one)) {
+	if (w->used != w->format) {
 		p->derived_source += bytes;
-		bytes = one * (w->experts ? w->experts : 1);
-		p->derived += bytes;
+		p->derived += w->used_bytes;
 	}
-	p->content += bytes;
-	staging = weights_staging(w, format, p->chunk);
+	p->content += w->used_bytes;
+	staging = weights_staging(w, p->chunk);
 	if (staging > *least)
 		*least = staging;
 	x = (uint64_t)p->m * w->k * sizeof(float);
@@ -97,6 +87,7 @@ static void place(struct plan *p, const struct weights *w)
 {
 	uint64_t least = vgpu_staging_bytes(0, (uint32_t)p->chunk), host, acts, room;
 
+	conversions_list(w, &p->conversions);
 	for (size_t i = 0; i < w->count; i++)
 		add_weight(p, &w->list[i], &least);
 	acts = (chunks_of(p, p->activations) + 1) * p->chunk;
@@ -187,6 +178,7 @@ static void print_plan(const struct plan *p)
 
 	printf("%-12s %s: %s of weights, used as %s\n", "model", p->path, size_text(p->source).s,
 	       size_text(p->content).s);
+	conversions_print(&p->conversions);
 	print_tiers(p);
 	printf("\n%-12s %.2f GB/s (%s)\n", "bandwidth", p->rates.storage / 1e9,
 	       p->rates.measured ? p->rates.reason : how(false));
@@ -207,7 +199,7 @@ static void summarise(const struct plan *p, bool fits)
 	struct json_object *o = summary_new("plan");
 
 	summary_text(o, "file", p->path);
-	summary_text(o, "format", format_names[p->format]);
+	summary_text(o, "format", weights_packs[p->format]);
 	summary_flag(o, "possible", fits);
 	summary_bytes(o, "need_host_bytes", p->need);
 	summary_bytes(o, "host_bytes", p->host);
@@ -224,6 +216,7 @@ static void summarise(const struct plan *p, bool fits)
 	summary_bytes(o, "pass_read_bytes", (uint64_t)read_a_pass(p));
 	summary_bytes(o, "derived_bytes", p->derived);
 	summary_bytes(o, "derived_source_bytes", p->derived_source);
+	conversions_summary(&p->conversions, o);
 	summary_bytes(o, "cache_file_bytes", p->derived);
 	summary_bytes(o, "storage_bytes_per_second", (uint64_t)p->rates.storage);
 	summary_bytes(o, "compute_bytes_per_second", (uint64_t)p->rates.compute);
@@ -259,9 +252,9 @@ static int plan_checkpoint(struct plan *p, const struct vgpu_checkpoint *ck)
 	char why[512];
 	int rc = CLI_OK;
 
-	if (weights_list(ck, &w))
+	if (weights_list(ck, p->format, &w))
 		return cli_fail("out of memory");
-	if (!w.count) {
+	if (!weights_all(&w)) {
 		weights_refusal(ck, &w, why, sizeof(why));
 		rc = cli_fail("%s: %s", p->path, why);
 	}
@@ -299,8 +292,8 @@ int vbctl_plan(int argc, char **argv)
 		  (uint64_t)1 << 46 },
 		{ "device", CLI_SIZE, &p.device, "SIZE", "device tier (default none)", NULL, 0,
 		  (uint64_t)1 << 46 },
-		{ "format", CLI_CHOICE, &p.format, "F", "pack F32, F16 and BF16 weights: keep "
-		  "(default), int8, mxfp4", format_names, 0, 0 },
+		{ "format", CLI_CHOICE, &p.format, "F", "pack weights: keep (default; only types "
+		  "without a product, to int8), int8, mxfp4", weights_packs, 0, 0 },
 		{ "chunk", CLI_SIZE, &p.chunk, "SIZE", "64K to 2M (default the largest that leaves 120)", NULL, 64 << 10,
 		  2 << 20 },
 		{ "m", CLI_NUMBER, &p.m, "ROWS", "of activations (default 1)", NULL, 1, 65536 },

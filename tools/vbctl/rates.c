@@ -51,15 +51,16 @@ static uint64_t row_bytes(const struct weight *w)
 	return w->bytes / (w->experts ? w->experts : 1) / w->n;
 }
 
-static const struct weight *largest(const struct weights *w, bool floats)
+/* Of all, or of those that are, or would be, packed. */
+static const struct weight *largest(const struct weights *w, bool to_pack)
 {
 	const struct weight *best = NULL;
 
 	for (size_t i = 0; i < w->count; i++) {
 		const struct weight *one = &w->list[i];
 
-		if (floats && one->format != VGPU_FORMAT_F32 && one->format != VGPU_FORMAT_F16 &&
-		    one->format != VGPU_FORMAT_BF16)
+		if (to_pack && one->used == one->format &&
+		    weights_used(one->format, WEIGHTS_MXFP4) == one->format)
 			continue;
 		if (!best || one->bytes > best->bytes)
 			best = one;
@@ -67,14 +68,17 @@ static const struct weight *largest(const struct weights *w, bool floats)
 	return best;
 }
 
-static int make_weights(struct sample *s, const struct vgpu_checkpoint *ck, bool packed)
+static int make_weights(struct sample *s, const struct vgpu_checkpoint *ck, bool to_pack)
 {
 	const struct weight *w = s->w;
-	struct vgpu_pack pack = { w->format, VGPU_FORMAT_MXFP4_G16, s->rows, w->k, 1 };
+	struct vgpu_pack pack = { .source_format = w->format, .rows = s->rows, .cols = w->k };
 	int fd = vgpu_checkpoint_file_fd(ck, w->file), rc;
 
-	s->format = packed ? VGPU_FORMAT_MXFP4_G16 : w->format;
-	if (packed)
+	s->format = w->used;
+	if (to_pack && w->used == w->format)
+		s->format = weights_used(w->format, WEIGHTS_MXFP4);
+	pack.packed_format = s->format;
+	if (s->format != w->format)
 		return vgpu_bo_create_packed(s->v, fd, w->offset, &pack, &s->weights);
 	rc = vgpu_bo_create_file(s->v, fd, w->offset, s->bytes, &s->weights);
 	if (!rc && w->scales_bytes)
@@ -98,9 +102,9 @@ static int record(struct sample *s)
 	return vgpu_cmd_matmul(s->cb, &c);
 }
 
-static int prepare(struct sample *s, const struct vgpu_checkpoint *ck, bool packed)
+static int prepare(struct sample *s, const struct vgpu_checkpoint *ck, bool to_pack)
 {
-	int rc = make_weights(s, ck, packed);
+	int rc = make_weights(s, ck, to_pack);
 
 	if (!rc)
 		rc = vgpu_bo_create(s->v, (uint64_t)s->m * s->w->k * 4, VGPU_LIFE_VOLATILE, &s->x);
@@ -127,7 +131,7 @@ static void drop(struct sample *s)
 /* The first product brings the weights (and packs them), later ones only multiply. */
 static int time_products(struct sample *s, double *compute, double *pack)
 {
-	uint64_t counters[VGPU_COUNTERS] = { 0 };
+	uint64_t counters[VGPU_COUNTERS] = { 0 }, used;
 	double start = size_now(), seconds = 0;
 	struct progress progress;
 	uint32_t runs = 0;
@@ -146,8 +150,8 @@ static int time_products(struct sample *s, double *compute, double *pack)
 		progress_update(&progress, (runs + 1) * s->bytes);
 	}
 	progress_end(&progress);
-	if (!rc && compute)
-		*compute = (double)s->bytes * runs / seconds;
+	if (!rc && !vgpu_matrix_bytes(s->format, s->rows, s->w->k, &used) && compute)
+		*compute = (double)used * runs / seconds;
 	return rc;
 }
 
@@ -183,7 +187,7 @@ static int sample(const struct vgpu_checkpoint *ck, const struct weight *w, uint
 int rates_measure(const struct vgpu_checkpoint *ck, const struct weights *w, uint64_t chunk_bytes,
 		  uint32_t m, struct rates *r)
 {
-	const struct weight *floats = largest(w, true);
+	const struct weight *packed = largest(w, true);
 	struct probe probe;
 	int rc;
 
@@ -201,8 +205,8 @@ int rates_measure(const struct vgpu_checkpoint *ck, const struct weights *w, uin
 		snprintf(r->reason, sizeof(r->reason), "assumed: the file is too short to measure");
 	}
 	rc = sample(ck, largest(w, false), chunk_bytes, m, &r->compute, NULL);
-	if (!rc && floats)
-		rc = sample(ck, floats, chunk_bytes, m, NULL, &r->pack);
+	if (!rc && packed)
+		rc = sample(ck, packed, chunk_bytes, m, NULL, &r->pack);
 	if (rc == -EINTR)
 		return CLI_INTERRUPTED;
 	if (rc)

@@ -12,11 +12,33 @@
 #include "common/text.h"
 #include "common/weights.h"
 
+static bool needs_packing(enum vgpu_format format)
+{
+	return !vgpu_format_is_weight(format) && format != VGPU_FORMAT_I32 &&
+	       format != VGPU_FORMAT_U8;
+}
+
+/* What it is for a command: as it lies there, or packed first. */
 static const char *operand_name(const struct vgpu_tensor *t)
 {
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
+	enum vgpu_format format = info ? info->format : VGPU_FORMAT_NONE;
 
-	return info && info->format != VGPU_FORMAT_NONE ? vgpu_format_name(info->format) : "-";
+	if (format == VGPU_FORMAT_NONE)
+		return "-";
+	return vgpu_format_name(needs_packing(format) ? weights_used(format, WEIGHTS_KEEP) : format);
+}
+
+/* How it gets there: "" as it is. */
+static const char *operand_how(const struct vgpu_tensor *t)
+{
+	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
+	enum vgpu_format format = info ? info->format : VGPU_FORMAT_NONE;
+
+	if (format == VGPU_FORMAT_NONE || !needs_packing(format))
+		return "";
+	return vgpu_pack_is_exact(format, weights_used(format, WEIGHTS_KEEP)) ? "exact" :
+										"requantised";
 }
 
 static void print_tensor(const struct vgpu_tensor *t)
@@ -28,8 +50,9 @@ static void print_tensor(const struct vgpu_tensor *t)
 		used += (size_t)snprintf(shape + used, sizeof(shape) - used, "[%" PRIu64 "]",
 					 t->shape[d]);
 	text_print(stdout, t->name, 56, true);
-	printf(" %-8.8s %-20s %10s  file %u @ %" PRIu64 "  %s\n", t->dtype_name, shape,
-	       size_text(t->bytes).s, t->file, t->offset, operand_name(t));
+	printf(" %-8.8s %-20s %10s  file %u @ %" PRIu64 "  %s%s%s\n", t->dtype_name, shape,
+	       size_text(t->bytes).s, t->file, t->offset, operand_name(t),
+	       operand_how(t)[0] ? ", " : "", operand_how(t));
 }
 
 static void add_tensor(struct json_object *list, const struct vgpu_tensor *t)
@@ -39,6 +62,7 @@ static void add_tensor(struct json_object *list, const struct vgpu_tensor *t)
 	summary_text(item, "name", t->name);
 	summary_text(item, "dtype", t->dtype_name);
 	summary_text(item, "format", operand_name(t));
+	summary_text(item, "how", operand_how(t));
 	shape = summary_list(item, "shape");
 	for (uint32_t d = 0; shape && d < t->rank; d++)
 		json_object_array_add(shape, json_object_new_uint64(t->shape[d]));
@@ -95,7 +119,8 @@ int vbctl_tensor_list(int argc, char **argv)
 	};
 	const struct cli_command command = {
 		"vbctl tensor list", "FILE", "The tensors of a .safetensors or .gguf checkpoint.",
-		options, 1, 1, "The last column is the operand format, - where no command takes the type.\n"
+		options, 1, 1, "The last column is the operand format, - where no command takes the type. Of types that\n"
+		"are packed first it says whether they keep their values or are rounded once more.\n"
 	};
 	unsigned int count;
 	int rc = cli_parse(&command, argc, argv, &count);

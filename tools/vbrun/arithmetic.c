@@ -38,14 +38,14 @@ static int open_on(struct arithmetic *a, const struct device_options *device,
 		rc = matrices_declare(&a->ms);
 	if (rc)
 		return say(rc);
-	a->share = (double)a->ms.bytes / (double)w->bytes;
+	a->share = (double)a->ms.bytes / (double)w->used_bytes;
 	progress_begin(&progress, "arithmetic alone", a->ms.bytes);
 	rc = matrices_pass(&a->ms, &progress, 0);
 	progress_end(&progress);
 	return say(rc);
 }
 
-/* A tier that holds the files whole, activations and what is kept for transfers. */
+/* A tier that holds the files whole, what is packed, activations and what transfers take. */
 static uint64_t host_for_all(const struct stream_options *o, const struct vgpu_checkpoint *ck,
 			     const struct weights *w)
 {
@@ -54,8 +54,11 @@ static uint64_t host_for_all(const struct stream_options *o, const struct vgpu_c
 
 	for (size_t i = 0; i < vgpu_checkpoint_file_count(ck); i++)
 		bytes += vgpu_checkpoint_file_identity(ck, i)->bytes + o->device.chunk_bytes;
-	for (size_t i = 0; i < w->count; i++)
+	for (size_t i = 0; i < w->count; i++) {
 		k_max = w->list[i].k > k_max ? w->list[i].k : k_max;
+		if (w->list[i].used != w->list[i].format)
+			bytes += w->list[i].used_bytes + o->device.chunk_bytes;
+	}
 	return bytes + (uint64_t)o->m * k_max * sizeof(float);
 }
 

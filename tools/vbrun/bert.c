@@ -569,10 +569,10 @@ uint32_t bert_residency(const struct bert *b, struct residency_row *rows, char (
 {
 	uint32_t n = 0;
 
-	rows[n++] = (struct residency_row){ "checkpoint file", { b->file } };
-	rows[n++] = (struct residency_row){ "packed file", { b->packed_file } };
-	rows[n++] = (struct residency_row){ "norms and biases", { b->small } };
-	rows[n++] = (struct residency_row){ "ids, embeddings", { b->ids, b->out } };
+	rows[n++] = (struct residency_row){ .name = "checkpoint file", .bo = { b->file } };
+	rows[n++] = (struct residency_row){ .name = "packed file", .bo = { b->packed_file } };
+	rows[n++] = (struct residency_row){ .name = "norms and biases", .bo = { b->small } };
+	rows[n++] = (struct residency_row){ .name = "ids, embeddings", .bo = { b->ids, b->out } };
 	rows[n] = (struct residency_row){ .name = "intermediates" };
 	memcpy(rows[n++].bo, b->acts, sizeof(b->acts));
 	for (uint32_t layer = 0; layer < b->model->layers; layer++) {

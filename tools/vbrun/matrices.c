@@ -24,19 +24,19 @@ struct matrix_slice {
 	uint32_t expert, first, rows;
 };
 
-static uint64_t row_bytes(const struct weight *w)
+static uint64_t scales_bytes(const struct weight *w, uint32_t rows)
 {
-	return w->bytes / (w->experts ? w->experts : 1) / w->n;
+	return w->scales_bytes ? (uint64_t)rows * (w->k / 32) : 0;
 }
 
 static uint64_t slice_bytes(const struct matrix_slice *s)
 {
-	return s->rows * (row_bytes(s->w) + (s->w->scales_bytes ? s->w->k / 32 : 0));
+	return operands_bytes(s->w, s->rows) + scales_bytes(s->w, s->rows);
 }
 
 static uint64_t slice_offset(const struct matrix_slice *s)
 {
-	return s->w->offset + ((uint64_t)s->expert * s->w->n + s->first) * row_bytes(s->w);
+	return operands_at(s->w, s->expert, s->first);
 }
 
 static uint64_t slice_scales_offset(const struct matrix_slice *s)
@@ -85,12 +85,15 @@ static bool takes(const struct matrices *ms, struct cut *cut, const struct matri
 	       (double)ms->bytes + (double)bytes / 2 <= cut->share * (double)cut->seen;
 }
 
-/* One matrix, in slices of at most @cut->rows_max rows. */
+/* One matrix, in slices of at most @cut->rows_max rows, or of one unit. */
 static int cut_matrix(struct matrices *ms, const struct weight *w, uint32_t expert,
 		      struct cut *cut)
 {
-	uint32_t rows_max = cut->rows_max;
+	uint32_t rows_max = cut->rows_max / w->unit_rows * w->unit_rows;
 	int rc;
+
+	if (!rows_max)
+		rows_max = w->unit_rows;
 
 	for (uint32_t first = 0; first < w->n; first += rows_max) {
 		struct matrix_slice s = { w, expert, first, w->n - first };
@@ -112,8 +115,8 @@ static int cut_all(struct matrices *ms, const struct weights *w, uint64_t bytes_
 	uint64_t rows = y_bytes_max / sizeof(float) / ms->m;
 	struct cut cut = {
 		.rows_max = rows > UINT32_MAX / 2 ? UINT32_MAX / 2 : rows ? (uint32_t)rows : 1,
-		.share = bytes_max && bytes_max < w->bytes ?
-			 (double)bytes_max / (double)w->bytes : 1,
+		.share = bytes_max && bytes_max < w->used_bytes ?
+			 (double)bytes_max / (double)w->used_bytes : 1,
 		.bytes_max = bytes_max,
 	};
 	int rc = 0;
@@ -128,20 +131,6 @@ static int cut_all(struct matrices *ms, const struct weights *w, uint64_t bytes_
 	if (rc)
 		return rc;
 	return ms->slice_count ? 0 : -ENODATA;
-}
-
-static int make_files(struct matrices *ms)
-{
-	size_t count = vgpu_checkpoint_file_count(ms->ck);
-	int rc = 0;
-
-	ms->files = calloc(count, sizeof(*ms->files));
-	if (!ms->files)
-		return -ENOMEM;
-	for (size_t i = 0; i < count && !rc; i++)
-		rc = vgpu_bo_create_file(ms->v, vgpu_checkpoint_file_fd(ms->ck, i), 0, 0,
-					 &ms->files[i]);
-	return rc ? rc : device_meet_files(ms->v, ms->files, count);
 }
 
 static int fill_x(struct matrices *ms, uint32_t k_max)
@@ -189,14 +178,14 @@ static int record_slice(struct matrices *ms, struct vgpu_cmdbuf *cb, uint32_t in
 	struct vgpu_matmul c = {
 		.mode = ms->mode,
 		.x = vgpu_matrix(ms->x, 0, VGPU_FORMAT_F32, ms->m, s->w->k),
-		.w = vgpu_matrix(ms->files[s->w->file], slice_offset(s), s->w->format, s->rows,
+		.w = vgpu_matrix(operands_bo(&ms->ops, s->w), slice_offset(s), s->w->used, s->rows,
 				 s->w->k),
 		.y = vgpu_matrix(ms->y, 0, VGPU_FORMAT_F32, ms->m, s->rows),
 	};
 	int rc;
 
 	if (s->w->scales_bytes)
-		c.scales = vgpu_matrix(ms->files[s->w->scales_file], slice_scales_offset(s),
+		c.scales = vgpu_matrix(ms->ops.files[s->w->scales_file], slice_scales_offset(s),
 				       VGPU_FORMAT_U8, s->rows, s->w->k / 32);
 	rc = vgpu_cmd_matmul(cb, &c);
 	if (rc)
@@ -238,46 +227,46 @@ static int record(struct matrices *ms)
 struct declared {
 	uint64_t chunk_bytes, panel_bytes;
 	uint64_t chunk[2];
-	uint32_t file[2];
+	const struct vgpu_bo *bo[2];
 };
 
 /* A chunk that the range before ended in is in use already; it is not used again. */
-static void add_use(struct matrices *ms, struct declared *d, uint32_t part, uint32_t file,
+static void add_use(struct matrices *ms, struct declared *d, uint32_t part, struct vgpu_bo *bo,
 		    uint64_t offset, uint64_t bytes)
 {
 	uint64_t end = offset + bytes, first = offset / d->chunk_bytes;
 
-	if (ms->use_count && d->file[part] == file && d->chunk[part] == first)
+	if (d->bo[part] == bo && d->chunk[part] == first)
 		offset = (first + 1) * d->chunk_bytes;
-	d->file[part] = file;
+	d->bo[part] = bo;
 	d->chunk[part] = (end - 1) / d->chunk_bytes;
 	if (offset < end)
-		ms->uses[ms->use_count++] = (struct vgpu_use){ ms->files[file], offset,
-							       end - offset };
+		ms->uses[ms->use_count++] = (struct vgpu_use){ bo, offset, end - offset };
 }
 
 static uint32_t panel_rows(const struct declared *d, const struct matrix_slice *s)
 {
-	uint64_t rows = d->panel_bytes / row_bytes(s->w);
+	uint64_t rows = d->panel_bytes / s->w->unit_bytes;
 
 	if (rows > 16)
 		rows -= rows % 16;
 	return rows < s->rows ? (rows ? (uint32_t)rows : 1) : s->rows;
 }
 
-/* Weights and their scales are used in turns, panel by panel. */
+/* Weights and their scales, which only rows have, are used in turns, panel by panel. */
 static void declare_slice(struct matrices *ms, struct declared *d, const struct matrix_slice *s)
 {
+	struct vgpu_bo *bo = operands_bo(&ms->ops, s->w);
 	uint32_t step = s->w->scales_bytes ? panel_rows(d, s) : s->rows, rows;
 
 	for (uint32_t first = 0; first < s->rows; first += rows) {
 		rows = s->rows - first < step ? s->rows - first : step;
-		add_use(ms, d, 0, s->w->file, slice_offset(s) + first * row_bytes(s->w),
-			rows * row_bytes(s->w));
+		add_use(ms, d, 0, bo, slice_offset(s) + operands_bytes(s->w, first),
+			operands_bytes(s->w, rows));
 		if (s->w->scales_bytes)
-			add_use(ms, d, 1, s->w->scales_file,
-				slice_scales_offset(s) + (uint64_t)first * (s->w->k / 32),
-				(uint64_t)rows * (s->w->k / 32));
+			add_use(ms, d, 1, ms->ops.files[s->w->scales_file],
+				slice_scales_offset(s) + scales_bytes(s->w, first),
+				scales_bytes(s->w, rows));
 	}
 }
 
@@ -293,7 +282,8 @@ static int list_uses(struct matrices *ms)
 	d.chunk_bytes = info.chunk_bytes;
 	d.panel_bytes = info.panel_bytes;
 	for (uint32_t i = 0; i < ms->slice_count; i++)
-		room += 2 * ((size_t)ms->slices[i].rows / panel_rows(&d, &ms->slices[i]) + 1);
+		room += ms->slices[i].w->scales_bytes ?
+			2 * ((size_t)ms->slices[i].rows / panel_rows(&d, &ms->slices[i]) + 1) : 1;
 	ms->uses = calloc(room, sizeof(*ms->uses));
 	if (!ms->uses)
 		return -ENOMEM;
@@ -310,7 +300,7 @@ int matrices_open(struct matrices *out, const struct vgpu_checkpoint *ck, const 
 	out->ck = ck;
 	rc = cut_all(out, w, bytes_max, y_bytes_max);
 	if (!rc)
-		rc = make_files(out);
+		rc = operands_open(&out->ops, out->v, ck, w);
 	if (!rc)
 		rc = make_arrays(out);
 	if (!rc)
@@ -325,13 +315,11 @@ void matrices_close(struct matrices *ms)
 	vgpu_queue_destroy(ms->q);
 	for (uint32_t i = 0; i < ms->cb_count; i++)
 		vgpu_cmdbuf_destroy(ms->cbs[i]);
-	for (size_t i = 0; ms->files && i < vgpu_checkpoint_file_count(ms->ck); i++)
-		vgpu_bo_destroy(ms->files[i]);
+	operands_close(&ms->ops);
 	vgpu_bo_destroy(ms->x);
 	vgpu_bo_destroy(ms->y);
 	vgpu_bo_destroy(ms->digest);
 	free(ms->cbs);
-	free(ms->files);
 	free(ms->uses);
 	free(ms->slices);
 	memset(ms, 0, sizeof(*ms));

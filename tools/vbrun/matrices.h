@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every weight matrix of a checkpoint as work for the device: one file object a file,
- * one product a matrix, recorded once and submitted pass after pass.
+ * Every weight matrix of a checkpoint as work for the device: objects for the
+ * files and for what is packed, one product a matrix, recorded once and submitted pass after pass.
  */
 #ifndef VBRUN_MATRICES_H
 #define VBRUN_MATRICES_H
@@ -12,6 +12,7 @@
 #include "common/progress.h"
 #include "common/weights.h"
 #include "device.h"
+#include "operands.h"
 #include "vgpu.h"
 
 /* First outputs of each product that go into the digest. */
@@ -24,14 +25,14 @@
  * @m: rows of activations
  * @mode: what happens to them
  * @q: queue of all submissions
- * @files: file object of each file of the checkpoint
+ * @ops: objects that hold the weights
  * @x: activations, f32, as many columns as the widest matrix; the same for all
  * @y: products, overwritten by each
  * @digest: first outputs of the first row of every product, f32
  * @cbs: command buffers, in order
  * @uses: weight ranges in order of use
  * @slices: products
- * @bytes: weight bytes that one pass uses
+ * @bytes: weight bytes that one pass uses, as operands
  */
 struct matrices {
 	struct vgpu *v;
@@ -39,7 +40,7 @@ struct matrices {
 	uint32_t m;
 	enum vgpu_mode mode;
 	struct vgpu_queue *q;
-	struct vgpu_bo **files;
+	struct operands ops;
 	struct vgpu_bo *x, *y, *digest;
 	struct vgpu_cmdbuf **cbs;
 	uint32_t cb_count;

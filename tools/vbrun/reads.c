@@ -20,6 +20,7 @@ static const struct {
 	[READS_HEADER] = { "header_bytes", "header of the file" },
 	[READS_ENGINE] = { "engine_bytes", "choice of an engine" },
 	[READS_PROBE] = { "probe_bytes", "bandwidth probes" },
+	[READS_COMPARE] = { "compare_bytes", "comparing the packed" },
 	[READS_COMPUTE] = { "compute_bytes", "arithmetic alone" },
 };
 

@@ -15,6 +15,7 @@ enum reads_part {
 	READS_ENGINE,	/* opening the device, which may measure engines to choose one */
 	READS_CONTENT,	/* passes or tokens */
 	READS_PROBE,	/* bandwidth probes */
+	READS_COMPARE,	/* weights compared with what they are packed to */
 	READS_COMPUTE,	/* the run that has all in memory */
 	READS_PARTS
 };

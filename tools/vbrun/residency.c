@@ -75,15 +75,30 @@ static void add_object(struct row_state *row, const struct vgpu_bo_info *info)
 		row->tier_bytes[t] += info->tier_bytes[t];
 }
 
+/* The objects of a row, one after the other from *@at = 0 on; NULL at the end. */
+static struct vgpu_bo *next_object(const struct residency_row *r, size_t *at)
+{
+	if (*at < RESIDENCY_ROW_OBJECTS && !r->bo[*at])
+		*at = RESIDENCY_ROW_OBJECTS;
+	if (*at < RESIDENCY_ROW_OBJECTS)
+		return r->bo[(*at)++];
+	for (; *at - RESIDENCY_ROW_OBJECTS < r->more_count; ++*at)
+		if (r->more[*at - RESIDENCY_ROW_OBJECTS])
+			return r->more[(*at)++ - RESIDENCY_ROW_OBJECTS];
+	return NULL;
+}
+
 /* The chunks of all objects of a row, one behind the other. */
 static void take_bar(const struct residency_row *r, struct row_state *row)
 {
 	uint8_t *states = calloc(row->chunks + 1, 1);
+	struct vgpu_bo *bo;
 	uint32_t at = 0;
+	size_t i = 0;
 	int n;
 
-	for (uint32_t i = 0; states && i < RESIDENCY_ROW_OBJECTS && r->bo[i]; i++) {
-		n = vgpu_bo_residency(r->bo[i], 0, row->chunks - at, states + at);
+	while (states && (bo = next_object(r, &i)) != NULL) {
+		n = vgpu_bo_residency(bo, 0, row->chunks - at, states + at);
 		if (n > 0)
 			at += (uint32_t)n;
 	}
@@ -94,11 +109,14 @@ static void take_bar(const struct residency_row *r, struct row_state *row)
 
 static bool take_row(const struct residency_row *r, struct row_state *row)
 {
+	struct vgpu_bo *bo;
+	size_t i = 0;
+
 	memset(row, 0, sizeof(*row));
-	for (uint32_t i = 0; i < RESIDENCY_ROW_OBJECTS && r->bo[i]; i++) {
+	while ((bo = next_object(r, &i)) != NULL) {
 		struct vgpu_bo_info info = { .size = sizeof(info) };
 
-		if (!vgpu_bo_info(r->bo[i], &info))
+		if (!vgpu_bo_info(bo, &info))
 			add_object(row, &info);
 	}
 	if (row->chunks)

@@ -4,6 +4,7 @@
 #define VBRUN_RESIDENCY_H
 
 #include <json-c/json.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -15,10 +16,13 @@
  * struct residency_row - objects that belong together, and what people call them
  * @name: label
  * @bo: the objects; a NULL ends them, a row without any is left out
+ * @more, @more_count: further objects, NULLs among them
  */
 struct residency_row {
 	const char *name;
 	struct vgpu_bo *bo[RESIDENCY_ROW_OBJECTS];
+	struct vgpu_bo *const *more;
+	size_t more_count;
 };
 
 /* What the letters of a bar mean. */

@@ -101,6 +101,9 @@ static const struct weight *find_down(const struct weights *w, const struct weig
 
 static int add_layer(struct route *r, const struct weight *up, const struct weight *down)
 {
+	if (down && (up->used != up->format || down->used != down->format))
+		return cli_fail("tensor '%s': --route takes experts as they lie in the file, %s would be "
+				"packed", up->name, up->used != up->format ? up->type : down->type);
 	if (!down || down->experts != up->experts || down->n != up->k || up->n != 2 * down->k)
 		return cli_fail("%s has no down_proj of matching shape beside it", up->name);
 	if (r->count && (up->experts != r->experts || up->k != r->hidden || down->k != r->ffn))
@@ -544,8 +547,8 @@ static void bench_line(const struct stream_options *o, const struct route *r,
 static void show_objects(const struct stream_options *o, const struct route *r,
 			 struct json_object *json)
 {
-	struct residency_row rows[2] = { { "checkpoint", { r->files[0] } },
-					 { "intermediates", { r->arrays } } };
+	struct residency_row rows[2] = { { .name = "checkpoint", .bo = { r->files[0] } },
+					 { .name = "intermediates", .bo = { r->arrays } } };
 
 	residency_summary(rows, 2, json);
 	if (!o->json && !o->bench)

@@ -19,6 +19,7 @@
 #include "common/cli.h"
 #include "common/size.h"
 #include "common/summary.h"
+#include "compare_weights.h"
 #include "matrices.h"
 #include "process.h"
 #include "residency.h"
@@ -128,8 +129,8 @@ static int run_passes(const struct stream_options *o, struct matrices *ms,
 /* Rows of the residency bar: one a file, one for all that is not a weight. */
 static void show_objects(struct matrices *ms, struct stream_result *r)
 {
-	size_t files = vgpu_checkpoint_file_count(ms->ck);
-	struct residency_row *rows = calloc(files + 3, sizeof(*rows));
+	size_t files = ms->ops.file_count;
+	struct residency_row *rows = calloc(files + 4, sizeof(*rows));
 	FILE *to;
 	size_t bytes;
 	uint32_t n = 0;
@@ -140,11 +141,14 @@ static void show_objects(struct matrices *ms, struct stream_result *r)
 		const char *path = vgpu_checkpoint_file_path(ms->ck, i);
 		const char *slash = strrchr(path, '/');
 
-		rows[n++] = (struct residency_row){ slash ? slash + 1 : path, { ms->files[i] } };
+		rows[n++] = (struct residency_row){ .name = slash ? slash + 1 : path,
+						     .bo = { ms->ops.files[i] } };
 	}
-	rows[n++] = (struct residency_row){ "activations", { ms->x } };
-	rows[n++] = (struct residency_row){ "products", { ms->y } };
-	rows[n++] = (struct residency_row){ "digest", { ms->digest } };
+	rows[n++] = (struct residency_row){ .name = "packed weights", .more = ms->ops.packed,
+					    .more_count = ms->ops.w->count };
+	rows[n++] = (struct residency_row){ .name = "activations", .bo = { ms->x } };
+	rows[n++] = (struct residency_row){ .name = "products", .bo = { ms->y } };
+	rows[n++] = (struct residency_row){ .name = "digest", .bo = { ms->digest } };
 	residency_summary(rows, n, r->json);
 	/* Printed after the figures; by then the objects are gone. */
 	to = open_memstream(&r->bar, &bytes);
@@ -296,15 +300,19 @@ static void print_model(const struct stream_options *o, const struct weights *w)
 {
 	printf("model        %s: %s in %zu matrices, m = %u, mode %s\n", o->path,
 	       size_text(w->bytes).s, w->count, o->m, stream_modes[o->mode]);
+	if (w->used_bytes != w->bytes)
+		printf("used as      %s\n", size_text(w->used_bytes).s);
 	for (uint32_t i = 0; i < w->skip_count; i++)
 		printf("skipped      %u tensors, %s: %s\n", w->skips[i].count,
 		       size_text(w->skips[i].bytes).s, w->skips[i].why);
 }
 
 static int stream_all(const struct stream_options *o, const struct vgpu_checkpoint *ck,
-		      const struct weights *w, const struct reads *reads)
+		      const struct weights *w, const struct conversions *conversions,
+		      const struct reads *reads)
 {
-	struct stream_result r = { .host_bytes = o->device.host_bytes, .reads = *reads };
+	struct stream_result r = { .host_bytes = o->device.host_bytes, .reads = *reads,
+				   .conversions = conversions };
 	char trace[256];
 	int rc, fd;
 
@@ -372,6 +380,25 @@ static int choose_tier(struct stream_options *o, const struct weights *w)
 	return CLI_OK;
 }
 
+static int stream_weights(struct stream_options *o, const struct vgpu_checkpoint *ck,
+			  const struct weights *w, struct reads *reads)
+{
+	bool text = !o->json && !o->bench;
+	struct conversions conversions;
+	int rc = choose_tier(o, w);
+
+	if (!rc && text)
+		print_model(o, w);
+	if (rc || o->route)
+		return rc ? rc : stream_route(o, ck, w, reads);
+	conversions_list(w, &conversions);
+	rc = compare_weights(&o->device, ck, w, &conversions);
+	reads_take(reads, READS_COMPARE);
+	if (!rc && text)
+		conversions_print(&conversions);
+	return rc ? rc : stream_all(o, ck, w, &conversions, reads);
+}
+
 static int stream_checkpoint(struct stream_options *o)
 {
 	struct vgpu_checkpoint *ck;
@@ -386,18 +413,13 @@ static int stream_checkpoint(struct stream_options *o)
 	if (rc)
 		return cli_fail("%s", error.text);
 	reads_take(&reads, READS_HEADER);
-	if (weights_list(ck, &w)) {
+	if (weights_list(ck, (enum weights_pack)o->pack, &w)) {
 		rc = cli_fail("out of memory");
-	} else if (!w.count) {
+	} else if (!weights_all(&w)) {
 		weights_refusal(ck, &w, why, sizeof(why));
 		rc = cli_fail("%s: %s", o->path, why);
 	} else {
-		rc = choose_tier(o, &w);
-		if (!rc && !o->json && !o->bench)
-			print_model(o, &w);
-		if (!rc)
-			rc = o->route ? stream_route(o, ck, &w, &reads) :
-					stream_all(o, ck, &w, &reads);
+		rc = stream_weights(o, ck, &w, &reads);
 	}
 	weights_free(&w);
 	vgpu_checkpoint_close(ck);
@@ -416,6 +438,8 @@ int vbrun_stream(int argc, char **argv)
 		  PASSES_MAX },
 		{ "mode", CLI_CHOICE, &o.mode, "MODE", "activations: f32, a16 (default) or a8",
 		  stream_modes, 0, 0 },
+		{ "format", CLI_CHOICE, &o.pack, "F", "pack weights: keep (default; only types without "
+		  "a product, to int8), int8, mxfp4", weights_packs, 0, 0 },
 		{ "route", CLI_CHOICE, &o.route, "HOW", "zipf: experts chosen at run time", routes,
 		  0, 0 },
 		{ "tokens", CLI_NUMBER, &o.tokens, "N", "of --route (default 64)", NULL, 1, 1000000 },
@@ -431,6 +455,8 @@ int vbrun_stream(int argc, char **argv)
 		"vbrun stream", "FILE", "Multiply with every weight matrix of a checkpoint, pass after "
 		"pass, in little memory.", options, 1, 1,
 		"FILE is a .safetensors or .gguf file, or a folder with a sharded model.\n"
+		"Q4_0, Q5_0 and IQ4_NL are copied to int8, other types that no product takes are rounded\n"
+		"once more, to int8 or what --format says; how far that moves them is measured and said.\n"
 		"Without --host the tier is 512M; with --route what holds a quarter of the experts,\n"
 		"the intermediates and the reserve for transfers. --chunk is 2M, or less where the tier\n"
 		"would have fewer than 120: so that the six that transfers need are 5 % at most.\n"

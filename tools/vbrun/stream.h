@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "arithmetic.h"
+#include "common/conversions.h"
 #include "common/probe.h"
 #include "common/weights.h"
 #include "device.h"
@@ -28,6 +29,7 @@
  * @tokens: of --route
  * @seed: of --route: popularity and choices
  * @route: 1: zipf
+ * @pack: enum weights_pack
  * @json: summary instead of text
  * @save: file that gets the JSON too, or NULL
  * @bench: one line for bench.jsonl
@@ -36,7 +38,7 @@
 struct stream_options {
 	struct device_options device;
 	const char *path, *save;
-	uint32_t m, passes, mode, tokens, route, seed;
+	uint32_t m, passes, mode, tokens, route, pack, seed;
 	bool json, bench, no_compare;
 };
 
@@ -58,6 +60,7 @@ struct stream_pass {
  * @count: passes that ran
  * @weight_bytes: of one pass
  * @digest: of the outputs of the last pass
+ * @conversions: of weights that are packed
  * @optimum: from the trace; uses is 0 when it was not made
  * @arithmetic: of a pass by itself; no passes: not measured
  * @rounds: of the probe, between the passes; NULL: not measured
@@ -72,6 +75,7 @@ struct stream_result {
 	struct stream_pass *passes;
 	uint32_t count;
 	uint64_t weight_bytes, digest;
+	const struct conversions *conversions;
 	struct optimum optimum;
 	struct arithmetic arithmetic;
 	struct probe_rounds *rounds;

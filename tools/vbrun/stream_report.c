@@ -60,11 +60,25 @@ static uint64_t steady(const struct stream_result *r, enum vgpu_counter which)
  * @hits: part of chunk uses that were in the tier
  * @stall: part of busy time waiting for bytes
  * @compute: seconds of the arithmetic alone, 0 when not measured
+ * @derive: seconds of packing
  * @bound: max(arithmetic, bytes read / bandwidth), 0 when not measured
  */
 struct stream_figures {
-	double seconds, read, best, lru, hits, stall, compute, bound;
+	double seconds, read, best, lru, hits, stall, compute, derive, bound;
 };
+
+/*
+ * What a miss costs to read: a chunk, but of packed weights the bytes that the chunk is made
+ * from, which differ from type to type; then what ours cost on average.
+ */
+static double miss_bytes(const struct stream_result *r, double read)
+{
+	uint64_t misses = r->count > 1 ? r->optimum.ours.later : r->optimum.ours.all;
+
+	if (r->conversions->count && misses)
+		return read / (double)misses;
+	return (double)r->optimum.chunk_bytes;
+}
 
 static struct stream_figures figures(const struct stream_result *r)
 {
@@ -72,11 +86,13 @@ static struct stream_figures figures(const struct stream_result *r)
 	double busy = (double)steady(r, VGPU_COUNT_BUSY_NS);
 	double uses = (double)steady(r, VGPU_COUNT_ACCESSES);
 	struct stream_figures f = { .seconds = median_seconds(r) };
-	double chunk = (double)r->optimum.chunk_bytes;
+	double chunk;
 
 	if (!passes)
 		return f;
 	f.read = (double)steady(r, VGPU_COUNT_READ_BYTES) / passes;
+	chunk = miss_bytes(r, f.read * passes);
+	f.derive = (double)steady(r, VGPU_COUNT_DERIVE_NS) / 1e9 / passes;
 	f.hits = uses > 0 ? (double)steady(r, VGPU_COUNT_HITS) / uses : 0;
 	f.stall = busy > 0 ? (double)steady(r, VGPU_COUNT_STALL_NS) / busy : 0;
 	f.best = (double)(r->count > 1 ? r->optimum.best.later : r->optimum.best.all) * chunk /
@@ -130,6 +146,9 @@ static void print_comparison(const struct stream_result *r, const struct stream_
 	printf("%-22s %11.1f%% %11.1f%% %11.1f%%\n", "hits", 100 * later_hits(r, &r->optimum.ours),
 	       100 * later_hits(r, &r->optimum.best), 100 * later_hits(r, &r->optimum.lru));
 	printf("%-22s %12s\n", "time", size_seconds(f->seconds).s);
+	if (r->conversions->count)
+		printf("%-22s %12s   (on the threads that compute)\n", "packing",
+		       size_seconds(f->derive).s);
 	if (f->compute > 0)
 		printf("%-22s %12s   (on %.0f %% of the weights, scaled)\n", "arithmetic alone",
 		       size_seconds(f->compute).s, 100 * r->arithmetic.share);
@@ -224,7 +243,9 @@ static void summarise(const struct stream_options *o, const struct weights *w,
 	summary_bytes(r->json, "host_bytes", r->host_bytes);
 	summary_bytes(r->json, "staging_bytes", r->staging_bytes);
 	summary_bytes(r->json, "matrices", w->count);
+	summary_bytes(r->json, "source_bytes", w->bytes);
 	summary_bytes(r->json, "weight_bytes", r->weight_bytes);
+	conversions_summary(r->conversions, r->json);
 	list = summary_list(r->json, "skipped");
 	for (uint32_t i = 0; i < w->skip_count; i++) {
 		item = summary_item(list);
@@ -268,11 +289,11 @@ static enum vgpu_format main_format(const struct weights *w)
 	for (size_t i = 0; i < w->count; i++) {
 		bytes = 0;
 		for (size_t j = 0; j < w->count; j++)
-			if (w->list[j].format == w->list[i].format)
-				bytes += w->list[j].bytes;
+			if (w->list[j].used == w->list[i].used)
+				bytes += w->list[j].used_bytes;
 		if (bytes > most) {
 			most = bytes;
-			best = w->list[i].format;
+			best = w->list[i].used;
 		}
 	}
 	return best;
