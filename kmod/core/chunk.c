@@ -204,6 +204,16 @@ int vb_chunk_abort(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 	return 0;
 }
 
+int vb_chunk_rollback(struct vb_table_entry *e, u32 loc, struct vb_chunk_freed *freed)
+{
+	freed->count = 0;
+	if (!e->busy || loc == VB_LOC_NONE)
+		return -EINVAL;
+	free_slot(freed, loc);
+	end_move(e);
+	return 0;
+}
+
 /* Would the content be gone, or gone with the device, or written a second time? */
 static bool is_needed(const struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		      u8 tier)

@@ -126,6 +126,16 @@ int vb_chunk_abort(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		   u8 from, u8 to, u32 loc, struct vb_chunk_freed *freed);
 
 /**
+ * vb_chunk_rollback() - whoever moved it has died; what was, stays
+ * @e: entry
+ * @loc: slot given to vb_chunk_begin()
+ * @freed: that slot
+ *
+ * Return: 0; -EINVAL no move runs, or no @loc.
+ */
+int vb_chunk_rollback(struct vb_table_entry *e, u32 loc, struct vb_chunk_freed *freed);
+
+/**
  * vb_chunk_drop() - give up the copy in a tier
  * @e: entry
  * @t: traits

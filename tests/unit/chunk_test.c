@@ -724,6 +724,43 @@ static void chunk_generation_counts_the_moves_that_ended(void **state)
 	assert_int_equal(e.generation, 3);
 }
 
+/* Who moved it died: any move, and the entry is as it was but for its generation. */
+static void chunk_rollback_undoes_any_move(void **state)
+{
+	static const struct {
+		u8 kind, valid, flags, from, to;
+	} moves[] = {
+		{ VB_BO_ANONYMOUS, 0, 0, VB_TIER_ZERO, VB_TIER_HOST },
+		{ VB_BO_FILE, 0, VB_ENTRY_CRC, VB_TIER_SOURCE, VB_TIER_HOST },
+		{ VB_BO_ANONYMOUS, 1, VB_ENTRY_DIRTY | VB_ENTRY_TOUCHED, VB_TIER_HOST, VB_TIER_NVME },
+		{ VB_BO_ANONYMOUS, 1, VB_ENTRY_DIRTY | VB_ENTRY_TOUCHED, VB_TIER_HOST, VB_TIER_HOST },
+		{ VB_BO_ANONYMOUS, 4, VB_ENTRY_TOUCHED, VB_TIER_NVME, VB_TIER_DEVICE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]); i++) {
+		struct vb_chunk_traits t = { moves[i].kind, VB_LIFE_VOLATILE,
+					     moves[i].kind == VB_BO_FILE };
+		struct vb_table_entry e = { .valid = moves[i].valid, .flags = moves[i].flags };
+		struct vb_table_entry before;
+		struct vb_chunk_freed freed;
+		u32 loc = VB_LOC(3, 7);
+
+		for (u8 tier = 0; tier < VB_TIER_COUNT; tier++)
+			if (e.valid & 1u << tier)
+				e.loc[tier] = VB_LOC(tier, 1);
+		before = e;
+		assert_int_equal(vb_chunk_rollback(&e, loc, &freed), -EINVAL);
+		assert_int_equal(vb_chunk_begin(&e, &t, moves[i].from, moves[i].to, loc), 0);
+		assert_int_equal(vb_chunk_rollback(&e, VB_LOC_NONE, &freed), -EINVAL);
+		assert_int_equal(vb_chunk_rollback(&e, loc, &freed), 0);
+		assert_int_equal(freed.count, 1);
+		assert_int_equal(freed.loc[0], loc);
+		before.generation++;
+		assert_memory_equal(&e, &before, sizeof(e));
+	}
+}
+
 static void chunk_state_has_the_names_of_the_design(void **state)
 {
 	const struct vb_chunk_traits file = { VB_BO_FILE, VB_LIFE_VOLATILE, true };
@@ -772,6 +809,7 @@ int main(void)
 		cmocka_unit_test(chunk_pins_and_maps_stop_at_their_limit),
 		cmocka_unit_test(chunk_sealed_dirty_content_is_written_once),
 		cmocka_unit_test(chunk_generation_counts_the_moves_that_ended),
+		cmocka_unit_test(chunk_rollback_undoes_any_move),
 		cmocka_unit_test(chunk_state_has_the_names_of_the_design),
 	};
 
