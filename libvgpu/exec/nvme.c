@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -38,7 +39,9 @@ struct header {
 	char magic[16];
 	uint64_t slots;
 	uint64_t slot_bytes;
-	uint8_t reserved[476];
+	uint64_t identity[2];
+	uint32_t created;	/* by us: who has it last removes it */
+	uint8_t reserved[456];
 	uint32_t crc;		/* CRC32C of all before */
 };
 
@@ -52,6 +55,7 @@ _Static_assert(sizeof(struct header) == 512, "one sector");
  * @block: block device
  * @slots: how many
  * @slot_bytes: size of each
+ * @identity: random, new with every content
  * @path: as given
  */
 struct vgpu_nvme {
@@ -61,6 +65,7 @@ struct vgpu_nvme {
 	bool block;
 	uint64_t slots;
 	uint64_t slot_bytes;
+	uint64_t identity[2];
 	char *path;
 };
 
@@ -162,12 +167,17 @@ static uint32_t header_crc(const struct header *h)
 	return vgpu_crc32c(0, h, offsetof(struct header, crc));
 }
 
+static bool header_read(int fd, struct header *h)
+{
+	return pread(fd, h, sizeof(*h), 0) == sizeof(*h) &&
+	       !memcmp(h->magic, magic, sizeof(magic)) && h->crc == header_crc(h);
+}
+
 static bool header_present(int fd)
 {
 	struct header h;
 
-	return pread(fd, &h, sizeof(h), 0) == sizeof(h) &&
-	       !memcmp(h.magic, magic, sizeof(magic)) && h.crc == header_crc(&h);
+	return header_read(fd, &h);
 }
 
 static bool range_blank(int fd, uint64_t offset, uint64_t bytes)
@@ -224,10 +234,12 @@ static int check_owner(const struct vgpu_nvme *nvme, struct why *why)
 
 static int header_write(const struct vgpu_nvme *nvme, struct why *why)
 {
-	struct header h = { .slots = nvme->slots, .slot_bytes = nvme->slot_bytes };
+	struct header h = { .slots = nvme->slots, .slot_bytes = nvme->slot_bytes,
+			    .created = nvme->created };
 	ssize_t n;
 
 	memcpy(h.magic, magic, sizeof(magic));
+	memcpy(h.identity, nvme->identity, sizeof(h.identity));
 	h.crc = header_crc(&h);
 	n = pwrite(nvme->fd, &h, sizeof(h), 0);
 	if (n == sizeof(h))
@@ -310,6 +322,8 @@ static int prepare(struct vgpu_nvme *nvme, struct why *why)
 	rc = check_owner(nvme, why);
 	if (rc)
 		return rc;
+	if (getrandom(nvme->identity, sizeof(nvme->identity), 0) != sizeof(nvme->identity))
+		return fail_errno(why, nvme, "getrandom");
 	if (nvme->block) {
 		rc = check_device(nvme, why);
 		return rc ? rc : header_write(nvme, why);
@@ -321,6 +335,24 @@ static int prepare(struct vgpu_nvme *nvme, struct why *why)
 		return rc;
 	nvme->ours = true;
 	return allocate_file(nvme, why);
+}
+
+/* As it is, for who knows what is in its slots. */
+static int take_over(struct vgpu_nvme *nvme, const uint64_t *identity, struct why *why)
+{
+	struct header h;
+	uint64_t bytes;
+
+	if (file_bytes(nvme, &bytes))
+		return fail_errno(why, nvme, "size");
+	if (!header_read(nvme->fd, &h) || memcmp(h.identity, identity, sizeof(h.identity)) ||
+	    h.slots != nvme->slots || h.slot_bytes != nvme->slot_bytes ||
+	    bytes < vgpu_nvme_bytes(nvme))
+		return fail(why, -ESTALE, "%.150s: not the arena that the device knows", nvme->path);
+	memcpy(nvme->identity, h.identity, sizeof(h.identity));
+	nvme->created = h.created;
+	nvme->ours = true;
+	return 0;
 }
 
 /* Open, close, look -------------------------------------------------------------------- */
@@ -338,8 +370,8 @@ static int check_size(uint64_t slots, uint64_t slot_bytes, struct why *why)
 	return 0;
 }
 
-int vgpu_nvme_open(const char *path, uint64_t slots, uint64_t slot_bytes, char *why_text,
-		   struct vgpu_nvme **out)
+static int nvme_open(const char *path, const uint64_t *identity, uint64_t slots,
+		     uint64_t slot_bytes, char *why_text, struct vgpu_nvme **out)
 {
 	struct why why = { why_text };
 	struct vgpu_nvme *nvme;
@@ -359,7 +391,7 @@ int vgpu_nvme_open(const char *path, uint64_t slots, uint64_t slot_bytes, char *
 	}
 	rc = open_locked(nvme, &why);
 	if (!rc)
-		rc = prepare(nvme, &why);
+		rc = identity ? take_over(nvme, identity, &why) : prepare(nvme, &why);
 	if (rc)
 		goto err_free;
 	*out = nvme;
@@ -368,6 +400,25 @@ int vgpu_nvme_open(const char *path, uint64_t slots, uint64_t slot_bytes, char *
 err_free:
 	vgpu_nvme_close(nvme);
 	return rc;
+}
+
+int vgpu_nvme_open(const char *path, uint64_t slots, uint64_t slot_bytes, char *why,
+		   struct vgpu_nvme **out)
+{
+	return nvme_open(path, NULL, slots, slot_bytes, why, out);
+}
+
+int vgpu_nvme_adopt(const char *path, const uint64_t *identity, uint64_t slots,
+		    uint64_t slot_bytes, char *why, struct vgpu_nvme **out)
+{
+	return nvme_open(path, identity, slots, slot_bytes, why, out);
+}
+
+void vgpu_nvme_leave(struct vgpu_nvme *nvme)
+{
+	if (nvme)
+		nvme->created = nvme->ours = false;
+	vgpu_nvme_close(nvme);
 }
 
 /* If it cannot be cut, the space stays taken until the next open. */
@@ -389,6 +440,11 @@ void vgpu_nvme_close(struct vgpu_nvme *nvme)
 		close(nvme->fd);
 	free(nvme->path);
 	free(nvme);
+}
+
+void vgpu_nvme_identity(const struct vgpu_nvme *nvme, uint64_t *out)
+{
+	memcpy(out, nvme->identity, sizeof(nvme->identity));
 }
 
 int vgpu_nvme_fd(const struct vgpu_nvme *nvme)

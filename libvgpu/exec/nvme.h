@@ -9,8 +9,9 @@
  * Who uses which slot is the device's business; bytes move through io.h, which reopens the file
  * O_DIRECT where it can.
  *
- * Nothing is ever fsync()ed: the arena holds evicted memory and means nothing once the process
- * that wrote it is gone. What guards its content while it lives is a CRC32C a chunk.
+ * Nothing is ever fsync()ed: the arena holds evicted memory, and means nothing once the device
+ * that knows what is in it is gone. What guards its content while it lives is a CRC32C a chunk.
+ * An executor that dies leaves it as it is, and the next one knows it by its identity.
  */
 
 struct vgpu_nvme;
@@ -45,6 +46,26 @@ int vgpu_nvme_open(const char *path, uint64_t slots, uint64_t slot_bytes, char *
  * keeps what was written to it.
  */
 void vgpu_nvme_close(struct vgpu_nvme *nvme);
+
+/**
+ * vgpu_nvme_adopt() - take over an arena with its content
+ * @path: where it was
+ * @identity: two words, as the device knows them
+ * @slots: as it was opened with
+ * @slot_bytes: as it was opened with
+ * @why: NULL, or VGPU_NVME_WHY_BYTES
+ * @out: the arena
+ *
+ * Return: 0; -ESTALE it is another one, or none: nothing was changed; else as vgpu_nvme_open().
+ */
+int vgpu_nvme_adopt(const char *path, const uint64_t *identity, uint64_t slots,
+		    uint64_t slot_bytes, char *why, struct vgpu_nvme **out);
+
+/** vgpu_nvme_leave() - close it as it is, for another executor; NULL is fine */
+void vgpu_nvme_leave(struct vgpu_nvme *nvme);
+
+/** vgpu_nvme_identity() - two words that no other content has */
+void vgpu_nvme_identity(const struct vgpu_nvme *nvme, uint64_t *out);
 
 /** vgpu_nvme_fd() - descriptor for vgpu_io_file_add(), open for reading and writing */
 int vgpu_nvme_fd(const struct vgpu_nvme *nvme);

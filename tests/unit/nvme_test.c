@@ -137,6 +137,47 @@ static void nvme_takes_an_empty_file_and_gives_its_space_back(void **state)
 	unlink(path);
 }
 
+/* As an executor that was killed leaves it, and as its successor finds it. */
+static void nvme_is_adopted_with_its_content_by_its_identity_alone(void **state)
+{
+	uint64_t identity[2], other[2], again[2];
+	struct vgpu_nvme *nvme;
+	uint32_t word = 0xfeed, got = 0;
+	off_t at;
+
+	(void)state;
+	assert_int_equal(vgpu_nvme_open(path, 32, SLOT, why, &nvme), 0);
+	vgpu_nvme_identity(nvme, identity);
+	at = (off_t)vgpu_nvme_offset(nvme, 7);
+	assert_int_equal(pwrite(vgpu_nvme_fd(nvme), &word, 4, at), 4);
+	vgpu_nvme_leave(nvme);
+	other[0] = identity[0];
+	other[1] = identity[1] ^ 1;
+	assert_int_equal(vgpu_nvme_adopt(path, other, 32, SLOT, why, &nvme), -ESTALE);
+	assert_int_equal(vgpu_nvme_adopt(path, identity, 31, SLOT, why, &nvme), -ESTALE);
+	assert_int_equal(vgpu_nvme_adopt(path, identity, 32, SLOT, why, &nvme), 0);
+	assert_int_equal(pread(vgpu_nvme_fd(nvme), &got, 4, at), 4);
+	assert_int_equal(got, word);
+	vgpu_nvme_leave(nvme);
+	/* Whoever opens it without knowing makes another one of it. */
+	assert_int_equal(vgpu_nvme_open(path, 32, SLOT, why, &nvme), 0);
+	vgpu_nvme_identity(nvme, again);
+	assert_memory_not_equal(again, identity, sizeof(identity));
+	vgpu_nvme_leave(nvme);
+	assert_int_equal(vgpu_nvme_adopt(path, identity, 32, SLOT, why, &nvme), -ESTALE);
+	unlink(path);
+	/* Where there is none, none is made; who has it last removes what the first made. */
+	assert_int_equal(vgpu_nvme_adopt(path, identity, 32, SLOT, why, &nvme), -ESTALE);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(vgpu_nvme_open(path, 32, SLOT, why, &nvme), 0);
+	vgpu_nvme_identity(nvme, identity);
+	vgpu_nvme_leave(nvme);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(vgpu_nvme_adopt(path, identity, 32, SLOT, why, &nvme), 0);
+	vgpu_nvme_close(nvme);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 static void nvme_takes_over_from_a_process_that_died(void **state)
 {
 	struct vgpu_nvme *nvme;
@@ -245,6 +286,7 @@ int main(void)
 		cmocka_unit_test(nvme_removes_the_file_it_created),
 		cmocka_unit_test(nvme_refuses_foreign_content_and_leaves_it_alone),
 		cmocka_unit_test(nvme_takes_an_empty_file_and_gives_its_space_back),
+		cmocka_unit_test(nvme_is_adopted_with_its_content_by_its_identity_alone),
 		cmocka_unit_test(nvme_takes_over_from_a_process_that_died),
 		cmocka_unit_test(nvme_has_one_owner),
 		cmocka_unit_test(nvme_too_large_is_refused_with_needed_and_free_bytes),
