@@ -35,7 +35,7 @@ static int ask_ahead(struct advice *a)
 {
 	struct vb_request *r;
 
-	if (!vb_is_live())
+	if (!vb_takes_work())
 		return -ENODEV;
 	if (READ_ONCE(a->bo->client->hints) >= VB_HINTS_MAX)
 		return 0;

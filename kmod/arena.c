@@ -250,10 +250,14 @@ static struct vb_region *region_of(u32 arena, u32 slot)
 	return a ? mtree_load(&a->regions, slot) : NULL;
 }
 
+/* For the executor, which has no part in what it did not adopt. */
 struct vb_region *vb_region_get(u32 arena, u32 slot)
 {
 	struct vb_region *region = region_of(arena, slot);
 
+	lockdep_assert_held(&vb.exec_lock);
+	if (region && vb_arena_of(arena)->orphan)
+		return NULL;
 	if (region)
 		kref_get(&region->kref);
 	return region;
@@ -267,6 +271,21 @@ struct vb_slot *vb_slot_find(u32 loc, struct vb_region **out)
 		return NULL;
 	*out = region;
 	return &region->slot[VB_LOC_SLOT(loc) - region->first];
+}
+
+static void slots_each(struct vb_arena *a, void (*what)(struct vb_arena *a,
+							struct vb_region *region,
+							struct vb_slot *slot))
+{
+	struct vb_region *region;
+	unsigned long index = 0;
+	u32 i;
+
+	mt_for_each(&a->regions, region, index, ULONG_MAX)
+		for (i = 0; i < region->slots; i++) {
+			what(a, region, &region->slot[i]);
+			cond_resched();
+		}
 }
 
 /* ---- slots ---- */
@@ -446,6 +465,7 @@ static struct vb_arena *arena_new(const struct vb_ioc_arena_create *cmd)
 	mt_init_flags(&a->regions, MT_FLAGS_USE_RCU);
 	a->tier = cmd->tier;
 	a->numa_node = cmd->numa_node;
+	memcpy(a->identity, cmd->identity, sizeof(a->identity));
 	vb_slots_init(&a->slots, cmd->slots, a->memory);
 	if (cmd->tier != VB_TIER_HOST)
 		vb_slots_add(&a->slots, 0, cmd->slots);
@@ -470,14 +490,41 @@ static bool memory_is_valid(const struct vb_ioc_arena_create *cmd)
 	return cmd->memory == VB_ARENA_EXECUTOR || cmd->tier == VB_TIER_DEVICE;
 }
 
-static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
+/* The number of an arena of the tier that is gone, or a new one; -EDQUOT. */
+static int arena_number(u32 tier)
 {
-	u32 number = vb.arena_count;
-	int rc;
+	u32 i;
 
 	lockdep_assert_held(&vb.exec_lock);
-	if (number == VB_ARENA_MAX)
-		return -EDQUOT;
+	for (i = 0; i < vb.arena_count; i++)
+		if (vb.arenas[i]->gone && vb.arenas[i]->tier == tier)
+			return i;
+	return vb.arena_count < VB_ARENA_MAX ? vb.arena_count : -EDQUOT;
+}
+
+/* The arena whose number it has from now on is the caller's to free; or NULL. */
+static struct vb_arena *arena_put(struct vb_arena *a, u32 number)
+{
+	struct vb_arena *old = NULL;
+
+	spin_lock(&vb.slot_lock);
+	if (number < vb.arena_count)
+		old = vb.arenas[number];
+	WRITE_ONCE(vb.arenas[number], a);
+	/* Whoever sees the count sees the arena; pairs with vb_arena_of(). */
+	if (!old)
+		smp_store_release(&vb.arena_count, number + 1);
+	spin_unlock(&vb.slot_lock);
+	return old;
+}
+
+static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
+{
+	int rc, number = arena_number(a->tier);
+	struct vb_arena *old;
+
+	if (number < 0)
+		return number;
 	if (cmd->memory == VB_ARENA_BAR) {
 		rc = vb_device_bar(a, number, cmd->slots);
 		if (rc)
@@ -485,11 +532,9 @@ static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
 		cmd->out_mmap_offset = region_mmap_offset(number, 0);
 	}
 	cmd->out_arena = number;
-	spin_lock(&vb.slot_lock);
-	WRITE_ONCE(vb.arenas[number], a);
-	/* Whoever sees the count sees the arena; pairs with vb_arena_of(). */
-	smp_store_release(&vb.arena_count, number + 1);
-	spin_unlock(&vb.slot_lock);
+	old = arena_put(a, number);
+	if (old)
+		arena_free(old);
 	return 0;
 }
 
@@ -522,10 +567,22 @@ int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
 	return 0;
 }
 
-static int region_publish(struct vb_arena *a, struct vb_region *region)
+static struct vb_arena *host_arena(u32 arena)
 {
+	struct vb_arena *a = vb_arena_of(arena);
+
+	return a && a->tier == VB_TIER_HOST && !READ_ONCE(a->gone) ? a : NULL;
+}
+
+/* Arenas may have gone while memory was looked for. */
+static int region_publish_locked(u32 arena, struct vb_region *region)
+{
+	struct vb_arena *a = host_arena(arena);
 	int rc;
 
+	lockdep_assert_held(&vb.exec_lock);
+	if (!a || a->orphan || region->first + region->slots > a->slots.count)
+		return -EINVAL;
 	rc = mtree_insert_range(&a->regions, region->first, region->first + region->slots - 1,
 				region, GFP_KERNEL);
 	if (rc)
@@ -541,21 +598,30 @@ static int region_publish(struct vb_arena *a, struct vb_region *region)
 int vb_region_add(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;
-	struct vb_arena *a = vb_arena_of(cmd->arena);
 	struct vb_region *region;
-	u32 end;
-	int rc;
+	struct vb_arena *a;
+	u32 end = 0;
+	int rc, node = NUMA_NO_NODE;
 
-	if (!a || a->tier != VB_TIER_HOST || !cmd->slots || cmd->address ||
-	    check_add_overflow(cmd->first_slot, cmd->slots, &end) || end > a->slots.count)
+	mutex_lock(&vb.exec_lock);
+	a = host_arena(cmd->arena);
+	if (a) {
+		end = a->slots.count;
+		node = a->numa_node;
+	}
+	mutex_unlock(&vb.exec_lock);
+	if (!cmd->slots || cmd->address || cmd->first_slot >= end ||
+	    cmd->slots > end - cmd->first_slot)
 		return -EINVAL;
 	atomic_inc(&vb.growing);
-	region = region_new(cmd->arena, cmd->first_slot, cmd->slots, a->numa_node);
+	region = region_new(cmd->arena, cmd->first_slot, cmd->slots, node);
 	atomic_dec(&vb.growing);
 	if (IS_ERR(region))
 		return PTR_ERR(region);
 	cmd->out_mmap_offset = region_mmap_offset(cmd->arena, cmd->first_slot);
-	rc = region_publish(a, region);
+	mutex_lock(&vb.exec_lock);
+	rc = region_publish_locked(cmd->arena, region);
+	mutex_unlock(&vb.exec_lock);
 	if (rc)
 		vb_region_put(region);
 	return rc;
@@ -591,34 +657,137 @@ int vb_region_drop_locked(u32 arena, struct vb_region *region)
 int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;
-	struct vb_arena *a = vb_arena_of(cmd->arena);
 	struct vb_region *region;
+	struct vb_arena *a;
 	int rc = -EINVAL;
 
-	if (!a || a->tier != VB_TIER_HOST)
-		return -EINVAL;
 	mutex_lock(&vb.exec_lock);
-	region = mtree_load(&a->regions, cmd->first_slot);
+	a = host_arena(cmd->arena);
+	region = a && !a->orphan ? mtree_load(&a->regions, cmd->first_slot) : NULL;
 	if (region && region->first == cmd->first_slot && region->slots == cmd->slots)
 		rc = vb_region_drop_locked(cmd->arena, region);
 	mutex_unlock(&vb.exec_lock);
 	return rc;
 }
 
-/**
- * vb_arenas_drop() - the executor has left and no entry names a slot any more
- *
- * Memory that others still refer to is freed when they let go of it: it is never
- * handed out again by us.
- */
-void vb_arenas_drop(void)
+/* ---- executors that die ---- */
+
+static void slot_orphan(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
 {
-	struct vb_slot *slot, *next;
-	u32 i, count;
+	u32 i = VB_LOC_SLOT(slot->loc);
 
 	spin_lock(&vb.slot_lock);
+	slot->baseline = 0;
+	if (vb_slots_is_free(&a->slots, i) && vb_slot_foreign(region, slot) &&
+	    !vb_slots_take_this(&a->slots, i))
+		list_add_tail(&slot->quarantine, &vb.quarantine);
+	spin_unlock(&vb.slot_lock);
+}
+
+/**
+ * vb_arenas_orphan() - the executor has left, its memory stays
+ *
+ * Nobody has registered it any more: every reference is foreign, also to a slot that
+ * was free.
+ *
+ * Context: exec_lock; before the device is QUIESCED, so that no slot returns by the
+ * old count.
+ */
+void vb_arenas_orphan(void)
+{
+	u32 i;
+
+	lockdep_assert_held(&vb.exec_lock);
+	for (i = 0; i < vb.arena_count; i++) {
+		vb.arenas[i]->orphan = !vb.arenas[i]->gone;
+		slots_each(vb.arenas[i], slot_orphan);
+	}
+}
+
+bool vb_arena_is_gone(u32 loc)
+{
+	const struct vb_arena *a = vb_arena_of(VB_LOC_ARENA(loc));
+
+	return !a || READ_ONCE(a->gone);
+}
+
+static bool leaves(const struct vb_arena *a, enum vb_leave who)
+{
+	switch (who) {
+	case VB_LEAVE_DEVICES:
+		return a->tier == VB_TIER_DEVICE;
+	case VB_LEAVE_ORPHANS:
+		return a->orphan;
+	default:
+		return true;
+	}
+}
+
+void vb_arenas_leave(enum vb_leave who)
+{
+	u32 i;
+
+	lockdep_assert_held(&vb.exec_lock);
+	spin_lock(&vb.slot_lock);
+	for (i = 0; i < vb.arena_count; i++)
+		if (leaves(vb.arenas[i], who))
+			WRITE_ONCE(vb.arenas[i]->gone, true);
+	spin_unlock(&vb.slot_lock);
+}
+
+/* Out of quarantine, for good: the memory is freed when others let go of it. */
+static void quarantine_leave_locked(void)
+{
+	struct vb_slot *slot, *next;
+
+	lockdep_assert_held(&vb.slot_lock);
 	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine)
-		list_del_init(&slot->quarantine);
+		if (vb_arena_is_gone(slot->loc))
+			list_del_init(&slot->quarantine);
+}
+
+/* Its memory returns; its number stays until another arena of the tier has it. */
+static void bury(struct vb_arena *a)
+{
+	struct vb_import *import = a->import;
+	struct vb_region *region;
+	unsigned long index = 0;
+
+	spin_lock(&vb.slot_lock);
+	vb_slots_init(&a->slots, 0, a->memory);
+	a->orphan = false;
+	a->import = NULL;
+	a->cpu_path = VB_CPU_MIGRATE;
+	spin_unlock(&vb.slot_lock);
+	mt_for_each(&a->regions, region, index, ULONG_MAX) {
+		mtree_erase(&a->regions, region->first);
+		vb_region_put(region);
+	}
+	if (import)
+		vb_import_put(import);
+}
+
+void vb_arenas_bury(void)
+{
+	u32 i;
+
+	lockdep_assert_held(&vb.exec_lock);
+	spin_lock(&vb.slot_lock);
+	quarantine_leave_locked();
+	spin_unlock(&vb.slot_lock);
+	for (i = 0; i < vb.arena_count; i++)
+		if (vb.arenas[i]->gone)
+			bury(vb.arenas[i]);
+}
+
+/* All are gone, and so are their numbers. */
+void vb_arenas_drop(void)
+{
+	u32 i, count;
+
+	lockdep_assert_held(&vb.exec_lock);
+	spin_lock(&vb.slot_lock);
+	quarantine_leave_locked();
 	count = vb.arena_count;
 	WRITE_ONCE(vb.arena_count, 0);
 	spin_unlock(&vb.slot_lock);
@@ -626,4 +795,179 @@ void vb_arenas_drop(void)
 		arena_free(vb.arenas[i]);
 		vb.arenas[i] = NULL;
 	}
+}
+
+/* ---- successors ---- */
+
+int vb_arena_query(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_arena_query *cmd = u->cmd;
+	const struct vb_arena *a;
+
+	mutex_lock(&vb.exec_lock);
+	a = vb_arena_of(cmd->arena);
+	if (a) {
+		cmd->out_tier = a->tier;
+		cmd->out_numa_node = a->numa_node;
+		cmd->out_slots = a->slots.count;
+		cmd->out_flags = (a->orphan ? VB_ARENA_ORPHAN : 0) | (a->gone ? VB_ARENA_GONE : 0);
+		memcpy(cmd->out_identity, a->identity, sizeof(a->identity));
+	}
+	mutex_unlock(&vb.exec_lock);
+	return a ? 0 : -ENOENT;
+}
+
+static bool is_referred_to(struct vb_arena *a)
+{
+	struct vb_region *region;
+	unsigned long index = 0;
+	bool found = false;
+	u32 i;
+
+	mt_for_each(&a->regions, region, index, ULONG_MAX)
+		for (i = 0; !found && i < region->slots; i++) {
+			spin_lock(&vb.slot_lock);
+			found = vb_slot_foreign(region, &region->slot[i]);
+			spin_unlock(&vb.slot_lock);
+			cond_resched();
+		}
+	return found;
+}
+
+/* The dead may write there for as long as they like; nobody will look. */
+static void slot_renew(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+{
+	struct vb_slot fresh = {};
+
+	if (list_empty_careful(&slot->quarantine) || slot_alloc(region, &fresh, a->numa_node))
+		return;
+	spin_lock(&vb.slot_lock);
+	if (!list_empty(&slot->quarantine)) {
+		swap(slot->block, fresh.block);
+		swap(slot->order, fresh.order);
+	}
+	spin_unlock(&vb.slot_lock);
+	slot_free_pages(region, &fresh);
+}
+
+static void slot_adopt(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+{
+	spin_lock(&vb.slot_lock);
+	slot->before = vb_slot_foreign(region, slot);
+	spin_unlock(&vb.slot_lock);
+}
+
+/* Host memory of the dead: of all arenas, for who adopts what they may write to. */
+static bool is_any_referred_to(void)
+{
+	u32 i;
+
+	for (i = 0; i < vb.arena_count; i++)
+		if (vb.arenas[i]->orphan && is_referred_to(vb.arenas[i]))
+			return true;
+	return false;
+}
+
+static int adopt_host(struct vb_arena *a, bool force)
+{
+	vb_objects_each(vb_resid_hide);
+	if (!force && is_referred_to(a))
+		return -EBUSY;
+	spin_lock(&vb.slot_lock);
+	quarantine_sweep_locked();
+	spin_unlock(&vb.slot_lock);
+	slots_each(a, slot_renew);
+	spin_lock(&vb.slot_lock);
+	quarantine_sweep_locked();
+	spin_unlock(&vb.slot_lock);
+	slots_each(a, slot_adopt);
+	return 0;
+}
+
+static int adopt_nvme(const struct vb_arena *a, const u64 *identity, bool force)
+{
+	if (!(identity[0] | identity[1]) || memcmp(a->identity, identity, sizeof(a->identity)))
+		return -ESTALE;
+	return !force && is_any_referred_to() ? -EBUSY : 0;
+}
+
+static int adopt_locked(const struct vb_ioc_arena_adopt *cmd)
+{
+	struct vb_arena *a = vb_arena_of(cmd->arena);
+	bool force = cmd->flags & VB_ADOPT_FORCE;
+	int rc;
+
+	lockdep_assert_held(&vb.exec_lock);
+	if (!vb_is_recovering())
+		return -EPERM;
+	if (!a || !a->orphan)
+		return -ENOENT;
+	if (a->tier == VB_TIER_NVME)
+		rc = adopt_nvme(a, cmd->identity, force);
+	else
+		rc = cmd->identity[0] | cmd->identity[1] ? -EINVAL : adopt_host(a, force);
+	if (!rc)
+		a->orphan = false;
+	return rc;
+}
+
+int vb_arena_adopt(struct vb_exec *x, struct vb_ucmd *u)
+{
+	int rc;
+
+	mutex_lock(&vb.exec_lock);
+	rc = adopt_locked(u->cmd);
+	mutex_unlock(&vb.exec_lock);
+	return rc;
+}
+
+static void slot_settle(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+{
+	spin_lock(&vb.slot_lock);
+	slot->baseline = max(vb_slot_foreign(region, slot) - slot->before, 0);
+	slot->before = 0;
+	spin_unlock(&vb.slot_lock);
+}
+
+/**
+ * vb_arenas_settle() - what has been referred to since the adoption is the successor's
+ *
+ * References of before may have gone meanwhile: then a slot is held to have fewer of
+ * the successor's than it has, and is not handed out, which errs on the safe side.
+ *
+ * Context: exec_lock; no client had a way to the memory since.
+ */
+void vb_arenas_settle(void)
+{
+	u32 i;
+
+	lockdep_assert_held(&vb.exec_lock);
+	for (i = 0; i < vb.arena_count; i++)
+		slots_each(vb.arenas[i], slot_settle);
+}
+
+static struct vb_region *region_at_or_after(struct vb_arena *a, u32 first)
+{
+	unsigned long index = first;
+
+	return mt_find(&a->regions, &index, ULONG_MAX);
+}
+
+int vb_region_next(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_region *cmd = u->cmd;
+	struct vb_region *region;
+	struct vb_arena *a;
+
+	mutex_lock(&vb.exec_lock);
+	a = host_arena(cmd->arena);
+	region = a && !a->orphan ? region_at_or_after(a, cmd->first_slot) : NULL;
+	if (region) {
+		cmd->first_slot = region->first;
+		cmd->slots = region->slots;
+		cmd->address = 0;
+		cmd->out_mmap_offset = region_mmap_offset(cmd->arena, region->first);
+	}
+	mutex_unlock(&vb.exec_lock);
+	return region ? 0 : -ENOENT;
 }

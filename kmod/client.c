@@ -118,7 +118,7 @@ static void forget_schedule(struct vb_client *c)
 {
 	struct vb_request *r;
 
-	if (!READ_ONCE(c->scheduled) || !vb_is_live())
+	if (!READ_ONCE(c->scheduled) || !vb_takes_work())
 		return;
 	r = vb_request_new(VB_FETCH_SCHEDULE, c, NULL);
 	if (!r)
@@ -135,6 +135,9 @@ int vb_client_release(struct inode *inode, struct file *filp)
 	forget_schedule(c);
 	close_bos(c);
 	xa_erase(&vb.clients, c->number);
+	mutex_lock(&vb.exec_lock);
+	vb_recovery_check();
+	mutex_unlock(&vb.exec_lock);
 	spin_lock(&vb.slot_lock);
 	vb_quota_leave(&vb.quota, &c->quota);
 	spin_unlock(&vb.slot_lock);
@@ -156,7 +159,7 @@ int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
 	struct vb_ioc_query_device *q = u->cmd;
 
 	q->out_exec_state = READ_ONCE(vb.exec_state);
-	q->out_features = VB_FEATURE_EXPERIMENTAL | VB_FEATURE_FAULT_MMAP;
+	q->out_features = VB_FEATURE_EXPERIMENTAL | VB_FEATURE_FAULT_MMAP | VB_FEATURE_RECOVERY;
 	if (IS_ENABLED(CONFIG_DMA_SHARED_BUFFER))
 		q->out_features |= VB_FEATURE_DMABUF;
 	if (IS_ENABLED(CONFIG_IO_URING))
@@ -166,7 +169,7 @@ int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
 	q->out_host_staging_bytes = READ_ONCE(vb.staging_bytes);
 	q->out_panel_bytes = READ_ONCE(vb.panel_bytes);
 	q->out_generation = READ_ONCE(vb.generation);
-	q->out_recovery_ms = VB_RECOVERY_MS;
+	q->out_recovery_ms = READ_ONCE(vb_recovery_ms);
 	return 0;
 }
 
@@ -257,7 +260,7 @@ int vb_schedule(struct vb_client *c, struct vb_ucmd *u)
 
 	if (cmd->count > VB_SCHEDULE_MAX)
 		return -EINVAL;
-	if (!vb_is_live())
+	if (!vb_takes_work())
 		return -ENODEV;
 	r = vb_request_new(VB_FETCH_SCHEDULE, c, NULL);
 	if (!r)

@@ -125,7 +125,7 @@ static int hold_page_in(struct hold_try *h, u32 end, u64 deadline_ns)
 {
 	struct vb_request *r;
 
-	if (!vb_is_live())
+	if (!vb_takes_work())
 		return -ENODEV;
 	r = vb_request_new(VB_FETCH_PAGE_IN, h->bo->client, h->bo);
 	if (!r)

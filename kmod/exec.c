@@ -129,7 +129,7 @@ void vb_exec_watch(struct work_struct *work)
 	mutex_unlock(&vb.exec_lock);
 }
 
-static void set_state(u32 state)
+void vb_exec_set_state(u32 state)
 {
 	spin_lock(&vb.work_lock);
 	WRITE_ONCE(vb.exec_state, state);
@@ -151,45 +151,13 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 		cmd->out_generation = vb.generation;
 		x->pid = get_pid(task_tgid(current));
 		WRITE_ONCE(x->attached, true);
-		set_state(VB_EXEC_LIVE);
+		cmd->out_state = vb.exec_state == VB_EXEC_QUIESCED ? VB_EXEC_RECOVERING :
+								     VB_EXEC_LIVE;
+		vb_exec_set_state(cmd->out_state);
 		schedule_delayed_work(&vb.watch, msecs_to_jiffies(WATCH_MS));
 	}
 	mutex_unlock(&vb.exec_lock);
 	return rc;
-}
-
-/* Its memory leaves with it: what was only there is lost. */
-static void lose_objects(void)
-{
-	unsigned long id;
-	struct vb_bo *bo;
-
-	for (id = 0; ; id++) {
-		xa_lock(&vb.bos);
-		bo = xa_find(&vb.bos, &id, ULONG_MAX, XA_PRESENT);
-		if (bo)
-			kref_get(&bo->kref);
-		xa_unlock(&vb.bos);
-		if (!bo)
-			return;
-		vb_resid_lose(bo);
-		if (bo->gone)
-			vb_bo_free(bo);
-		vb_bo_unlook(bo);
-		cond_resched();
-	}
-}
-
-static void detach(void)
-{
-	set_state(VB_EXEC_FAILED);
-	vb_queues_fail();
-	vb_requests_fail();
-	lose_objects();
-	vb_arenas_drop();
-	WRITE_ONCE(vb.staging_bytes, 0);
-	WRITE_ONCE(vb.panel_bytes, 0);
-	wake_up_all(&vb.freed);
 }
 
 /* The last reference to the file: nobody has its memory mapped, no call is in it. */
@@ -199,7 +167,7 @@ int vb_exec_release(struct inode *inode, struct file *filp)
 
 	mutex_lock(&vb.exec_lock);
 	if (x->attached)
-		detach();
+		vb_exec_left();
 	vb.exec = NULL;
 	mutex_unlock(&vb.exec_lock);
 	put_pid(x->pid);
@@ -275,6 +243,8 @@ static bool request_is_next_locked(u32 flags)
 
 static bool fetch_one_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 {
+	if (vb.exec_state != VB_EXEC_LIVE)
+		return false;
 	if (request_is_next_locked(flags))
 		fetch_request_locked(x, cmd);
 	else if (!(flags & VB_FETCH_F_URGENT) && !list_empty(&vb.ready))
@@ -355,6 +325,8 @@ int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u)
 
 	if (!READ_ONCE(x->submit_address))
 		return -EINVAL;
+	if (!vb_is_live())
+		return -EPERM;
 	memset(cmd, 0, sizeof(*cmd));
 	cmd->size = size;
 	while (!fetch_try(x, cmd, flags)) {

@@ -24,6 +24,10 @@ MODULE_PARM_DESC(executor_timeout_ms,
 module_param_named(wait_spin_us, vb_wait_spin_us, uint, 0644);
 MODULE_PARM_DESC(wait_spin_us, "how long a wait for a fence looks for it, awake, before it sleeps");
 
+module_param_named(recovery_ms, vb_recovery_ms, uint, 0644);
+MODULE_PARM_DESC(recovery_ms,
+		 "clients wait so long for a successor of an executor that died; 0: not at all");
+
 /* ---- inodes: address spaces of mappings, large enough for all ---- */
 
 /* Pinned by each inode: a mount of our own would keep the module from being unloaded. */
@@ -168,8 +172,10 @@ static void device_init(void)
 	xa_init_flags(&vb.tags, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&vb.freed);
 	init_waitqueue_head(&vb.fetch);
+	init_waitqueue_head(&vb.settled);
 	INIT_DELAYED_WORK(&vb.expire, vb_queue_expire);
 	INIT_DELAYED_WORK(&vb.watch, vb_exec_watch);
+	INIT_DELAYED_WORK(&vb.recovery, vb_recovery_end);
 	timerqueue_init_head(&vb.expiries);
 	INIT_WORK(&vb.free, vb_submissions_free_now);
 	INIT_DELAYED_WORK(&vb.uring_watch, vb_uring_watch);
@@ -238,6 +244,7 @@ static void __exit vb_exit(void)
 	cancel_delayed_work_sync(&vb.watch);
 	cancel_delayed_work_sync(&vb.uring_watch);
 	flush_work(&vb.free);
+	vb_recovery_exit();
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
 	vb_bar_exit();

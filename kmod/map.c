@@ -148,11 +148,21 @@ static int page_in(struct vb_bo *bo, u32 chunk, unsigned int flags, u64 deadline
 	return vb_request_wait(r, deadline_ns);
 }
 
+/* What a successor counts must be its own: it adopts memory that nobody else has. */
+static int wait_settled(unsigned int flags, u64 deadline_ns)
+{
+	if (is_killable_only(flags))
+		return vb_wait_killable_until(vb.settled, !vb_is_recovering(), deadline_ns);
+	return vb_wait_until(vb.settled, !vb_is_recovering(), deadline_ns);
+}
+
 static int wait_for_chunk(struct vb_bo *bo, u32 chunk, unsigned int flags, bool moving,
 			  u64 deadline_ns)
 {
-	if (!vb_is_live())
+	if (!vb_takes_work())
 		return -ENODEV;
+	if (vb_is_recovering())
+		return wait_settled(flags, deadline_ns);
 	if (moving)
 		return vb_resid_wait(bo, chunk, deadline_ns, is_killable_only(flags));
 	return page_in(bo, chunk, flags, deadline_ns);
@@ -202,7 +212,7 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 	e = vb_entry(bo, chunk);
 	lost = e->flags & VB_ENTRY_LOST;
 	moving = e->busy;
-	if (!lost && !moving)
+	if (!lost && !moving && !vb_is_recovering())
 		page = page_locked(bo, chunk, at % chunk_pages(), &tier);
 	if (page) {
 		get_page(page);
@@ -389,9 +399,12 @@ static int region_mmap(struct vm_area_struct *vma)
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	u32 arena = offset >> VB_MMAP_WHICH_SHIFT & 0xff;
 	u32 slot = offset_of(vma->vm_pgoff) >> vb.chunk_shift;
-	struct vb_region *region = vb_region_get(arena, slot);
+	struct vb_region *region;
 	u64 end = ((u64)(slot) << vb.chunk_shift) + (vma->vm_end - vma->vm_start);
 
+	mutex_lock(&vb.exec_lock);
+	region = vb_region_get(arena, slot);
+	mutex_unlock(&vb.exec_lock);
 	if (!region)
 		return -ENOENT;
 	if (end > (u64)(region->first + region->slots) << vb.chunk_shift) {

@@ -258,13 +258,14 @@ static void bo_forget(struct vb_bo *bo)
 	struct vb_request *r = bo->forget;
 
 	bo->forget = NULL;
-	if (!READ_ONCE(bo->shown)) {
-		vb_request_put(r);
-	} else {
+	/* Without an executor nobody remembers, and a successor does not learn of it. */
+	if (READ_ONCE(bo->shown) && (vb_is_live() || vb_is_recovering())) {
 		kref_get(&bo->kref);
 		r->bo = bo;
 		if (!vb_request_send(r))
 			return;
+	} else {
+		vb_request_put(r);
 	}
 	vb_bo_free(bo);
 }
@@ -279,11 +280,14 @@ void vb_bo_put(struct vb_bo *bo)
 {
 	if (!refcount_dec_and_test(&bo->users))
 		return;
+	/* Whoever finds it gone, when an executor dies, frees it. */
+	kref_get(&bo->kref);
+	atomic_inc(&vb.gone);
 	mutex_lock(&bo->lock);
 	bo->gone = true;
 	mutex_unlock(&bo->lock);
-	atomic_inc(&vb.gone);
 	bo_forget(bo);
+	vb_bo_unlook(bo);
 }
 
 /* ---- VB_IOC_BO_CREATE ---- */
@@ -398,9 +402,10 @@ static int reserve(struct vb_bo *bo)
 	for (;;) {
 		waiting = atomic_read(&vb.gone);
 		rc = reserve_try(bo);
-		if (!rc || !waiting || !vb_is_live())
+		if (!rc || !waiting || !vb_takes_work())
 			return rc;
-		ended = vb_wait_until(vb.freed, atomic_read(&vb.gone) < waiting || !vb_is_live(),
+		ended = vb_wait_until(vb.freed,
+				      atomic_read(&vb.gone) < waiting || !vb_takes_work(),
 				      deadline_ns);
 		if (ended)
 			return ended == -EINTR ? ended : rc;

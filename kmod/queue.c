@@ -443,6 +443,84 @@ void vb_queues_fail(void)
 	vb_submissions_free(&ended);
 }
 
+/* ---- executors that die ---- */
+
+#define RUNS_MAX	16u	/* executors that one submission may take with it */
+
+/* Has the first run left all as it was, for what the second one needs? */
+static bool may_run_again_locked(const struct vb_submission *s)
+{
+	u32 i;
+
+	if (s->runs >= RUNS_MAX)
+		return false;
+	for (i = 0; i < s->bo_count; i++) {
+		u32 access = s->refs[i].access;
+
+		if (access & VB_ACCESS_READ && READ_ONCE(s->bos[i]->lost))
+			return false;
+		if (access & VB_ACCESS_WRITE && !(access & VB_ACCESS_DISCARD))
+			return false;
+	}
+	return true;
+}
+
+static void settle_one_locked(struct vb_queue *q, struct list_head *ended)
+{
+	struct vb_submission *s = first_pending_locked(q);
+
+	if (s && s->runs && !may_run_again_locked(s))
+		vb_complete_locked(s, -EIO, ~0u, 0, ended);
+	else
+		vb_queue_advance_locked(q, ended);
+}
+
+static void return_one_locked(struct vb_queue *q, struct list_head *ended)
+{
+	struct vb_submission *s = q->running;
+
+	if (!s)
+		return;
+	if (q->destroyed) {
+		vb_complete_locked(s, -ECANCELED, ~0u, 0, ended);
+		return;
+	}
+	q->running = NULL;
+	vb.fetched--;
+	s->work.fetched = false;
+	s->runs++;
+	list_add(&s->work.link, &q->pending);
+	q->pending_count++;
+	settle_one_locked(q, ended);
+}
+
+/* What ends in one may end something in others; each leaves its list when idle. */
+static void queues_each(void (*what)(struct vb_queue *q, struct list_head *ended))
+{
+	struct vb_queue *q;
+	LIST_HEAD(ended);
+	LIST_HEAD(left);
+
+	spin_lock(&vb.work_lock);
+	list_splice_init(&vb.queues, &left);
+	while ((q = list_first_entry_or_null(&left, struct vb_queue, link))) {
+		list_move_tail(&q->link, &vb.queues);
+		what(q, &ended);
+	}
+	spin_unlock(&vb.work_lock);
+	vb_submissions_free(&ended);
+}
+
+void vb_queues_return(void)
+{
+	queues_each(return_one_locked);
+}
+
+void vb_queues_settle(void)
+{
+	queues_each(settle_one_locked);
+}
+
 /* ---- requests ---- */
 
 static u32 next_number(void)

@@ -98,7 +98,7 @@ int vb_request_send(struct vb_request *r)
 	bool live;
 
 	spin_lock(&vb.work_lock);
-	live = vb.exec_state == VB_EXEC_LIVE;
+	live = vb_takes_work();
 	if (live) {
 		if (r->type == VB_FETCH_SCHEDULE)
 			old = schedule_replace_locked(r);
@@ -248,4 +248,59 @@ void vb_requests_fail(void)
 
 	while ((r = request_claim_next(&tag)))
 		vb_request_done(r, -ENODEV);
+}
+
+/* Of what a dead executor was given, or should have forgotten: ours to end. */
+static bool is_over_locked(const struct vb_request *r)
+{
+	if (r->type == VB_FETCH_FORGET || r->type == VB_FETCH_DRAIN || r->expired)
+		return true;
+	return r->type == VB_FETCH_SCHEDULE && r->client->schedule && r->client->schedule != r;
+}
+
+static void return_one_locked(struct vb_request *r, struct list_head *again,
+			      struct list_head *over)
+{
+	bool fetched = r->work.fetched, ends = is_over_locked(r);
+
+	if (!fetched && (!ends || list_empty(&r->work.link)))
+		return;
+	vb.fetched -= fetched;
+	r->work.fetched = false;
+	list_del_init(&r->work.link);
+	list_add_tail(&r->work.link, ends ? over : again);
+	if (!ends && r->type == VB_FETCH_SCHEDULE)
+		r->client->schedule = r;
+}
+
+/**
+ * vb_requests_return() - the executor has gone: what it had fetched waits again
+ *
+ * In front of what came later.  What it should have forgotten is forgotten.
+ *
+ * Context: may sleep; no executor is there, nor comes meanwhile.
+ */
+void vb_requests_return(void)
+{
+	LIST_HEAD(again);
+	LIST_HEAD(over);
+	unsigned long tag;
+	struct vb_work *work;
+	struct vb_request *r;
+
+	spin_lock(&vb.work_lock);
+	xa_for_each(&vb.tags, tag, work)
+		if (!work->is_submission)
+			return_one_locked(container_of(work, struct vb_request, work), &again,
+					  &over);
+	list_splice(&again, &vb.requests);
+	spin_unlock(&vb.work_lock);
+	while (!list_empty(&over)) {
+		r = container_of(list_first_entry(&over, struct vb_work, link), struct vb_request,
+				 work);
+		list_del_init(&r->work.link);
+		if (r->type == VB_FETCH_FORGET)
+			vb_bo_free(r->bo);
+		vb_request_done(r, -ECANCELED);
+	}
 }

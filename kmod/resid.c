@@ -50,6 +50,8 @@ static void account_locked(struct vb_bo *bo, const struct vb_table_entry *e, int
 		bo->dirty += sign;
 	if (is_device_only(e))
 		bo->device_only += sign;
+	if (e->flags & VB_ENTRY_LOST)
+		bo->lost += sign;
 }
 
 static void count_pinned_locked(const struct vb_table_entry *e, int sign)
@@ -248,29 +250,15 @@ int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable)
 	int rc;
 
 	if (killable)
-		rc = vb_wait_killable_until(bo->moved, !READ_ONCE(e->busy) || !vb_is_live(),
+		rc = vb_wait_killable_until(bo->moved, !READ_ONCE(e->busy) || !vb_takes_work(),
 					    deadline_ns);
 	else
-		rc = vb_wait_until(bo->moved, !READ_ONCE(e->busy) || !vb_is_live(), deadline_ns);
-	return !rc && !vb_is_live() ? -ENODEV : rc;
+		rc = vb_wait_until(bo->moved, !READ_ONCE(e->busy) || !vb_takes_work(),
+				   deadline_ns);
+	return !rc && !vb_takes_work() ? -ENODEV : rc;
 }
 
 /* ---- the object goes, or the executor ---- */
-
-void vb_resid_release(struct vb_bo *bo)
-{
-	struct vb_table_entry *e;
-	struct step s;
-	u32 chunk;
-
-	mutex_lock(&bo->lock);
-	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
-		step_of_entry(&s, bo, e);
-		step_end(&s, vb_chunk_release(e, &s.freed));
-		cond_resched();
-	}
-	mutex_unlock(&bo->lock);
-}
 
 /* A move that its executor did not end. */
 static void trace_lost(struct vb_bo *bo, u32 chunk, u8 busy, u32 loc)
@@ -280,39 +268,89 @@ static void trace_lost(struct vb_bo *bo, u32 chunk, u8 busy, u32 loc)
 	trace_vb_move_abort(bo, &mv, loc, -ENODEV);
 }
 
-static void lose_one(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
+/* Whoever moved it has died. */
+static void rollback(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
 {
 	struct vb_running *m = xa_load(&bo->moves, chunk);
+	struct step s;
+
+	if (!m)
+		return;
+	step_of_entry(&s, bo, e);
+	step_end(&s, vb_chunk_rollback(e, m->loc, &s.freed));
+	trace_lost(bo, chunk, s.before.busy, m->loc);
+	running_end(bo, chunk, m);
+}
+
+void vb_resid_release(struct vb_bo *bo)
+{
+	struct vb_table_entry *e;
+	struct step s;
+	u32 chunk;
+
+	mutex_lock(&bo->lock);
+	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
+		rollback(bo, chunk, e);
+		step_of_entry(&s, bo, e);
+		step_end(&s, vb_chunk_release(e, &s.freed));
+		cond_resched();
+	}
+	mutex_unlock(&bo->lock);
+}
+
+/* Clients have the memory mapped no more, and no fault of theirs that saw it is under way. */
+static void hide(struct vb_bo *bo, u32 chunk, u32 loc)
+{
+	struct vb_region *region;
+	struct vb_slot *slot = vb_slot_find(loc, &region);
+
+	if (!slot)
+		return;
+	vb_slot_lock(region, slot);
+	vb_pages_zap(bo, (u64)chunk << vb.chunk_shift, vb.chunk_bytes);
+	vb_slot_unlock(region, slot);
+}
+
+static void lose_gone(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
+{
+	struct step s;
 	u8 tier;
 
 	for (tier = 0; tier < VB_TIER_COUNT; tier++) {
-		struct step s;
-
+		if (e->loc[tier] == VB_LOC_NONE || !vb_arena_is_gone(e->loc[tier]))
+			continue;
+		hide(bo, chunk, e->loc[tier]);
 		step_of_entry(&s, bo, e);
-		step_end(&s, vb_chunk_lose(e, &bo->traits, tier, m ? m->loc : VB_LOC_NONE,
-					   &s.freed));
-		if (m && !e->busy) {
-			trace_lost(bo, chunk, s.before.busy, m->loc);
-			running_end(bo, chunk, m);
-			m = NULL;
-		}
+		step_end(&s, vb_chunk_lose(e, &bo->traits, tier, VB_LOC_NONE, &s.freed));
 	}
 }
 
-void vb_resid_lose(struct vb_bo *bo)
+void vb_resid_orphan(struct vb_bo *bo)
 {
 	struct vb_table_entry *e;
 	u32 chunk;
 
 	mutex_lock(&bo->lock);
-	if (bo->slots)
-		vb_pages_zap(bo, 0, (u64)bo->chunks << vb.chunk_shift);
 	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
-		lose_one(bo, chunk, e);
+		rollback(bo, chunk, e);
+		lose_gone(bo, chunk, e);
 		cond_resched();
 	}
 	mutex_unlock(&bo->lock);
 	wake_up_all(&bo->moved);
+}
+
+void vb_resid_hide(struct vb_bo *bo)
+{
+	struct vb_table_entry *e;
+	u32 chunk;
+
+	mutex_lock(&bo->lock);
+	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
+		hide(bo, chunk, e->loc[VB_TIER_HOST]);
+		cond_resched();
+	}
+	mutex_unlock(&bo->lock);
 }
 
 /* ---- VB_IOC_MOVE ---- */
@@ -528,6 +566,8 @@ int vb_move(struct vb_exec *x, struct vb_ucmd *u)
 	cmd->out_failed = 0;
 	if (cmd->generation != READ_ONCE(vb.generation))
 		return -ESTALE;
+	if (!vb_is_live())
+		return -EPERM;
 	for (i = 0; i < cmd->count; i++) {
 		if (copy_from_user(&mv, &to[i], sizeof(mv)))
 			return -EFAULT;

@@ -386,7 +386,7 @@ static int publish_locked(struct vb_submission *s, u64 *out_seqno, struct list_h
 	int rc;
 
 	lockdep_assert_held(&vb.work_lock);
-	if (vb.exec_state != VB_EXEC_LIVE)
+	if (!vb_takes_work())
 		return -ENODEV;
 	if (q->destroyed)
 		return -ENOENT;
@@ -413,7 +413,7 @@ static int submit(struct vb_submission *s, struct vb_ioc_submit *cmd)
 	rc = check_files(s);
 	if (rc)
 		return rc;
-	if (!vb_is_live())
+	if (!vb_takes_work())
 		return -ENODEV;
 	rc = check_share(s->queue->client);
 	if (rc && s->bo_count)

@@ -43,7 +43,7 @@ static DEVICE_ATTR_RO(generation);
 
 static ssize_t recovery_ms_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", VB_RECOVERY_MS);
+	return sysfs_emit(buf, "%u\n", READ_ONCE(vb_recovery_ms));
 }
 static DEVICE_ATTR_RO(recovery_ms);
 

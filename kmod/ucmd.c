@@ -83,8 +83,7 @@ static const struct client_entry client_table[] = {
 };
 
 static const struct exec_entry exec_table[] = {
-	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vb_exec_attach,
-		   RESERVED(vb_ioc_exec_attach)),
+	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vb_exec_attach),
 	EXEC_ENTRY(VB_IOC_ARENA_CREATE, vb_ioc_arena_create, vb_arena_create,
 		   RESERVED(vb_ioc_arena_create)),
 	EXEC_ENTRY(VB_IOC_REGION_ADD, vb_ioc_region, vb_region_add),
@@ -97,6 +96,14 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_OBJECT_OPEN, vb_ioc_object_open, vb_exec_object_open),
 	EXEC_ENTRY(VB_IOC_EXEC_STATS, vb_ioc_exec_stats, vb_exec_stats,
 		   RESERVED(vb_ioc_exec_stats)),
+	EXEC_ENTRY(VB_IOC_ARENA_QUERY, vb_ioc_arena_query, vb_arena_query),
+	EXEC_ENTRY(VB_IOC_ARENA_ADOPT, vb_ioc_arena_adopt, vb_arena_adopt,
+		   RESERVED(vb_ioc_arena_adopt), FLAGS(vb_ioc_arena_adopt, VB_ADOPT_FORCE)),
+	EXEC_ENTRY(VB_IOC_REGION_NEXT, vb_ioc_region, vb_region_next),
+	EXEC_ENTRY(VB_IOC_OBJECT_NEXT, vb_ioc_object_next, vb_object_next,
+		   RESERVED(vb_ioc_object_next)),
+	EXEC_ENTRY(VB_IOC_RECOVER, vb_ioc_recover, vb_recover, RESERVED(vb_ioc_recover),
+		   FLAGS(vb_ioc_recover, VB_RECOVER_DISCARD)),
 };
 
 static_assert(sizeof(struct vb_ioc_object_open) <= VB_UCMD_BYTES_MAX);

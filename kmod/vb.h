@@ -27,6 +27,7 @@
  *	fdinfo.c, sysfs.c, debugfs.c, trace.h	what others may see of it
  *	exec.c		the executor node
  *	uring.c		commands that come by io_uring, to both nodes
+ *	recover.c	executors that die, and their successors
  *
  * Lock order, outermost first (mmap_lock lies outside of all, and so does io_uring's
  * uring_lock, under which we take the spinlocks only; dma_resv lies outside of
@@ -77,7 +78,6 @@
 #define VB_SUBMISSIONS		4096u	/* default limit a client, in flight */
 #define VB_HINTS_MAX		1024u	/* prefetches a client may have queued */
 #define VB_TRIES		8u	/* page-ins for one use of a chunk */
-#define VB_RECOVERY_MS		0u	/* clients do not wait for a successor yet */
 /*
  * Client mappings: the offset of a BO is its handle << VB_BO_SPACE_SHIFT, and
  * offsets are positive.
@@ -118,6 +118,7 @@ struct vb_ucmd;
  *	registered buffers; protected by the lock of the BO that holds the slot
  * @quarantine: in vb_device.quarantine while others still refer to the memory;
  *	slot_lock
+ * @before: such references when a successor adopted the arena, not its own; exec_lock
  * @loc: VB_LOC of it; fixed
  */
 struct vb_slot {
@@ -125,7 +126,7 @@ struct vb_slot {
 	struct list_head quarantine;
 	u32 loc;
 	u32 object, chunk;
-	int baseline;
+	int baseline, before;
 	u8 order;
 };
 
@@ -153,10 +154,14 @@ struct vb_region {
  * @slots: which are free; slot_lock
  * @memory: of @slots
  * @regions: struct vb_region by slot; locks itself; none when the pages are not ours
- * @import: device: its memory is a dma-buf; fixed; or NULL
- * @cpu_path: device: enum vb_cpu_path; fixed, as is the next
+ * @import: device: its memory is a dma-buf; or NULL; as the next two fixed until it is gone
+ * @cpu_path: device: enum vb_cpu_path
  * @cpu_reason: why it is no better, or 0
  * @pinned: chunks here that are pinned or mapped; slot_lock
+ * @identity: as created
+ * @orphan: its executor died, and no other one has adopted it; exec_lock
+ * @gone: its memory is no more; it waits for an arena of this tier to take its number;
+ *	written under exec_lock and slot_lock
  */
 struct vb_arena {
 	u32 tier;
@@ -168,6 +173,8 @@ struct vb_arena {
 	u32 cpu_path;
 	int cpu_reason;
 	s64 pinned;
+	u64 identity[2];
+	bool orphan, gone;
 };
 
 /* ---- work for the executor ---- */
@@ -352,6 +359,7 @@ struct vb_client {
  * @slots: held, moves included
  * @dirty: chunks with VB_ENTRY_DIRTY
  * @device_only: chunks whose one valid copy is on a device
+ * @lost: chunks that are
  * @pins: pins of VB_ADVISE_PIN
  * @write_maps: writable mappings, devices that may write, and BO_WRITE in progress
  * @mappings: struct vb_hold of BO_MAP
@@ -385,7 +393,7 @@ struct vb_bo {
 	struct file *pages;
 	struct xarray table;
 	u64 tier_chunks[VB_TIER_COUNT];
-	u64 slots, dirty, device_only, pins;
+	u64 slots, dirty, device_only, lost, pins;
 	u32 write_maps, exports;
 	struct list_head mappings, attached;
 	struct xarray moves;
@@ -436,6 +444,7 @@ struct vb_dependent {
  * @fetched_ns: when
  * @unmet: in-fences that did not signal
  * @in_status: of the first in-fence that failed
+ * @runs: executors that died with it
  * @bo_count: entries of @bos and @refs
  * @fence_count: entries of @fences
  * @stream_bytes: length of @stream
@@ -452,6 +461,7 @@ struct vb_submission {
 	u64 seqno, deadline_ns, fetched_ns;
 	u32 unmet;
 	s32 in_status;
+	u32 runs;
 	u32 bo_count, fence_count, stream_bytes;
 	struct vb_dependent *fences;
 	struct vb_bo **bos;
@@ -571,6 +581,9 @@ struct vb_exec {
  * @clock: advanced by every submission
  * @fetched: submissions and requests in the executor's hands; work_lock
  * @watch: looks whether it still asks
+ * @recovery: ends the wait for a successor
+ * @recover_by_ns: when; exec_lock
+ * @settled: woken when the device is not RECOVERING any more
  * @fetch: the executor waits here for work
  * @fetches: commands of io_uring that wait for work; work_lock, as the next two
  * @waits: commands of io_uring that wait for a fence
@@ -619,8 +632,9 @@ struct vb_device {
 	u64 clock;
 	u64 counters[VB_COUNT_COUNT];
 	u32 fetched;
-	struct delayed_work watch;
-	wait_queue_head_t fetch;
+	struct delayed_work watch, recovery;
+	u64 recover_by_ns;
+	wait_queue_head_t settled, fetch;
 	struct list_head fetches, waits;
 	struct list_head ended;
 	struct work_struct free;
@@ -635,6 +649,19 @@ extern struct vb_device vb;
 static inline bool vb_is_live(void)
 {
 	return READ_ONCE(vb.exec_state) == VB_EXEC_LIVE;
+}
+
+static inline bool vb_is_recovering(void)
+{
+	return READ_ONCE(vb.exec_state) == VB_EXEC_RECOVERING;
+}
+
+/* There is an executor, or one may still come to do what waits. */
+static inline bool vb_takes_work(void)
+{
+	u32 state = READ_ONCE(vb.exec_state);
+
+	return state == VB_EXEC_LIVE || state == VB_EXEC_QUIESCED || state == VB_EXEC_RECOVERING;
 }
 
 /* --- main.c --- */
@@ -863,8 +890,11 @@ int vb_step_pin(struct vb_bo *bo, u32 chunk);
 int vb_step_unpin(struct vb_bo *bo, u32 chunk);
 /* The copy in host or device memory is about to be written by the CPU of a client. */
 int vb_step_write(struct vb_bo *bo, u32 chunk, u8 tier);
-void vb_resid_release(struct vb_bo *bo);	/* every slot; no move may run */
-void vb_resid_lose(struct vb_bo *bo);		/* the executor took its memory with it */
+void vb_resid_release(struct vb_bo *bo);	/* every slot; no executor moves them */
+/* The executor has gone: its moves end, and what lay in arenas that are gone. */
+void vb_resid_orphan(struct vb_bo *bo);
+/* Clients have it mapped no more; they come back by a fault. */
+void vb_resid_hide(struct vb_bo *bo);
 /* Wait until a move of the object ends: 0, -ETIME, -EINTR, -ENODEV. */
 int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable);
 int vb_move(struct vb_exec *x, struct vb_ucmd *u);
@@ -890,7 +920,17 @@ struct vb_region *vb_region_get(u32 arena, u32 slot);	/* counted, or NULL */
 struct vb_arena *vb_arena_of(u32 arena);		/* NULL: there is none */
 void vb_region_put(struct vb_region *region);
 int vb_region_drop_locked(u32 arena, struct vb_region *region);
+bool vb_arena_is_gone(u32 loc);
+/* What goes with an executor, with its successor's choice, with the last hope. */
+enum vb_leave { VB_LEAVE_DEVICES, VB_LEAVE_ORPHANS, VB_LEAVE_ALL };
+void vb_arenas_leave(enum vb_leave who);
+void vb_arenas_bury(void);	/* those that are gone; no entry names them */
 void vb_arenas_drop(void);
+void vb_arenas_orphan(void);
+void vb_arenas_settle(void);
+int vb_arena_query(struct vb_exec *x, struct vb_ucmd *u);
+int vb_arena_adopt(struct vb_exec *x, struct vb_ucmd *u);
+int vb_region_next(struct vb_exec *x, struct vb_ucmd *u);
 int vb_query_tier(struct vb_client *c, struct vb_ucmd *u);
 int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u);
 int vb_region_add(struct vb_exec *x, struct vb_ucmd *u);
@@ -917,6 +957,7 @@ int vb_request_wait(struct vb_request *r, u64 deadline_ns);
 /* It ended; may sleep. */
 void vb_request_done(struct vb_request *r, int status);
 void vb_requests_fail(void);
+void vb_requests_return(void);	/* what a dead executor had fetched waits again */
 
 /* --- queue.c --- */
 struct vb_queue *vb_queue_get(struct vb_client *c, u32 handle);
@@ -933,6 +974,8 @@ void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u6
 			struct list_head *ended);
 void vb_queue_expire(struct work_struct *work);	/* of vb_device.expire */
 void vb_queues_fail(void);
+void vb_queues_return(void);	/* what a dead executor had fetched waits again, or fails */
+void vb_queues_settle(void);	/* of that, what cannot be run again fails */
 int vb_queue_create(struct vb_client *c, struct vb_ucmd *u);
 int vb_queue_destroy(struct vb_client *c, struct vb_ucmd *u);
 
@@ -964,7 +1007,18 @@ void vb_submissions_free_now(struct work_struct *work);	/* of vb_device.free */
 void *vb_submit_alloc(struct vb_user *user, size_t bytes);
 void vb_submit_free(struct vb_user *user, void *p, size_t bytes);
 
+/* --- recover.c --- */
+extern unsigned int vb_recovery_ms;		/* module parameter; 0: fail at once */
+void vb_exec_left(void);			/* exec_lock, as the next */
+void vb_recovery_check(void);			/* a client has left */
+void vb_recovery_end(struct work_struct *work);	/* of vb_device.recovery */
+void vb_recovery_exit(void);			/* nobody has a node open */
+void vb_objects_each(void (*what)(struct vb_bo *bo));
+int vb_object_next(struct vb_exec *x, struct vb_ucmd *u);
+int vb_recover(struct vb_exec *x, struct vb_ucmd *u);
+
 /* --- exec.c --- */
+void vb_exec_set_state(u32 state);
 extern unsigned int vb_exec_timeout_ms;		/* module parameter; 0: no timeout */
 void vb_exec_watch(struct work_struct *work);	/* of vb_device.watch */
 /* It makes a call, or returns from one: that is its heartbeat. */

@@ -68,9 +68,16 @@ static const struct client_entry client_table[] = {
 	      VGPU_RULE_FLAGS(vb_ioc_schedule, flags, VB_SCHEDULE_CYCLE)),
 };
 
+/* The executor is a thread of its client: they die together. */
+static int no_successor(struct loop_exec *x, void *arg)
+{
+	(void)x;
+	(void)arg;
+	return -EOPNOTSUPP;
+}
+
 static const struct exec_entry exec_table[] = {
-	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vgpu_loop_attach,
-		   RESERVED(vb_ioc_exec_attach)),
+	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vgpu_loop_attach),
 	EXEC_ENTRY(VB_IOC_ARENA_CREATE, vb_ioc_arena_create, vgpu_loop_arena_create,
 		   RESERVED(vb_ioc_arena_create)),
 	EXEC_ENTRY(VB_IOC_REGION_ADD, vb_ioc_region, vgpu_loop_region_add),
@@ -83,6 +90,15 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_OBJECT_OPEN, vb_ioc_object_open, vgpu_loop_object_open),
 	EXEC_ENTRY(VB_IOC_EXEC_STATS, vb_ioc_exec_stats, vgpu_loop_exec_stats,
 		   RESERVED(vb_ioc_exec_stats)),
+	EXEC_ENTRY(VB_IOC_ARENA_QUERY, vb_ioc_arena_query, no_successor),
+	EXEC_ENTRY(VB_IOC_ARENA_ADOPT, vb_ioc_arena_adopt, no_successor,
+		   RESERVED(vb_ioc_arena_adopt),
+		   VGPU_RULE_FLAGS(vb_ioc_arena_adopt, flags, VB_ADOPT_FORCE)),
+	EXEC_ENTRY(VB_IOC_REGION_NEXT, vb_ioc_region, no_successor),
+	EXEC_ENTRY(VB_IOC_OBJECT_NEXT, vb_ioc_object_next, no_successor,
+		   RESERVED(vb_ioc_object_next)),
+	EXEC_ENTRY(VB_IOC_RECOVER, vb_ioc_recover, no_successor, RESERVED(vb_ioc_recover),
+		   VGPU_RULE_FLAGS(vb_ioc_recover, flags, VB_RECOVER_DISCARD)),
 };
 
 /*

@@ -45,6 +45,7 @@ int vgpu_loop_attach(struct loop_exec *x, void *arg)
 		loop->staging_bytes = cmd->staging_bytes;
 		loop->panel_bytes = cmd->panel_bytes;
 		cmd->out_generation = ++loop->generation;
+		cmd->out_state = VB_EXEC_LIVE;
 	}
 	pthread_mutex_unlock(&loop->lock);
 	return rc;

@@ -667,6 +667,15 @@ static int add_nvme(struct fake_exec *x)
 	return rc;
 }
 
+static int begin_anew(struct fake_exec *x)
+{
+	struct vb_ioc_recover cmd = {
+		.size = sizeof(cmd), .flags = VB_RECOVER_DISCARD, .generation = x->generation,
+	};
+
+	return vgpu_uapi_call(x->node, VB_IOC_RECOVER, &cmd);
+}
+
 static int attach(struct fake_exec *x)
 {
 	struct vb_ioc_exec_attach cmd = {
@@ -676,6 +685,8 @@ static int attach(struct fake_exec *x)
 	int rc = vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &cmd);
 
 	x->generation = cmd.out_generation;
+	if (!rc && cmd.out_state == VB_EXEC_RECOVERING)
+		rc = begin_anew(x);
 	if (rc || x->loop)
 		return rc;
 	return x->node->ops->map(x->node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false, &x->submit);

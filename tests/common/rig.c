@@ -588,6 +588,15 @@ int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots)
 	return 0;
 }
 
+int rig_recover(struct rig_exec *x, uint32_t flags)
+{
+	struct vb_ioc_recover cmd = {
+		.size = sizeof(cmd), .flags = flags, .generation = x->generation,
+	};
+
+	return vgpu_uapi_call(x->node, VB_IOC_RECOVER, &cmd);
+}
+
 void rig_exec_close(struct rig_exec *x)
 {
 	/* The module sees its executor go when nothing of it is mapped any more. */

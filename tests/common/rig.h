@@ -141,6 +141,8 @@ int rig_exec_node(struct rig *r, struct vgpu_uapi **out);
 int rig_fetch_end(struct rig *r, pthread_t thread);
 /* Attach with @slots slots in each of three arenas; 0 or -1. */
 int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots);
+/* VB_IOC_RECOVER. */
+int rig_recover(struct rig_exec *x, uint32_t flags);
 void rig_exec_close(struct rig_exec *x);
 int rig_fetch(struct rig_exec *x, struct vb_ioc_fetch *req);	/* never waits: -EAGAIN */
 int rig_commit(struct rig_exec *x, uint64_t tag, int status);

@@ -100,7 +100,7 @@ static void client_requests_are_enotty_here(void **state)
 
 	(void)state;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_STATS, &stats), -ENOTTY);
-	assert_rc(vgpu_uapi_call(x.node, _IOWR(VB_IOC_MAGIC, 0x4a, struct vb_ioc_stats), &stats), -ENOTTY);
+	assert_rc(vgpu_uapi_call(x.node, _IOWR(VB_IOC_MAGIC, 0x7f, struct vb_ioc_stats), &stats), -ENOTTY);
 	assert_rc(vgpu_uapi_call(x.node, VB_URING_FETCH, &stats), -ENOTTY);
 	assert_rc(vgpu_uapi_call(x.node, VB_URING_COMMIT, &stats), -ENOTTY);
 }
@@ -205,6 +205,11 @@ static void executor_structures_keep_the_same_rules(void **state)
 		{ VB_IOC_POLL_CANCEL, sizeof(struct vb_ioc_poll_cancel) },
 		{ VB_IOC_OBJECT_OPEN, sizeof(struct vb_ioc_object_open) },
 		{ VB_IOC_EXEC_STATS, sizeof(struct vb_ioc_exec_stats) },
+		{ VB_IOC_ARENA_QUERY, sizeof(struct vb_ioc_arena_query) },
+		{ VB_IOC_ARENA_ADOPT, sizeof(struct vb_ioc_arena_adopt) },
+		{ VB_IOC_REGION_NEXT, sizeof(struct vb_ioc_region) },
+		{ VB_IOC_OBJECT_NEXT, sizeof(struct vb_ioc_object_next) },
+		{ VB_IOC_RECOVER, sizeof(struct vb_ioc_recover) },
 	};
 	uint32_t arg[64];
 
@@ -221,6 +226,26 @@ static void executor_structures_keep_the_same_rules(void **state)
 		assert_rc(vgpu_uapi_call(x.node, requests[i].nr, arg), -E2BIG);
 		assert_rc(vgpu_uapi_call(x.node, requests[i].nr, NULL), -EFAULT);
 	}
+}
+
+/* The module's tests are tests/vm/recover_test.c. */
+static void recovery_is_the_module_s_alone(void **state)
+{
+	struct vb_ioc_arena_query query = { .size = sizeof(query) };
+	struct vb_ioc_arena_adopt adopt = { .size = sizeof(adopt) };
+	struct vb_ioc_region region = { .size = sizeof(region) };
+	struct vb_ioc_object_next next = { .size = sizeof(next) };
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	(void)state;
+	needs_loopback("the module recovers");
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_ARENA_QUERY, &query), -EOPNOTSUPP);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_ARENA_ADOPT, &adopt), -EOPNOTSUPP);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_REGION_NEXT, &region), -EOPNOTSUPP);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_OBJECT_NEXT, &next), -EOPNOTSUPP);
+	assert_rc(rig_recover(&x, 0), -EOPNOTSUPP);
+	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
+	assert_int_equal(q.out_features & VB_FEATURE_RECOVERY, 0);
 }
 
 static void executor_reserved_fields_and_flags_are_einval(void **state)
@@ -741,6 +766,7 @@ int main(void)
 		HANDS(nodes_with_a_descriptor_can_be_polled),
 		HANDS(fetch_may_be_told_to_spin),
 		HANDS(executor_structures_keep_the_same_rules),
+		HANDS(recovery_is_the_module_s_alone),
 		HANDS(executor_reserved_fields_and_flags_are_einval),
 		HANDS(arenas_and_regions_are_checked),
 		HANDS(wrong_tags_are_refused),

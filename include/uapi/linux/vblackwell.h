@@ -152,7 +152,7 @@ enum vb_exec_state {
  * @out_tier_count: indices that VB_IOC_QUERY_TIER answers
  * @out_host_staging_bytes: host bytes kept for transfers, never for content
  * @out_panel_bytes: most weight bytes the executor pins for one panel
- * @out_generation: advanced with every executor that attaches
+ * @out_generation: advanced when an executor attaches, and when it has gone
  * @out_recovery_ms: how long clients wait for a successor
  * @__reserved: 0
  *
@@ -892,7 +892,8 @@ struct vb_ioc_stats {
  * @staging_bytes: host bytes it keeps for transfers
  * @panel_bytes: most weight bytes it pins for one panel
  * @out_generation: commits carry it; an older one gets -ESTALE
- * @__reserved: must be 0
+ * @out_state: VB_EXEC_LIVE, or VB_EXEC_RECOVERING: what its predecessor left is there,
+ *	and VB_IOC_RECOVER comes before any work (module)
  *
  * Until this has succeeded every other request of the node is -EPERM.
  *
@@ -905,7 +906,7 @@ struct vb_ioc_exec_attach {
 	__u64 staging_bytes;
 	__u64 panel_bytes;
 	__u32 out_generation;
-	__u32 __reserved;
+	__u32 out_state;
 };
 
 /* What holds the bytes of a device arena. */
@@ -928,6 +929,8 @@ enum vb_arena_memory {
  * @out_cpu_reason: as in struct vb_ioc_query_tier
  * @__reserved: must be 0
  * @out_mmap_offset: VB_ARENA_BAR: mmap() it from the executor node; else 0
+ * @identity: nvme: what tells these bytes from any others, written beside them; 0:
+ *	nobody else will find them, and no successor adopts the arena
  *
  * Host arenas get their slots by VB_IOC_REGION_ADD; the others are usable at
  * once, their bytes being the executor's business.
@@ -957,10 +960,12 @@ struct vb_ioc_arena_create {
 	__s32 out_cpu_reason;
 	__u32 __reserved;
 	__u64 out_mmap_offset;
+	__u64 identity[2];
 };
 
 /**
- * struct vb_ioc_region - ioctl(VB_IOC_REGION_ADD), ioctl(VB_IOC_REGION_REMOVE)
+ * struct vb_ioc_region - ioctl(VB_IOC_REGION_ADD), ioctl(VB_IOC_REGION_REMOVE),
+ *	ioctl(VB_IOC_REGION_NEXT)
  * @size: sizeof(struct vb_ioc_region)
  * @arena: host arena
  * @first_slot: first slot of the region
@@ -969,6 +974,8 @@ struct vb_ioc_arena_create {
  * @out_mmap_offset: module: mmap() it from the executor node
  *
  * A slot becomes free to use only when its region is mapped and registered.
+ * REGION_NEXT (module) looks for the first region that ends behind @first_slot, and
+ * says where it begins, how long it is, and where to mmap() it: -ENOENT none.
  * Errors: -EEXIST a slot is in a region already; -EBUSY on removal while one is in
  * use, or while its bytes are promised to objects or as minima; -ENOMEM.
  * Context: may sleep (allocates folios before any lock); takes the executor lock, the
@@ -1240,6 +1247,131 @@ struct vb_ioc_exec_stats {
 	__u64 address;
 };
 
+/*
+ * When an executor dies (VB_FEATURE_RECOVERY, module only; the loopback's executor is a
+ * thread of the client's process and dies with it: -EOPNOTSUPP).
+ *
+ * Once the last reference to its file is gone the device is QUIESCED.  Host arenas,
+ * their regions and the tables stay.  Moves that ran are undone: the source is what it
+ * was, and the slot that was being filled returns.  A host slot to which anybody still
+ * refers (I/O of the dead may be on its way into it) is in quarantine until nobody does.
+ * Chunks that only a device had are lost.  Requests that it had fetched wait again.  A
+ * submission that it had fetched is run again by the successor when no BO that it reads
+ * has lost a chunk and every BO that it writes is marked VB_ACCESS_DISCARD, but for one
+ * that was in the hands of 16 executors that died; else its fence ends with -EIO.
+ * Clients submit, page in and wait as before, and their waits are killable; what is in
+ * host memory is read, written and mapped meanwhile.  After recovery_ms without a
+ * successor that is done, the device is FAILED: all that waits ends with -ENODEV, and
+ * content that is not in a file is lost.
+ *
+ * A successor calls, in this order:
+ *   VB_IOC_EXEC_ATTACH   out_state is VB_EXEC_RECOVERING
+ *   VB_IOC_ARENA_QUERY   for 0, 1, 2, ... until -ENOENT: what there is
+ *   VB_IOC_ARENA_ADOPT   for those that it goes on with
+ *   VB_IOC_REGION_NEXT   for the regions of host arenas: map them, and register them
+ *                        with all it wants to register them with, whole
+ *   VB_IOC_OBJECT_NEXT   for the objects, when it wants to know them (any time)
+ *   VB_IOC_RECOVER       the device is LIVE
+ * Before the last, FETCH and MOVE are -EPERM; ARENA_CREATE and REGION_ADD are not.  The schedules of clients went with the predecessor.  One that dies before the
+ * last call leaves the device QUIESCED again; recovery_ms goes on from the first death.
+ */
+#define VB_ARENA_ORPHAN		(1u << 0)	/* left by an executor, not adopted */
+#define VB_ARENA_GONE		(1u << 1)	/* its memory went; the number may be used again */
+
+/**
+ * struct vb_ioc_arena_query - ioctl(VB_IOC_ARENA_QUERY)
+ * @size: sizeof(struct vb_ioc_arena_query)
+ * @arena: number in VB_LOC
+ * @out_tier: enum vb_tier
+ * @out_numa_node: node, or -1
+ * @out_slots: as created
+ * @out_flags: VB_ARENA_*
+ * @out_identity: as created
+ *
+ * Errors: -ENOENT no arena has this number, nor any higher one.
+ * Context: takes the arena spinlock; never waits.
+ */
+struct vb_ioc_arena_query {
+	__u32 size;
+	__u32 arena;
+	__u32 out_tier;
+	__s32 out_numa_node;
+	__u32 out_slots;
+	__u32 out_flags;
+	__u64 out_identity[2];
+};
+
+#define VB_ADOPT_FORCE		(1u << 0)
+
+/**
+ * struct vb_ioc_arena_adopt - ioctl(VB_IOC_ARENA_ADOPT)
+ * @size: sizeof(struct vb_ioc_arena_adopt)
+ * @arena: an orphan
+ * @flags: VB_ADOPT_*
+ * @__reserved: must be 0
+ * @identity: nvme: read from beside the bytes that the caller has; host: 0
+ *
+ * Host: faults of clients wait from the attach until VB_IOC_RECOVER, and what they had
+ * mapped is taken away here.
+ *
+ * Errors: -EBUSY somebody still refers to host memory: most often I/O of the dead, for
+ * as long as it takes, or of a client.  For an nvme arena this speaks of host memory
+ * too, out of which the dead may still write into its slots.  Try again; with
+ * VB_ADOPT_FORCE the arena is adopted nevertheless: slots in quarantine get new memory
+ * as far as there is any, a chunk in such a slot stays where it is until the next
+ * recovery, and who adopts an nvme arena so answers for late writes.
+ * -ESTALE another identity, or none; -ENOENT no such orphan; -EINVAL device arenas are
+ * never orphans; -EPERM not RECOVERING.
+ * Context: takes the executor lock, each BO's lock in turn; may sleep.
+ */
+struct vb_ioc_arena_adopt {
+	__u32 size;
+	__u32 arena;
+	__u32 flags;
+	__u32 __reserved;
+	__u64 identity[2];
+};
+
+/**
+ * struct vb_ioc_object_next - ioctl(VB_IOC_OBJECT_NEXT)
+ * @size: sizeof(struct vb_ioc_object_next)
+ * @object: device-wide id to begin with
+ * @out_object: the first id from there on that VB_IOC_OBJECT_OPEN may know
+ * @__reserved: must be 0
+ *
+ * Errors: -ENOENT none.  Context: takes the lock of the ids; never waits.
+ */
+struct vb_ioc_object_next {
+	__u32 size;
+	__u32 object;
+	__u32 out_object;
+	__u32 __reserved;
+};
+
+#define VB_RECOVER_DISCARD	(1u << 0)	/* begin anew: all that waits ends, all is lost */
+
+/**
+ * struct vb_ioc_recover - ioctl(VB_IOC_RECOVER); the successor goes on
+ * @size: sizeof(struct vb_ioc_recover)
+ * @flags: VB_RECOVER_*
+ * @generation: from attach
+ * @__reserved: must be 0
+ *
+ * Arenas that were not adopted go, with the copies in them: chunks that have no other
+ * are LOST.  What the successor has registered now is what a slot is held to be free
+ * with, so nothing is registered later.  With VB_RECOVER_DISCARD every arena goes, as
+ * after recovery_ms, also those that the caller made.
+ *
+ * Errors: -ESTALE another generation; -EPERM not RECOVERING.
+ * Context: takes the executor lock, each BO's lock in turn; may sleep.
+ */
+struct vb_ioc_recover {
+	__u32 size;
+	__u32 flags;
+	__u32 generation;
+	__u32 __reserved;
+};
+
 #define VB_IOC_EXEC_ATTACH	_IOWR(VB_IOC_MAGIC, 0x40, struct vb_ioc_exec_attach)
 #define VB_IOC_ARENA_CREATE	_IOWR(VB_IOC_MAGIC, 0x41, struct vb_ioc_arena_create)
 #define VB_IOC_REGION_ADD	_IOWR(VB_IOC_MAGIC, 0x42, struct vb_ioc_region)
@@ -1250,6 +1382,11 @@ struct vb_ioc_exec_stats {
 #define VB_IOC_POLL_CANCEL	_IOWR(VB_IOC_MAGIC, 0x47, struct vb_ioc_poll_cancel)
 #define VB_IOC_OBJECT_OPEN	_IOWR(VB_IOC_MAGIC, 0x48, struct vb_ioc_object_open)
 #define VB_IOC_EXEC_STATS	_IOWR(VB_IOC_MAGIC, 0x49, struct vb_ioc_exec_stats)
+#define VB_IOC_ARENA_QUERY	_IOWR(VB_IOC_MAGIC, 0x4a, struct vb_ioc_arena_query)
+#define VB_IOC_ARENA_ADOPT	_IOWR(VB_IOC_MAGIC, 0x4b, struct vb_ioc_arena_adopt)
+#define VB_IOC_REGION_NEXT	_IOWR(VB_IOC_MAGIC, 0x4c, struct vb_ioc_region)
+#define VB_IOC_OBJECT_NEXT	_IOWR(VB_IOC_MAGIC, 0x4d, struct vb_ioc_object_next)
+#define VB_IOC_RECOVER		_IOWR(VB_IOC_MAGIC, 0x4e, struct vb_ioc_recover)
 
 /* ------------------------------------------------------------------------
  * io_uring: IORING_OP_URING_CMD on the nodes, with VB_FEATURE_URING_CMD (module only)
