@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "adopt.h"
 #include "engine.h"
 #include "failure.h"
 #include "job.h"
@@ -28,6 +29,7 @@
 #define JOBS_MAX		64u
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
+#define NVME_TRIES		10000u	/* of TEND_NS each, for the lock of the arena */
 #define DEFAULT_POLICY		"replay"
 /* How often finished transfers are looked for while nobody runs the executor. */
 #define TEND_NS			(1000 * 1000)
@@ -79,6 +81,9 @@ struct vgpu_exec {
 	struct vb_ioc_fetch handed;
 	bool handed_any;
 	struct vgpu_failures failures;
+	bool recovering;
+	struct vgpu_left left;
+	char recovery[256];
 };
 
 /* A FORGET that cannot be answered yet. */
@@ -668,6 +673,32 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 	return 0;
 }
 
+/* The dead may still hold the lock of its arena: its I/O engine ends by and by. */
+static int exec_adopt_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
+{
+	const struct timespec pause = { .tv_nsec = TEND_NS };
+	int rc = -EBUSY;
+
+	for (uint32_t i = 0; i < NVME_TRIES && rc == -EBUSY; i++) {
+		rc = vgpu_nvme_adopt(p->nvme_path, x->left.identity, x->left.nvme_slots,
+				     p->chunk_bytes, why, &x->nvme);
+		if (rc == -EBUSY)
+			nanosleep(&pause, NULL);
+	}
+	return rc;
+}
+
+static int exec_open_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
+{
+	int rc = x->recovering && x->left.nvme ? exec_adopt_nvme(x, p, why) : -ESTALE;
+
+	if (rc != -ESTALE)
+		return rc;
+	x->left.nvme = false;
+	return vgpu_nvme_open(p->nvme_path, p->nvme_bytes / p->chunk_bytes, p->chunk_bytes, why,
+			      &x->nvme);
+}
+
 static int exec_open_io(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *text,
 			size_t len)
 {
@@ -680,20 +711,37 @@ static int exec_open_io(struct vgpu_exec *x, const struct vgpu_exec_params *p, c
 	if (rc)
 		return say(text, len, rc, "io_engine \"%s\": %s", p->io_engine ? p->io_engine : "auto",
 			   strerror(-rc));
-	if (!p->nvme_bytes)
+	if (!p->nvme_bytes) {
+		x->left.nvme = false;
 		return 0;
+	}
 	char why[VGPU_NVME_WHY_BYTES] = "";
 
 	if (!p->nvme_path)
 		return say(text, len, -EINVAL, "nvme_bytes is %llu but nvme_path is not set",
 			   (unsigned long long)p->nvme_bytes);
-	rc = vgpu_nvme_open(p->nvme_path, p->nvme_bytes / p->chunk_bytes, p->chunk_bytes, why,
-			    &x->nvme);
+	rc = exec_open_nvme(x, p, why);
 	return rc ? say(text, len, rc, "%s", why) : 0;
 }
 
-static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p,
-		       const struct room *room)
+/* What an executor before us has left: we go on with it, as large as it is. */
+static int exec_look_at_left(struct vgpu_exec *x, struct room *room)
+{
+	int rc = vgpu_left_query(x->node, &x->left);
+
+	if (rc)
+		return rc;
+	x->recovering = x->left.host && x->left.host_slots > room->staging;
+	if (x->recovering) {
+		room->capacity = x->left.host_slots - room->staging;
+		return 0;
+	}
+	snprintf(x->recovery, sizeof(x->recovery), "begun anew: the host tier that was left has "
+		 "%u chunks, transfers alone take %u", x->left.host_slots, room->staging);
+	return vgpu_left_recover(x->node, x->generation, VB_RECOVER_DISCARD);
+}
+
+static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p, struct room *room)
 {
 	struct vb_ioc_exec_attach a = {
 		.size = sizeof(a), .heartbeat_ms = HEARTBEAT_MS,
@@ -703,6 +751,8 @@ static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p,
 	int rc = vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &a);
 
 	x->generation = a.out_generation;
+	if (!rc && a.out_state == VB_EXEC_RECOVERING)
+		rc = exec_look_at_left(x, room);
 	return rc;
 }
 
@@ -734,6 +784,24 @@ static int exec_open_trace(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	return rc ? say(text, len, rc, "trace_path %s: %s", p->trace_path, strerror(-rc)) : 0;
 }
 
+static void exec_tell_recovery(struct vgpu_exec *x, const struct vgpu_exec_params *p)
+{
+	uint64_t host = (uint64_t)x->resid.slots * p->chunk_bytes;
+	char *at = x->recovery, *end = at + sizeof(x->recovery);
+
+	if (!x->recovering)
+		return;
+	at += snprintf(at, end - at, "went on with %u chunks in host memory", x->left.chunks);
+	if (host / p->chunk_bytes != p->host_bytes / p->chunk_bytes)
+		at += snprintf(at, end - at, "; the host tier stays at %llu bytes",
+			       (unsigned long long)host);
+	if (!x->left.nvme)
+		snprintf(at, end - at, "; what was on NVMe is lost");
+	else if (vgpu_nvme_bytes(x->nvme) / p->chunk_bytes != p->nvme_bytes / p->chunk_bytes)
+		snprintf(at, end - at, "; the NVMe arena stays at %llu bytes",
+			 (unsigned long long)vgpu_nvme_bytes(x->nvme));
+}
+
 static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p,
 			   const struct room *room, char *text, size_t len)
 {
@@ -742,6 +810,7 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 		.capacity = room->capacity, .staging = room->staging,
 		.room_wait_ms = p->room_wait_ms,
 		.policy = p->policy ? p->policy : DEFAULT_POLICY,
+		.left = x->recovering ? &x->left : NULL,
 	};
 	int rc = vgpu_store_init(&x->store, x->node, x->engine.io);
 
@@ -759,8 +828,11 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	if (!vgpu_policy_find(rp.policy))
 		return say(text, len, -EINVAL, "policy \"%s\" is not known", rp.policy);
 	rc = vgpu_resid_init(&x->resid, &rp);
-	return rc ? say(text, len, rc, "host tier of %llu bytes: %s",
-			(unsigned long long)p->host_bytes, strerror(-rc)) : 0;
+	if (rc)
+		return say(text, len, rc, "host tier of %llu bytes: %s",
+			   (unsigned long long)p->host_bytes, strerror(-rc));
+	exec_tell_recovery(x, p);
+	return 0;
 }
 
 static int exec_open_backend(struct vgpu_exec *x, const struct vgpu_exec_params *p,
@@ -793,9 +865,10 @@ static int exec_open_parts(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	rc = vgpu_pool_open(&pool, &x->pool);
 	if (rc)
 		return say(text, len, rc, "threads is %u: %s", p->threads, strerror(-rc));
-	rc = exec_open_io(x, p, text, len);
+	/* First: what is there decides how the rest is made. */
+	rc = exec_attach(x, p, &room);
 	if (!rc)
-		rc = exec_attach(x, p, &room);
+		rc = exec_open_io(x, p, text, len);
 	if (!rc)
 		rc = exec_map_submit(x);
 	if (!rc)
@@ -840,7 +913,11 @@ static void exec_free(struct vgpu_exec *x)
 		free(p);
 	}
 	vgpu_schedules_fini(&x->schedules);
-	vgpu_nvme_close(x->nvme);
+	/* Clients of the module may go on with another executor. */
+	if (x->node->ops->fd && vgpu_left_is_wanted(x->node))
+		vgpu_nvme_leave(x->nvme);
+	else
+		vgpu_nvme_close(x->nvme);
 	vgpu_pool_close(x->pool);
 	vgpu_uapi_unmap(x->node, x->submit, VB_MMAP_SUBMIT_BYTES);
 	if (x->stop_fd >= 0)
@@ -1021,6 +1098,8 @@ static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len
 		return describe_staging(x, text, len);
 	if (!strcmp(key, "host.pages"))
 		return snprintf(text, len, "%s", x->resid.pages);
+	if (!strcmp(key, "recovery"))
+		return snprintf(text, len, "%s", x->recovery);
 	if (!strcmp(key, "nvme"))
 		return snprintf(text, len, "%llu bytes", x->nvme ?
 				(unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "adopt.h"
 #include "pages.h"
 #include "slot.h"
 #include "trace.h"
@@ -917,16 +918,53 @@ static int resid_create_nvme(struct vgpu_resid *r)
 {
 	struct vb_ioc_arena_create nvme = { .size = sizeof(nvme), .tier = VB_TIER_NVME,
 					    .numa_node = -1 };
+	uint64_t identity[2];
 	int rc;
 
 	if (!r->nvme)
 		return 0;
+	vgpu_nvme_identity(r->nvme, identity);
+	memcpy(nvme.identity, identity, sizeof(identity));
 	nvme.slots = (uint32_t)(vgpu_nvme_bytes(r->nvme) / r->chunk_bytes);
 	while (nvme.slots && vgpu_nvme_offset(r->nvme, nvme.slots - 1) == UINT64_MAX)
 		nvme.slots--;
 	rc = vgpu_uapi_call(r->node, VB_IOC_ARENA_CREATE, &nvme);
 	r->nvme_arena = nvme.out_arena;
 	return rc ? rc : vgpu_io_file_add(r->io, vgpu_nvme_fd(r->nvme), 0, &r->nvme_file);
+}
+
+static int resid_create(struct vgpu_resid *r)
+{
+	int rc = resid_create_host(r);
+
+	return rc ? rc : resid_create_nvme(r);
+}
+
+/* The device is recovering, and goes on when all is registered and known here. */
+static int resid_adopt(struct vgpu_resid *r, struct vgpu_left *left)
+{
+	void *memory;
+	int rc = vgpu_left_map(r->node, left, r->chunk_bytes, &memory);
+
+	if (rc)
+		return rc;
+	r->host_arena = left->host_arena;
+	r->memory = memory;
+	r->memory_bytes = (size_t)r->slots * r->chunk_bytes;
+	rc = vgpu_resid_register(r, r->io, &r->region);
+	if (rc)
+		return rc;
+	if (left->nvme) {
+		r->nvme_arena = left->nvme_arena;
+		rc = vgpu_left_adopt_nvme(r->node, left);
+		if (!rc)
+			rc = vgpu_io_file_add(r->io, vgpu_nvme_fd(r->nvme), 0, &r->nvme_file);
+	} else {
+		rc = resid_create_nvme(r);
+	}
+	if (!rc)
+		rc = vgpu_left_take(r, left);
+	return rc ? rc : vgpu_left_recover(r->node, r->generation, 0);
 }
 
 int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
@@ -950,9 +988,9 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 		rc = vgpu_keymap_init(&r->map, r->slots, r->slots);
 	if (!rc)
 		rc = r->policy->create(&pp, &r->policy_state);
-	if (!rc)
-		rc = resid_create_host(r);
-	return rc ? rc : resid_create_nvme(r);
+	if (rc)
+		return rc;
+	return p->left ? resid_adopt(r, p->left) : resid_create(r);
 }
 
 void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned)

@@ -38,6 +38,7 @@
 #include "policy.h"
 
 struct vgpu_fill;
+struct vgpu_left;
 struct vgpu_pool;
 struct vgpu_trace_writer;
 
@@ -179,12 +180,14 @@ struct vgpu_resid {
  * struct vgpu_resid_params - what vgpu_resid_init() needs beside the parts
  * @capacity, @staging: slots
  * @room_wait_ms: as in struct vgpu_exec_params
+ * @left: NULL, or the arenas to go on with; @capacity and @staging are its host slots
  */
 struct vgpu_resid_params {
 	uint32_t generation, chunk_bytes;
 	uint32_t capacity, staging;
 	uint32_t room_wait_ms;
 	const char *policy;
+	struct vgpu_left *left;
 };
 
 /**

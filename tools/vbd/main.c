@@ -233,6 +233,8 @@ static void plan_print(struct vbd *d)
 		printf("nvme     %s on %s\n", size_text(d->p.nvme_bytes).s, d->p.nvme_path);
 	else
 		printf("nvme     none: intermediates must fit the host tier\n");
+	if (vgpu_exec_describe(d->exec, "recovery", a, sizeof(a)) > 0)
+		printf("recovery %s\n", a);
 	printf("compute  backend %s, ", said(d, "backend", a, sizeof(a)));
 	printf("%s, %s\n", said(d, "isa", a, sizeof(a)), said(d, "threads", b, sizeof(b)));
 	printf("policy   %s\n", said(d, "policy", a, sizeof(a)));

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+#include "adopt.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "slot.h"
+
+/* I/O of the dead ends in milliseconds, but for a disk that is in trouble. */
+#define TRY_NS		(10 * 1000 * 1000)
+#define TRIES		1000
+
+static void left_add(struct vgpu_left *left, const struct vb_ioc_arena_query *q)
+{
+	if (!(q->out_flags & VB_ARENA_ORPHAN))
+		return;
+	if (q->out_tier == VB_TIER_HOST && !left->host) {
+		left->host = true;
+		left->host_arena = q->arena;
+		left->host_slots = q->out_slots;
+	} else if (q->out_tier == VB_TIER_NVME && !left->nvme) {
+		left->nvme = true;
+		left->nvme_arena = q->arena;
+		left->nvme_slots = q->out_slots;
+		left->identity[0] = q->out_identity[0];
+		left->identity[1] = q->out_identity[1];
+	}
+}
+
+int vgpu_left_query(struct vgpu_uapi *node, struct vgpu_left *out)
+{
+	struct vb_ioc_arena_query q = { .size = sizeof(q) };
+	int rc;
+
+	*out = (struct vgpu_left){ 0 };
+	while (!(rc = vgpu_uapi_call(node, VB_IOC_ARENA_QUERY, &q))) {
+		left_add(out, &q);
+		q.arena++;
+	}
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int adopt(struct vgpu_uapi *node, uint32_t arena, const uint64_t *identity)
+{
+	struct vb_ioc_arena_adopt cmd = { .size = sizeof(cmd), .arena = arena };
+	const struct timespec pause = { .tv_nsec = TRY_NS };
+	int rc = -EBUSY;
+
+	if (identity) {
+		cmd.identity[0] = identity[0];
+		cmd.identity[1] = identity[1];
+	}
+	for (int i = 0; i < TRIES && rc == -EBUSY; i++) {
+		rc = vgpu_uapi_call(node, VB_IOC_ARENA_ADOPT, &cmd);
+		if (rc == -EBUSY)
+			nanosleep(&pause, NULL);
+	}
+	if (rc != -EBUSY)
+		return rc;
+	cmd.flags = VB_ADOPT_FORCE;
+	return vgpu_uapi_call(node, VB_IOC_ARENA_ADOPT, &cmd);
+}
+
+int vgpu_left_map(struct vgpu_uapi *node, const struct vgpu_left *left, uint32_t chunk_bytes,
+		  void **out)
+{
+	struct vb_ioc_region region = { .size = sizeof(region), .arena = left->host_arena };
+	int rc = adopt(node, left->host_arena, NULL);
+
+	if (!rc)
+		rc = vgpu_uapi_call(node, VB_IOC_REGION_NEXT, &region);
+	if (rc)
+		return rc;
+	if (region.first_slot || region.slots != left->host_slots)
+		return -EINVAL;
+	return vgpu_uapi_map(node, 0, region.out_mmap_offset,
+			     (size_t)left->host_slots * chunk_bytes, true, out);
+}
+
+int vgpu_left_adopt_nvme(struct vgpu_uapi *node, const struct vgpu_left *left)
+{
+	return adopt(node, left->nvme_arena, left->identity);
+}
+
+int vgpu_left_recover(struct vgpu_uapi *node, uint32_t generation, uint32_t flags)
+{
+	struct vb_ioc_recover cmd = {
+		.size = sizeof(cmd), .flags = flags, .generation = generation,
+	};
+
+	return vgpu_uapi_call(node, VB_IOC_RECOVER, &cmd);
+}
+
+/* ---- objects ---- */
+
+static int object_next(struct vgpu_uapi *node, uint32_t from, uint32_t *out)
+{
+	struct vb_ioc_object_next cmd = { .size = sizeof(cmd), .object = from };
+	int rc = vgpu_uapi_call(node, VB_IOC_OBJECT_NEXT, &cmd);
+
+	*out = cmd.out_object;
+	return rc;
+}
+
+bool vgpu_left_is_wanted(struct vgpu_uapi *node)
+{
+	uint32_t id;
+
+	return !object_next(node, 1, &id);
+}
+
+/* Kept when the policy has room for it, else it goes when room is needed. */
+static void slot_adopt(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t slot)
+{
+	uint64_t key = vgpu_policy_key(o->id, chunk), victim = VGPU_POLICY_NONE;
+	uint32_t other;
+
+	vgpu_slot_take(r, slot, o, chunk, VGPU_SLOT_READY);
+	r->policy->access(r->policy_state, key, 0, &victim);
+	if (r->policy->retains(r->policy_state, key))
+		vgpu_slot_flag(r, slot, VGPU_SLOT_RETAINED, 0);
+	other = victim == VGPU_POLICY_NONE ? VB_SLOT_ANY : vgpu_slot_find(r, victim);
+	if (other != VB_SLOT_ANY)
+		vgpu_slot_flag(r, other, 0, VGPU_SLOT_RETAINED);
+}
+
+static void object_take(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_left *left)
+{
+	for (uint32_t c = 0; c < o->chunks; c++) {
+		struct vb_table_entry e = vgpu_object_entry(o, c);
+		uint32_t loc = e.loc[VB_TIER_HOST];
+
+		if (!(e.valid & 1u << VB_TIER_HOST) || VB_LOC_ARENA(loc) != r->host_arena)
+			continue;
+		slot_adopt(r, o, c, VB_LOC_SLOT(loc));
+		left->chunks++;
+	}
+}
+
+int vgpu_left_take(struct vgpu_resid *r, struct vgpu_left *left)
+{
+	struct vgpu_object *o;
+	uint32_t id = 0;
+	int rc = 0;
+
+	while (!rc && !object_next(r->node, id + 1, &id)) {
+		rc = vgpu_store_get(r->store, id, &o);
+		if (!rc)
+			object_take(r, o, left);
+		else if (rc != -ENOMEM)
+			rc = 0;
+	}
+	return rc;
+}

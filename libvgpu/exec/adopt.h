@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an executor that died has left with the module, and how another one goes on with
+ * it: the host arena as large as it is, the NVMe arena by its identity, the chunks in
+ * host memory as the first that the policy hears of.
+ */
+#ifndef VGPU_EXEC_ADOPT_H
+#define VGPU_EXEC_ADOPT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../uapi.h"
+
+struct vgpu_resid;
+
+/**
+ * struct vgpu_left - the arenas that were left
+ * @host: there is one; @nvme: the same
+ * @host_arena, @nvme_arena: numbers
+ * @host_slots, @nvme_slots: sizes
+ * @identity: of @nvme
+ * @chunks: found in host memory; set by vgpu_left_take()
+ */
+struct vgpu_left {
+	bool host, nvme;
+	uint32_t host_arena, nvme_arena;
+	uint32_t host_slots, nvme_slots;
+	uint64_t identity[2];
+	uint32_t chunks;
+};
+
+/* Ask the device.  Return: 0; what VB_IOC_ARENA_QUERY said. */
+int vgpu_left_query(struct vgpu_uapi *node, struct vgpu_left *out);
+
+/**
+ * vgpu_left_map() - adopt the host arena: its memory
+ * @node: executor node, recovering
+ * @left: has a host arena
+ * @chunk_bytes: of the device
+ * @out: all slots, adjacent
+ *
+ * Waits some seconds for I/O of the dead.
+ * Return: 0; -EINVAL its memory does not lie in one region; what the device said.
+ */
+int vgpu_left_map(struct vgpu_uapi *node, const struct vgpu_left *left, uint32_t chunk_bytes,
+		  void **out);
+
+/* The same for the NVMe arena, whose bytes the caller has. */
+int vgpu_left_adopt_nvme(struct vgpu_uapi *node, const struct vgpu_left *left);
+
+/**
+ * vgpu_left_take() - every chunk in host memory gets its slot
+ * @r: memory and policy are there, nothing is in its slots
+ * @left: says how many there were
+ *
+ * An object that cannot be opened (its file changed) keeps its slots at the device.
+ * Return: 0; -ENOMEM.
+ */
+int vgpu_left_take(struct vgpu_resid *r, struct vgpu_left *left);
+
+/* Does the device know any object?  Then its arenas are of use to a successor. */
+bool vgpu_left_is_wanted(struct vgpu_uapi *node);
+
+/* VB_IOC_RECOVER. */
+int vgpu_left_recover(struct vgpu_uapi *node, uint32_t generation, uint32_t flags);
+
+#endif
