@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The real executor, killed and started again while a client works: results are those of
+ * a device whose executor never dies, and every byte that was written is there.
+ *
+ * Objects are larger than the host tier, and the NVMe arena is a disk: at any moment
+ * something is being read or written when the executor dies.
+ *
+ * Environment: VM_KILLS, how often.
+ */
+#include "selftests/selftest.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#define DISK		"/dev/vb0"
+#define SAID		"/tmp/vbd.out"
+#define CGROUP		"/sys/fs/cgroup/vbd"
+#define HOST_SLOTS	16u
+#define NVME_SLOTS	48u
+#define OBJECTS		6u
+#define OBJECT_CHUNKS	4u
+#define WAIT_MS		120000u
+
+static struct vgpu_uapi *u;
+static pid_t vbd;
+static bool slow;		/* the next one has a slow disk */
+
+static uint64_t chunks(uint64_t n)
+{
+	return n * rig.chunk_bytes;
+}
+
+static unsigned int kills(void)
+{
+	const char *text = getenv("VM_KILLS");
+
+	return text ? (unsigned int)atoi(text) : 5;
+}
+
+static void set_recovery_ms(unsigned int ms)
+{
+	FILE *f = fopen("/sys/module/vblackwell/parameters/recovery_ms", "w");
+
+	assert_non_null(f);
+	fprintf(f, "%u\n", ms);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* An arena is made on a disk that is blank at both ends, or was one. */
+static void blank_disk(void)
+{
+	char *zeros = calloc(1, 1 << 20);
+	int fd = open(DISK, O_WRONLY);
+
+	assert_non_null(zeros);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, zeros, 1 << 20, 0), 1 << 20);
+	assert_true(lseek(fd, -(1 << 20), SEEK_END) > 0);
+	assert_int_equal(write(fd, zeros, 1 << 20), 1 << 20);
+	close(fd);
+	free(zeros);
+}
+
+/* ---- the executor ---- */
+
+static uint32_t device_state(void)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
+	return q.out_exec_state;
+}
+
+static int said(const char *what)
+{
+	char text[4096] = "";
+	int fd = open(SAID, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	return n > 0 && strstr(text, what);
+}
+
+static void show_what_it_said(void)
+{
+	char text[4096] = "";
+	int fd = open(SAID, O_RDONLY);
+
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+		fprintf(stderr, "vbd: %s\n", text);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return rc;
+}
+
+static void become_vbd(const char *host, const char *nvme)
+{
+	int fd = open(SAID, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	if (slow && put(CGROUP "/cgroup.procs", "0"))
+		_exit(126);
+	dup2(fd, 1);
+	dup2(fd, 2);
+	execl("./vbd", "vbd", "--host", host, "--nvme", nvme, "--threads", "1", "--user",
+	      "1000:1000", (char *)NULL);
+	_exit(127);
+}
+
+/* Started, and serving; false: it ended, or does not come. */
+static bool start_vbd(uint32_t host_slots)
+{
+	char host[32], nvme[64];
+
+	snprintf(host, sizeof(host), "%llu", (unsigned long long)chunks(host_slots));
+	unlink(SAID);
+	snprintf(nvme, sizeof(nvme), DISK ":%llu", (unsigned long long)chunks(NVME_SLOTS));
+	vbd = fork();
+	if (!vbd) {
+		signal(SIGTERM, SIG_DFL);
+		become_vbd(host, nvme);
+	}
+	for (uint32_t ms = 0; ms < WAIT_MS; ms += 10) {
+		if (waitpid(vbd, NULL, WNOHANG))
+			return false;
+		if (said("ready\n"))
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* The test takes too long: nobody is left behind. */
+static void on_term(int sig)
+{
+	if (vbd > 0)
+		kill(vbd, SIGKILL);
+	_exit(128 + sig);
+}
+
+static void end_vbd(int sig)
+{
+	kill(vbd, sig);
+	assert_int_equal(waitpid(vbd, NULL, 0), vbd);
+}
+
+/* Killed while it works, again and again; how often, or -1: one did not start. */
+static void *kill_vbd(void *arg)
+{
+	intptr_t count = 0, wanted = *(unsigned int *)arg;
+	unsigned int seed = 1;
+
+	while (count < wanted) {
+		usleep(100000 + (useconds_t)rand_r(&seed) % 500000);
+		kill(vbd, SIGKILL);
+		waitpid(vbd, NULL, 0);
+		if (!start_vbd(HOST_SLOTS))
+			return (void *)-1;
+		count++;
+	}
+	return (void *)count;
+}
+
+/* ---- the client ---- */
+
+static uint32_t object[OBJECTS], constant, queue;
+static uint64_t submitted;
+
+static float value_of(uint32_t round, uint32_t i)
+{
+	return (float)(round * OBJECTS + i) + 0.5f;
+}
+
+static void submit(uint32_t round, uint32_t i)
+{
+	uint32_t n = (uint32_t)(chunks(OBJECT_CHUNKS) / 4), from = object[i], to;
+	struct rig_stream s;
+
+	to = object[(i + 1) % OBJECTS];
+	rig_stream(&s);
+	from = rig_add_bo(&s, from, VB_ACCESS_WRITE | VB_ACCESS_DISCARD);
+	rig_add_fill(&s, from, 0, n, value_of(round, i));
+	assert_rc(rig_submit(u, queue, &s, NULL), 0);
+	rig_stream(&s);
+	from = rig_add_bo(&s, object[i], VB_ACCESS_READ);
+	to = rig_add_bo(&s, to, VB_ACCESS_WRITE | VB_ACCESS_DISCARD);
+	rig_add_copy(&s, from, to, n);
+	assert_rc(rig_submit(u, queue, &s, NULL), 0);
+	submitted += 2;
+	assert_rc(rig_wait(u, queue, submitted - 1, WAIT_MS), 0);
+	assert_rc(rig_wait(u, queue, submitted, WAIT_MS), 0);
+}
+
+static void check(uint32_t id, float expected)
+{
+	float *got = malloc(chunks(OBJECT_CHUNKS));
+
+	assert_rc(rig_read(u, id, 0, got, chunks(OBJECT_CHUNKS)), 0);
+	for (uint64_t i = 0; i < chunks(OBJECT_CHUNKS) / 4; i++)
+		if (memcmp(&got[i], &expected, 4))
+			fail_msg("element %llu is %f, not %f", (unsigned long long)i, got[i],
+				 expected);
+	free(got);
+}
+
+static void write_constant(void)
+{
+	uint8_t *p = malloc(chunks(OBJECT_CHUNKS));
+
+	for (uint64_t i = 0; i < chunks(OBJECT_CHUNKS); i++)
+		p[i] = rig_pattern(i);
+	assert_rc(rig_write(u, constant, 0, p, chunks(OBJECT_CHUNKS)), 0);
+	free(p);
+}
+
+static void check_constant(void)
+{
+	uint8_t *p = malloc(chunks(OBJECT_CHUNKS));
+
+	assert_rc(rig_read(u, constant, 0, p, chunks(OBJECT_CHUNKS)), 0);
+	for (uint64_t i = 0; i < chunks(OBJECT_CHUNKS); i++)
+		assert_int_equal(p[i], rig_pattern(i));
+	free(p);
+}
+
+/* Each object gets a value of its own and gives it to the next. */
+static void work(uint32_t round)
+{
+	for (uint32_t i = 0; i < OBJECTS; i++) {
+		submit(round, i);
+		check(object[(i + 1) % OBJECTS], value_of(round, i));
+	}
+	check_constant();
+}
+
+static void make_objects(void)
+{
+	for (uint32_t i = 0; i < OBJECTS; i++)
+		assert_rc(rig_bo(u, chunks(OBJECT_CHUNKS), VB_LIFE_VOLATILE, &object[i]), 0);
+	assert_rc(rig_bo(u, chunks(OBJECT_CHUNKS), VB_LIFE_VOLATILE, &constant), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	submitted = 0;
+	write_constant();
+}
+
+static int setup(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	set_recovery_ms(WAIT_MS);
+	blank_disk();
+	return rc;
+}
+
+static int teardown(void **state)
+{
+	if (vbd > 0) {
+		kill(vbd, SIGKILL);
+		waitpid(vbd, NULL, 0);
+	}
+	vbd = 0;
+	slow = false;
+	set_recovery_ms(0);
+	return selftest_teardown(state);
+}
+
+/* ---- tests ---- */
+
+static void killed_again_and_again_it_loses_nothing(void **state)
+{
+	unsigned int wanted = kills();
+	uint32_t round = 0;
+	pthread_t killer;
+	void *killed;
+
+	(void)state;
+	assert_true(start_vbd(HOST_SLOTS));
+	make_objects();
+	work(round++);
+	assert_int_equal(pthread_create(&killer, NULL, kill_vbd, &wanted), 0);
+	do {
+		work(round++);
+	} while (pthread_tryjoin_np(killer, &killed));
+	if ((intptr_t)killed != wanted)
+		show_what_it_said();
+	assert_int_equal((intptr_t)killed, wanted);
+	assert_true(said("went on with"));
+	work(round++);
+	fprintf(stderr, "# %u kills, %u rounds\n", wanted, round);
+}
+
+static void *read_all(void *arg)
+{
+	char *p = malloc(chunks(OBJECT_CHUNKS));
+	intptr_t rc = 0;
+
+	(void)arg;
+	for (uint32_t i = 0; i < OBJECTS; i++)
+		rc |= rig_read(u, object[i], 0, p, chunks(OBJECT_CHUNKS));
+	free(p);
+	return (void *)rc;
+}
+
+/* What a round leaves: the last object gave its value to the first. */
+static void check_all(uint32_t round)
+{
+	check(object[0], value_of(round, OBJECTS - 1));
+	for (uint32_t i = 1; i < OBJECTS; i++)
+		check(object[i], value_of(round, i));
+	check_constant();
+}
+
+/* 0; or why the disk cannot be made slow. */
+static int slow_down(uint64_t bytes_a_second)
+{
+	char text[64];
+	struct stat st;
+	int rc;
+
+	assert_int_equal(stat(DISK, &st), 0);
+	rc = put("/sys/fs/cgroup/cgroup.subtree_control", "+io");
+	if (rc)
+		return rc;
+	snprintf(text, sizeof(text), "%u:%u rbps=%llu", major(st.st_rdev), minor(st.st_rdev),
+		 (unsigned long long)bytes_a_second);
+	mkdir(CGROUP, 0755);
+	return put(CGROUP "/io.max", text);
+}
+
+/* Reads of the dead come from a slow disk long after others have its slots. */
+static void reads_of_the_dead_reach_nobody(void **state)
+{
+	uint64_t end;
+	pthread_t reader;
+	uint32_t round = 1;
+	int why = slow_down(chunks(HOST_SLOTS) / 12);
+	void *rc;
+
+	(void)state;
+	if (why) {
+		fprintf(stderr, "SKIP: %s: io.max: %s\n", __func__, strerror(-why));
+		skip();
+	}
+	assert_true(start_vbd(HOST_SLOTS));
+	make_objects();
+	work(0);
+	end_vbd(SIGKILL);
+	slow = true;
+	assert_true(start_vbd(HOST_SLOTS));
+	assert_int_equal(pthread_create(&reader, NULL, read_all, NULL), 0);
+	usleep(1000000);
+	kill(vbd, SIGKILL);
+	assert_int_equal(waitpid(vbd, NULL, 0), vbd);
+	slow = false;
+	end = rig_now() + 15000000000ull;
+	assert_true(start_vbd(HOST_SLOTS));
+	pthread_join(reader, &rc);
+	assert_rc((intptr_t)rc, 0);
+	check_all(0);
+	while (rig_now() < end)
+		work(round++);
+	check_all(round - 1);
+}
+
+static void one_that_leaves_is_succeeded_with_other_sizes_than_asked_for(void **state)
+{
+	(void)state;
+	assert_true(start_vbd(HOST_SLOTS));
+	make_objects();
+	work(0);
+	end_vbd(SIGTERM);
+	assert_int_equal(device_state(), VB_EXEC_QUIESCED);
+	if (!start_vbd(HOST_SLOTS * 2))
+		show_what_it_said();
+	assert_true(said("the host tier stays at"));
+	assert_false(said("lost"));
+	check_constant();
+	work(1);
+}
+
+static void with_a_blank_disk_it_says_what_is_lost(void **state)
+{
+	char byte;
+
+	(void)state;
+	assert_true(start_vbd(HOST_SLOTS));
+	make_objects();
+	work(0);
+	work(1);
+	end_vbd(SIGKILL);
+	blank_disk();
+	assert_true(start_vbd(HOST_SLOTS));
+	assert_true(said("what was on NVMe is lost"));
+	/* Somewhere something was on the disk alone. */
+	for (uint32_t i = 0; i < OBJECTS; i++)
+		for (uint32_t c = 0; c < OBJECT_CHUNKS; c++)
+			if (rig_read(u, object[i], chunks(c), &byte, 1) == -EIO)
+				return;
+	fail_msg("nothing is lost");
+}
+
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(killed_again_and_again_it_loses_nothing),
+		CASE(reads_of_the_dead_reach_nobody),
+		CASE(one_that_leaves_is_succeeded_with_other_sizes_than_asked_for),
+		CASE(with_a_blank_disk_it_says_what_is_lost),
+	};
+	int failed = 0;
+
+	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
+		fprintf(stderr, "SKIP: vbd: VBLACKWELL_SELFTEST_NODE is not set\n");
+		return 0;
+	}
+	signal(SIGTERM, on_term);
+	failed += SELFTEST_RUN("vbd", tests, RIG_NONE, 0, 0);
+	return failed ? 1 : 0;
+}
