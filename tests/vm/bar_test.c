@@ -422,6 +422,47 @@ static void bar_is_not_used_anew_while_a_page_is_lent(void **state)
 	close(fds[1]);
 }
 
+static void set_recovery_ms(unsigned int ms)
+{
+	FILE *f = fopen("/sys/module/vblackwell/parameters/recovery_ms", "w");
+
+	assert_non_null(f);
+	fprintf(f, "%u\n", ms);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* What only the device had is lost with its executor; nobody has the BAR in between. */
+static void successor_has_the_bar_and_its_number_again(void **state)
+{
+	uint32_t bo, object, number, another;
+	uint8_t *p;
+
+	(void)state;
+	needs_bar();
+	use_bar();
+	on_device(&bo, &object);
+	p = map(bo);
+	assert_int_equal(p[3], rig_pattern(3));
+	number = x.device;
+	set_recovery_ms(20000);
+	close_exec();
+	assert_true(raises_sigbus(p));
+	assert_int_equal(rig_exec_open(&rig, &x, SLOTS), 0);
+	use_bar();
+	assert_int_equal(x.device, number);
+	assert_rc(rig_recover(&x, 0), 0);
+	set_recovery_ms(0);
+	assert_int_equal(rig_residency(u, bo, 0), 1u << 6);
+	assert_true(raises_sigbus(p));
+	munmap(p, chunks(1));
+	on_device(&another, &object);
+	p = map(another);
+	assert_pattern(p);
+	munmap(p, chunks(1));
+	assert_rc(rig_bo_destroy(u, another), 0);
+	assert_rc(rig_bo_destroy(u, bo), 0);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -434,6 +475,7 @@ int main(void)
 		CASE(lent_pages_of_the_device_stay_where_they_are),
 		CASE(direct_io_reads_into_the_device),
 		CASE(bar_is_not_used_anew_while_a_page_is_lent),
+		CASE(successor_has_the_bar_and_its_number_again),
 	};
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
