@@ -26,6 +26,7 @@ void vgpu_cmdbuf_reset(struct vgpu_cmdbuf *cb)
 	cb->commands = 0;
 	cb->bo_count = 0;
 	memset(cb->hash, 0, cb->hash_size * sizeof(*cb->hash));
+	vgpu_rerun_reset(&cb->rerun);
 }
 
 int vgpu_cmdbuf_create(struct vgpu *v, struct vgpu_cmdbuf **out)
@@ -163,18 +164,63 @@ static int stream_grow(struct vgpu_cmdbuf *cb, uint32_t bytes)
 	return 0;
 }
 
-int vgpu_cmdbuf_append(struct vgpu_cmdbuf *cb, const struct vb_cmd_header *cmd)
+/* Are all bytes of its extent the operand's? */
+static bool is_dense(const struct vb_operand *op, u64 extent)
+{
+	struct vb_operand dense = *op;
+	u64 bytes;
+
+	memset(dense.stride, 0, sizeof(dense.stride));
+	return !vb_operand_extent(&dense, &bytes) && bytes == extent;
+}
+
+static void note_read(struct vgpu_cmdbuf *cb, const struct vb_operand *op)
+{
+	u64 bytes;
+
+	/* What is sealed stays as it is. */
+	if (!cb->bos[op->bo].sealed && !vb_operand_extent(op, &bytes))
+		vgpu_rerun_read(&cb->rerun, op->bo, op->offset, op->offset + bytes);
+	cb->refs[op->bo].access |= VB_ACCESS_READ;
+}
+
+/* An executor that dies with the buffer is succeeded by one that runs it again, if it may. */
+static void note_write(struct vgpu_cmdbuf *cb, const struct vb_operand *op)
+{
+	uint32_t *access = &cb->refs[op->bo].access;
+	u64 bytes;
+	bool again = !vb_operand_extent(op, &bytes) &&
+		     vgpu_rerun_write(&cb->rerun, op->bo, op->offset, op->offset + bytes,
+				      is_dense(op, bytes));
+
+	if (again && !(*access & VB_ACCESS_WRITE))
+		*access |= VB_ACCESS_DISCARD;
+	if (!again)
+		*access &= ~VB_ACCESS_DISCARD;
+	*access |= VB_ACCESS_WRITE;
+}
+
+/* A command reads all of what it reads before it is known to have written anything. */
+static void note_operands(struct vgpu_cmdbuf *cb, const struct vb_cmd_header *cmd)
 {
 	struct vb_cmd_operand operands[VB_CMD_OPERANDS_MAX];
-	uint32_t n;
+	uint32_t n = vb_cmd_operands(cmd, operands);
 
+	for (uint32_t i = 0; i < n; i++)
+		if (operands[i].access & VB_ACCESS_READ)
+			note_read(cb, operands[i].op);
+	for (uint32_t i = 0; i < n; i++)
+		if (operands[i].access & VB_ACCESS_WRITE)
+			note_write(cb, operands[i].op);
+}
+
+int vgpu_cmdbuf_append(struct vgpu_cmdbuf *cb, const struct vb_cmd_header *cmd)
+{
 	if (cb->stream_bytes + cmd->bytes > VB_STREAM_BYTES_MAX)
 		return -E2BIG;
 	if (stream_grow(cb, cmd->bytes))
 		return -ENOMEM;
-	n = vb_cmd_operands(cmd, operands);
-	for (uint32_t i = 0; i < n; i++)
-		cb->refs[operands[i].op->bo].access |= operands[i].access;
+	note_operands(cb, cmd);
 	memcpy(cb->stream + cb->stream_bytes, cmd, cmd->bytes);
 	cb->stream_bytes += cmd->bytes;
 	cb->commands++;

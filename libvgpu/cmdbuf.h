@@ -8,6 +8,7 @@
 
 #include "bo.h"
 #include "core/cmd.h"
+#include "rerun.h"
 
 /**
  * struct vgpu_cmdbuf - used by one thread at a time
@@ -18,6 +19,7 @@
  *	used of @bo_room
  * @hash: index into @refs + 1 by BO id, 0 free; @hash_size a power of two, at least
  *	twice @bo_count
+ * @rerun: tells which objects get VB_ACCESS_DISCARD
  *
  * Objects are kept by id, not by pointer: a BO may be destroyed before the buffer
  * is, and ids do not come back while anybody could mix them up.
@@ -32,6 +34,7 @@ struct vgpu_cmdbuf {
 	uint32_t bo_count, bo_room;
 	uint32_t *hash;
 	uint32_t hash_size;
+	struct vgpu_rerun rerun;
 };
 
 /* The index of a BO, which is added when it is new.  Return: 0; -E2BIG; -ENOMEM. */

@@ -205,9 +205,9 @@ static void access_is_what_the_commands_do(void **state)
 	assert_int_equal(cb->refs[0].bo_id, a->id);
 	assert_int_equal(cb->refs[0].access, VB_ACCESS_READ);
 	assert_int_equal(cb->refs[1].bo_id, c->id);
-	assert_int_equal(cb->refs[1].access, VB_ACCESS_WRITE);
+	assert_int_equal(cb->refs[1].access, VB_ACCESS_WRITE | VB_ACCESS_DISCARD);
 	assert_int_equal(vgpu_cmd_copy(cb, f32(c, 0, 4, 8), f32(b, 0, 4, 8)), 0);
-	assert_int_equal(cb->refs[1].access, VB_ACCESS_READ | VB_ACCESS_WRITE);
+	assert_int_equal(cb->refs[1].access, VB_ACCESS_READ | VB_ACCESS_WRITE | VB_ACCESS_DISCARD);
 }
 
 /* ---- refusals ---- */
@@ -378,6 +378,36 @@ static void a_command_buffer_names_4096_objects_and_no_more(void **state)
 	fclose(f);
 }
 
+static uint32_t access_of(const struct vgpu_bo *bo)
+{
+	for (uint32_t i = 0; i < cb->bo_count; i++)
+		if (cb->refs[i].bo_id == bo->id)
+			return cb->refs[i].access;
+	return 0;
+}
+
+/* What is made from what stays may be made again; what is made from itself may not. */
+static void only_what_a_second_run_makes_alike_is_marked_so(void **state)
+{
+	const uint32_t read = VB_ACCESS_READ, write = VB_ACCESS_WRITE, again = VB_ACCESS_DISCARD;
+
+	(void)state;
+	assert_int_equal(vgpu_cmd_copy(cb, f32(a, 0, 4, 8), f32(b, 0, 4, 8)), 0);
+	assert_int_equal(vgpu_cmd_copy(cb, f32(b, 0, 4, 8), f32(c, 0, 4, 8)), 0);
+	assert_int_equal(vgpu_cmd_copy(cb, f32(c, 0, 4, 8), f32(b, 0, 4, 8)), 0);
+	assert_int_equal(access_of(a), read);
+	assert_int_equal(access_of(b), read | write | again);
+	assert_int_equal(access_of(c), read | write | again);
+	assert_int_equal(vgpu_cmd_copy(cb, f32(c, 64, 4, 8), f32(b, 0, 4, 8)), 0);
+	assert_int_equal(access_of(c), read | write | again);
+	assert_int_equal(vgpu_cmd_copy(cb, f32(b, 0, 4, 8), f32(c, 128, 4, 8)), 0);
+	assert_int_equal(access_of(c), read | write);
+	assert_int_equal(vgpu_cmd_copy(cb, f32(a, 0, 4, 8), f32(c, 0, 4, 8)), 0);
+	assert_int_equal(access_of(c), read | write);
+	assert_int_equal(access_of(b), read | write | again);
+	assert_int_equal(vgpu_finish(q, cb), 0);
+}
+
 /* An object that is gone is not mistaken for one that has its address now. */
 static void destroyed_objects_are_not_confused_with_new_ones(void **state)
 {
@@ -541,6 +571,7 @@ int main(void)
 		CASE(a_buffer_is_named_once_however_often_it_is_used),
 		CASE(stream_ends_at_one_mebibyte),
 		CASE(a_command_buffer_names_4096_objects_and_no_more),
+		CASE(only_what_a_second_run_makes_alike_is_marked_so),
 		CASE(destroyed_objects_are_not_confused_with_new_ones),
 		CASE(reset_empties_it_and_submissions_go_on),
 		CASE(a_failing_command_is_named_by_its_fence),
