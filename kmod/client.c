@@ -27,8 +27,6 @@ static void client_init(struct vb_client *c)
 	kref_init(&c->kref);
 	mutex_init(&c->lock);
 	init_waitqueue_head(&c->wait);
-	INIT_LIST_HEAD(&c->files);
-	INIT_LIST_HEAD(&c->bo_list);
 	INIT_LIST_HEAD(&c->holds);
 	xa_init_flags(&c->bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	xa_init_flags(&c->queues, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);

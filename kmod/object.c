@@ -17,141 +17,6 @@
 
 #define FILE_BLOCK	4096u		/* grid of direct reads */
 
-/* ---- files ---- */
-
-/* What a file looks like now; may sleep as long as its file system likes. */
-static int file_look(struct file *file, struct vb_file *f)
-{
-	struct inode *inode = file->f_mapping->host;
-	struct kstat st;
-	int rc;
-
-	rc = vfs_getattr(&file->f_path, &st, STATX_BASIC_STATS, AT_STATX_SYNC_AS_STAT);
-	if (rc)
-		return rc;
-	f->dev = S_ISBLK(st.mode) ? st.rdev : st.dev;
-	f->ino = st.ino;
-	f->changed = st.ctime;
-	if (S_ISREG(st.mode))
-		f->bytes = st.size;
-	else if (S_ISBLK(st.mode))
-		f->bytes = i_size_read(inode);
-	else
-		return -EINVAL;
-	return 0;
-}
-
-static bool file_same(const struct vb_file *a, const struct vb_file *b)
-{
-	return a->dev == b->dev && a->ino == b->ino && a->bytes == b->bytes &&
-	       timespec64_equal(&a->changed, &b->changed);
-}
-
-/**
- * vb_file_check() - does a file still look as it did when its object was made
- * @f: file
- *
- * Context: no lock held: a hostile file system may not answer.
- * Return: 0; -ESTALE it changed; what its file system says.
- */
-int vb_file_check(const struct vb_file *f)
-{
-	struct vb_file now;
-	int rc;
-
-	rc = file_look(f->file, &now);
-	if (rc)
-		return rc;
-	return file_same(f, &now) ? 0 : -ESTALE;
-}
-
-/*
- * The executor may not open what a client can, and a file's flags are not ours to
- * change.  Opened by the client's thread: a file system that does not answer keeps the
- * client waiting, not the executor.
- */
-static struct file *file_reopen(struct file *file)
-{
-	struct file *direct;
-
-	direct = dentry_open(&file->f_path, O_RDONLY | O_DIRECT | O_LARGEFILE, file->f_cred);
-	return IS_ERR(direct) ? NULL : direct;
-}
-
-/* The file behind a descriptor of the caller: -EBADF, -EACCES, -EINVAL. */
-static int file_open(int fd, struct vb_file **out)
-{
-	struct file *file = fget(fd);
-	struct vb_file *f;
-	int rc;
-
-	if (!file)
-		return -EBADF;
-	rc = -EACCES;
-	if (!(file->f_mode & FMODE_READ))
-		goto err_put;
-	rc = -ENOMEM;
-	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
-	if (!f)
-		goto err_put;
-	rc = file_look(file, f);
-	if (rc)
-		goto err_free;
-	f->file = file;
-	f->direct = file_reopen(file);
-	f->refs = 1;
-	INIT_LIST_HEAD(&f->link);
-	*out = f;
-	return 0;
-
-err_free:
-	kfree(f);
-err_put:
-	fput(file);
-	return rc;
-}
-
-static void file_free(struct vb_file *f)
-{
-	if (f->direct)
-		fput(f->direct);
-	fput(f->file);
-	kfree(f);
-}
-
-static void file_put(struct vb_client *c, struct vb_file *f)
-{
-	bool last;
-
-	if (!f)
-		return;
-	mutex_lock(&c->lock);
-	last = !--f->refs;
-	if (last)
-		list_del_init(&f->link);
-	mutex_unlock(&c->lock);
-	if (last)
-		file_free(f);
-}
-
-/* Many tensors of one model share one file; @f is used up.  A spare comes back. */
-static struct vb_file *file_share_locked(struct vb_client *c, struct vb_file *f,
-					 struct vb_file **spare)
-{
-	struct vb_file *other;
-
-	lockdep_assert_held(&c->lock);
-	list_for_each_entry(other, &c->files, link) {
-		if (!file_same(f, other))
-			continue;
-		*spare = f;
-		other->refs++;
-		return other;
-	}
-	list_add_tail(&f->link, &c->files);
-	return f;
-}
-
 /* ---- life ---- */
 
 struct vb_bo *vb_bo_get(struct vb_client *c, u32 handle)
@@ -241,10 +106,7 @@ void vb_bo_free(struct vb_bo *bo)
 	vb_quota_sub(&c->quota, VB_USE_BYTES, charged_bytes(bo));
 	vb_limit_release_locked(c, bo->pins, true);
 	spin_unlock(&vb.slot_lock);
-	mutex_lock(&c->lock);
-	list_del(&bo->link);
-	mutex_unlock(&c->lock);
-	file_put(c, bo->file);
+	vb_file_put(bo->file);
 	bo->file = NULL;
 	atomic_dec(&vb.gone);
 	wake_up_all(&vb.freed);
@@ -322,12 +184,12 @@ static int bo_open_file(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 
 	if (cmd->kind != VB_BO_FILE && cmd->kind != VB_BO_DERIVED)
 		return 0;
-	rc = file_open(cmd->fd, &bo->file);
+	rc = vb_file_open(cmd->fd, &bo->file);
 	if (rc)
 		return rc;
 	rc = vb_bo_check_source(cmd, bo->file->bytes);
 	if (rc) {
-		file_free(bo->file);
+		vb_file_put(bo->file);
 		bo->file = NULL;
 	}
 	return rc;
@@ -439,16 +301,7 @@ static int bo_name(struct vb_client *c, struct vb_bo *bo)
 /* Cannot fail: the names are there. */
 static void bo_publish(struct vb_client *c, struct vb_bo *bo)
 {
-	struct vb_file *spare = NULL;
-
 	kref_get(&c->kref);
-	mutex_lock(&c->lock);
-	if (bo->file)
-		bo->file = file_share_locked(c, bo->file, &spare);
-	list_add_tail(&bo->link, &c->bo_list);
-	mutex_unlock(&c->lock);
-	if (spare)
-		file_free(spare);
 	xa_store(&vb.bos, bo->id, bo, GFP_KERNEL);
 	xa_store(&c->bos, bo->handle, bo, GFP_KERNEL);
 }
@@ -479,8 +332,7 @@ err_names:
 err_unreserve:
 	unreserve(bo);
 err_free:
-	if (bo->file)
-		file_free(bo->file);
+	vb_file_put(bo->file);
 	vb_bo_unlook(bo);
 	return rc;
 }

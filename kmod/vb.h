@@ -7,7 +7,8 @@
  *	client.c	a client: open, release, counters, schedule
  *	user.c		users: what the clients of one uid have together
  *	limit.c		who may have how much
- *	object.c	objects: life, handles, files, forgetting
+ *	file.c		files of clients
+ *	object.c	objects: life, handles, forgetting
  *	bo.c		requests about one BO that wait for nobody
  *	cpu.c		map, read, write: content for the CPU of a client
  *	dmabuf.c	objects that leave their file descriptor
@@ -241,18 +242,18 @@ struct vb_request {
 
 /**
  * struct vb_file - a file as a client opened it, and what it looked like then
- * @link: in vb_client.files; vb_client.lock
+ * @link: in the table of files; its lock, as @refs; the rest is fixed
  * @file: counted
  * @direct: it again, to be read past the page cache, or NULL where its file system
  *	cannot; what the executor gets
- * @refs: objects; vb_client.lock
+ * @refs: objects
  * @bytes: length
  * @ino: inode number
  * @dev: device
  * @changed: change time
  */
 struct vb_file {
-	struct list_head link;
+	struct hlist_node link;
 	struct file *file, *direct;
 	u32 refs;
 	u64 bytes, ino;
@@ -291,10 +292,8 @@ struct vb_usage {
  * struct vb_client - an open client node
  * @kref: the file, each object, each queue, each request
  * @number: 1, 2, ...; fixed
- * @lock: files, bo_list, holds
- * @files: struct vb_file
+ * @lock: holds
  * @holds: struct vb_hold of its BO_MAPs
- * @bo_list: its objects, until they are freed
  * @bos: handles
  * @queues: handles
  * @slots: slots its objects hold, an arena, moves included; slot_lock
@@ -315,8 +314,7 @@ struct vb_client {
 	struct kref kref;
 	u32 number;
 	struct mutex lock;
-	struct list_head files, holds;
-	struct list_head bo_list;
+	struct list_head holds;
 	struct xarray bos, queues;
 	u32 next_bo, next_queue;
 	u64 slots[VB_ARENA_MAX];
@@ -340,7 +338,6 @@ struct vb_client {
  * @id: device-wide; fixed
  * @handle: that its client was given at first; fixed
  * @client: creator, who is charged; fixed
- * @link: in vb_client.bo_list
  * @lock: protects what follows unless it says otherwise
  * @traits: what the core must know; only @traits.sealed changes
  * @flags: VB_BO_*
@@ -381,7 +378,6 @@ struct vb_bo {
 	refcount_t users;
 	u32 id, handle;
 	struct vb_client *client;
-	struct list_head link;
 	struct mutex lock;
 	struct vb_chunk_traits traits;
 	u32 flags;
@@ -735,6 +731,12 @@ int vb_limit_slot_locked(struct vb_client *c, u32 tier, u32 from);
 void vb_limit_unslot_locked(struct vb_client *c, u32 tier);
 int vb_limit(struct vb_client *c, struct vb_ucmd *u);
 
+/* --- file.c --- */
+int vb_file_open(int fd, struct vb_file **out);
+void vb_file_put(struct vb_file *f);
+/* Does the file still look as it did?  0, -ESTALE, -errno.  May sleep for ever. */
+int vb_file_check(const struct vb_file *f);
+
 /* --- object.c --- */
 /* A user of the object with this handle; NULL: -ENOENT. */
 struct vb_bo *vb_bo_get(struct vb_client *c, u32 handle);
@@ -751,8 +753,6 @@ void vb_bo_unlook(struct vb_bo *bo);
 void vb_bo_free(struct vb_bo *bo);
 /* The executor will hear of it. */
 void vb_bo_show(struct vb_bo *bo);
-/* Does the file still look as it did?  0, -ESTALE, -errno.  May sleep for ever. */
-int vb_file_check(const struct vb_file *f);
 int vb_bo_adopt(struct vb_client *c, struct vb_ucmd *u, struct vb_import *m, bool readonly);
 int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id);
 int vb_bo_create(struct vb_client *c, struct vb_ucmd *u);

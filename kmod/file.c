@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files of clients, of which objects are made.
+ *
+ * The tensors of a model are many objects of one file, and so are those of everybody who
+ * opened it: as long as a file looks the same it is kept open once, as its first client
+ * opened it.
+ */
+#include <linux/blkdev.h>
+#include <linux/file.h>
+#include <linux/hashtable.h>
+#include <linux/slab.h>
+
+#include "vb.h"
+
+static DEFINE_MUTEX(files_lock);
+static DEFINE_HASHTABLE(files, 8);	/* struct vb_file by inode; files_lock */
+
+/* What a file looks like now; may sleep as long as its file system likes. */
+static int file_look(struct file *file, struct vb_file *f)
+{
+	struct inode *inode = file->f_mapping->host;
+	struct kstat st;
+	int rc;
+
+	rc = vfs_getattr(&file->f_path, &st, STATX_BASIC_STATS, AT_STATX_SYNC_AS_STAT);
+	if (rc)
+		return rc;
+	f->dev = S_ISBLK(st.mode) ? st.rdev : st.dev;
+	f->ino = st.ino;
+	f->changed = st.ctime;
+	if (S_ISREG(st.mode))
+		f->bytes = st.size;
+	else if (S_ISBLK(st.mode))
+		f->bytes = i_size_read(inode);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static bool looks_the_same(const struct vb_file *a, const struct vb_file *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->bytes == b->bytes &&
+	       timespec64_equal(&a->changed, &b->changed);
+}
+
+/**
+ * vb_file_check() - does a file still look as it did when its object was made
+ * @f: file
+ *
+ * Context: no lock held: a hostile file system may not answer.
+ * Return: 0; -ESTALE it changed; what its file system says.
+ */
+int vb_file_check(const struct vb_file *f)
+{
+	struct vb_file now;
+	int rc;
+
+	rc = file_look(f->file, &now);
+	if (rc)
+		return rc;
+	return looks_the_same(f, &now) ? 0 : -ESTALE;
+}
+
+/*
+ * The executor may not open what a client can, and a file's flags are not ours to
+ * change.  Opened by the client's thread: a file system that does not answer keeps the
+ * client waiting, not the executor.
+ */
+static struct file *file_reopen(struct file *file)
+{
+	struct file *direct;
+
+	direct = dentry_open(&file->f_path, O_RDONLY | O_DIRECT | O_LARGEFILE, file->f_cred);
+	return IS_ERR(direct) ? NULL : direct;
+}
+
+static void file_free(struct vb_file *f)
+{
+	if (f->direct)
+		fput(f->direct);
+	fput(f->file);
+	kfree(f);
+}
+
+/* Names of files and numbers of inodes lie; the inode itself is one as long as it is open. */
+static const struct inode *inode_of(const struct vb_file *f)
+{
+	return file_inode(f->file);
+}
+
+static struct vb_file *find_locked(const struct vb_file *f)
+{
+	struct vb_file *other;
+
+	lockdep_assert_held(&files_lock);
+	hash_for_each_possible(files, other, link, (unsigned long)inode_of(f))
+		if (inode_of(other) == inode_of(f) && looks_the_same(other, f))
+			return other;
+	return NULL;
+}
+
+/* @f is used up. */
+static struct vb_file *file_share(struct vb_file *f)
+{
+	struct vb_file *other;
+
+	mutex_lock(&files_lock);
+	other = find_locked(f);
+	if (other)
+		other->refs++;
+	else
+		hash_add(files, &f->link, (unsigned long)inode_of(f));
+	mutex_unlock(&files_lock);
+	if (!other)
+		return f;
+	file_free(f);
+	return other;
+}
+
+/**
+ * vb_file_open() - the file behind a descriptor of the caller
+ * @fd: open for reading, a regular file or a block device
+ * @out: for vb_file_put(); the same for all who open what looks the same
+ *
+ * Context: may sleep as long as its file system likes; no lock held.
+ * Return: 0; -EBADF; -EACCES; -EINVAL; -ENOMEM; what its file system says.
+ */
+int vb_file_open(int fd, struct vb_file **out)
+{
+	struct file *file = fget(fd);
+	struct vb_file *f;
+	int rc;
+
+	if (!file)
+		return -EBADF;
+	rc = -EACCES;
+	if (!(file->f_mode & FMODE_READ))
+		goto err_put;
+	rc = -ENOMEM;
+	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+	if (!f)
+		goto err_put;
+	rc = file_look(file, f);
+	if (rc)
+		goto err_free;
+	f->file = file;
+	f->direct = file_reopen(file);
+	f->refs = 1;
+	*out = file_share(f);
+	return 0;
+
+err_free:
+	kfree(f);
+err_put:
+	fput(file);
+	return rc;
+}
+
+/**
+ * vb_file_put() - an object does without its file
+ * @f: file, or NULL
+ *
+ * Context: may sleep.
+ */
+void vb_file_put(struct vb_file *f)
+{
+	bool last;
+
+	if (!f)
+		return;
+	mutex_lock(&files_lock);
+	last = !--f->refs;
+	if (last)
+		hash_del(&f->link);
+	mutex_unlock(&files_lock);
+	if (last)
+		file_free(f);
+}
