@@ -7,12 +7,14 @@
 
 /**
  * struct advice - what an advice is about
+ * @client: who gives it
  * @bo: object, of which the caller is a user
  * @range: chunks
  * @deadline_ns: not 0
  * @chunks: for which it took effect
  */
 struct advice {
+	struct vb_client *client;
 	struct vb_bo *bo;
 	struct vb_chunk_range range;
 	u64 deadline_ns;
@@ -21,7 +23,7 @@ struct advice {
 
 static struct vb_request *advice_request(struct advice *a, u32 type)
 {
-	struct vb_request *r = vb_request_new(type, a->bo->client, a->bo);
+	struct vb_request *r = vb_request_new(type, a->client, a->bo);
 
 	if (!r)
 		return NULL;
@@ -37,7 +39,7 @@ static int ask_ahead(struct advice *a)
 
 	if (!vb_takes_work())
 		return -ENODEV;
-	if (READ_ONCE(a->bo->client->hints) >= VB_HINTS_MAX)
+	if (READ_ONCE(a->client->hints) >= VB_HINTS_MAX)
 		return 0;
 	r = advice_request(a, VB_FETCH_PAGE_IN);
 	if (!r)
@@ -80,6 +82,8 @@ static int evict(struct advice *a)
 		a->chunks = a->range.end - a->range.first;
 		return 0;
 	}
+	if (vb_store_is_shared(a->bo))
+		return evicted_count(a) ? 0 : -EBUSY;
 	r = advice_request(a, VB_FETCH_EVICT);
 	if (!r)
 		return -ENOMEM;
@@ -89,38 +93,63 @@ static int evict(struct advice *a)
 	return evicted_count(a) ? 0 : -EBUSY;
 }
 
+/* What is left of them goes with the object; of a store, with the client's share in it. */
 static void pins_add(struct vb_bo *bo, s64 chunks)
 {
+	if (bo->is_store)
+		return;
 	mutex_lock(&bo->lock);
 	bo->pins += chunks;
 	mutex_unlock(&bo->lock);
 }
 
 /* Charged first: others must not take the share while we page in. */
-static int pins_charge(struct vb_bo *bo, u64 chunks)
+static int pins_charge(struct advice *a, u64 chunks)
 {
-	int rc = vb_limit_hold(bo->client, chunks, true);
+	int rc = vb_limit_hold(vb_bo_holder(a->bo, a->client), chunks, true);
 
 	if (!rc)
-		pins_add(bo, chunks);
+		pins_add(a->bo, chunks);
 	return rc;
 }
 
-static void pins_uncharge(struct vb_bo *bo, u64 chunks)
+static void pins_uncharge(struct advice *a, u64 chunks)
 {
-	pins_add(bo, -(s64)chunks);
-	vb_limit_release(bo->client, chunks, true);
+	pins_add(a->bo, -(s64)chunks);
+	vb_limit_release(vb_bo_holder(a->bo, a->client), chunks, true);
 }
 
+static bool step_unpin(struct advice *a, u32 chunk)
+{
+	int rc;
+
+	mutex_lock(&a->bo->lock);
+	rc = vb_step_unpin(a->bo, chunk);
+	mutex_unlock(&a->bo->lock);
+	return !rc;
+}
+
+/* Nobody undoes what another has pinned of a store. */
 static u32 unpin_until(struct advice *a, u32 end)
 {
 	u32 chunk, count = 0;
 
-	mutex_lock(&a->bo->lock);
 	for (chunk = a->range.first; chunk < end; chunk++)
-		count += !vb_step_unpin(a->bo, chunk);
-	mutex_unlock(&a->bo->lock);
+		if (!a->bo->is_store || !vb_store_pin(a->client, a->bo, chunk, -1))
+			count += step_unpin(a, chunk);
 	return count;
+}
+
+static int pin_chunk(struct advice *a, u32 chunk)
+{
+	int rc = vb_hold(a->bo, chunk, chunk + 1, VB_HOLD_PIN, a->deadline_ns);
+
+	if (rc || !a->bo->is_store)
+		return rc;
+	rc = vb_store_pin(a->client, a->bo, chunk, 1);
+	if (rc)
+		step_unpin(a, chunk);
+	return rc;
 }
 
 static int pin(struct advice *a)
@@ -129,11 +158,11 @@ static int pin(struct advice *a)
 	u32 chunk;
 	int rc;
 
-	rc = pins_charge(a->bo, chunks);
+	rc = pins_charge(a, chunks);
 	if (rc)
 		return rc;
 	for (chunk = a->range.first; chunk < a->range.end; chunk++) {
-		rc = vb_hold(a->bo, chunk, chunk + 1, VB_HOLD_PIN, a->deadline_ns);
+		rc = pin_chunk(a, chunk);
 		if (rc)
 			goto err_unpin;
 	}
@@ -142,23 +171,29 @@ static int pin(struct advice *a)
 
 err_unpin:
 	/* What another thread has unpinned meanwhile, it has also paid back. */
-	pins_uncharge(a->bo, unpin_until(a, chunk) + a->range.end - chunk);
+	pins_uncharge(a, unpin_until(a, chunk) + a->range.end - chunk);
 	return rc;
+}
+
+static bool is_pinned(struct advice *a)
+{
+	bool pinned = true;
+	u32 chunk;
+
+	if (a->bo->is_store)
+		return vb_store_has_pins(a->client, a->bo, &a->range);
+	mutex_lock(&a->bo->lock);
+	for (chunk = a->range.first; chunk < a->range.end; chunk++)
+		pinned = pinned && vb_entry(a->bo, chunk)->pins;
+	mutex_unlock(&a->bo->lock);
+	return pinned;
 }
 
 static int unpin(struct advice *a)
 {
-	u32 chunk;
-	int rc = 0;
-
-	mutex_lock(&a->bo->lock);
-	for (chunk = a->range.first; chunk < a->range.end; chunk++)
-		if (!vb_entry(a->bo, chunk)->pins)
-			rc = -EINVAL;
-	mutex_unlock(&a->bo->lock);
-	if (rc)
-		return rc;
-	pins_uncharge(a->bo, unpin_until(a, a->range.end));
+	if (!is_pinned(a))
+		return -EINVAL;
+	pins_uncharge(a, unpin_until(a, a->range.end));
 	a->chunks = a->range.end - a->range.first;
 	return 0;
 }
@@ -190,7 +225,7 @@ static int advise(struct advice *a, const struct vb_ioc_bo_advise *cmd)
 int vb_bo_advise(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_advise *cmd = u->cmd;
-	struct advice a = { .deadline_ns = vb_bound(0) };
+	struct advice a = { .client = c, .deadline_ns = vb_bound(0) };
 	int rc;
 
 	if (!cmd->bytes)

@@ -12,6 +12,7 @@ static void client_free(struct kref *kref)
 	struct vb_client *c = container_of(kref, struct vb_client, kref);
 
 	xa_destroy(&c->bos);
+	xa_destroy(&c->shares);
 	xa_destroy(&c->queues);
 	vb_user_put(c->user);
 	kfree(c);
@@ -29,6 +30,7 @@ static void client_init(struct vb_client *c)
 	init_waitqueue_head(&c->wait);
 	INIT_LIST_HEAD(&c->holds);
 	xa_init_flags(&c->bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&c->shares, XA_FLAGS_ACCOUNT);
 	xa_init_flags(&c->queues, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	vb_quota_init(&c->quota, vb.client_limits);
 }
@@ -108,7 +110,7 @@ static void close_bos(struct vb_client *c)
 	vb_holds_drop(c);
 	xa_for_each(&c->bos, i, bo) {
 		xa_erase(&c->bos, i);
-		vb_bo_put(bo);
+		vb_bo_unshare(c, bo);
 	}
 }
 

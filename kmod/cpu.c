@@ -127,7 +127,7 @@ static int hold_page_in(struct hold_try *h, u32 end, u64 deadline_ns)
 
 	if (!vb_takes_work())
 		return -ENODEV;
-	r = vb_request_new(VB_FETCH_PAGE_IN, h->bo->client, h->bo);
+	r = vb_request_of_payer(VB_FETCH_PAGE_IN, h->bo);
 	if (!r)
 		return -ENOMEM;
 	r->first = h->range.first;
@@ -213,7 +213,7 @@ void vb_unhold_all(struct vb_bo *bo)
 
 /* ---- map ---- */
 
-static int map_check(struct vb_bo *bo, const struct vb_ioc_bo_map *cmd,
+static int map_check(struct vb_client *c, struct vb_bo *bo, const struct vb_ioc_bo_map *cmd,
 		     struct vb_chunk_range *range)
 {
 	u64 bytes;
@@ -225,11 +225,11 @@ static int map_check(struct vb_bo *bo, const struct vb_ioc_bo_map *cmd,
 	if (cmd->flags & VB_MAP_WRITE && READ_ONCE(bo->traits.sealed))
 		return -EROFS;
 	bytes = (u64)(range->end - range->first) << vb.chunk_shift;
-	return !bo->import && bytes > vb_share_bytes(bo->client) ? -ENOSPC : 0;
+	return !bo->import && bytes > vb_share_bytes(vb_bo_holder(bo, c)) ? -ENOSPC : 0;
 }
 
 /* Counted as written from the start: a seal in between would break the promise to write. */
-static int map_hold(struct hold_try *h, bool write, u64 deadline_ns)
+static int map_hold(struct vb_client *c, struct hold_try *h, bool write, u64 deadline_ns)
 {
 	u64 chunks = h->range.end - h->range.first;
 	struct vb_bo *bo = h->bo;
@@ -238,7 +238,7 @@ static int map_hold(struct hold_try *h, bool write, u64 deadline_ns)
 	write_maps_add(bo, write);
 	if (bo->import)
 		return 0;
-	rc = vb_limit_hold(bo->client, chunks, false);
+	rc = vb_limit_hold(vb_bo_holder(bo, c), chunks, false);
 	if (rc)
 		goto err_unwrite;
 	rc = hold_range(h, h->range.end, deadline_ns);
@@ -247,7 +247,7 @@ static int map_hold(struct hold_try *h, bool write, u64 deadline_ns)
 	return 0;
 
 err_release:
-	vb_limit_release(bo->client, chunks, false);
+	vb_limit_release(vb_bo_holder(bo, c), chunks, false);
 err_unwrite:
 	write_maps_add(bo, -write);
 	return rc;
@@ -273,7 +273,7 @@ static int map(struct vb_client *c, struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 	struct vb_hold *hold;
 	int rc;
 
-	rc = map_check(bo, cmd, &h.range);
+	rc = map_check(c, bo, cmd, &h.range);
 	if (rc)
 		return rc;
 	hold = kmalloc(sizeof(*hold), GFP_KERNEL_ACCOUNT);
@@ -286,7 +286,7 @@ static int map(struct vb_client *c, struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 		.bytes = cmd->bytes,
 		.flags = cmd->flags,
 	};
-	rc = map_hold(&h, write, vb_bound(cmd->deadline_ns));
+	rc = map_hold(c, &h, write, vb_bound(cmd->deadline_ns));
 	if (rc) {
 		kfree(hold);
 		return rc;
@@ -325,7 +325,7 @@ static void hold_drop_locked(struct vb_bo *bo, struct vb_hold *hold)
 	if (!bo->import && !range_of(bo, hold->offset, hold->bytes, &range)) {
 		for (chunk = range.first; chunk < range.end; chunk++)
 			vb_step_unmap(bo, chunk);
-		vb_limit_release(bo->client, range.end - range.first, false);
+		vb_limit_release(vb_bo_holder(bo, hold->client), range.end - range.first, false);
 	}
 	list_del(&hold->link);
 	list_del(&hold->client_link);
@@ -533,7 +533,7 @@ static int rw_import(struct rw *rw)
 	return rc;
 }
 
-static int rw_all(struct rw *rw)
+static int rw_all(struct vb_client *c, struct rw *rw)
 {
 	struct vb_bo *bo = rw->bo;
 	int rc;
@@ -543,7 +543,7 @@ static int rw_all(struct rw *rw)
 		return rc;
 	if (bo->import)
 		return rw_import(rw);
-	rw->window = window_chunks(bo->client);
+	rw->window = window_chunks(vb_bo_holder(bo, c));
 	mutex_lock(&bo->lock);
 	if (rw->write && bo->traits.sealed)
 		rc = -EROFS;
@@ -575,7 +575,7 @@ static int bo_rw(struct vb_client *c, struct vb_ioc_bo_rw *cmd, bool write)
 	rw.bo = vb_bo_get(c, cmd->bo_id);
 	if (!rw.bo)
 		return -ENOENT;
-	rc = rw_all(&rw);
+	rc = rw_all(c, &rw);
 	vb_bo_put(rw.bo);
 	cmd->out_done_bytes = rw.done;
 	return rc;

@@ -31,6 +31,7 @@
  * struct attached - a device that has attached
  * @link: in vb_bo.attached
  * @device: which
+ * @payer: who is charged; counted, fixed
  * @write: it may write; fixed
  * @table: what it has mapped, or NULL; the object's lock
  * @direction: of @table
@@ -38,6 +39,7 @@
 struct attached {
 	struct list_head link;
 	struct device *device;
+	struct vb_client *payer;
 	bool write;
 	struct sg_table *table;
 	enum dma_data_direction direction;
@@ -58,11 +60,11 @@ static void write_maps_add(struct vb_bo *bo, int n)
 }
 
 /* All chunks, for as long as the device is there; nobody is waited for. */
-static int lend(struct vb_bo *bo, bool write)
+static int lend(struct vb_bo *bo, struct vb_client *payer, bool write)
 {
 	int rc;
 
-	rc = vb_limit_hold(bo->client, bo->chunks, true);
+	rc = vb_limit_hold(payer, bo->chunks, true);
 	if (rc)
 		return rc;
 	write_maps_add(bo, write);
@@ -70,15 +72,15 @@ static int lend(struct vb_bo *bo, bool write)
 	if (!rc)
 		return 0;
 	write_maps_add(bo, -write);
-	vb_limit_release(bo->client, bo->chunks, true);
+	vb_limit_release(payer, bo->chunks, true);
 	return rc;
 }
 
-static void lend_end(struct vb_bo *bo, bool write)
+static void lend_end(struct vb_bo *bo, struct vb_client *payer, bool write)
 {
 	vb_unhold_all(bo);
 	write_maps_add(bo, -write);
-	vb_limit_release(bo->client, bo->chunks, true);
+	vb_limit_release(payer, bo->chunks, true);
 }
 
 /* Who could only read the descriptor cannot have a device write. */
@@ -97,8 +99,10 @@ static int export_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *atta
 		return -ENOMEM;
 	a->device = attachment->dev;
 	a->write = may_write(dmabuf, bo);
-	rc = lend(bo, a->write);
+	a->payer = vb_bo_payer(bo);
+	rc = lend(bo, a->payer, a->write);
 	if (rc) {
+		vb_client_put(a->payer);
 		kfree(a);
 		return rc;
 	}
@@ -117,7 +121,8 @@ static void export_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *att
 	mutex_lock(&bo->lock);
 	list_del(&a->link);
 	mutex_unlock(&bo->lock);
-	lend_end(bo, a->write);
+	lend_end(bo, a->payer, a->write);
+	vb_client_put(a->payer);
 	kfree(a);
 }
 

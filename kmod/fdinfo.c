@@ -4,8 +4,9 @@
  * so that tools for GPUs show us too, and keys of our own behind "vblackwell-".
  *
  * Regions are tiers, the engine is the executor.  "total" is slots held, those that a
- * move fills included; "resident" is current copies; "purgeable" is those of them that
- * may be dropped without a write.  There is no drm-pdev: the device is not on a bus.
+ * move fills included; "resident" is current copies; "shared" is those of stores that
+ * others have handles of, whoever pays; "purgeable" is copies that are charged to the
+ * client and may be dropped without a write.  What is charged to it is a key of ours.  There is no drm-pdev: the device is not on a bus.
  */
 #include <linux/seq_file.h>
 
@@ -15,6 +16,7 @@
 struct view {
 	u64 slots[VB_TIER_COUNT];
 	struct vb_usage usage;
+	u64 others[VB_TIER_COUNT], shared[VB_TIER_COUNT];
 	u64 anonymous_bytes, pinned_bytes, in_flight;
 	u64 counters[VB_COUNT_COUNT];
 };
@@ -26,12 +28,16 @@ static void show_view(struct seq_file *m, const struct view *v)
 
 	seq_printf(m, "drm-engine-exec:\t%llu ns\n", v->counters[VB_COUNT_BUSY_NS]);
 	for (i = 0; i < ARRAY_SIZE(tiers); i++) {
-		seq_printf(m, "drm-total-%s:\t%llu KiB\n", tiers[i], v->slots[i] << shift);
+		seq_printf(m, "drm-total-%s:\t%llu KiB\n", tiers[i],
+			   (v->slots[i] + v->others[i]) << shift);
+		seq_printf(m, "drm-shared-%s:\t%llu KiB\n", tiers[i], v->shared[i] << shift);
 		seq_printf(m, "drm-resident-%s:\t%llu KiB\n", tiers[i],
-			   v->usage.resident[i] << shift);
+			   (v->usage.resident[i] + v->others[i]) << shift);
 		seq_printf(m, "drm-purgeable-%s:\t%llu KiB\n", tiers[i],
 			   v->usage.purgeable[i] << shift);
 	}
+	for (i = 0; i < ARRAY_SIZE(tiers); i++)
+		seq_printf(m, "vblackwell-charged-%s:\t%llu KiB\n", tiers[i], v->slots[i] << shift);
 	seq_printf(m, "vblackwell-anonymous:\t%llu KiB\n", v->anonymous_bytes >> 10);
 	seq_printf(m, "vblackwell-pinned:\t%llu KiB\n", v->pinned_bytes >> 10);
 	seq_printf(m, "vblackwell-in-flight:\t%llu\n", v->in_flight);
@@ -42,10 +48,11 @@ static void show_view(struct seq_file *m, const struct view *v)
 
 void vb_client_fdinfo(struct seq_file *m, struct file *filp)
 {
-	const struct vb_client *c = filp->private_data;
+	struct vb_client *c = filp->private_data;
 	struct view v = { .in_flight = 0 };
 	u32 i;
 
+	vb_store_usage(c, v.others, v.shared);
 	spin_lock(&vb.slot_lock);
 	for (i = 0; i < vb.arena_count; i++)
 		v.slots[vb.arenas[i]->tier] += c->slots[i];

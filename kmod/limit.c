@@ -90,6 +90,22 @@ int vb_limit_slot_locked(struct vb_client *c, u32 tier, u32 from)
 	return 0;
 }
 
+/* Could a client have so many slots of a tier more? */
+bool vb_limit_has_room(struct vb_client *c, u32 tier, u64 chunks)
+{
+	u64 bytes = chunks << vb.chunk_shift;
+	int rc;
+
+	if (tier == VB_TIER_NVME)
+		return true;
+	spin_lock(&vb.slot_lock);
+	rc = vb_quota_charge(&c->quota, use_of_tier(tier), bytes);
+	if (!rc)
+		vb_quota_sub(&c->quota, use_of_tier(tier), bytes);
+	spin_unlock(&vb.slot_lock);
+	return !rc;
+}
+
 void vb_limit_unslot_locked(struct vb_client *c, u32 tier)
 {
 	lockdep_assert_held(&vb.slot_lock);

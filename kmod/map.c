@@ -137,7 +137,7 @@ static bool is_killable_only(unsigned int flags)
 
 static int page_in(struct vb_bo *bo, u32 chunk, unsigned int flags, u64 deadline_ns)
 {
-	struct vb_request *r = vb_request_new(VB_FETCH_PAGE_IN, bo->client, bo);
+	struct vb_request *r = vb_request_of_payer(VB_FETCH_PAGE_IN, bo);
 
 	if (!r)
 		return -ENOMEM;

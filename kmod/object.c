@@ -95,6 +95,8 @@ void vb_bo_free(struct vb_bo *bo)
 	/* The executor may leave while it forgets. */
 	if (xchg(&bo->freed, 1))
 		return;
+	if (bo->is_store)
+		vb_store_end(bo);
 	vb_resid_release(bo);
 	if (bo->pages)
 		fput(bo->pages);
@@ -161,6 +163,7 @@ static void bo_describe(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 	mutex_init(&bo->lock);
 	INIT_LIST_HEAD(&bo->mappings);
 	INIT_LIST_HEAD(&bo->attached);
+	INIT_LIST_HEAD(&bo->shares);
 	xa_init_flags(&bo->moves, XA_FLAGS_ACCOUNT);
 	xa_init_flags(&bo->table, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&bo->moved);
@@ -168,6 +171,7 @@ static void bo_describe(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 	bo->traits.life = cmd->life;
 	bo->traits.sealed = cmd->kind != VB_BO_ANONYMOUS;
 	bo->flags = bo->traits.sealed ? VB_BO_SEALED : 0;
+	bo->is_store = cmd->kind == VB_BO_FILE || cmd->kind == VB_BO_DERIVED;
 	bo->bytes = cmd->bytes;
 	bo->file_offset = cmd->file_offset;
 	bo->file_bytes = cmd->file_bytes;
@@ -182,7 +186,7 @@ static int bo_open_file(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 {
 	int rc;
 
-	if (cmd->kind != VB_BO_FILE && cmd->kind != VB_BO_DERIVED)
+	if (!bo->is_store)
 		return 0;
 	rc = vb_file_open(cmd->fd, &bo->file);
 	if (rc)
@@ -284,26 +288,33 @@ static int handle_new(struct vb_client *c, u32 *out)
 	return rc == -EBUSY ? -EDQUOT : min(rc, 0);
 }
 
-static int bo_name(struct vb_client *c, struct vb_bo *bo)
+static int id_new(struct vb_bo *bo)
 {
 	int rc;
 
 	rc = xa_alloc_cyclic(&vb.bos, &bo->id, NULL, XA_LIMIT(1, VB_ID_MAX), &vb.next_bo,
 			     GFP_KERNEL);
-	if (rc < 0)
-		return rc == -EBUSY ? -EDQUOT : rc;
+	return rc == -EBUSY ? -EDQUOT : min(rc, 0);
+}
+
+static int bo_name(struct vb_client *c, struct vb_bo *bo)
+{
+	int rc;
+
+	rc = id_new(bo);
+	if (rc)
+		return rc;
 	rc = handle_new(c, &bo->handle);
 	if (rc)
 		xa_erase(&vb.bos, bo->id);
 	return rc;
 }
 
-/* Cannot fail: the names are there. */
-static void bo_publish(struct vb_client *c, struct vb_bo *bo)
+/* It can be found by its id, which was taken.  Cannot fail. */
+void vb_bo_publish(struct vb_bo *bo)
 {
-	kref_get(&c->kref);
+	kref_get(&bo->client->kref);
 	xa_store(&vb.bos, bo->id, bo, GFP_KERNEL);
-	xa_store(&c->bos, bo->handle, bo, GFP_KERNEL);
 }
 
 /* Room, names, the answer: then it is there.  On an error it is freed, its file too. */
@@ -323,7 +334,8 @@ static int bo_admit(struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id)
 	if (rc)
 		goto err_names;
 	/* From here another thread may use the handle, or destroy it. */
-	bo_publish(c, bo);
+	vb_bo_publish(bo);
+	xa_store(&c->bos, bo->handle, bo, GFP_KERNEL);
 	return 0;
 
 err_names:
@@ -334,6 +346,33 @@ err_unreserve:
 err_free:
 	vb_file_put(bo->file);
 	vb_bo_unlook(bo);
+	return rc;
+}
+
+/* A store that there is, or @new; then a handle of it, as of any object. */
+static int store_open(struct vb_client *c, struct vb_ucmd *u, struct vb_bo *new)
+{
+	struct vb_ioc_bo_create *cmd = u->cmd;
+	struct vb_bo *bo = NULL;
+	u32 id = 0;
+	int rc;
+
+	rc = id_new(new);
+	if (!rc) {
+		id = new->id;
+		bo = vb_store_find(new);
+	}
+	if (bo != new) {
+		if (id)
+			xa_erase(&vb.bos, id);
+		vb_file_put(new->file);
+		vb_bo_unlook(new);
+	}
+	if (rc)
+		return rc;
+	cmd->out_head_bytes = bo->head_bytes;
+	rc = vb_bo_share(c, bo, u, &cmd->out_bo_id);
+	vb_bo_put(bo);
 	return rc;
 }
 
@@ -349,6 +388,8 @@ int vb_bo_create(struct vb_client *c, struct vb_ucmd *u)
 	rc = bo_new(c, cmd, &bo);
 	if (rc)
 		return rc;
+	if (bo->is_store)
+		return store_open(c, u, bo);
 	cmd->out_head_bytes = bo->head_bytes;
 	return bo_admit(bo, u, &cmd->out_bo_id);
 }
@@ -388,11 +429,12 @@ int vb_bo_adopt(struct vb_client *c, struct vb_ucmd *u, struct vb_import *m, boo
 }
 
 /**
- * vb_bo_share() - a handle of an object for a client that was given it
+ * vb_bo_share() - a handle of an object for a client that was given it, or may have it
  * @c: client
  * @bo: object, of which the caller is a user; the handle becomes another
  * @u: request; answered when there is a new handle
- * @out_id: where in @u the handle goes: that of the creator while it has it, else a new one
+ * @out_id: where in @u the handle goes: that of the creator while it has it (a store has
+ *	none), else a new one
  *
  * Return: 0; -EDQUOT no handle is free; -ENOMEM; -EFAULT.
  */
@@ -402,20 +444,36 @@ int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *o
 	int rc;
 
 	*out_id = bo->handle;
-	if (c == bo->client && xa_load(&c->bos, bo->handle) == bo)
+	if (!bo->is_store && c == bo->client && xa_load(&c->bos, bo->handle) == bo)
 		return 0;
-	rc = handle_new(c, &handle);
+	rc = bo->is_store ? vb_store_join(c, bo) : 0;
 	if (rc)
 		return rc;
+	rc = handle_new(c, &handle);
+	if (rc)
+		goto err_leave;
 	*out_id = handle;
 	rc = vb_ucmd_respond(u);
-	if (rc) {
-		xa_erase(&c->bos, handle);
-		return rc;
-	}
+	if (rc)
+		goto err_handle;
 	vb_bo_use(bo);
 	xa_store(&c->bos, handle, bo, GFP_KERNEL);
 	return 0;
+
+err_handle:
+	xa_erase(&c->bos, handle);
+err_leave:
+	if (bo->is_store)
+		vb_store_leave(c, bo);
+	return rc;
+}
+
+/* A handle has gone: what it was to its client. */
+void vb_bo_unshare(struct vb_client *c, struct vb_bo *bo)
+{
+	if (bo->is_store)
+		vb_store_leave(c, bo);
+	vb_bo_put(bo);
 }
 
 int vb_bo_destroy(struct vb_client *c, struct vb_ucmd *u)
@@ -431,6 +489,6 @@ int vb_bo_destroy(struct vb_client *c, struct vb_ucmd *u)
 	xa_unlock(&c->bos);
 	if (!bo)
 		return -ENOENT;
-	vb_bo_put(bo);
+	vb_bo_unshare(c, bo);
 	return 0;
 }

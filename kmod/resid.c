@@ -107,6 +107,64 @@ static void slots_free_locked(struct vb_bo *bo, const struct vb_chunk_freed *fre
 	}
 }
 
+/* ---- who pays ---- */
+
+static void charge_slot_locked(struct vb_client *c, u32 loc, int sign)
+{
+	u32 arena = VB_LOC_ARENA(loc), tier = vb.arenas[arena]->tier;
+
+	lockdep_assert_held(&vb.slot_lock);
+	c->slots[arena] += sign;
+	if (sign > 0)
+		vb_limit_slot_locked(c, tier, tier);
+	else
+		vb_limit_unslot_locked(c, tier);
+}
+
+static void charge_entry_locked(struct vb_client *c, const struct vb_bo *bo,
+				const struct vb_table_entry *e, int sign)
+{
+	u32 tier;
+
+	usage_add(&c->usage, bo, e, sign);
+	for (tier = 0; tier < VB_TIER_COUNT; tier++)
+		if (e->loc[tier] != VB_LOC_NONE)
+			charge_slot_locked(c, e->loc[tier], sign);
+}
+
+/**
+ * vb_resid_charge() - another client is charged for what a store has
+ * @bo: store
+ * @to: client, counted for it; the count of the one before is the caller's
+ *
+ * Maxima are not looked at: somebody must pay.
+ *
+ * Context: the store's lock.
+ */
+void vb_resid_charge(struct vb_bo *bo, struct vb_client *to)
+{
+	struct vb_client *from = bo->client;
+	struct vb_table_entry *e;
+	struct vb_running *m;
+	unsigned long i;
+	u32 chunk;
+
+	lockdep_assert_held(&bo->lock);
+	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
+		spin_lock(&vb.slot_lock);
+		charge_entry_locked(from, bo, e, -1);
+		charge_entry_locked(to, bo, e, 1);
+		spin_unlock(&vb.slot_lock);
+	}
+	xa_for_each(&bo->moves, i, m) {
+		spin_lock(&vb.slot_lock);
+		charge_slot_locked(from, m->loc, -1);
+		charge_slot_locked(to, m->loc, 1);
+		spin_unlock(&vb.slot_lock);
+	}
+	bo->client = to;
+}
+
 /**
  * struct step - one step of one chunk
  * @bo: object, whose lock is held
@@ -441,6 +499,8 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv)
 	if (rc)
 		goto err_free;
 	rc = slot_take(bo, mv, &m->loc);
+	if (rc == -EDQUOT && vb_store_charge_other_locked(bo, mv->to))
+		rc = slot_take(bo, mv, &m->loc);
 	if (rc)
 		goto err_unreserve;
 	rc = move_quiesce(bo, mv, e);

@@ -239,13 +239,16 @@ static int add_bo(struct vb_submission *s, const struct vb_exec_bo *ref)
 	return 0;
 }
 
-/* Each object once, no write to what is sealed; then it counts as written. */
+/*
+ * Each object once, but for stores, of which a client may have several handles; no write to
+ * what is sealed; then it counts as written.
+ */
 static int claim_bo_locked(struct vb_submission *s, u32 i, u32 access, u64 mark)
 {
 	struct vb_bo *bo = s->bos[i];
 
 	lockdep_assert_held(&vb.work_lock);
-	if (bo->mark == mark)
+	if (bo->mark == mark && !bo->is_store)
 		return -EINVAL;
 	if (access & VB_ACCESS_WRITE && bo->traits.sealed)
 		return -EROFS;

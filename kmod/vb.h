@@ -9,6 +9,7 @@
  *	limit.c		who may have how much
  *	file.c		files of clients
  *	object.c	objects: life, handles, forgetting
+ *	store.c		objects of files, shared by those who opened the same
  *	bo.c		requests about one BO that wait for nobody
  *	cpu.c		map, read, write: content for the CPU of a client
  *	dmabuf.c	objects that leave their file descriptor
@@ -292,8 +293,9 @@ struct vb_usage {
  * struct vb_client - an open client node
  * @kref: the file, each object, each queue, each request
  * @number: 1, 2, ...; fixed
- * @lock: holds
+ * @lock: holds, shares
  * @holds: struct vb_hold of its BO_MAPs
+ * @shares: struct vb_share by id of the store
  * @bos: handles
  * @queues: handles
  * @slots: slots its objects hold, an arena, moves included; slot_lock
@@ -315,7 +317,7 @@ struct vb_client {
 	u32 number;
 	struct mutex lock;
 	struct list_head holds;
-	struct xarray bos, queues;
+	struct xarray bos, shares, queues;
 	u32 next_bo, next_queue;
 	u64 slots[VB_ARENA_MAX];
 	struct vb_user *user;
@@ -336,8 +338,9 @@ struct vb_client {
  * @kref: memory (see above)
  * @users: use (see above)
  * @id: device-wide; fixed
- * @handle: that its client was given at first; fixed
- * @client: creator, who is charged; fixed
+ * @handle: that its client was given at first; fixed; 0 for a store
+ * @client: creator, who is charged; fixed but for a store: under @lock it is one of those
+ *	who share it, or was the last one
  * @lock: protects what follows unless it says otherwise
  * @traits: what the core must know; only @traits.sealed changes
  * @flags: VB_BO_*
@@ -348,6 +351,9 @@ struct vb_client {
  * @file_bytes: derived: source bytes
  * @transform: derived
  * @file: or NULL
+ * @is_store: shared by all who ask for the same bytes of @file; fixed
+ * @store: place in the table of stores
+ * @shares: struct vb_share
  * @import: imported: the memory; fixed; or NULL
  * @pages: file whose address space its mappings are in, or NULL while it has none: so
  *	they can be zapped, and PMD-mapped
@@ -385,6 +391,9 @@ struct vb_bo {
 	u64 bytes, file_offset, file_bytes;
 	struct vb_transform transform;
 	struct vb_file *file;
+	bool is_store;
+	struct hlist_node store;
+	struct list_head shares;
 	struct vb_import *import;
 	struct file *pages;
 	struct xarray table;
@@ -728,6 +737,7 @@ int vb_limit_hold(struct vb_client *c, u64 chunks, bool pin);
 void vb_limit_release(struct vb_client *c, u64 chunks, bool pin);
 void vb_limit_release_locked(struct vb_client *c, u64 chunks, bool pin);	/* slot_lock */
 int vb_limit_slot_locked(struct vb_client *c, u32 tier, u32 from);
+bool vb_limit_has_room(struct vb_client *c, u32 tier, u64 chunks);
 void vb_limit_unslot_locked(struct vb_client *c, u32 tier);
 int vb_limit(struct vb_client *c, struct vb_ucmd *u);
 
@@ -755,8 +765,28 @@ void vb_bo_free(struct vb_bo *bo);
 void vb_bo_show(struct vb_bo *bo);
 int vb_bo_adopt(struct vb_client *c, struct vb_ucmd *u, struct vb_import *m, bool readonly);
 int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id);
+void vb_bo_unshare(struct vb_client *c, struct vb_bo *bo);
+void vb_bo_publish(struct vb_bo *bo);
 int vb_bo_create(struct vb_client *c, struct vb_ucmd *u);
 int vb_bo_destroy(struct vb_client *c, struct vb_ucmd *u);
+
+/* --- store.c --- */
+struct vb_bo *vb_store_find(struct vb_bo *bo);
+void vb_store_end(struct vb_bo *bo);
+int vb_store_join(struct vb_client *c, struct vb_bo *bo);
+void vb_store_leave(struct vb_client *c, struct vb_bo *bo);
+/* Does anybody else have a handle of it?  True of stores only. */
+bool vb_store_is_shared(struct vb_bo *bo);
+bool vb_store_charge_other_locked(struct vb_bo *bo, u32 tier);
+int vb_store_pin(struct vb_client *c, struct vb_bo *bo, u32 chunk, int n);
+bool vb_store_has_pins(struct vb_client *c, struct vb_bo *bo, const struct vb_chunk_range *range);
+void vb_store_usage(struct vb_client *c, u64 *out_others, u64 *out_shared);
+struct vb_client *vb_bo_payer(struct vb_bo *bo);
+/* Who pays for what @c pins and maps: of a store itself, else the creator. */
+static inline struct vb_client *vb_bo_holder(struct vb_bo *bo, struct vb_client *c)
+{
+	return bo->is_store ? c : bo->client;
+}
 
 /* --- bo.c --- */
 int vb_bo_info(struct vb_client *c, struct vb_ucmd *u);
@@ -895,6 +925,8 @@ void vb_resid_release(struct vb_bo *bo);	/* every slot; no executor moves them *
 void vb_resid_orphan(struct vb_bo *bo);
 /* Clients have it mapped no more; they come back by a fault. */
 void vb_resid_hide(struct vb_bo *bo);
+/* Another client is charged for a store, whose lock is held, and counted for it already. */
+void vb_resid_charge(struct vb_bo *bo, struct vb_client *to);
 /* Wait until a move of the object ends: 0, -ETIME, -EINTR, -ENODEV. */
 int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable);
 int vb_move(struct vb_exec *x, struct vb_ucmd *u);
@@ -949,6 +981,7 @@ int vb_device_copy(struct vb_copy *copy, u32 chunk, u64 at);
 /* --- request.c --- */
 u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound */
 struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *bo);
+struct vb_request *vb_request_of_payer(u32 type, struct vb_bo *bo);
 void vb_request_put(struct vb_request *r);
 /* Queue it; nobody waits.  -ENODEV: there is no executor, and it is freed. */
 int vb_request_send(struct vb_request *r);

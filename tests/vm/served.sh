@@ -5,11 +5,10 @@
 # /dev/vblackwell, and what they get is compared with a device of their own.
 #
 # Environment: VM_CHUNK bytes (65536), VM_HOST tier of vbd (8M), VM_FORMAT and VM_MODE of
-# the weights (mxfp4, a8), VM_PASSES later passes (1), VM_KILLS of vbd during one run (5),
-# VM_SHOW to see what they print.  The model is the one on the disk vb2; on an empty disk
-# one is generated.
+# the weights (mxfp4, a8), VM_PASSES later passes (1), VM_SHOW to see what they print.  The
+# model is the one on the disk vb2; on an empty disk one is generated.
 cd /suite || exit 1
-chunk=${VM_CHUNK:-65536} host=${VM_HOST:-8M} kills=${VM_KILLS:-5}
+chunk=${VM_CHUNK:-65536} host=${VM_HOST:-8M}
 export VBLACKWELL_ISA=avx2 HOME=/tmp
 
 verdict() {
@@ -84,47 +83,6 @@ both() {
 	served two
 	second=$?
 	wait $first && [ $second -eq 0 ]
-}
-
-runs() {
-	[ -d /proc/$1 ] && ! grep -q '^State:[[:space:]]*Z' /proc/$1/status
-}
-
-# Another vbd goes on with what the one that was killed has left, and loses nothing.
-kill_and_succeed() {
-	kill -9 $vbd
-	wait $vbd
-	vbd_start || { cat /tmp/vbd.out /tmp/vbd.err; return 1; }
-	! grep -E 'lost|anew' /tmp/vbd.out
-}
-
-many_texts() {
-	i=0
-	while [ $i -lt $((kills * 4)) ]; do
-		echo "'sentence $i of a story about a cat, a dog, the sea and $i waves that came home'"
-		i=$((i + 1))
-	done | tr '\n' ' '
-}
-
-alone_many() {
-	eval "$embed --no-compare --threads 2 --vectors /tmp/alone_many $(many_texts)" >/tmp/alone.many 2>&1 ||
-		{ cat /tmp/alone.many; return 1; }
-}
-
-# A client is at work, and works until all kills are done.
-killed() {
-	as_client "$embed --no-compare --device /dev/vblackwell --vectors /tmp/killed $(many_texts)" \
-		>/tmp/killed.out 2>&1 &
-	busy=$!
-	n=0
-	while [ $n -lt $kills ]; do
-		sleep $((n % 3)).$((n * 7 % 10))
-		runs $busy || { echo "it ended after $n kills"; cat /tmp/killed.out; return 1; }
-		kill_and_succeed || return 1
-		n=$((n + 1))
-	done
-	wait $busy || { cat /tmp/killed.out; return 1; }
-	echo "$n kills" >>/tmp/killed.out
 }
 
 leaves() {
@@ -206,9 +164,6 @@ verdict example_maps_and_multiplies_through_the_module \
 	as_client "./matmul /model/model.safetensors embeddings.position_embeddings.weight"
 verdict two_processes_embed_at_once both
 verdict both_are_bitwise_the_same sh -c 'cmp /tmp/alone /tmp/one && cmp /tmp/alone /tmp/two'
-verdict embed_many_alone alone_many
-verdict embed_goes_on_while_vbd_is_killed_${kills}_times killed
-verdict embed_is_the_same_with_the_killed cmp /tmp/alone_many /tmp/killed
 if [ -n "${VM_SHOW:-}" ]; then
 	show "vbd" /tmp/vbd.out
 	show "one process" /tmp/one.out

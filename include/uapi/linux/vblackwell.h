@@ -285,6 +285,13 @@ struct vb_transform {
  * The file is kept open; its (device, inode, size, change time) is recorded and
  * a later difference is -ESTALE.
  *
+ * Module: file and derived objects of the same range of a file that still looks the
+ * same, made in the same way, are one store, whoever asks: each request gives a handle
+ * of its own, and chunks are there once.  A store is charged to one of the clients that
+ * have handles, what is pinned and mapped to whoever does so.  VB_ADVISE_EVICT of a store
+ * that others have handles of does nothing, and a client undoes its own pins only.
+ * Several handles of one store may stand in one submission.
+ *
  * Errors: -ENOSPC with nothing changed when the arenas cannot reserve; -EDQUOT;
  * -EBADF @fd; -EACCES @fd not readable; -ERANGE the range ends behind the file;
  * -EINVAL names no memory: kind, life or transform do not fit together.
@@ -464,7 +471,7 @@ enum vb_advice {
  * @out_bytes: bytes of chunks for which the advice took effect
  *
  * Errors: -EDQUOT a pin beyond the client's host minimum; -EBUSY eviction met
- * pinned or mapped chunks (the others were evicted).
+ * pinned or mapped chunks (the others were evicted), or chunks that other clients share.
  * Context: PIN and EVICT wait for the executor, killable; PREFETCH only queues.
  */
 struct vb_ioc_bo_advise {

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Objects of one file are one store, whoever made them: its chunks are there once, are
+ * charged once, and nobody who shares it can take them from the others.
+ */
+#include "selftests/selftest.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HOST_SLOTS	16u	/* one of them is staging */
+#define NVME_SLOTS	4u
+#define CHUNKS		6u	/* of a store */
+#define PINNED		(1u << 5)
+#define H		VB_TIER_HOST
+
+static struct vgpu_uapi *u, *other;
+static int file;
+
+static uint64_t chunks(uint64_t n)
+{
+	return n * rig.chunk_bytes;
+}
+
+static int setup(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	other = rig_client(&rig);
+	file = rig_file(&rig, chunks(CHUNKS + 1));
+	return rc || !other || file < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+	close(file);
+	if (other)
+		rig_client_close(other);
+	return selftest_teardown(state);
+}
+
+/* ---- what there is ---- */
+
+static uint64_t used_bytes(void)
+{
+	struct vb_ioc_query_tier q;
+
+	assert_rc(rig_tier(u, H, &q), 0);
+	return q.out_used_bytes;
+}
+
+/* Of the host tier, against its maximum. */
+static uint64_t charged(struct vgpu_uapi *of)
+{
+	struct vb_ioc_limit cmd = { .size = sizeof(cmd), .limit = VB_LIMIT_HOST_MAX };
+
+	assert_rc(vgpu_uapi_call(of, VB_IOC_LIMIT, &cmd), 0);
+	return cmd.out_used;
+}
+
+static uint64_t fdinfo(struct vgpu_uapi *of, const char *key)
+{
+	char path[64], line[128];
+	uint64_t value = ~0ull;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", of->ops->fd(of));
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':')
+			value = strtoull(line + strlen(key) + 1, NULL, 10) << 10;
+	fclose(f);
+	assert_int_not_equal(value, ~0ull);
+	return value;
+}
+
+static uint32_t store(struct vgpu_uapi *of, uint64_t offset)
+{
+	uint32_t id;
+
+	assert_rc(rig_bo_file(of, file, offset, chunks(CHUNKS), &id), 0);
+	return id;
+}
+
+static void check(struct vgpu_uapi *of, uint32_t id, uint64_t offset)
+{
+	uint8_t *p = malloc(chunks(CHUNKS));
+
+	assert_rc(rig_read(of, id, 0, p, chunks(CHUNKS)), 0);
+	for (uint64_t i = 0; i < chunks(CHUNKS); i++)
+		if (p[i] != rig_pattern(offset + i))
+			fail_msg("byte %llu is %u", (unsigned long long)i, p[i]);
+	free(p);
+}
+
+/* ---- tests ---- */
+
+static void same_bytes_of_a_file_are_there_once(void **state)
+{
+	uint32_t a = store(u, 0), b;
+
+	(void)state;
+	check(u, a, 0);
+	assert_int_equal(used_bytes(), chunks(CHUNKS));
+	assert_int_equal(fdinfo(u, "drm-shared-host"), 0);
+	b = store(other, 0);
+	assert_int_equal(rig_residency(other, b, 3) & 7, 1u << H);
+	check(other, b, 0);
+	assert_int_equal(used_bytes(), chunks(CHUNKS));
+	/* Each has them, one is charged for them. */
+	assert_int_equal(fdinfo(u, "drm-resident-host"), chunks(CHUNKS));
+	assert_int_equal(fdinfo(other, "drm-resident-host"), chunks(CHUNKS));
+	assert_int_equal(fdinfo(u, "drm-shared-host"), chunks(CHUNKS));
+	assert_int_equal(fdinfo(other, "drm-shared-host"), chunks(CHUNKS));
+	assert_int_equal(fdinfo(u, "vblackwell-charged-host"), chunks(CHUNKS));
+	assert_int_equal(fdinfo(other, "vblackwell-charged-host"), 0);
+	assert_int_equal(charged(u), chunks(CHUNKS));
+	assert_int_equal(charged(other), 0);
+}
+
+static void other_bytes_are_another_store(void **state)
+{
+	uint32_t a = store(u, 0), b = store(other, 4096);
+
+	(void)state;
+	check(u, a, 0);
+	check(other, b, 4096);
+	assert_int_equal(used_bytes(), chunks(2 * CHUNKS));
+	assert_int_equal(charged(u), chunks(CHUNKS));
+	assert_int_equal(charged(other), chunks(CHUNKS));
+}
+
+static void a_file_that_changed_is_another_store(void **state)
+{
+	uint32_t a = store(u, 0), b;
+	uint8_t byte = (uint8_t)~rig_pattern(5), got;
+
+	(void)state;
+	check(u, a, 0);
+	usleep(50000);		/* change times have a grain */
+	assert_int_equal(pwrite(file, &byte, 1, 5), 1);
+	b = store(other, 0);
+	assert_rc(rig_read(other, b, 5, &got, 1), 0);
+	assert_int_equal(got, byte);
+	assert_int_equal(charged(other), chunks(1));
+	assert_int_equal(fdinfo(other, "drm-shared-host"), 0);
+}
+
+static void who_cannot_read_the_file_gets_nothing(void **state)
+{
+	uint32_t a = store(u, 0), id;
+	char path[64];
+	int fd;
+
+	(void)state;
+	check(u, a, 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_rc(rig_bo_file(other, fd, 0, chunks(CHUNKS), &id), -EACCES);
+	close(fd);
+	fd = open(path, O_PATH | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_rc(rig_bo_file(other, fd, 0, chunks(CHUNKS), &id), -EBADF);
+	close(fd);
+	/* A handle is its client's. */
+	assert_rc(rig_read(other, a, 0, path, 1), -ENOENT);
+	assert_int_equal(fdinfo(other, "drm-resident-host"), 0);
+}
+
+static void who_pays_leaves_and_another_one_pays(void **state)
+{
+	uint32_t a, b = store(other, 0);
+
+	(void)state;
+	check(other, b, 0);
+	a = store(u, 0);
+	assert_int_equal(charged(other), chunks(CHUNKS));
+	rig_client_close(other);
+	other = NULL;
+	assert_int_equal(used_bytes(), chunks(CHUNKS));
+	assert_int_equal(charged(u), chunks(CHUNKS));
+	assert_int_equal(fdinfo(u, "drm-resident-host"), chunks(CHUNKS));
+	assert_int_equal(fdinfo(u, "drm-purgeable-host"), chunks(CHUNKS));
+	check(u, a, 0);
+	assert_rc(rig_bo_destroy(u, a), 0);
+	for (int i = 0; used_bytes() && i < 1000; i++)
+		usleep(1000);
+	assert_int_equal(used_bytes(), 0);
+	assert_int_equal(charged(u), 0);
+}
+
+static void one_at_its_maximum_keeps_nobody_from_its_content(void **state)
+{
+	uint32_t a, b;
+
+	(void)state;
+	assert_rc(rig_limit(u, VB_LIMIT_HOST_MAX, chunks(2)), 0);
+	a = store(u, 0);
+	b = store(other, 0);
+	check(other, b, 0);
+	assert_true(charged(u) <= chunks(2));
+	assert_int_equal(charged(other), chunks(CHUNKS));
+	check(u, a, 0);
+	assert_int_equal(used_bytes(), chunks(CHUNKS));
+}
+
+static void nobody_evicts_what_another_one_uses(void **state)
+{
+	uint32_t a = store(u, 0), b = store(other, 0);
+
+	(void)state;
+	check(u, a, 0);
+	assert_rc(rig_advise(other, b, VB_ADVISE_EVICT, 0, chunks(CHUNKS)), -EBUSY);
+	assert_int_equal(used_bytes(), chunks(CHUNKS));
+	assert_rc(rig_bo_destroy(other, b), 0);
+	assert_rc(rig_advise(u, a, VB_ADVISE_EVICT, 0, chunks(CHUNKS)), 0);
+	assert_int_equal(used_bytes(), 0);
+}
+
+static void pins_are_of_whom_they_are(void **state)
+{
+	uint32_t a = store(u, 0), b = store(other, 0), again = store(u, 0);
+
+	(void)state;
+	assert_rc(rig_advise(u, a, VB_ADVISE_PIN, 0, chunks(2)), 0);
+	assert_rc(rig_advise(other, b, VB_ADVISE_UNPIN, 0, chunks(1)), -EINVAL);
+	assert_rc(rig_advise(other, b, VB_ADVISE_PIN, 0, chunks(1)), 0);
+	assert_rc(rig_advise(other, b, VB_ADVISE_UNPIN, 0, chunks(2)), -EINVAL);
+	assert_int_equal(fdinfo(u, "vblackwell-pinned"), chunks(2));
+	assert_int_equal(fdinfo(other, "vblackwell-pinned"), chunks(1));
+	assert_rc(rig_advise(u, again, VB_ADVISE_UNPIN, 0, chunks(1)), 0);
+	assert_true(rig_residency(u, a, 0) & PINNED);
+	assert_rc(rig_bo_destroy(u, again), 0);
+	assert_true(rig_residency(u, a, 1) & PINNED);
+	assert_rc(rig_bo_destroy(u, a), 0);
+	assert_false(rig_residency(other, b, 1) & PINNED);
+	assert_true(rig_residency(other, b, 0) & PINNED);
+	assert_int_equal(fdinfo(u, "vblackwell-pinned"), 0);
+	assert_rc(rig_advise(other, b, VB_ADVISE_UNPIN, 0, chunks(1)), 0);
+	assert_false(rig_residency(other, b, 0) & PINNED);
+}
+
+/* Also its mappings are its own, and outlive a handle. */
+static void mappings_are_held_by_whoever_made_them(void **state)
+{
+	uint32_t a = store(u, 0), b = store(other, 0);
+	uint8_t *p, *q;
+
+	(void)state;
+	assert_rc(rig_map(u, a, 0, chunks(1), VB_MAP_READ, (void **)&p), 0);
+	assert_rc(rig_map(other, b, 0, chunks(1), VB_MAP_READ, (void **)&q), 0);
+	assert_int_equal(p[9], rig_pattern(9));
+	assert_int_equal(q[9], rig_pattern(9));
+	assert_rc(rig_unmap(u, a, 0, chunks(1), VB_MAP_READ), 0);
+	assert_rc(rig_unmap(u, a, 0, chunks(1), VB_MAP_READ), -EINVAL);
+	assert_true(rig_residency(u, a, 0) & PINNED);
+	assert_int_equal(q[10], rig_pattern(10));
+	assert_rc(rig_unmap(other, b, 0, chunks(1), VB_MAP_READ), 0);
+	assert_false(rig_residency(u, a, 0) & PINNED);
+}
+
+static void several_handles_may_stand_in_one_submission(void **state)
+{
+	uint32_t a = store(u, 0), again = store(u, 0), queue, anonymous;
+	struct rig_stream s;
+	uint64_t seqno;
+
+	(void)state;
+	assert_int_not_equal(a, again);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	rig_stream(&s);
+	rig_add_bo(&s, a, VB_ACCESS_READ);
+	rig_add_bo(&s, again, VB_ACCESS_READ);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, queue, &s, &seqno), 0);
+	assert_rc(rig_wait(u, queue, seqno, 10000), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &anonymous), 0);
+	rig_stream(&s);
+	rig_add_bo(&s, anonymous, VB_ACCESS_READ);
+	rig_add_bo(&s, anonymous, VB_ACCESS_READ);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, queue, &s, NULL), -EINVAL);
+	rig_stream(&s);
+	rig_add_bo(&s, a, VB_ACCESS_READ | VB_ACCESS_WRITE);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, queue, &s, NULL), -EROFS);
+}
+
+struct joiner {
+	pthread_t thread;
+	int rc;
+};
+
+static void *join_and_leave(void *arg)
+{
+	struct vgpu_uapi *own = rig_client(&rig);
+	struct joiner *j = arg;
+	uint8_t got;
+	uint32_t id;
+
+	j->rc = own ? 0 : -ENODEV;
+	for (uint32_t i = 0; !j->rc && i < 200; i++) {
+		j->rc = rig_bo_file(own, file, 0, chunks(CHUNKS), &id);
+		if (!j->rc && !(i % 8))
+			j->rc = rig_read(own, id, i * 7, &got, 1);
+		if (!j->rc && !(i % 8) && got != rig_pattern(i * 7))
+			j->rc = -EILSEQ;
+		if (!j->rc)
+			j->rc = rig_bo_destroy(own, id);
+	}
+	if (own)
+		rig_client_close(own);
+	return NULL;
+}
+
+static void who_comes_while_others_leave_finds_the_store_or_makes_it(void **state)
+{
+	struct joiner j[6];
+
+	(void)state;
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(pthread_create(&j[i].thread, NULL, join_and_leave, &j[i]), 0);
+	for (int i = 0; i < 6; i++) {
+		pthread_join(j[i].thread, NULL);
+		assert_rc(j[i].rc, 0);
+	}
+	for (int i = 0; used_bytes() && i < 5000; i++)
+		usleep(1000);
+	assert_int_equal(used_bytes(), 0);
+	assert_int_equal(charged(u) + charged(other), 0);
+}
+
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(same_bytes_of_a_file_are_there_once),
+		CASE(other_bytes_are_another_store),
+		CASE(a_file_that_changed_is_another_store),
+		CASE(who_cannot_read_the_file_gets_nothing),
+		CASE(who_pays_leaves_and_another_one_pays),
+		CASE(one_at_its_maximum_keeps_nobody_from_its_content),
+		CASE(nobody_evicts_what_another_one_uses),
+		CASE(pins_are_of_whom_they_are),
+		CASE(mappings_are_held_by_whoever_made_them),
+		CASE(several_handles_may_stand_in_one_submission),
+		CASE(who_comes_while_others_leave_finds_the_store_or_makes_it),
+	};
+
+	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
+		fprintf(stderr, "SKIP: stores: VBLACKWELL_SELFTEST_NODE is not set\n");
+		return 0;
+	}
+	return SELFTEST_RUN("stores", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS) ? 1 : 0;
+}
