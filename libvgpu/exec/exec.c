@@ -154,11 +154,13 @@ static void exec_answer(struct vgpu_exec *x, const struct vb_ioc_fetch *req, int
 	exec_commit(x, req->tag, rc, UINT32_MAX, 0);
 }
 
-/* What was running makes room for others. */
+/* What was running makes room for others; what was counted meanwhile is its client's. */
 static void exec_yield(struct vgpu_exec *x)
 {
-	if (x->ran)
-		vgpu_job_yield(&x->env, x->ran);
+	if (!x->ran)
+		return;
+	vgpu_job_yield(&x->env, x->ran);
+	exec_flush_counters(x, x->ran->req.out_client);
 	x->ran = NULL;
 }
 

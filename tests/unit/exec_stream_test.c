@@ -502,6 +502,68 @@ static void stream_of_many_queues_shares_a_small_tier(void **state)
 	model_free(&m);
 }
 
+/* Commands that were counted for a client. */
+static uint64_t commands_of(struct vgpu_uapi *client)
+{
+	uint64_t count[VB_COUNT_COUNT];
+	struct vb_ioc_stats c = { .size = sizeof(c), .count = VB_COUNT_COUNT,
+				  .address = (uintptr_t)count };
+
+	assert_int_equal(vgpu_uapi_call(client, VB_IOC_STATS, &c), 0);
+	return count[VB_COUNT_COMMANDS];
+}
+
+/* Two clients take turns in the middle of their submissions: each has what is its own. */
+static void stream_is_counted_for_the_client_that_made_it(void **state)
+{
+	enum { LONG = 40, SHORT = 10 };
+	struct vgpu_exec_params p = xrig_params(12);
+	struct vgpu_uapi *client[2];
+	uint64_t seqno[2];
+	struct xstream s;
+	struct model m;
+	struct xrig r;
+
+	(void)state;
+	p.io_engine = "test";
+	model_make(&m, VB_FORMAT_F32, LONG, 150, 1000, 1236);
+	xrig_start(&r, &p);
+	vgpu_exec_with_io(r.exec, slow_reads, NULL);
+	client[0] = r.client;
+	client[1] = xrig_client(&r);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct xrig own = r;
+		uint32_t file, out;
+
+		own.client = client[i];
+		own.queue = i ? xrig_queue(client[1], 0) : r.queue;
+		file = xrig_file(&own, m.fd, m.start, model_bytes(&m));
+		out = xrig_anonymous(&own, 4096);
+		xstream_begin(&s);
+		s.flags = VB_SUBMIT_ASYNC;
+		for (uint32_t j = 0; j < (i ? SHORT : LONG); j++) {
+			struct vb_cmd_copy c = {
+				.h = { VB_CMD_COPY, 0, sizeof(c) },
+				.x = xvector(&s, file, VB_ACCESS_READ, j * m.matrix_bytes,
+					     VB_FORMAT_F32, 16),
+				.y = xvector(&s, out, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 16),
+			};
+
+			xstream_add(&s, &c, sizeof(c));
+		}
+		assert_int_equal(xsubmit(own.client, own.queue, &s, &seqno[i]), 0);
+		if (i)
+			assert_int_equal(xwait(own.client, own.queue, seqno[i], NULL), 0);
+	}
+	assert_int_equal(commands_of(client[1]), SHORT);
+	assert_int_equal(xwait(r.client, r.queue, seqno[0], NULL), 0);
+	assert_int_equal(commands_of(client[0]), LONG);
+	assert_int_equal(commands_of(client[1]), SHORT);
+	client[1]->ops->close(client[1]);
+	xrig_close(&r);
+	model_free(&m);
+}
+
 static uint64_t process_write_bytes(void)
 {
 	unsigned long long bytes = 0;
@@ -590,6 +652,7 @@ int main(void)
 		cmocka_unit_test(stream_reads_at_most_two_percent_above_the_optimum),
 		cmocka_unit_test(stream_misses_are_those_of_its_policy),
 		cmocka_unit_test(stream_of_many_queues_shares_a_small_tier),
+		cmocka_unit_test(stream_is_counted_for_the_client_that_made_it),
 		cmocka_unit_test(stream_of_files_writes_nothing_to_storage),
 		cmocka_unit_test(stream_of_a_shortened_file_is_an_error),
 		cmocka_unit_test(stream_of_a_changed_file_is_an_error),
