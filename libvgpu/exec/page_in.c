@@ -65,8 +65,8 @@ static int page_in_window(struct vgpu_resid *r, struct vgpu_object *o, struct vg
 		rc = vgpu_resid_wait(r, slot);
 		vgpu_resid_unpin(r, slot);
 	}
-	/* Room for the first is all that was asked for. */
-	return rc == -ENOSPC || rc == -EDQUOT ? 0 : rc;
+	/* The first is all that somebody waits for: what is wrong with another one is told there. */
+	return 0;
 }
 
 static int page_in_serve(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
