@@ -69,7 +69,7 @@ struct vgpu_exec {
 	struct vgpu_job_env env;
 	struct vgpu_job *jobs, *ran;
 	uint32_t job_count;
-	struct exec_forget *forgets;
+	struct vgpu_object *forgets;
 	struct vgpu_page_in *page_ins;
 	struct vgpu_schedules schedules;
 	int trace_fd;
@@ -84,13 +84,6 @@ struct vgpu_exec {
 	bool recovering;
 	struct vgpu_left left;
 	char recovery[256];
-};
-
-/* A FORGET that cannot be answered yet. */
-struct exec_forget {
-	uint64_t tag;
-	uint32_t object;
-	struct exec_forget *next;
 };
 
 static uint64_t now_ns(void)
@@ -230,44 +223,42 @@ static int exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 }
 
 /* Return: false when storage still has a chunk of it. */
-static bool exec_try_forget(struct vgpu_exec *x, uint32_t object)
+static bool exec_try_forget(struct vgpu_exec *x, struct vgpu_object *o)
 {
-	struct vgpu_object *o = vgpu_store_find(&x->store, object);
-
-	if (o && !vgpu_resid_forget(&x->resid, o))
+	if (!vgpu_resid_forget(&x->resid, o))
 		return false;
-	vgpu_store_forget(&x->store, object);
+	vgpu_store_forget(&x->store, o->id);
 	return true;
 }
 
 /* The device frees the object when it is answered: not before the last transfer ended. */
 static void exec_forget(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
-	struct exec_forget *f;
+	struct vgpu_object *o = vgpu_store_find(&x->store, req->out_object);
 
-	if (exec_try_forget(x, req->out_object)) {
+	if (!o || exec_try_forget(x, o)) {
 		exec_answer(x, req, 0);
 		return;
 	}
-	f = malloc(sizeof(*f));
-	if (!f)
-		return;		/* unanswered, the object stays until the device closes */
-	*f = (struct exec_forget){ req->tag, req->out_object, x->forgets };
-	x->forgets = f;
+	o->forget_tag = req->tag;
+	o->forget_next = x->forgets;
+	x->forgets = o;
 }
 
 static void exec_retry_forgets(struct vgpu_exec *x)
 {
-	struct exec_forget **p = &x->forgets, *f;
+	struct vgpu_object **p = &x->forgets, *o;
 
-	while ((f = *p)) {
-		if (!exec_try_forget(x, f->object)) {
-			p = &f->next;
+	while ((o = *p)) {
+		struct vgpu_object *next = o->forget_next;
+		uint64_t tag = o->forget_tag;
+
+		if (!exec_try_forget(x, o)) {
+			p = &o->forget_next;
 			continue;
 		}
-		exec_commit(x, f->tag, 0, UINT32_MAX, 0);
-		*p = f->next;
-		free(f);
+		*p = next;
+		exec_commit(x, tag, 0, UINT32_MAX, 0);
 	}
 }
 
@@ -902,12 +893,6 @@ static void exec_free(struct vgpu_exec *x)
 	x->store.io = NULL;
 	vgpu_resid_destroy(&x->resid, abandoned);
 	vgpu_store_destroy(&x->store);
-	while (x->forgets) {
-		struct exec_forget *f = x->forgets;
-
-		x->forgets = f->next;
-		free(f);
-	}
 	while (x->page_ins) {
 		struct vgpu_page_in *p = x->page_ins;
 

@@ -44,6 +44,7 @@ struct vgpu_file {
  * @unit_rows, @unit_bytes: derived: the packed unit; @matrix_bytes: one of the stack
  * @table: shared with the device; read it by vgpu_object_entry()
  * @gone: forgotten by the device
+ * @forget_tag, @forget_next: FORGET that cannot be answered yet, in the executor's list
  * @jobs: submissions that were started and name it
  * @next: in the store's list
  */
@@ -59,6 +60,8 @@ struct vgpu_object {
 	__u64 unit_bytes, matrix_bytes;	/* the type the core gives them */
 	const volatile struct vb_table_entry *table;
 	uint32_t jobs;
+	uint64_t forget_tag;
+	struct vgpu_object *forget_next;
 	struct vgpu_object *next;
 };
 
