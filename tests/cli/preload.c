@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Another machine for a program that is loaded behind this library: /dev/vblackwell*,
- * /proc/self/cgroup and what is below /sys/fs/cgroup and /sys/kernel/mm lie under $FAKE_ROOT.
+ * /proc/self/cgroup and what is below /proc/sys, /sys/fs/cgroup and /sys/kernel/mm lie under
+ * $FAKE_ROOT.
  *
  * $FAKE_ERRNO: what opening the device ends with.  $FAKE_ANSWER: what QUERY_DEVICE of it ends
  * with; 0: it answers as a device does.
@@ -29,8 +30,9 @@ static const char *moved(const char *path, char *to, size_t bytes)
 {
 	const char *root = getenv("FAKE_ROOT");
 
-	if (!root || (!is_device(path) && strncmp(path, "/sys/fs/cgroup", 14) &&
-		      strncmp(path, "/sys/kernel/mm", 14) && strcmp(path, "/proc/self/cgroup")))
+	if (!root || (!is_device(path) && strncmp(path, "/proc/sys/", 10) &&
+		      strncmp(path, "/sys/fs/cgroup", 14) && strncmp(path, "/sys/kernel/mm", 14) &&
+		      strcmp(path, "/proc/self/cgroup")))
 		return path;
 	snprintf(to, bytes, "%s%s", root, path);
 	return to;

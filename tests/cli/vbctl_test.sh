@@ -1,22 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# vbctl: doctor, plan, tensor list. Bad input: refusal_test.sh; figures of a plan: plan_test.sh.
+# vbctl: plan, tensor list. Bad input: refusal_test.sh; figures of a plan: plan_test.sh; doctor:
+# doctor_test.sh.
 set -u
 . "$(dirname "$0")/lib.sh"
-
-# --- doctor ---
-$vbctl doctor --dir "$work" >"$work/doctor"
-rc=$?
-verdict doctor_passes_or_fails test $rc -le 1
-verdict doctor_has_a_fix_for_each_problem test \
-	"$(grep -cE '^(warn|fail) ' "$work/doctor")" -eq "$(grep -c '  fix: ' "$work/doctor")"
-for name in kernel module io_uring memlock filesystem disk huge_pages numa cpu gpu cgroup; do
-	verdict doctor_looks_at_$name grep -qE "^(ok|warn|fail) +$name " "$work/doctor"
-done
-$vbctl doctor --dir "$work" --json >"$work/doctor.json"
-same_keys doctor_json_keeps_its_fields "$work/doctor.json" $golden/doctor.keys
-$vbctl doctor --dir "$work/absent" >"$work/doctor"
-verdict doctor_fails_for_an_absent_folder test $? -eq 1
 
 # --- plan ---
 $vbrun gen "$work/m.safetensors" --size 24M >/dev/null

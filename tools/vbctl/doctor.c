@@ -33,9 +33,14 @@
 
 enum { OK, WARN, FAIL };
 
+#define NODE "/dev/vblackwell"
 #define CAP_IPC_LOCK_BIT 14
+/* PROC_USER_INIT_INO of the kernel's proc_ns.h: it has this number on every machine. */
+#define FIRST_USER_NAMESPACE "user:[4026531837]"
 #define FREE_BYTES_WANTED ((uint64_t)4 << 30)
 #define MEMLOCK_WANTED ((uint64_t)512 << 20)
+/* A quarter of it is a tier of 32 chunks. */
+#define CGROUP_BYTES_WANTED ((uint64_t)256 << 20)
 
 /**
  * struct finding - what one check found
@@ -93,14 +98,19 @@ static void check_kernel(const char *folder, struct finding *f)
 
 static void check_module(const char *folder, struct finding *f)
 {
+	struct vgpu *v;
+
 	(void)folder;
-	if (!access("/dev/vblackwell", F_OK))
-		found(f, access("/dev/vblackwell", R_OK | W_OK) ? WARN : OK,
-		      "add yourself to the group of /dev/vblackwell (render) and log in again",
-		      "/dev/vblackwell%s",
-		      access("/dev/vblackwell", R_OK | W_OK) ? " is there, but not for you" : "");
-	else
-		found(f, OK, "", "no /dev/vblackwell: programs use the device in their own process");
+	if (access(NODE, F_OK))
+		return found(f, OK, "", "no " NODE ": programs use the device in their own process");
+	if (access(NODE, R_OK | W_OK))
+		return found(f, WARN, "add yourself to the group of " NODE " (render) and log in again, "
+			     "or set VBLACKWELL_DEVICE=embedded", NODE " is there, but not for you");
+	if (vgpu_open(NODE, &v))
+		return found(f, WARN, "look at dmesg and lsmod; VBLACKWELL_DEVICE=embedded goes without",
+			     "%s", vgpu_error_text());
+	vgpu_close(v);
+	found(f, OK, "", NODE);
 }
 
 static void check_io_uring(const char *folder, struct finding *f)
@@ -126,6 +136,16 @@ static void check_io_uring(const char *folder, struct finding *f)
 		      strerror(-rc));
 }
 
+/* Rights in a user namespace of its own are none over memory (capable(), not ns_capable()). */
+static bool in_first_user_namespace(void)
+{
+	char link[64];
+	ssize_t n = readlink("/proc/self/ns/user", link, sizeof(link) - 1);
+
+	link[n < 0 ? 0 : n] = 0;
+	return n < 0 || !strcmp(link, FIRST_USER_NAMESPACE);
+}
+
 static bool may_lock_memory(void)
 {
 	unsigned long long caps = 0;
@@ -137,7 +157,7 @@ static bool may_lock_memory(void)
 			break;
 	if (f)
 		fclose(f);
-	return caps >> CAP_IPC_LOCK_BIT & 1;
+	return (caps >> CAP_IPC_LOCK_BIT & 1) && in_first_user_namespace();
 }
 
 static void check_memlock(const char *folder, struct finding *f)
@@ -250,22 +270,49 @@ static void check_numa(const char *folder, struct finding *f)
 	      sysconf(_SC_NPROCESSORS_ONLN));
 }
 
-static void check_cpu(const char *folder, struct finding *f)
+/* What the CPU has, by the names of VBLACKWELL_ISA. */
+static const char *cpu_level(void)
 {
-	const char *slow = "nothing to install; VBLACKWELL_ISA must not cap it";
-
-	(void)folder;
 #if defined(__x86_64__)
 	if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
 	    __builtin_cpu_supports("avx512vbmi"))
-		found(f, OK, "", "CPU level avx512 (VNNI, BF16, VBMI)");
-	else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-		found(f, OK, "", "CPU level avx2");
-	else
-		found(f, WARN, slow, "CPU level ref: plain C, slow");
-#else
-	found(f, WARN, slow, "CPU level ref: no kernels for this architecture yet, slow");
+		return "avx512";
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+		return "avx2";
 #endif
+	return "ref";
+}
+
+/* What a device would use. */
+static int used_level(char *out, size_t len)
+{
+	struct vgpu_config config = { .size = sizeof(config), .chunk_bytes = 64 << 10,
+				      .host_bytes = 1 << 20, .threads = 1 };
+	struct vgpu *v;
+	int rc = vgpu_open_embedded(&config, &v);
+
+	if (rc)
+		return rc;
+	rc = vgpu_describe(v, "isa", out, len);
+	vgpu_close(v);
+	return rc < 0 ? rc : 0;
+}
+
+static void check_cpu(const char *folder, struct finding *f)
+{
+	const char *has = cpu_level();
+	char used[32];
+
+	(void)folder;
+	if (used_level(used, sizeof(used)))
+		found(f, FAIL, "see the lines above", "no device: %s", vgpu_error_text());
+	else if (strcmp(used, has))
+		found(f, WARN, "unset VBLACKWELL_ISA", "CPU level %s, of which %s is used", has, used);
+	else if (!strcmp(has, "ref"))
+		found(f, WARN, "run on x86-64 with AVX2 and FMA; in a virtual machine pass the host's CPU",
+		      "CPU level ref: plain C, slow");
+	else
+		found(f, OK, "", "CPU level %s%s", has, has[3] == '5' ? " (VNNI, BF16, VBMI)" : "");
 }
 
 static void check_gpu(const char *folder, struct finding *f)
@@ -298,8 +345,10 @@ static void check_cgroup(const char *folder, struct finding *f)
 		found(f, OK, "", "no memory limit of a cgroup; the machine has %s",
 		      size_text(memory).s);
 	else
-		found(f, OK, "", "cgroup memory limit %s of %s; a quarter of it is the default of "
-		      "--host", size_text(limit).s, size_text(memory).s);
+		found(f, limit >= CGROUP_BYTES_WANTED ? OK : WARN,
+		      "raise memory.max, or give --host and --chunk 64K", "cgroup memory limit %s of %s; "
+		      "a quarter of it is the default of --host", size_text(limit).s,
+		      size_text(memory).s);
 }
 
 static const struct {
