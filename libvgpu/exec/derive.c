@@ -7,8 +7,8 @@
 
 #include "core/format.h"
 #include "kernels/kernels.h"
+#include "kernels/pack/blocks.h"
 #include "kernels/pool.h"
-#include "kernels/ref/blocks.h"
 
 /* Where a unit of the stack comes from. */
 struct unit_rows {

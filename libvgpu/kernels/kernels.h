@@ -42,7 +42,7 @@ enum vgpu_wformat {
 	VGPU_W_MXFP4 = 16,	/* GGUF block_mxfp4: {u8 e8m0, u8 qs[16]} a block */
 	VGPU_W_MXFP4_SPLIT = 17,/* gpt-oss: blocks [n][k/32][16], scales [n][k/32] */
 	VGPU_W_Q8_0 = 18,	/* GGUF block_q8_0: {f16 d, s8 qs[32]} a block */
-	VGPU_W_Q4_0 = 19,	/* from here on ref/blocks.c: decoded, no operands */
+	VGPU_W_Q4_0 = 19,	/* from here on pack/blocks.c: decoded, no operands */
 	VGPU_W_Q4_1 = 20,
 	VGPU_W_Q5_0 = 21,
 	VGPU_W_Q5_1 = 22,

@@ -8,8 +8,8 @@
 #include <errno.h>
 
 #include "kernels/kernels.h"
+#include "kernels/pack/blocks.h"
 #include "kernels/pack/g16.h"
-#include "kernels/ref/blocks.h"
 
 static size_t align64(size_t bytes)
 {

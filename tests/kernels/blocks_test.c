@@ -9,7 +9,7 @@
 #include <errno.h>
 
 #include "common/golden.h"
-#include "kernels/ref/blocks.h"
+#include "kernels/pack/blocks.h"
 
 /* Types whose values INT8_G16 holds. */
 static bool is_exact(const char *name)

@@ -9,10 +9,10 @@
 #include <immintrin.h>
 #include <string.h>
 #include "kernels/avx2/decode.h"
+#include "kernels/pack/blocks.h"
 #include "kernels/pack/g16.h"
 #include "kernels/pack/half.h"
 #include "kernels/pack/mxfp4.h"
-#include "kernels/ref/blocks.h"
 #include "kernels/ref/rows.h"
 
 /* 32 signed bytes times a scale. */

@@ -4,10 +4,10 @@
  * what the bytes mean.
  */
 #include <string.h>
+#include "kernels/pack/blocks.h"
 #include "kernels/pack/g16.h"
 #include "kernels/pack/half.h"
 #include "kernels/pack/mxfp4.h"
-#include "kernels/ref/blocks.h"
 #include "kernels/ref/rows.h"
 
 void vgpu_row_load_ref(float *dst, const void *src, enum vgpu_wformat format, uint32_t k)

@@ -2,7 +2,7 @@
 /*
  * Source: the structures' layout, https://github.com/ggml-org/ggml, src/ggml-common.h.
  */
-#include "kernels/ref/blocks.h"
+#include "kernels/pack/blocks.h"
 
 #include <errno.h>
 #include <string.h>

@@ -9,8 +9,8 @@
  * one right answer whatever the order, and it is compared bit by bit with another
  * implementation's (tests/unit/data/gguf_blocks.py).
  */
-#ifndef VGPU_REF_BLOCKS_H
-#define VGPU_REF_BLOCKS_H
+#ifndef VGPU_PACK_BLOCKS_H
+#define VGPU_PACK_BLOCKS_H
 
 #include <stdint.h>
 
