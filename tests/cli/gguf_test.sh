@@ -128,6 +128,9 @@ if [ -f "$gemma" ]; then
 	verdict gemma_streams test $? -eq 0
 	verdict gemma_runs_all_of_its_127_matrices test \
 		"$(sum "$work/gemma.json" '(s["matrices"], s["source_bytes"])')" = '(127, 246364160)'
+	$vbrun stream "$gemma" --host 64M --passes 0 --json >"$work/base.json"
+	verdict gemma_stays_within_the_budget test "$(field "$work/gemma.json" vm_hwm_bytes)" -le \
+		$(($(field "$work/base.json" vm_hwm_bytes) + (64 << 20) + (32 << 20)))
 	verdict gemma_says_what_it_did test \
 		"$(sum "$work/gemma.json" '[(c["from"], c["how"], c["tensors"]) for c in s["conversions"]]')" = \
 		"[('Q5_0', 'exact', 81), ('Q4_K', 'requantised', 27), ('Q6_K', 'requantised', 9)]"

@@ -8,8 +8,7 @@
 
 /* Source bytes that are compared of each type. */
 #define SAMPLE_BYTES ((uint64_t)2 << 20)
-/* Groups lie far apart: with small chunks little else is read. */
-#define CHUNK_BYTES (64u << 10)
+#define CHUNK_BYTES_MIN (64u << 10)
 
 /**
  * struct sample - a group of rows, from the file and from the packed object
@@ -152,6 +151,21 @@ static int compare_all(struct vgpu *v, const struct vgpu_checkpoint *ck, const s
 	return rc ? CLI_INTERRUPTED : CLI_OK;
 }
 
+/*
+ * Groups lie far apart: with small chunks little else is read. But a chunk is made from
+ * whole units, so one that is much smaller would be made of the same unit again and again.
+ */
+static uint64_t chunk_bytes(const struct weights *w, uint64_t host_bytes)
+{
+	uint64_t bytes = CHUNK_BYTES_MIN, most = vgpu_chunk_bytes(host_bytes);
+
+	for (size_t i = 0; i < w->count; i++)
+		while (w->list[i].used != w->list[i].format && bytes < w->list[i].unit_bytes &&
+		       bytes < most)
+			bytes *= 2;
+	return bytes;
+}
+
 int compare_weights(const struct device_options *options, const struct vgpu_checkpoint *ck,
 		    const struct weights *w, struct conversions *list)
 {
@@ -162,7 +176,7 @@ int compare_weights(const struct device_options *options, const struct vgpu_chec
 	if (!list->count)
 		return CLI_OK;
 	device.trace = NULL;
-	device.chunk_bytes = CHUNK_BYTES;
+	device.chunk_bytes = chunk_bytes(w, device.host_bytes);
 	device.staging_bytes = 0;
 	rc = device_open(&device, &v);
 	if (rc)
