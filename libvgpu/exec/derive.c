@@ -81,6 +81,9 @@ int vgpu_derive_range(const struct vgpu_object *o, struct vgpu_derive_range *ran
 	return 0;
 }
 
+/* Columns decoded at a time: whole blocks of every format, whole tiles of the packed ones. */
+#define DECODE_COLS	1024u
+
 /* One parallel for over units of a chunk. */
 struct derive {
 	const struct vgpu_object *o;
@@ -94,28 +97,48 @@ struct derive {
 	int error;
 };
 
-static int pack_unit(const struct derive *d, void *dst, const void *src, enum vgpu_wformat format,
-		     uint32_t rows)
+/* @cols columns of a unit; rows of @src are @ld values apart. */
+static int pack_cols(const struct derive *d, void *dst, const void *src, enum vgpu_wformat format,
+		     uint32_t ld, uint32_t rows, uint32_t cols)
 {
-	uint32_t k = d->o->transform.cols;
-
 	if (d->o->transform.dst_format == VB_FORMAT_MXFP4_G16)
-		return d->k->pack_mxfp4(dst, src, format, k, rows, k);
-	return d->k->pack_int8(dst, src, format, k, rows, k);
+		return d->k->pack_mxfp4(dst, src, format, ld, rows, cols);
+	return d->k->pack_int8(dst, src, format, ld, rows, cols);
+}
+
+/* Columns first .. first + cols of each row, as f32, rows behind each other. */
+static void decode_cols(const struct derive *d, const uint8_t *src, const uint8_t *scales,
+			uint32_t rows, uint32_t first, uint32_t cols, float *values)
+{
+	struct vgpu_panel p = { .format = d->o->transform.src_format, .rows = 1, .k = cols };
+
+	src += vgpu_weight_unit_bytes(p.format, first);
+	for (uint32_t row = 0; row < rows; row++) {
+		p.data = src + row * d->row_bytes;
+		p.scales = scales ? scales + row * scale_bytes(d->o) + first / VGPU_BLOCK : NULL;
+		d->k->weight_decode(&p, values + (size_t)row * cols, cols);
+	}
 }
 
 /*
  * Blocks of MXFP4 come out as they were: packing scales by the power of two that the
  * largest value asks for.  All others are rounded a second time, now to the packed format.
+ *
+ * In pieces of whole tiles, whose values stay in a cache however long the rows are.
  */
-static int pack_decoded(const struct derive *d, void *dst, const void *src,
+static int pack_decoded(const struct derive *d, uint8_t *dst, const uint8_t *src,
 			const uint8_t *scales, uint32_t rows, float *values)
 {
-	struct vgpu_panel p = { .format = d->o->transform.src_format, .rows = rows,
-				.k = d->o->transform.cols, .data = src, .scales = scales };
+	const struct vb_transform *t = &d->o->transform;
+	int rc = 0;
 
-	d->k->weight_decode(&p, values, p.k);
-	return pack_unit(d, dst, values, VGPU_W_F32, rows);
+	for (uint32_t first = 0, cols; first < t->cols && !rc; first += cols) {
+		cols = t->cols - first < DECODE_COLS ? t->cols - first : DECODE_COLS;
+		decode_cols(d, src, scales, rows, first, cols, values);
+		rc = pack_cols(d, dst + vgpu_weight_unit_bytes(t->dst_format, first), values,
+			       VGPU_W_F32, cols, rows, cols);
+	}
+	return rc;
 }
 
 /* Whole numbers with an F16 scale are INT8 already: nothing is rounded. */
@@ -131,7 +154,7 @@ static bool is_decoded(const struct vb_transform *t)
 	return t->src_format > VB_FORMAT_BF16 && !is_int8_already(t);
 }
 
-static int pack_source(const struct derive *d, void *dst, const uint8_t *src,
+static int pack_source(const struct derive *d, uint8_t *dst, const uint8_t *src,
 		       const uint8_t *scales, uint32_t rows, float *values)
 {
 	const struct vb_transform *t = &d->o->transform;
@@ -140,7 +163,7 @@ static int pack_source(const struct derive *d, void *dst, const uint8_t *src,
 		return pack_decoded(d, dst, src, scales, rows, values);
 	if (is_int8_already(t))
 		return vgpu_blocks_to_int8(vgpu_block_type(t->src_format), dst, src, rows, t->cols);
-	return pack_unit(d, dst, src, t->src_format, rows);
+	return pack_cols(d, dst, src, t->src_format, t->cols, rows, t->cols);
 }
 
 static void derive_unit(void *ctx, size_t item)
@@ -175,12 +198,10 @@ static size_t align64(size_t x)
 /* For each thread: a unit that the chunk has a part of, and what decoding makes. */
 static void derive_size_scratch(struct derive *d)
 {
-	const struct vb_transform *t = &d->o->transform;
-
 	d->values_at = align64(d->o->unit_bytes);
 	d->scratch_bytes = d->values_at;
-	if (is_decoded(t))
-		d->scratch_bytes += align64((size_t)d->o->unit_rows * t->cols * sizeof(float));
+	if (is_decoded(&d->o->transform))
+		d->scratch_bytes += d->o->unit_rows * DECODE_COLS * sizeof(float);
 }
 
 int vgpu_derive_units(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
