@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# README.md: short, and what it names is there.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+verdict readme_has_under_120_lines test "$(wc -l <README.md)" -lt 120
+
+# Words in backquotes that are paths; those that are make targets; commands of the tools.
+count=0
+while read -r path; do
+	count=$((count + 1))
+	verdict "readme_names_a_file_that_is_there_${path//[^a-zA-Z0-9]/_}" \
+		test -e "$path" -o -e "Documentation/$path"
+done < <(grep -oE '`[A-Za-z/.-]+(\.md|\.c|/)`' README.md | tr -d '`' | sort -u)
+verdict readme_names_files test $count -ge 10
+while read -r target; do
+	verdict "readme_names_a_target_that_is_there_$target" \
+		grep -qE "^([a-z-]+ )*$target( [a-z-]+)*:" Makefile tests/vm/Makefile.vm
+done < <(grep -oE '(^    |`)make [a-z-]+' README.md | grep -oE '[a-z-]+$' | sort -u)
+
+# options COMMAND WORD...: each --word is one of the command's
+options() {
+	local command=$1 word
+	shift
+	$build/$command --help >"$work/help" 2>&1 || return 1
+	for word in "$@"; do
+		[[ $word != --* ]] || grep -q "^  $word" "$work/help" || return 1
+	done
+}
+lines=0
+while read -r words; do
+	lines=$((lines + 1))
+	read -r -a words <<<"${words%%  *}"
+	verdict "readme_names_a_command_that_is_there_${words[0]}_${words[1]}" \
+		options "${words[0]} ${words[1]}" "${words[@]:2}"
+done < <(sed -nE 's/^    (vb(run|ctl) .*)/\1/p' README.md)
+verdict readme_names_commands test $lines -ge 6
+
+# The lines of C are C, against the public header.
+{
+	echo '#include <vgpu.h>'
+	echo 'int main(void) { struct vgpu *v; struct vgpu_bo *weights, *x = 0, *y = 0; int fd = 0;'
+	echo 'const struct vgpu_tensor *tensor = 0; struct vgpu_cmdbuf *cb = 0;'
+	echo 'struct vgpu_queue *queue = 0; uint32_t n = 1, k = 1;'
+	sed -n '/^```c$/,/^```$/p' README.md | grep -v '^```'
+	echo 'return 0; }'
+} >"$work/readme.c"
+verdict readme_has_lines_of_c test "$(wc -l <"$work/readme.c")" -gt 10
+verdict readme_c_compiles ${CC:-cc} -std=gnu11 -Wall -Werror -Ilibvgpu -fsyntax-only "$work/readme.c"
+exit $status
