@@ -84,7 +84,7 @@ says a_node_that_refuses_this_process_is_an_error \
 says a_node_without_access_can_be_gone_round 'embedded ' FAKE_ERRNO=13 VBLACKWELL_DEVICE=embedded
 rm "$FAKE_ROOT/dev/vblackwell"
 
-# --- the default tier: a quarter of what this process may have ---
+# --- the default tier: a quarter of what this process may have, in 120 chunks or more ---
 group=$FAKE_ROOT/sys/fs/cgroup/box/job
 mkdir -p "$group" "$FAKE_ROOT/proc/self"
 echo 0::/box/job >"$FAKE_ROOT/proc/self/cgroup"
@@ -94,11 +94,11 @@ quarter() { echo $(($1 / 4 / 2097152 * 2097152)); }
 says the_tier_is_a_quarter_of_the_machine "embedded 2097152 $(quarter $memory)"
 echo 536870912 >"$FAKE_ROOT/sys/fs/cgroup/box/memory.max"
 echo max >"$group/memory.max"
-says the_tier_is_a_quarter_of_the_cgroup "embedded 2097152 $(quarter 536870912)"
+says the_tier_is_a_quarter_of_the_cgroup "embedded 1048576 $(quarter 536870912)"
 echo 268435456 >"$group/memory.max"
-says the_tier_is_a_quarter_of_the_least_limit "embedded 2097152 $(quarter 268435456)"
+says the_tier_is_a_quarter_of_the_least_limit "embedded 524288 $(quarter 268435456)"
 echo $((memory * 2)) | tee "$group/memory.max" >"$FAKE_ROOT/sys/fs/cgroup/box/memory.max"
 says a_limit_above_the_machine_is_none "embedded 2097152 $(quarter $memory)"
-echo 4194304 >"$group/memory.max"
-says a_tier_that_is_too_small_is_an_error '-22 host_bytes is 1048576; two panels and one chunk need at least'
+echo 1048576 >"$group/memory.max"
+says a_tier_that_is_too_small_is_an_error '-22 host_bytes is 262144; two panels and one chunk need at least'
 exit $status
