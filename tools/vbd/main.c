@@ -303,8 +303,10 @@ int main(int argc, char **argv)
 	sigset_t stop;
 	int rc = options_take(&d, argc, argv);
 
-	if (rc != CLI_RUN)
+	if (rc != CLI_RUN) {
+		free(d.nvme_path);
 		return rc;
+	}
 	signals_block(&stop);
 	rc = prepare(&d);
 	if (!rc) {
