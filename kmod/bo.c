@@ -66,21 +66,6 @@ int vb_bo_seal(struct vb_client *c, struct vb_ucmd *u)
 	return rc;
 }
 
-static u8 residency(const struct vb_table_entry *e)
-{
-	u8 r = e->valid;
-
-	if (e->flags & VB_ENTRY_DIRTY)
-		r |= 1u << 3;
-	if (e->busy)
-		r |= 1u << 4;
-	if (e->pins || e->maps)
-		r |= 1u << 5;
-	if (e->flags & VB_ENTRY_LOST)
-		r |= 1u << 6;
-	return r;
-}
-
 static int residency_stretch(struct vb_bo *bo, u32 first, u32 count, u8 __user *to)
 {
 	u8 stretch[RESIDENCY_STRETCH];
@@ -88,7 +73,7 @@ static int residency_stretch(struct vb_bo *bo, u32 first, u32 count, u8 __user *
 
 	mutex_lock(&bo->lock);
 	for (i = 0; i < count; i++)
-		stretch[i] = residency(vb_entry(bo, first + i));
+		stretch[i] = vb_chunk_residency(vb_entry(bo, first + i));
 	mutex_unlock(&bo->lock);
 	return copy_to_user(to, stretch, count) ? -EFAULT : 0;
 }

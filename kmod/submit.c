@@ -9,10 +9,9 @@
 #include <linux/uaccess.h>
 
 #include "core/cmd.h"
+#include "core/submit_check.h"
 #include "trace.h"
 #include "vb.h"
-
-#define ACCESS_ALL	(VB_ACCESS_READ | VB_ACCESS_WRITE | VB_ACCESS_DISCARD)
 
 /**
  * vb_submit_alloc() - memory of the submit region
@@ -202,18 +201,6 @@ void vb_submissions_free_now(struct work_struct *work)
 
 /* ---- steps of a submission, each undone by submission_free() ---- */
 
-static int check_cmd(const struct vb_ioc_submit *cmd)
-{
-	if (cmd->stream_bytes < sizeof(struct vb_stream_header) ||
-	    cmd->stream_bytes > VB_STREAM_BYTES_MAX ||
-	    cmd->bo_count > VB_SUBMIT_BOS_MAX || cmd->fence_count > VB_SUBMIT_FENCES_MAX)
-		return -EINVAL;
-	if (!cmd->stream_address || (cmd->bo_count && !cmd->bos_address) ||
-	    (cmd->fence_count && !cmd->fences_address))
-		return -EFAULT;
-	return 0;
-}
-
 static int copy_stream(struct vb_submission *s, const struct vb_ioc_submit *cmd)
 {
 	struct vb_cmd_error error;
@@ -228,7 +215,7 @@ static int add_bo(struct vb_submission *s, const struct vb_exec_bo *ref)
 {
 	struct vb_bo *bo;
 
-	if (!(ref->access & (VB_ACCESS_READ | VB_ACCESS_WRITE)) || ref->access & ~ACCESS_ALL)
+	if (vb_submit_check_access(ref->access))
 		return -EINVAL;
 	bo = vb_bo_get(s->queue->client, ref->object);
 	if (!bo)
@@ -440,7 +427,7 @@ int vb_submit(struct vb_client *c, struct vb_ucmd *u)
 	struct vb_submission *s;
 	int rc;
 
-	rc = check_cmd(cmd);
+	rc = vb_submit_check(cmd);
 	if (rc)
 		return rc;
 	s = submission_new(c, cmd);

@@ -67,21 +67,6 @@ int vgpu_loop_bo_seal(struct loop_client *c, void *arg)
 	return rc;
 }
 
-static u8 residency(const struct vb_table_entry *e)
-{
-	u8 r = e->valid;
-
-	if (e->flags & VB_ENTRY_DIRTY)
-		r |= 1u << 3;
-	if (e->busy)
-		r |= 1u << 4;
-	if (e->pins || e->maps)
-		r |= 1u << 5;
-	if (e->flags & VB_ENTRY_LOST)
-		r |= 1u << 6;
-	return r;
-}
-
 /* One stretch; the copy to the caller is made without the lock. */
 static u32 residency_stretch(struct loop_object *o, u32 first, u32 count, u8 *to)
 {
@@ -92,7 +77,7 @@ static u32 residency_stretch(struct loop_object *o, u32 first, u32 count, u8 *to
 		count = RESIDENCY_STRETCH;
 	pthread_mutex_lock(&loop->lock);
 	for (u32 i = 0; i < count; i++)
-		stretch[i] = residency(&o->table[first + i]);
+		stretch[i] = vb_chunk_residency(&o->table[first + i]);
 	pthread_mutex_unlock(&loop->lock);
 	memcpy(to, stretch, count);
 	return count;

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 
 #include "core/cmd.h"
-
-#define ACCESS_ALL	(VB_ACCESS_READ | VB_ACCESS_WRITE | VB_ACCESS_DISCARD)
+#include "core/submit_check.h"
 
 /* One block: the structure, fences, objects, BO list, stream. */
 static struct loop_submission *submission_alloc(const struct vb_ioc_submit *cmd)
@@ -59,18 +58,6 @@ void vgpu_loop_submission_free_locked(struct loop_submission *s)
 
 /* ---- steps of a submission, each undone by vgpu_loop_submission_free_locked() ---- */
 
-static int check_cmd(const struct vb_ioc_submit *cmd)
-{
-	if (cmd->stream_bytes < sizeof(struct vb_stream_header) ||
-	    cmd->stream_bytes > VB_STREAM_BYTES_MAX ||
-	    cmd->bo_count > VB_SUBMIT_BOS_MAX || cmd->fence_count > VB_SUBMIT_FENCES_MAX)
-		return -EINVAL;
-	if (!cmd->stream_address || (cmd->bo_count && !cmd->bos_address) ||
-	    (cmd->fence_count && !cmd->fences_address))
-		return -EFAULT;
-	return 0;
-}
-
 /*
  * All that the client gave, before it can change or make us wait: the stream, the BO
  * list (with the client's ids until add_bos_locked() translates them), the fences.
@@ -94,7 +81,7 @@ static int add_bo_locked(struct loop_submission *s, struct vb_exec_bo *bo, u64 m
 {
 	struct loop_object *o;
 
-	if (!(bo->access & (VB_ACCESS_READ | VB_ACCESS_WRITE)) || bo->access & ~ACCESS_ALL)
+	if (vb_submit_check_access(bo->access))
 		return -EINVAL;
 	o = vgpu_loop_ids_find(&s->queue->client->bos, bo->object);
 	if (!o)
@@ -253,7 +240,7 @@ int vgpu_loop_submit(struct loop_client *c, void *arg)
 	struct loop_submission *s;
 	int rc;
 
-	rc = check_cmd(cmd);
+	rc = vb_submit_check(cmd);
 	if (rc)
 		return rc;
 	s = submission_alloc(cmd);

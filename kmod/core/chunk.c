@@ -79,6 +79,21 @@ static void start_over(struct vb_table_entry *e)
 	e->flags &= (u8)~(VB_ENTRY_DIRTY | VB_ENTRY_TOUCHED);
 }
 
+u8 vb_chunk_residency(const struct vb_table_entry *e)
+{
+	u8 r = e->valid;
+
+	if (e->flags & VB_ENTRY_DIRTY)
+		r |= 1u << 3;
+	if (e->busy)
+		r |= 1u << 4;
+	if (e->pins || e->maps)
+		r |= 1u << 5;
+	if (e->flags & VB_ENTRY_LOST)
+		r |= 1u << 6;
+	return r;
+}
+
 enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e,
 				   const struct vb_chunk_traits *t)
 {

@@ -58,6 +58,14 @@ enum vb_chunk_state {
 };
 
 /**
+ * vb_chunk_residency() - what VB_IOC_BO_RESIDENCY says of a chunk
+ * @e: entry
+ *
+ * Return: bits as described there.
+ */
+u8 vb_chunk_residency(const struct vb_table_entry *e);
+
+/**
  * vb_chunk_state() - the state of a chunk
  * @e: entry
  * @t: traits; an all-zero entry is EMPTY when anonymous, else ABSENT

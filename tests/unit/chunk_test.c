@@ -800,6 +800,33 @@ static void chunk_state_has_the_names_of_the_design(void **state)
 	assert_int_equal(vb_chunk_state(&e, &file), VB_CHUNK_ABSENT);
 }
 
+/* One bit each, and no other: every entry that differs in one of them. */
+static void chunk_residency_has_a_bit_for_each_thing_it_says(void **state)
+{
+	static const struct {
+		struct vb_table_entry e;
+		u8 bits;
+	} table[] = {
+		{ { .valid = 1u << VB_TIER_HOST }, 1 },
+		{ { .valid = 1u << VB_TIER_DEVICE }, 2 },
+		{ { .valid = 1u << VB_TIER_NVME }, 4 },
+		{ { .flags = VB_ENTRY_DIRTY }, 8 },
+		{ { .busy = 1 }, 16 },
+		{ { .busy = 0xff }, 16 },
+		{ { .pins = 1 }, 32 },
+		{ { .maps = 1 }, 32 },
+		{ { .pins = 7, .maps = 9 }, 32 },
+		{ { .flags = VB_ENTRY_LOST }, 64 },
+		{ { .flags = VB_ENTRY_TOUCHED | VB_ENTRY_CRC }, 0 },
+		{ { .generation = ~0u, .crc = ~0u, .loc = { ~0u, ~0u, ~0u } }, 0 },
+		{ { .valid = 7, .flags = 0xff, .busy = 3, .pins = 1, .maps = 1 }, 127 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		assert_int_equal(vb_chunk_residency(&table[i].e), table[i].bits);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -811,6 +838,7 @@ int main(void)
 		cmocka_unit_test(chunk_generation_counts_the_moves_that_ended),
 		cmocka_unit_test(chunk_rollback_undoes_any_move),
 		cmocka_unit_test(chunk_state_has_the_names_of_the_design),
+		cmocka_unit_test(chunk_residency_has_a_bit_for_each_thing_it_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
