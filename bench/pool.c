@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "common/bench_util.h"
+#include "clock.h"
 #include "kernels/pool.h"
 
 #define MAX_RUNS	99u
@@ -30,14 +31,6 @@
 #define PATIENCE_NS	(5 * 1000 * 1000)
 
 enum what { EMPTY, HELP };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static unsigned int round_count(void)
 {
@@ -64,7 +57,7 @@ static void nothing(void *ctx, size_t item)
 /* The caller's item lasts until another thread has one too. */
 static void until_helped(void *ctx, size_t item)
 {
-	uint64_t start = now_ns();
+	uint64_t start = vgpu_now_ns();
 
 	(void)ctx;
 	(void)item;
@@ -72,7 +65,7 @@ static void until_helped(void *ctx, size_t item)
 		atomic_store(&helped, start);
 		return;
 	}
-	while (!atomic_load(&helped) && now_ns() - start < PATIENCE_NS)
+	while (!atomic_load(&helped) && vgpu_now_ns() - start < PATIENCE_NS)
 		__builtin_ia32_pause();
 }
 
@@ -88,9 +81,9 @@ static double pool_ns(struct vgpu_pool *pool, enum what what, bool asleep)
 
 		rest(asleep);
 		atomic_store(&helped, 0);
-		start = now_ns();
+		start = vgpu_now_ns();
 		vgpu_pool_run_job(pool, &job);
-		ns[i] = (double)((what == EMPTY ? now_ns() : atomic_load(&helped)) - start);
+		ns[i] = (double)((what == EMPTY ? vgpu_now_ns() : atomic_load(&helped)) - start);
 	}
 	return bench_median(ns, rounds);
 }
@@ -107,7 +100,7 @@ static void *barrier_thread(void *arg)
 
 	for (;;) {
 		pthread_barrier_wait(&b->begin);
-		atomic_store(&helped, now_ns());
+		atomic_store(&helped, vgpu_now_ns());
 		if (atomic_load(&b->stop))
 			return NULL;
 		pthread_barrier_wait(&b->end);
@@ -123,10 +116,10 @@ static double barrier_ns(struct barriers *b, enum what what, bool asleep)
 		uint64_t start;
 
 		rest(asleep);
-		start = now_ns();
+		start = vgpu_now_ns();
 		pthread_barrier_wait(&b->begin);
 		pthread_barrier_wait(&b->end);
-		ns[i] = (double)((what == EMPTY ? now_ns() : atomic_load(&helped)) - start);
+		ns[i] = (double)((what == EMPTY ? vgpu_now_ns() : atomic_load(&helped)) - start);
 	}
 	return bench_median(ns, rounds);
 }

@@ -42,7 +42,7 @@ static const struct vgpu_io_ops *const engines[] = {
 /* Time of the deadlines: a test may let it pass faster. */
 static uint64_t io_now(const struct vgpu_io *io)
 {
-	return vgpu_io_now_ns() + io->ahead_ns;
+	return vgpu_now_ns() + io->ahead_ns;
 }
 
 /* Lists -------------------------------------------------------------------------------- */

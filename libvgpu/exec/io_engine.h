@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <time.h>
 
+#include "clock.h"
 #include "exec/io.h"
 
 /*
@@ -223,14 +223,5 @@ bool vgpu_io_file_demote(struct vgpu_io_file *file);
 
 /** vgpu_io_reason_update() - make what io->reason and io->degraded say known to the caller */
 void vgpu_io_reason_update(struct vgpu_io *io);
-
-/** vgpu_io_now_ns() - CLOCK_MONOTONIC */
-static inline uint64_t vgpu_io_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 #endif

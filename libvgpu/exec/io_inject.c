@@ -205,7 +205,7 @@ static void job_arrived(struct tester *t, struct job *job)
 	if (job->fault.kind == VGPU_IO_FAULT_FLIP)
 		flip_bit(t, job);
 	if (job->fault.kind == VGPU_IO_FAULT_DELAY)
-		job->due_ns = vgpu_io_now_ns() + job->fault.delay_ns;
+		job->due_ns = vgpu_now_ns() + job->fault.delay_ns;
 	job->state = JOB_READY;
 	t->inner_count--;
 }
@@ -241,7 +241,7 @@ static struct job *due_nth(struct tester *t, uint64_t now, uint32_t nth)
 static uint32_t deliver(struct vgpu_io *io)
 {
 	struct tester *t = io->engine;
-	uint64_t next_ns, now = vgpu_io_now_ns();
+	uint64_t next_ns, now = vgpu_now_ns();
 	uint32_t n = due_count(t, now, &next_ns);
 	uint32_t delivered = 0;
 	struct job *job;
@@ -280,7 +280,7 @@ static int inner_collect(struct tester *t, int64_t wait_ns)
 static int test_reap(struct vgpu_io *io, int64_t timeout_ns)
 {
 	struct tester *t = io->engine;
-	uint64_t now = vgpu_io_now_ns();
+	uint64_t now = vgpu_now_ns();
 	uint64_t until = now + (uint64_t)timeout_ns;
 	uint64_t next_ns;
 	int rc;
@@ -294,7 +294,7 @@ static int test_reap(struct vgpu_io *io, int64_t timeout_ns)
 			rc = inner_collect(t, (int64_t)(next_ns - now));
 		else
 			wait_until(next_ns);
-		now = vgpu_io_now_ns();
+		now = vgpu_now_ns();
 	}
 	return rc;
 }

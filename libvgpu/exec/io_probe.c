@@ -143,9 +143,9 @@ static int turn(struct probe *p, struct contender *c)
 	    RESIDENT_MAX && !c->row.direct)
 		c->cached = true;
 
-	start = vgpu_io_now_ns();
+	start = vgpu_now_ns();
 	rc = turn_read(p, c, first);
-	c->row.ns += vgpu_io_now_ns() - start;
+	c->row.ns += vgpu_now_ns() - start;
 	return rc;
 }
 

@@ -270,7 +270,7 @@ static void threads_start(struct vgpu_io *io, const struct vgpu_io_attempt *atte
 
 static struct job *pool_wait(struct pool *pool, int64_t timeout_ns)
 {
-	uint64_t until = vgpu_io_now_ns() + (uint64_t)timeout_ns;
+	uint64_t until = vgpu_now_ns() + (uint64_t)timeout_ns;
 	struct timespec ts = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
 	struct job *jobs;
 	int rc = 0;

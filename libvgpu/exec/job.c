@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "hold.h"
 
 /* How often a running command asks whether it is still wanted. */
@@ -16,14 +17,6 @@
 #define HINT_CHUNKS	64u
 /* Rows of a gather between two looks at the clock. */
 #define GATHER_CANCEL_ROWS	64u
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static int job_fail(struct vgpu_job *job, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -196,7 +189,7 @@ static bool job_blame_chunk(struct vgpu_job_env *env, struct vgpu_job *job, int 
 static int job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	struct vb_ioc_poll_cancel poll = { .size = sizeof(poll), .tag = job->req.tag };
-	uint64_t now = now_ns();
+	uint64_t now = vgpu_now_ns();
 
 	if (job->req.out_deadline_ns && now > job->req.out_deadline_ns)
 		return job_fail(job, -ETIME, "command %u: the deadline passed", job->number);
@@ -255,7 +248,7 @@ static void room_pause(void)
 static int job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int rc,
 			     const char *what, uint32_t need)
 {
-	if (!vgpu_room_waits(&job->room, env->resid, rc, now_ns()))
+	if (!vgpu_room_waits(&job->room, env->resid, rc, vgpu_now_ns()))
 		return job->room.since && env->resid->blocks ?
 			job_fail_room(env, job, rc, what, need) : rc;
 	env->resid->blocks = 0;
@@ -290,7 +283,7 @@ static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct
 		rc = vgpu_held_take(r, held, true);
 	}
 	vgpu_resid_tried(r);
-	job->again = vgpu_room_waits(&job->room, r, rc, now_ns());
+	job->again = vgpu_room_waits(&job->room, r, rc, vgpu_now_ns());
 	if (!rc || job->again)
 		return rc;
 	if (job->room.since && r->blocks)
@@ -793,7 +786,7 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 
 bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 {
-	uint64_t start = now_ns();
+	uint64_t start = vgpu_now_ns();
 	int rc;
 
 	if (job->status || !job->cmd)
@@ -804,7 +797,7 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 		/* Nothing was done; between two steps others are served. */
 		job->again = false;
 		room_pause();
-		job->busy_ns += now_ns() - start;
+		job->busy_ns += vgpu_now_ns() - start;
 		return false;
 	}
 	env->resid->count[VB_COUNT_COMMANDS]++;
@@ -820,7 +813,7 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 	ahead_pass_command(job);
 	job->cmd = vb_stream_next((const void *)(uintptr_t)job->req.out_stream_address, job->cmd);
 	job->number++;
-	job->busy_ns += now_ns() - start;
+	job->busy_ns += vgpu_now_ns() - start;
 	return job->status || !job->cmd;
 }
 

@@ -1,15 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "page_in.h"
 
-#include <time.h>
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+#include "clock.h"
 
 static int page_in_run(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
 {
@@ -89,8 +81,8 @@ int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu
 	if (!rc)
 		rc = page_in_serve(r, o, p);
 	vgpu_resid_tried(r);
-	if (vgpu_room_waits(&p->room, r, rc, now_ns()))
-		return p->req.out_deadline_ns && p->req.out_deadline_ns < now_ns() ? -ETIME :
+	if (vgpu_room_waits(&p->room, r, rc, vgpu_now_ns()))
+		return p->req.out_deadline_ns && p->req.out_deadline_ns < vgpu_now_ns() ? -ETIME :
 										     -EAGAIN;
 	return rc == -ENOSPC && r->blocks ? -EBUSY : rc;
 }

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "adopt.h"
+#include "clock.h"
 #include "pages.h"
 #include "slot.h"
 #include "trace.h"
@@ -19,14 +19,6 @@
 #define ROOM_WAIT_MS	10000u
 /* Slots that a client at its limit is searched for. */
 #define CLIENT_LOOK	64u
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint8_t op,
 		    uint8_t from, uint8_t to, uint32_t *slot, const uint32_t *crc)
@@ -601,17 +593,17 @@ int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)
 
 	if (s->state == VGPU_SLOT_READY)
 		return 0;
-	start = now_ns();
+	start = vgpu_now_ns();
 	while (vgpu_slot_is_moving(s)) {
 		rc = s->flags & VGPU_SLOT_OVERDUE ? -ETIMEDOUT :
 						    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)
 			break;
 		/* Others may go on while this one never comes. */
-		if (now_ns() - start > VGPU_PUMP_WAIT_NS)
+		if (vgpu_now_ns() - start > VGPU_PUMP_WAIT_NS)
 			resid_note_overdue(r);
 	}
-	r->count[VB_COUNT_STALL_NS] += now_ns() - start;
+	r->count[VB_COUNT_STALL_NS] += vgpu_now_ns() - start;
 	if (rc < 0)
 		return rc;
 	return s->state == VGPU_SLOT_FAILED ? s->error : 0;

@@ -26,9 +26,9 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "kernels/cpus.h"
 
 #define CACHE_LINE	64
@@ -112,14 +112,6 @@ static void futex_wake(_Atomic uint32_t *word, int count)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* --- taking items --- */
 
 static void share_take(struct vgpu_pool *pool, struct share *share)
@@ -187,14 +179,14 @@ static bool spin_while(struct vgpu_pool *pool, _Atomic uint32_t *word, uint32_t 
 
 	if (!pool->spin_ns)
 		return false;
-	end = now_ns() + pool->spin_ns;
+	end = vgpu_now_ns() + pool->spin_ns;
 	do {
 		for (int i = 0; i < SPINS_A_CLOCK; i++) {
 			if (atomic_load_explicit(word, memory_order_acquire) != value)
 				return true;
 			__builtin_ia32_pause();
 		}
-	} while (now_ns() < end);
+	} while (vgpu_now_ns() < end);
 	return false;
 }
 
@@ -227,7 +219,7 @@ static bool nothing_left(struct vgpu_pool *pool)
 
 static void caller_wait(struct vgpu_pool *pool, bool (*over)(struct vgpu_pool *))
 {
-	uint64_t end = now_ns() + pool->spin_ns;
+	uint64_t end = vgpu_now_ns() + pool->spin_ns;
 
 	do {
 		for (int i = 0; i < SPINS_A_CLOCK; i++) {
@@ -235,7 +227,7 @@ static void caller_wait(struct vgpu_pool *pool, bool (*over)(struct vgpu_pool *)
 				return;
 			__builtin_ia32_pause();
 		}
-	} while (now_ns() < end);
+	} while (vgpu_now_ns() < end);
 
 	atomic_store(&pool->caller_sleeps, true);
 	for (;;) {
