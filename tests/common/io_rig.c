@@ -174,30 +174,6 @@ void irig_inject(struct irig_bench *b, struct vgpu_io_fault fault)
 const char *const irig_engines[] = { "uring", "threads", "buffered", "test", NULL };
 const char *const irig_inner_engines[] = { "auto", "threads", NULL };
 
-#define TESTS_MAX	128
-
-static struct CMUnitTest tests[TESTS_MAX];
-static char names[TESTS_MAX][96];
-static size_t test_count;
-
-static void add_test(const struct irig_test *test, const char *engine)
-{
-	snprintf(names[test_count], sizeof(names[0]), "%s%s%s", test->name, engine ? " " : "",
-		 engine ? engine : "");
-	tests[test_count] = (struct CMUnitTest){
-		.name = names[test_count],
-		.test_func = test->function,
-		.initial_state = (void *)engine,
-	};
-	test_count++;
-}
-
-static void add_tests(const struct irig_test *list, size_t count, const char *engine)
-{
-	for (size_t i = 0; i < count; i++)
-		add_test(&list[i], engine);
-}
-
 static int setup(void **state)
 {
 	(void)state;
@@ -214,12 +190,12 @@ static int teardown(void **state)
 	return rmdir(irig_dir);
 }
 
-int irig_main(const char *group, const struct irig_test *list, size_t count,
+int irig_main(const char *group, const struct engine_test *tests, size_t count,
 	      const char *const *engines)
 {
-	if (!engines)
-		add_tests(list, count, NULL);
-	for (; engines && *engines; engines++)
-		add_tests(list, count, *engines);
-	return _cmocka_run_group_tests(group, tests, test_count, setup, teardown);
+	const struct engine_tests t = { .group = group, .tests = tests, .count = count,
+					.engines = engines, .setup = setup,
+					.teardown = teardown };
+
+	return engine_tests_run(&t);
 }

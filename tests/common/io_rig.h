@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/each_engine.h"
 #include "exec/io.h"
 
 #define BLOCK		4096u
@@ -59,21 +60,15 @@ void irig_inject(struct irig_bench *b, struct vgpu_io_fault fault);
 
 /* ---- programs ---- */
 
-struct irig_test {
-	const char *name;
-	void (*function)(void **state);
-};
-#define IRIG_TEST(f)	{ #f, f }
-
 /**
- * irig_main() - run tests, each for every engine
+ * irig_main() - run tests in a folder of their own, each for every engine
  * @group: name
  * @tests: @count of them
  * @engines: names, then NULL: *state of the tests; NULL: once, *state is NULL
  *
  * Return: as cmocka_run_group_tests().
  */
-int irig_main(const char *group, const struct irig_test *tests, size_t count,
+int irig_main(const char *group, const struct engine_test *tests, size_t count,
 	      const char *const *engines);
 #define IRIG_MAIN(group, tests, engines) \
 	irig_main(group, tests, sizeof(tests) / sizeof((tests)[0]), engines)

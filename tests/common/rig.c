@@ -647,3 +647,18 @@ int rig_step(struct rig_exec *x, uint32_t object, uint32_t chunk, uint8_t op, ui
 
 	return rig_move(x, &mv);
 }
+
+uint32_t rig_serve_one(struct rig_exec *x)
+{
+	struct vb_ioc_fetch req;
+
+	if (rig_fetch(x, &req))
+		return 0;
+	if (req.out_type == VB_FETCH_PAGE_IN) {
+		rig_step(x, req.out_object, req.out_chunk, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+		rig_step(x, req.out_object, req.out_chunk, VB_MOVE_COMMIT, VB_TIER_ZERO,
+			 VB_TIER_HOST);
+	}
+	rig_commit(x, req.tag, 0);
+	return req.out_type;
+}

@@ -147,6 +147,8 @@ void rig_exec_close(struct rig_exec *x);
 int rig_fetch(struct rig_exec *x, struct vb_ioc_fetch *req);	/* never waits: -EAGAIN */
 int rig_commit(struct rig_exec *x, uint64_t tag, int status);
 int rig_move(struct rig_exec *x, struct vb_move *mv);	/* its out_status, or the call's */
+/* Take one request, page-ins bring zeros; enum vb_fetch_type, or 0: there was none. */
+uint32_t rig_serve_one(struct rig_exec *x);
 /* One move by hand: op, from, to; the slot is in mv->slot afterwards. */
 int rig_step(struct rig_exec *x, uint32_t object, uint32_t chunk, uint8_t op, uint8_t from,
 	     uint8_t to);

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <math.h>
 #include <seccomp.h>
 #include <setjmp.h>
@@ -22,6 +21,7 @@
 #include <cmocka.h>
 
 #include "common/exec_rig.h"
+#include "common/rights.h"
 
 /* Matrices [N][K] of F32 behind each other, unaligned, so that panels share chunks. */
 #define LAYERS	6u
@@ -749,25 +749,12 @@ static void fault_io_uring_forbidden_falls_back_to_threads(void **state)
 	in_child(without_uring);
 }
 
-/* Root may lock what it likes until it gives that up. */
-static int drop_ipc_lock(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-
-	if (syscall(SYS_capget, &head, data))
-		return -1;
-	data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
-	data[CAP_TO_INDEX(CAP_IPC_LOCK)].permitted &= ~CAP_TO_MASK(CAP_IPC_LOCK);
-	return (int)syscall(SYS_capset, &head, data);
-}
-
 /* Rings or only buffers may be refused, as the rings of others count too. */
 static void with_little_memlock(void)
 {
 	struct rlimit limit = { 64 << 10, 64 << 10 };
 
-	if (drop_ipc_lock() || setrlimit(RLIMIT_MEMLOCK, &limit))
+	if (rights_drop_ipc_lock() || setrlimit(RLIMIT_MEMLOCK, &limit))
 		_exit(1);
 	run_plainly(NULL, "RLIMIT_MEMLOCK");
 }

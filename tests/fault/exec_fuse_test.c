@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "common/each_engine.h"
 #include "common/fuse_mount.h"
 #include "vgpu.h"
 
@@ -244,21 +245,14 @@ static void exec_fuse_file_shorter_than_it_says_is_told(void **state)
 
 /* -------------------------------------------------------------------------------------- */
 
-#define TEST(f)	{ #f, f }
-
-static const struct {
-	const char *name;
-	CMUnitTestFunction function;
-} list[] = {
-	TEST(exec_fuse_weights_behind_fuse_give_right_numbers),
-	TEST(exec_fuse_eio_is_told_and_the_device_serves_on),
-	TEST(exec_fuse_short_and_late_answers_give_right_numbers),
-	TEST(exec_fuse_file_cut_between_submissions_never_gives_wrong_numbers),
-	TEST(exec_fuse_file_cut_while_it_is_streamed_is_told),
-	TEST(exec_fuse_file_shorter_than_it_says_is_told),
+static const struct engine_test list[] = {
+	ENGINE_TEST(exec_fuse_weights_behind_fuse_give_right_numbers),
+	ENGINE_TEST(exec_fuse_eio_is_told_and_the_device_serves_on),
+	ENGINE_TEST(exec_fuse_short_and_late_answers_give_right_numbers),
+	ENGINE_TEST(exec_fuse_file_cut_between_submissions_never_gives_wrong_numbers),
+	ENGINE_TEST(exec_fuse_file_cut_while_it_is_streamed_is_told),
+	ENGINE_TEST(exec_fuse_file_shorter_than_it_says_is_told),
 };
-
-#define COUNT	(sizeof(list) / sizeof(list[0]))
 
 static float number(uint32_t i)
 {
@@ -285,18 +279,11 @@ static int teardown(void **state)
 
 int main(void)
 {
-	static const char *const engines[] = { "uring", "threads", "buffered" };
-	static struct CMUnitTest tests[3 * COUNT];
-	static char names[3 * COUNT][96];
-	size_t e, i, n = 0;
+	static const struct engine_tests t = {
+		.group = "exec_fuse", .tests = list, .count = sizeof(list) / sizeof(list[0]),
+		.engines = file_engines, .setup = setup, .teardown = teardown,
+		.test_teardown = site_close,
+	};
 
-	for (e = 0; e < 3; e++)
-		for (i = 0; i < COUNT; i++, n++) {
-			snprintf(names[n], sizeof(names[n]), "%s %s", list[i].name, engines[e]);
-			tests[n] = (struct CMUnitTest){ .name = names[n],
-							.test_func = list[i].function,
-							.teardown_func = site_close,
-							.initial_state = (void *)engines[e] };
-		}
-	return _cmocka_run_group_tests("exec_fuse", tests, n, setup, teardown);
+	return engine_tests_run(&t);
 }

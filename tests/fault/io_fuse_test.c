@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "common/each_engine.h"
 #include "common/fuse_mount.h"
 #include "exec/io.h"
 
@@ -293,24 +294,17 @@ static void fuse_silent_server_is_abandoned_at_close(void **state)
 
 /* -------------------------------------------------------------------------------------- */
 
-#define TEST(f)	{ #f, f }
-
-static const struct {
-	const char *name;
-	CMUnitTestFunction function;
-} list[] = {
-	TEST(fuse_file_is_read_and_written_like_any_other),
-	TEST(fuse_eio_hits_the_request_that_covers_it),
-	TEST(fuse_enospc_is_reported_on_the_write),
-	TEST(fuse_short_answers_are_continued_to_the_same_bytes),
-	TEST(fuse_file_shorter_than_it_says_ends_at_its_last_byte),
-	TEST(fuse_file_truncated_under_us_ends_there),
-	TEST(fuse_slow_answer_is_late_but_right),
-	TEST(fuse_silent_server_holds_one_request_until_it_dies),
-	TEST(fuse_silent_server_is_abandoned_at_close),
+static const struct engine_test list[] = {
+	ENGINE_TEST(fuse_file_is_read_and_written_like_any_other),
+	ENGINE_TEST(fuse_eio_hits_the_request_that_covers_it),
+	ENGINE_TEST(fuse_enospc_is_reported_on_the_write),
+	ENGINE_TEST(fuse_short_answers_are_continued_to_the_same_bytes),
+	ENGINE_TEST(fuse_file_shorter_than_it_says_ends_at_its_last_byte),
+	ENGINE_TEST(fuse_file_truncated_under_us_ends_there),
+	ENGINE_TEST(fuse_slow_answer_is_late_but_right),
+	ENGINE_TEST(fuse_silent_server_holds_one_request_until_it_dies),
+	ENGINE_TEST(fuse_silent_server_is_abandoned_at_close),
 };
-
-#define COUNT	(sizeof(list) / sizeof(list[0]))
 
 static int setup(void **state)
 {
@@ -330,18 +324,11 @@ static int teardown(void **state)
 
 int main(void)
 {
-	static const char *const engines[] = { "uring", "threads", "buffered" };
-	static struct CMUnitTest tests[3 * COUNT];
-	static char names[3 * COUNT][96];
-	size_t e, i, n = 0;
+	static const struct engine_tests t = {
+		.group = "io_fuse", .tests = list, .count = sizeof(list) / sizeof(list[0]),
+		.engines = file_engines, .setup = setup, .teardown = teardown,
+		.test_teardown = unmount,
+	};
 
-	for (e = 0; e < 3; e++)
-		for (i = 0; i < COUNT; i++, n++) {
-			snprintf(names[n], sizeof(names[n]), "%s %s", list[i].name, engines[e]);
-			tests[n] = (struct CMUnitTest){ .name = names[n],
-							.test_func = list[i].function,
-							.teardown_func = unmount,
-							.initial_state = (void *)engines[e] };
-		}
-	return _cmocka_run_group_tests("io_fuse", tests, n, setup, teardown);
+	return engine_tests_run(&t);
 }

@@ -24,6 +24,16 @@ static void arena_path(char *path, size_t len)
 	snprintf(path, len, "/var/tmp/vgpu-arena-%d", getpid());
 }
 
+/* A device with an arena of @chunks whose file is at @path. */
+static void start_with_arena(struct xrig *r, struct vgpu_exec_params *p, uint32_t chunks,
+			     char *path, size_t len)
+{
+	arena_path(path, len);
+	p->nvme_path = path;
+	p->nvme_bytes = (uint64_t)chunks * XCHUNK;
+	xrig_start(r, p);
+}
+
 static uint32_t *pattern(size_t bytes, uint32_t seed)
 {
 	uint32_t *p = xalloc(bytes);
@@ -68,10 +78,7 @@ static void resid_writes_anonymous_chunks_out_and_brings_them_back(void **state)
 	struct xrig r;
 
 	(void)state;
-	arena_path(path, sizeof(path));
-	p.nvme_path = path;
-	p.nvme_bytes = 32 * XCHUNK;
-	xrig_start(&r, &p);
+	start_with_arena(&r, &p, 32, path, sizeof(path));
 	bo = xrig_anonymous(&r, bytes);
 	assert_int_equal(xrig_write(&r, bo, 0, a, bytes), 0);
 	assert_int_equal(xrig_read(&r, bo, 0, b, bytes), 0);
@@ -93,10 +100,7 @@ static void resid_sealed_chunks_are_written_at_most_once(void **state)
 	struct xrig r;
 
 	(void)state;
-	arena_path(path, sizeof(path));
-	p.nvme_path = path;
-	p.nvme_bytes = 32 * XCHUNK;
-	xrig_start(&r, &p);
+	start_with_arena(&r, &p, 32, path, sizeof(path));
 	bo = xrig_anonymous(&r, bytes);
 	assert_int_equal(xrig_write(&r, bo, 0, a, bytes), 0);
 	assert_int_equal(xrig_seal(&r, bo), 0);
@@ -340,11 +344,8 @@ static void resid_keeps_scratch_through_its_submission(void **state)
 	float got[4 * 1024];
 
 	(void)state;
-	arena_path(path, sizeof(path));
-	p.nvme_path = path;
-	p.nvme_bytes = 32 * XCHUNK;
 	p.policy = "lru";
-	xrig_start(&r, &p);
+	start_with_arena(&r, &p, 32, path, sizeof(path));
 	file = xrig_file(&r, fd, 0, bytes);
 	out = xrig_anonymous(&r, sizeof(got));
 	scratch = xrig_life(&r, sizeof(got), VB_LIFE_SCRATCH);
@@ -405,10 +406,7 @@ static void resid_says_how_much_a_command_would_hold(void **state)
 	uint32_t bo;
 
 	(void)state;
-	arena_path(path, sizeof(path));
-	p.nvme_path = path;
-	p.nvme_bytes = 64 * XCHUNK;
-	xrig_start(&r, &p);
+	start_with_arena(&r, &p, 64, path, sizeof(path));
 	bo = xrig_anonymous(&r, 20 * XCHUNK);
 	xstream_begin(&s);
 	fill.y = xvector(&s, bo, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 20 * XCHUNK / 4);

@@ -370,6 +370,7 @@ static void ids_are_selected_at_the_cost_of_the_ids_alone(void **state)
 	vgpu_pool_close(pool);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static uint64_t address_space(void)
 {
 	unsigned long pages = 0;
@@ -380,6 +381,7 @@ static uint64_t address_space(void)
 	fclose(f);
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
+#endif
 
 /*
  * 2^32 - 1 experts of one value each, in a file that has no blocks: what the executor

@@ -72,9 +72,9 @@ static void io_small_buffered_reads_leave_little_in_the_page_cache(void **state)
 	munmap(copy, bytes);
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_buffered_reads_leave_nothing_in_the_page_cache),
-	IRIG_TEST(io_small_buffered_reads_leave_little_in_the_page_cache),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_buffered_reads_leave_nothing_in_the_page_cache),
+	ENGINE_TEST(io_small_buffered_reads_leave_little_in_the_page_cache),
 };
 
 int main(void)

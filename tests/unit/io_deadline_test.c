@@ -157,14 +157,14 @@ static void io_close_counts_what_it_has_to_abandon(void **state)
 	munmap(b.buf, 1 << 20);
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_delayed_request_comes_late_and_says_so),
-	IRIG_TEST(io_request_is_not_handed_back_while_its_buffer_may_be_written),
-	IRIG_TEST(io_queue_behind_a_dead_device_expires_untouched),
-	IRIG_TEST(io_long_queue_on_a_slow_device_does_not_expire),
-	IRIG_TEST(io_time_is_let_pass_for_a_test_engine_alone),
-	IRIG_TEST(io_cancelled_before_its_turn_is_ecanceled),
-	IRIG_TEST(io_close_counts_what_it_has_to_abandon),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_delayed_request_comes_late_and_says_so),
+	ENGINE_TEST(io_request_is_not_handed_back_while_its_buffer_may_be_written),
+	ENGINE_TEST(io_queue_behind_a_dead_device_expires_untouched),
+	ENGINE_TEST(io_long_queue_on_a_slow_device_does_not_expire),
+	ENGINE_TEST(io_time_is_let_pass_for_a_test_engine_alone),
+	ENGINE_TEST(io_cancelled_before_its_turn_is_ecanceled),
+	ENGINE_TEST(io_close_counts_what_it_has_to_abandon),
 };
 
 int main(void)

@@ -180,17 +180,17 @@ static void io_same_seed_gives_the_same_faults(void **state)
 	assert_int_not_equal(hits_with_seed(1, *state), hits_with_seed(12345, *state));
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_error_reaches_the_request_that_hit_it_and_no_other),
-	IRIG_TEST(io_error_in_the_middle_tells_how_far_it_came),
-	IRIG_TEST(io_full_disk_is_enospc),
-	IRIG_TEST(io_short_transfers_are_continued),
-	IRIG_TEST(io_device_that_moves_nothing_is_eio_not_a_loop),
-	IRIG_TEST(io_file_that_ends_early_says_where),
-	IRIG_TEST(io_interruptions_are_retried_but_not_for_ever),
-	IRIG_TEST(io_flipped_bit_is_seen_by_the_checksum),
-	IRIG_TEST(io_completions_may_be_reordered),
-	IRIG_TEST(io_same_seed_gives_the_same_faults),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_error_reaches_the_request_that_hit_it_and_no_other),
+	ENGINE_TEST(io_error_in_the_middle_tells_how_far_it_came),
+	ENGINE_TEST(io_full_disk_is_enospc),
+	ENGINE_TEST(io_short_transfers_are_continued),
+	ENGINE_TEST(io_device_that_moves_nothing_is_eio_not_a_loop),
+	ENGINE_TEST(io_file_that_ends_early_says_where),
+	ENGINE_TEST(io_interruptions_are_retried_but_not_for_ever),
+	ENGINE_TEST(io_flipped_bit_is_seen_by_the_checksum),
+	ENGINE_TEST(io_completions_may_be_reordered),
+	ENGINE_TEST(io_same_seed_gives_the_same_faults),
 };
 
 int main(void)

@@ -87,10 +87,10 @@ static void io_file_add_refuses_what_is_no_file(void **state)
 	close(folder);
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_file_is_direct_exactly_where_open_takes_it),
-	IRIG_TEST(io_direct_descriptor_of_the_caller_reaches_the_tail_too),
-	IRIG_TEST(io_file_add_refuses_what_is_no_file),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_file_is_direct_exactly_where_open_takes_it),
+	ENGINE_TEST(io_direct_descriptor_of_the_caller_reaches_the_tail_too),
+	ENGINE_TEST(io_file_add_refuses_what_is_no_file),
 };
 
 int main(void)

@@ -6,25 +6,32 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/io_rig.h"
+#include "common/rights.h"
 
-static int child_status(pid_t pid)
+/* How a child ended that runs @child beside a file of so many bytes; 128: by a signal. */
+static int status_of(int (*child)(const char *engine), const char *engine, size_t bytes)
 {
+	uint8_t *copy = irig_memory(bytes);
 	int status;
+	pid_t pid;
 
+	close(irig_file(copy, bytes));
+	munmap(copy, bytes);
+	pid = fork();
+	if (!pid)
+		_exit(child(engine));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
@@ -43,10 +50,10 @@ static int read_works(struct vgpu_io *io, void *buf, int32_t region)
 	       req.done_bytes == BLOCK;
 }
 
-static int forbidden_child(void)
+static int forbidden_child(const char *engine)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	struct vgpu_io_params params = { .engine = "uring" };
+	struct vgpu_io_params params = { .engine = engine };
 	struct vgpu_io *io;
 
 	if (!filter || seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0) ||
@@ -68,17 +75,9 @@ static int forbidden_child(void)
 
 static void io_forbidden_io_uring_falls_back_to_threads_and_says_why(void **state)
 {
-	uint8_t *copy = irig_memory(BLOCK);
-	int status;
-	pid_t pid;
+	int status = status_of(forbidden_child, "uring", BLOCK);
 
 	(void)state;
-	close(irig_file(copy, BLOCK));
-	munmap(copy, BLOCK);
-	pid = fork();
-	if (!pid)
-		_exit(forbidden_child());
-	status = child_status(pid);
 	if (status == 77) {
 		print_message("SKIP: no seccomp filter can be loaded here\n");
 		skip();
@@ -86,28 +85,16 @@ static void io_forbidden_io_uring_falls_back_to_threads_and_says_why(void **stat
 	assert_int_equal(status, 0);
 }
 
-static int drop_ipc_lock(void)
+static int memlock_child(const char *engine)
 {
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-
-	if (syscall(SYS_capget, &head, data))
-		return -1;
-	data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
-	data[CAP_TO_INDEX(CAP_IPC_LOCK)].permitted &= ~CAP_TO_MASK(CAP_IPC_LOCK);
-	return (int)syscall(SYS_capset, &head, data);
-}
-
-static int memlock_child(void)
-{
-	struct vgpu_io_params params = { .engine = "uring" };
+	struct vgpu_io_params params = { .engine = engine };
 	struct rlimit lim = { 65536, 65536 };
 	uint8_t *buf = irig_memory(1 << 20);
 	struct vgpu_io *io;
 	int32_t region;
 	int tries;
 
-	if (drop_ipc_lock() || setrlimit(RLIMIT_MEMLOCK, &lim))
+	if (rights_drop_ipc_lock() || setrlimit(RLIMIT_MEMLOCK, &lim))
 		return 77;
 	/* Charged to the user: rings of others, also just closed ones, count too. */
 	for (tries = 0; vgpu_io_open(&params, &io); tries++) {
@@ -128,17 +115,9 @@ static int memlock_child(void)
 
 static void io_memlock_limit_degrades_to_unregistered_buffers_with_numbers(void **state)
 {
-	uint8_t *copy = irig_memory(BLOCK);
-	int status;
-	pid_t pid;
+	int status = status_of(memlock_child, "uring", BLOCK);
 
 	(void)state;
-	close(irig_file(copy, BLOCK));
-	munmap(copy, BLOCK);
-	pid = fork();
-	if (!pid)
-		_exit(memlock_child());
-	status = child_status(pid);
 	if (status == 77 || status == 78) {
 		print_message("SKIP: %s\n", status == 77 ? "CAP_IPC_LOCK cannot be dropped here" :
 			      "no io_uring here within 64 KiB of locked memory");
@@ -178,18 +157,11 @@ static int reopen_child(const char *engine)
 static void io_file_that_cannot_be_reopened_is_read_to_its_end(void **state)
 {
 	static const char *const each[] = { "auto", "threads" };
-	uint8_t *copy = irig_memory(1 << 16);
-	int status, i;
-	pid_t pid;
 
 	(void)state;
-	close(irig_file(copy, 50001));
-	munmap(copy, 1 << 16);
-	for (i = 0; i < 2; i++) {
-		pid = fork();
-		if (!pid)
-			_exit(reopen_child(each[i]));
-		status = child_status(pid);
+	for (int i = 0; i < 2; i++) {
+		int status = status_of(reopen_child, each[i], 50001);
+
 		if (status == 77) {
 			print_message("SKIP: no O_DIRECT under /tmp, or the user cannot be changed\n");
 			skip();
@@ -217,11 +189,11 @@ static void io_open_refuses_what_it_does_not_know(void **state)
 	assert_int_equal(vgpu_io_close(NULL), 0);
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_forbidden_io_uring_falls_back_to_threads_and_says_why),
-	IRIG_TEST(io_memlock_limit_degrades_to_unregistered_buffers_with_numbers),
-	IRIG_TEST(io_file_that_cannot_be_reopened_is_read_to_its_end),
-	IRIG_TEST(io_open_refuses_what_it_does_not_know),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_forbidden_io_uring_falls_back_to_threads_and_says_why),
+	ENGINE_TEST(io_memlock_limit_degrades_to_unregistered_buffers_with_numbers),
+	ENGINE_TEST(io_file_that_cannot_be_reopened_is_read_to_its_end),
+	ENGINE_TEST(io_open_refuses_what_it_does_not_know),
 };
 
 int main(void)

@@ -42,8 +42,8 @@ static void io_probe_measures_every_engine_it_can_have(void **state)
 	munmap(copy, FILE_BYTES);
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_probe_measures_every_engine_it_can_have),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_probe_measures_every_engine_it_can_have),
 };
 
 int main(void)

@@ -130,10 +130,10 @@ static void io_region_is_registered_whole_when_asked(void **state)
 	munmap(p, bytes);
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_regions_come_and_go_while_others_stay),
-	IRIG_TEST(io_region_beyond_one_gigabyte_is_registered_in_pieces),
-	IRIG_TEST(io_region_is_registered_whole_when_asked),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_regions_come_and_go_while_others_stay),
+	ENGINE_TEST(io_region_beyond_one_gigabyte_is_registered_in_pieces),
+	ENGINE_TEST(io_region_is_registered_whole_when_asked),
 };
 
 int main(void)

@@ -295,15 +295,15 @@ static void io_close_gives_back_what_was_never_reaped(void **state)
 	free(s);
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_reads_files_of_any_size_to_their_last_byte),
-	IRIG_TEST(io_writes_what_another_reader_sees),
-	IRIG_TEST(io_ten_thousand_requests_match_a_shadow_copy),
-	IRIG_TEST(io_one_thread_promise_gives_the_same_bytes),
-	IRIG_TEST(io_reads_unaligned_ranges_through_bounce_buffers),
-	IRIG_TEST(io_refuses_bad_requests_one_by_one),
-	IRIG_TEST(io_requests_survive_the_thread_that_submitted_them),
-	IRIG_TEST(io_close_gives_back_what_was_never_reaped),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_reads_files_of_any_size_to_their_last_byte),
+	ENGINE_TEST(io_writes_what_another_reader_sees),
+	ENGINE_TEST(io_ten_thousand_requests_match_a_shadow_copy),
+	ENGINE_TEST(io_one_thread_promise_gives_the_same_bytes),
+	ENGINE_TEST(io_reads_unaligned_ranges_through_bounce_buffers),
+	ENGINE_TEST(io_refuses_bad_requests_one_by_one),
+	ENGINE_TEST(io_requests_survive_the_thread_that_submitted_them),
+	ENGINE_TEST(io_close_gives_back_what_was_never_reaped),
 };
 
 int main(void)

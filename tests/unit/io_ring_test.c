@@ -71,8 +71,8 @@ static void io_ring_does_transfers_and_nothing_else(void **state)
 	io_uring_queue_exit(&ring);
 }
 
-static const struct irig_test tests[] = {
-	IRIG_TEST(io_ring_does_transfers_and_nothing_else),
+static const struct engine_test tests[] = {
+	ENGINE_TEST(io_ring_does_transfers_and_nothing_else),
 };
 
 int main(void)

@@ -55,20 +55,12 @@ static long long seconds_a_page_in;
 
 static bool serve(void *arg)
 {
-	struct vb_ioc_fetch req;
+	uint32_t type = rig_serve_one(&hands);
 
 	(void)arg;
-	if (rig_fetch(&hands, &req))
-		return false;
-	if (req.out_type == VB_FETCH_PAGE_IN) {
+	if (type == VB_FETCH_PAGE_IN)
 		atomic_fetch_add(&skipped_seconds, seconds_a_page_in);
-		rig_step(&hands, req.out_object, req.out_chunk, VB_MOVE_BEGIN, VB_TIER_ZERO,
-			 VB_TIER_HOST);
-		rig_step(&hands, req.out_object, req.out_chunk, VB_MOVE_COMMIT, VB_TIER_ZERO,
-			 VB_TIER_HOST);
-	}
-	rig_commit(&hands, req.tag, 0);
-	return true;
+	return type;
 }
 
 static int setup(void **state)

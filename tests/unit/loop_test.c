@@ -215,19 +215,8 @@ static bool serve(void *arg)
 /* An executor that brings zeros. */
 static bool page_in(void *arg)
 {
-	struct vb_ioc_fetch req;
-
 	(void)arg;
-	if (rig_fetch(&hands, &req))
-		return false;
-	if (req.out_type == VB_FETCH_PAGE_IN) {
-		rig_step(&hands, req.out_object, req.out_chunk, VB_MOVE_BEGIN, VB_TIER_ZERO,
-			 VB_TIER_HOST);
-		rig_step(&hands, req.out_object, req.out_chunk, VB_MOVE_COMMIT, VB_TIER_ZERO,
-			 VB_TIER_HOST);
-	}
-	rig_commit(&hands, req.tag, 0);
-	return true;
+	return rig_serve_one(&hands);
 }
 
 static void submit(uint32_t queue, uint32_t flags)
