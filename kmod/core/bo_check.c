@@ -25,7 +25,7 @@ static int check_file(const struct vb_ioc_bo_create *cmd)
 	return 0;
 }
 
-/* Operands are regrouped and keep their format; floats, and blocks that are none, are packed. */
+/* Operands are regrouped and keep their format; floats, and types that are none, are packed. */
 static bool pack_fits(u32 src, u32 dst)
 {
 	switch (src) {

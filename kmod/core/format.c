@@ -37,6 +37,8 @@ static const struct format formats[] = {
 	{ VB_FORMAT_BF16, 1, 1, 2, 0, 1, true, "bf16" },
 	{ VB_FORMAT_I32, 1, 1, 4, 0, 1, false, "i32" },
 	{ VB_FORMAT_U8, 1, 1, 1, 0, 1, false, "u8" },
+	{ VB_FORMAT_F8_E4M3, 1, 1, 1, 0, 1, false, "f8-e4m3" },
+	{ VB_FORMAT_F8_E5M2, 1, 1, 1, 0, 1, false, "f8-e5m2" },
 	{ VB_FORMAT_MXFP4, 1, 32, 17, 0, 1, true, "mxfp4" },
 	{ VB_FORMAT_MXFP4_SPLIT, 1, 32, 16, 0, 1, true, "mxfp4-split" },
 	{ VB_FORMAT_Q8_0, 1, 32, 34, 0, 1, true, "q8-0" },
@@ -124,7 +126,7 @@ bool vb_format_is_source(u32 format)
 {
 	const struct format *f = find(format);
 
-	return f && f->block > 1 && !f->weight;
+	return f && !f->weight && format != VB_FORMAT_I32 && format != VB_FORMAT_U8;
 }
 
 const char *vb_format_name(u32 format)

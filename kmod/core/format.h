@@ -47,7 +47,7 @@ int vb_format_matrix_bytes(u32 format, u32 n, u32 k, u64 *out);
 /* Is it a format a weight can have; is it one of packed row groups? */
 bool vb_format_is_weight(u32 format);
 bool vb_format_is_packed(u32 format);
-/* Is it one of a file's blocks that weights are packed from, and no operand? */
+/* Is it one that weights of a file have and are packed from, and no operand? */
 bool vb_format_is_source(u32 format);
 /* Name for people and tools: "mxfp4-g16"; "none" for VB_FORMAT_NONE, "?" when not known. */
 const char *vb_format_name(u32 format);

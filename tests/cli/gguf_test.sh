@@ -76,7 +76,7 @@ refused() {
 	refuses "type_$1_is_refused_by_plan" 1 "t$1.gguf: $2" $vbctl plan "$work/t$1.gguf"
 }
 for t in '15 Q8_K' '16 IQ2_XXS' '19 IQ1_S' '35 TQ2_0'; do
-	refused "${t% *}" "tensor 'blk.0.ffn_up.weight': type ${t#* } has no product and is not packed; taken are f32, f16, bf16, q4_0, .*iq4_xs\$"
+	refused "${t% *}" "tensor 'blk.0.ffn_up.weight': type ${t#* } has no product and is not packed; taken are f32, f16, bf16, f8_e4m3, .*q4_0, .*iq4_xs\$"
 	$vbctl tensor list "$work/t${t% *}.gguf" >"$work/text"
 	verdict "type_${t% *}_is_listed" grep -qE "^blk.0.ffn_up.weight +${t#* } +\[8\]\[256\] .* -\$" \
 		"$work/text"
@@ -94,6 +94,29 @@ $vbrun gen "$work/f32.safetensors" --size 8M --format f32 >/dev/null
 refuses experts_that_would_be_packed_are_not_routed 1 \
 	"tensor '.*gate_up_proj': --route takes experts as they lie in the file, F32 would be packed" \
 	$vbrun stream "$work/f32.safetensors" --route zipf --format int8 --json
+
+# --- safetensors: FP8 is packed, too; of the floats F64 is not ---
+# fp8 FILE DTYPE WIDTH
+fp8() {
+	python3 - "$@" <<'END'
+import json, random, struct, sys
+path, dtype, width = sys.argv[1], sys.argv[2], int(sys.argv[3])
+codes = [c for c in range(256) if c % 128 < 0x7c]	# finite in both
+data = bytes(random.Random(1).choice(codes) for _ in range(40 * 100 * width))
+head = json.dumps({"w": {"dtype": dtype, "shape": [40, 100], "data_offsets": [0, len(data)]}}).encode()
+open(path, "wb").write(struct.pack("<Q", len(head)) + head + data)
+END
+}
+for dtype in F8_E4M3 F8_E5M2; do
+	fp8 "$work/$dtype.safetensors" $dtype 1
+	run "$work/$dtype.safetensors" --host 2M >"$work/f8.json"
+	verdict "${dtype}_runs_packed" test "$(sum "$work/f8.json" \
+		'[(c["from"], c["to"], c["nmse"] < 1e-4, c["how"]) for c in s["conversions"]]')" = \
+		"[('$dtype', 'int8-g16', True, 'requantised')]"
+done
+fp8 "$work/f64.safetensors" F64 8
+refuses f64_is_refused 1 "tensor 'w': type F64 has no product and is not packed; taken are f32, .*f8_e4m3" \
+	$vbrun stream "$work/f64.safetensors"
 
 # --- plan and list know all types ---
 $vbctl plan "$work/all.gguf" --host 2M --chunk 64K --json >"$work/plan.json"

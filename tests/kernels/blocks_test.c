@@ -170,6 +170,36 @@ static void values_of_a_scale_that_is_no_number_are_not_packed(void **state)
 			refuse_to_pack(check_table(state), golden_names[n], halves[i]);
 }
 
+/* All 256 of each, from sign, exponent and mantissa as the specification has them. */
+static void decode_of_fp8_is_exact_for_every_code(void **state)
+{
+	static const struct {
+		enum vgpu_wformat format;
+		int bits, bias;
+	} types[] = { { VGPU_W_F8_E4M3, 3, 7 }, { VGPU_W_F8_E5M2, 2, 15 } };
+	const struct vgpu_kernels *t = check_table(state);
+	uint8_t codes[256];
+	float out[256];
+
+	for (uint32_t i = 0; i < 512; i++) {
+		struct vgpu_panel w = { types[i / 256].format, 1, 256, codes, NULL };
+		int bits = types[i / 256].bits, code = (int)i % 256;
+		int exponent = code % 128 >> bits, mantissa = code & ((1 << bits) - 1);
+		double want = exponent ? ldexp((1 << bits) + mantissa, exponent - types[i / 256].bias - bits) :
+					 ldexp(mantissa, 1 - types[i / 256].bias - bits);
+
+		memset(codes, code, sizeof(codes));
+		t->weight_decode(&w, out, 256);
+		if (bits == 3 ? code % 128 == 127 : exponent == 31 && mantissa)
+			assert_true(isnan(out[0]) && isnan(out[255]));
+		else if (bits == 2 && exponent == 31)
+			assert_true(isinf(out[0]) && (out[0] < 0) == (code > 127));
+		else
+			assert_true(out[0] == (code > 127 ? -want : want) &&
+				    !signbit(out[255]) == (code < 128));
+	}
+}
+
 static void types_fit_their_sizes(void **state)
 {
 	(void)state;
@@ -196,6 +226,7 @@ int main(void)
 		CHECK_LEVELS(blocks_with_one_scale_keep_their_values_as_int8),
 		cmocka_unit_test(blocks_with_a_scale_that_is_no_number_are_refused),
 		CHECK_LEVELS(values_of_a_scale_that_is_no_number_are_not_packed),
+		CHECK_LEVELS(decode_of_fp8_is_exact_for_every_code),
 		cmocka_unit_test(types_fit_their_sizes),
 	};
 

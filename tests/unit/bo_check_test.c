@@ -11,11 +11,11 @@
 #include "core/bo_check.h"
 #include "core/format.h"
 
-/* Blocks that are no operands: packed to either. */
+/* Types of weights that are no operands: packed to either. */
 #define SOURCES \
 	VB_FORMAT_Q4_0, VB_FORMAT_Q4_1, VB_FORMAT_Q5_0, VB_FORMAT_Q5_1, VB_FORMAT_Q2_K, \
 	VB_FORMAT_Q3_K, VB_FORMAT_Q4_K, VB_FORMAT_Q5_K, VB_FORMAT_Q6_K, VB_FORMAT_IQ4_NL, \
-	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4,
+	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2,
 static const u16 sources[] = { SOURCES };
 
 static const u16 formats[] = {
@@ -129,6 +129,8 @@ static const u16 blocks_of[][3] = {
 	{ VB_FORMAT_IQ4_NL, 32, 2 + 16 },
 	{ VB_FORMAT_IQ4_XS, 256, 2 + 2 + 4 + 128 },
 	{ VB_FORMAT_NVFP4, 64, 4 + 32 },
+	{ VB_FORMAT_F8_E4M3, 1, 1 },
+	{ VB_FORMAT_F8_E5M2, 1, 1 },
 };
 
 static u128 model_blocks(u16 format, u64 rows, u64 cols)

@@ -13,7 +13,7 @@ static const u32 weights[] = {
 	/* what weights are packed from */
 	VB_FORMAT_Q4_0, VB_FORMAT_Q4_1, VB_FORMAT_Q5_0, VB_FORMAT_Q5_1, VB_FORMAT_Q2_K,
 	VB_FORMAT_Q3_K, VB_FORMAT_Q4_K, VB_FORMAT_Q5_K, VB_FORMAT_Q6_K, VB_FORMAT_IQ4_NL,
-	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4,
+	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2,
 };
 #define WEIGHTS	(sizeof(weights) / sizeof(weights[0]))
 
@@ -23,6 +23,8 @@ static bool takes(u32 format, u32 k)
 	case VB_FORMAT_F32:
 	case VB_FORMAT_F16:
 	case VB_FORMAT_BF16:
+	case VB_FORMAT_F8_E4M3:
+	case VB_FORMAT_F8_E5M2:
 	case VB_FORMAT_MXFP4_G16:
 	case VB_FORMAT_INT8_G16:
 		return true;
@@ -105,7 +107,7 @@ static void format_matrix_bytes_overflow_is_seen(void **state)
 
 static void format_unknown_ones_are_refused_everywhere(void **state)
 {
-	static const u32 known[] = { 1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+	static const u32 known[] = { 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
 				     27, 28, 29, 30, 32, 33 };
 	struct vb_unit unit;
 	u32 format, i;
@@ -129,6 +131,8 @@ static void format_unknown_ones_are_refused_everywhere(void **state)
 	assert_false(vb_format_is_source(VB_FORMAT_Q8_0));
 	assert_false(vb_format_is_source(VB_FORMAT_INT8_G16));
 	assert_false(vb_format_is_source(VB_FORMAT_U8));
+	assert_false(vb_format_is_source(VB_FORMAT_I32));
+	assert_true(vb_format_is_source(VB_FORMAT_F8_E4M3));
 	assert_true(vb_format_is_source(VB_FORMAT_Q4_K));
 	assert_false(vb_format_is_weight(VB_FORMAT_Q4_K));
 	assert_true(vb_format_is_packed(VB_FORMAT_INT8_G16));

@@ -137,12 +137,14 @@ static const char *take_plain(struct weights *w, const struct vgpu_tensor *t)
 	return NULL;
 }
 
-/* To leave out such a one would be to run another model. */
-static bool is_quantised_matrix(const struct vgpu_tensor *t)
+/* What weights have; scales and integers are left out. To leave out weights would be to run another model. */
+static bool is_of_weights(const struct vgpu_tensor *t)
 {
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
 
-	return info && info->block_elements > 1 && t->rank >= 2 && t->bytes;
+	return t->rank >= 2 && t->bytes &&
+	       (t->dtype == VGPU_DTYPE_F64 || t->dtype == VGPU_DTYPE_C64 ||
+		(info && info->block_elements > 1));
 }
 
 static void take(struct weights *w, const struct vgpu_checkpoint *ck, const struct vgpu_tensor *t)
@@ -159,7 +161,7 @@ static void take(struct weights *w, const struct vgpu_checkpoint *ck, const stru
 			return;
 	}
 	if (weights_format(t) == VGPU_FORMAT_NONE) {
-		if (!w->refused && is_quantised_matrix(t))
+		if (!w->refused && is_of_weights(t))
 			w->refused = t;
 		snprintf(text, sizeof(text), "type %.24s has no product", t->dtype_name);
 		skip(w, t, text);

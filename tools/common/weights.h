@@ -75,7 +75,7 @@ struct weight_skip {
  * @count: entries
  * @bytes: of all entries, scales included
  * @used_bytes: of all entries as operands
- * @refused: the first matrix of blocks that have no product and cannot be packed, or NULL
+ * @refused: the first matrix of a type that has no product and cannot be packed, or NULL
  * @skips: what was left out, the last entry taking what finds no room
  * @skip_count: entries
  */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Source: the structures' layout, https://github.com/ggml-org/ggml, src/ggml-common.h.
+ * Source: the structures' layout, https://github.com/ggml-org/ggml, src/ggml-common.h;
+ * OCP 8-bit Floating Point Specification (OFP8) v1.0, section 5.
  */
 #include "kernels/pack/blocks.h"
 
@@ -299,6 +300,27 @@ static void nvfp4(const uint8_t *block, float *out)
 	}
 }
 
+/* --- single values of OCP FP8 --------------------------------------------- */
+
+/* Exponents begin at 2^-6; no infinity, and NaN only where all bits are set. */
+static void f8_e4m3(const uint8_t *value, float *out)
+{
+	uint32_t sign = (uint32_t)(*value & 0x80) << 24, magnitude = *value & 0x7f;
+
+	if (magnitude == 0x7f)
+		*out = vgpu_f32_from_bits(sign | 0x7fc00000u);
+	else if (magnitude >> 3)
+		*out = vgpu_f32_from_bits(sign | ((magnitude << 20) + (120u << 23)));
+	else
+		*out = (sign ? -0x1p-9f : 0x1p-9f) * (float)magnitude;
+}
+
+/* The upper half of an F16. */
+static void f8_e5m2(const uint8_t *value, float *out)
+{
+	*out = vgpu_f16_to_f32((uint16_t)(*value << 8));
+}
+
 /* --- the table ----------------------------------------------------------- */
 
 static const struct vgpu_block_type types[] = {
@@ -315,6 +337,8 @@ static const struct vgpu_block_type types[] = {
 	{ VGPU_W_IQ4_NL, 32, 18, iq4_nl, iq4_nl_codes },
 	{ VGPU_W_IQ4_XS, 256, 136, iq4_xs, NULL },
 	{ VGPU_W_NVFP4, 64, 36, nvfp4, NULL },
+	{ VGPU_W_F8_E4M3, 1, 1, f8_e4m3, NULL },
+	{ VGPU_W_F8_E5M2, 1, 1, f8_e5m2, NULL },
 };
 
 const struct vgpu_block_type *vgpu_block_type(enum vgpu_wformat format)

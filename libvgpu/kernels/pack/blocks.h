@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks of quantised weights as GGUF files have them, ggml's block structures: one row
- * of a table a type.
+ * Blocks of quantised weights as GGUF files have them, ggml's block structures, and FP8:
+ * one row of a table a type.
  *
- * Every value is an integer times scales, less or plus a minimum.  The integers and the
+ * Every value of a block is an integer times scales, less or plus a minimum.  The integers and the
  * scales are so short (11 bits of an F16, 7 of a second scale, at most 7 of a code) that
  * each product is exact in f32; only the sum with a minimum is rounded, once.  So there is
  * one right answer whatever the order, and it is compared bit by bit with another
