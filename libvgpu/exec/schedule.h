@@ -3,10 +3,10 @@
  * Schedules: the order in which clients say they will use their objects.
  *
  * A policy follows one sequence and the tier serves all clients, so what they declared
- * is woven into one: chunk by chunk in turn, a shorter cycle again and again until the
- * longest one is through.  That is what equal shares of the executor's time come to; it
+ * is woven into one: a few chunks of each in turn, a shorter cycle again and again until
+ * the longest one is through.  That is what equal shares of the executor's time come to; it
  * tells how far away each use is beside those of others, and the policy's cursor bears
- * that the turns are longer than a chunk.
+ * that turns are longer, or shorter.
  *
  * What this does not try to do: know weights, or how far each client has come.
  */
