@@ -246,8 +246,11 @@ enum vgpu_format {
 	VGPU_FORMAT_BF16 = 3,
 	VGPU_FORMAT_I32 = 4,
 	VGPU_FORMAT_U8 = 5,
-	VGPU_FORMAT_F8_E4M3 = 6,	/* OCP FP8: sources of struct vgpu_pack, no operands yet */
+	/* Sources of struct vgpu_pack, no operands yet: FP8, ternary blocks of GGUF. */
+	VGPU_FORMAT_F8_E4M3 = 6,
 	VGPU_FORMAT_F8_E5M2 = 7,
+	VGPU_FORMAT_TQ1_0 = 14,
+	VGPU_FORMAT_TQ2_0 = 15,
 	VGPU_FORMAT_MXFP4 = 16,		/* GGUF blocks: 17 bytes a 32 values */
 	VGPU_FORMAT_MXFP4_SPLIT = 17,	/* gpt-oss: blocks and scales apart */
 	VGPU_FORMAT_Q8_0 = 18,		/* GGUF blocks: 34 bytes a 32 values */
@@ -382,8 +385,8 @@ VGPU_API int vgpu_bo_create_file(struct vgpu *v, int fd, uint64_t offset, uint64
 /**
  * struct vgpu_pack - weights of a file, packed chunk by chunk when they are needed
  * @source_format: F32, F16, BF16; MXFP4 to MXFP4_G16 and Q8_0 to INT8_G16 (regrouped, the same
- *	values); FP8 and other blocks of GGUF: Q4_0, Q5_0, IQ4_NL to INT8_G16 keep their
- *	values, all else is rounded again
+ *	values); FP8 and other blocks of GGUF: Q4_0, Q5_0, IQ4_NL, TQ to INT8_G16 keep
+ *	their values, all else is rounded again
  * @packed_format: MXFP4_G16 or INT8_G16
  * @rows: rows of one matrix, at least 1
  * @cols: columns, at least 1

@@ -39,6 +39,8 @@ static const struct format formats[] = {
 	{ VB_FORMAT_U8, 1, 1, 1, 0, 1, false, "u8" },
 	{ VB_FORMAT_F8_E4M3, 1, 1, 1, 0, 1, false, "f8-e4m3" },
 	{ VB_FORMAT_F8_E5M2, 1, 1, 1, 0, 1, false, "f8-e5m2" },
+	{ VB_FORMAT_TQ1_0, 1, 256, 54, 0, 1, false, "tq1-0" },
+	{ VB_FORMAT_TQ2_0, 1, 256, 66, 0, 1, false, "tq2-0" },
 	{ VB_FORMAT_MXFP4, 1, 32, 17, 0, 1, true, "mxfp4" },
 	{ VB_FORMAT_MXFP4_SPLIT, 1, 32, 16, 0, 1, true, "mxfp4-split" },
 	{ VB_FORMAT_Q8_0, 1, 32, 34, 0, 1, true, "q8-0" },

@@ -41,6 +41,8 @@ enum vgpu_wformat {
 	VGPU_W_BF16 = 3,
 	VGPU_W_F8_E4M3 = 6,	/* pack/blocks.c: decoded, no operands */
 	VGPU_W_F8_E5M2 = 7,
+	VGPU_W_TQ1_0 = 14,
+	VGPU_W_TQ2_0 = 15,
 	VGPU_W_MXFP4 = 16,	/* GGUF block_mxfp4: {u8 e8m0, u8 qs[16]} a block */
 	VGPU_W_MXFP4_SPLIT = 17,/* gpt-oss: blocks [n][k/32][16], scales [n][k/32] */
 	VGPU_W_Q8_0 = 18,	/* GGUF block_q8_0: {f16 d, s8 qs[32]} a block */

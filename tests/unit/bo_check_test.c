@@ -15,7 +15,8 @@
 #define SOURCES \
 	VB_FORMAT_Q4_0, VB_FORMAT_Q4_1, VB_FORMAT_Q5_0, VB_FORMAT_Q5_1, VB_FORMAT_Q2_K, \
 	VB_FORMAT_Q3_K, VB_FORMAT_Q4_K, VB_FORMAT_Q5_K, VB_FORMAT_Q6_K, VB_FORMAT_IQ4_NL, \
-	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2,
+	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2, \
+	VB_FORMAT_TQ1_0, VB_FORMAT_TQ2_0,
 static const u16 sources[] = { SOURCES };
 
 static const u16 formats[] = {
@@ -131,6 +132,8 @@ static const u16 blocks_of[][3] = {
 	{ VB_FORMAT_NVFP4, 64, 4 + 32 },
 	{ VB_FORMAT_F8_E4M3, 1, 1 },
 	{ VB_FORMAT_F8_E5M2, 1, 1 },
+	{ VB_FORMAT_TQ1_0, 256, 48 + 4 + 2 },
+	{ VB_FORMAT_TQ2_0, 256, 64 + 2 },
 };
 
 static u128 model_blocks(u16 format, u64 rows, u64 cols)

@@ -14,6 +14,7 @@ static const u32 weights[] = {
 	VB_FORMAT_Q4_0, VB_FORMAT_Q4_1, VB_FORMAT_Q5_0, VB_FORMAT_Q5_1, VB_FORMAT_Q2_K,
 	VB_FORMAT_Q3_K, VB_FORMAT_Q4_K, VB_FORMAT_Q5_K, VB_FORMAT_Q6_K, VB_FORMAT_IQ4_NL,
 	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2,
+	VB_FORMAT_TQ1_0, VB_FORMAT_TQ2_0,
 };
 #define WEIGHTS	(sizeof(weights) / sizeof(weights[0]))
 
@@ -31,6 +32,8 @@ static bool takes(u32 format, u32 k)
 	case VB_FORMAT_NVFP4:
 		return k % 64 == 0;
 	case VB_FORMAT_IQ4_XS:
+	case VB_FORMAT_TQ1_0:
+	case VB_FORMAT_TQ2_0:
 		return k % 256 == 0;
 	default:
 		return k % (format >= VB_FORMAT_Q2_K && format <= VB_FORMAT_Q6_K ? 256 : 32) == 0;
@@ -107,7 +110,7 @@ static void format_matrix_bytes_overflow_is_seen(void **state)
 
 static void format_unknown_ones_are_refused_everywhere(void **state)
 {
-	static const u32 known[] = { 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+	static const u32 known[] = { 1, 2, 3, 4, 5, 6, 7, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
 				     27, 28, 29, 30, 32, 33 };
 	struct vb_unit unit;
 	u32 format, i;

@@ -455,7 +455,7 @@ int vbrun_stream(int argc, char **argv)
 		"vbrun stream", "FILE", "Multiply with every weight matrix of a checkpoint, pass after "
 		"pass, in little memory.", options, 1, 1,
 		"FILE is a .safetensors or .gguf file, or a folder with a sharded model.\n"
-		"Q4_0, Q5_0 and IQ4_NL are copied to int8, other types that no product takes are rounded\n"
+		"Q4_0, Q5_0, IQ4_NL and TQ are copied to int8, other types that no product takes are rounded\n"
 		"once more, to int8 or what --format says; how far that moves them is measured and said.\n"
 		"Without --host the tier is 512M; with --route what holds a quarter of the experts,\n"
 		"the intermediates and the reserve for transfers. --chunk is 2M, or less where the tier\n"

@@ -1536,8 +1536,11 @@ enum vb_format {
 	VB_FORMAT_BF16 = 3,
 	VB_FORMAT_I32 = 4,	/* indices */
 	VB_FORMAT_U8 = 5,
-	VB_FORMAT_F8_E4M3 = 6,	/* sources of VB_TRANSFORM_PACK, no operands (yet) */
+	/* Sources of VB_TRANSFORM_PACK, no operands (yet): FP8, ternary blocks of GGUF. */
+	VB_FORMAT_F8_E4M3 = 6,
 	VB_FORMAT_F8_E5M2 = 7,
+	VB_FORMAT_TQ1_0 = 14,
+	VB_FORMAT_TQ2_0 = 15,
 	VB_FORMAT_MXFP4 = 16,	/* GGUF block_mxfp4, 17 bytes a 32 */
 	VB_FORMAT_MXFP4_SPLIT = 17,/* gpt-oss: blocks here, scales in another operand */
 	VB_FORMAT_Q8_0 = 18,	/* GGUF block_q8_0, 34 bytes a 32 */

@@ -241,6 +241,52 @@ static void q5_k(const uint8_t *block, float *out)
 	k_nibbles(block, block + 16, block + 48, out);
 }
 
+/* {u8 qs[64], f16 d}: -1, 0 or 1 */
+static void tq2_0_codes(const uint8_t *block, int8_t *out)
+{
+	for (uint32_t i = 0; i < 8; i++)
+		two_bits(block, i, out + 32 * i);
+	for (uint32_t j = 0; j < 256; j++)
+		out[j] = (int8_t)(out[j] - 1);
+}
+
+/*
+ * Digits of base 3, the first one of each byte, then the second: a byte is the fraction
+ * 0.d1 d2 d3 d4 d5 in base 3 times 256, rounded up.
+ */
+static void ternary(const uint8_t *bytes, uint32_t count, uint32_t digits, int8_t *out)
+{
+	uint32_t power = 1;
+
+	for (uint32_t i = 0; i < digits; i++, power *= 3)
+		for (uint32_t j = 0; j < count; j++)
+			out[i * count + j] = (int8_t)(((bytes[j] * power & 255) * 3 >> 8) - 1);
+}
+
+/* {u8 qs[48], u8 qh[4], f16 d}: 32 bytes and 16 of five digits, then 4 of four */
+static void tq1_0_codes(const uint8_t *block, int8_t *out)
+{
+	ternary(block, 32, 5, out);
+	ternary(block + 32, 16, 5, out + 160);
+	ternary(block + 48, 4, 4, out + 240);
+}
+
+static void tq1_0(const uint8_t *block, float *out)
+{
+	int8_t codes[256];
+
+	tq1_0_codes(block, codes);
+	scaled(codes, 256, f16_at(block + 52), out);
+}
+
+static void tq2_0(const uint8_t *block, float *out)
+{
+	int8_t codes[256];
+
+	tq2_0_codes(block, codes);
+	scaled(codes, 256, f16_at(block + 64), out);
+}
+
 /* {u8 ql[128], u8 qh[64], s8 scales[16], f16 d} */
 static void q6_k(const uint8_t *block, float *out)
 {
@@ -324,21 +370,23 @@ static void f8_e5m2(const uint8_t *value, float *out)
 /* --- the table ----------------------------------------------------------- */
 
 static const struct vgpu_block_type types[] = {
-	{ VGPU_W_Q8_0, 32, 34, q8_0, q8_0_codes },
-	{ VGPU_W_Q4_0, 32, 18, q4_0, q4_0_codes },
-	{ VGPU_W_Q4_1, 32, 20, q4_1, NULL },
-	{ VGPU_W_Q5_0, 32, 22, q5_0, q5_0_codes },
-	{ VGPU_W_Q5_1, 32, 24, q5_1, NULL },
-	{ VGPU_W_Q2_K, 256, 84, q2_k, NULL },
-	{ VGPU_W_Q3_K, 256, 110, q3_k, NULL },
-	{ VGPU_W_Q4_K, 256, 144, q4_k, NULL },
-	{ VGPU_W_Q5_K, 256, 176, q5_k, NULL },
-	{ VGPU_W_Q6_K, 256, 210, q6_k, NULL },
-	{ VGPU_W_IQ4_NL, 32, 18, iq4_nl, iq4_nl_codes },
-	{ VGPU_W_IQ4_XS, 256, 136, iq4_xs, NULL },
-	{ VGPU_W_NVFP4, 64, 36, nvfp4, NULL },
-	{ VGPU_W_F8_E4M3, 1, 1, f8_e4m3, NULL },
-	{ VGPU_W_F8_E5M2, 1, 1, f8_e5m2, NULL },
+	{ VGPU_W_Q8_0, 32, 34, q8_0, q8_0_codes, 0 },
+	{ VGPU_W_Q4_0, 32, 18, q4_0, q4_0_codes, 0 },
+	{ VGPU_W_Q4_1, 32, 20, q4_1, NULL, 0 },
+	{ VGPU_W_Q5_0, 32, 22, q5_0, q5_0_codes, 0 },
+	{ VGPU_W_Q5_1, 32, 24, q5_1, NULL, 0 },
+	{ VGPU_W_Q2_K, 256, 84, q2_k, NULL, 0 },
+	{ VGPU_W_Q3_K, 256, 110, q3_k, NULL, 0 },
+	{ VGPU_W_Q4_K, 256, 144, q4_k, NULL, 0 },
+	{ VGPU_W_Q5_K, 256, 176, q5_k, NULL, 0 },
+	{ VGPU_W_Q6_K, 256, 210, q6_k, NULL, 0 },
+	{ VGPU_W_IQ4_NL, 32, 18, iq4_nl, iq4_nl_codes, 0 },
+	{ VGPU_W_IQ4_XS, 256, 136, iq4_xs, NULL, 0 },
+	{ VGPU_W_NVFP4, 64, 36, nvfp4, NULL, 0 },
+	{ VGPU_W_TQ1_0, 256, 54, tq1_0, tq1_0_codes, 52 },
+	{ VGPU_W_TQ2_0, 256, 66, tq2_0, tq2_0_codes, 64 },
+	{ VGPU_W_F8_E4M3, 1, 1, f8_e4m3, NULL, 0 },
+	{ VGPU_W_F8_E5M2, 1, 1, f8_e5m2, NULL, 0 },
 };
 
 const struct vgpu_block_type *vgpu_block_type(enum vgpu_wformat format)
@@ -360,7 +408,7 @@ void vgpu_block_row_decode(const struct vgpu_block_type *type, const uint8_t *ro
 static bool scales_are_finite(const struct vgpu_block_type *type, const uint8_t *src, size_t blocks)
 {
 	for (size_t i = 0; i < blocks; i++)
-		if ((src[i * type->bytes + 1] & 0x7c) == 0x7c)
+		if ((src[i * type->bytes + type->scale_at + 1] & 0x7c) == 0x7c)
 			return false;
 	return true;
 }
@@ -380,28 +428,34 @@ static void put_int8_block(uint8_t *group, uint32_t row, uint32_t block, const u
 	}
 }
 
+/* A block of the file is one or more of ours. */
+static void put_int8_blocks(const struct vgpu_block_type *type, uint8_t *group, uint32_t row,
+			    uint32_t first, const uint8_t *block)
+{
+	int8_t codes[VGPU_BLOCK_VALUES_MAX];
+
+	type->codes(block, codes);
+	for (uint32_t i = 0; i < type->values / VGPU_BLOCK; i++)
+		put_int8_block(group, row, first + i, block + type->scale_at,
+			       codes + i * VGPU_BLOCK);
+}
+
 int vgpu_blocks_to_int8(const struct vgpu_block_type *type, void *dst, const uint8_t *src,
 			uint32_t rows, uint32_t k)
 {
 	static const int8_t zeros[VGPU_BLOCK];
 	static const uint8_t no_scale[2];
-	uint32_t blocks = k / VGPU_BLOCK;
-	int8_t codes[VGPU_BLOCK];
+	uint32_t step = type->values / VGPU_BLOCK;
 
-	if (!scales_are_finite(type, src, (size_t)rows * blocks))
+	if (!scales_are_finite(type, src, (size_t)rows * (k / type->values)))
 		return -EDOM;
 	/* The last tile may have no block where it has scales. */
 	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_INT8_G16, k));
-	for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++) {
-		for (uint32_t b = 0; b < blocks; b++) {
-			if (row >= rows) {
-				put_int8_block(dst, row, b, no_scale, zeros);
-				continue;
-			}
-			type->codes(src, codes);
-			put_int8_block(dst, row, b, src, codes);
-			src += type->bytes;
-		}
-	}
+	for (uint32_t row = 0; row < rows; row++)
+		for (uint32_t b = 0; b < k / VGPU_BLOCK; b += step, src += type->bytes)
+			put_int8_blocks(type, dst, row, b, src);
+	for (uint32_t row = rows; row < VGPU_GROUP_ROWS; row++)
+		for (uint32_t b = 0; b < k / VGPU_BLOCK; b++)
+			put_int8_block(dst, row, b, no_scale, zeros);
 	return 0;
 }

@@ -25,14 +25,16 @@
  * @values: in a block
  * @bytes: of a block
  * @decode: write the block's values to @out
- * @codes: types whose value is an F16 at the start of the block times a whole number of
- *	-128 .. 127: write the numbers to @out; NULL for all others
+ * @codes: types whose value is an F16 of the block times a whole number of -128 .. 127: write
+ *	the numbers to @out; NULL for all others, and their @values are a multiple of 32
+ * @scale_at: offset of that F16
  */
 struct vgpu_block_type {
 	enum vgpu_wformat format;
 	uint16_t values, bytes;
 	void (*decode)(const uint8_t *block, float *out);
 	void (*codes)(const uint8_t *block, int8_t *out);
+	uint16_t scale_at;
 };
 
 /* The row of a format; NULL when it has none. */

@@ -26,7 +26,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as T
 HALVES = {
     T.Q8_0: [0], T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q2_K: [80, 82],
     T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.IQ4_NL: [0], T.IQ4_XS: [0],
-    T.NVFP4: [],
+    T.NVFP4: [], T.TQ1_0: [52], T.TQ2_0: [64],
 }
 KINDS = [(0x2a3c, 0x31d7), (0x0001, 0x8001), (0x02af, 0x8333), (0x7bff, 0xfbff), (0x0000, 0x8000),
          (0x9c01, 0x1401), (0x3c00, 0x3c00), (0x3555, 0x2eef)]
