@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The thread pool on a machine of two NUMA nodes, which the virtual ones are:
+ * tests/kernels/pool_test.c can but pretend them.  The module has no part in it.
+ */
+#include "kernels/pool.h"
+
+#include <numaif.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kernels/cpus.h"
+
+#define NODES	2u
+#define ITEMS	64u
+#define THREADS	5u	/* the caller, and two for each node */
+/* The caller must not have done all of it before the others are awake. */
+#define ITEM_US	2000
+
+/**
+ * struct seen - where the items of a run ran
+ * @cpu: of each item
+ * @thread: of each item, vgpu_pool_self_index()
+ * @mask: what this thread may run on
+ * @memory: a page an item, written by it
+ */
+struct seen {
+	int cpu[ITEMS];
+	uint32_t thread[ITEMS];
+	cpu_set_t mask[ITEMS];
+	uint8_t *memory;
+};
+
+static struct vgpu_cpus_node nodes[NODES + 1];
+static long page;
+
+static int find_nodes(void **state)
+{
+	(void)state;
+	page = sysconf(_SC_PAGESIZE);
+	return 0;
+}
+
+/* Skips where there is one node. */
+static struct vgpu_pool *pool_of(enum vgpu_pool_numa numa)
+{
+	struct vgpu_pool_params params = { .threads = THREADS, .numa = numa };
+	struct vgpu_pool *pool;
+
+	if (vgpu_cpus_nodes(nodes, NODES + 1) != NODES) {
+		print_message("SKIP: this machine has not two NUMA nodes\n");
+		skip();
+	}
+	assert_int_equal(vgpu_pool_open(&params, &pool), 0);
+	return pool;
+}
+
+static void note_item(void *ctx, size_t item)
+{
+	struct seen *s = ctx;
+
+	s->cpu[item] = sched_getcpu();
+	s->thread[item] = vgpu_pool_self_index();
+	assert_int_equal(sched_getaffinity(0, sizeof(s->mask[item]), &s->mask[item]), 0);
+	if (s->memory)
+		s->memory[item * (size_t)page] = 1;
+	usleep(ITEM_US);
+}
+
+static void run(struct vgpu_pool *pool, struct seen *s)
+{
+	struct vgpu_pool_job job = { .fn = note_item, .ctx = s, .items = ITEMS, .grain = 1 };
+
+	vgpu_pool_run_job(pool, &job);
+}
+
+/* The caller has a CPU of a node as long as this lasts. */
+static void move_to(uint32_t node)
+{
+	assert_int_equal(sched_setaffinity(0, sizeof(nodes[node].cpus), &nodes[node].cpus), 0);
+}
+
+static void move_back(void)
+{
+	cpu_set_t all;
+
+	CPU_ZERO(&all);
+	for (uint32_t n = 0; n < NODES; n++)
+		CPU_OR(&all, &all, &nodes[n].cpus);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+}
+
+static void pool_has_threads_on_both_nodes(void **state)
+{
+	struct vgpu_pool *pool = pool_of(VGPU_POOL_NUMA_AUTO);
+	uint32_t on[NODES] = { 0 }, workers[NODES] = { 0 };
+	struct vgpu_pool_info info;
+	struct seen s = { 0 };
+
+	(void)state;
+	vgpu_pool_query(pool, &info);
+	assert_int_equal(info.nodes, NODES);
+	assert_true(info.pinned);
+	run(pool, &s);
+	for (uint32_t i = 0; i < ITEMS; i++) {
+		uint32_t node = vgpu_pool_node_of_item(pool, i, ITEMS);
+
+		on[node]++;
+		/* The caller may be moved between its item and the look at the CPU. */
+		if (!s.thread[i])
+			continue;
+		assert_true(CPU_ISSET(s.cpu[i], &nodes[node].cpus));
+		assert_true(CPU_EQUAL(&s.mask[i], &nodes[node].cpus));
+		workers[node]++;
+	}
+	for (uint32_t n = 0; n < NODES; n++) {
+		print_message("node %d: %u items, %u of them on its own threads\n", nodes[n].id, on[n],
+			      workers[n]);
+		/* In proportion to its threads: half, and the caller's. */
+		assert_in_range(on[n], ITEMS / 3, ITEMS * 2 / 3);
+		assert_true(workers[n] > 0);
+	}
+	vgpu_pool_close(pool);
+}
+
+static void pool_caller_takes_from_the_node_where_it_is(void **state)
+{
+	struct vgpu_pool *pool = pool_of(VGPU_POOL_NUMA_AUTO);
+
+	(void)state;
+	for (uint32_t n = 0; n < NODES; n++) {
+		struct seen s = { 0 };
+		uint32_t taken = 0;
+
+		move_to(n);
+		run(pool, &s);
+		for (uint32_t i = 0; i < ITEMS; i++) {
+			if (s.thread[i])
+				continue;
+			taken++;
+			assert_int_equal(vgpu_pool_node_of_item(pool, i, ITEMS), n);
+			assert_true(CPU_ISSET(s.cpu[i], &nodes[n].cpus));
+		}
+		assert_true(taken > 0);
+	}
+	move_back();
+	vgpu_pool_close(pool);
+}
+
+/* The node where a page lies, or -errno. */
+static int node_of(void *at)
+{
+	int status = -1;
+
+	assert_int_equal(move_pages(0, 1, &at, NULL, &status, 0), 0);
+	return status;
+}
+
+static void pool_memory_of_a_run_is_local_in_the_next(void **state)
+{
+	struct vgpu_pool *pool = pool_of(VGPU_POOL_NUMA_AUTO);
+	struct seen first = { 0 }, next = { 0 };
+
+	(void)state;
+	first.memory = mmap(NULL, ITEMS * (size_t)page, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(first.memory != MAP_FAILED);
+	/* A huge page would be of one node. */
+	assert_int_equal(madvise(first.memory, ITEMS * (size_t)page, MADV_NOHUGEPAGE), 0);
+	move_to(0);
+	run(pool, &first);
+	next.memory = first.memory;
+	run(pool, &next);
+	move_back();
+	for (uint32_t i = 0; i < ITEMS; i++) {
+		uint32_t node = vgpu_pool_node_of_item(pool, i, ITEMS);
+
+		assert_int_equal(node_of(&first.memory[i * (size_t)page]), nodes[node].id);
+		assert_true(CPU_ISSET(next.cpu[i], &nodes[node].cpus));
+	}
+	munmap(first.memory, ITEMS * (size_t)page);
+	vgpu_pool_close(pool);
+}
+
+static void pool_pins_nothing_when_told_so(void **state)
+{
+	struct vgpu_pool *pool = pool_of(VGPU_POOL_NUMA_OFF);
+	struct vgpu_pool_info info;
+	struct seen s = { 0 };
+
+	(void)state;
+	vgpu_pool_query(pool, &info);
+	assert_int_equal(info.nodes, 1);
+	assert_false(info.pinned);
+	run(pool, &s);
+	for (uint32_t i = 0; i < ITEMS; i++)
+		for (uint32_t n = 0; n < NODES; n++)
+			assert_false(CPU_EQUAL(&s.mask[i], &nodes[n].cpus));
+	vgpu_pool_close(pool);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pool_has_threads_on_both_nodes),
+		cmocka_unit_test(pool_caller_takes_from_the_node_where_it_is),
+		cmocka_unit_test(pool_memory_of_a_run_is_local_in_the_next),
+		cmocka_unit_test(pool_pins_nothing_when_told_so),
+	};
+
+	return cmocka_run_group_tests(tests, find_nodes, NULL);
+}
