@@ -32,8 +32,10 @@ lines=0
 while read -r words; do
 	lines=$((lines + 1))
 	read -r -a words <<<"${words%%  *}"
-	verdict "readme_names_a_command_that_is_there_${words[0]}_${words[1]}" \
-		options "${words[0]} ${words[1]}" "${words[@]:2}"
+	length=2
+	[[ ! ${words[2]:-} =~ ^[a-z]+$ ]] || length=3
+	verdict "readme_names_a_command_that_is_there_$(tr ' ' _ <<<"${words[*]:0:length}")" \
+		options "${words[*]:0:length}" "${words[@]:length}"
 done < <(sed -nE 's/^    (vb(run|ctl) .*)/\1/p' README.md)
 verdict readme_names_commands test $lines -ge 6
 
