@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 /* All of it, but for one that is alone and larger: a unit of a very wide source. */
 #define VGPU_BESIDE_BYTES	(16ull << 20)
@@ -36,23 +35,21 @@ static inline void vgpu_beside_note(struct vgpu_beside *b, uint64_t bytes)
 		__atomic_store_n(&b->most, b->bytes + bytes, __ATOMIC_RELAXED);
 }
 
-/* @bytes: a multiple of @align; NULL without memory.  Whether there is room the caller asks. */
-static inline void *vgpu_beside_alloc(struct vgpu_beside *b, size_t align, uint64_t bytes)
-{
-	void *p = aligned_alloc(align, bytes);
+/**
+ * vgpu_beside_alloc() - memory beside the tier
+ * @b: counts it; whether there is room the caller asks
+ * @align: power of two
+ * @bytes: a multiple of @align
+ *
+ * What is large comes straight from the kernel and goes back to it: an allocator keeps what
+ * is freed, in pieces, and the process would take twice what is counted.
+ *
+ * Context: any thread that may change @b.
+ * Return: NULL without memory.
+ */
+void *vgpu_beside_alloc(struct vgpu_beside *b, size_t align, uint64_t bytes);
 
-	if (!p)
-		return NULL;
-	b->bytes += bytes;
-	vgpu_beside_note(b, 0);
-	return p;
-}
-
-static inline void vgpu_beside_free(struct vgpu_beside *b, void *p, uint64_t bytes)
-{
-	free(p);
-	if (p)
-		b->bytes -= bytes;
-}
+/* @p: NULL is fine; @bytes: as it was asked for. */
+void vgpu_beside_free(struct vgpu_beside *b, void *p, uint64_t bytes);
 
 #endif
