@@ -17,6 +17,7 @@
 
 #include "kernels/formats/error.h"
 #include "kernels/formats/gguf.h"
+#include "kernels/formats/gguf_split.h"
 #include "kernels/formats/safetensors.h"
 
 #define FIRST_READ_BYTES ((size_t)1 << 20)
@@ -169,9 +170,8 @@ static int load_safetensors(struct vgpu_checkpoint *ck, uint32_t index,
 }
 
 /* Reads twice as much of the header each time, until the parser has enough. */
-static int load_gguf(struct vgpu_checkpoint *ck, struct vgpu_error *err)
+static int load_gguf(const struct ck_file *file, struct vgpu_table *table, struct vgpu_error *err)
 {
-	const struct ck_file *file = &ck->files[0];
 	uint64_t file_bytes = file->identity.bytes;
 	size_t have = 0, want = FIRST_READ_BYTES;
 	char *start = NULL, *grown;
@@ -191,8 +191,8 @@ static int load_gguf(struct vgpu_checkpoint *ck, struct vgpu_error *err)
 		if (rc)
 			break;
 		have = want;
-		vgpu_table_clear(&ck->table);
-		rc = vgpu_gguf_parse(start, have, file_bytes, &ck->table, err);
+		vgpu_table_clear(table);
+		rc = vgpu_gguf_parse(start, have, file_bytes, table, err);
 		want = have * 2;
 	} while (rc == -EAGAIN && want <= MAX_GGUF_HEADER);
 	free(start);
@@ -215,6 +215,94 @@ static int add_file(struct vgpu_checkpoint *ck, const char *path, struct vgpu_er
 	return file_open(&files[ck->file_count++], path, err);
 }
 
+static int add_tensors(struct vgpu_table *table, const struct vgpu_table *part, uint32_t file,
+		       struct vgpu_error *err)
+{
+	for (size_t i = 0; i < part->tensor_count; i++) {
+		const struct vgpu_tensor *from = &part->tensors[i];
+		const char *name = vgpu_table_text(table, from->name, strlen(from->name));
+		struct vgpu_tensor *to = name ? vgpu_table_add_tensor(table) : NULL;
+
+		if (!to)
+			return vgpu_error_set(err, -ENOMEM, "out of memory");
+		*to = *from;
+		to->name = name;
+		to->file = file;
+	}
+	return 0;
+}
+
+static int check_part(const struct vgpu_table *table, uint32_t part, uint32_t count,
+		      struct vgpu_error *err)
+{
+	struct vgpu_gguf_split split;
+	int rc = vgpu_gguf_split(table, &split, err);
+
+	if (!rc && (split.part != part || split.count != count))
+		rc = vgpu_error_set(err, -EINVAL, "is part %u of %u, must be part %u of %u",
+				    split.part + 1, split.count, part + 1, count);
+	return rc;
+}
+
+/* The first part's metadata is the model's; of the others only the tensors are taken. */
+static int load_part(struct vgpu_checkpoint *ck, uint32_t part, uint32_t count,
+		     struct vgpu_error *err)
+{
+	struct vgpu_table other = { 0 }, *table = part ? &other : &ck->table;
+	int rc = load_gguf(&ck->files[part], table, err);
+
+	if (!rc) {
+		rc = check_part(table, part, count, err);
+		if (!rc && part)
+			rc = add_tensors(&ck->table, table, part, err);
+		if (rc)
+			name_file(&ck->files[part], err, rc);
+	}
+	vgpu_table_clear(&other);
+	return rc;
+}
+
+static int load_parts(struct vgpu_checkpoint *ck, const struct vgpu_gguf_split *split,
+		      const char *path, struct vgpu_error *err)
+{
+	char *name;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < split->count && !rc; i++) {
+		rc = vgpu_gguf_split_path(path, split, i, &name, err);
+		if (rc)
+			return name_path(path, err, rc);
+		rc = add_file(ck, name, err);
+		free(name);
+		if (!rc)
+			rc = load_part(ck, i, split->count, err);
+	}
+	if (!rc && split->tensors && split->tensors != ck->table.tensor_count)
+		rc = name_path(path, err, vgpu_error_set(err, -EINVAL,
+			"split.tensors.count is %u, the parts have %zu", split->tensors,
+			ck->table.tensor_count));
+	return rc;
+}
+
+/* A file that is one part of several stands for all of them, whichever it is. */
+static int load_gguf_model(struct vgpu_checkpoint *ck, const char *path, struct vgpu_error *err)
+{
+	struct vgpu_gguf_split split;
+	int rc = load_gguf(&ck->files[0], &ck->table, err);
+
+	if (rc)
+		return rc;
+	rc = vgpu_gguf_split(&ck->table, &split, err);
+	if (rc)
+		return name_path(path, err, rc);
+	if (split.count == 1)
+		return 0;
+	vgpu_table_clear(&ck->table);
+	file_close(&ck->files[0]);
+	ck->file_count = 0;
+	return load_parts(ck, &split, path, err);
+}
+
 static int join_path(const char *folder, const char *name, char **out,
 		     struct vgpu_error *err)
 {
@@ -233,19 +321,19 @@ static bool is_named_gguf(const char *path)
 }
 
 /* By content: what neither begins as GGUF does nor is called so is taken for safetensors. */
-static int load_any(struct vgpu_checkpoint *ck, struct vgpu_error *err)
+static int load_any(struct vgpu_checkpoint *ck, const char *path, struct vgpu_error *err)
 {
 	char magic[4];
 	int rc;
 
 	if (is_named_gguf(ck->files[0].path))
-		return load_gguf(ck, err);
+		return load_gguf_model(ck, path, err);
 	if (ck->files[0].identity.bytes >= sizeof(magic)) {
 		rc = file_read(&ck->files[0], magic, sizeof(magic), 0, err);
 		if (rc)
 			return rc;
 		if (vgpu_gguf_is_magic(magic, sizeof(magic)))
-			return load_gguf(ck, err);
+			return load_gguf_model(ck, path, err);
 	}
 	return load_safetensors(ck, 0, &ck->table, err);
 }
@@ -255,7 +343,7 @@ static int load_file(struct vgpu_checkpoint *ck, const char *path, struct vgpu_e
 	int rc = add_file(ck, path, err);
 
 	if (!rc)
-		rc = load_any(ck, err);
+		rc = load_any(ck, path, err);
 	return rc ? rc : finish(ck, path, err);
 }
 

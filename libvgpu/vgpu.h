@@ -1164,7 +1164,8 @@ struct vgpu_checkpoint;
 
 /**
  * vgpu_checkpoint_open() - read the table of contents of a model
- * @path: a .safetensors file, a .gguf file (told apart by content, not by name), or
+ * @path: a .safetensors file, a .gguf file (told apart by content, not by name; one
+ *	part of a model that was split stands for all of them, beside each other), or
  *	a directory with model.safetensors or model.safetensors.index.json
  * @out: the checkpoint, unchanged on failure
  * @err: reason of a failure, or NULL

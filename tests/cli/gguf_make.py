@@ -4,6 +4,7 @@ Writes small GGUF files for gguf_test.sh; python3 alone, nothing of ours, no num
 
 	gguf_make.py all FILE		every type that streams, rows of odd number, experts, norms
 	gguf_make.py blocks FILE	matrices in types that are packed before they are used
+	gguf_make.py split FILE		the same in three parts, FILE-00001-of-00003.gguf and so on
 	gguf_make.py q8 FILE		the same matrices as Q8_0: by the format's own words, exactly
 					where the values allow it, else rounded as INT8 is
 	gguf_make.py type FILE T	one matrix of ggml type number T, bytes zero
@@ -72,15 +73,19 @@ def data_of(name, shape):
     return b"".join(one_block(name) for _ in range(n // TYPES[name][1]))
 
 
-def write(path, tensors, cut=0):
-    """tensors: (name, type number, shape outermost first, bytes)"""
-    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 2)
+def write(path, tensors, cut=0, part=None):
+    """tensors: (name, type number, shape outermost first, bytes); part: number, count, tensors"""
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 5 if part else 2)
 
     def text(s):
         return struct.pack("<Q", len(s)) + s.encode()
 
     head += text("general.architecture") + struct.pack("<I", 8) + text("test")
     head += text("general.alignment") + struct.pack("<II", 4, 64)
+    if part:
+        head += text("split.no") + struct.pack("<IH", 2, part[0])
+        head += text("split.count") + struct.pack("<IH", 2, part[1])
+        head += text("split.tensors.count") + struct.pack("<Ii", 5, part[2])
     at = 0
     for name, number, shape, data in tensors:
         head += text(name) + struct.pack("<I", len(shape))
@@ -194,6 +199,11 @@ def main(what, path, number=None):
         write(path, everything(), what == "cut")
     elif what in ("blocks", "q8"):
         write(path, packed(what == "q8"))
+    elif what == "split":
+        tensors = packed(False)
+        for i in range(3):
+            write("%s-%05d-of-00003.gguf" % (path, i + 1), tensors[4 * i:4 * i + 4],
+                  part=(i, 3, len(tensors)))
     elif what == "type":
         values, size = OTHERS[int(number)]
         write(path, [tensor("token_embd.weight", "F16", [8, 256]),

@@ -68,6 +68,17 @@ verdict q8_0_is_taken_as_it_is test "$(sum "$work/q8.json" 's["conversions"]')" 
 verdict the_digest_is_of_products test "$(field "$work/blocks.json" digest)" != \
 	"$(run "$work/blocks.gguf" --host 16M --mode a8 --backend null | grep digest | cut -d'"' -f4)"
 
+# --- a model in parts is the same model, whichever part is named ---
+make split "$work/parts"
+whole=$(run "$work/blocks.gguf" --host 2M | grep '"digest"')
+for i in 1 3; do
+	verdict "a_model_in_parts_streams_whole_by_part_$i" test \
+		"$(run "$work/parts-0000$i-of-00003.gguf" --host 2M | grep '"digest"')" = "$whole"
+done
+rm "$work/parts-00002-of-00003.gguf"
+refuses a_part_that_is_missing_is_named 1 'parts-00002-of-00003.gguf: No such file' \
+	$vbrun stream "$work/parts-00001-of-00003.gguf"
+
 # --- what cannot run is refused by tensor and type, by both tools ---
 # refused NUMBER PATTERN
 refused() {

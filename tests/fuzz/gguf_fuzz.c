@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The input is a whole file, or its start when the last byte is odd. */
 #include "kernels/formats/gguf.h"
+#include "kernels/formats/gguf_split.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -61,11 +62,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool part = size && data[size - 1] & 1;
 	uint64_t file_bytes = part ? (uint64_t)size << 20 : size;
 	struct vgpu_table table = { 0 };
+	struct vgpu_gguf_split split;
 	struct vgpu_error err;
 	int rc;
 
 	rc = vgpu_gguf_parse(data, size, file_bytes, &table, &err);
 	if (rc == -EAGAIN && !part)
+		abort();
+	if (!rc && !vgpu_gguf_split(&table, &split, &err) &&
+	    (split.part >= split.count || split.count > VGPU_GGUF_SPLIT_MAX))
 		abort();
 	if (!rc && !vgpu_table_finish(&table, &err)) {
 		check_tensors(&table, file_bytes);

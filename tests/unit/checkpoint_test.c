@@ -34,6 +34,7 @@ static int remove_folder(void **state)
 {
 	static const char *const names[] = {
 		"model.safetensors", "model.safetensors.index.json", "1.st", "2.st", "x",
+		"m-00001-of-00002.gguf", "m-00002-of-00002.gguf", "alone.gguf",
 	};
 	struct folder *d = *state;
 	size_t i;
@@ -180,6 +181,105 @@ static void checkpoint_tells_gguf_by_content(void **state)
 	assert_int_equal(array.count, 1);
 	assert_int_equal(vgpu_checkpoint_meta_array(ck, "a", &array), -EINVAL);
 	vgpu_checkpoint_close(ck);
+}
+
+static size_t put_text(unsigned char *to, const char *text)
+{
+	uint64_t length = strlen(text);
+
+	memcpy(to, &length, 8);
+	memcpy(to + 8, text, length);
+	return 8 + length;
+}
+
+static size_t put_number(unsigned char *to, const char *key, uint32_t type, int32_t value)
+{
+	size_t at = put_text(to, key);
+
+	memcpy(to + at, &type, 4);
+	memcpy(to + at + 4, &value, 4);
+	return at + (type == VGPU_META_U16 ? 6 : 8);
+}
+
+/* Part @no of @count with one F32 tensor of two values. */
+static void write_part(struct folder *d, const char *file, const char *tensor, uint32_t no,
+		       uint32_t count, int32_t tensors)
+{
+	static const uint64_t dimension = 2;
+	unsigned char image[512] = "GGUF\3\0\0\0\1\0\0\0\0\0\0\0\3\0\0\0\0\0\0";
+	size_t at = 24;
+
+	at += put_number(image + at, "split.no", VGPU_META_U16, (int32_t)no);
+	at += put_number(image + at, "split.count", VGPU_META_U16, (int32_t)count);
+	at += put_number(image + at, "split.tensors.count", VGPU_META_I32, tensors);
+	at += put_text(image + at, tensor);
+	image[at] = 1;
+	memcpy(image + at + 4, &dimension, 8);
+	at += 4 + 8 + 4 + 8;
+	write_file(d, file, image, (at + 31) / 32 * 32 + 8);
+}
+
+static void checkpoint_opens_all_parts_whichever_is_named(void **state)
+{
+	static const char *const parts[] = { "m-00001-of-00002.gguf", "m-00002-of-00002.gguf" };
+	struct folder *d = *state;
+	struct vgpu_checkpoint *ck;
+	uint32_t number;
+
+	write_part(d, parts[0], "b", 0, 2, 2);
+	write_part(d, parts[1], "a", 1, 2, 2);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(vgpu_checkpoint_open(in_folder(d, parts[i]), &ck, NULL), 0);
+		assert_int_equal(vgpu_checkpoint_file_count(ck), 2);
+		assert_int_equal(vgpu_checkpoint_tensor_count(ck), 2);
+		assert_int_equal(vgpu_checkpoint_find(ck, "b")->file, 0);
+		assert_int_equal(vgpu_checkpoint_find(ck, "a")->file, 1);
+		assert_string_equal(vgpu_checkpoint_file_path(ck, 1), in_folder(d, parts[1]));
+		assert_int_equal(vgpu_checkpoint_meta_count(ck), 3);
+		assert_int_equal(vgpu_checkpoint_meta_u32(ck, "split.no", &number), 0);
+		assert_int_equal(number, 0);
+		vgpu_checkpoint_close(ck);
+	}
+	/* One that says it is alone is. */
+	write_part(d, "alone.gguf", "a", 0, 1, 1);
+	assert_int_equal(vgpu_checkpoint_open(in_folder(d, "alone.gguf"), &ck, NULL), 0);
+	assert_int_equal(vgpu_checkpoint_file_count(ck), 1);
+	vgpu_checkpoint_close(ck);
+}
+
+static void checkpoint_refuses_parts_that_do_not_fit(void **state)
+{
+	static const char *const first = "m-00001-of-00002.gguf", *const second = "m-00002-of-00002.gguf";
+	struct folder *d = *state;
+	char text[256];
+
+	write_part(d, first, "a", 0, 2, 2);
+	snprintf(text, sizeof(text), "%s: No such file or directory", in_folder(d, second));
+	assert_refused(in_folder(d, first), -ENOENT, text);
+	write_part(d, second, "b", 0, 2, 2);
+	assert_refused(in_folder(d, first), -EINVAL,
+		       "m-00002-of-00002.gguf: is part 1 of 2, must be part 2 of 2");
+	write_part(d, second, "b", 1, 3, 2);
+	assert_refused(in_folder(d, first), -EINVAL,
+		       "m-00002-of-00002.gguf: is part 2 of 3, must be part 2 of 2");
+	write_part(d, second, "a", 1, 2, 2);
+	assert_refused(in_folder(d, first), -EINVAL, "m-00001-of-00002.gguf: tensor 'a' appears twice");
+	write_part(d, second, "b", 1, 2, 2);
+	write_part(d, first, "a", 0, 2, 3);
+	assert_refused(in_folder(d, first), -EINVAL,
+		       "m-00001-of-00002.gguf: split.tensors.count is 3, the parts have 2");
+	write_part(d, "alone.gguf", "a", 0, 2, 2);
+	assert_refused(in_folder(d, "alone.gguf"), -EINVAL, "alone.gguf: is part 1 of 2, but its name "
+		       "does not end in -00001-of-00002.gguf");
+	write_part(d, "alone.gguf", "a", 2, 2, 2);
+	assert_refused(in_folder(d, "alone.gguf"), -EINVAL,
+		       "alone.gguf: split.no 2 is not below split.count 2");
+	write_part(d, "alone.gguf", "a", 0, 1025, 2);
+	assert_refused(in_folder(d, "alone.gguf"), -E2BIG,
+		       "alone.gguf: split.count 1025 exceeds the limit 1024");
+	write_part(d, "alone.gguf", "a", 0, 1, -1);
+	assert_refused(in_folder(d, "alone.gguf"), -E2BIG,
+		       "alone.gguf: split.tensors.count -1 exceeds the limit 1048576");
 }
 
 /* A header above one read, so that it must come back for more. */
@@ -333,6 +433,8 @@ int main(void)
 		IN_FOLDER(checkpoint_opens_a_folder_with_one_file),
 		IN_FOLDER(checkpoint_descriptor_blocks_and_closes_on_exec),
 		IN_FOLDER(checkpoint_tells_gguf_by_content),
+		IN_FOLDER(checkpoint_opens_all_parts_whichever_is_named),
+		IN_FOLDER(checkpoint_refuses_parts_that_do_not_fit),
 		IN_FOLDER(checkpoint_reads_a_long_gguf_header),
 		IN_FOLDER(checkpoint_opens_shards),
 		IN_FOLDER(checkpoint_shards_must_agree_with_the_index),

@@ -454,7 +454,7 @@ int vbrun_stream(int argc, char **argv)
 	const struct cli_command command = {
 		"vbrun stream", "FILE", "Multiply with every weight matrix of a checkpoint, pass after "
 		"pass, in little memory.", options, 1, 1,
-		"FILE is a .safetensors or .gguf file, or a folder with a sharded model.\n"
+		"FILE is a .safetensors or .gguf file (any part of a split one), or a folder with a model.\n"
 		"Q4_0, Q5_0, IQ4_NL and TQ are copied to int8, other types that no product takes are rounded\n"
 		"once more, to int8 or what --format says; how far that moves them is measured and said.\n"
 		"Without --host the tier is 512M; with --route what holds a quarter of the experts,\n"
