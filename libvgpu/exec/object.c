@@ -8,11 +8,40 @@
 
 #include "core/format.h"
 
-#define STORE_BUCKETS	1024u
+#define STORE_BUCKETS	1024u	/* to begin with */
 
 static struct vgpu_object **store_bucket(struct vgpu_store *s, uint32_t id)
 {
 	return &s->bucket[(id * 2654435761u) & (s->buckets - 1)];
+}
+
+static void store_insert(struct vgpu_store *s, struct vgpu_object *o)
+{
+	struct vgpu_object **bucket = store_bucket(s, o->id);
+
+	o->next = *bucket;
+	*bucket = o;
+}
+
+/* Twice as many buckets; without memory for them it stays slower. */
+static void store_grow(struct vgpu_store *s)
+{
+	struct vgpu_object **old = s->bucket, **grown = calloc(2ul * s->buckets, sizeof(*grown));
+	uint32_t count = s->buckets;
+
+	if (!grown)
+		return;
+	s->bucket = grown;
+	s->buckets *= 2;
+	for (uint32_t i = 0; i < count; i++) {
+		while (old[i]) {
+			struct vgpu_object *o = old[i];
+
+			old[i] = o->next;
+			store_insert(s, o);
+		}
+	}
+	free(old);
 }
 
 int vgpu_store_init(struct vgpu_store *s, struct vgpu_uapi *node, struct vgpu_io *io)
@@ -241,7 +270,6 @@ err_free:
 
 int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
 {
-	struct vgpu_object **bucket = store_bucket(s, id);
 	struct vgpu_object *o = vgpu_store_find(s, id);
 	int rc;
 
@@ -249,8 +277,9 @@ int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
 		rc = object_open(s, id, &o);
 		if (rc)
 			return rc;
-		o->next = *bucket;
-		*bucket = o;
+		if (++s->count > s->buckets && s->buckets < 1u << 31)
+			store_grow(s);
+		store_insert(s, o);
 	}
 	*out = o;
 	return 0;
@@ -280,6 +309,7 @@ void vgpu_store_forget(struct vgpu_store *s, uint32_t id)
 		struct vgpu_object *o = *p;
 
 		*p = o->next;
+		s->count--;
 		object_close(s, o);
 	}
 }

@@ -86,7 +86,8 @@ struct vgpu_store {
 	void (*choose)(void *arg, int fd, uint64_t bytes);
 	void *choose_arg;
 	struct vgpu_file *files;
-	uint32_t buckets;		/* power of two */
+	uint32_t buckets;		/* power of two; grows with @count, the objects */
+	uint32_t count;
 	struct vgpu_object **bucket;
 };
 
