@@ -28,12 +28,12 @@ static uint64_t resident_bytes(void)
 static void what_is_freed_is_the_kernels_again(void **state)
 {
 	struct vgpu_beside b = { 0 };
-	void *block[BLOCKS], *small[BLOCKS];
+	void *block[BLOCKS], *small[BLOCKS], *volatile large = malloc(4 * BLOCK_BYTES);
 	uint64_t before;
 
 	(void)state;
 	/* From now on malloc() would take blocks of this size from its heap. */
-	free(malloc(4 * BLOCK_BYTES));
+	free(large);
 	before = resident_bytes();
 	for (uint32_t i = 0; i < BLOCKS; i++) {
 		block[i] = vgpu_beside_alloc(&b, 4096, BLOCK_BYTES);
