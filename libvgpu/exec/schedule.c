@@ -41,14 +41,17 @@ static struct vgpu_declared **find(struct vgpu_schedules *s, uint32_t client)
 	return p;
 }
 
-/* Chunks that a range names: none when its object is gone. */
+/*
+ * Chunks that a range names: none when its object is gone.  The device was asked for it
+ * when it was declared, and is not asked again: what is gone would be, range by range.
+ */
 static void range_chunks(struct vgpu_schedules *s, const struct vb_range *r, uint32_t *first,
 			 uint32_t *end)
 {
-	struct vgpu_object *o;
+	struct vgpu_object *o = vgpu_store_find(s->store, r->bo_id);
 
 	*first = *end = 0;
-	if (!r->bytes || vgpu_store_get(s->store, r->bo_id, &o) || o->gone)
+	if (!r->bytes || !o || o->gone)
 		return;
 	vgpu_object_chunks(o, s->chunk_bytes, r->offset, r->bytes, first, end);
 	if (*end > o->chunks)
@@ -58,10 +61,13 @@ static void range_chunks(struct vgpu_schedules *s, const struct vb_range *r, uin
 /* Ends early when that is too many. */
 static uint64_t count_keys(struct vgpu_schedules *s, const struct vb_range *range, uint32_t count)
 {
+	struct vgpu_object *o;
 	uint64_t n = 0;
 	uint32_t first, end;
 
 	for (uint32_t i = 0; i < count && n <= VGPU_SCHEDULE_KEYS_MAX; i++) {
+		if (vgpu_store_get(s->store, range[i].bo_id, &o))
+			continue;
 		range_chunks(s, &range[i], &first, &end);
 		n += first < end ? end - first : 0;
 	}

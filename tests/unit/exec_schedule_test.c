@@ -23,10 +23,11 @@
 /**
  * struct weaver - schedules on a device that has nothing but objects 1 .. 3
  * @chunks: of each
+ * @asked: how often the device was asked for an object
  */
 struct weaver {
 	struct vgpu_uapi node;		/* first: a request leads back here */
-	uint32_t chunks;
+	uint32_t chunks, asked;
 	struct vgpu_store store;
 	struct vgpu_schedules s;
 };
@@ -37,6 +38,7 @@ static int open_object(struct vgpu_uapi *u, unsigned long request, void *arg)
 	struct vb_ioc_object_open *o = arg;
 
 	assert_int_equal(request, VB_IOC_OBJECT_OPEN);
+	((struct weaver *)u)->asked++;
 	if (o->object < 1 || o->object > 3)
 		return -ENOENT;
 	o->out_kind = VB_BO_ANONYMOUS;
@@ -171,6 +173,8 @@ static void schedule_leaves_out_objects_that_are_gone_or_shorter(void **state)
 	expect_woven(&w, "2:6 2:7", true);
 	weaver_lose(&w, 2);
 	expect_woven(&w, "", true);
+	/* Each range once, when it was declared: 1 and 2 are known from then on, 77 is not. */
+	assert_int_equal(w.asked, 4);
 	weaver_close(&w);
 }
 
