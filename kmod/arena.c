@@ -809,7 +809,7 @@ int vb_arena_query(struct vb_exec *x, struct vb_ucmd *u)
 	if (a) {
 		cmd->out_tier = a->tier;
 		cmd->out_numa_node = a->numa_node;
-		cmd->out_slots = a->slots.count;
+		cmd->out_slots = a->tier == VB_TIER_HOST ? a->slots.present : a->slots.count;
 		cmd->out_flags = (a->orphan ? VB_ARENA_ORPHAN : 0) | (a->gone ? VB_ARENA_GONE : 0);
 		memcpy(cmd->out_identity, a->identity, sizeof(a->identity));
 	}

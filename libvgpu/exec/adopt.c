@@ -61,20 +61,9 @@ static int adopt(struct vgpu_uapi *node, uint32_t arena, const uint64_t *identit
 	return vgpu_uapi_call(node, VB_IOC_ARENA_ADOPT, &cmd);
 }
 
-int vgpu_left_map(struct vgpu_uapi *node, const struct vgpu_left *left, uint32_t chunk_bytes,
-		  void **out)
+int vgpu_left_adopt_host(struct vgpu_uapi *node, const struct vgpu_left *left)
 {
-	struct vb_ioc_region region = { .size = sizeof(region), .arena = left->host_arena };
-	int rc = adopt(node, left->host_arena, NULL);
-
-	if (!rc)
-		rc = vgpu_uapi_call(node, VB_IOC_REGION_NEXT, &region);
-	if (rc)
-		return rc;
-	if (region.first_slot || region.slots != left->host_slots)
-		return -EINVAL;
-	return vgpu_uapi_map(node, 0, region.out_mmap_offset,
-			     (size_t)left->host_slots * chunk_bytes, true, out);
+	return adopt(node, left->host_arena, NULL);
 }
 
 int vgpu_left_adopt_nvme(struct vgpu_uapi *node, const struct vgpu_left *left)

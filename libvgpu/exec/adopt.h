@@ -34,17 +34,14 @@ struct vgpu_left {
 int vgpu_left_query(struct vgpu_uapi *node, struct vgpu_left *out);
 
 /**
- * vgpu_left_map() - adopt the host arena: its memory
+ * vgpu_left_adopt_host() - adopt the host arena, for vgpu_regions_adopt()
  * @node: executor node, recovering
  * @left: has a host arena
- * @chunk_bytes: of the device
- * @out: all slots, adjacent
  *
  * Waits some seconds for I/O of the dead.
- * Return: 0; -EINVAL its memory does not lie in one region; what the device said.
+ * Return: 0; what the device said.
  */
-int vgpu_left_map(struct vgpu_uapi *node, const struct vgpu_left *left, uint32_t chunk_bytes,
-		  void **out);
+int vgpu_left_adopt_host(struct vgpu_uapi *node, const struct vgpu_left *left);
 
 /* The same for the NVMe arena, whose bytes the caller has. */
 int vgpu_left_adopt_nvme(struct vgpu_uapi *node, const struct vgpu_left *left);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "resid.h"
+#include "region.h"
 
 #define ENGINE_DEPTH	32u
 /* Bytes of a probe, or what a turn of each engine takes to have transfers in flight. */
@@ -81,8 +81,8 @@ static int engine_hand_over(struct vgpu_engine *e, struct vgpu_io *io)
 	struct vgpu_resid *r = e->resid;
 	struct vgpu_io *old = e->io;
 	uint32_t nvme_file = r->nvme_file;
-	int32_t region;
-	int rc = vgpu_resid_register(r, io, &region);
+	int32_t region[VGPU_REGIONS_MAX];
+	int rc = vgpu_regions_register(r, io, region);
 
 	if (!rc && r->nvme)
 		rc = vgpu_io_file_add(io, vgpu_nvme_fd(r->nvme), 0, &nvme_file);
@@ -91,7 +91,7 @@ static int engine_hand_over(struct vgpu_engine *e, struct vgpu_io *io)
 	if (rc)
 		return rc;
 	r->io = io;
-	r->region = region;
+	memcpy(r->region, region, sizeof(region));
 	r->nvme_file = nvme_file;
 	pthread_mutex_lock(&e->lock);
 	e->io = io;

@@ -20,6 +20,7 @@
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
 #include "page_in.h"
+#include "region.h"
 #include "schedule.h"
 #include "staging.h"
 #include "trace.h"
@@ -345,6 +346,10 @@ static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		break;
 	case VB_FETCH_RECLAIM:
 		vgpu_resid_reclaim(&x->resid, req->out_count);
+		break;
+	case VB_FETCH_DRAIN:
+		/* Whichever region is asked for: the last one is as good, and can go. */
+		rc = vgpu_resid_drain(&x->resid);
 		break;
 	case VB_FETCH_FORGET:
 		exec_forget(x, req);

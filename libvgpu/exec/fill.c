@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "crc32c.h"
+#include "region.h"
 #include "slot.h"
 #include "source.h"
 
@@ -138,7 +139,7 @@ static void fill_prepare_file(struct vgpu_resid *r, struct vgpu_fill *f, struct 
 	f->req.offset = chunk_file_offset(r, o, chunk);
 	f->req.bytes = bytes < r->chunk_bytes ? bytes : r->chunk_bytes;
 	f->req.buf = vgpu_resid_ptr(r, f->slot);
-	f->req.buf_index = r->region;
+	f->req.buf_index = vgpu_region_of(r, f->slot);
 }
 
 static void fill_prepare_nvme(struct vgpu_resid *r, struct vgpu_fill *f, uint32_t nvme_slot,
@@ -149,7 +150,7 @@ static void fill_prepare_nvme(struct vgpu_resid *r, struct vgpu_fill *f, uint32_
 	f->req.offset = vgpu_nvme_offset(r->nvme, nvme_slot);
 	f->req.bytes = r->chunk_bytes;
 	f->req.buf = vgpu_resid_ptr(r, f->slot);
-	f->req.buf_index = r->region;
+	f->req.buf_index = vgpu_region_of(r, f->slot);
 }
 
 /* Where the content of a chunk is now. */

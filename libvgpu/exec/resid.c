@@ -9,7 +9,7 @@
 
 #include "adopt.h"
 #include "clock.h"
-#include "pages.h"
+#include "region.h"
 #include "slot.h"
 #include "trace.h"
 
@@ -282,15 +282,20 @@ static void resid_release_held(struct vgpu_resid *r)
 	}
 }
 
+int vgpu_resid_shed_one(struct vgpu_resid *r)
+{
+	uint64_t victim;
+	int rc = r->policy->shrink(r->policy_state, &victim);
+
+	if (!rc)
+		resid_unretain(r, victim);
+	return rc;
+}
+
 /* Staging is all in use: take room from what is kept. */
 static bool resid_shrink(struct vgpu_resid *r)
 {
-	uint64_t victim;
-
-	if (r->policy->shrink(r->policy_state, &victim))
-		return false;
-	resid_unretain(r, victim);
-	return true;
+	return !vgpu_resid_shed_one(r);
 }
 
 /* Make sure that @n slots are free; may wait for I/O. */
@@ -840,60 +845,6 @@ int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
  * Set-up
  */
 
-/* Loopback: the memory of the host arena is ours. */
-static int resid_alloc_memory(struct vgpu_resid *r)
-{
-	size_t bytes = (size_t)r->slots * r->chunk_bytes + VGPU_HUGE_BYTES;
-	uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t skip;
-
-	if (p == MAP_FAILED)
-		return -ENOMEM;
-	skip = (VGPU_HUGE_BYTES - ((uintptr_t)p & (VGPU_HUGE_BYTES - 1))) & (VGPU_HUGE_BYTES - 1);
-	if (skip)
-		munmap(p, skip);
-	munmap(p + bytes - (VGPU_HUGE_BYTES - skip), VGPU_HUGE_BYTES - skip);
-	r->memory = p + skip;
-	r->memory_bytes = bytes - VGPU_HUGE_BYTES;
-	vgpu_pages_ask(r->memory, r->memory_bytes, r->pages);
-	madvise(r->memory, r->memory_bytes, MADV_DONTFORK);
-	return 0;
-}
-
-int vgpu_resid_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out_region)
-{
-	int rc = vgpu_io_region_add(io, r->memory, r->memory_bytes, out_region);
-
-	if (!rc && r->node->ops->map)
-		vgpu_io_region_register(io, *out_region);
-	return rc;
-}
-
-/* One region with every slot: made by the device, or given to it. */
-static int resid_add_region(struct vgpu_resid *r)
-{
-	struct vb_ioc_region region = { .size = sizeof(region), .arena = r->host_arena,
-					.slots = r->slots };
-	size_t bytes = (size_t)r->slots * r->chunk_bytes;
-	void *memory;
-	int rc = r->node->ops->map ? 0 : resid_alloc_memory(r);
-
-	if (rc)
-		return rc;
-	if (r->node->ops->map)
-		snprintf(r->pages, sizeof(r->pages), "as the device maps its memory");
-	region.address = (uintptr_t)r->memory;
-	rc = vgpu_uapi_call(r->node, VB_IOC_REGION_ADD, &region);
-	if (!rc)
-		rc = vgpu_uapi_map(r->node, region.address, region.out_mmap_offset, bytes, true,
-				   &memory);
-	if (rc)
-		return rc;
-	r->memory = memory;
-	r->memory_bytes = bytes;
-	return vgpu_resid_register(r, r->io, &r->region);
-}
-
 static int resid_create_host(struct vgpu_resid *r)
 {
 	struct vb_ioc_arena_create host = { .size = sizeof(host), .tier = VB_TIER_HOST,
@@ -903,7 +854,7 @@ static int resid_create_host(struct vgpu_resid *r)
 	if (rc)
 		return rc;
 	r->host_arena = host.out_arena;
-	return resid_add_region(r);
+	return vgpu_regions_create(r);
 }
 
 static int resid_create_nvme(struct vgpu_resid *r)
@@ -935,15 +886,12 @@ static int resid_create(struct vgpu_resid *r)
 /* The device is recovering, and goes on when all is registered and known here. */
 static int resid_adopt(struct vgpu_resid *r, struct vgpu_left *left)
 {
-	void *memory;
-	int rc = vgpu_left_map(r->node, left, r->chunk_bytes, &memory);
+	int rc = vgpu_left_adopt_host(r->node, left);
 
 	if (rc)
 		return rc;
 	r->host_arena = left->host_arena;
-	r->memory = memory;
-	r->memory_bytes = (size_t)r->slots * r->chunk_bytes;
-	rc = vgpu_resid_register(r, r->io, &r->region);
+	rc = vgpu_regions_adopt(r);
 	if (rc)
 		return rc;
 	if (left->nvme) {
@@ -971,7 +919,7 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 	r->slots = p->capacity + p->staging;
 	r->room_wait_ns = (p->room_wait_ms ? p->room_wait_ms : ROOM_WAIT_MS) * 1000000ull;
 	r->last_streamed[0] = r->last_streamed[1] = VGPU_POLICY_NONE;
-	r->region = -1;
+	memset(r->region, 0xff, sizeof(r->region));
 	r->policy = vgpu_policy_find(p->policy);
 	if (!r->policy)
 		return -EINVAL;

@@ -45,6 +45,8 @@ struct vgpu_trace_writer;
 enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_SLOT_FAILED,
 		       VGPU_SLOT_LEAVING };
 
+#define VGPU_REGIONS_MAX	8u
+
 #define VGPU_SLOT_RETAINED	(1u << 0)	/* the policy keeps it */
 #define VGPU_SLOT_AHEAD		(1u << 1)	/* read ahead and not used yet */
 #define VGPU_SLOT_HELD		(1u << 2)	/* clients or running commands hold it */
@@ -134,6 +136,9 @@ struct vgpu_attempt {
  * @count: this executor's share of enum vb_counter, since the last flush
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
  *	two tensors in a row, that share a chunk are one use of it
+ * @region: the I/O engine's number of each region of the memory
+ * @region_offset: module: where the executor maps it
+ * @regions: how many there are; all but the last have @region_slots
  * @memory: all slots, adjacent
  * @window_at: where the search for adjacent slots of a large tier goes on
  * @list: slots by enum vgpu_slot_list
@@ -154,7 +159,9 @@ struct vgpu_resid {
 	uint32_t generation, chunk_bytes;
 	uint32_t host_arena, nvme_arena;
 	uint32_t nvme_file;
-	int32_t region;
+	int32_t region[VGPU_REGIONS_MAX];
+	uint64_t region_offset[VGPU_REGIONS_MAX];
+	uint32_t regions, region_slots;
 	uint32_t capacity, staging, slots, free, moving, leaving, overdue;
 	uint32_t guesses, blocks, refused, round;
 	uint64_t wanted, bypasses, fault_key;
@@ -203,13 +210,6 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p);
  *	their memory, which is therefore never given back
  */
 void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned);
-
-/*
- * Make the slots' memory known to an engine.  The module's is registered whole: it
- * counts the references of a slot from when it is taken, and a later one would look
- * like a client's.
- */
-int vgpu_resid_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out_region);
 
 /* Flags of vgpu_resid_use(). */
 #define VGPU_USE_PART(p)	(1u << (p))	/* part 0 or 1 of a panel: a repeat is one use */
@@ -321,6 +321,11 @@ static inline void *vgpu_resid_ptr(const struct vgpu_resid *r, uint32_t slot)
 int vgpu_resid_check(const struct vgpu_resid *r, bool idle, char *text, size_t len);
 
 /* --- between resid.c and fill.c --- */
+
+/* --- with region.c --- */
+
+/* The chunk that is missed least is not kept any longer.  Return: 0; -EBUSY all are held. */
+int vgpu_resid_shed_one(struct vgpu_resid *r);
 
 /* One step of one chunk at the device. */
 int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint8_t op,

@@ -164,7 +164,7 @@ static uint32_t run_choose_window(struct vgpu_resid *r, const struct vgpu_run *r
 	return window_is_possible(r, run, run->slot, 1) ? run->slot : VB_SLOT_ANY;
 }
 
-static int slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
+int vgpu_slot_move(struct vgpu_resid *r, uint32_t from, uint32_t to)
 {
 	struct vgpu_slot *s = &r->slot[from];
 	uint32_t taken = to;
@@ -218,12 +218,12 @@ static int run_place_one(struct vgpu_resid *r, const struct vgpu_run *run, uint3
 		return 0;
 	if (r->slot[to].state != VGPU_SLOT_FREE) {
 		spare = run_find_free(r, window, run_length(run), to);
-		rc = spare == VB_SLOT_ANY ? -ENOSPC : slot_relocate(r, to, spare);
+		rc = spare == VB_SLOT_ANY ? -ENOSPC : vgpu_slot_move(r, to, spare);
 		if (rc)
 			return rc;
 	}
 	if (at != VB_SLOT_ANY)
-		return slot_relocate(r, at, to);
+		return vgpu_slot_move(r, at, to);
 	rc = vgpu_slot_note_refusal(r, to, vgpu_resid_fill(r, run->object, chunk, to, &at));
 	if (!rc)
 		vgpu_slot_pin(r, at);

@@ -243,3 +243,12 @@ void vgpu_slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 	vgpu_slot_relist(r, to);
 	vgpu_slot_relist(r, from);
 }
+
+void vgpu_slots_trim(struct vgpu_resid *r, uint32_t slots)
+{
+	for (uint32_t i = slots; i < r->slots; i++)
+		slot_delist(r, i);
+	r->free -= r->slots - slots;
+	r->slots = slots;
+	r->window_at = 0;
+}

@@ -68,6 +68,10 @@ void vgpu_slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, 
 void vgpu_slot_leave(struct vgpu_resid *r, uint32_t slot);
 /* All that is known of a slot is now that of @to, which was FREE. */
 void vgpu_slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to);
+/* The same with the bytes, and at the device (run.c).  Return: 0; -EBUSY; what it said. */
+int vgpu_slot_move(struct vgpu_resid *r, uint32_t from, uint32_t to);
+/* The tier has @slots slots from now on; those behind are free. */
+void vgpu_slots_trim(struct vgpu_resid *r, uint32_t slots);
 
 /* The list that a slot belongs to; vgpu_slot_relist(): put it there after its state changed. */
 enum vgpu_slot_list vgpu_slot_list_of(const struct vgpu_resid *r, const struct vgpu_slot *s);

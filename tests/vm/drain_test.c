@@ -11,6 +11,8 @@
 
 #define HOST_SLOTS	16u	/* in two regions; one slot is staging */
 #define NVME_SLOTS	32u
+#define REAL_SLOTS	64u	/* in four regions, of which one must stay */
+#define REAL_NVME_SLOTS	96u
 
 static struct vgpu_uapi *u;
 
@@ -124,6 +126,48 @@ static void pinned_chunks_stay_where_they_are(void **state)
 	check(id, 4);
 }
 
+/* ---- the library's executor ---- */
+
+static void library_gives_memory_back_and_nothing_is_lost(void **state)
+{
+	uint32_t id;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(80), VB_LIFE_VOLATILE, &id), 0);
+	fill(id, 80);
+	assert_int_equal(host_slots(), REAL_SLOTS);
+	press_until(REAL_SLOTS * 3 / 4, 20000);
+	check(id, 80);
+	press_until(REAL_SLOTS / 4, 40000);
+	assert_int_equal(host_slots(), REAL_SLOTS / 4);
+	check(id, 80);
+	fill(id, 80);
+	press_until(0, 3000);
+	assert_int_equal(host_slots(), REAL_SLOTS / 4);
+	check(id, 80);
+}
+
+/* What clients map stays where it is, with its region; the rest of the tier works on. */
+static void library_keeps_what_clients_map(void **state)
+{
+	uint32_t id, got;
+	void *p;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(20), VB_LIFE_VOLATILE, &id), 0);
+	fill(id, 20);
+	assert_rc(rig_map(u, id, 0, chunks(20), VB_MAP_READ, &p), 0);
+	press_until(REAL_SLOTS / 4, 5000);
+	for (uint32_t i = 0; i < 20; i++) {
+		memcpy(&got, (char *)p + chunks(i) + i, sizeof(got));
+		assert_int_equal(got, i);
+	}
+	assert_rc(rig_unmap(u, id, 0, chunks(20), VB_MAP_READ), 0);
+	press_until(REAL_SLOTS / 4, 40000);
+	assert_int_equal(host_slots(), REAL_SLOTS / 4);
+	check(id, 20);
+}
+
 /* ---- by hand ---- */
 
 static void region_add(struct rig_exec *x, uint32_t arena, uint32_t slots)
@@ -211,6 +255,10 @@ int main(void)
 		CASE(minimum_keeps_its_memory),
 		CASE(pinned_chunks_stay_where_they_are),
 	};
+	const struct CMUnitTest real[] = {
+		CASE(library_gives_memory_back_and_nothing_is_lost),
+		CASE(library_keeps_what_clients_map),
+	};
 	const struct CMUnitTest by_hand[] = {
 		CASE(region_that_nobody_maps_is_freed_at_once),
 		CASE(executor_is_asked_once_and_may_refuse),
@@ -222,6 +270,8 @@ int main(void)
 		return 0;
 	}
 	failed += SELFTEST_RUN("drain", served, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("drain, the library's executor", real, RIG_REAL, REAL_SLOTS,
+			       REAL_NVME_SLOTS);
 	failed += SELFTEST_RUN("drain, executor by hand", by_hand, RIG_NONE, 0, 0);
 	return failed ? 1 : 0;
 }

@@ -414,6 +414,42 @@ static void with_a_blank_disk_it_says_what_is_lost(void **state)
 	fail_msg("nothing is lost");
 }
 
+static uint64_t host_slots(void)
+{
+	struct vb_ioc_query_tier t;
+
+	assert_rc(rig_tier(u, VB_TIER_HOST, &t), 0);
+	return t.out_bytes / rig.chunk_bytes;
+}
+
+/* The kernel is short of memory, until the tier has no more than so many slots. */
+static void press_until(uint64_t slots)
+{
+	for (int i = 0; i < 400 && host_slots() > slots; i++) {
+		put("/proc/sys/vm/drop_caches", "2");
+		usleep(50000);
+	}
+}
+
+static void one_that_gave_memory_back_is_succeeded_with_what_is_left(void **state)
+{
+	(void)state;
+	assert_true(start_vbd(3 * HOST_SLOTS));
+	make_objects();
+	work(0);
+	press_until(2 * HOST_SLOTS);
+	assert_int_equal(host_slots(), 2 * HOST_SLOTS);
+	work(1);
+	end_vbd(SIGKILL);
+	if (!start_vbd(3 * HOST_SLOTS))
+		show_what_it_said();
+	assert_true(said("the host tier stays at"));
+	assert_false(said("lost"));
+	assert_int_equal(host_slots(), 2 * HOST_SLOTS);
+	check_constant();
+	work(2);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -422,6 +458,7 @@ int main(void)
 		CASE(killed_again_and_again_it_loses_nothing),
 		CASE(reads_of_the_dead_reach_nobody),
 		CASE(one_that_leaves_is_succeeded_with_other_sizes_than_asked_for),
+		CASE(one_that_gave_memory_back_is_succeeded_with_what_is_left),
 		CASE(with_a_blank_disk_it_says_what_is_lost),
 	};
 	int failed = 0;

@@ -1074,7 +1074,8 @@ enum vb_fetch_type {
 	VB_FETCH_FORGET = 5,	/* the object is gone; drop every trace of it */
 	VB_FETCH_SCHEDULE = 6,	/* client's schedule changed */
 	VB_FETCH_DRAIN = 7,	/* module: memory is short: empty the slots [chunk, chunk +
-				 * count) of arena @out_object, a region, and remove it */
+				 * count) of arena @out_object, a region, and remove it; or
+				 * another one */
 };
 
 /*
@@ -1291,7 +1292,7 @@ struct vb_ioc_exec_stats {
  * @arena: number in VB_LOC
  * @out_tier: enum vb_tier
  * @out_numa_node: node, or -1
- * @out_slots: as created
+ * @out_slots: as created; host: in regions
  * @out_flags: VB_ARENA_*
  * @out_identity: as created
  *

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+#include "region.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "pages.h"
+#include "slot.h"
+
+#define SLOTS_LEAST	16u	/* of a region that is not the only one */
+
+/* ------------------------------------------------------------------------
+ * Where
+ */
+
+static bool is_module(const struct vgpu_resid *r)
+{
+	return r->node->ops->map;
+}
+
+static uint8_t *region_at(const struct vgpu_resid *r, uint32_t i)
+{
+	return r->memory + (size_t)i * r->region_slots * r->chunk_bytes;
+}
+
+static uint32_t slots_of(const struct vgpu_resid *r, uint32_t i)
+{
+	uint32_t first = i * r->region_slots;
+
+	return i + 1 < r->regions ? r->region_slots : r->slots - first;
+}
+
+static size_t bytes_of(const struct vgpu_resid *r, uint32_t i)
+{
+	return (size_t)slots_of(r, i) * r->chunk_bytes;
+}
+
+/* In process nobody asks for memory back, and clients map adjacent slots of one region. */
+static void divide(struct vgpu_resid *r)
+{
+	r->region_slots = (r->slots + VGPU_REGIONS_MAX - 1) / VGPU_REGIONS_MAX;
+	if (r->region_slots < SLOTS_LEAST)
+		r->region_slots = SLOTS_LEAST;
+	if (!is_module(r) || r->slots < 2 * SLOTS_LEAST)
+		r->region_slots = r->slots;
+	r->regions = (r->slots + r->region_slots - 1) / r->region_slots;
+}
+
+/* Addresses that huge pages can be mapped at; in process with memory behind them. */
+static int reserve(struct vgpu_resid *r)
+{
+	size_t bytes = (size_t)r->slots * r->chunk_bytes + VGPU_HUGE_BYTES;
+	int access = is_module(r) ? PROT_NONE : PROT_READ | PROT_WRITE;
+	uint8_t *p = mmap(NULL, bytes, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t skip;
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	skip = (VGPU_HUGE_BYTES - ((uintptr_t)p & (VGPU_HUGE_BYTES - 1))) & (VGPU_HUGE_BYTES - 1);
+	if (skip)
+		munmap(p, skip);
+	munmap(p + bytes - (VGPU_HUGE_BYTES - skip), VGPU_HUGE_BYTES - skip);
+	r->memory = p + skip;
+	r->memory_bytes = bytes - VGPU_HUGE_BYTES;
+	if (is_module(r))
+		snprintf(r->pages, sizeof(r->pages), "as the device maps its memory");
+	else
+		vgpu_pages_ask(r->memory, r->memory_bytes, r->pages);
+	madvise(r->memory, r->memory_bytes, MADV_DONTFORK);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Coming
+ */
+
+/* The device's memory in its place. */
+static int region_map(struct vgpu_resid *r, uint32_t i)
+{
+	void *p;
+
+	if (!is_module(r))
+		return 0;
+	p = mmap(region_at(r, i), bytes_of(r, i), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 r->node->ops->fd(r->node), (off_t)r->region_offset[i]);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+static int region_add(struct vgpu_resid *r, uint32_t i)
+{
+	struct vb_ioc_region cmd = {
+		.size = sizeof(cmd), .arena = r->host_arena, .first_slot = i * r->region_slots,
+		.slots = slots_of(r, i), .address = is_module(r) ? 0 : (uintptr_t)region_at(r, i),
+	};
+	int rc = vgpu_uapi_call(r->node, VB_IOC_REGION_ADD, &cmd);
+
+	r->region_offset[i] = cmd.out_mmap_offset;
+	return rc ? rc : region_map(r, i);
+}
+
+static int region_register(struct vgpu_resid *r, struct vgpu_io *io, uint32_t i, int32_t *out)
+{
+	int rc = vgpu_io_region_add(io, region_at(r, i), bytes_of(r, i), out);
+
+	if (!rc && is_module(r))
+		vgpu_io_region_register(io, *out);
+	return rc;
+}
+
+int vgpu_regions_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < r->regions; i++)
+		rc = region_register(r, io, i, &out[i]);
+	return rc;
+}
+
+int vgpu_regions_create(struct vgpu_resid *r)
+{
+	int rc = reserve(r);
+
+	divide(r);
+	for (uint32_t i = 0; !rc && i < r->regions; i++)
+		rc = region_add(r, i);
+	return rc ? rc : vgpu_regions_register(r, r->io, r->region);
+}
+
+/* The region that begins at slot @first; all but the last have the length of the first. */
+static int region_find(struct vgpu_resid *r, uint32_t i, uint32_t first)
+{
+	struct vb_ioc_region cmd = { .size = sizeof(cmd), .arena = r->host_arena,
+				     .first_slot = first };
+	int rc = vgpu_uapi_call(r->node, VB_IOC_REGION_NEXT, &cmd);
+
+	if (rc)
+		return rc;
+	if (!i)
+		r->region_slots = cmd.slots;
+	if (i == VGPU_REGIONS_MAX || cmd.first_slot != first || cmd.slots > r->region_slots ||
+	    (cmd.slots < r->region_slots && first + cmd.slots != r->slots))
+		return -EINVAL;
+	r->region_offset[i] = cmd.out_mmap_offset;
+	r->regions = i + 1;
+	return (int)cmd.slots;
+}
+
+int vgpu_regions_adopt(struct vgpu_resid *r)
+{
+	uint32_t first = 0;
+	int rc = reserve(r), n;
+
+	for (uint32_t i = 0; !rc && first < r->slots; i++) {
+		n = region_find(r, i, first);
+		rc = n < 0 ? n : 0;
+		first += n > 0 ? (uint32_t)n : 0;
+	}
+	for (uint32_t i = 0; !rc && i < r->regions; i++)
+		rc = region_map(r, i);
+	return rc ? rc : vgpu_regions_register(r, r->io, r->region);
+}
+
+/* ------------------------------------------------------------------------
+ * Going
+ */
+
+/* What is missed least leaves, until the policy can do with @capacity. */
+static int policy_shrink(struct vgpu_resid *r, uint32_t capacity)
+{
+	struct vgpu_policy_stats stats;
+	int rc = r->policy->resize(r->policy_state, capacity);
+
+	r->policy->stats(r->policy_state, &stats);
+	while (!rc && stats.retained > capacity) {
+		rc = vgpu_resid_shed_one(r);
+		r->policy->stats(r->policy_state, &stats);
+	}
+	return rc;
+}
+
+/* The next place before @end that the device will give us. */
+static uint32_t place_before(const struct vgpu_resid *r, uint32_t end)
+{
+	uint32_t i = r->list[VGPU_LIST_FREE].first;
+
+	while (i != VB_SLOT_ANY && (i >= end || r->slot[i].flags & VGPU_SLOT_REFUSED))
+		i = r->slot[i].next;
+	return i;
+}
+
+/* Wait until nothing is on its way into or out of a slot. */
+static int slot_settle(struct vgpu_resid *r, uint32_t slot)
+{
+	int rc = 0;
+
+	while (rc >= 0 && vgpu_slot_is_moving(&r->slot[slot]))
+		rc = r->slot[slot].flags & VGPU_SLOT_OVERDUE ? -EBUSY :
+							       vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
+	return rc < 0 ? rc : 0;
+}
+
+static int slot_empty(struct vgpu_resid *r, uint32_t slot, uint32_t end)
+{
+	const struct vgpu_slot *s = &r->slot[slot];
+	uint32_t to;
+	int rc = slot_settle(r, slot);
+
+	while (!rc && s->state != VGPU_SLOT_FREE) {
+		to = place_before(r, end);
+		if (s->state != VGPU_SLOT_READY || s->pins || vgpu_slot_is_fixed(s) ||
+		    to == VB_SLOT_ANY)
+			return -EBUSY;
+		rc = vgpu_slot_move(r, slot, to);
+		/* A place in quarantine is not asked for again. */
+		if (rc == -EBUSY && r->slot[to].flags & VGPU_SLOT_REFUSED)
+			rc = 0;
+	}
+	return rc;
+}
+
+/* Nothing is in the last region, nor comes there. */
+static int region_empty(struct vgpu_resid *r)
+{
+	uint32_t n = slots_of(r, r->regions - 1), first = r->slots - n;
+	int rc = vgpu_resid_make_room(r, n);
+
+	for (uint32_t slot = first; !rc && slot < r->slots; slot++)
+		rc = slot_empty(r, slot, first);
+	return rc;
+}
+
+/* The device first: when it says no, all is where it was. */
+static int region_release(struct vgpu_resid *r)
+{
+	uint32_t i = r->regions - 1, n = slots_of(r, i);
+	struct vb_ioc_region cmd = {
+		.size = sizeof(cmd), .arena = r->host_arena, .first_slot = r->slots - n, .slots = n,
+	};
+	int rc = vgpu_io_region_remove(r->io, r->region[i]);
+
+	if (rc)
+		return rc;
+	rc = vgpu_uapi_call(r->node, VB_IOC_REGION_REMOVE, &cmd);
+	if (rc) {
+		region_register(r, r->io, i, &r->region[i]);
+		return rc;
+	}
+	munmap(region_at(r, i), bytes_of(r, i));
+	r->memory_bytes -= bytes_of(r, i);
+	vgpu_slots_trim(r, r->slots - n);
+	r->regions--;
+	return 0;
+}
+
+int vgpu_resid_drain(struct vgpu_resid *r)
+{
+	uint32_t n = slots_of(r, r->regions - 1);
+	int rc;
+
+	if (r->regions < 2 || r->slots - n < 2 * r->staging)
+		return -EBUSY;
+	rc = policy_shrink(r, r->capacity - n);
+	if (!rc)
+		rc = region_empty(r);
+	if (!rc)
+		rc = region_release(r);
+	if (rc) {
+		/* More than is kept now may be kept again. */
+		r->policy->resize(r->policy_state, r->capacity);
+		return -EBUSY;
+	}
+	r->capacity -= n;
+	return 0;
+}

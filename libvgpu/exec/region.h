@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory of the host tier: adjacent addresses, in regions that can be given back one by
+ * one, the last first, when the kernel is short of memory.
+ */
+#ifndef VGPU_EXEC_REGION_H
+#define VGPU_EXEC_REGION_H
+
+#include "resid.h"
+
+/**
+ * vgpu_regions_create() - memory for all slots, in regions of the host arena
+ * @r: @slots and @host_arena are set
+ *
+ * Return: 0; -ENOMEM; what the device or the engine said.
+ */
+int vgpu_regions_create(struct vgpu_resid *r);
+
+/**
+ * vgpu_regions_adopt() - the memory that an executor before us has left
+ * @r: @slots are those of the arena, which was adopted
+ *
+ * Return: 0; -EINVAL its regions are not as we make them; what the device or the engine said.
+ */
+int vgpu_regions_adopt(struct vgpu_resid *r);
+
+/**
+ * vgpu_regions_register() - make the slots' memory known to an engine
+ * @r: tier
+ * @io: engine
+ * @out: VGPU_REGIONS_MAX numbers, by region
+ *
+ * The module's is registered whole: it counts the references of a slot from when it is
+ * taken, and a later one would look like a client's.
+ */
+int vgpu_regions_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out);
+
+/* The engine's number of the memory of a slot. */
+static inline int32_t vgpu_region_of(const struct vgpu_resid *r, uint32_t slot)
+{
+	return r->region[slot / r->region_slots];
+}
+
+/**
+ * vgpu_resid_drain() - give the last region back to the device
+ * @r: tier, between two commands
+ *
+ * The chunks that are missed least leave, wherever they are; what is left in the region
+ * moves to the places of those.
+ *
+ * Return: 0; -EBUSY the rest would be too little for transfers and as much content, a
+ * client holds something in the region, or the device has promised what would go.
+ */
+int vgpu_resid_drain(struct vgpu_resid *r);
+
+#endif
