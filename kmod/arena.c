@@ -511,8 +511,8 @@ static struct vb_arena *arena_put(struct vb_arena *a, u32 number)
 	if (number < vb.arena_count)
 		old = vb.arenas[number];
 	WRITE_ONCE(vb.arenas[number], a);
-	/* Whoever sees the count sees the arena; pairs with vb_arena_of(). */
 	if (!old)
+		/* Whoever sees the count sees the arena; pairs with vb_arena_of(). */
 		smp_store_release(&vb.arena_count, number + 1);
 	spin_unlock(&vb.slot_lock);
 	return old;

@@ -6,7 +6,8 @@
  * Regions are tiers, the engine is the executor.  "total" is slots held, those that a
  * move fills included; "resident" is current copies; "shared" is those of stores that
  * others have handles of, whoever pays; "purgeable" is copies that are charged to the
- * client and may be dropped without a write.  What is charged to it is a key of ours.  There is no drm-pdev: the device is not on a bus.
+ * client and may be dropped without a write.  What is charged to it is a key of ours.
+ * There is no drm-pdev: the device is not on a bus.
  */
 #include <linux/seq_file.h>
 

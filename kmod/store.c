@@ -251,7 +251,8 @@ bool vb_store_charge_other_locked(struct vb_bo *bo, u32 tier)
 	list_for_each_entry(s, &bo->shares, link) {
 		if (looked++ == SHARES_LOOKED_AT)
 			break;
-		if (s->client == old || !vb_limit_has_room(s->client, tier, bo->tier_chunks[tier] + 1))
+		if (s->client == old ||
+		    !vb_limit_has_room(s->client, tier, bo->tier_chunks[tier] + 1))
 			continue;
 		kref_get(&s->client->kref);
 		vb_resid_charge(bo, s->client);
@@ -329,6 +330,7 @@ int vb_store_pin(struct vb_client *c, struct vb_bo *bo, u32 chunk, int n)
  * @range: chunks
  *
  * Context: may sleep; takes the client's lock and the store's.
+ * Return: it has.
  */
 bool vb_store_has_pins(struct vb_client *c, struct vb_bo *bo, const struct vb_chunk_range *range)
 {

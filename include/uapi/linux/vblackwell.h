@@ -1280,8 +1280,9 @@ struct vb_ioc_exec_stats {
  *                        with all it wants to register them with, whole
  *   VB_IOC_OBJECT_NEXT   for the objects, when it wants to know them (any time)
  *   VB_IOC_RECOVER       the device is LIVE
- * Before the last, FETCH and MOVE are -EPERM; ARENA_CREATE and REGION_ADD are not.  The schedules of clients went with the predecessor.  One that dies before the
- * last call leaves the device QUIESCED again; recovery_ms goes on from the first death.
+ * Before the last, FETCH and MOVE are -EPERM; ARENA_CREATE and REGION_ADD are not.  The
+ * schedules of clients went with the predecessor.  One that dies before the last call
+ * leaves the device QUIESCED again; recovery_ms goes on from the first death.
  */
 #define VB_ARENA_ORPHAN		(1u << 0)	/* left by an executor, not adopted */
 #define VB_ARENA_GONE		(1u << 1)	/* its memory went; the number may be used again */
@@ -1407,10 +1408,10 @@ struct vb_ioc_recover {
  * Locks and waits: io_uring calls us under a lock of the ring.  There a command takes
  * spinlocks only and touches no memory of its caller; what needs more, SUBMIT, and COMMIT
  * of anything but a submission, must be marked IOSQE_ASYNC, which hands it to a worker
- * thread of the ring and costs a wake-up: else -EINVAL.  A command that waits holds its node open and nothing else.  It ends with
- * -ECANCELED when its ring is closed, its process dies or its task calls exec(); kernels
- * without IORING_URING_CMD_CANCELABLE (6.1) do not tell us, and we look five times a
- * second.  IORING_OP_ASYNC_CANCEL does not reach it.
+ * thread of the ring and costs a wake-up: else -EINVAL.  A command that waits holds its
+ * node open and nothing else.  It ends with -ECANCELED when its ring is closed, its process
+ * dies or its task calls exec(); kernels without IORING_URING_CMD_CANCELABLE (6.1) do
+ * not tell us, and we look five times a second.  IORING_OP_ASYNC_CANCEL does not reach it.
  */
 
 /**
