@@ -502,6 +502,68 @@ static int add_arena(struct chance *c, uint32_t i)
 	return region(i, VB_IOC_REGION_ADD, &offset) || region_map(i, offset) ? -1 : 0;
 }
 
+/* What is left where we would make one; false: nothing that we can use. */
+static bool is_left(uint32_t i)
+{
+	struct vb_ioc_arena_query q = { .size = sizeof(q), .arena = i };
+
+	return tier_of[i] == VB_TIER_HOST && !fuzz_call(x.node, VB_IOC_ARENA_QUERY, &q) &&
+	       q.out_tier == VB_TIER_HOST && q.out_flags == VB_ARENA_ORPHAN;
+}
+
+static int adopt_arena(struct chance *c, uint32_t i)
+{
+	struct vb_ioc_arena_adopt cmd = {
+		.size = sizeof(cmd), .arena = i, .flags = one_in(c, 4) ? 0 : VB_ADOPT_FORCE,
+	};
+	struct vb_ioc_region r = { .size = sizeof(r), .arena = i };
+
+	/* What somebody refers to, or has no region, is left to who comes next. */
+	if (fuzz_call(x.node, VB_IOC_ARENA_ADOPT, &cmd) ||
+	    fuzz_call(x.node, VB_IOC_REGION_NEXT, &r) || r.first_slot)
+		return -1;
+	x.arena[i] = i;
+	x.slots[i] = r.slots;
+	x.memory[i] = mmap(NULL, (uint64_t)r.slots * fuzz->chunk_bytes, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return x.memory[i] == MAP_FAILED || region_map(i, r.out_mmap_offset) ? -1 : 0;
+}
+
+static int recover(uint32_t flags)
+{
+	struct vb_ioc_recover cmd = {
+		.size = sizeof(cmd), .flags = flags, .generation = x.generation,
+	};
+
+	return fuzz_call(x.node, VB_IOC_RECOVER, &cmd);
+}
+
+/* A predecessor died: go on with its memory, or without, or begin anew, or die as well. */
+static int succeed(struct chance *c)
+{
+	struct vb_ioc_object_next next = { .size = sizeof(next) };
+
+	if (one_in(c, 8))
+		return -1;
+	if (one_in(c, 8) && recover(VB_RECOVER_DISCARD))
+		return -1;
+	fuzz_call(x.node, VB_IOC_OBJECT_NEXT, &next);
+	for (uint32_t i = 0; i < ARENAS; i++)
+		if (is_left(i) && !one_in(c, 3) ? adopt_arena(c, i) : add_arena(c, i))
+			return -1;
+	/* After a DISCARD it is LIVE already. */
+	recover(0);
+	return 0;
+}
+
+static int make_arenas(struct chance *c)
+{
+	for (uint32_t i = 0; i < ARENAS; i++)
+		if (add_arena(c, i))
+			return -1;
+	return 0;
+}
+
 static int attach(struct chance *c)
 {
 	struct vb_ioc_exec_attach cmd = {
@@ -515,10 +577,7 @@ static int attach(struct chance *c)
 	if (mmap(NULL, VB_MMAP_SUBMIT_BYTES, PROT_READ, MAP_SHARED, x.node, VB_MMAP_SUBMIT) ==
 	    MAP_FAILED)
 		return -1;
-	for (uint32_t i = 0; i < ARENAS; i++)
-		if (add_arena(c, i))
-			return -1;
-	return 0;
+	return cmd.out_state == VB_EXEC_RECOVERING ? succeed(c) : make_arenas(c);
 }
 
 /* One executor at a time: the others try again. */

@@ -37,12 +37,13 @@ run() {
 	fi
 }
 
-# Executors of tests come and go: where nobody comes back, nobody is waited for.
+# load CHUNK [RECOVERY_MS]: executors of tests come and go, and where nobody comes back,
+# nobody is waited for.
 # Huge pages are asked for; what ran before has left memory in pieces.
 load() {
 	echo 3 >/proc/sys/vm/drop_caches
 	echo 1 >/proc/sys/vm/compact_memory
-	insmod vblackwell.ko chunk_bytes="$1" recovery_ms=0 && return
+	insmod vblackwell.ko chunk_bytes="$1" recovery_ms="${2:-0}" && return
 	echo "not ok load-$1: insmod"
 	return 1
 }
@@ -101,7 +102,7 @@ leaked_kib() {
 # fuzz_round ITERATIONS CHUNK: the module comes and goes with it.
 fuzz_round() {
 	seed=$((seed + 1))
-	load "$2" || return
+	load "$2" $((seed % 2 * 300)) || return
 	echo "vm: fuzz $1 $2 seed $seed" >/dev/kmsg
 	(
 		echo 0 >/sys/fs/cgroup/fuzz/cgroup.procs
