@@ -221,6 +221,36 @@ static int file_object(void)
 	return bo_destroy(node, cmd.out_bo_id) ?: rc;
 }
 
+/* Two clients have it; who pays leaves first, the other one with a pin. */
+static int shared_store(void)
+{
+	struct vb_ioc_bo_create cmd = {
+		.size = sizeof(cmd), .kind = VB_BO_FILE, .fd = file_fd, .bytes = 10000,
+	};
+	struct vb_ioc_bo_advise pin = {
+		.size = sizeof(pin), .advice = VB_ADVISE_PIN, .bytes = 10000,
+	};
+	int fd = open("/dev/vblackwell", O_RDWR | O_CLOEXEC);
+	uint32_t first;
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = call(node, VB_IOC_BO_CREATE, &cmd);
+	first = cmd.out_bo_id;
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	rc = call(fd, VB_IOC_BO_CREATE, &cmd);
+	pin.bo_id = cmd.out_bo_id;
+	if (!rc)
+		rc = call(fd, VB_IOC_BO_ADVISE, &pin);
+	rc = bo_destroy(node, first) ?: rc;
+	close(fd);
+	return rc;
+}
+
 static int derived_object(void)
 {
 	struct vb_ioc_bo_create cmd = {
@@ -701,6 +731,7 @@ SEQUENCE(open_and_close)
 SEQUENCE(objects_left_to_close)
 SEQUENCE(object)
 SEQUENCE(file_object)
+SEQUENCE(shared_store)
 SEQUENCE(derived_object)
 SEQUENCE(write_and_read)
 SEQUENCE(bo_map_and_unmap)
@@ -792,6 +823,7 @@ int main(int argc, char **argv)
 		CASE(objects_left_to_close),
 		CASE(object),
 		CASE(file_object),
+		CASE(shared_store),
 		CASE(derived_object),
 		CASE(write_and_read),
 		CASE(bo_map_and_unmap),
