@@ -152,7 +152,7 @@ bool vgpu_walk_stream(const struct vb_cmd_header *cmd, struct vgpu_object *const
 	if (unit.rows == 1 && units > 16)
 		units -= units % 16;
 	out->panel_rows = units * unit.rows < out->rows ? (uint32_t)(units * unit.rows) : out->rows;
-	out->panels = (out->rows + out->panel_rows - 1) / out->panel_rows;
+	out->panels = (uint32_t)(((uint64_t)out->rows + out->panel_rows - 1) / out->panel_rows);
 	return true;
 }
 
