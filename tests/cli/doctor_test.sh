@@ -43,8 +43,11 @@ lacks() {
 		ok "doctor_finds_${name}_${cause}_and_its_fix"
 	fi
 }
-# preloaded VARIABLE=VALUE... COMMAND
-preloaded() { env LD_PRELOAD="$work/preload.so" FAKE_ROOT="$root" "$@"; }
+# preloaded VARIABLE=VALUE... COMMAND; a sanitizer wants to be loaded first, and need not be
+preloaded() {
+	env LD_PRELOAD="$work/preload.so" FAKE_ROOT="$root" \
+		ASAN_OPTIONS="${ASAN_OPTIONS:-}:verify_asan_link_order=0" "$@"
+}
 doctor="$vbctl doctor --dir $work"
 
 cause=old lacks warn kernel 'Linux 2\.6\.' 'Linux 5.15 or newer; 6.1 for the module' \
@@ -129,8 +132,7 @@ verdict doctor_is_content_with_a_node_that_answers grep -qE '^ok +module +/dev/v
 chmod 000 "$root/dev/vblackwell"
 if [ "$(id -u)" -eq 0 ]; then
 	cause=closed lacks warn module 'is there, but not for you' 'group of /dev/vblackwell' \
-		setpriv --reuid 65534 --regid 65534 --clear-groups env LD_PRELOAD="$work/preload.so" \
-		FAKE_ROOT="$root" $doctor
+		preloaded setpriv --reuid 65534 --regid 65534 --clear-groups $doctor
 else
 	cause=closed lacks warn module 'is there, but not for you' 'group of /dev/vblackwell' \
 		preloaded $doctor
