@@ -212,9 +212,9 @@ static void replay_failures_exit_1_with_one_line(void **state)
 	assert_int_equal(CALL((char *)"/nonexistent/trace"), 1);
 	expect_one_line("/nonexistent/trace");
 	assert_int_equal(CALL((char *)"/dev/null"), 1);
-	expect_one_line("not a trace");
+	expect_one_line("does not begin with the 64 bytes of a trace's header, version 1");
 	assert_int_equal(CALL((char *)"/proc/self/exe"), 1);
-	expect_one_line("not a trace");
+	expect_one_line("does not begin with the 64 bytes of a trace's header, version 1");
 }
 
 int main(void)
