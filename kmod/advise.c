@@ -10,14 +10,12 @@
  * @client: who gives it
  * @bo: object, of which the caller is a user
  * @range: chunks
- * @deadline_ns: not 0
  * @chunks: for which it took effect
  */
 struct advice {
 	struct vb_client *client;
 	struct vb_bo *bo;
 	struct vb_chunk_range range;
-	u64 deadline_ns;
 	u64 chunks;
 };
 
@@ -87,7 +85,7 @@ static int evict(struct advice *a)
 	r = advice_request(a, VB_FETCH_EVICT);
 	if (!r)
 		return -ENOMEM;
-	rc = vb_request_wait(r, a->deadline_ns);
+	rc = vb_request_wait(r, vb_bound(0));
 	if (rc && rc != -EBUSY)
 		return rc;
 	return evicted_count(a) ? 0 : -EBUSY;
@@ -142,7 +140,7 @@ static u32 unpin_until(struct advice *a, u32 end)
 
 static int pin_chunk(struct advice *a, u32 chunk)
 {
-	int rc = vb_hold(a->bo, chunk, chunk + 1, VB_HOLD_PIN, a->deadline_ns);
+	int rc = vb_hold(a->bo, chunk, chunk + 1, VB_HOLD_PIN, 0);
 
 	if (rc || !a->bo->is_store)
 		return rc;
@@ -175,26 +173,35 @@ err_unpin:
 	return rc;
 }
 
-static bool is_pinned(struct advice *a)
+/* The client's word, all of it or none, under one lock: two threads cannot both take it back. */
+static bool pins_take_back_locked(struct advice *a)
 {
-	bool pinned = true;
 	u32 chunk;
 
 	if (a->bo->is_store)
-		return vb_store_has_pins(a->client, a->bo, &a->range);
-	mutex_lock(&a->bo->lock);
+		return vb_store_unpin_locked(a->client, a->bo, &a->range);
 	for (chunk = a->range.first; chunk < a->range.end; chunk++)
-		pinned = pinned && vb_entry(a->bo, chunk)->pins;
-	mutex_unlock(&a->bo->lock);
-	return pinned;
+		if (!vb_entry(a->bo, chunk)->pins)
+			return false;
+	a->bo->pins -= a->range.end - a->range.first;
+	return true;
 }
 
 static int unpin(struct advice *a)
 {
-	if (!is_pinned(a))
+	u32 chunk;
+	bool taken;
+
+	mutex_lock(&a->client->lock);
+	mutex_lock(&a->bo->lock);
+	taken = pins_take_back_locked(a);
+	for (chunk = a->range.first; taken && chunk < a->range.end; chunk++)
+		a->chunks += !vb_step_unpin(a->bo, chunk);
+	mutex_unlock(&a->bo->lock);
+	mutex_unlock(&a->client->lock);
+	if (!taken)
 		return -EINVAL;
-	pins_uncharge(a, unpin_until(a, a->range.end));
-	a->chunks = a->range.end - a->range.first;
+	vb_limit_release(vb_bo_holder(a->bo, a->client), a->chunks, true);
 	return 0;
 }
 
@@ -225,7 +232,7 @@ static int advise(struct advice *a, const struct vb_ioc_bo_advise *cmd)
 int vb_bo_advise(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_advise *cmd = u->cmd;
-	struct advice a = { .client = c, .deadline_ns = vb_bound(0) };
+	struct advice a = { .client = c };
 	int rc;
 
 	if (!cmd->bytes)

@@ -164,7 +164,7 @@ static int hold_range(struct hold_try *h, u32 end, u64 deadline_ns)
  * @chunk: which
  * @end: page in up to here (exclusive) while we are at it
  * @how: against what; the caller undoes it by vb_step_unpin() or vb_step_unmap()
- * @deadline_ns: CLOCK_MONOTONIC, not 0
+ * @deadline_ns: CLOCK_MONOTONIC; 0: the device's own bound, from now
  *
  * Context: waits; no lock held.
  * Return: 0; -ETIME; -EINTR; -ENODEV; what the executor said.
@@ -177,7 +177,7 @@ int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 dead
 		.how = how,
 	};
 
-	return hold_range(&h, end, deadline_ns);
+	return hold_range(&h, end, vb_bound(deadline_ns));
 }
 
 /**
@@ -565,7 +565,7 @@ static int bo_rw(struct vb_client *c, struct vb_ioc_bo_rw *cmd, bool write)
 		.offset = cmd->offset,
 		.bytes = cmd->bytes,
 		.memory = u64_to_user_ptr(cmd->address),
-		.deadline_ns = vb_bound(cmd->deadline_ns),
+		.deadline_ns = cmd->deadline_ns,
 	};
 	int rc;
 

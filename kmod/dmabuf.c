@@ -366,6 +366,9 @@ static int export_answer(struct vb_ucmd *u, struct dma_buf *dmabuf)
 	struct vb_ioc_bo_export *cmd = u->cmd;
 	int fd, rc;
 
+	/* Nobody would be told of the descriptor. */
+	if (u->user_bytes < sizeof(*cmd))
+		return -EINVAL;
 	fd = get_unused_fd_flags(cmd->flags & O_CLOEXEC);
 	if (fd < 0)
 		return fd;

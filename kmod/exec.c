@@ -502,6 +502,9 @@ static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
 	struct vb_ioc_object_open *cmd = u->cmd;
 	int fd, rc;
 
+	/* Nobody would be told of the descriptor. */
+	if (u->user_bytes < offsetofend(struct vb_ioc_object_open, out_fd))
+		return -EINVAL;
 	rc = bo->file ? check_file(bo) : 0;
 	if (rc)
 		return rc;

@@ -21,6 +21,9 @@ module_param_named(executor_timeout_ms, vb_exec_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(executor_timeout_ms,
 		 "an executor that has work and asks for nothing so long is killed; 0: never");
 
+module_param_named(page_in_timeout_ms, vb_page_in_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(page_in_timeout_ms, "bound of a wait for the executor without a deadline, each");
+
 module_param_named(wait_spin_us, vb_wait_spin_us, uint, 0644);
 MODULE_PARM_DESC(wait_spin_us, "how long a wait for a fence looks for it, awake, before it sleeps");
 

@@ -12,9 +12,13 @@
 #include "trace.h"
 #include "vb.h"
 
+unsigned int vb_page_in_timeout_ms = VB_WAIT_NS / NSEC_PER_MSEC;
+
 u64 vb_bound(u64 deadline_ns)
 {
-	return deadline_ns ? deadline_ns : ktime_get_ns() + VB_WAIT_NS;
+	u64 bound_ns = (u64)READ_ONCE(vb_page_in_timeout_ms) * NSEC_PER_MSEC;
+
+	return deadline_ns ? deadline_ns : ktime_get_ns() + bound_ns;
 }
 
 /**

@@ -324,29 +324,29 @@ int vb_store_pin(struct vb_client *c, struct vb_bo *bo, u32 chunk, int n)
 }
 
 /**
- * vb_store_has_pins() - has a client pinned all of these chunks of a store?
+ * vb_store_unpin_locked() - a client takes back its pins of all these chunks of a store
  * @c: client
  * @bo: store, of which the caller is a user
  * @range: chunks
  *
- * Context: may sleep; takes the client's lock and the store's.
- * Return: it has.
+ * Context: the client's lock and the store's.
+ * Return: false when it has not pinned one of them; then nothing was done.
  */
-bool vb_store_has_pins(struct vb_client *c, struct vb_bo *bo, const struct vb_chunk_range *range)
+bool vb_store_unpin_locked(struct vb_client *c, struct vb_bo *bo,
+			   const struct vb_chunk_range *range)
 {
-	struct vb_share *s;
-	bool has;
+	struct vb_share *s = xa_load(&c->shares, bo->id);
 	u32 chunk;
 
-	mutex_lock(&c->lock);
-	s = xa_load(&c->shares, bo->id);
-	has = s;
-	mutex_lock(&bo->lock);
-	for (chunk = range->first; has && chunk < range->end; chunk++)
-		has = xa_load(&s->pins, chunk);
-	mutex_unlock(&bo->lock);
-	mutex_unlock(&c->lock);
-	return has;
+	lockdep_assert_held(&c->lock);
+	lockdep_assert_held(&bo->lock);
+	for (chunk = range->first; chunk < range->end; chunk++)
+		if (!s || !xa_load(&s->pins, chunk))
+			return false;
+	/* Cannot fail: their places in the array are there. */
+	for (chunk = range->first; chunk < range->end; chunk++)
+		pin_count_locked(s, chunk, -1);
+	return true;
 }
 
 /* ---- for those who look ---- */

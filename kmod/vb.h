@@ -75,7 +75,7 @@
 #include "core/range.h"
 #include "core/slots.h"
 
-#define VB_WAIT_NS		(120ull * NSEC_PER_SEC)	/* bound of a wait without deadline */
+#define VB_WAIT_NS		(120ull * NSEC_PER_SEC)	/* default bound without a deadline */
 #define VB_FAULT_NS		(2ull * NSEC_PER_SEC)	/* of a fault that keeps mmap_lock */
 #define VB_SUBMISSIONS		4096u	/* default limit a client, in flight */
 #define VB_HINTS_MAX		1024u	/* prefetches a client may have queued */
@@ -779,7 +779,8 @@ void vb_store_leave(struct vb_client *c, struct vb_bo *bo);
 bool vb_store_is_shared(struct vb_bo *bo);
 bool vb_store_charge_other_locked(struct vb_bo *bo, u32 tier);
 int vb_store_pin(struct vb_client *c, struct vb_bo *bo, u32 chunk, int n);
-bool vb_store_has_pins(struct vb_client *c, struct vb_bo *bo, const struct vb_chunk_range *range);
+bool vb_store_unpin_locked(struct vb_client *c, struct vb_bo *bo,
+			   const struct vb_chunk_range *range);
 void vb_store_usage(struct vb_client *c, u64 *out_others, u64 *out_shared);
 struct vb_client *vb_bo_payer(struct vb_bo *bo);
 /* Who pays for what @c pins and maps: of a store itself, else the creator. */
@@ -979,7 +980,8 @@ int vb_device_bar(struct vb_arena *a, u32 number, u32 slots);
 int vb_device_copy(struct vb_copy *copy, u32 chunk, u64 at);
 
 /* --- request.c --- */
-u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound */
+extern unsigned int vb_page_in_timeout_ms;	/* module parameter */
+u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound, from now */
 struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *bo);
 struct vb_request *vb_request_of_payer(u32 type, struct vb_bo *bo);
 void vb_request_put(struct vb_request *r);

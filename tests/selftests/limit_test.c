@@ -187,6 +187,89 @@ static void minimum_of_a_user_is_what_its_clients_may_pin(void **state)
 	assert_rc(user_limit(VB_LIMIT_HOST_MIN, chunks(15)), 0);
 }
 
+/* Content without staging, half of it to those who were promised nothing. */
+static void minima_of_all_clients_fit_the_tier(void **state)
+{
+	uint64_t content = chunks(HOST_SLOTS - 1);
+
+	(void)state;
+	assert_int_equal(ask(b, VB_LIMIT_HOST_MIN, 0, NULL), content / 4);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, content), 0);
+	assert_int_equal(ask(b, VB_LIMIT_HOST_MIN, 0, NULL), 0);
+	assert_rc(rig_limit(b, VB_LIMIT_HOST_MIN, chunks(1)), -ENOSPC);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, content - chunks(1)), 0);
+	assert_rc(rig_limit(b, VB_LIMIT_HOST_MIN, chunks(1)), 0);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, content), -ENOSPC);
+	rig_client_close(b);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, content), 0);
+	b = rig_client(&rig);
+}
+
+/* What is pinned cannot be promised to anybody else, whoever was promised it before. */
+static void minimum_is_refused_where_others_have_pinned(void **state)
+{
+	uint64_t content = chunks(HOST_SLOTS - 1);
+	uint32_t id;
+
+	(void)state;
+	assert_rc(rig_bo(b, 1, VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_advise(b, id, VB_ADVISE_PIN, 0, 1), 0);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, content), -ENOSPC);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, content - chunks(1)), 0);
+	assert_rc(rig_advise(b, id, VB_ADVISE_UNPIN, 0, 1), 0);
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, content), 0);
+	assert_rc(rig_advise(b, id, VB_ADVISE_PIN, 0, 1), -EDQUOT);
+}
+
+/* ---- two threads that undo one pin ---- */
+
+#define RACES	300
+#define PINNED	8u
+
+struct race {
+	uint32_t id;
+	pthread_barrier_t start;
+};
+
+static void *unpins(void *arg)
+{
+	struct race *r = arg;
+	intptr_t done = 0;
+
+	for (int i = 0; i < RACES; i++) {
+		pthread_barrier_wait(&r->start);
+		done += !rig_advise(a, r->id, VB_ADVISE_UNPIN, 0, chunks(PINNED));
+		pthread_barrier_wait(&r->start);
+	}
+	return (void *)done;
+}
+
+static void of_two_threads_that_unpin_one_is_refused(void **state)
+{
+	struct race r;
+	pthread_t thread;
+	intptr_t done = 0;
+	uint64_t pinned;
+	void *theirs;
+
+	(void)state;
+	assert_rc(rig_limit(a, VB_LIMIT_HOST_MIN, chunks(PINNED)), 0);
+	assert_rc(rig_bo(a, chunks(PINNED), VB_LIFE_VOLATILE, &r.id), 0);
+	assert_int_equal(pthread_barrier_init(&r.start, NULL, 2), 0);
+	assert_int_equal(pthread_create(&thread, NULL, unpins, &r), 0);
+	for (int i = 0; i < RACES; i++) {
+		assert_rc(rig_advise(a, r.id, VB_ADVISE_PIN, 0, chunks(PINNED)), 0);
+		pthread_barrier_wait(&r.start);
+		done += !rig_advise(a, r.id, VB_ADVISE_UNPIN, 0, chunks(PINNED));
+		pthread_barrier_wait(&r.start);
+	}
+	pthread_join(thread, &theirs);
+	pthread_barrier_destroy(&r.start);
+	assert_int_equal(done + (intptr_t)theirs, RACES);
+	ask(a, VB_LIMIT_HOST_MIN, 0, &pinned);
+	assert_int_equal(pinned, 0);
+}
+
 static void users_that_are_none_are_einval(void **state)
 {
 	struct vb_ioc_limit cmd = {
@@ -323,6 +406,9 @@ int main(void)
 		CASE(mappings_leave_room_for_what_others_are_promised),
 		CASE(mappings_of_one_client_add_up_to_its_maximum),
 		CASE(minimum_of_a_user_is_what_its_clients_may_pin),
+		CASE(minima_of_all_clients_fit_the_tier),
+		CASE(minimum_is_refused_where_others_have_pinned),
+		CASE(of_two_threads_that_unpin_one_is_refused),
 		CASE(users_that_are_none_are_einval),
 		CASE(other_users_are_not_there_in_process),
 	};

@@ -212,13 +212,6 @@ static bool serve(void *arg)
 	return true;
 }
 
-/* An executor that brings zeros. */
-static bool page_in(void *arg)
-{
-	(void)arg;
-	return rig_serve_one(&hands);
-}
-
 static void submit(uint32_t queue, uint32_t flags)
 {
 	struct rig_stream s;
@@ -310,62 +303,6 @@ static void hook_serves_page_ins_of_the_thread_that_waits(void **state)
 	assert_in_range(served, 2, 50);
 }
 
-/* ---- what clients are promised ---- */
-
-static uint64_t content_bytes(void)
-{
-	struct vb_ioc_query_device device = { .size = sizeof(device) };
-	struct vb_ioc_query_tier host;
-
-	assert_int_equal(vgpu_uapi_call(rig.client, VB_IOC_QUERY_DEVICE, &device), 0);
-	assert_int_equal(rig_tier(rig.client, VB_TIER_HOST, &host), 0);
-	return host.out_bytes - device.out_host_staging_bytes;
-}
-
-static uint64_t host_min(struct vgpu_uapi *u)
-{
-	struct vb_ioc_limit cmd = { .size = sizeof(cmd), .limit = VB_LIMIT_HOST_MIN };
-
-	assert_int_equal(vgpu_uapi_call(u, VB_IOC_LIMIT, &cmd), 0);
-	return cmd.out_value;
-}
-
-static void minima_of_all_clients_fit_the_tier(void **state)
-{
-	struct vgpu_uapi *other = rig_client(&rig);
-	uint64_t content = content_bytes(), chunk = rig.chunk_bytes;
-
-	(void)state;
-	assert_int_equal(host_min(other), content / 4);
-	assert_int_equal(rig_limit(rig.client, VB_LIMIT_HOST_MIN, content), 0);
-	assert_int_equal(host_min(other), 0);
-	assert_int_equal(rig_limit(other, VB_LIMIT_HOST_MIN, chunk), -ENOSPC);
-	assert_int_equal(rig_limit(rig.client, VB_LIMIT_HOST_MIN, content - chunk), 0);
-	assert_int_equal(rig_limit(other, VB_LIMIT_HOST_MIN, chunk), 0);
-	assert_int_equal(rig_limit(rig.client, VB_LIMIT_HOST_MIN, content), -ENOSPC);
-	rig_client_close(other);
-	assert_int_equal(rig_limit(rig.client, VB_LIMIT_HOST_MIN, content), 0);
-}
-
-/* What is pinned cannot be promised to anybody else, whoever was promised it before. */
-static void minimum_is_refused_where_others_have_pinned(void **state)
-{
-	struct vgpu_uapi *other = rig_client(&rig);
-	uint64_t content = content_bytes(), chunk = rig.chunk_bytes;
-	uint32_t bo;
-
-	(void)state;
-	vgpu_loop_set_server(rig.loop, page_in, NULL);
-	assert_int_equal(rig_bo(other, 1, VB_LIFE_VOLATILE, &bo), 0);
-	assert_int_equal(rig_advise(other, bo, VB_ADVISE_PIN, 0, 1), 0);
-	assert_int_equal(rig_limit(rig.client, VB_LIMIT_HOST_MIN, content), -ENOSPC);
-	assert_int_equal(rig_limit(rig.client, VB_LIMIT_HOST_MIN, content - chunk), 0);
-	assert_int_equal(rig_advise(other, bo, VB_ADVISE_UNPIN, 0, 1), 0);
-	assert_int_equal(rig_limit(rig.client, VB_LIMIT_HOST_MIN, content), 0);
-	assert_int_equal(rig_advise(other, bo, VB_ADVISE_PIN, 0, 1), -EDQUOT);
-	rig_client_close(other);
-}
-
 #define HOOK(name)	cmocka_unit_test_setup_teardown(name, hook_setup, hook_teardown)
 
 int main(void)
@@ -385,8 +322,6 @@ int main(void)
 		HOOK(hook_runs_what_a_wait_needs_in_turn),
 		HOOK(hook_is_not_called_when_there_is_nothing_to_do),
 		HOOK(hook_serves_page_ins_of_the_thread_that_waits),
-		HOOK(minima_of_all_clients_fit_the_tier),
-		HOOK(minimum_is_refused_where_others_have_pinned),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);

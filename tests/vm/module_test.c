@@ -665,10 +665,13 @@ static void killed_executor_ends_what_waits_and_another_may_come(void **state)
 	}
 }
 
-static void set_timeout_ms(unsigned int ms)
+static void set_parameter_ms(const char *name, unsigned int ms)
 {
-	FILE *f = fopen("/sys/module/vblackwell/parameters/executor_timeout_ms", "w");
+	char path[96];
+	FILE *f;
 
+	snprintf(path, sizeof(path), "/sys/module/vblackwell/parameters/%s", name);
+	f = fopen(path, "w");
 	assert_non_null(f);
 	fprintf(f, "%u\n", ms);
 	assert_int_equal(fclose(f), 0);
@@ -695,7 +698,7 @@ static void silent_executor_is_killed_and_an_idle_one_is_not(void **state)
 	pid_t pid;
 
 	(void)state;
-	set_timeout_ms(1500);
+	set_parameter_ms("executor_timeout_ms", 1500);
 	pid = fork();
 	if (!pid)
 		executor_that_falls_silent();
@@ -711,7 +714,7 @@ static void silent_executor_is_killed_and_an_idle_one_is_not(void **state)
 	assert_rc(rig_wait(u, queue, 1, 10000), -ENODEV);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	set_timeout_ms(30000);
+	set_parameter_ms("executor_timeout_ms", 30000);
 }
 
 static volatile sig_atomic_t alarms;
@@ -756,6 +759,62 @@ static void wait_goes_on_after_a_handler_that_says_so(void **state)
 	rig_exec_close(&x);
 }
 
+/* ---- page-ins that take their time ---- */
+
+static void bring_zeros(struct rig_exec *x, const struct vb_ioc_fetch *req)
+{
+	for (uint32_t i = req->out_chunk; i < req->out_chunk + req->out_count; i++) {
+		rig_step(x, req->out_object, i, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+		rig_step(x, req->out_object, i, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST);
+	}
+}
+
+/* Each page-in takes two thirds of what one may; ends with the object. */
+static void *serve_late(void *arg)
+{
+	struct vb_ioc_fetch req;
+	bool served = true;
+
+	while (served) {
+		if (rig_fetch(arg, &req)) {
+			usleep(1000);
+			continue;
+		}
+		served = req.out_type != VB_FETCH_FORGET;
+		if (req.out_type == VB_FETCH_PAGE_IN) {
+			usleep(1000000);
+			bring_zeros(arg, &req);
+		}
+		rig_commit(arg, req.tag, 0);
+	}
+	return NULL;
+}
+
+/* What bounds one wait must not bound all of them together. */
+static void pins_and_streams_may_take_longer_than_one_wait(void **state)
+{
+	char *bytes = calloc(8, rig.chunk_bytes);
+	struct rig_exec x;
+	pthread_t thread;
+	uint32_t id;
+
+	(void)state;
+	assert_non_null(bytes);
+	assert_int_equal(rig_exec_open(&rig, &x, 8), 0);
+	assert_rc(rig_bo(u, chunks(8), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_limit(u, VB_LIMIT_HOST_MIN, chunks(3)), 0);
+	assert_int_equal(pthread_create(&thread, NULL, serve_late, &x), 0);
+	set_parameter_ms("page_in_timeout_ms", 1500);
+	assert_rc(rig_advise(u, id, VB_ADVISE_PIN, 0, chunks(3)), 0);
+	/* Two at a time, a quarter of what there is. */
+	assert_rc(rig_write(u, id, chunks(3), bytes, chunks(5)), 0);
+	set_parameter_ms("page_in_timeout_ms", 120000);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	pthread_join(thread, NULL);
+	rig_exec_close(&x);
+	free(bytes);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
 
 int main(void)
@@ -784,6 +843,7 @@ int main(void)
 		CASE(killed_executor_ends_what_waits_and_another_may_come),
 		CASE(silent_executor_is_killed_and_an_idle_one_is_not),
 		CASE(wait_goes_on_after_a_handler_that_says_so),
+		CASE(pins_and_streams_may_take_longer_than_one_wait),
 	};
 	int failed = 0;
 

@@ -531,8 +531,9 @@ struct vb_ioc_bo_residency {
  * An imported object gives a descriptor of the dma-buf that it came from, whatever
  * O_RDWR says.
  *
- * Errors: -EINVAL a file object that does not begin at a page; -EROFS O_RDWR of a
- * sealed object; -EMFILE; -ENOMEM; -EOPNOTSUPP loopback, or a kernel without dma-bufs.
+ * Errors: -EINVAL a file object that does not begin at a page, or a @size that ends before
+ * @out_fd; -EROFS O_RDWR of a sealed object; -EMFILE; -ENOMEM; -EOPNOTSUPP loopback, or a
+ * kernel without dma-bufs.
  * Context: may sleep; takes the BO's lock, and drops it before any dma_buf_*() call,
  * which take dma_resv.
  */
@@ -1215,8 +1216,9 @@ struct vb_ioc_poll_cancel {
  * @out_table_address: loopback: struct vb_table_entry[out_chunks], read-only
  * @out_table_mmap: module: mmap() it from the executor node
  *
- * Errors: -ENOENT no such object; -ESTALE its file changed; -EMFILE.  Context: may
- * sleep (installs @out_fd after the last thing that can fail).
+ * Errors: -ENOENT no such object; -ESTALE its file changed; -EMFILE; -EINVAL there is a
+ * descriptor, and @size ends before @out_fd (module).
+ * Context: may sleep (installs @out_fd after the last thing that can fail).
  */
 struct vb_ioc_object_open {
 	__u32 size;
