@@ -33,6 +33,7 @@ static void client_init(struct vb_client *c)
 	xa_init_flags(&c->shares, XA_FLAGS_ACCOUNT);
 	xa_init_flags(&c->queues, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	vb_quota_init(&c->quota, vb.client_limits);
+	c->share.member.weight = VB_QUEUE_WEIGHT_DEFAULT;
 }
 
 static int client_new(kuid_t uid, struct vb_client **out)

@@ -47,8 +47,8 @@ static size_t length(const struct list_head *list)
 
 static int executor_show(struct seq_file *m, void *v)
 {
-	u32 fetched;
-	size_t requests, ready;
+	u32 fetched, ready;
+	size_t requests;
 
 	mutex_lock(&vb.exec_lock);
 	seq_printf(m, "state %s\ngeneration %u\n", vb_exec_state_name(vb.exec_state),
@@ -59,9 +59,9 @@ static int executor_show(struct seq_file *m, void *v)
 	spin_lock(&vb.work_lock);
 	fetched = vb.fetched;
 	requests = length(&vb.requests);
-	ready = length(&vb.ready);
+	ready = vb.shares.count;
 	spin_unlock(&vb.work_lock);
-	seq_printf(m, "timeout %u ms\nfetched %u\nrequests %zu\nready queues %zu\n",
+	seq_printf(m, "timeout %u ms\nfetched %u\nrequests %zu\nready clients %u\n",
 		   READ_ONCE(vb_exec_timeout_ms), fetched, requests, ready);
 	return 0;
 }

@@ -16,7 +16,7 @@
 #define PAUSE		HZ	/* between two regions */
 
 /* Who asks: the device itself, client 0. */
-static struct vb_client self;
+static struct vb_client self = { .share.member.weight = VB_QUEUE_WEIGHT_DEFAULT };
 static unsigned long next_jiffies;
 
 /**

@@ -101,7 +101,7 @@ static bool has_duties(void)
 	bool duties;
 
 	spin_lock(&vb.work_lock);
-	duties = vb.fetched || !list_empty(&vb.requests) || !list_empty(&vb.ready);
+	duties = vb.fetched || !list_empty(&vb.requests) || !vb_share_is_idle(&vb.shares);
 	spin_unlock(&vb.work_lock);
 	return duties;
 }
@@ -219,7 +219,7 @@ static void fetch_submission_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 	cmd->out_type = VB_FETCH_SUBMIT;
 	cmd->out_client = q->client->number;
 	cmd->out_queue = q->number;
-	cmd->out_weight = q->weight;
+	cmd->out_weight = q->share.member.weight;
 	cmd->out_seqno = s->seqno;
 	cmd->out_deadline_ns = s->deadline_ns;
 	cmd->out_stream_address = address_of(x, s->stream);
@@ -231,13 +231,13 @@ static void fetch_submission_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 static bool has_work(u32 flags)
 {
 	return !list_empty_careful(&vb.requests) ||
-	       (!(flags & VB_FETCH_F_URGENT) && !list_empty_careful(&vb.ready));
+	       (!(flags & VB_FETCH_F_URGENT) && !vb_share_is_idle(&vb.shares));
 }
 
 static bool request_is_next_locked(u32 flags)
 {
 	return !list_empty(&vb.requests) &&
-	       (flags & VB_FETCH_F_URGENT || list_empty(&vb.ready) ||
+	       (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&vb.shares) ||
 		vb.requests_in_row < REQUESTS_IN_ROW);
 }
 
@@ -247,7 +247,7 @@ static bool fetch_one_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 fl
 		return false;
 	if (request_is_next_locked(flags))
 		fetch_request_locked(x, cmd);
-	else if (!(flags & VB_FETCH_F_URGENT) && !list_empty(&vb.ready))
+	else if (!(flags & VB_FETCH_F_URGENT) && !vb_share_is_idle(&vb.shares))
 		fetch_submission_locked(x, cmd);
 	else
 		return false;
@@ -289,7 +289,7 @@ __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)
 	spin_lock(&vb.work_lock);
 	if (!list_empty(&vb.requests))
 		mask |= EPOLLIN | EPOLLRDNORM | EPOLLPRI;
-	if (!list_empty(&vb.ready))
+	if (!vb_share_is_idle(&vb.shares))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	spin_unlock(&vb.work_lock);
 	return mask;
@@ -305,7 +305,7 @@ static bool fetch_try(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 	return got;
 }
 
-/* Others may have the processor meanwhile; what time they take counts. */
+/* Not while others want the processor: to sleep is what lets them have it. */
 static bool spin_for(u32 flags, u32 spin_ns)
 {
 	u64 end = ktime_get_ns() + spin_ns;
@@ -368,12 +368,13 @@ static int commit_submission_locked(struct vb_submission *s, const struct vb_ioc
 }
 
 /* From here the request is this thread's to end. */
-static int claim_request_locked(struct vb_request *r)
+static int claim_request_locked(struct vb_request *r, u64 busy_ns)
 {
 	if (r->type == VB_FETCH_FORGET && READ_ONCE(r->bo->move_count))
 		return -EBUSY;
 	r->work.fetched = false;
 	vb.fetched--;
+	vb_share_charge(&vb.shares, &r->client->share, busy_ns);
 	return 0;
 }
 
@@ -409,7 +410,7 @@ int vb_commit(const struct vb_ioc_commit *cmd, bool may_sleep)
 	} else if (work && !may_sleep) {
 		rc = -EAGAIN;
 	} else if (work) {
-		rc = claim_request_locked(request_of(work));
+		rc = claim_request_locked(request_of(work), cmd->busy_ns);
 		r = rc ? NULL : request_of(work);
 	}
 	spin_unlock(&vb.work_lock);

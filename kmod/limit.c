@@ -180,12 +180,34 @@ static int user_limit(struct vb_client *c, struct limit_call *l)
 	return rc;
 }
 
+static int weight_call(struct vb_client *c, struct vb_ioc_limit *cmd)
+{
+	bool set = cmd->flags & VB_LIMIT_SET, may_raise = set && capable(CAP_SYS_ADMIN);
+	u32 *weight = &c->share.member.weight;
+	int rc = 0;
+
+	if (cmd->flags & VB_LIMIT_USER || cmd->uid || (!set && cmd->value) ||
+	    (set && (cmd->value < VB_QUEUE_WEIGHT_MIN || cmd->value > VB_QUEUE_WEIGHT_MAX)))
+		return -EINVAL;
+	spin_lock(&vb.work_lock);
+	if (set && cmd->value > *weight && !may_raise)
+		rc = -EPERM;
+	else if (set)
+		*weight = cmd->value;
+	cmd->out_value = *weight;
+	cmd->out_used = 0;
+	spin_unlock(&vb.work_lock);
+	return rc;
+}
+
 int vb_limit(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_limit *cmd = u->cmd;
 	struct limit_call l = { .cmd = cmd, .quota = &c->quota };
 	bool set = cmd->flags & VB_LIMIT_SET;
 
+	if (cmd->limit == VB_LIMIT_WEIGHT)
+		return weight_call(c, cmd);
 	if (cmd->limit < VB_LIMIT_HOST_MIN || cmd->limit > VB_LIMIT_SUBMISSIONS ||
 	    (!set && cmd->value))
 		return -EINVAL;

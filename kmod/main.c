@@ -164,7 +164,6 @@ static void device_init(void)
 	spin_lock_init(&vb.work_lock);
 	INIT_LIST_HEAD(&vb.requests);
 	INIT_LIST_HEAD(&vb.queues);
-	INIT_LIST_HEAD(&vb.ready);
 	INIT_LIST_HEAD(&vb.advance);
 	INIT_LIST_HEAD(&vb.quarantine);
 	INIT_LIST_HEAD(&vb.fetches);

@@ -1,27 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Queues: each in its own order, between them by deficit round robin.
+ * Queues: each in its own order; between clients, and between the queues of each, by
+ * shares of executor time (core/share.h).
  *
  * A queue has one submission in the executor's hands at a time.  It is ready when
  * its first submission has no in-fence left to wait for; a submission whose in-fence
  * failed ends with that error and is never fetched.  An in-fence names a submission
  * that was made before, so that no cycle can come to be.
  *
- * Executor time is paid when it was used: a commit takes busy_ns off the queue's
- * deficit, and a queue below zero waits until the others have had their share.
- * Credit is lost when a queue runs empty, debt is not.
- *
  * What ends under the lock is put on a list and freed without it: the last reference
  * to an object may ask the executor to forget it.
  */
 #include <linux/ktime.h>
-#include <linux/math64.h>
 #include <linux/slab.h>
 
 #include "trace.h"
 #include "vb.h"
 
-#define QUANTUM_NS	10000ll		/* executor time a round and unit of weight */
 #define RESULTS_MIN	32u
 
 /* ---- references ---- */
@@ -40,11 +35,11 @@ static struct vb_queue *queue_new(struct vb_client *c, u32 weight)
 	kref_init(&q->kref);
 	kref_get(&c->kref);
 	q->client = c;
-	q->weight = weight;
+	q->share.client = &c->share;
+	q->share.member.weight = weight;
 	q->result_size = RESULTS_MIN;
 	INIT_LIST_HEAD(&q->link);
 	timerqueue_init(&q->expiry);
-	INIT_LIST_HEAD(&q->ready_link);
 	INIT_LIST_HEAD(&q->advance_link);
 	INIT_LIST_HEAD(&q->pending);
 	INIT_LIST_HEAD(&q->dependents);
@@ -139,14 +134,14 @@ static struct vb_submission *first_pending_locked(struct vb_queue *q)
 static void set_ready_locked(struct vb_queue *q, bool ready)
 {
 	lockdep_assert_held(&vb.work_lock);
-	if (ready == !list_empty(&q->ready_link))
+	if (ready == q->share.member.ready)
 		return;
 	if (ready) {
 		trace_vb_queue(q, first_pending_locked(q)->seqno);
-		list_add_tail(&q->ready_link, &vb.ready);
+		vb_share_add(&vb.shares, &q->share);
 		vb_fetch_wake_locked(false);
 	} else {
-		list_del_init(&q->ready_link);
+		vb_share_remove(&vb.shares, &q->share);
 	}
 }
 
@@ -231,33 +226,6 @@ void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended)
 	advance_run_locked(ended);
 }
 
-static s64 quantum(const struct vb_queue *q)
-{
-	return QUANTUM_NS * q->weight;
-}
-
-/* Nobody may go: as many rounds at once as the first of them needs. */
-static void top_up_locked(void)
-{
-	struct vb_queue *q;
-	s64 rounds = S64_MAX;
-
-	list_for_each_entry(q, &vb.ready, ready_link)
-		rounds = min(rounds, div64_s64(-q->deficit_ns, quantum(q)) + 1);
-	list_for_each_entry(q, &vb.ready, ready_link)
-		q->deficit_ns += rounds * quantum(q);
-}
-
-static struct vb_queue *queue_in_turn_locked(void)
-{
-	struct vb_queue *q;
-
-	list_for_each_entry(q, &vb.ready, ready_link)
-		if (q->deficit_ns > 0)
-			return q;
-	return NULL;
-}
-
 /**
  * vb_queue_next_locked() - whose turn it is
  *
@@ -266,13 +234,10 @@ static struct vb_queue *queue_in_turn_locked(void)
  */
 struct vb_submission *vb_queue_next_locked(void)
 {
-	struct vb_queue *q = queue_in_turn_locked();
+	struct vb_share_queue *share = vb_share_next(&vb.shares);
 
-	if (!q) {
-		top_up_locked();
-		q = queue_in_turn_locked();
-	}
-	return first_pending_locked(q);
+	lockdep_assert_held(&vb.work_lock);
+	return first_pending_locked(container_of(share, struct vb_queue, share));
 }
 
 void vb_queue_start_locked(struct vb_submission *s)
@@ -280,7 +245,7 @@ void vb_queue_start_locked(struct vb_submission *s)
 	struct vb_queue *q = s->queue;
 
 	lockdep_assert_held(&vb.work_lock);
-	set_ready_locked(q, false);
+	vb_share_start(&vb.shares, &q->share);
 	expiry_disarm_locked(q);
 	list_del_init(&s->work.link);
 	q->pending_count--;
@@ -292,11 +257,13 @@ void vb_queue_start_locked(struct vb_submission *s)
 
 /* ---- ends ---- */
 
-static void submission_leave_locked(struct vb_submission *s, struct list_head *ended)
+static void submission_leave_locked(struct vb_submission *s, u64 busy_ns,
+				    struct list_head *ended)
 {
 	struct vb_queue *q = s->queue;
 
 	if (q->running == s) {
+		vb_share_end(&vb.shares, &q->share, busy_ns);
 		q->running = NULL;
 		vb.fetched--;
 	} else {
@@ -334,14 +301,6 @@ void vb_queue_add_locked(struct vb_submission *s)
 	}
 }
 
-static void pay_locked(struct vb_queue *q, u64 busy_ns)
-{
-	q->deficit_ns -= busy_ns;
-	if (list_empty(&q->pending) && q->deficit_ns > 0)
-		q->deficit_ns = 0;
-	vb_count_locked(q->client, VB_COUNT_BUSY_NS, busy_ns);
-}
-
 /**
  * vb_complete_locked() - a submission ended
  * @s: running, or the first pending one of its queue
@@ -362,13 +321,13 @@ void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u6
 		.busy_ns = busy_ns,
 	};
 
-	submission_leave_locked(s, ended);
+	submission_leave_locked(s, busy_ns, ended);
+	vb_count_locked(q->client, VB_COUNT_BUSY_NS, busy_ns);
 	if (status)
 		vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
 	vb_fence_store_locked(q, s->seqno, &r);
 	WRITE_ONCE(q->completed, s->seqno);	/* vb_wait() spins on it */
 	trace_vb_signal(q, s->seqno, status, busy_ns);
-	pay_locked(q, busy_ns);
 	vb_fences_signal_locked(q);
 	vb_queue_advance_locked(q, ended);
 }
@@ -391,7 +350,7 @@ void vb_queue_cancel(struct vb_queue *q)
 	q->canceled_from = (q->running ? q->running->seqno : q->completed) + 1;
 	set_ready_locked(q, false);
 	while ((s = first_pending_locked(q))) {
-		submission_leave_locked(s, &ended);
+		submission_leave_locked(s, 0, &ended);
 		trace_vb_signal(q, s->seqno, -ECANCELED, 0);
 		vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
 	}
@@ -485,6 +444,7 @@ static void return_one_locked(struct vb_queue *q, struct list_head *ended)
 		vb_complete_locked(s, -ECANCELED, ~0u, 0, ended);
 		return;
 	}
+	vb_share_end(&vb.shares, &q->share, 0);
 	q->running = NULL;
 	vb.fetched--;
 	s->work.fetched = false;

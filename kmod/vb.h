@@ -73,6 +73,7 @@
 #include "core/chunk.h"
 #include "core/quota.h"
 #include "core/range.h"
+#include "core/share.h"
 #include "core/slots.h"
 
 #define VB_WAIT_NS		(120ull * NSEC_PER_SEC)	/* default bound without a deadline */
@@ -300,6 +301,7 @@ struct vb_usage {
  * @queues: handles
  * @slots: slots its objects hold, an arena, moves included; slot_lock
  * @user: whose it is, for good: who opened it; counted
+ * @share: of executor time; work_lock
  * @quota: limits, and what counts against them: submissions under work_lock, all
  *	else under slot_lock
  * @usage: slot_lock
@@ -321,6 +323,7 @@ struct vb_client {
 	u32 next_bo, next_queue;
 	u64 slots[VB_ARENA_MAX];
 	struct vb_user *user;
+	struct vb_share_client share;
 	struct vb_quota quota;
 	struct vb_usage usage;
 	u32 hints;
@@ -480,10 +483,9 @@ struct vb_submission {
  * @kref: handle, submissions, calls in progress, lists
  * @client: counted; fixed
  * @number: device-wide; fixed
- * @weight: share of executor time; fixed
+ * @share: of its client's executor time; has work while its first submission may run
  * @link: in vb_device.queues while it has work, counted; else empty
  * @expiry: in vb_device.expiries while its first pending submission has a deadline
- * @ready_link: in vb_device.ready while its first submission may run, else empty
  * @advance_link: in vb_device.advance while somebody must look at it, else empty
  * @submitted: seqno of the last submission
  * @completed: seqno up to which fences have signalled
@@ -492,7 +494,6 @@ struct vb_submission {
  * @pending: submissions that were not fetched
  * @pending_count: how many
  * @running: fetched and not committed, or NULL
- * @deficit_ns: executor time it may use before others come (deficit round robin)
  * @destroyed: no new work; what was not running ended with -ECANCELED
  * @canceled_from: with @destroyed: first seqno that was never run
  * @results: ring by seqno & (@result_size - 1)
@@ -504,15 +505,15 @@ struct vb_submission {
 struct vb_queue {
 	struct kref kref;
 	struct vb_client *client;
-	u32 number, weight;
-	struct list_head link, ready_link, advance_link;
+	u32 number;
+	struct vb_share_queue share;
+	struct list_head link, advance_link;
 	struct timerqueue_node expiry;
 	u64 submitted, completed, told;
 	bool untold;
 	struct list_head pending;
 	u32 pending_count;
 	struct vb_submission *running;
-	s64 deficit_ns;
 	bool destroyed;
 	u64 canceled_from;
 	struct vb_result *results;
@@ -576,7 +577,7 @@ struct vb_exec {
  * @tags: struct vb_work by tag; locks itself
  * @next_tag: next one; lock of @tags
  * @queues: those with work
- * @ready: those whose first submission may run
+ * @shares: clients with a queue whose first submission may run
  * @advance: those somebody must look at
  * @advancing: somebody works on @advance
  * @next_queue: number of the last one; work_lock
@@ -629,7 +630,8 @@ struct vb_device {
 	u32 requests_in_row;
 	struct xarray tags;
 	u32 next_tag;
-	struct list_head queues, ready, advance;
+	struct list_head queues, advance;
+	struct vb_share_level shares;
 	bool advancing;
 	u32 next_queue;
 	struct delayed_work expire;
@@ -1022,7 +1024,7 @@ void vb_fences_signal_locked(struct vb_queue *q);
 /* Somebody was told how this fence ended, and with it of the earlier ones. */
 void vb_fence_told_locked(struct vb_queue *q, u64 seqno);
 extern unsigned int vb_wait_spin_us;	/* module parameter */
-/* Look for @condition, awake, for so long at most: is it true? */
+/* Look for @condition, awake, while nobody else wants the processor: is it true? */
 #define vb_spin_until(condition, ns) ({						\
 	u64 end_ = ktime_get_ns() + (ns);					\
 	bool met_;								\

@@ -93,7 +93,6 @@ int vgpu_loop_create(uint32_t chunk_bytes, struct vgpu_loop **out)
 	TAILQ_INIT(&loop->object_list);
 	TAILQ_INIT(&loop->requests);
 	TAILQ_INIT(&loop->queue_list);
-	TAILQ_INIT(&loop->ready);
 	TAILQ_INIT(&loop->advance);
 	quota_init(&loop->user, VB_QUOTA_NONE);
 	loop->refs = 1;
@@ -152,6 +151,7 @@ int vgpu_loop_open_client(struct vgpu_loop *loop, struct vgpu_uapi **out)
 	c->refs = 1;
 	TAILQ_INIT(&c->files);
 	quota_init(&c->quota, LOOP_SUBMISSIONS);
+	c->share.member.weight = VB_QUEUE_WEIGHT_DEFAULT;
 	pthread_mutex_lock(&loop->lock);
 	loop->refs++;
 	vb_quota_join(&loop->quota, &c->quota, &loop->user);

@@ -45,6 +45,7 @@
 #include "core/chunk.h"
 #include "core/quota.h"
 #include "core/range.h"
+#include "core/share.h"
 #include "core/slots.h"
 #include "uapi.h"
 
@@ -128,6 +129,7 @@ struct loop_arena {
  * @slots: slots its objects hold, an arena; moves included
  * @hints: prefetches queued or running
  * @quota: limits, and what counts against them
+ * @share: of executor time
  * @counters: by enum vb_counter
  * @schedule: queued and not fetched yet, or NULL
  * @files: files of its objects
@@ -142,6 +144,7 @@ struct loop_client {
 	struct loop_ids queues;
 	u64 slots[VB_ARENA_MAX];
 	struct vb_quota quota;
+	struct vb_share_client share;
 	u32 hints;
 	u64 counters[VB_COUNT_COUNT];
 	struct loop_request *schedule;
@@ -327,17 +330,15 @@ struct loop_submission {
 
 /**
  * struct loop_queue - submissions of a client, in order
- * @ready_link: in vgpu_loop.ready while its first submission may run
  * @advance_link: in vgpu_loop.advance while somebody must look at it
  * @link: in vgpu_loop.queue_list
  * @refs: handle, submissions, calls in progress
  * @client: counted; fixed
  * @number: device-wide; fixed
- * @weight: share of executor time; fixed
+ * @share: of its client's executor time; has work while its first submission may run
  * @submitted: seqno of the last submission
  * @completed: seqno up to which fences have signalled; read without the lock
  * @running: fetched and not committed, or NULL; one at a time
- * @deficit_ns: executor time it may use before others come (deficit round robin)
  * @destroyed: no new work; what was not running ended with -ECANCELED
  * @canceled_from: with @destroyed: first seqno that was never run
  * @results: ring by seqno & (@result_size - 1)
@@ -346,17 +347,17 @@ struct loop_submission {
  * @cond: broadcast when @completed moves and @sleepers wait
  */
 struct loop_queue {
-	TAILQ_ENTRY(loop_queue) ready_link, advance_link, link;
+	TAILQ_ENTRY(loop_queue) advance_link, link;
 	u32 refs;
 	struct loop_client *client;
-	u32 number, weight;
+	u32 number;
+	struct vb_share_queue share;
 	u64 submitted;
 	_Atomic u64 completed;
 	TAILQ_HEAD(, loop_submission) pending;
 	u32 pending_count;
 	struct loop_submission *running;
-	s64 deficit_ns;
-	bool ready, advancing, destroyed;
+	bool advancing, destroyed;
 	u64 canceled_from;
 	struct loop_result *results;
 	u32 result_size;
@@ -390,6 +391,7 @@ struct loop_exec {
  * @advancing: a thread works on @advance
  * @fetchers: threads that sleep in FETCH on @fetch_cond
  * @requests_in_row: requests handed out while a submission was ready
+ * @shares: clients with a queue whose first submission may run
  * @deadlines: pending submissions that have one
  * @gone: objects that wait to be forgotten; @freed_cond is broadcast as they go
  * @move_waiters: threads that wait on @moved_cond for a move to end
@@ -421,7 +423,7 @@ struct vgpu_loop {
 	struct loop_ids tags;
 	u32 requests_in_row;
 	TAILQ_HEAD(, loop_queue) queue_list;
-	TAILQ_HEAD(, loop_queue) ready;
+	struct vb_share_level shares;
 	TAILQ_HEAD(, loop_queue) advance;
 	u32 next_queue, deadlines;
 	bool advancing;
@@ -454,7 +456,7 @@ static inline bool vgpu_loop_is_live(const struct vgpu_loop *loop)
 bool vgpu_loop_kick_locked(struct vgpu_loop *loop, bool may_serve);
 static inline bool vgpu_loop_has_work_locked(const struct vgpu_loop *loop)
 {
-	return !TAILQ_EMPTY(&loop->requests) || !TAILQ_EMPTY(&loop->ready);
+	return !TAILQ_EMPTY(&loop->requests) || !vb_share_is_idle(&loop->shares);
 }
 
 /* --- uapi_loop_call.c --- */

@@ -84,7 +84,7 @@ static void describe_submission(const struct loop_submission *s, struct vb_ioc_f
 	cmd->out_type = VB_FETCH_SUBMIT;
 	cmd->out_client = q->client->number;
 	cmd->out_queue = q->number;
-	cmd->out_weight = q->weight;
+	cmd->out_weight = q->share.member.weight;
 	cmd->out_seqno = s->seqno;
 	cmd->out_deadline_ns = s->deadline_ns;
 	cmd->out_stream_address = (u64)(uintptr_t)s->stream;
@@ -113,7 +113,7 @@ static int fetch_submission_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *
 static bool request_is_next(const struct vgpu_loop *loop, u32 flags)
 {
 	return !TAILQ_EMPTY(&loop->requests) &&
-	       (flags & VB_FETCH_F_URGENT || TAILQ_EMPTY(&loop->ready) ||
+	       (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&loop->shares) ||
 		loop->requests_in_row < REQUESTS_IN_ROW);
 }
 
@@ -214,6 +214,7 @@ static int commit_locked(struct vgpu_loop *loop, const struct vb_ioc_commit *cmd
 		return commit_submission_locked(f->submission, cmd);
 	if (f->request->type == VB_FETCH_FORGET)
 		return commit_forget_locked(loop, f->request);
+	vb_share_charge(&loop->shares, &f->request->client->share, cmd->busy_ns);
 	vgpu_loop_request_done_locked(loop, f->request, cmd->status);
 	return 0;
 }

@@ -73,12 +73,31 @@ static int limit_locked(struct loop_client *c, struct vb_quota *q, struct vb_ioc
 	return rc;
 }
 
+static int weight_call(struct loop_client *c, struct vb_ioc_limit *cmd)
+{
+	bool set = cmd->flags & VB_LIMIT_SET;
+	u32 *weight = &c->share.member.weight;
+
+	if (cmd->flags & VB_LIMIT_USER || cmd->uid || (!set && cmd->value) ||
+	    (set && (cmd->value < VB_QUEUE_WEIGHT_MIN || cmd->value > VB_QUEUE_WEIGHT_MAX)))
+		return -EINVAL;
+	pthread_mutex_lock(&c->loop->lock);
+	if (set)
+		*weight = (u32)cmd->value;
+	cmd->out_value = *weight;
+	cmd->out_used = 0;
+	pthread_mutex_unlock(&c->loop->lock);
+	return 0;
+}
+
 int vgpu_loop_limit(struct loop_client *c, void *arg)
 {
 	struct vb_ioc_limit *cmd = arg;
 	bool user = cmd->flags & VB_LIMIT_USER;
 	int rc;
 
+	if (cmd->limit == VB_LIMIT_WEIGHT)
+		return weight_call(c, cmd);
 	if (cmd->limit < VB_LIMIT_HOST_MIN || cmd->limit > VB_LIMIT_SUBMISSIONS ||
 	    (!(cmd->flags & VB_LIMIT_SET) && cmd->value) || (!user && cmd->uid))
 		return -EINVAL;

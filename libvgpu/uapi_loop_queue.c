@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * Queues: each in its own order, between them by deficit round robin.
+ * Queues: each in its own order; between clients, and between the queues of each, by
+ * shares of executor time (core/share.h).
  *
  * A queue has one submission in the executor's hands at a time, and its fences
  * signal in the order of their numbers.  A queue is ready when its first submission
  * has no in-fence left to wait for; a submission whose in-fence failed ends with
  * that error and is never fetched.  An in-fence names a submission that was made
  * before, so that no cycle can come to be.
- *
- * Executor time is paid when it was used: a commit takes busy_ns off the queue's
- * deficit, and a queue below zero waits until the others have had their share.
- * Credit is lost when a queue runs empty, debt is not.
  */
 #include "uapi_loop.h"
 
@@ -20,7 +17,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define QUANTUM_NS	10000ll		/* executor time a round and unit of weight */
 #define RESULTS_MIN	32u
 
 /* ---- results ---- */
@@ -164,13 +160,10 @@ static void queue_set_ready_locked(struct loop_queue *q, bool ready)
 {
 	struct vgpu_loop *loop = q->client->loop;
 
-	if (q->ready == ready)
-		return;
-	q->ready = ready;
 	if (ready)
-		TAILQ_INSERT_TAIL(&loop->ready, q, ready_link);
+		vb_share_add(&loop->shares, &q->share);
 	else
-		TAILQ_REMOVE(&loop->ready, q, ready_link);
+		vb_share_remove(&loop->shares, &q->share);
 }
 
 static void advance_one_locked(struct loop_queue *q)
@@ -209,52 +202,18 @@ void vgpu_loop_queue_advance_locked(struct loop_queue *q)
 	advance_run_locked(q->client->loop);
 }
 
-static s64 quantum(const struct loop_queue *q)
-{
-	return QUANTUM_NS * (s64)q->weight;
-}
-
-/* Nobody may go: as many rounds at once as the first of them needs. */
-static void top_up_locked(struct vgpu_loop *loop)
-{
-	struct loop_queue *q;
-	s64 rounds = INT64_MAX;
-
-	TAILQ_FOREACH(q, &loop->ready, ready_link) {
-		s64 need = -q->deficit_ns / quantum(q) + 1;
-
-		rounds = need < rounds ? need : rounds;
-	}
-	TAILQ_FOREACH(q, &loop->ready, ready_link)
-		q->deficit_ns += rounds * quantum(q);
-}
-
-static struct loop_queue *queue_in_turn_locked(struct vgpu_loop *loop)
-{
-	struct loop_queue *q;
-
-	TAILQ_FOREACH(q, &loop->ready, ready_link)
-		if (q->deficit_ns > 0)
-			return q;
-	return NULL;
-}
-
 struct loop_submission *vgpu_loop_queue_next_locked(struct vgpu_loop *loop)
 {
-	struct loop_queue *q = queue_in_turn_locked(loop);
+	struct vb_share_queue *share = vb_share_next(&loop->shares);
 
-	if (!q) {
-		top_up_locked(loop);
-		q = queue_in_turn_locked(loop);
-	}
-	return TAILQ_FIRST(&q->pending);
+	return TAILQ_FIRST(&container_of(share, struct loop_queue, share)->pending);
 }
 
 void vgpu_loop_queue_start_locked(struct loop_submission *s)
 {
 	struct loop_queue *q = s->queue;
 
-	queue_set_ready_locked(q, false);
+	vb_share_start(&q->client->loop->shares, &q->share);
 	TAILQ_REMOVE(&q->pending, s, link);
 	q->pending_count--;
 	q->running = s;
@@ -262,25 +221,18 @@ void vgpu_loop_queue_start_locked(struct loop_submission *s)
 
 /* ---- ends ---- */
 
-static void submission_leave_locked(struct loop_submission *s)
+static void submission_leave_locked(struct loop_submission *s, u64 busy_ns)
 {
 	struct loop_queue *q = s->queue;
 
 	if (q->running == s) {
+		vb_share_end(&q->client->loop->shares, &q->share, busy_ns);
 		q->running = NULL;
 		return;
 	}
 	queue_set_ready_locked(q, false);
 	TAILQ_REMOVE(&q->pending, s, link);
 	q->pending_count--;
-}
-
-static void pay_locked(struct loop_queue *q, u64 busy_ns)
-{
-	q->deficit_ns -= (s64)busy_ns;
-	if (TAILQ_EMPTY(&q->pending) && q->deficit_ns > 0)
-		q->deficit_ns = 0;
-	vgpu_loop_count_locked(q->client, VB_COUNT_BUSY_NS, busy_ns);
 }
 
 void vgpu_loop_complete_locked(struct loop_submission *s, int status, u32 bad_command, u64 busy_ns)
@@ -292,12 +244,12 @@ void vgpu_loop_complete_locked(struct loop_submission *s, int status, u32 bad_co
 		.busy_ns = busy_ns,
 	};
 
-	submission_leave_locked(s);
+	submission_leave_locked(s, busy_ns);
+	vgpu_loop_count_locked(q->client, VB_COUNT_BUSY_NS, busy_ns);
 	if (status)
 		vgpu_loop_count_locked(q->client, VB_COUNT_ERRORS, 1);
 	result_store_locked(q, s->seqno, &r);
 	atomic_store_explicit(&q->completed, s->seqno, memory_order_release);
-	pay_locked(q, busy_ns);
 	q->refs++;
 	vgpu_loop_submission_free_locked(s);
 	fences_signal_locked(q);
@@ -362,7 +314,8 @@ static struct loop_queue *queue_new(struct loop_client *c, u32 weight)
 	q->result_size = RESULTS_MIN;
 	q->refs = 1;
 	q->client = c;
-	q->weight = weight;
+	q->share.client = &c->share;
+	q->share.member.weight = weight;
 	TAILQ_INIT(&q->pending);
 	TAILQ_INIT(&q->dependents);
 	vgpu_loop_cond_init(&q->cond);

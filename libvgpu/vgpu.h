@@ -852,7 +852,7 @@ VGPU_API int vgpu_cmd_nop(struct vgpu_cmdbuf *cb);
 /**
  * vgpu_queue_create() - submissions in order, and a share of the executor's time
  * @v: the client
- * @weight: share beside other queues, 1 to 1000; 0: 100
+ * @weight: share beside other queues of this client, 1 to 1000; 0: 100
  * @out: the queue; vgpu_queue_destroy() it
  *
  * Return: 0; -EINVAL @weight; -EDQUOT.

@@ -264,7 +264,7 @@ static void limits_that_are_none_are_einval(void **state)
 
 	(void)state;
 	assert_rc(rig_limit(rig.client, 0, 1), -EINVAL);
-	assert_rc(rig_limit(rig.client, 7, 1), -EINVAL);
+	assert_rc(rig_limit(rig.client, VB_LIMIT_WEIGHT + 1, 1), -EINVAL);
 	assert_rc(rig_limit(rig.client, VB_LIMIT_HOST_MIN, 1ull << 50), -ENOSPC);
 	limit.limit = VB_LIMIT_BYTES_MAX;
 	limit.value = 5;	/* a value without VB_LIMIT_SET is a mistake */

@@ -748,9 +748,103 @@ static void queues_share_time_by_weight(void **state)
 		c.busy_ns = 250000;
 		assert_rc(vgpu_uapi_call(hands.node, VB_IOC_COMMIT, &c), 0);
 	}
-	/* 50 to 150; one quantum of slack each. */
+	/* 50 to 150, and some slack for a clock that others use too. */
 	assert_in_range(light, 42, 58);
 	assert_in_range(heavy, 142, 158);
+}
+
+/* ---- shares of clients: which jobs are fetched, counted ---- */
+
+#define SHARERS	16u
+
+/* A client with so many queues, each with so many submissions; its number for the executor. */
+static struct vgpu_uapi *client_with_queues(uint32_t queues, uint32_t each)
+{
+	struct vgpu_uapi *c = rig_client(&rig);
+
+	assert_non_null(c);
+	for (uint32_t i = 0; i < queues; i++) {
+		uint32_t q;
+
+		assert_rc(rig_queue(c, 0, &q), 0);
+		for (uint32_t k = 0; k < each; k++)
+			submit_nop(c, q);
+	}
+	return c;
+}
+
+/* Fetch and commit, @at_once in the executor's hands; counts the jobs of each client. */
+static void run_jobs(uint32_t jobs, uint32_t at_once, uint32_t *of_client, uint32_t clients)
+{
+	struct vb_ioc_fetch req[SHARERS];
+
+	memset(of_client, 0, clients * sizeof(*of_client));
+	for (uint32_t done = 0; done < jobs; done += at_once) {
+		for (uint32_t i = 0; i < at_once; i++) {
+			assert_rc(rig_fetch(&hands, &req[i]), 0);
+			of_client[req[i].out_client % clients]++;
+		}
+		for (uint32_t i = 0; i < at_once; i++)
+			assert_rc(rig_commit(&hands, req[i].tag, 0), 0);
+	}
+}
+
+/* Two clients that follow each other: their numbers differ by one. */
+static void many_queues_are_no_larger_share(void **state)
+{
+	struct vgpu_uapi *greedy = client_with_queues(64, 4), *polite = client_with_queues(1, 64);
+	uint32_t jobs[2];
+
+	(void)state;
+	run_jobs(100, 1, jobs, 2);
+	assert_in_range(jobs[0], 45, 55);
+	assert_in_range(jobs[1], 45, 55);
+	rig_client_close(greedy);
+	rig_client_close(polite);
+}
+
+static void clients_share_time_by_their_weights(void **state)
+{
+	struct vgpu_uapi *light = client_with_queues(8, 40), *heavy = client_with_queues(2, 160);
+	uint32_t jobs[2];
+
+	(void)state;
+	assert_rc(rig_limit(heavy, VB_LIMIT_WEIGHT, 1001), -EINVAL);
+	assert_rc(rig_limit(heavy, VB_LIMIT_WEIGHT, 0), -EINVAL);
+	assert_rc(rig_limit(heavy, VB_LIMIT_WEIGHT, 300), 0);
+	run_jobs(200, 1, jobs, 2);
+	assert_in_range(jobs[0] < jobs[1] ? jobs[0] : jobs[1], 45, 55);
+	rig_client_close(light);
+	rig_client_close(heavy);
+}
+
+/* An executor that takes sixteen before it ends one does not get them from one client. */
+static void jobs_in_hand_are_shared_too(void **state)
+{
+	struct vgpu_uapi *greedy = client_with_queues(64, 4), *polite = client_with_queues(8, 16);
+	uint32_t jobs[2];
+
+	(void)state;
+	run_jobs(16, SHARERS, jobs, 2);
+	assert_in_range(jobs[0], 7, 9);
+	assert_in_range(jobs[1], 7, 9);
+	rig_client_close(greedy);
+	rig_client_close(polite);
+}
+
+static void no_client_of_sixteen_gets_less_than_half_its_share(void **state)
+{
+	struct vgpu_uapi *c[SHARERS];
+	uint32_t jobs[SHARERS];
+
+	(void)state;
+	for (uint32_t i = 0; i < SHARERS; i++)
+		c[i] = client_with_queues(1 + i, 40 / (1 + i) + 1);
+	run_jobs(20 * SHARERS, 1, jobs, SHARERS);
+	for (uint32_t i = 0; i < SHARERS; i++)
+		assert_in_range(jobs[i], 10, 40);
+	for (uint32_t i = 0; i < SHARERS; i++)
+		rig_client_close(c[i]);
 }
 
 static void busy_time_is_clamped_to_the_wall(void **state)
@@ -948,6 +1042,10 @@ int main(void)
 		HANDS(full_eventfd_does_not_stop_the_device),
 		HANDS(what_is_no_eventfd_is_refused),
 		HANDS(queues_share_time_by_weight),
+		HANDS(many_queues_are_no_larger_share),
+		HANDS(clients_share_time_by_their_weights),
+		HANDS(jobs_in_hand_are_shared_too),
+		HANDS(no_client_of_sixteen_gets_less_than_half_its_share),
 		HANDS(busy_time_is_clamped_to_the_wall),
 		HANDS(page_ins_do_not_starve_submissions),
 		HANDS(urgent_fetch_gets_anything_but_submissions),

@@ -243,6 +243,8 @@ static void change_limits(struct vgpu_uapi *own)
 	must(limit(own, VB_LIMIT_BYTES_MAX, set, 0, NONE, NULL) == -EPERM);
 	must(limit(own, VB_LIMIT_HOST_MIN, set, 0, chunks(12), NULL) == -EPERM);
 	must(limit(own, VB_LIMIT_SUBMISSIONS, set, 0, 100000, NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_WEIGHT, set, 0, 101, NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_WEIGHT, set, 0, 50, NULL) == 0);
 	must(limit(own, VB_LIMIT_BYTES_MAX, user, STRANGER, 0, NULL) == 0);
 	must(limit(own, VB_LIMIT_BYTES_MAX, user | set, STRANGER, chunks(1), NULL) == -EPERM);
 	must(limit(own, VB_LIMIT_BYTES_MAX, user, 0, 0, NULL) == -EPERM);

@@ -586,7 +586,8 @@ struct vb_ioc_bo_import {
 /**
  * struct vb_ioc_queue_create - ioctl(VB_IOC_QUEUE_CREATE)
  * @size: sizeof(struct vb_ioc_queue_create)
- * @weight: VB_QUEUE_WEIGHT_MIN..MAX, or 0 for the default
+ * @weight: VB_QUEUE_WEIGHT_MIN..MAX, or 0 for the default: its part of the executor time
+ *	of its client, which does not grow with the number of queues
  * @out_queue_id: handle, never 0
  * @out_number: the queue's number on the whole device, as executor, log and
  *	tracepoints name it
@@ -780,6 +781,7 @@ enum vb_limit {
 	VB_LIMIT_DEVICE_MAX = 4,
 	VB_LIMIT_BYTES_MAX = 5,	/* anonymous and imported bytes, over all tiers */
 	VB_LIMIT_SUBMISSIONS = 6,/* in flight, a count */
+	VB_LIMIT_WEIGHT = 7,	/* of a client beside others, for executor time: as of a queue */
 };
 
 /**
@@ -808,10 +810,13 @@ enum vb_limit {
  * HOST_MIN of a client is an equal part of half of the host tier unless it is set; of
  * what promises leave when that is less; or of what its user was promised.
  *
- * Errors: -EINVAL no such limit, no such uid, or a @value without VB_LIMIT_SET;
+ * WEIGHT is no charge: what a client gets of the executor's time is in proportion to it,
+ * VB_QUEUE_WEIGHT_DEFAULT unless it is set.  Users have none.
+ *
+ * Errors: -EINVAL no such limit, no such uid, a @value without VB_LIMIT_SET, or no weight;
  * -ENOSPC a minimum that the tier cannot promise beside what others were promised, or
  * have pinned or mapped; -EPERM raising, or a user's limits, without privilege.
- * Context: takes the slot spinlock (submissions: the work spinlock); never waits.
+ * Context: takes the slot spinlock (submissions, weight: the work spinlock); never waits.
  */
 struct vb_ioc_limit {
 	__u32 size;
@@ -1160,7 +1165,8 @@ struct vb_ioc_fetch {
  * @tag: from fetch
  * @status: 0 or -errno for the fence or the waiter
  * @bad_command: index of the command to blame, or ~0
- * @busy_ns: time spent; clamped to wall time
+ * @busy_ns: time spent; of a submission clamped to wall time.  It counts against the part of
+ *	the executor's time that the client has, whatever it was spent on
  *
  * Errors: -ENOENT no request has this tag (or it was committed); -ESTALE an old
  * generation; -EINVAL @status is no errno; -EBUSY not yet: success of a submission
