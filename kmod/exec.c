@@ -274,7 +274,8 @@ u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags)
 void vb_fetch_wake_locked(bool urgent)
 {
 	lockdep_assert_held(&vb.work_lock);
-	wake_up(&vb.fetch);
+	/* Who wakes it mostly sleeps next: for the answer. */
+	wake_up_interruptible_sync(&vb.fetch);
 	vb_uring_wake_locked(urgent);
 }
 
@@ -308,14 +309,8 @@ static bool fetch_try(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 /* Not while others want the processor: to sleep is what lets them have it. */
 static bool spin_for(u32 flags, u32 spin_ns)
 {
-	u64 end = ktime_get_ns() + spin_ns;
-	bool found = false;
-
-	while (!found && ktime_get_ns() < end && !signal_pending(current)) {
-		found = vb_spin_until(has_work(flags), end - ktime_get_ns());
-		cond_resched();
-	}
-	return found;
+	WRITE_ONCE(vb.polls, spin_ns);
+	return spin_ns && vb_spin_until(has_work(flags), spin_ns);
 }
 
 int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u)
@@ -572,4 +567,97 @@ int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u)
 	if (c)
 		vb_client_put(c);
 	return 0;
+}
+
+/* ---- several at once ---- */
+
+static int exchange_count(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
+{
+	struct vb_ioc_exec_stats stats;
+	struct vb_ucmd u = { .cmd = &stats };
+
+	if (!cmd->stats_address)
+		return 0;
+	if (copy_from_user(&stats, u64_to_user_ptr(cmd->stats_address), sizeof(stats)))
+		return -EFAULT;
+	if (stats.size != sizeof(stats) || stats.__reserved)
+		return -EINVAL;
+	return vb_exec_stats(x, &u);
+}
+
+static int exchange_commit(struct vb_ioc_exchange *cmd)
+{
+	const struct vb_ioc_commit __user *from = u64_to_user_ptr(cmd->commits_address);
+	struct vb_ioc_commit c;
+	int rc = 0;
+
+	while (!rc && cmd->out_committed < cmd->commit_count) {
+		if (copy_from_user(&c, &from[cmd->out_committed], sizeof(c)))
+			return -EFAULT;
+		rc = c.size == sizeof(c) ? vb_commit(&c, true) : -EINVAL;
+		cmd->out_committed += !rc;
+	}
+	return rc;
+}
+
+static int exchange_fetch(struct vb_exec *x, struct vb_ioc_exchange *cmd)
+{
+	struct vb_ioc_fetch __user *to = u64_to_user_ptr(cmd->fetches_address);
+	struct vb_ioc_fetch f;
+
+	while (cmd->out_fetched < cmd->fetch_count) {
+		memset(&f, 0, sizeof(f));
+		f.size = sizeof(f);
+		if (!fetch_try(x, &f, cmd->flags))
+			break;
+		if (copy_to_user(&to[cmd->out_fetched], &f, sizeof(f)))
+			return -EFAULT;
+		cmd->out_fetched++;
+	}
+	return 0;
+}
+
+/* To call again after a signal would commit again: then it is over, with nothing fetched. */
+static int exchange_sleep(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
+{
+	if (spin_for(cmd->flags, cmd->spin_ns))
+		return 0;
+	return wait_event_interruptible(vb.fetch, has_work(cmd->flags) || READ_ONCE(x->stopped)) ?
+	       -EINTR : 0;
+}
+
+static bool is_fetched(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
+{
+	return cmd->out_fetched || !cmd->fetch_count || cmd->flags & VB_FETCH_F_NOWAIT ||
+	       READ_ONCE(x->stopped);
+}
+
+int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_exchange *cmd = u->cmd;
+	int rc;
+
+	cmd->out_committed = 0;
+	cmd->out_fetched = 0;
+	if (cmd->commit_count > VB_EXCHANGE_MAX || cmd->fetch_count > VB_EXCHANGE_MAX ||
+	    (cmd->fetch_count && !READ_ONCE(x->submit_address)))
+		return -EINVAL;
+	if (cmd->fetch_count && !vb_is_live())
+		return -EPERM;
+	if (cmd->flags & VB_EXCHANGE_F_STOP) {
+		WRITE_ONCE(x->stopped, true);
+		wake_up_all(&vb.fetch);
+	}
+	rc = exchange_count(x, cmd);
+	if (!rc)
+		rc = exchange_commit(cmd);
+	if (!rc)
+		rc = exchange_fetch(x, cmd);
+	while (!rc && !is_fetched(x, cmd)) {
+		rc = exchange_sleep(x, cmd);
+		if (rc)
+			return cmd->out_committed ? 0 : rc;
+		rc = exchange_fetch(x, cmd);
+	}
+	return rc;
 }

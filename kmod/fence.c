@@ -129,7 +129,11 @@ void vb_fences_signal_locked(struct vb_queue *q)
 	count_untold_locked(q);
 	if (q->untold)
 		wake_up_all(&q->client->wait);
-	wake_up_all(&q->wait);
+	/* An executor that sleeps when it has told us leaves its processor to who waits. */
+	if (READ_ONCE(vb.polls))
+		wake_up_all(&q->wait);
+	else
+		wake_up_interruptible_sync(&q->wait);
 }
 
 /* ---- VB_IOC_WAIT ---- */
@@ -173,7 +177,7 @@ static bool was_submitted(struct vb_queue *q, u64 seqno)
 	return was;
 }
 
-unsigned int vb_wait_spin_us = 30;
+unsigned int vb_wait_spin_us = 50;
 
 /* An executor that is awake answers sooner than the caller could fall asleep and wake up. */
 static bool spin_for(const struct vb_queue *q, u64 seqno)

@@ -56,9 +56,11 @@ static size_t region_bytes(const struct vb_ioc_submit *cmd)
 
 static int submission_memory(struct vb_submission *s, const struct vb_ioc_submit *cmd)
 {
-	s->bos = kvcalloc(cmd->bo_count + 1, sizeof(*s->bos), GFP_KERNEL_ACCOUNT);
-	s->fences = kcalloc(cmd->fence_count + 1, sizeof(*s->fences), GFP_KERNEL_ACCOUNT);
-	if (!s->bos || !s->fences)
+	if (cmd->bo_count)
+		s->bos = kvcalloc(cmd->bo_count, sizeof(*s->bos), GFP_KERNEL_ACCOUNT);
+	if (cmd->fence_count)
+		s->fences = kcalloc(cmd->fence_count, sizeof(*s->fences), GFP_KERNEL_ACCOUNT);
+	if ((cmd->bo_count && !s->bos) || (cmd->fence_count && !s->fences))
 		return -ENOMEM;
 	s->region_bytes = region_bytes(cmd);
 	s->stream = vb_submit_alloc(s->user, s->region_bytes);
@@ -405,8 +407,8 @@ static int submit(struct vb_submission *s, struct vb_ioc_submit *cmd)
 		return rc;
 	if (!vb_takes_work())
 		return -ENODEV;
-	rc = check_share(s->queue->client);
-	if (rc && s->bo_count)
+	rc = s->bo_count ? check_share(s->queue->client) : 0;
+	if (rc)
 		return rc;
 	rc = vb_queue_reserve(s->queue);
 	if (rc)

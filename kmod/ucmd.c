@@ -92,6 +92,9 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_FETCH, vb_ioc_fetch, vb_exec_fetch,
 		   FLAGS(vb_ioc_fetch, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT)),
 	EXEC_ENTRY(VB_IOC_COMMIT, vb_ioc_commit, vb_exec_commit),
+	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, vb_exec_exchange, RESERVED(vb_ioc_exchange),
+		   FLAGS(vb_ioc_exchange,
+			 VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT | VB_EXCHANGE_F_STOP)),
 	EXEC_ENTRY(VB_IOC_POLL_CANCEL, vb_ioc_poll_cancel, vb_exec_poll_cancel),
 	EXEC_ENTRY(VB_IOC_OBJECT_OPEN, vb_ioc_object_open, vb_exec_object_open),
 	EXEC_ENTRY(VB_IOC_EXEC_STATS, vb_ioc_exec_stats, vb_exec_stats,
@@ -213,7 +216,7 @@ long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 	u32 nr = _IOC_NR(request) - FIRST_EXEC_NR;
 	int rc;
 
-	if (!is_ours(request) || nr >= ARRAY_SIZE(exec_table))
+	if (!is_ours(request) || nr >= ARRAY_SIZE(exec_table) || !exec_table[nr].call)
 		return -ENOTTY;
 	entry = &exec_table[nr];
 	rc = ucmd_copy_in(&u, &entry->rule);

@@ -62,6 +62,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
+#include <linux/sched/stat.h>
 #include <linux/spinlock.h>
 #include <linux/timerqueue.h>
 #include <linux/uidgid.h>
@@ -530,13 +531,14 @@ struct vb_queue {
  * @inode: whose pages its mappings are, so that they can be PMD-mapped
  * @attached: it is the executor; exec_lock
  * @submit_address: where it maps the submit region, or 0
+ * @stopped: nobody sleeps in VB_IOC_EXCHANGE any more
  * @slots: what is fetched by io_uring, VB_MMAP_FETCH_BYTES
  * @pid: process that attached; counted
  * @last_call_ns: when it asked us for something last, or ended asking
  */
 struct vb_exec {
 	struct inode *inode;
-	bool attached;
+	bool attached, stopped;
 	unsigned long submit_address;
 	void *slots;
 	struct pid *pid;
@@ -591,6 +593,7 @@ struct vb_exec {
  * @recover_by_ns: when; exec_lock
  * @settled: woken when the device is not RECOVERING any more
  * @fetch: the executor waits here for work
+ * @polls: it looks for work, awake, before it does
  * @fetches: commands of io_uring that wait for work; work_lock, as the next two
  * @waits: commands of io_uring that wait for a fence
  * @ended: submissions to be freed by @free, where one may sleep
@@ -642,6 +645,7 @@ struct vb_device {
 	struct delayed_work watch, recovery;
 	u64 recover_by_ns;
 	wait_queue_head_t settled, fetch;
+	bool polls;
 	struct list_head fetches, waits;
 	struct list_head ended;
 	struct work_struct free;
@@ -1028,7 +1032,7 @@ extern unsigned int vb_wait_spin_us;	/* module parameter */
 #define vb_spin_until(condition, ns) ({						\
 	u64 end_ = ktime_get_ns() + (ns);					\
 	bool met_;								\
-	while (!(met_ = (condition)) && !need_resched() &&			\
+	while (!(met_ = (condition)) && !need_resched() && single_task_running() &&\
 	       !signal_pending(current) && ktime_get_ns() < end_)		\
 		cpu_relax();							\
 	met_; })
@@ -1061,7 +1065,7 @@ void vb_exec_watch(struct work_struct *work);	/* of vb_device.watch */
 /* It makes a call, or returns from one: that is its heartbeat. */
 static inline void vb_exec_beat(struct vb_exec *x)
 {
-	WRITE_ONCE(x->last_call_ns, ktime_get_ns());
+	WRITE_ONCE(x->last_call_ns, ktime_get_coarse_ns());
 }
 
 int vb_exec_open(struct inode *inode, struct file *filp);
@@ -1076,6 +1080,7 @@ int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u);
 /* One commit; -EAGAIN: it takes somebody who @may_sleep. */
 int vb_commit(const struct vb_ioc_commit *cmd, bool may_sleep);
 int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_poll_cancel(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_object_open(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u);

@@ -32,6 +32,13 @@ static int not_in_process(struct loop_client *c, void *arg)
 	return -EOPNOTSUPP;
 }
 
+static int not_in_process_exec(struct loop_exec *x, void *arg)
+{
+	(void)x;
+	(void)arg;
+	return -EOPNOTSUPP;
+}
+
 static const struct client_entry client_table[] = {
 	ENTRY(VB_IOC_QUERY_DEVICE, vb_ioc_query_device, vgpu_loop_query_device,
 	      RESERVED(vb_ioc_query_device)),
@@ -88,6 +95,9 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_COMMIT, vb_ioc_commit, vgpu_loop_commit),
 	EXEC_ENTRY(VB_IOC_POLL_CANCEL, vb_ioc_poll_cancel, vgpu_loop_poll_cancel),
 	EXEC_ENTRY(VB_IOC_OBJECT_OPEN, vb_ioc_object_open, vgpu_loop_object_open),
+	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, not_in_process_exec, RESERVED(vb_ioc_exchange),
+		   VGPU_RULE_FLAGS(vb_ioc_exchange, flags,
+				   VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT | VB_EXCHANGE_F_STOP)),
 	EXEC_ENTRY(VB_IOC_EXEC_STATS, vb_ioc_exec_stats, vgpu_loop_exec_stats,
 		   RESERVED(vb_ioc_exec_stats)),
 	EXEC_ENTRY(VB_IOC_ARENA_QUERY, vb_ioc_arena_query, no_successor),
@@ -138,7 +148,8 @@ int vgpu_loop_call_exec(struct vgpu_uapi *u, unsigned long request, void *arg)
 	u32 nr = _IOC_NR(request) - FIRST_EXEC_NR;
 	int rc;
 
-	if (!is_ours(request) || nr >= sizeof(exec_table) / sizeof(exec_table[0]))
+	if (!is_ours(request) || nr >= sizeof(exec_table) / sizeof(exec_table[0]) ||
+	    !exec_table[nr].call)
 		return -ENOTTY;
 	entry = &exec_table[nr];
 	rc = vgpu_rule_copy_in(&entry->rule, arg, local);

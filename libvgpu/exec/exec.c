@@ -3,19 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "adopt.h"
 #include "engine.h"
 #include "failure.h"
+#include "fetch.h"
 #include "job.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
@@ -24,14 +23,14 @@
 #include "schedule.h"
 #include "staging.h"
 #include "trace.h"
+#include "turn.h"
 
 #define HEARTBEAT_MS		1000u
 #define PANEL_CHUNKS_MAX	4u
-#define JOBS_MAX		64u
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
-#define QUANTUM_NS		(2 * 1000 * 1000)	/* of deficit round robin, weight 100 */
 #define NVME_TRIES		10000u	/* of TEND_NS each, for the lock of the arena */
 #define DEFAULT_POLICY		"replay"
+#define SERVED_IN_ROW		8u	/* requests of clients between two commands */
 /* How often finished transfers are looked for while nobody runs the executor. */
 #define TEND_NS			(1000 * 1000)
 
@@ -41,19 +40,21 @@ enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
 /**
  * struct vgpu_exec - the executor of one device
  * @run: held by whoever runs it; protects everything but what is said below
- * @node, @generation: fixed
+ * @node, @fetch: fixed
+ * @commits: what ended, and the device was not told yet: nobody lets go of @run before
  * @submit: where the module shows what it hands out, NULL on loopback; fixed
  * @stop: enum exec_stop, atomically; never lowered
  * @ended: why the device hands out nothing any more, or 0; atomically
- * @stop_fd: eventfd that ends a sleep for work, -1 on loopback
  * @ran: the job whose command ran last
  * @forgets: objects that are gone, but for transfers that storage keeps
  * @page_ins: that wait for room, oldest first
  * @tend: signalled when transfers are left to themselves; @tending: no need to
  * @failures: of submissions; has a lock of its own
  * @jobs: fetched and not committed, oldest first
+ * @turns: which of them runs next
+ * @handling_since: a request is handled, or 0
  * @schedules: what clients declared
- * @hand_lock: protects @handed, @handed_any
+ * @hand_lock: protects @handed, @handed_count
  * @handed: what the executor's thread fetched while another one runs the executor, who
  *	may serve it sooner
  */
@@ -61,7 +62,8 @@ struct vgpu_exec {
 	pthread_mutex_t run;
 	struct vgpu_uapi *node;
 	void *submit;
-	uint32_t generation;
+	struct vgpu_fetcher fetch;
+	struct vgpu_commits commits;
 	struct vgpu_pool *pool;
 	struct vgpu_engine engine;
 	struct vgpu_nvme *nvme;
@@ -70,6 +72,8 @@ struct vgpu_exec {
 	struct vgpu_job_env env;
 	struct vgpu_job *jobs, *ran;
 	uint32_t job_count;
+	struct vgpu_turns turns;
+	uint64_t handling_since;
 	struct vgpu_object *forgets;
 	struct vgpu_page_in *page_ins;
 	struct vgpu_schedules schedules;
@@ -77,10 +81,10 @@ struct vgpu_exec {
 	pthread_t thread, tender;
 	bool thread_runs, tender_runs, tending;
 	pthread_cond_t tend;
-	int stop, stop_fd, ended;
+	int stop, ended;
 	pthread_mutex_t hand_lock;
-	struct vb_ioc_fetch handed;
-	bool handed_any;
+	struct vb_ioc_fetch handed[VGPU_FETCH_MAX];
+	uint32_t handed_count;
 	struct vgpu_failures failures;
 	bool recovering;
 	struct vgpu_left left;
@@ -103,22 +107,26 @@ static void exec_commit(struct vgpu_exec *x, uint64_t tag, int status, uint32_t 
 			uint64_t busy_ns)
 {
 	struct vb_ioc_commit c = {
-		.size = sizeof(c), .generation = x->generation, .tag = tag, .status = status,
-		.bad_command = bad_command, .busy_ns = busy_ns,
+		.tag = tag, .status = status, .bad_command = bad_command, .busy_ns = busy_ns,
 	};
 
-	vgpu_uapi_call(x->node, VB_IOC_COMMIT, &c);
+	vgpu_commit(&x->fetch, &x->commits, c);
+}
+
+/* Busy time the device counts itself. */
+static bool exec_has_counted(const struct vgpu_exec *x)
+{
+	for (uint32_t i = 0; i < VB_COUNT_COUNT; i++)
+		if (x->resid.count[i] && i != VB_COUNT_BUSY_NS)
+			return true;
+	return false;
 }
 
 /* Counters go out before the fence does, so that who waits for it sees them. */
 static void exec_flush_counters(struct vgpu_exec *x, uint32_t client)
 {
-	struct vb_ioc_exec_stats s = { .size = sizeof(s), .client = client,
-				       .count = VB_COUNT_COUNT,
-				       .address = (uintptr_t)x->resid.count };
-
-	vgpu_uapi_call(x->node, VB_IOC_EXEC_STATS, &s);
-	memset(x->resid.count, 0, sizeof(x->resid.count));
+	if (exec_has_counted(x))
+		vgpu_commit_counters(&x->fetch, &x->commits, client, x->resid.count);
 }
 
 static void exec_note_failure(struct vgpu_exec *x, const struct vgpu_job *job)
@@ -142,10 +150,17 @@ static void exec_finish_job(struct vgpu_exec *x, struct vgpu_job *job)
 	exec_commit(x, tag, status, bad, busy);
 }
 
+/*
+ * At once: the device holds for the waiter what was brought for it when it hears of that,
+ * and until then it could go again for somebody else.
+ */
 static void exec_answer(struct vgpu_exec *x, const struct vb_ioc_fetch *req, int rc)
 {
+	uint64_t busy_ns = x->handling_since ? now_ns() - x->handling_since : 0;
+
 	exec_flush_counters(x, req->out_client);
-	exec_commit(x, req->tag, rc, UINT32_MAX, 0);
+	exec_commit(x, req->tag, rc, UINT32_MAX, busy_ns);
+	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
 /* What was running makes room for others; what was counted meanwhile is its client's. */
@@ -311,6 +326,7 @@ static void exec_start_jobs(struct vgpu_exec *x)
 		if (!exec_may_start(x, job))
 			return;
 		vgpu_job_start(job);
+		vgpu_turn_ready(&x->turns, job);
 	}
 }
 
@@ -327,17 +343,15 @@ static void exec_add_job(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		p = &(*p)->next;
 	*p = job;
 	x->job_count++;
+	vgpu_turn_join(&x->turns, job);
 	exec_start_jobs(x);
 }
 
-static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+static void exec_handle_request(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
 	int rc = 0;
 
 	switch (req->out_type) {
-	case VB_FETCH_SUBMIT:
-		exec_add_job(x, req);
-		return;
 	case VB_FETCH_PAGE_IN:
 		exec_add_page_in(x, req);
 		return;
@@ -363,39 +377,22 @@ static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 	exec_answer(x, req, rc);
 }
 
-static int exec_fetch(struct vgpu_exec *x, uint32_t flags, struct vb_ioc_fetch *req)
+/* What a client asks for beside its commands is time that it has had. */
+static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
-	memset(req, 0, sizeof(*req));
-	req->size = sizeof(*req);
-	req->flags = flags;
-	return vgpu_uapi_call(x->node, VB_IOC_FETCH, req);
+	if (req->out_type == VB_FETCH_SUBMIT) {
+		exec_add_job(x, req);
+		return;
+	}
+	x->handling_since = now_ns();
+	exec_handle_request(x, req);
+	vgpu_turn_charge(&x->turns, req->out_client, now_ns() - x->handling_since);
+	x->handling_since = 0;
 }
 
 /* ------------------------------------------------------------------------
  * Who runs next
  */
-
-/*
- * Deficit round robin over what commands took: the first started job with credit runs;
- * when none has any, all get a quantum in proportion to their weight.
- */
-static struct vgpu_job *exec_pick(struct vgpu_exec *x)
-{
-	struct vgpu_job *job;
-
-	if (!x->jobs || !x->jobs->next)
-		return x->jobs;
-	for (;;) {
-		for (job = x->jobs; job; job = job->next) {
-			if (job->started && (job->credit > 0 || job->status || !job->cmd))
-				return job;
-		}
-		for (job = x->jobs; job; job = job->next) {
-			if (job->started)
-				job->credit += (int64_t)QUANTUM_NS * job->req.out_weight / 100;
-		}
-	}
-}
 
 static void exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job)
 {
@@ -405,6 +402,7 @@ static void exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job)
 		p = &(*p)->next;
 	*p = job->next;
 	x->job_count--;
+	vgpu_turn_leave(&x->turns, job);
 	if (x->ran == job)
 		x->ran = NULL;
 }
@@ -412,8 +410,9 @@ static void exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job)
 /* One command of one job. */
 static void exec_step(struct vgpu_exec *x)
 {
-	struct vgpu_job *job = exec_pick(x);
+	struct vgpu_job *job = vgpu_turn_take(&x->turns);
 	uint64_t before;
+	bool done;
 
 	if (!job)
 		return;
@@ -421,8 +420,10 @@ static void exec_step(struct vgpu_exec *x)
 		exec_yield(x);
 	x->ran = job;
 	before = job->busy_ns;
-	if (!vgpu_job_step(&x->env, job)) {
-		job->credit -= (int64_t)(job->busy_ns - before);
+	done = vgpu_job_step(&x->env, job);
+	vgpu_turn_end(&x->turns, job, job->busy_ns - before);
+	if (!done) {
+		vgpu_turn_ready(&x->turns, job);
 		/* Who waits for a long job sees it move. */
 		if (x->resid.count[VB_COUNT_ACCESSES] >= FLUSH_ACCESSES)
 			exec_flush_counters(x, job->req.out_client);
@@ -446,42 +447,75 @@ static bool exec_is_stopping(struct vgpu_exec *x)
 	return exec_stop(x) == EXEC_STOPS;
 }
 
-static void exec_hand_over(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+static void exec_hand_over(struct vgpu_exec *x, const struct vb_ioc_fetch *req, uint32_t count)
 {
 	pthread_mutex_lock(&x->hand_lock);
-	x->handed = *req;
-	x->handed_any = true;
+	memcpy(x->handed, req, count * sizeof(*req));
+	x->handed_count = count;
 	pthread_mutex_unlock(&x->hand_lock);
 }
 
-/* Handle what was handed over, if that is for who fetches with such flags. */
+/* Take from what was handed over all that is for who fetches with such flags. */
+static uint32_t exec_take_handed(struct vgpu_exec *x, uint32_t fetch_flags,
+				 struct vb_ioc_fetch *to)
+{
+	uint32_t kept = 0, taken = 0;
+
+	pthread_mutex_lock(&x->hand_lock);
+	for (uint32_t i = 0; i < x->handed_count; i++) {
+		bool other = fetch_flags & VB_FETCH_F_URGENT &&
+			     x->handed[i].out_type == VB_FETCH_SUBMIT;
+
+		if (other)
+			x->handed[kept++] = x->handed[i];
+		else
+			to[taken++] = x->handed[i];
+	}
+	x->handed_count = kept;
+	pthread_mutex_unlock(&x->hand_lock);
+	return taken;
+}
+
 static void exec_take_over(struct vgpu_exec *x, uint32_t fetch_flags)
 {
-	struct vb_ioc_fetch req;
-	bool mine;
+	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
+	uint32_t n = exec_take_handed(x, fetch_flags, req);
 
-	pthread_mutex_lock(&x->hand_lock);
-	mine = x->handed_any && !(fetch_flags & VB_FETCH_F_URGENT &&
-				  x->handed.out_type == VB_FETCH_SUBMIT);
-	if (mine) {
-		req = x->handed;
-		x->handed_any = false;
-	}
-	pthread_mutex_unlock(&x->hand_lock);
-	if (mine)
-		exec_handle(x, &req);
+	for (uint32_t i = 0; i < n; i++)
+		exec_handle(x, &req[i]);
 }
 
-/* Serve what others ask for, without running commands. */
+/* Commit, and take what there is and can be had; how many were taken. */
+static uint32_t exec_fetch(struct vgpu_exec *x, uint32_t fetch_flags)
+{
+	uint32_t left = VGPU_TURN_JOBS_MAX - x->job_count, n;
+	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
+
+	if (!left)
+		fetch_flags |= VB_FETCH_F_URGENT;
+	if (vgpu_fetch(&x->fetch, fetch_flags, &x->commits, req,
+		       left && left < VGPU_FETCH_MAX ? left : VGPU_FETCH_MAX, &n))
+		return 0;
+	for (uint32_t i = 0; i < n; i++)
+		exec_handle(x, &req[i]);
+	return n;
+}
+
+/*
+ * Serve what others ask for, without running commands; not all there is, which may never
+ * end, but so much that who asks does not wait for ever either.
+ */
 static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags)
 {
-	struct vb_ioc_fetch req;
+	uint32_t served = 0, n;
 
 	exec_take_over(x, fetch_flags);
 	exec_page_in(x);
-	while (!exec_fetch(x, fetch_flags | (x->job_count < JOBS_MAX ? 0 : VB_FETCH_F_URGENT),
-			   &req))
-		exec_handle(x, &req);
+	do {
+		n = exec_fetch(x, fetch_flags);
+		served += n;
+	} while (n && served < SERVED_IN_ROW);
+	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
 /* struct vgpu_job_env: a command waits for room. */
@@ -498,13 +532,16 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 		if (exec_stop(x) == EXEC_DRAINS)
 			fetch_flags |= VB_FETCH_F_URGENT;
 		exec_step(x);
-		exec_serve_others(x, fetch_flags);
+		/* On the module the last commit goes with the next sleep for work. */
+		if (x->jobs || x->page_ins || !x->fetch.several)
+			exec_serve_others(x, fetch_flags);
 	}
 }
 
 /* Let go; transfers that are under way are looked after by the tender. */
 static void exec_unlock(struct vgpu_exec *x)
 {
+	vgpu_commit_all(&x->fetch, &x->commits);
 	if ((x->resid.moving || x->page_ins) && !x->tending)
 		pthread_cond_signal(&x->tend);
 	pthread_mutex_unlock(&x->run);
@@ -545,6 +582,7 @@ static void *exec_tend(void *arg)
 		vgpu_resid_pump(&x->resid, 0);
 		exec_retry_forgets(x);
 		exec_page_in(x);
+		vgpu_commit_all(&x->fetch, &x->commits);
 		pthread_mutex_unlock(&x->run);
 		locked = tend_lock(x);
 	}
@@ -555,50 +593,42 @@ static void *exec_tend(void *arg)
 
 bool vgpu_exec_serve(struct vgpu_exec *x)
 {
-	struct vb_ioc_fetch req;
 	bool served;
 
 	if (pthread_mutex_trylock(&x->run))
 		return false;
-	served = !exec_fetch(x, VB_FETCH_F_NOWAIT, &req);
-	if (served) {
-		exec_handle(x, &req);
-		/* Submissions of others wait for the executor's own thread. */
+	served = exec_fetch(x, VB_FETCH_F_NOWAIT);
+	/* Submissions of others wait for the executor's own thread. */
+	if (served)
 		exec_run(x, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT);
-	}
 	exec_unlock(x);
 	return served;
 }
 
-/*
- * Sleep until there is work.  On loopback the device ends the sleep when it closes; the
- * module's does not end for our sake, so there it is the eventfd that does.
- */
-static int exec_fetch_next(struct vgpu_exec *x, struct vb_ioc_fetch *req)
+/* Run what was fetched; what ended at last the device is told with the next fetch. */
+static void exec_run_fetched(struct vgpu_exec *x, const struct vb_ioc_fetch *req, uint32_t count,
+			     struct vgpu_commits *last)
 {
-	struct pollfd p[2] = { { .fd = x->stop_fd, .events = POLLIN } };
-	int rc;
-
-	if (!x->node->ops->fd)
-		return exec_fetch(x, 0, req);
-	rc = exec_fetch(x, VB_FETCH_F_NOWAIT, req);
-	if (rc != -EAGAIN)
-		return rc;
-	p[1] = (struct pollfd){ .fd = x->node->ops->fd(x->node), .events = POLLIN };
-	poll(p, 2, -1);
-	return rc;
+	exec_hand_over(x, req, count);
+	pthread_mutex_lock(&x->run);
+	exec_take_over(x, 0);
+	exec_run(x, VB_FETCH_F_NOWAIT);
+	vgpu_commits_move(last, &x->commits);
+	exec_unlock(x);
 }
 
 static void *exec_thread(void *arg)
 {
 	const struct timespec pause = { .tv_nsec = TEND_NS };
+	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
+	struct vgpu_commits last = { .count = 0, .counted = false };
 	struct vgpu_exec *x = arg;
-	struct vb_ioc_fetch req;
+	uint32_t n;
 	int rc;
 
 	while (exec_stop(x) == EXEC_RUNS) {
-		rc = exec_fetch_next(x, &req);
-		if (rc == -EINTR || rc == -EAGAIN)
+		rc = vgpu_fetch(&x->fetch, 0, &last, req, VGPU_FETCH_MAX, &n);
+		if (rc == -EINTR)
 			continue;
 		if (rc == -ENOMEM) {
 			/* The request stays queued; memory may come back. */
@@ -609,12 +639,10 @@ static void *exec_thread(void *arg)
 			__atomic_store_n(&x->ended, rc, __ATOMIC_RELAXED);
 			break;
 		}
-		exec_hand_over(x, &req);
-		pthread_mutex_lock(&x->run);
-		exec_take_over(x, 0);
-		exec_run(x, VB_FETCH_F_NOWAIT);
-		exec_unlock(x);
+		if (n)
+			exec_run_fetched(x, req, n, &last);
 	}
+	vgpu_commit_all(&x->fetch, &last);
 	return NULL;
 }
 
@@ -736,7 +764,7 @@ static int exec_look_at_left(struct vgpu_exec *x, struct room *room)
 	}
 	snprintf(x->recovery, sizeof(x->recovery), "begun anew: the host tier that was left has "
 		 "%u chunks, transfers alone take %u", x->left.host_slots, room->staging);
-	return vgpu_left_recover(x->node, x->generation, VB_RECOVER_DISCARD);
+	return vgpu_left_recover(x->node, x->fetch.generation, VB_RECOVER_DISCARD);
 }
 
 static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p, struct room *room)
@@ -748,7 +776,10 @@ static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p, st
 	};
 	int rc = vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &a);
 
-	x->generation = a.out_generation;
+	x->fetch = (struct vgpu_fetcher){
+		.node = x->node, .generation = a.out_generation,
+		.spin_ns = p->spin_us * 1000u, .several = x->node->ops->fd,
+	};
 	if (!rc && a.out_state == VB_EXEC_RECOVERING)
 		rc = exec_look_at_left(x, room);
 	return rc;
@@ -759,9 +790,6 @@ static int exec_map_submit(struct vgpu_exec *x)
 {
 	if (!x->node->ops->fd)
 		return 0;
-	x->stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (x->stop_fd < 0)
-		return -errno;
 	return vgpu_uapi_map(x->node, 0, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false, &x->submit);
 }
 
@@ -804,7 +832,7 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 			   const struct room *room, char *text, size_t len)
 {
 	struct vgpu_resid_params rp = {
-		.generation = x->generation, .chunk_bytes = p->chunk_bytes,
+		.generation = x->fetch.generation, .chunk_bytes = p->chunk_bytes,
 		.capacity = room->capacity, .staging = room->staging,
 		.room_wait_ms = p->room_wait_ms,
 		.policy = p->policy ? p->policy : DEFAULT_POLICY,
@@ -912,8 +940,6 @@ static void exec_free(struct vgpu_exec *x)
 		vgpu_nvme_close(x->nvme);
 	vgpu_pool_close(x->pool);
 	vgpu_uapi_unmap(x->node, x->submit, VB_MMAP_SUBMIT_BYTES);
-	if (x->stop_fd >= 0)
-		close(x->stop_fd);
 	x->node->ops->close(x->node);
 	pthread_cond_destroy(&x->tend);
 	vgpu_failures_fini(&x->failures);
@@ -926,8 +952,7 @@ static void exec_free(struct vgpu_exec *x)
 static void exec_set_stop(struct vgpu_exec *x, enum exec_stop stop)
 {
 	__atomic_store_n(&x->stop, stop, __ATOMIC_RELAXED);
-	if (x->stop_fd >= 0)
-		eventfd_write(x->stop_fd, 1);
+	vgpu_fetch_stop(&x->fetch);
 }
 
 static void exec_join_thread(struct vgpu_exec *x)
@@ -974,7 +999,7 @@ int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *par
 		return -ENOMEM;
 	}
 	x->node = node;
-	x->trace_fd = x->stop_fd = -1;
+	x->trace_fd = -1;
 	pthread_mutex_init(&x->run, NULL);
 	pthread_mutex_init(&x->hand_lock, NULL);
 	vgpu_failures_init(&x->failures);

@@ -8,6 +8,8 @@
  * a client's thread that would otherwise only wait (vgpu_exec_serve).
  *
  *	exec.c   the fetch loop, who runs, counters
+ *	fetch.c  what goes between it and the device
+ *	turn.c   whose job runs next
  *	job.c    a submission on its way: commands, panels, cancellation
  *	walk.c   which bytes a command needs, panel by panel
  *	hold.c   operands that a command holds whole
@@ -40,6 +42,7 @@ struct vgpu_exec;
  * @io_measure: how fast the engines read a file; NULL: vgpu_io_probe()
  * @io_timeout_ms: deadline of a transfer; 0: that of the engine
  * @room_wait_ms: how long clients may keep slots that somebody waits for; 0: ten seconds
+ * @spin_us: how long to look for work, awake, before sleeping; module, at most 1 s
  * @threads: of the CPU backend; 0: as many as the process may use
  * @trace_path: record residency events there, or NULL
  */
@@ -48,6 +51,7 @@ struct vgpu_exec_params {
 	uint32_t threads;
 	uint32_t io_timeout_ms;
 	uint32_t room_wait_ms;
+	uint32_t spin_us;
 	uint64_t host_bytes;
 	uint64_t staging_bytes;
 	uint64_t nvme_bytes;

@@ -902,6 +902,7 @@ int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		return -ENOMEM;
 	job->req = *req;
 	job->bad_command = UINT32_MAX;
+	job->checked_at = vgpu_now_ns();
 	job->carry[0] = job->carry[1] = VB_SLOT_ANY;
 	job->bos = calloc(req->out_bo_count + 1u, sizeof(struct vgpu_object *));
 	if (!job->bos) {

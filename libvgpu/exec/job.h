@@ -11,6 +11,7 @@
 #define VGPU_EXEC_JOB_H
 
 #include "backend.h"
+#include "core/share.h"
 #include "failure.h"
 #include "resid.h"
 #include "room.h"
@@ -52,7 +53,7 @@ struct vgpu_ahead {
  * @bad_command: index of the command to blame, or ~0
  * @busy_ns: time spent on it
  * @checked_at: when cancellation was last looked for
- * @credit: of deficit round robin
+ * @share: of the executor's time; turn.h
  * @room: the command, or its next panel, waits for it
  * @attempt: to have what the command holds
  * @again: the command found none, and is to be tried once more
@@ -70,7 +71,7 @@ struct vgpu_job {
 	int32_t status;
 	uint32_t bad_command;
 	uint64_t busy_ns, checked_at;
-	int64_t credit;
+	struct vb_share_queue share;
 	struct vgpu_room room;
 	struct vgpu_attempt attempt;
 	bool again, started;

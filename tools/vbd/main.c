@@ -111,6 +111,8 @@ static int options_take(struct vbd *d, int argc, char **argv)
 		  "uring unless it is refused", engines, 0, 0 },
 		{ "backend", CLI_CHOICE, &d->backend, "B", "cpu (default), or null: no arithmetic",
 		  backends, 0, 0 },
+		{ "poll", CLI_NUMBER, &d->p.spin_us, "US", "look for work so long, awake, before "
+		  "sleeping (default 0)", NULL, 0, 1000000 },
 		{ "user", CLI_TEXT, &d->user, "USER", "name, uid or uid:gid to become; root needs it",
 		  NULL, 0, 0 },
 		{ "trace", CLI_TEXT, &d->p.trace_path, "FILE", "record what the tier does, for vbctl "

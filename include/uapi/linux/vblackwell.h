@@ -1183,6 +1183,47 @@ struct vb_ioc_commit {
 	__u64 busy_ns;
 };
 
+#define VB_EXCHANGE_MAX		64u
+#define VB_EXCHANGE_F_STOP	(1u << 31)	/* nobody sleeps in this call any more */
+
+/**
+ * struct vb_ioc_exchange - ioctl(VB_IOC_EXCHANGE); commit and fetch, several of each (module
+ *	only)
+ * @size: sizeof(struct vb_ioc_exchange)
+ * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT as VB_IOC_FETCH; VB_EXCHANGE_F_STOP: ends
+ *	those that sleep in this call, and all later ones as if with VB_FETCH_F_NOWAIT
+ * @commits_address: array of struct vb_ioc_commit
+ * @fetches_address: array of struct vb_ioc_fetch, filled from the first on
+ * @commit_count: at most VB_EXCHANGE_MAX
+ * @fetch_count: at most VB_EXCHANGE_MAX; 0: only commit
+ * @out_committed: how many were taken: one that is refused ends the call with its error, and
+ *	nothing is fetched
+ * @out_fetched: how many; 0 when it was not to sleep, or a signal came after commits
+ * @spin_ns: as VB_IOC_FETCH
+ * @__reserved: must be 0
+ * @stats_address: a struct vb_ioc_exec_stats that is counted first, or 0
+ *
+ * One way into the kernel and back for each time that somebody waits: what ended is
+ * committed, then all there is to do is taken, or slept for.
+ *
+ * Errors: those of VB_IOC_EXEC_STATS, VB_IOC_COMMIT and VB_IOC_FETCH but for -EAGAIN; -EINVAL
+ * too many.
+ * Context: as these.
+ */
+struct vb_ioc_exchange {
+	__u32 size;
+	__u32 flags;
+	__u64 commits_address;
+	__u64 fetches_address;
+	__u32 commit_count;
+	__u32 fetch_count;
+	__u32 out_committed;
+	__u32 out_fetched;
+	__u32 spin_ns;
+	__u32 __reserved;
+	__u64 stats_address;
+};
+
 #define VB_CANCEL_NONE		0u
 #define VB_CANCEL_CLIENT	1u	/* client or queue gone: result unwanted */
 #define VB_CANCEL_DEADLINE	2u	/* stop at the next panel */
@@ -1404,6 +1445,7 @@ struct vb_ioc_recover {
 #define VB_IOC_REGION_NEXT	_IOWR(VB_IOC_MAGIC, 0x4c, struct vb_ioc_region)
 #define VB_IOC_OBJECT_NEXT	_IOWR(VB_IOC_MAGIC, 0x4d, struct vb_ioc_object_next)
 #define VB_IOC_RECOVER		_IOWR(VB_IOC_MAGIC, 0x4e, struct vb_ioc_recover)
+#define VB_IOC_EXCHANGE		_IOWR(VB_IOC_MAGIC, 0x4f, struct vb_ioc_exchange)
 
 /* ------------------------------------------------------------------------
  * io_uring: IORING_OP_URING_CMD on the nodes, with VB_FEATURE_URING_CMD (module only)

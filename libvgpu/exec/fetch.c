@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+#include "fetch.h"
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * A commit that is refused (its submission is gone) is no reason to keep the others.
+ * What the call said of that one nobody is there to hear.
+ */
+static int exchange(const struct vgpu_fetcher *f, struct vgpu_commits *c,
+		    struct vb_ioc_exchange *x)
+{
+	struct vb_ioc_exec_stats stats = {
+		.size = sizeof(stats), .client = c->client, .count = VB_COUNT_COUNT,
+		.address = (uintptr_t)c->counters,
+	};
+	uint32_t first = 0;
+	int rc;
+
+	x->stats_address = c->counted ? (uintptr_t)&stats : 0;
+	for (;;) {
+		x->commits_address = (uintptr_t)&c->commit[first];
+		x->commit_count = c->count - first;
+		rc = vgpu_uapi_call(f->node, VB_IOC_EXCHANGE, x);
+		x->stats_address = 0;
+		first += x->out_committed;
+		if (!rc || first == c->count)
+			break;
+		first++;
+	}
+	c->count = 0;
+	c->counted = false;
+	return rc;
+}
+
+static int fetch_one(const struct vgpu_fetcher *f, uint32_t flags, struct vb_ioc_fetch *to,
+		     uint32_t *count)
+{
+	int rc;
+
+	memset(to, 0, sizeof(*to));
+	to->size = sizeof(*to);
+	to->flags = flags;
+	rc = vgpu_uapi_call(f->node, VB_IOC_FETCH, to);
+	*count = !rc;
+	return rc == -EAGAIN && flags & VB_FETCH_F_NOWAIT ? 0 : rc;
+}
+
+int vgpu_fetch(const struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits *c,
+	       struct vb_ioc_fetch *to, uint32_t room, uint32_t *count)
+{
+	struct vb_ioc_exchange x = {
+		.size = sizeof(x), .flags = flags, .fetches_address = (uintptr_t)to,
+		.fetch_count = room, .spin_ns = f->spin_ns,
+	};
+	int rc;
+
+	if (!f->several)
+		return fetch_one(f, flags, to, count);
+	rc = exchange(f, c, &x);
+	*count = rc ? 0 : x.out_fetched;
+	return rc;
+}
+
+void vgpu_commit(const struct vgpu_fetcher *f, struct vgpu_commits *c, struct vb_ioc_commit done)
+{
+	done.size = sizeof(done);
+	done.generation = f->generation;
+	if (!f->several) {
+		vgpu_uapi_call(f->node, VB_IOC_COMMIT, &done);
+		return;
+	}
+	c->commit[c->count++] = done;
+	if (c->count == VGPU_FETCH_MAX)
+		vgpu_commit_all(f, c);
+}
+
+static void count_now(const struct vgpu_fetcher *f, uint32_t client, const uint64_t *counters)
+{
+	struct vb_ioc_exec_stats s = {
+		.size = sizeof(s), .client = client, .count = VB_COUNT_COUNT,
+		.address = (uintptr_t)counters,
+	};
+
+	vgpu_uapi_call(f->node, VB_IOC_EXEC_STATS, &s);
+}
+
+void vgpu_commit_counters(const struct vgpu_fetcher *f, struct vgpu_commits *c, uint32_t client,
+			  uint64_t *counters)
+{
+	if (!f->several || (c->counted && c->client != client)) {
+		count_now(f, client, counters);
+	} else if (c->counted) {
+		for (uint32_t i = 0; i < VB_COUNT_COUNT; i++)
+			c->counters[i] += counters[i];
+	} else {
+		memcpy(c->counters, counters, sizeof(c->counters));
+		c->client = client;
+		c->counted = true;
+	}
+	memset(counters, 0, sizeof(c->counters));
+}
+
+void vgpu_commits_move(struct vgpu_commits *to, struct vgpu_commits *from)
+{
+	memcpy(to->commit, from->commit, from->count * sizeof(to->commit[0]));
+	to->count = from->count;
+	to->client = from->client;
+	to->counted = from->counted;
+	if (from->counted)
+		memcpy(to->counters, from->counters, sizeof(to->counters));
+	from->count = 0;
+	from->counted = false;
+}
+
+void vgpu_commit_all(const struct vgpu_fetcher *f, struct vgpu_commits *c)
+{
+	struct vb_ioc_exchange x = { .size = sizeof(x), .flags = VB_FETCH_F_NOWAIT };
+
+	if (c->count || c->counted)
+		exchange(f, c, &x);
+}
+
+void vgpu_fetch_stop(const struct vgpu_fetcher *f)
+{
+	struct vb_ioc_exchange x = { .size = sizeof(x), .flags = VB_EXCHANGE_F_STOP };
+
+	if (f->several)
+		vgpu_uapi_call(f->node, VB_IOC_EXCHANGE, &x);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between the executor and its device: what is fetched and what is committed, on the module
+ * several of each at a time, so that a command that nobody waits behind costs one way
+ * into the kernel.
+ */
+#ifndef VGPU_EXEC_FETCH_H
+#define VGPU_EXEC_FETCH_H
+
+#include "../uapi.h"
+
+#define VGPU_FETCH_MAX	16u
+
+/**
+ * struct vgpu_commits - what the device was not told yet
+ * @commit: what ended
+ * @count: how many
+ * @client: whose @counters are
+ * @counters: by enum vb_counter
+ * @counted: there are some; they go out first, so that who waits sees them
+ */
+struct vgpu_commits {
+	struct vb_ioc_commit commit[VGPU_FETCH_MAX];
+	uint32_t count, client;
+	uint64_t counters[VB_COUNT_COUNT];
+	bool counted;
+};
+
+/**
+ * struct vgpu_fetcher - fixed after the attach
+ * @node: executor node
+ * @generation: from attach
+ * @spin_ns: how long to look for work, awake, before sleeping; module
+ * @several: the device takes several at once: the module
+ */
+struct vgpu_fetcher {
+	struct vgpu_uapi *node;
+	uint32_t generation, spin_ns;
+	bool several;
+};
+
+/**
+ * vgpu_fetch() - commit what ended, take what there is to do
+ * @f: fetcher
+ * @flags: VB_FETCH_F_*
+ * @c: emptied
+ * @to: filled
+ * @room: of @to, at least 1 and at most VGPU_FETCH_MAX
+ * @count: how many were; 0 only when it was not to sleep, or nobody is to any more
+ *
+ * Return: 0; what FETCH said.
+ */
+int vgpu_fetch(const struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits *c,
+	       struct vb_ioc_fetch *to, uint32_t room, uint32_t *count);
+
+/* Commit, with the next fetch where that will do. @done: tag, status, bad_command, busy_ns. */
+void vgpu_commit(const struct vgpu_fetcher *f, struct vgpu_commits *c, struct vb_ioc_commit done);
+
+/* Count for a client, before what is committed after this; @counters are zero then. */
+void vgpu_commit_counters(const struct vgpu_fetcher *f, struct vgpu_commits *c, uint32_t client,
+			  uint64_t *counters);
+
+/* What is left of @from in @to, which is empty. */
+void vgpu_commits_move(struct vgpu_commits *to, struct vgpu_commits *from);
+
+/* Commit now. */
+void vgpu_commit_all(const struct vgpu_fetcher *f, struct vgpu_commits *c);
+
+/* End the sleep of who fetches; module. */
+void vgpu_fetch_stop(const struct vgpu_fetcher *f);
+
+#endif

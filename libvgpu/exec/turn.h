@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose job runs its next command: time is shared between the clients that have jobs here,
+ * whatever number, and what a client gets between its jobs, by the weights of their queues
+ * (kmod/core/share.h).
+ */
+#ifndef VGPU_EXEC_TURN_H
+#define VGPU_EXEC_TURN_H
+
+#include "job.h"
+
+#define VGPU_TURN_JOBS_MAX	64u
+
+/* A client, while @jobs of it are here. */
+struct vgpu_turn_client {
+	struct vb_share_client share;
+	uint32_t number, jobs;
+};
+
+/* All zero: no jobs. */
+struct vgpu_turns {
+	struct vb_share_level clients;
+	struct vgpu_turn_client client[VGPU_TURN_JOBS_MAX];
+};
+
+/* A job comes, and goes; at most VGPU_TURN_JOBS_MAX are here. */
+void vgpu_turn_join(struct vgpu_turns *t, struct vgpu_job *job);
+void vgpu_turn_leave(struct vgpu_turns *t, struct vgpu_job *job);
+
+/* It can run a command. */
+void vgpu_turn_ready(struct vgpu_turns *t, struct vgpu_job *job);
+
+/* Whose turn it is, and is taken; NULL: no job can run. */
+struct vgpu_job *vgpu_turn_take(struct vgpu_turns *t);
+
+/* A client was served otherwise for so long: its commands wait for those of others. */
+void vgpu_turn_charge(struct vgpu_turns *t, uint32_t client, uint64_t busy_ns);
+
+/* Its command took so long; it can run another one after vgpu_turn_ready(). */
+void vgpu_turn_end(struct vgpu_turns *t, struct vgpu_job *job, uint64_t busy_ns);
+
+#endif

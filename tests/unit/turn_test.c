@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+/* Which of the jobs that the executor has in hand runs its next command. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "exec/turn.h"
+
+static struct vgpu_turns turns;
+static struct vgpu_job job[VGPU_TURN_JOBS_MAX];
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&turns, 0, sizeof(turns));
+	memset(job, 0, sizeof(job));
+	return 0;
+}
+
+static void come(uint32_t j, uint32_t client, uint32_t weight)
+{
+	job[j].req.out_client = client;
+	job[j].req.out_weight = weight;
+	vgpu_turn_join(&turns, &job[j]);
+	vgpu_turn_ready(&turns, &job[j]);
+}
+
+/* So many commands of a length; counts those of a client. */
+static uint32_t commands_of(uint32_t client, uint32_t commands, uint64_t ns)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < commands; i++) {
+		struct vgpu_job *j = vgpu_turn_take(&turns);
+
+		assert_non_null(j);
+		n += j->req.out_client == client;
+		vgpu_turn_end(&turns, j, ns);
+		vgpu_turn_ready(&turns, j);
+	}
+	return n;
+}
+
+static void nobody_is_next_without_jobs(void **state)
+{
+	(void)state;
+	assert_null(vgpu_turn_take(&turns));
+	come(0, 1, 100);
+	vgpu_turn_leave(&turns, &job[0]);
+	assert_null(vgpu_turn_take(&turns));
+}
+
+static void many_jobs_are_no_larger_share(void **state)
+{
+	(void)state;
+	for (uint32_t j = 0; j < VGPU_TURN_JOBS_MAX - 1; j++)
+		come(j, 7, 100);
+	come(VGPU_TURN_JOBS_MAX - 1, 8, 100);
+	assert_in_range(commands_of(8, 200, 1000000), 99, 101);
+}
+
+static void jobs_of_one_client_share_by_weight(void **state)
+{
+	uint32_t heavy = 0;
+
+	(void)state;
+	come(0, 3, 100);
+	come(1, 3, 300);
+	for (uint32_t i = 0; i < 400; i++) {
+		struct vgpu_job *j = vgpu_turn_take(&turns);
+
+		heavy += j == &job[1];
+		vgpu_turn_end(&turns, j, 50000);
+		vgpu_turn_ready(&turns, j);
+	}
+	assert_in_range(heavy, 298, 302);
+}
+
+/* Jobs come and go all the time: an entry is free again with the last one of its client. */
+static void clients_without_jobs_take_no_room(void **state)
+{
+	(void)state;
+	for (uint32_t client = 1; client < 1000; client++) {
+		come(client % VGPU_TURN_JOBS_MAX, client, 100);
+		assert_int_equal(commands_of(client, 3, 1000), 3);
+		vgpu_turn_leave(&turns, &job[client % VGPU_TURN_JOBS_MAX]);
+	}
+}
+
+/* Page-ins and the like; and those of who has no jobs concern nobody. */
+static void requests_of_a_client_hold_its_jobs_back(void **state)
+{
+	uint32_t asking = 0;
+
+	(void)state;
+	for (uint32_t j = 0; j < 8; j++)
+		come(j, 1, 100);
+	come(8, 2, 100);
+	for (uint32_t i = 0; i < 300; i++) {
+		asking += commands_of(1, 1, 40000);
+		vgpu_turn_charge(&turns, 1, 20000);
+		vgpu_turn_charge(&turns, 3, 1000000);
+	}
+	/* Half of 300 x 60 us, of which 300 x 20 went to requests. */
+	assert_in_range(asking, 73, 77);
+}
+
+#define TURN(name)	cmocka_unit_test_setup(name, setup)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TURN(nobody_is_next_without_jobs),
+		TURN(many_jobs_are_no_larger_share),
+		TURN(jobs_of_one_client_share_by_weight),
+		TURN(clients_without_jobs_take_no_room),
+		TURN(requests_of_a_client_hold_its_jobs_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
