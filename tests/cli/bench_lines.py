@@ -32,6 +32,8 @@ PARAMETERS = {
     "pool": "mode threads peer",
     "policy-": "policy peer bound",
     "submit": "mode threads peer bound",
+    "broker": "mode threads peer",
+    "share": "mode threads peer",
     "embed": "weight mode threads residency policy peer bound",
     "stream": "weight mode m threads residency policy peer bound compute compute_share",
     "route": "weight mode m threads residency policy peer bound seed",

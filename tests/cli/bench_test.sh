@@ -18,6 +18,7 @@ unset BENCH_RUNS
 lines_of() {
 	case $1 in
 	io) echo io crc32c ;;
+	broker) echo broker share ;;
 	pack) echo pack decode acts ;;
 	pack_file) echo pack_file packed_read ;;
 	policy) echo policy- ;;
@@ -30,6 +31,8 @@ for source in bench/*.c; do
 	rm -f "$BENCH_JSONL"
 	if ! $build/bench/$name >"$work/out" 2>&1; then
 		not_ok bench_${name}_runs "$(tail -1 "$work/out")"
+	elif grep -q 'no module' "$work/out"; then
+		echo "skip bench_${name}_writes_lines_as_documented: no module (make bench-vm has one)"
 	elif grep -q 'nobody to hand work to' "$work/out"; then
 		echo "skip bench_${name}_writes_lines_as_documented: one thread"
 	else
