@@ -16,8 +16,11 @@
  *	page_in.c content that clients wait for
  *	room.h   who waits when clients hold the slots
  *	resid.c  slots: what is in host memory, who uses it, what goes
+ *	slot.c   lists of slots, so that nobody looks at all of them
  *	run.c    chunks in adjacent slots
  *	fill.c   how a chunk gets into its slot, and out to NVMe
+ *	source.c what a derived chunk is made from, piece by piece
+ *	beside.h memory that is not of the tier
  *	object.c what the executor knows of an object
  *	schedule.c what clients say they will use
  *	policy*  which chunks stay;  io*  how bytes move;  backend_*  arithmetic
