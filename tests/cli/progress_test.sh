@@ -5,13 +5,13 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 
-# slowly.py end|interrupt COMMAND...: stderr is a terminal, what it got goes to stdout. Until
-# a first whole line is there the command runs 5 ms of every 225; interrupt sends SIGINT then.
+# slowly.py end|interrupt WHAT COMMAND...: stderr is a terminal, what it got goes to stdout. Until
+# a whole line of WHAT is there the command runs 5 ms of every 225; interrupt sends SIGINT then.
 # Ends as the command does.
 cat >"$work/slowly.py" <<'END'
-import fcntl, os, pty, signal, subprocess, sys, time
+import fcntl, os, pty, re, signal, subprocess, sys, time
 
-how, command = sys.argv[1], sys.argv[2:]
+how, what, command = sys.argv[1], sys.argv[2].encode(), sys.argv[3:]
 master, slave = pty.openpty()
 fcntl.fcntl(master, fcntl.F_SETFL, os.O_NONBLOCK)
 child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave, stdin=subprocess.DEVNULL)
@@ -32,7 +32,7 @@ while child.poll() is None:
         child.send_signal(signal.SIGSTOP)
         time.sleep(0.22)
         take()
-        slow = b" left" not in text
+        slow = not re.search(what + b": [^\r]* left", text)
         if how == "interrupt" and not slow:
             child.send_signal(signal.SIGINT)
         child.send_signal(signal.SIGCONT)
@@ -42,25 +42,27 @@ sys.stdout.buffer.write(text.replace(b"\r", b"\n"))
 sys.exit(child.returncode if child.returncode >= 0 else 128 - child.returncode)
 END
 size='[0-9.]+ ([KMGT]i)?B'
+# line_of WHAT FILE: with bytes, rate and time left
+line_of() { grep -qE "$1: $size of $size, $size/s, ([0-9.]+ (us|ms|s|min|h) )+left" "$2"; }
 line_gone() { [ "$(tail -c 3 "$1" | od -An -c | tr -d ' \n')" = '033[K' ]; }
-# shows NAME WHAT COMMAND...: a line with bytes, rate and time left, which is taken away
+# shows NAME WHAT COMMAND...: a line of WHAT, which is taken away
 shows() {
 	local name=$1 what=$2 tty=$work/tty-$1
 	shift 2
-	python3 "$work/slowly.py" end "$@" >"$tty"
+	python3 "$work/slowly.py" end "$what" "$@" >"$tty"
 	verdict "${name}_ends" test $? -eq 0
-	verdict "${name}_shows_bytes_rate_and_time_left" \
-		grep -qE "$what: $size of $size, $size/s, [0-9.]+ (us|ms|s|min|h) left" "$tty"
+	verdict "${name}_shows_bytes_rate_and_time_left" line_of "$what" "$tty"
 	verdict "${name}_takes_its_line_away" line_gone "$tty"
 }
-# stops NAME FOLDER COMMAND...: 130, and FOLDER has no other files than before
+# stops NAME WHAT FOLDER COMMAND...: after a line of WHAT 130, and FOLDER has no other files
+# than before
 stops() {
-	local name=$1 folder=$2 tty=$work/tty-stop-$1
-	shift 2
+	local name=$1 what=$2 folder=$3 tty=$work/tty-stop-$1
+	shift 3
 	find "$folder" | sort >"$tty.before"
-	python3 "$work/slowly.py" interrupt "$@" >"$tty"
+	python3 "$work/slowly.py" interrupt "$what" "$@" >"$tty"
 	verdict "interrupted_${name}_is_130" test $? -eq 130
-	verdict "interrupted_${name}_had_begun" grep -q ' left' "$tty"
+	verdict "interrupted_${name}_had_shown_bytes_rate_and_time_left" line_of "$what" "$tty"
 	find "$folder" | sort >"$tty.after"
 	verdict "interrupted_${name}_leaves_nothing" cmp -s "$tty.before" "$tty.after"
 	verdict "interrupted_${name}_says_nothing_more" line_gone "$tty"
@@ -88,13 +90,13 @@ export TMPDIR VBLACKWELL_CACHE
 layers=4
 [ -z "$sanitized" ] || layers=1
 shows_gen() { shows gen gen $vbrun gen "$out/m.safetensors" --size 96M; }
-stops_gen() { stops gen "$out" $vbrun gen "$out/m.safetensors" --size 96M; }
-stops_gen_bert() { stops gen_bert "$out" $vbrun gen "$out/model" --bert --layers $layers --hidden 768 --ffn 3072; }
+stops_gen() { stops gen gen "$out" $vbrun gen "$out/m.safetensors" --size 96M; }
+stops_gen_bert() { stops gen_bert gen "$out" $vbrun gen "$out/model" --bert --layers $layers --hidden 768 --ffn 3072; }
 shows_gen_bert() { shows gen_bert gen $vbrun gen "$work/model" --bert --layers $layers --hidden 768 --ffn 3072; }
 stops_gen_over_a_file() {
 	$vbrun gen "$out/m.safetensors" --size 1M >/dev/null
 	cp "$out/m.safetensors" "$TMPDIR"
-	stops gen_over_a_file "$out" $vbrun gen "$out/m.safetensors" --size 96M
+	stops gen_over_a_file gen "$out" $vbrun gen "$out/m.safetensors" --size 96M
 	verdict interrupted_gen_keeps_the_file_that_was_there \
 		cmp -s "$TMPDIR/m.safetensors" "$out/m.safetensors"
 }
@@ -106,21 +108,19 @@ collect
 
 embed="$vbrun embed --model $work/model --no-compare --json"
 # shellcheck disable=SC2086
-stops_packing() { stops packing "$VBLACKWELL_CACHE" $embed --packed file --passes 0 --chunk 64K x; }
+stops_packing() { stops packing packing "$VBLACKWELL_CACHE" $embed --packed file --passes 0 --chunk 64K x; }
 # shellcheck disable=SC2086
 shows_packing() { shows packing packing $embed --packed file --passes 0 --chunk 64K x; }
 # shellcheck disable=SC2086
 shows_embed() { shows embed 'mxfp4 a16' $embed --packed derived --host 64M one two; }
 # shellcheck disable=SC2086
 stops_embed() {
-	stops embed "$out" $embed --packed derived --host 64M --vectors "$out/vectors" \
+	stops embed 'mxfp4 a16' "$out" $embed --packed derived --host 64M --vectors "$out/vectors" \
 		--save "$out/save" --nvme "$out/arena" one two
 }
 route="$vbrun stream $work/m.safetensors --host 24M --chunk 64K --route zipf --tokens 300 --json"
 # shellcheck disable=SC2086
-shows_route() { shows route route $route; }
-# shellcheck disable=SC2086
-stops_route() { stops route "$out" env TMPDIR="$out" $route --save "$out/save"; }
+stops_route() { stops route route "$out" env TMPDIR="$out" $route --save "$out/save"; }
 shows_stream() {
 	shows stream stream $vbrun stream "$work/m.safetensors" --host 24M --chunk 64K --passes 60 \
 		--no-compare --json
@@ -131,10 +131,10 @@ shows_study() {
 		--passes 0 --no-compare --json --accuracy --sentences 6 x
 }
 stops_stream() {
-	stops stream "$out" env TMPDIR="$out" $vbrun stream "$work/m.safetensors" --host 24M \
+	stops stream stream "$out" env TMPDIR="$out" $vbrun stream "$work/m.safetensors" --host 24M \
 		--chunk 64K --passes 200 --save "$out/save"
 }
-for one in stops_packing shows_packing shows_embed stops_embed shows_study shows_route stops_route \
+for one in stops_packing shows_packing shows_embed stops_embed shows_study stops_route \
 	shows_stream stops_stream; do
 	beside $one
 done
@@ -146,13 +146,10 @@ $vbrun stream "$work/m.safetensors" --host 24M --chunk 64K --passes 2 --no-compa
 python3 -c 'import sys
 t = open(sys.argv[1], "rb").read()
 open(sys.argv[2], "wb").write(t[:64] + 200 * t[64:])' "$work/passes" "$work/trace"
-shows_plan() { shows plan 'probing storage' $vbctl plan "$work/m.safetensors" --measure; }
-stops_plan() { stops plan "$out" env TMPDIR="$out" $vbctl plan "$work/m.safetensors" --measure; }
-shows_replay() { shows replay replay $vbctl replay "$work/trace"; }
-stops_replay() { stops replay "$out" $vbctl replay "$work/trace"; }
-stops_machine() { stops machine "$out" $vbrun machine "$out"; }
-shows_machine() { shows machine 'scratch file to read from' $vbrun machine "$out"; }
-for one in shows_plan stops_plan shows_replay stops_replay shows_machine stops_machine; do
+stops_plan() { stops plan 'probing storage' "$out" env TMPDIR="$out" $vbctl plan "$work/m.safetensors" --measure; }
+stops_replay() { stops replay replay "$out" $vbctl replay "$work/trace"; }
+stops_machine() { stops machine 'scratch file to read from' "$out" $vbrun machine "$out"; }
+for one in stops_plan stops_replay stops_machine; do
 	beside $one
 done
 collect
