@@ -271,6 +271,25 @@ static void attempt_again(struct vgpu_io *io, struct vgpu_io_req *req, int32_t r
 	attempt_start(io, req);
 }
 
+/* Block devices and servers of file systems have words of their own for it. */
+static int32_t plain_error(int32_t res)
+{
+	switch (res) {
+	case -ENODATA:		/* medium */
+	case -EREMOTEIO:	/* target */
+	case -ENOLINK:		/* transport */
+	case -EILSEQ:		/* integrity */
+	case -EBADE:		/* reservation */
+	case -ENODEV:		/* the device is gone */
+	case -ENXIO:
+	case -ENOTCONN:		/* the server is gone */
+	case -ECONNABORTED:
+		return -EIO;
+	default:
+		return res;
+	}
+}
+
 static void attempt_failed(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
 {
 	struct vgpu_io_file *file = io->files[req->file];
@@ -290,7 +309,7 @@ static void attempt_failed(struct vgpu_io *io, struct vgpu_io_req *req, int32_t 
 		again = true;
 	}
 	if (!again) {
-		req_finish(io, req, res);
+		req_finish(io, req, plain_error(res));
 		return;
 	}
 	io->stats.retries++;

@@ -134,7 +134,10 @@ static void fault_read_errors_end_the_command_or_leave_it_right(void **state)
 
 	(void)state;
 	model_open(&m, &p);
-	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_ERROR, .error = -EIO, .one_in = 8 });
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_ERROR, .error = -EIO, .one_in = 16 });
+	/* As a disk says of a sector that it cannot read. */
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_ERROR, .error = -ENODATA,
+					   .one_in = 16 });
 	for (uint32_t i = 0; i < 60; i++) {
 		int rc = xrun(&m.r, &m.s);
 
