@@ -359,6 +359,26 @@ void vb_slot_give_locked(u32 loc)
 	}
 }
 
+/**
+ * vb_slot_retire() - storage cannot keep a slot: it leaves its arena
+ * @loc: NVMe slot that was given back a moment ago
+ *
+ * Who took it meanwhile finds out as well.  What was promised stays promised: with less
+ * room than that, objects find out when they need it.
+ *
+ * Context: takes slot_lock.
+ */
+void vb_slot_retire(u32 loc)
+{
+	struct vb_arena *a;
+
+	spin_lock(&vb.slot_lock);
+	a = vb_arena_of(VB_LOC_ARENA(loc));
+	if (a)
+		vb_slots_remove(&a->slots, VB_LOC_SLOT(loc), 1);
+	spin_unlock(&vb.slot_lock);
+}
+
 /* ---- how much ---- */
 
 static u64 tier_bytes(u32 tier)

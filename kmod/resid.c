@@ -534,9 +534,11 @@ static int move_finish(struct vb_bo *bo, const struct vb_move *mv)
 	const u32 *crc = mv->flags & VB_MOVE_F_CRC ? &mv->crc : NULL;
 	struct step s;
 	int rc;
+	u32 loc;
 
 	if (!m)
 		return -EINVAL;
+	loc = m->loc;
 	step_begin(&s, bo, mv->chunk);
 	if (mv->op == VB_MOVE_COMMIT) {
 		rc = vb_chunk_commit(s.e, &bo->traits, mv->from, mv->to, m->loc, crc, &s.freed);
@@ -548,6 +550,8 @@ static int move_finish(struct vb_bo *bo, const struct vb_move *mv)
 	if (step_end(&s, rc))
 		return rc;
 	running_end(bo, mv->chunk, m);
+	if (mv->flags & VB_MOVE_F_BAD)
+		vb_slot_retire(loc);
 	return 0;
 }
 
@@ -601,7 +605,7 @@ static int move_one(struct vb_move *mv)
 	struct vb_bo *bo;
 	int rc = -ERANGE;
 
-	if (mv->__reserved || mv->flags & ~VB_MOVE_F_CRC)
+	if (!vb_move_is_valid(mv))
 		return -EINVAL;
 	bo = vb_bo_look(mv->object);
 	if (!bo)

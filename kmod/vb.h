@@ -946,6 +946,7 @@ u64 vb_content_bytes_locked(void);	/* host bytes without staging */
 int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc);
 /* Into quarantine when others still refer to its memory. */
 void vb_slot_give_locked(u32 loc);
+void vb_slot_retire(u32 loc);
 /* The memory of a host slot that the caller's lock keeps in use; NULL. */
 struct vb_slot *vb_slot_find(u32 loc, struct vb_region **out);
 struct page *vb_slot_page(const struct vb_slot *slot, u32 index);

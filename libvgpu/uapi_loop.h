@@ -493,6 +493,8 @@ u64 vgpu_loop_device_bytes_locked(const struct vgpu_loop *loop);
 /* Take a slot; Return: 0; -EINVAL arena; -ENOSPC; -EEXIST the one wanted is taken. */
 int vgpu_loop_slot_take_locked(struct vgpu_loop *loop, u32 tier, u32 arena, u32 slot, u32 *out_loc);
 void vgpu_loop_slot_give_locked(struct vgpu_loop *loop, u32 loc);
+/* Storage cannot keep a slot that was given back a moment ago: it leaves its arena. */
+void vgpu_loop_slot_retire_locked(struct vgpu_loop *loop, u32 loc);
 /* Where the bytes of a host slot are; NULL when its region is gone. */
 char *vgpu_loop_slot_address_locked(const struct vgpu_loop *loop, u32 loc);
 /* Do the slots follow each other in memory? */

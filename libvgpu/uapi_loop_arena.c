@@ -80,6 +80,14 @@ void vgpu_loop_slot_give_locked(struct vgpu_loop *loop, u32 loc)
 		vb_slots_give(&a->slots, VB_LOC_SLOT(loc));
 }
 
+void vgpu_loop_slot_retire_locked(struct vgpu_loop *loop, u32 loc)
+{
+	struct loop_arena *a = arena_find(loop, VB_LOC_ARENA(loc));
+
+	if (a)
+		vb_slots_remove(&a->slots, VB_LOC_SLOT(loc), 1);
+}
+
 static const struct loop_region *region_of(const struct loop_arena *a, u32 slot)
 {
 	for (u32 i = 0; i < a->region_count; i++)

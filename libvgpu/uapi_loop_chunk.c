@@ -267,6 +267,8 @@ static int move_finish_locked(struct loop_object *o, const struct vb_move *mv)
 	if (rc)
 		return rc;
 	settle_locked(o, mv->chunk, &before, &freed);
+	if (mv->flags & VB_MOVE_F_BAD)
+		vgpu_loop_slot_retire_locked(o->client->loop, m->loc);
 	move_end_locked(o->client->loop, m);
 	return 0;
 }
@@ -291,7 +293,7 @@ static int move_one_locked(struct vgpu_loop *loop, struct vb_move *mv)
 	struct loop_object *o = vgpu_loop_ids_find(&loop->objects, mv->object);
 	int rc;
 
-	if (mv->__reserved || mv->flags & ~VB_MOVE_F_CRC)
+	if (!vb_move_is_valid(mv))
 		return -EINVAL;
 	if (!o)
 		return -ESTALE;

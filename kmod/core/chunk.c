@@ -139,6 +139,14 @@ static bool target_fits(const struct vb_table_entry *e, const struct vb_chunk_tr
 	return to != VB_TIER_NVME || e->flags & VB_ENTRY_DIRTY;
 }
 
+bool vb_move_is_valid(const struct vb_move *mv)
+{
+	if (mv->__reserved || mv->flags & ~(VB_MOVE_F_CRC | VB_MOVE_F_BAD))
+		return false;
+	return !(mv->flags & VB_MOVE_F_BAD) ||
+	       (mv->op == VB_MOVE_ABORT && mv->to == VB_TIER_NVME);
+}
+
 int vb_chunk_begin(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		   u8 from, u8 to, u32 loc)
 {

@@ -75,6 +75,9 @@ u8 vb_chunk_residency(const struct vb_table_entry *e);
 enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e,
 				   const struct vb_chunk_traits *t);
 
+/* Are the fields of a step right that need no object to tell: flags, reserved? */
+bool vb_move_is_valid(const struct vb_move *mv);
+
 /**
  * vb_chunk_begin() - start a copy into a new slot
  * @e: entry

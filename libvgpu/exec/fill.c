@@ -384,8 +384,9 @@ static void fill_out_done(struct vgpu_resid *r, struct vgpu_fill *f)
 	}
 	if (rc) {
 		r->count[VB_COUNT_IO_ERRORS]++;
-		vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, VB_TIER_HOST, VB_TIER_NVME,
-				&slot, NULL);
+		vgpu_resid_stays(r, s->object, s->chunk, f->req.result);
+	} else {
+		r->unwritten = 0;
 	}
 	vgpu_slot_left(r, f->slot, rc);
 }

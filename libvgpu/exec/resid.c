@@ -20,6 +20,15 @@
 /* Slots that a client at its limit is searched for. */
 #define CLIENT_LOOK	64u
 
+static int resid_step(struct vgpu_resid *r, struct vb_move *m)
+{
+	struct vb_ioc_move req = { .size = sizeof(req), .count = 1, .generation = r->generation,
+				   .address = (uintptr_t)m };
+	int rc = vgpu_uapi_call(r->node, VB_IOC_MOVE, &req);
+
+	return rc ? rc : m->out_status;
+}
+
 int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint8_t op,
 		    uint8_t from, uint8_t to, uint32_t *slot, const uint32_t *crc)
 {
@@ -29,15 +38,23 @@ int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		.slot = slot ? *slot : VB_SLOT_ANY,
 		.flags = crc ? VB_MOVE_F_CRC : 0, .crc = crc ? *crc : 0,
 	};
-	struct vb_ioc_move req = { .size = sizeof(req), .count = 1, .generation = r->generation,
-				   .address = (uintptr_t)&m };
-	int rc = vgpu_uapi_call(r->node, VB_IOC_MOVE, &req);
+	int rc = resid_step(r, &m);
 
-	if (rc)
-		return rc;
-	if (!m.out_status && slot)
+	if (!rc && slot)
 		*slot = m.slot;
-	return m.out_status;
+	return rc;
+}
+
+void vgpu_resid_stays(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, int error)
+{
+	struct vb_move m = {
+		.object = o->id, .chunk = chunk, .op = VB_MOVE_ABORT, .from = VB_TIER_HOST,
+		.to = VB_TIER_NVME, .arena = r->nvme_arena, .slot = VB_SLOT_ANY,
+	};
+
+	if (error == -EIO && r->unwritten++ < VGPU_BAD_IN_ROW)
+		m.flags = VB_MOVE_F_BAD;
+	resid_step(r, &m);
 }
 
 /* ------------------------------------------------------------------------

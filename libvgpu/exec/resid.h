@@ -129,6 +129,7 @@ struct vgpu_attempt {
  * @blocks: VGPU_BLOCK_*, collected until somebody clears it: what may be gone when
  *	-ENOSPC is tried again.  0 after -ENOSPC: it does not fit
  * @refused: slots with VGPU_SLOT_REFUSED, at most
+ * @unwritten: write-outs that storage refused since the last one that it took
  * @fault_key, @fault_error: the last transfer that failed, for its sentence
  * @room_wait_ns: how long clients may hold what somebody waits for (room.h)
  * @beside: memory that fills of derived chunks and copies of operands hold
@@ -163,7 +164,7 @@ struct vgpu_resid {
 	uint64_t region_offset[VGPU_REGIONS_MAX];
 	uint32_t regions, region_slots;
 	uint32_t capacity, staging, slots, free, moving, leaving, overdue;
-	uint32_t guesses, blocks, refused, round;
+	uint32_t guesses, blocks, refused, unwritten, round;
 	uint64_t wanted, bypasses, fault_key;
 	int32_t fault_error;
 	uint64_t room_wait_ns;
@@ -330,6 +331,13 @@ int vgpu_resid_shed_one(struct vgpu_resid *r);
 /* One step of one chunk at the device. */
 int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint8_t op,
 		    uint8_t from, uint8_t to, uint32_t *slot, const uint32_t *crc);
+/*
+ * A chunk could not be written out.  A slot that storage refuses is not used again: else
+ * it would be the next one to be taken.  Where all of them are refused it is not they
+ * that are bad.
+ */
+#define VGPU_BAD_IN_ROW		64u
+void vgpu_resid_stays(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, int error);
 /* Start to fill @chunk; the slot taken is FILLING or READY.  wanted: VB_SLOT_ANY or one. */
 int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t wanted,
 		    uint32_t *out_slot);

@@ -348,6 +348,40 @@ static void fault_writes_that_fail_lose_nothing(void **state)
 	free(b);
 }
 
+/* The highest slots are taken first: they are the ones that storage refuses, for good. */
+static void fault_slots_that_cannot_be_written_are_not_tried_again(void **state)
+{
+	const uint32_t slots = 40, bad = 6, count = 30;
+	const uint64_t bytes = count * XCHUNK, end = (64 << 10) + (uint64_t)slots * XCHUNK;
+	struct vgpu_io_fault fault = { .kind = VGPU_IO_FAULT_ERROR, .error = -ENODATA,
+				       .writes = true, .first = end - bad * XCHUNK,
+				       .last = end - 1 };
+	struct vgpu_exec_params p = params(12);
+	char path[64], *a = xalloc(bytes), *b = xalloc(bytes);
+	uint64_t counts[VB_COUNT_COUNT];
+	struct xrig r;
+	uint32_t bo;
+
+	(void)state;
+	arena(&p, path, sizeof(path), slots);
+	xrig_start(&r, &p);
+	bo = xrig_anonymous(&r, bytes);
+	for (uint64_t i = 0; i < bytes; i++)
+		a[i] = (char)(i * 3 + (i >> 12));
+	vgpu_exec_with_io(r.exec, fault_add, &fault);
+	for (uint32_t round = 0; round < 3; round++) {
+		assert_int_equal(xrig_write(&r, bo, 0, a, bytes), 0);
+		assert_int_equal(xrig_read(&r, bo, 0, b, bytes), 0);
+		assert_memory_equal(a, b, bytes);
+		xrig_assert_sound(&r);
+	}
+	xrig_counters(&r, counts);
+	assert_int_equal(counts[VB_COUNT_IO_ERRORS], bad);
+	xrig_close(&r);
+	free(a);
+	free(b);
+}
+
 /* Nothing can be written out: what fits in memory stays, the rest is refused. */
 static void fault_no_write_succeeds_is_an_error_not_a_loop(void **state)
 {
@@ -794,6 +828,7 @@ int main(void)
 		cmocka_unit_test(fault_flipped_bit_of_a_file_is_noticed_when_read_again),
 		cmocka_unit_test(fault_flipped_bit_of_the_arena_is_eio),
 		cmocka_unit_test(fault_writes_that_fail_lose_nothing),
+		cmocka_unit_test(fault_slots_that_cannot_be_written_are_not_tried_again),
 		cmocka_unit_test(fault_no_write_succeeds_is_an_error_not_a_loop),
 		cmocka_unit_test(fault_storage_that_does_not_answer_stops_nobody_else),
 		cmocka_unit_test(fault_object_of_a_lost_transfer_goes_when_it_came_back),

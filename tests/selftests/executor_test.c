@@ -450,6 +450,46 @@ static void arena_of_another_tier_is_einval(void **state)
 	assert_rc(rig_move(&x, &mv), -EINVAL);
 }
 
+static int move_flagged(struct vb_move *mv, uint8_t op, uint8_t flags)
+{
+	mv->op = op;
+	mv->flags = flags;
+	return rig_move(&x, mv);
+}
+
+/* Each slot that storage refuses is gone; the content stays where it was. */
+static void slot_that_storage_cannot_keep_leaves_its_arena(void **state)
+{
+	uint32_t bo, o = new_object(1, &bo), slot;
+	struct vb_move mv = { .object = o, .from = H, .to = N, .arena = x.nvme };
+	struct vb_ioc_query_tier t;
+
+	(void)state;
+	assert_rc(rig_step(&x, o, 0, VB_MOVE_BEGIN, Z, H), 0);
+	assert_rc(rig_step(&x, o, 0, VB_MOVE_COMMIT, Z, H), 0);
+	assert_rc(rig_step(&x, o, 0, VB_MOVE_WRITE, H, H), 0);
+	for (uint32_t left = SLOTS; left; left--) {
+		mv.slot = VB_SLOT_ANY;
+		assert_rc(move_flagged(&mv, VB_MOVE_BEGIN, 0), 0);
+		slot = mv.slot;
+		assert_rc(move_flagged(&mv, VB_MOVE_COMMIT, VB_MOVE_F_BAD), -EINVAL);
+		assert_rc(move_flagged(&mv, VB_MOVE_ABORT, VB_MOVE_F_BAD), 0);
+		assert_rc(rig_tier(u, N, &t), 0);
+		assert_int_equal(t.out_bytes, (left - 1) * rig.chunk_bytes);
+		assert_int_equal(t.out_used_bytes, 0);
+		mv.slot = slot;
+		assert_rc(move_flagged(&mv, VB_MOVE_BEGIN, 0), -EINVAL);
+		assert_int_equal(rig_residency(u, bo, 0) & 15, 1u << H | 8);
+	}
+	mv.slot = VB_SLOT_ANY;
+	assert_rc(move_flagged(&mv, VB_MOVE_BEGIN, 0), -ENOSPC);
+	mv.to = H;
+	mv.arena = x.host;
+	assert_rc(move_flagged(&mv, VB_MOVE_BEGIN, 0), 0);
+	assert_rc(move_flagged(&mv, VB_MOVE_ABORT, VB_MOVE_F_BAD), -EINVAL);
+	assert_rc(move_flagged(&mv, VB_MOVE_ABORT, 0), 0);
+}
+
 static void each_move_of_a_batch_has_its_own_status(void **state)
 {
 	uint32_t bo, o = new_object(3, &bo);
@@ -777,6 +817,7 @@ int main(void)
 		HANDS(commit_without_begin_is_einval),
 		HANDS(second_begin_is_ebusy),
 		HANDS(arena_of_another_tier_is_einval),
+		HANDS(slot_that_storage_cannot_keep_leaves_its_arena),
 		HANDS(each_move_of_a_batch_has_its_own_status),
 		HANDS(checksum_that_differs_is_estale_and_nothing_changes),
 		HANDS(object_open_tells_all_and_only_what_lives),

@@ -182,7 +182,9 @@ static int move_chunk(struct chance *c, const struct object *o, uint32_t chunk, 
 	if (one_in(c, 400))
 		return -EIO;	/* it goes on for ever */
 	mv.op = one_in(c, 12) ? VB_MOVE_ABORT : VB_MOVE_COMMIT;
-	if (one_in(c, 40)) {
+	if (mv.op == VB_MOVE_ABORT && one_in(c, 40)) {
+		mv.flags = VB_MOVE_F_BAD;
+	} else if (one_in(c, 40)) {
 		mv.flags = VB_MOVE_F_CRC;
 		mv.crc = (uint32_t)chance(c);
 	}

@@ -1014,6 +1014,8 @@ enum vb_move_op {
 
 #define VB_SLOT_ANY		0xffffffffu
 #define VB_MOVE_F_CRC		(1u << 0)	/* COMMIT: @crc is to be recorded */
+#define VB_MOVE_F_BAD		(1u << 1)	/* ABORT to NVMe: storage cannot keep the
+					 * slot; it leaves its arena for good */
 
 /**
  * struct vb_move - one step of one chunk
