@@ -151,6 +151,7 @@ done
 for f in x y; do
 	does $tree/build-fuzz/tests/fuzz/${f}_fuzz "$f" 'echo Done 5 runs'
 done
+unset CI KERNELS VM_DEPTH FUZZ_SECONDS RESULT
 # checks FORM: the order of what runs
 checks() {
 	: >"$work/order"
