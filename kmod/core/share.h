@@ -74,7 +74,7 @@ struct vb_share_queue {
 /* Has anybody work?  Without the lock it is a guess. */
 static inline bool vb_share_is_idle(const struct vb_share_level *clients)
 {
-	return !*(const volatile u32 *)&clients->count;
+	return !READ_ONCE(clients->count);
 }
 
 /* The queue has work, or none that can run; either again does nothing. */
