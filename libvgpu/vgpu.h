@@ -84,7 +84,8 @@ VGPU_API const char *vgpu_error_text(void);
  * @threads: 0: VBLACKWELL_THREADS, or the CPUs this process may run on
  * @staging_bytes: part of @host_bytes kept for transfers, at least two chunks; 0:
  *	vgpu_staging_bytes()
- * @trace_path: record residency events there; NULL: VBLACKWELL_TRACE, or none
+ * @trace_path: record residency events there; NULL: VBLACKWELL_TRACE, or none.  Empty when the
+ *	device is closed and not all of them could be written
  * @flags: must be 0
  */
 struct vgpu_config {

@@ -918,7 +918,9 @@ static void exec_free(struct vgpu_exec *x)
 	}
 	if (x->env.backend && x->env.be)
 		x->env.backend->close(x->env.be);
-	vgpu_trace_finish(x->resid.trace);
+	/* One that ends early would be taken for all that happened: nothing is left of it. */
+	if (vgpu_trace_finish(x->resid.trace))
+		(void)!ftruncate(x->trace_fd, 0);
 	if (x->trace_fd >= 0)
 		close(x->trace_fd);
 	/* First nothing writes to our memory any more, then it is freed. */

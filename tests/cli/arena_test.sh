@@ -134,6 +134,15 @@ else
 	# shellcheck disable=SC2086
 	mounted size=8m 0 $disk >"$work/out"
 	verdict embed_on_a_disk_that_is_large_enough test $? -eq 0
+	# What is written beside the summary: 60 KB of embeddings, and the trace of passes.
+	for file in vectors trace save; do
+		mapfile -t texts < <(seq 40)
+		refuses embed_${file}_on_a_disk_that_is_full 1 \
+			"disk/$file: (No space left|the trace could not be written whole)" \
+			mounted size=64k 40000 $vbrun embed --model "$model" --no-compare --json \
+			--passes 3 --$file "$work/disk/$file" "${texts[@]}"
+		verdict nothing_is_left_of_${file}_on_a_disk_that_is_full test ! -s "$work/left"
+	done
 fi
 if [ "$(id -u)" -eq 0 ]; then
 	mkdir -m 755 "$work/closed"

@@ -116,11 +116,11 @@ shows_embed() { shows embed 'mxfp4 a16' $embed --packed derived --host 64M one t
 # shellcheck disable=SC2086
 stops_embed() {
 	stops embed 'mxfp4 a16' "$out" $embed --packed derived --host 64M --vectors "$out/vectors" \
-		--save "$out/save" --nvme "$out/arena" one two
+		--save "$out/save" --nvme "$out/arena" --trace "$out/trace" one two
 }
 route="$vbrun stream $work/m.safetensors --host 24M --chunk 64K --route zipf --tokens 300 --json"
 # shellcheck disable=SC2086
-stops_route() { stops route route "$out" env TMPDIR="$out" $route --save "$out/save"; }
+stops_route() { stops route route "$out" env TMPDIR="$out" $route --save "$out/save" --trace "$out/trace"; }
 shows_stream() {
 	shows stream stream $vbrun stream "$work/m.safetensors" --host 24M --chunk 64K --passes 60 \
 		--no-compare --json
@@ -132,7 +132,7 @@ shows_study() {
 }
 stops_stream() {
 	stops stream stream "$out" env TMPDIR="$out" $vbrun stream "$work/m.safetensors" --host 24M \
-		--chunk 64K --passes 200 --save "$out/save"
+		--chunk 64K --passes 200 --save "$out/save" --trace "$out/trace"
 }
 for one in stops_packing shows_packing shows_embed stops_embed shows_study stops_route \
 	shows_stream stops_stream; do

@@ -79,6 +79,8 @@ done <<'END'
 2|--chunk 32K is outside 65536 .. 2097152|vbrun stream f --chunk 32K
 2|--nvme-size 1.00 MiB is for --nvme FILE, which is not given|vbrun stream f --nvme-size 1M
 2|--compare and --no-compare exclude each other|vbrun embed --compare --no-compare
+2|--trace needs a device of its own, without --device|vbrun embed --trace t --device /dev/null
+2|--compare needs devices of its own, without --device|vbrun embed --compare --device /dev/null
 2|--goal 1.5 is outside 0 .. 1|vbrun embed --goal 1.5
 2|--goal 1e-1 is no number|vbrun embed --goal 1e-1
 2|--sentences 201 is outside 3 .. 200|vbrun embed --sentences 201

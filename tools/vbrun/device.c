@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/size.h"
 #include "common/summary.h"
@@ -204,6 +206,28 @@ int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 		if (progress)
 			show_progress(v, progress, done_bytes, &before, info.chunk_bytes);
 	}
+	return rc;
+}
+
+int device_trace_part(const char *trace, char *part, size_t len)
+{
+	return snprintf(part, len, "%s.part", trace) < (int)len ? 0 : -ENAMETOOLONG;
+}
+
+int device_trace_end(const char *trace, int rc)
+{
+	char part[4096];
+	struct stat st;
+
+	if (!trace || device_trace_part(trace, part, sizeof(part)))
+		return rc;
+	/* A device leaves an empty one when it could not write all of it. */
+	if (rc == CLI_OK && !stat(part, &st) && !st.st_size)
+		rc = cli_fail("%s: the trace could not be written whole", trace);
+	else if (rc == CLI_OK && rename(part, trace))
+		rc = cli_fail("%s: %s", trace, strerror(errno));
+	if (rc != CLI_OK)
+		unlink(part);
 	return rc;
 }
 

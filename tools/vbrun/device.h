@@ -122,6 +122,24 @@ double counters_stall(const struct counters *c);
 int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 	       struct progress *progress, uint64_t done_bytes);
 
+/**
+ * device_trace_part() - where a trace is recorded until it is whole
+ * @trace: name asked for
+ * @part: receives the other one
+ *
+ * Return: 0, -ENAMETOOLONG.
+ */
+int device_trace_part(const char *trace, char *part, size_t len);
+
+/**
+ * device_trace_end() - give a trace its name, or remove it
+ * @trace: name asked for; NULL: none was recorded. Its device is closed
+ * @rc: exit status of the command so far
+ *
+ * Return: @rc; CLI_FAILED when it is not whole or cannot have its name, said on stderr.
+ */
+int device_trace_end(const char *trace, int rc);
+
 /* Threads that compute, from what the device says of itself; 0 when it does not. */
 uint32_t device_threads(struct vgpu *v);
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "accuracy.h"
 #include "common/size.h"
@@ -658,16 +659,29 @@ static void bench_line(const struct embed *e)
 	summary_print_line(line);
 }
 
+/* Under its name only once it is complete. */
 static int save_vectors(const struct embed *e)
 {
 	size_t n = (size_t)e->texts.count * e->model.hidden;
-	FILE *f = fopen(e->o.vectors, "we");
-	bool whole;
+	char part[4096];
+	int rc = 0;
+	FILE *f;
 
+	if (snprintf(part, sizeof(part), "%s.part", e->o.vectors) >= (int)sizeof(part))
+		return -ENAMETOOLONG;
+	f = fopen(part, "we");
 	if (!f)
 		return -errno;
-	whole = fwrite(e->runs[RUN_ASKED].out, sizeof(float), n, f) == n;
-	return fclose(f) || !whole ? -EIO : 0;
+	errno = 0;
+	if (fwrite(e->runs[RUN_ASKED].out, sizeof(float), n, f) != n)
+		rc = errno ? -errno : -EIO;
+	if (fclose(f) && !rc)
+		rc = -errno;
+	if (!rc && rename(part, e->o.vectors))
+		rc = -errno;
+	if (rc)
+		unlink(part);
+	return rc;
 }
 
 /* --- the command -------------------------------------------------------- */
@@ -739,6 +753,7 @@ static int embed(struct embed *e, const char *const *text, uint32_t count)
 		bert_unload(&e->b);
 		vgpu_close(e->v);
 	}
+	rc = device_trace_end(e->o.device.trace, rc);
 	for (uint32_t i = 0; i < RUNS; i++)
 		free(e->runs[i].out);
 	embed_texts_free(&e->texts);
@@ -804,6 +819,8 @@ int vbrun_embed(int argc, char **argv)
 		return cli_usage("--compare and --no-compare exclude each other");
 	if (e.o.compare && e.o.node)
 		return cli_usage("--compare needs devices of its own, without --device");
+	if (e.o.device.trace && e.o.node)
+		return cli_usage("--trace needs a device of its own, without --device");
 	if (e.o.node) {
 		e.o.no_compare = true;
 		rc = device_ask(e.o.node, &e.o.device);

@@ -168,6 +168,8 @@ static int refuse(struct embed_run *r, int rc)
 static int open_device(const struct embed_options *o, const struct embed_run *r,
 		       struct vgpu **out)
 {
+	bool traced = r->trace && o->device.trace;
+	char part[4096];
 	struct vgpu_config config = {
 		.size = sizeof(config),
 		.chunk_bytes = (uint32_t)o->device.chunk_bytes,
@@ -179,9 +181,11 @@ static int open_device(const struct embed_options *o, const struct embed_run *r,
 		.backend = device_backends[o->device.backend],
 		.threads = o->device.threads,
 		.staging_bytes = o->device.staging_bytes,
-		.trace_path = r->trace ? o->device.trace : NULL,
+		.trace_path = traced ? part : NULL,
 	};
 
+	if (traced && device_trace_part(o->device.trace, part, sizeof(part)))
+		return -ENAMETOOLONG;
 	return o->node ? vgpu_open(o->node, out) : vgpu_open_embedded(&config, out);
 }
 

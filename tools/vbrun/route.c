@@ -622,6 +622,7 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 		rc = finish(o, &r, trace, json);
 	if (fd >= 0)
 		close(fd);
+	rc = device_trace_end(o->device.trace, rc);
 	json_object_put(json);
 	free(r.layers);
 	return rc;

@@ -40,7 +40,7 @@ int stream_trace(const struct stream_options *o, char *path, size_t len, int *ou
 
 	*out_fd = -1;
 	if (o->device.trace)
-		return snprintf(path, len, "%s", o->device.trace) < (int)len ? 0 : -ENAMETOOLONG;
+		return device_trace_part(o->device.trace, path, len);
 	if (snprintf(path, len, "%s/vbrun-trace-XXXXXX", folder ? folder : "/tmp") >= (int)len)
 		return -ENAMETOOLONG;
 	*out_fd = mkostemp(path, O_CLOEXEC);
@@ -332,6 +332,7 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 		rc = compare(o, trace, ck, w, &r);
 	if (fd >= 0)
 		close(fd);
+	rc = device_trace_end(o->device.trace, rc);
 	if (!rc)
 		rc = stream_report(o, w, &r);
 	arithmetic_close(&r.arithmetic);

@@ -118,7 +118,7 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 int stream_route_room(const struct weights *w, uint64_t chunk_bytes, uint64_t *out);
 
 /**
- * stream_trace() - the trace to record: the one asked for, or a temporary file
+ * stream_trace() - the trace to record: the part of the one asked for, or a temporary file
  * @path: receives a name that can be opened while @out_fd is open
  * @out_fd: the temporary file, to be closed; -1: none
  *
