@@ -164,7 +164,7 @@ verdict nothing_is_left_in_a_folder_of_others test -z "$(ls -A "$work/closed")"
 # shellcheck disable=SC2086
 $vbrun embed --model "$model" --no-compare --json $small --accuracy --packed derived >"$work/out" 2>&1 &
 pid=$!
-for _ in {1..100}; do
+for _ in {1..500}; do
 	[ -e "$arena" ] && break
 	sleep 0.02
 done
