@@ -1,103 +1,16 @@
 // SPDX-License-Identifier: MIT
-#include "exec.h"
+#include "executor.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "adopt.h"
-#include "engine.h"
-#include "failure.h"
-#include "fetch.h"
-#include "job.h"
-#include "kernels/kernels.h"
-#include "kernels/pool.h"
-#include "page_in.h"
+#include "clock.h"
 #include "region.h"
-#include "schedule.h"
-#include "staging.h"
-#include "trace.h"
-#include "turn.h"
 
-#define HEARTBEAT_MS		1000u
-#define PANEL_CHUNKS_MAX	4u
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
-#define NVME_TRIES		10000u	/* of TEND_NS each, for the lock of the arena */
-#define DEFAULT_POLICY		"replay"
 #define SERVED_IN_ROW		8u	/* requests of clients between two commands */
-/* How often finished transfers are looked for while nobody runs the executor. */
-#define TEND_NS			(1000 * 1000)
-
-/* Draining: what was taken is finished, but no submission is taken any more. */
-enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
-
-/**
- * struct vgpu_exec - the executor of one device
- * @run: held by whoever runs it; protects everything but what is said below
- * @node, @fetch: fixed
- * @commits: what ended, and the device was not told yet: nobody lets go of @run before
- * @submit: where the module shows what it hands out, NULL on loopback; fixed
- * @stop: enum exec_stop, atomically; never lowered
- * @ended: why the device hands out nothing any more, or 0; atomically
- * @ran: the job whose command ran last
- * @forgets: objects that are gone, but for transfers that storage keeps
- * @page_ins: that wait for room, oldest first
- * @tend: signalled when transfers are left to themselves; @tending: no need to
- * @failures: of submissions; has a lock of its own
- * @jobs: fetched and not committed, oldest first
- * @turns: which of them runs next
- * @handling_since: a request is handled, or 0
- * @schedules: what clients declared
- * @hand_lock: protects @handed, @handed_count
- * @handed: what the executor's thread fetched while another one runs the executor, who
- *	may serve it sooner
- */
-struct vgpu_exec {
-	pthread_mutex_t run;
-	struct vgpu_uapi *node;
-	void *submit;
-	struct vgpu_fetcher fetch;
-	struct vgpu_commits commits;
-	struct vgpu_pool *pool;
-	struct vgpu_engine engine;
-	struct vgpu_nvme *nvme;
-	struct vgpu_store store;
-	struct vgpu_resid resid;
-	struct vgpu_job_env env;
-	struct vgpu_job *jobs, *ran;
-	uint32_t job_count;
-	struct vgpu_turns turns;
-	uint64_t handling_since;
-	struct vgpu_object *forgets;
-	struct vgpu_page_in *page_ins;
-	struct vgpu_schedules schedules;
-	int trace_fd;
-	pthread_t thread, tender;
-	bool thread_runs, tender_runs, tending;
-	pthread_cond_t tend;
-	int stop, ended;
-	pthread_mutex_t hand_lock;
-	struct vb_ioc_fetch handed[VGPU_FETCH_MAX];
-	uint32_t handed_count;
-	struct vgpu_failures failures;
-	bool recovering;
-	struct vgpu_left left;
-	char recovery[256];
-};
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ------------------------------------------------------------------------
  * Requests
@@ -156,7 +69,7 @@ static void exec_finish_job(struct vgpu_exec *x, struct vgpu_job *job)
  */
 static void exec_answer(struct vgpu_exec *x, const struct vb_ioc_fetch *req, int rc)
 {
-	uint64_t busy_ns = x->handling_since ? now_ns() - x->handling_since : 0;
+	uint64_t busy_ns = x->handling_since ? vgpu_now_ns() - x->handling_since : 0;
 
 	exec_flush_counters(x, req->out_client);
 	exec_commit(x, req->tag, rc, UINT32_MAX, busy_ns);
@@ -194,7 +107,7 @@ static void exec_page_in(struct vgpu_exec *x)
 	if (!x->page_ins)
 		return;
 	exec_yield(x);
-	now = now_ns();
+	now = vgpu_now_ns();
 	turn = jobs_have_turn_since(x, now);
 	while ((p = *at) && p->came <= turn) {
 		int rc = vgpu_page_in_try(&x->resid, &x->store, p);
@@ -221,7 +134,7 @@ static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 		return;
 	}
 	p->req = *req;
-	p->came = now_ns();
+	p->came = vgpu_now_ns();
 	while (*at)
 		at = &(*at)->next;
 	*at = p;
@@ -384,9 +297,9 @@ static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		exec_add_job(x, req);
 		return;
 	}
-	x->handling_since = now_ns();
+	x->handling_since = vgpu_now_ns();
 	exec_handle_request(x, req);
-	vgpu_turn_charge(&x->turns, req->out_client, now_ns() - x->handling_since);
+	vgpu_turn_charge(&x->turns, req->out_client, vgpu_now_ns() - x->handling_since);
 	x->handling_since = 0;
 }
 
@@ -394,7 +307,7 @@ static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
  * Who runs next
  */
 
-static void exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job)
+void vgpu_exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job)
 {
 	struct vgpu_job **p = &x->jobs;
 
@@ -429,7 +342,7 @@ static void exec_step(struct vgpu_exec *x)
 			exec_flush_counters(x, job->req.out_client);
 		return;
 	}
-	exec_remove_job(x, job);
+	vgpu_exec_remove_job(x, job);
 	exec_finish_job(x, job);
 	exec_start_jobs(x);
 	/* What was announced and did not come, by an error of another job. */
@@ -519,7 +432,7 @@ static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags)
 }
 
 /* struct vgpu_job_env: a command waits for room. */
-static bool exec_serve_amid(void *arg)
+bool vgpu_exec_serve_amid(void *arg)
 {
 	exec_serve_others(arg, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT);
 	return !exec_is_stopping(arg);
@@ -566,7 +479,7 @@ static bool tend_lock(struct vgpu_exec *x)
  * ahead at the end of the last submission, or is being written out.  A client may
  * wait for exactly these chunks.
  */
-static void *exec_tend(void *arg)
+void *vgpu_exec_tend(void *arg)
 {
 	struct vgpu_exec *x = arg;
 	bool locked = true;
@@ -617,7 +530,7 @@ static void exec_run_fetched(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 	exec_unlock(x);
 }
 
-static void *exec_thread(void *arg)
+void *vgpu_exec_thread(void *arg)
 {
 	const struct timespec pause = { .tv_nsec = TEND_NS };
 	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
@@ -646,412 +559,6 @@ static void *exec_thread(void *arg)
 	return NULL;
 }
 
-/* ------------------------------------------------------------------------
- * Opening
- */
-
-static int say(char *text, size_t len, int rc, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-
-static int say(char *text, size_t len, int rc, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	if (text)
-		vsnprintf(text, len, format, args);
-	va_end(args);
-	return rc;
-}
-
-/* Slots of the host tier, divided. */
-struct room {
-	uint32_t capacity, staging, panel_chunks;
-};
-
-static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room, char *text,
-			    size_t len)
-{
-	uint64_t slots = p->host_bytes / p->chunk_bytes, staging = p->staging_bytes / p->chunk_bytes;
-	uint64_t least;
-
-	if (!p->staging_bytes)
-		staging = vgpu_staging_slots(slots);
-	if (staging < VGPU_STAGING_CHUNKS_LEAST)
-		staging = VGPU_STAGING_CHUNKS_LEAST;
-	least = staging > VGPU_STAGING_CHUNKS_MIN ? staging : VGPU_STAGING_CHUNKS_MIN;
-	if (slots < least + 1)
-		return say(text, len, -EINVAL,
-			   "host_bytes is %llu; two panels and one chunk need at least %llu",
-			   (unsigned long long)p->host_bytes,
-			   (unsigned long long)(least + 1) * p->chunk_bytes);
-	if (slots >= VB_ARENA_SLOTS_MAX)
-		return say(text, len, -EINVAL, "host_bytes is %llu; at %u bytes a chunk at most %llu",
-			   (unsigned long long)p->host_bytes, p->chunk_bytes,
-			   (unsigned long long)(VB_ARENA_SLOTS_MAX - 1) * p->chunk_bytes);
-	room->staging = (uint32_t)staging;
-	room->capacity = (uint32_t)(slots - staging);
-	room->panel_chunks = room->staging / VGPU_STAGING_CHUNKS_MIN;
-	if (!room->panel_chunks)
-		room->panel_chunks = 1;
-	if (room->panel_chunks > PANEL_CHUNKS_MAX)
-		room->panel_chunks = PANEL_CHUNKS_MAX;
-	return 0;
-}
-
-/* The dead may still hold the lock of its arena: its I/O engine ends by and by. */
-static int exec_adopt_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
-{
-	const struct timespec pause = { .tv_nsec = TEND_NS };
-	int rc = -EBUSY;
-
-	for (uint32_t i = 0; i < NVME_TRIES && rc == -EBUSY; i++) {
-		rc = vgpu_nvme_adopt(p->nvme_path, x->left.identity, x->left.nvme_slots,
-				     p->chunk_bytes, why, &x->nvme);
-		if (rc == -EBUSY)
-			nanosleep(&pause, NULL);
-	}
-	return rc;
-}
-
-static int exec_open_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
-{
-	int rc = x->recovering && x->left.nvme ? exec_adopt_nvme(x, p, why) : -ESTALE;
-
-	if (rc != -ESTALE)
-		return rc;
-	x->left.nvme = false;
-	return vgpu_nvme_open(p->nvme_path, p->nvme_bytes / p->chunk_bytes, p->chunk_bytes, why,
-			      &x->nvme);
-}
-
-static int exec_open_io(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *text,
-			size_t len)
-{
-	int rc;
-
-	x->engine.timeout_ms = p->io_timeout_ms;
-	x->engine.measure = p->io_measure ? p->io_measure : vgpu_io_probe;
-	rc = vgpu_engine_open(&x->engine, p->io_engine, p->chunk_bytes);
-
-	if (rc)
-		return say(text, len, rc, "io_engine \"%s\": %s", p->io_engine ? p->io_engine : "auto",
-			   strerror(-rc));
-	if (!p->nvme_bytes) {
-		x->left.nvme = false;
-		return 0;
-	}
-	char why[VGPU_NVME_WHY_BYTES] = "";
-
-	if (!p->nvme_path)
-		return say(text, len, -EINVAL, "nvme_bytes is %llu but nvme_path is not set",
-			   (unsigned long long)p->nvme_bytes);
-	rc = exec_open_nvme(x, p, why);
-	return rc ? say(text, len, rc, "%s", why) : 0;
-}
-
-/* What an executor before us has left: we go on with it, as large as it is. */
-static int exec_look_at_left(struct vgpu_exec *x, struct room *room)
-{
-	int rc = vgpu_left_query(x->node, &x->left);
-
-	if (rc)
-		return rc;
-	x->recovering = x->left.host && x->left.host_slots > room->staging;
-	if (x->recovering) {
-		room->capacity = x->left.host_slots - room->staging;
-		return 0;
-	}
-	snprintf(x->recovery, sizeof(x->recovery), "begun anew: the host tier that was left has "
-		 "%u chunks, transfers alone take %u", x->left.host_slots, room->staging);
-	return vgpu_left_recover(x->node, x->fetch.generation, VB_RECOVER_DISCARD);
-}
-
-static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p, struct room *room)
-{
-	struct vb_ioc_exec_attach a = {
-		.size = sizeof(a), .heartbeat_ms = HEARTBEAT_MS,
-		.staging_bytes = (uint64_t)room->staging * p->chunk_bytes,
-		.panel_bytes = (uint64_t)room->panel_chunks * p->chunk_bytes,
-	};
-	int rc = vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &a);
-
-	x->fetch = (struct vgpu_fetcher){
-		.node = x->node, .generation = a.out_generation,
-		.spin_ns = p->spin_us * 1000u, .several = x->node->ops->fd,
-	};
-	if (!rc && a.out_state == VB_EXEC_RECOVERING)
-		rc = exec_look_at_left(x, room);
-	return rc;
-}
-
-/* Where the module shows what it hands out; it fetches nothing before it is there. */
-static int exec_map_submit(struct vgpu_exec *x)
-{
-	if (!x->node->ops->fd)
-		return 0;
-	return vgpu_uapi_map(x->node, 0, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false, &x->submit);
-}
-
-static int exec_open_trace(struct vgpu_exec *x, const struct vgpu_exec_params *p,
-			   const struct room *room, char *text, size_t len)
-{
-	struct vgpu_trace_header h = { .chunk_bytes = p->chunk_bytes, .capacity = room->capacity,
-				       .staging = room->staging };
-	int rc;
-
-	if (!p->trace_path)
-		return 0;
-	x->trace_fd = open(p->trace_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (x->trace_fd < 0)
-		return say(text, len, -errno, "trace_path %s: %s", p->trace_path, strerror(errno));
-	snprintf(h.policy, sizeof(h.policy), "%s", p->policy ? p->policy : DEFAULT_POLICY);
-	rc = vgpu_trace_create(x->trace_fd, &h, &x->resid.trace);
-	return rc ? say(text, len, rc, "trace_path %s: %s", p->trace_path, strerror(-rc)) : 0;
-}
-
-static void exec_tell_recovery(struct vgpu_exec *x, const struct vgpu_exec_params *p)
-{
-	uint64_t host = (uint64_t)x->resid.slots * p->chunk_bytes;
-	char *at = x->recovery, *end = at + sizeof(x->recovery);
-
-	if (!x->recovering)
-		return;
-	at += snprintf(at, end - at, "went on with %u chunks in host memory", x->left.chunks);
-	if (host / p->chunk_bytes != p->host_bytes / p->chunk_bytes)
-		at += snprintf(at, end - at, "; the host tier stays at %llu bytes",
-			       (unsigned long long)host);
-	if (!x->left.nvme)
-		snprintf(at, end - at, "; what was on NVMe is lost");
-	else if (vgpu_nvme_bytes(x->nvme) / p->chunk_bytes != p->nvme_bytes / p->chunk_bytes)
-		snprintf(at, end - at, "; the NVMe arena stays at %llu bytes",
-			 (unsigned long long)vgpu_nvme_bytes(x->nvme));
-}
-
-static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p,
-			   const struct room *room, char *text, size_t len)
-{
-	struct vgpu_resid_params rp = {
-		.generation = x->fetch.generation, .chunk_bytes = p->chunk_bytes,
-		.capacity = room->capacity, .staging = room->staging,
-		.room_wait_ms = p->room_wait_ms,
-		.policy = p->policy ? p->policy : DEFAULT_POLICY,
-		.left = x->recovering ? &x->left : NULL,
-	};
-	int rc = vgpu_store_init(&x->store, x->node, x->engine.io);
-
-	if (rc)
-		return rc;
-	x->resid.node = x->node;
-	x->resid.store = &x->store;
-	x->schedules = (struct vgpu_schedules){ .store = &x->store, .chunk_bytes = p->chunk_bytes };
-	x->resid.io = x->engine.io;
-	x->engine.resid = &x->resid;
-	x->store.choose = vgpu_engine_choose;
-	x->store.choose_arg = &x->engine;
-	x->resid.nvme = x->nvme;
-	x->resid.pool = x->pool;
-	if (!vgpu_policy_find(rp.policy))
-		return say(text, len, -EINVAL, "policy \"%s\" is not known", rp.policy);
-	rc = vgpu_resid_init(&x->resid, &rp);
-	if (rc)
-		return say(text, len, rc, "host tier of %llu bytes: %s",
-			   (unsigned long long)p->host_bytes, strerror(-rc));
-	exec_tell_recovery(x, p);
-	return 0;
-}
-
-static int exec_open_backend(struct vgpu_exec *x, const struct vgpu_exec_params *p,
-			     const struct room *room, char *text, size_t len)
-{
-	const char *name = p->backend ? p->backend : "cpu";
-	int rc;
-
-	x->env = (struct vgpu_job_env){
-		.node = x->node, .resid = &x->resid, .store = &x->store,
-		.backend = vgpu_backend_find(name),
-		.panel_bytes = (uint64_t)room->panel_chunks * p->chunk_bytes,
-		.serve_others = exec_serve_amid, .serve_arg = x,
-	};
-	if (!x->env.backend)
-		return say(text, len, -EINVAL, "backend \"%s\" is not known", name);
-	rc = x->env.backend->open(x->pool, &x->env.be);
-	return rc ? say(text, len, rc, "backend \"%s\": %s", name, strerror(-rc)) : 0;
-}
-
-static int exec_open_parts(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *text,
-			   size_t len)
-{
-	struct vgpu_pool_params pool = { .threads = p->threads };
-	struct room room = { 0 };
-	int rc = exec_divide_host(p, &room, text, len);
-
-	if (rc)
-		return rc;
-	rc = vgpu_pool_open(&pool, &x->pool);
-	if (rc)
-		return say(text, len, rc, "threads is %u: %s", p->threads, strerror(-rc));
-	/* First: what is there decides how the rest is made. */
-	rc = exec_attach(x, p, &room);
-	if (!rc)
-		rc = exec_open_io(x, p, text, len);
-	if (!rc)
-		rc = exec_map_submit(x);
-	if (!rc)
-		rc = exec_open_trace(x, p, &room, text, len);
-	if (!rc)
-		rc = exec_open_resid(x, p, &room, text, len);
-	if (!rc)
-		rc = exec_open_backend(x, p, &room, text, len);
-	return rc;
-}
-
-static void exec_free(struct vgpu_exec *x)
-{
-	uint32_t abandoned;
-
-	while (x->jobs) {
-		struct vgpu_job *job = x->jobs;
-
-		exec_remove_job(x, job);
-		vgpu_job_destroy(&x->env, job);
-	}
-	if (x->env.backend && x->env.be)
-		x->env.backend->close(x->env.be);
-	/* One that ends early would be taken for all that happened: nothing is left of it. */
-	if (vgpu_trace_finish(x->resid.trace))
-		(void)!ftruncate(x->trace_fd, 0);
-	if (x->trace_fd >= 0)
-		close(x->trace_fd);
-	/* First nothing writes to our memory any more, then it is freed. */
-	abandoned = vgpu_io_close(x->engine.io);
-	x->store.io = NULL;
-	vgpu_resid_destroy(&x->resid, abandoned);
-	vgpu_store_destroy(&x->store);
-	while (x->page_ins) {
-		struct vgpu_page_in *p = x->page_ins;
-
-		x->page_ins = p->next;
-		free(p);
-	}
-	vgpu_schedules_fini(&x->schedules);
-	/* Clients of the module may go on with another executor. */
-	if (x->node->ops->fd && vgpu_left_is_wanted(x->node))
-		vgpu_nvme_leave(x->nvme);
-	else
-		vgpu_nvme_close(x->nvme);
-	vgpu_pool_close(x->pool);
-	vgpu_uapi_unmap(x->node, x->submit, VB_MMAP_SUBMIT_BYTES);
-	x->node->ops->close(x->node);
-	pthread_cond_destroy(&x->tend);
-	vgpu_failures_fini(&x->failures);
-	vgpu_engine_fini(&x->engine);
-	pthread_mutex_destroy(&x->hand_lock);
-	pthread_mutex_destroy(&x->run);
-	free(x);
-}
-
-static void exec_set_stop(struct vgpu_exec *x, enum exec_stop stop)
-{
-	__atomic_store_n(&x->stop, stop, __ATOMIC_RELAXED);
-	vgpu_fetch_stop(&x->fetch);
-}
-
-static void exec_join_thread(struct vgpu_exec *x)
-{
-	if (x->thread_runs)
-		pthread_join(x->thread, NULL);
-	x->thread_runs = false;
-}
-
-static void exec_join(struct vgpu_exec *x)
-{
-	exec_set_stop(x, EXEC_STOPS);
-	pthread_mutex_lock(&x->run);
-	pthread_cond_signal(&x->tend);
-	pthread_mutex_unlock(&x->run);
-	if (x->tender_runs)
-		pthread_join(x->tender, NULL);
-	x->tender_runs = false;
-	exec_join_thread(x);
-}
-
-int vgpu_exec_start(struct vgpu_exec *x)
-{
-	int rc = -pthread_create(&x->tender, NULL, exec_tend, x);
-
-	if (rc)
-		return rc;
-	x->tender_runs = true;
-	rc = -pthread_create(&x->thread, NULL, exec_thread, x);
-	x->thread_runs = !rc;
-	if (rc)
-		exec_join(x);
-	return rc;
-}
-
-int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *params, char *text,
-		      size_t text_len, struct vgpu_exec **out)
-{
-	struct vgpu_exec *x = calloc(1, sizeof(*x));
-	int rc;
-
-	if (!x) {
-		node->ops->close(node);
-		return -ENOMEM;
-	}
-	x->node = node;
-	x->trace_fd = -1;
-	pthread_mutex_init(&x->run, NULL);
-	pthread_mutex_init(&x->hand_lock, NULL);
-	vgpu_failures_init(&x->failures);
-	vgpu_engine_init(&x->engine);
-	pthread_cond_init(&x->tend, NULL);
-	x->tending = true;
-	rc = exec_open_parts(x, params, text, text_len);
-	if (rc) {
-		exec_free(x);
-		return rc;
-	}
-	*out = x;
-	return 0;
-}
-
-int vgpu_exec_open(struct vgpu_uapi *node, const struct vgpu_exec_params *params, char *text,
-		   size_t text_len, struct vgpu_exec **out)
-{
-	struct vgpu_exec *x;
-	int rc = vgpu_exec_prepare(node, params, text, text_len, &x);
-
-	if (rc)
-		return rc;
-	rc = vgpu_exec_start(x);
-	if (rc)
-		exec_free(x);
-	else
-		*out = x;
-	return rc;
-}
-
-int vgpu_exec_ended(struct vgpu_exec *x)
-{
-	return __atomic_load_n(&x->ended, __ATOMIC_RELAXED);
-}
-
-void vgpu_exec_drain(struct vgpu_exec *x)
-{
-	exec_set_stop(x, EXEC_DRAINS);
-	exec_join_thread(x);
-}
-
-void vgpu_exec_close(struct vgpu_exec *x)
-{
-	if (!x)
-		return;
-	exec_join(x);
-	exec_free(x);
-}
-
 int vgpu_exec_check(struct vgpu_exec *x, char *text, size_t len)
 {
 	int rc;
@@ -1077,57 +584,4 @@ int vgpu_exec_change_engine(struct vgpu_exec *x, const char *name)
 	rc = vgpu_engine_change(&x->engine, name);
 	exec_unlock(x);
 	return rc;
-}
-
-/* ------------------------------------------------------------------------
- * Describing
- */
-
-static int describe_threads(struct vgpu_exec *x, char *text, size_t len)
-{
-	struct vgpu_pool_info pool;
-
-	vgpu_pool_query(x->pool, &pool);
-	return snprintf(text, len, "%u thread%s on %u node%s%s", pool.threads,
-			pool.threads == 1 ? "" : "s", pool.nodes, pool.nodes == 1 ? "" : "s",
-			pool.pinned ? ", pinned" : "");
-}
-
-static int describe_staging(struct vgpu_exec *x, char *text, size_t len)
-{
-	return snprintf(text, len, "%llu bytes of the tier, beside it at most %llu so far of %llu",
-			(unsigned long long)x->resid.staging * x->resid.chunk_bytes,
-			(unsigned long long)__atomic_load_n(&x->resid.beside.most, __ATOMIC_RELAXED),
-			VGPU_BESIDE_BYTES);
-}
-
-static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len)
-{
-	if (!strncmp(key, "error", 5))
-		return vgpu_failures_describe(&x->failures, key, text, len);
-	if (!strcmp(key, "backend"))
-		return snprintf(text, len, "%s", x->env.backend->name);
-	if (!strcmp(key, "isa"))
-		return snprintf(text, len, "%s", vgpu_isa_name(vgpu_kernels_best()->isa));
-	if (!strcmp(key, "threads"))
-		return describe_threads(x, text, len);
-	if (!strcmp(key, "policy"))
-		return snprintf(text, len, "%s", x->resid.policy->name);
-	if (!strcmp(key, "staging"))
-		return describe_staging(x, text, len);
-	if (!strcmp(key, "host.pages"))
-		return snprintf(text, len, "%s", x->resid.pages);
-	if (!strcmp(key, "recovery"))
-		return snprintf(text, len, "%s", x->recovery);
-	if (!strcmp(key, "nvme"))
-		return snprintf(text, len, "%llu bytes", x->nvme ?
-				(unsigned long long)vgpu_nvme_bytes(x->nvme) : 0ull);
-	return vgpu_engine_describe(&x->engine, key, text, len);
-}
-
-int vgpu_exec_describe(struct vgpu_exec *x, const char *key, char *text, size_t len)
-{
-	int n = len ? describe(x, key, text, len) : -EINVAL;
-
-	return n < (int)len ? n : (int)len - 1;
 }

@@ -7,7 +7,8 @@
  * panel by panel, page-ins, evictions.  One thread at a time runs it: its own, or
  * a client's thread that would otherwise only wait (vgpu_exec_serve).
  *
- *	exec.c   the fetch loop, who runs, counters
+ *	exec.c   the loop: who runs, what is served, counters
+ *	life.c   how it begins and ends;  describe.c what it says of itself
  *	fetch.c  what goes between it and the device
  *	turn.c   whose job runs next
  *	job.c    a submission on its way: commands, panels, cancellation

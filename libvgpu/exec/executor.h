@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The executor from inside: what its loop (exec.c), its beginning and end (life.c) and
+ * what it says of itself (describe.c) share and nobody else needs.
+ */
+#ifndef VGPU_EXEC_EXECUTOR_H
+#define VGPU_EXEC_EXECUTOR_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "adopt.h"
+#include "engine.h"
+#include "exec.h"
+#include "failure.h"
+#include "fetch.h"
+#include "job.h"
+#include "page_in.h"
+#include "schedule.h"
+#include "turn.h"
+
+/* How often finished transfers are looked for while nobody runs the executor. */
+#define TEND_NS			(1000 * 1000)
+
+/* Draining: what was taken is finished, but no submission is taken any more. */
+enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
+
+/**
+ * struct vgpu_exec - the executor of one device
+ * @run: held by whoever runs it; protects everything but what is said below
+ * @node, @fetch: fixed
+ * @commits: what ended, and the device was not told yet: nobody lets go of @run before
+ * @submit: where the module shows what it hands out, NULL on loopback; fixed
+ * @stop: enum exec_stop, atomically; never lowered
+ * @ended: why the device hands out nothing any more, or 0; atomically
+ * @ran: the job whose command ran last
+ * @forgets: objects that are gone, but for transfers that storage keeps
+ * @page_ins: that wait for room, oldest first
+ * @tend: signalled when transfers are left to themselves; @tending: no need to
+ * @failures: of submissions; has a lock of its own
+ * @jobs: fetched and not committed, oldest first
+ * @turns: which of them runs next
+ * @handling_since: a request is handled, or 0
+ * @schedules: what clients declared
+ * @hand_lock: protects @handed, @handed_count
+ * @handed: what the executor's thread fetched while another one runs the executor, who
+ *	may serve it sooner
+ */
+struct vgpu_exec {
+	pthread_mutex_t run;
+	struct vgpu_uapi *node;
+	void *submit;
+	struct vgpu_fetcher fetch;
+	struct vgpu_commits commits;
+	struct vgpu_pool *pool;
+	struct vgpu_engine engine;
+	struct vgpu_nvme *nvme;
+	struct vgpu_store store;
+	struct vgpu_resid resid;
+	struct vgpu_job_env env;
+	struct vgpu_job *jobs, *ran;
+	uint32_t job_count;
+	struct vgpu_turns turns;
+	uint64_t handling_since;
+	struct vgpu_object *forgets;
+	struct vgpu_page_in *page_ins;
+	struct vgpu_schedules schedules;
+	int trace_fd;
+	pthread_t thread, tender;
+	bool thread_runs, tender_runs, tending;
+	pthread_cond_t tend;
+	int stop, ended;
+	pthread_mutex_t hand_lock;
+	struct vb_ioc_fetch handed[VGPU_FETCH_MAX];
+	uint32_t handed_count;
+	struct vgpu_failures failures;
+	bool recovering;
+	struct vgpu_left left;
+	char recovery[256];
+};
+
+/* The threads: @arg is the executor.  The first takes results in while nobody runs it. */
+void *vgpu_exec_tend(void *arg);
+void *vgpu_exec_thread(void *arg);
+/* struct vgpu_job_env.serve_others: a command waits for room. */
+bool vgpu_exec_serve_amid(void *arg);
+/* A job is not the executor's any more. */
+void vgpu_exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job);
+
+#endif
