@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # make run-vm: a machine with the module, vbd serving it, and MiniLM embedded by two
-# processes at once through /dev/vblackwell, compared with a device in process.
+# processes at once that share one copy of it, through /dev/vblackwell, compared with a
+# device in process.
 #
 #	tests/vm/run-vm.sh [KERNEL]
 #

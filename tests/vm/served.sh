@@ -5,8 +5,8 @@
 # /dev/vblackwell, and what they get is compared with a device of their own.
 #
 # Environment: VM_CHUNK bytes (65536), VM_HOST tier of vbd (8M), VM_FORMAT and VM_MODE of
-# the weights (mxfp4, a8), VM_PASSES later passes (1), VM_SHOW to see what they print.  The
-# model is the one on the disk vb2; on an empty disk one is generated.
+# the weights (mxfp4, a8), VM_PASSES later passes (1), VM_SHOW to see what they
+# print.  The model is the one on the disk vb2; on an empty disk one is generated.
 cd /suite || exit 1
 chunk=${VM_CHUNK:-65536} host=${VM_HOST:-8M}
 export VBLACKWELL_ISA=avx2 HOME=/tmp
@@ -77,12 +77,49 @@ served() {
 		{ cat /tmp/$1.out; return 1; }
 }
 
+runs() {
+	[ -d /proc/$1 ] && ! grep -q '^State:[[:space:]]*Z' /proc/$1/status
+}
+
+# What each client has in the host tier, in KiB: number, resident, of it shared, charged.
+clients_hold() {
+	for f in /proc/[0-9]*/fdinfo/*; do
+		grep -q '^drm-driver:.*vblackwell' $f 2>/dev/null || continue
+		awk '/^drm-client-id:/ { id = $2 } /^drm-resident-host:/ { resident = $2 }
+			/^drm-shared-host:/ { shared = $2 } /^vblackwell-charged-host:/ { charged = $2 }
+			END { if (id && shared) print id, resident, shared, charged }' $f
+	done 2>/dev/null | sort -u
+}
+
 both() {
+	: >/tmp/shares
 	served one &
 	first=$!
-	served two
-	second=$?
-	wait $first && [ $second -eq 0 ]
+	served two &
+	second=$!
+	most=0
+	while runs $first || runs $second; do
+		clients_hold >/tmp/hold
+		saved=$(awk '{ n += $2 - $4 } END { print NR == 2 ? n : 0 }' /tmp/hold)
+		[ "$saved" -gt $most ] && most=$saved && cat /tmp/hold >/tmp/shares
+		sleep 0.1
+	done
+	wait $first && wait $second
+}
+
+# Both have what they share, one of them is charged for it.
+one_copy() {
+	cat /tmp/shares
+	awk '{ resident += $2; charged += $4; if (!least || $3 < least) least = $3 }
+		END { print resident " KiB had, " charged " KiB there, " least " KiB shared"
+			exit NR != 2 || resident - charged < least / 2 }' /tmp/shares
+}
+
+# Something of the client is in the executor's hands, or it has ended.
+at_work() {
+	while runs $busy && ! grep -q '^vblackwell-in-flight:[^1-9]*[1-9]' /proc/$vbd/fdinfo/*; do
+		sleep 0.1
+	done
 }
 
 leaves() {
@@ -94,11 +131,7 @@ leaves() {
 leaves_amid_work() {
 	as_client "$embed --device /dev/vblackwell --passes 8 $texts" >/tmp/busy.out 2>&1 &
 	busy=$!
-	n=0
-	while ! grep -q '^drm-engine-exec:[^1-9]*[1-9]' /proc/$vbd/fdinfo/* && [ $n -lt 300 ]; do
-		n=$((n + 1))
-		sleep 0.1
-	done
+	at_work
 	leaves
 }
 
@@ -163,11 +196,17 @@ verdict embed_is_bitwise_that_of_a_device_of_its_own cmp /tmp/alone /tmp/first
 verdict example_maps_and_multiplies_through_the_module \
 	as_client "./matmul /model/model.safetensors embeddings.position_embeddings.weight"
 verdict two_processes_embed_at_once both
+if [ -s /tmp/shares ]; then
+	verdict both_share_one_copy_of_the_model one_copy
+else
+	echo "skip served-$chunk/both_share_one_copy_of_the_model: never seen at once, so small is it"
+fi
 verdict both_are_bitwise_the_same sh -c 'cmp /tmp/alone /tmp/one && cmp /tmp/alone /tmp/two'
 if [ -n "${VM_SHOW:-}" ]; then
 	show "vbd" /tmp/vbd.out
 	show "one process" /tmp/one.out
 	show "another, at the same time" /tmp/two.out
+	show "client, KiB resident in the host tier, of it shared, charged" /tmp/shares
 	show "alone, on a device of its own" /tmp/alone.out
 fi
 verdict vbd_leaves_with_0_amid_work leaves_amid_work
