@@ -16,14 +16,14 @@
 static DEFINE_MUTEX(files_lock);
 static DEFINE_HASHTABLE(files, 8);	/* struct vb_file by inode; files_lock */
 
-/* What a file looks like now; may sleep as long as its file system likes. */
-static int file_look(struct file *file, struct vb_file *f)
+/* What a file looks like; @sync as statx() takes it: its file system may be asked, or not. */
+static int file_look(struct file *file, struct vb_file *f, unsigned int sync)
 {
 	struct inode *inode = file->f_mapping->host;
 	struct kstat st;
 	int rc;
 
-	rc = vfs_getattr(&file->f_path, &st, STATX_BASIC_STATS, AT_STATX_SYNC_AS_STAT);
+	rc = vfs_getattr(&file->f_path, &st, STATX_BASIC_STATS, sync);
 	if (rc)
 		return rc;
 	f->dev = S_ISBLK(st.mode) ? st.rdev : st.dev;
@@ -44,22 +44,41 @@ static bool looks_the_same(const struct vb_file *a, const struct vb_file *b)
 	       timespec64_equal(&a->changed, &b->changed);
 }
 
-/**
- * vb_file_check() - does a file still look as it did when its object was made
- * @f: file
- *
- * Context: no lock held: a hostile file system may not answer.
- * Return: 0; -ESTALE it changed; what its file system says.
- */
-int vb_file_check(const struct vb_file *f)
+static int file_compare(const struct vb_file *f, unsigned int sync)
 {
 	struct vb_file now;
 	int rc;
 
-	rc = file_look(f->file, &now);
+	rc = file_look(f->file, &now, sync);
 	if (rc)
 		return rc;
 	return looks_the_same(f, &now) ? 0 : -ESTALE;
+}
+
+/**
+ * vb_file_check() - does a file still look as it did when its object was made
+ * @f: file
+ *
+ * Context: for clients; no lock held: a hostile file system may not answer.
+ * Return: 0; -ESTALE it changed; what its file system says.
+ */
+int vb_file_check(const struct vb_file *f)
+{
+	return file_compare(f, AT_STATX_SYNC_AS_STAT);
+}
+
+/**
+ * vb_file_check_known() - vb_file_check() by what this kernel knows
+ * @f: file
+ *
+ * The same for local file systems.  One that is elsewhere is not asked.
+ *
+ * Context: for the executor, which waits for no client's file system; may sleep.
+ * Return: as vb_file_check().
+ */
+int vb_file_check_known(const struct vb_file *f)
+{
+	return file_compare(f, AT_STATX_DONT_SYNC);
 }
 
 /*
@@ -141,7 +160,7 @@ int vb_file_open(int fd, struct vb_file **out)
 	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
 	if (!f)
 		goto err_put;
-	rc = file_look(file, f);
+	rc = file_look(file, f, AT_STATX_SYNC_AS_STAT);
 	if (rc)
 		goto err_free;
 	f->file = file;

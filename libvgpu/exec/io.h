@@ -185,6 +185,16 @@ int vgpu_io_file_add(struct vgpu_io *io, int fd, uint32_t flags, uint32_t *out_f
  */
 int vgpu_io_file_remove(struct vgpu_io *io, uint32_t file);
 
+struct statx;
+/**
+ * vgpu_io_file_look() - type and identity of a file
+ * @out: stx_mode, stx_ino, stx_dev_major, stx_dev_minor
+ *
+ * By what this kernel knows: a server that does not answer is not asked.
+ * Return: 0 or -errno.
+ */
+int vgpu_io_file_look(int fd, struct statx *out);
+
 /** vgpu_io_file_align() - alignment of requests for @file in bytes; 0 when unknown */
 uint32_t vgpu_io_file_align(const struct vgpu_io *io, uint32_t file);
 

@@ -20,6 +20,12 @@
 /* Largest piece of a file that the page cache keeps or drops as one, where pages have 4 KiB. */
 #define FOLIO_BYTES_MAX	(2u << 20)
 
+int vgpu_io_file_look(int fd, struct statx *out)
+{
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, out) ?
+	       -errno : 0;
+}
+
 static int reopen(int fd, int flags)
 {
 	char path[32];
@@ -44,7 +50,8 @@ static uint32_t direct_align(int fd, bool block)
 	int sector;
 
 #ifdef STATX_DIOALIGN
-	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) && (stx.stx_mask & STATX_DIOALIGN))
+	if (!statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_DIOALIGN, &stx) &&
+	    (stx.stx_mask & STATX_DIOALIGN))
 		align = stx.stx_dio_offset_align > stx.stx_dio_mem_align ?
 			stx.stx_dio_offset_align : stx.stx_dio_mem_align;
 #endif
@@ -57,19 +64,20 @@ static uint32_t direct_align(int fd, bool block)
 
 static int file_check(struct vgpu_io_file *file, int fd, int status)
 {
-	struct stat st;
+	struct statx st;
+	int rc = vgpu_io_file_look(fd, &st);
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (S_ISDIR(st.st_mode))
+	if (rc)
+		return rc;
+	if (S_ISDIR(st.stx_mode))
 		return -EISDIR;
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+	if (!S_ISREG(st.stx_mode) && !S_ISBLK(st.stx_mode))
 		return -ESPIPE;
 	if (status & O_PATH)
 		return -EBADF;
 
 	file->access = status & O_ACCMODE;
-	file->block = S_ISBLK(st.st_mode);
+	file->block = S_ISBLK(st.stx_mode);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "core/format.h"
@@ -94,17 +95,22 @@ static int object_set_units(struct vgpu_object *o)
  * Files
  */
 
-static struct vgpu_file *file_find(struct vgpu_store *s, const struct stat *st)
+static dev_t device_of(const struct statx *st)
+{
+	return makedev(st->stx_dev_major, st->stx_dev_minor);
+}
+
+static struct vgpu_file *file_find(struct vgpu_store *s, const struct statx *st)
 {
 	struct vgpu_file *f = s->files;
 
-	while (f && (f->device != st->st_dev || f->inode != st->st_ino))
+	while (f && (f->device != device_of(st) || f->inode != st->stx_ino))
 		f = f->next;
 	return f;
 }
 
 /* fd is the file's from here on, also when this fails. */
-static int file_open(struct vgpu_store *s, int fd, const struct stat *st, uint64_t bytes,
+static int file_open(struct vgpu_store *s, int fd, const struct statx *st, uint64_t bytes,
 		     struct vgpu_file **out)
 {
 	struct vgpu_file *f = calloc(1, sizeof(*f));
@@ -112,8 +118,8 @@ static int file_open(struct vgpu_store *s, int fd, const struct stat *st, uint64
 
 	if (!f)
 		goto err_close;
-	f->device = st->st_dev;
-	f->inode = st->st_ino;
+	f->device = device_of(st);
+	f->inode = st->stx_ino;
 	f->fd = fd;
 	if (s->choose)
 		s->choose(s->choose_arg, fd, bytes);
@@ -151,13 +157,13 @@ static void file_put(struct vgpu_store *s, struct vgpu_file *f)
 static int object_set_file(struct vgpu_store *s, struct vgpu_object *o, int fd)
 {
 	struct vgpu_file *f;
-	struct stat st;
-	int rc = 0;
+	struct statx st;
+	int rc;
 
 	if (fd < 0)
 		return 0;
-	if (fstat(fd, &st)) {
-		rc = -errno;
+	rc = vgpu_io_file_look(fd, &st);
+	if (rc) {
 		close(fd);
 		return rc;
 	}

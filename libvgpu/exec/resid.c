@@ -837,6 +837,14 @@ bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
 	return true;
 }
 
+/* To wait for storage is no silence: whoever says nothing too long is detached. */
+static void resid_beat(struct vgpu_resid *r)
+{
+	struct vb_ioc_poll_cancel beat = { .size = sizeof(beat) };
+
+	vgpu_uapi_call(r->node, VB_IOC_POLL_CANCEL, &beat);
+}
+
 int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
 {
 	struct vgpu_io_req *done = NULL;
@@ -853,8 +861,10 @@ int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
 		done = req->next;
 		vgpu_fill_done(r, req);
 	}
-	if (!n && wait_ns)
+	if (!n && wait_ns) {
 		resid_note_overdue(r);
+		resid_beat(r);
+	}
 	return n;
 }
 
