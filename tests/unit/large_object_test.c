@@ -19,8 +19,6 @@
 
 #define OBJECT_BYTES	((uint64_t)64 << 30)
 #define TABLE_BYTES	32u
-/* Beside the tables: handles, and what an allocator rounds up to. */
-#define BESIDE_BYTES	(256u << 10)
 #define HALF_OF_50_MS	25000000ull
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -28,6 +26,8 @@
 #else
 #define SANITIZED	0
 #endif
+/* Beside the tables: handles, and what an allocator rounds up to; a sanitizer's takes MiB. */
+#define BESIDE_BYTES	(SANITIZED ? 4u << 20 : 256u << 10)
 
 struct stage {
 	struct vgpu *v;
