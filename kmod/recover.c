@@ -84,7 +84,6 @@ static void quiesce(void)
 	vb_queues_return();
 	wake_up_all(&vb.freed);
 	wake_up_all(&vb.settled);
-	recover_until(vb.recover_by_ns);
 }
 
 static bool is_waited_for(void)
@@ -109,6 +108,8 @@ void vb_exec_left(void)
 	WRITE_ONCE(vb.generation, vb.generation + 1);
 	if (is_waited_for() && ktime_get_ns() < vb.recover_by_ns) {
 		quiesce();
+		/* It may have been waited for by what had to be forgotten only. */
+		vb_recovery_check();
 		return;
 	}
 	fail();

@@ -712,6 +712,21 @@ static void clients_that_die_meanwhile_leave_nothing(void **state)
 	assert_int_equal(object_after(1), 0);
 }
 
+/* An object without a client is no reason to keep memory until recovery_ms. */
+static void nothing_is_kept_for_objects_to_be_forgotten(void **state)
+{
+	uint32_t bo, id = new_object(1, &bo);
+
+	(void)state;
+	copy(id, 0, Z, H);
+	rig_client_close(rig.client);
+	die(&x);
+	u = rig.client = rig_client(&rig);
+	assert_int_equal(device_state(), VB_EXEC_FAILED);
+	begin(&x);
+	assert_int_equal(x.host, 0);
+}
+
 static void nobody_unloads_the_module_while_a_client_waits(void **state)
 {
 	(void)state;
@@ -880,6 +895,7 @@ int main(void)
 		CASE(objects_destroyed_meanwhile_are_gone_at_once),
 		CASE(an_object_being_forgotten_is_gone_too),
 		CASE(clients_that_die_meanwhile_leave_nothing),
+		CASE(nothing_is_kept_for_objects_to_be_forgotten),
 		CASE(nobody_unloads_the_module_while_a_client_waits),
 		CASE(slots_lent_by_the_dead_are_kept_until_they_return),
 		CASE(slots_lent_by_the_dead_get_new_memory_where_it_must_be),
