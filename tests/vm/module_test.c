@@ -251,7 +251,8 @@ static void mapping_outlives_handle_and_client_node(void **state)
 	munmap(p, chunks(2));
 	for (int i = 0; i < 1000; i++) {
 		assert_rc(rig_tier(u, VB_TIER_HOST, &after), 0);
-		if (after.out_used_bytes == before.out_used_bytes)
+		if (after.out_used_bytes == before.out_used_bytes &&
+		    after.out_reserved_bytes == before.out_reserved_bytes)
 			break;
 		usleep(1000);
 	}
