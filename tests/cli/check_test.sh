@@ -142,9 +142,9 @@ does $tree/tools/deps.sh 'deps $1' "exit \$(cat $work/deps)"
 does "$work/path/make" 'make $*'
 does "$work/path/clang-14" clang
 does $tree/tests/vm/run.sh 'machine $VM_KERNELS $VM_DEPTH' 'echo "ok boots"'
-touch $tree/tests/unit/{a,io}_test.c $tree/tests/fuzz/{x,y}_fuzz.c
+touch $tree/tests/unit/{a,io_open}_test.c $tree/tests/fuzz/{x,y}_fuzz.c
 for b in build build-address build-thread; do
-	for s in a io; do
+	for s in a io_open; do
 		does $tree/$b/tests/unit/${s}_test "$s in $b" 'echo "[       OK ] one"'
 	done
 done
@@ -169,7 +169,7 @@ verdict check_says_the_first_result_first test \
 verdict check_of_a_person_has_no_thread_sanitizer test "$(ran thread)" -eq 0
 verdict check_runs_suites_in_both_builds test "$(ran '^a in build$')$(ran '^a in build-address$')" = 11
 verdict check_runs_what_measures_time_last test \
-	"$(grep ' in build$' "$work/order" | head -2 | tr '\n' '|')" = 'a in build|io in build|'
+	"$(grep ' in build$' "$work/order" | head -2 | tr '\n' '|')" = 'a in build|io_open in build|'
 verdict check_of_a_person_runs_short_tools_sanitized test "$(ran 'model in build-address')" -eq 1
 verdict check_of_a_person_runs_no_long_ones test "$(ran 'output in build-address')" -eq 0
 verdict check_says_fuzzers_in_order test "$(grep -oE '^fuzz/.' "$work/out" | tr '\n' ' ')" = \
@@ -182,11 +182,11 @@ verdict check_of_ci_boots_three test "$(grep machine "$work/order" | tr '\n' '|'
 for build in build build-address; do
 	verdict check_of_ci_runs_all_in_$build test \
 		"$(grep "in $build\$" "$work/order" | sort | tr '\n' '|')" = \
-		"a in $build|io in $build|model in $build|output in $build|"
+		"a in $build|io_open in $build|model in $build|output in $build|"
 done
 verdict check_of_ci_runs_tools_with_threads_in_build-thread test \
 	"$(grep 'in build-thread$' "$work/order" | sort | tr '\n' '|')" = \
-	"a in build-thread|io in build-thread|model in build-thread|"
+	"a in build-thread|io_open in build-thread|model in build-thread|"
 verdict check_of_ci_runs_pages_once test "$(ran '^page')" -eq 1
 echo 2 >"$work/deps"
 checks person
