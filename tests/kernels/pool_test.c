@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "common/fork_settled.h"
 #include "kernels/cgroup.h"
 #include "kernels/cpus.h"
 
@@ -392,7 +393,7 @@ static void forked_child_runs_alone(void **state)
 	pid_t child;
 	(void)state;
 
-	child = fork();
+	child = fork_settled();
 	assert_true(child >= 0);
 	if (!child) {
 		struct tally t = { .pool = pool };

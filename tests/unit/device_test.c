@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "common/fork_settled.h"
 #include "vgpu.h"
 
 #define CHUNK	65536u
@@ -274,7 +275,7 @@ static void child_is_refused_and_may_open_its_own(void **state)
 	(void)state;
 	assert_int_equal(vgpu_open("embedded", &v), 0);
 	assert_int_equal(vgpu_bo_create(v, 1, VGPU_LIFE_VOLATILE, &bo), 0);
-	child = fork();
+	child = fork_settled();
 	assert_true(child >= 0);
 	if (!child)
 		_exit(in_child(v, bo));
