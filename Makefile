@@ -28,7 +28,7 @@ opt_flags := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
 
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror \
 	-Wno-maybe-uninitialized # guesses; the sanitizers look for real ones
-CPPFLAGS += -Iinclude/uapi -Iinclude -Ikmod -Ilibvgpu -D_GNU_SOURCE -DVGPU_VERSION='"$(VERSION)"'
+CPPFLAGS += -Iinclude/uapi -Iinclude -Ilibvgpu -Ikmod -D_GNU_SOURCE -DVGPU_VERSION='"$(VERSION)"'
 CFLAGS += -std=gnu11 -g $(opt_flags) -ffp-contract=off $(WARN) $(san_flags) -pthread -fvisibility=hidden
 LDFLAGS += $(san_flags) -pthread
 LIBS := -luring -lnuma -ljson-c -lm -ldl

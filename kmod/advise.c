@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
+#include "bo.h"
+
 #include <linux/ktime.h>
 
+#include "core/range.h"
+#include "client.h"
+#include "cpu.h"
+#include "limit.h"
+#include "request.h"
+#include "resid.h"
+#include "store.h"
+#include "table.h"
+#include "ucmd.h"
 #include "vb.h"
 
-#define STRETCH	4096u	/* chunks looked at under one lock */
+#define STRETCH		4096u	/* chunks looked at under one lock */
+#define HINTS_MAX	1024u	/* prefetches a client may have queued */
 
 /**
  * struct advice - what an advice is about
@@ -37,7 +49,7 @@ static int ask_ahead(struct advice *a)
 
 	if (!vb_takes_work())
 		return -ENODEV;
-	if (READ_ONCE(a->client->hints) >= VB_HINTS_MAX)
+	if (READ_ONCE(a->client->hints) >= HINTS_MAX)
 		return 0;
 	r = advice_request(a, VB_FETCH_PAGE_IN);
 	if (!r)

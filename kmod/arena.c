@@ -4,11 +4,24 @@
  * executor, and it comes in the largest pieces there are; that of a BAR is lent to us
  * page by page; the other arenas are numbers to us.
  */
+#include "arena.h"
+
 #include <linux/gfp.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 
+#include "core/slots.h"
+#include "client.h"
+#include "conftest.h"
+#include "device.h"
+#include "exec.h"
+#include "import.h"
+#include "limit.h"
+#include "map.h"
+#include "recover.h"
+#include "resid.h"
 #include "trace.h"
+#include "ucmd.h"
 #include "vb.h"
 
 #define REGION_GFP	(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_COMP | __GFP_NOWARN)

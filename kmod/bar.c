@@ -11,13 +11,13 @@
  * One arena at a time.  What is still referred to when that goes keeps the module, and
  * lets no other arena have the BAR.
  */
+#include "device.h"
+
 #include <linux/delay.h>
 #include <linux/memremap.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/workqueue.h>
-
-#include "vb.h"
 
 #define BAR		2
 #define LOOK_MS		100u	/* between two looks at pages that somebody has */

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Requests about one object that wait for nobody. */
+#include "bo.h"
+
 #include <linux/uaccess.h>
 
+#include "core/chunk.h"
+#include "client.h"
+#include "table.h"
+#include "ucmd.h"
 #include "vb.h"
 
 #define RESIDENCY_STRETCH	256u	/* chunks looked at under one lock */

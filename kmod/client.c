@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A client: an open /dev/vblackwell. */
+#include "client.h"
+
 #include <linux/cred.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "core/quota.h"
+#include "bo.h"
+#include "cpu.h"
+#include "queue.h"
+#include "recover.h"
+#include "request.h"
+#include "submit.h"
+#include "ucmd.h"
+#include "user.h"
 #include "vb.h"
 
 static void client_free(struct kref *kref)

@@ -4,14 +4,30 @@
  * commit of that request maps or pins the chunks before it lets go of the object, so
  * that nobody can take them away between the page-in and its use.
  */
+#include "cpu.h"
+
 #include <linux/highmem.h>
 #include <linux/hrtimer.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "core/quota.h"
+#include "core/range.h"
+#include "arena.h"
+#include "bo.h"
+#include "client.h"
+#include "device.h"
+#include "import.h"
+#include "limit.h"
+#include "request.h"
+#include "resid.h"
+#include "store.h"
+#include "table.h"
+#include "ucmd.h"
 #include "vb.h"
 
+#define TRIES		8u		/* page-ins for one use of a chunk */
 #define WINDOW_BYTES	(8ull << 20)	/* paged in at once while streaming */
 
 u64 vb_share_bytes(const struct vb_client *c)
@@ -147,7 +163,7 @@ static int hold_range(struct hold_try *h, u32 end, u64 deadline_ns)
 		rc = hold_try(h, &which);
 		if (rc == -EINPROGRESS)
 			rc = vb_resid_wait(h->bo, which, deadline_ns, false);
-		else if (rc == -EAGAIN && tries < VB_TRIES)
+		else if (rc == -EAGAIN && tries < TRIES)
 			/* When others took it away at once, ask for less. */
 			rc = hold_page_in(h, tries++ ? h->range.end : end, deadline_ns);
 		else if (rc == -EAGAIN)

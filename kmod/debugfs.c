@@ -12,11 +12,21 @@
  * Chunk states are runs, "12. 3c 1D": twelve never touched, three clean, one dirty and
  * pinned or mapped (capital letters).
  */
+#include "show.h"
+
 #include <linux/debugfs.h>
 #include <linux/pid.h>
 #include <linux/seq_file.h>
 #include <linux/user_namespace.h>
 
+#include "core/chunk.h"
+#include "core/quota.h"
+#include "arena.h"
+#include "bo.h"
+#include "client.h"
+#include "exec.h"
+#include "table.h"
+#include "user.h"
 #include "vb.h"
 
 #define RUNS_MAX	4096u	/* of one object */

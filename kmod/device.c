@@ -8,10 +8,18 @@
  * while the object's lock keeps the chunk where it is.  All else stays with the executor,
  * and a client's CPU makes the chunk move to host memory.
  */
+#include "device.h"
+
 #include <linux/gfp.h>
 #include <linux/highmem.h>
 #include <linux/uaccess.h>
 
+#include "arena.h"
+#include "bo.h"
+#include "cpu.h"
+#include "import.h"
+#include "resid.h"
+#include "table.h"
 #include "vb.h"
 
 /* ---- VB_IOC_ARENA_CREATE ---- */

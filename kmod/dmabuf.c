@@ -17,6 +17,8 @@
  * object orders its uses by other means.  There is no vmap(): it would be one more way
  * to hold all chunks, and drivers that copy by CPU have mmap() in user space.
  */
+#include "import.h"
+
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/fcntl.h>
@@ -25,6 +27,15 @@
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 
+#include "arena.h"
+#include "bo.h"
+#include "client.h"
+#include "cpu.h"
+#include "limit.h"
+#include "map.h"
+#include "store.h"
+#include "table.h"
+#include "ucmd.h"
 #include "vb.h"
 
 /**

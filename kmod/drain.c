@@ -8,9 +8,16 @@
  * executor is asked to empty and to remove it (VB_FETCH_DRAIN), one at a time, and
  * nobody waits for the answer.
  */
+#include "arena.h"
+
 #include <linux/jiffies.h>
 #include <linux/shrinker.h>
 
+#include "core/slots.h"
+#include "client.h"
+#include "conftest.h"
+#include "limit.h"
+#include "request.h"
 #include "vb.h"
 
 #define PAUSE		HZ	/* between two regions */

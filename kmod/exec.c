@@ -8,6 +8,8 @@
  * file is released afterwards is what detaches it, so its memory is not mapped and no
  * call of it runs any more when another one may come.
  */
+#include "exec.h"
+
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/pid.h>
@@ -17,8 +19,21 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
+#include "core/share.h"
+#include "bo.h"
+#include "client.h"
+#include "file.h"
+#include "import.h"
+#include "map.h"
+#include "queue.h"
+#include "recover.h"
+#include "request.h"
+#include "submit.h"
 #include "trace.h"
+#include "ucmd.h"
+#include "uring.h"
 #include "vb.h"
+#include "wait.h"
 
 #define WATCH_MS	250u	/* between two looks */
 #define REQUESTS_IN_ROW	8u	/* while a submission is ready */

@@ -9,8 +9,15 @@
  * client and may be dropped without a write.  What is charged to it is a key of ours.
  * There is no drm-pdev: the device is not on a bus.
  */
+#include "show.h"
+
 #include <linux/seq_file.h>
 
+#include "arena.h"
+#include "client.h"
+#include "exec.h"
+#include "store.h"
+#include "usage.h"
 #include "vb.h"
 
 /* What is shown of a client, or of all together; chunks and bytes. */

@@ -4,13 +4,22 @@
  * kept in a ring, and of those that left it only failures are remembered, as a
  * bound.
  */
+#include "fence.h"
+
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "client.h"
+#include "conftest.h"
+#include "queue.h"
+#include "submit.h"
+#include "ucmd.h"
+#include "uring.h"
 #include "vb.h"
+#include "wait.h"
 
 static struct vb_result *result_at(const struct vb_queue *q, u64 seqno)
 {

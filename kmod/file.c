@@ -6,12 +6,12 @@
  * opened it: as long as a file looks the same it is kept open once, as its first client
  * opened it.
  */
+#include "file.h"
+
 #include <linux/blkdev.h>
 #include <linux/file.h>
 #include <linux/hashtable.h>
 #include <linux/slab.h>
-
-#include "vb.h"
 
 static DEFINE_MUTEX(files_lock);
 static DEFINE_HASHTABLE(files, 8);	/* struct vb_file by inode; files_lock */

@@ -11,6 +11,8 @@
  * The device is a platform device: it has the DMA parameters that a misc device lacks.
  * No lock of ours is held when dma_buf_*() is called, which take dma_resv.
  */
+#include "import.h"
+
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/highmem.h>
@@ -20,7 +22,11 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "vb.h"
+#include "bo.h"
+#include "client.h"
+#include "conftest.h"
+#include "cpu.h"
+#include "ucmd.h"
 
 #ifdef VB_HAS_IMPORT_NS_TOKEN
 MODULE_IMPORT_NS(DMA_BUF);

@@ -6,9 +6,16 @@
  * Submissions in flight are counted under work_lock, with the queues; all else is
  * counted under slot_lock, with the slots.
  */
+#include "limit.h"
+
 #include <linux/capability.h>
 #include <linux/uidgid.h>
 
+#include "core/quota.h"
+#include "arena.h"
+#include "client.h"
+#include "ucmd.h"
+#include "user.h"
 #include "vb.h"
 
 static const struct vb_quota_device *room_locked(void)

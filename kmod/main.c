@@ -7,6 +7,22 @@
 #include <linux/pseudo_fs.h>
 #include <linux/vmalloc.h>
 
+#include "arena.h"
+#include "client.h"
+#include "device.h"
+#include "exec.h"
+#include "fence.h"
+#include "import.h"
+#include "limit.h"
+#include "map.h"
+#include "queue.h"
+#include "recover.h"
+#include "request.h"
+#include "show.h"
+#include "submit.h"
+#include "ucmd.h"
+#include "uring.h"
+#include "user.h"
 #include "vb.h"
 
 #define SUBMIT_ALIGN_SHIFT	6

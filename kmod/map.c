@@ -13,6 +13,8 @@
  * The executor maps the regions that it fills, the tables, and the submit region.
  * Its faults wait for nobody.
  */
+#include "map.h"
+
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/hrtimer.h>
@@ -21,7 +23,16 @@
 #include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
 
+#include "arena.h"
+#include "bo.h"
+#include "conftest.h"
+#include "exec.h"
+#include "import.h"
+#include "request.h"
+#include "resid.h"
+#include "table.h"
 #include "vb.h"
+#include "wait.h"
 
 static void flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {

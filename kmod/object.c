@@ -6,6 +6,8 @@
  * still know it: FORGET asks it to drop every trace, and only its commit gives the
  * slots back.  An object that the executor never heard of is freed at once.
  */
+#include "bo.h"
+
 #include <linux/blkdev.h>
 #include <linux/file.h>
 #include <linux/hrtimer.h>
@@ -13,7 +15,20 @@
 #include <linux/slab.h>
 
 #include "core/bo_check.h"
+#include "core/quota.h"
+#include "core/range.h"
+#include "arena.h"
+#include "client.h"
+#include "file.h"
+#include "import.h"
+#include "limit.h"
+#include "request.h"
+#include "resid.h"
+#include "store.h"
+#include "table.h"
+#include "ucmd.h"
 #include "vb.h"
+#include "wait.h"
 
 #define FILE_BLOCK	4096u		/* grid of direct reads */
 

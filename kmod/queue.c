@@ -11,10 +11,19 @@
  * What ends under the lock is put on a list and freed without it: the last reference
  * to an object may ask the executor to forget it.
  */
+#include "queue.h"
+
 #include <linux/ktime.h>
 #include <linux/slab.h>
 
+#include "core/quota.h"
+#include "core/share.h"
+#include "client.h"
+#include "exec.h"
+#include "fence.h"
+#include "submit.h"
 #include "trace.h"
+#include "ucmd.h"
 #include "vb.h"
 
 #define RESULTS_MIN	32u

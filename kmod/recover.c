@@ -13,6 +13,15 @@
  * the arena while clients have no way to its memory, so what is added between the
  * adoption and the end of the recovery is the successor's.
  */
+#include "recover.h"
+
+#include "arena.h"
+#include "bo.h"
+#include "exec.h"
+#include "queue.h"
+#include "request.h"
+#include "resid.h"
+#include "ucmd.h"
 #include "vb.h"
 
 unsigned int vb_recovery_ms = 30000;

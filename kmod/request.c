@@ -5,12 +5,21 @@
  *
  * A request has its tag from the start: to fetch needs no memory.
  */
+#include "request.h"
+
 #include <linux/hrtimer.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "arena.h"
+#include "bo.h"
+#include "client.h"
+#include "exec.h"
+#include "store.h"
+#include "submit.h"
 #include "trace.h"
 #include "vb.h"
+#include "wait.h"
 
 unsigned int vb_page_in_timeout_ms = VB_WAIT_NS / NSEC_PER_MSEC;
 

@@ -10,13 +10,27 @@
  * its references are counted: one too many is somebody's I/O, and the step is
  * refused with -EBUSY.
  */
+#include "resid.h"
+
 #include <linux/hrtimer.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "core/chunk.h"
+#include "arena.h"
+#include "bo.h"
+#include "client.h"
+#include "exec.h"
+#include "limit.h"
+#include "map.h"
+#include "store.h"
+#include "table.h"
 #include "trace.h"
+#include "ucmd.h"
+#include "usage.h"
 #include "vb.h"
+#include "wait.h"
 
 /**
  * struct vb_running - a move that runs

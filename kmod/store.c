@@ -12,11 +12,17 @@
  * A store is charged to one of those who share it: to who came first, until that one
  * leaves or has reached its maximum, then to another.
  */
+#include "store.h"
+
 #include <linux/hashtable.h>
 #include <linux/jhash.h>
 #include <linux/slab.h>
 
-#include "vb.h"
+#include "core/range.h"
+#include "bo.h"
+#include "client.h"
+#include "limit.h"
+#include "resid.h"
 
 #define SHARES_LOOKED_AT	64u	/* for one who can pay */
 

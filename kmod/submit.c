@@ -4,13 +4,24 @@
  * which the executor has mapped read-only: what the client does to its own memory
  * afterwards is not seen.
  */
+#include "submit.h"
+
 #include <linux/genalloc.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "core/cmd.h"
+#include "core/quota.h"
 #include "core/submit_check.h"
+#include "arena.h"
+#include "bo.h"
+#include "client.h"
+#include "fence.h"
+#include "file.h"
+#include "queue.h"
 #include "trace.h"
+#include "ucmd.h"
+#include "user.h"
 #include "vb.h"
 
 /**

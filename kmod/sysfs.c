@@ -4,10 +4,15 @@
  * users begin with.  Documentation/ABI/testing/sysfs-class-misc-vblackwell says what
  * each file means; the numbers are those of VB_IOC_QUERY_DEVICE and VB_IOC_QUERY_TIER.
  */
+#include "show.h"
+
 #include <linux/device.h>
 #include <linux/kobject.h>
 #include <linux/sysfs.h>
 
+#include "core/quota.h"
+#include "arena.h"
+#include "recover.h"
 #include "vb.h"
 
 const char *vb_exec_state_name(u32 state)

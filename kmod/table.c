@@ -7,11 +7,13 @@
  * A page stays until its object's memory goes, so a pointer to an entry is good as long
  * as its object is counted.
  */
+#include "table.h"
+
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 
-#include "vb.h"
+#include "bo.h"
 
 #define PAGE_ENTRIES	((u32)(PAGE_SIZE / sizeof(struct vb_table_entry)))
 

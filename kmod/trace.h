@@ -23,7 +23,12 @@
 
 #include <linux/tracepoint.h>
 
-#include "vb.h"
+#include "arena.h"
+#include "bo.h"
+#include "client.h"
+#include "queue.h"
+#include "request.h"
+#include "submit.h"
 
 #define vb_tier_names						\
 	{ VB_TIER_HOST, "host" }, { VB_TIER_DEVICE, "device" },	\

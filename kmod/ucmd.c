@@ -7,10 +7,23 @@
  * Reserved fields are zero, unknown flags are refused.  One table says all this, so
  * that no handler can forget it (libvgpu/uapi_rule.h is its twin).
  */
+#include "ucmd.h"
+
 #include <linux/fcntl.h>
 #include <linux/uaccess.h>
 
-#include "vb.h"
+#include "arena.h"
+#include "bo.h"
+#include "client.h"
+#include "cpu.h"
+#include "exec.h"
+#include "fence.h"
+#include "import.h"
+#include "limit.h"
+#include "queue.h"
+#include "recover.h"
+#include "resid.h"
+#include "submit.h"
 
 #define FIRST_EXEC_NR	0x40u
 #define TAIL_MAX	4096u	/* longest structure that a caller may know */

@@ -22,6 +22,8 @@
  * whose task or ring is on its way out.  On all kernels it looks when a process that has
  * the node open dies: another one may hold the ring, and with it the node.
  */
+#include "uring.h"
+
 #include "conftest.h"
 #ifdef VB_HAS_URING_CMD_H
 #include <linux/io_uring/cmd.h>
@@ -33,6 +35,11 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "core/share.h"
+#include "exec.h"
+#include "fence.h"
+#include "queue.h"
+#include "ucmd.h"
 #include "vb.h"
 
 #define PAYLOAD_BYTES	16u	/* what fits an entry of 64 bytes */

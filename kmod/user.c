@@ -5,9 +5,12 @@
  * A user is there while one of its clients is, and for good once a limit was set for
  * it, whether it has clients or not.
  */
+#include "user.h"
+
 #include <linux/hash.h>
 #include <linux/slab.h>
 
+#include "core/quota.h"
 #include "vb.h"
 
 #define USER_BITS	8

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The executor node: what is fetched, and what is committed. */
+#ifndef VB_EXEC_H
+#define VB_EXEC_H
+
+#include <linux/fs.h>
+#include <linux/ktime.h>
+#include <linux/poll.h>
+#include <linux/workqueue.h>
+
+#include "core/deps.h"
+
+struct pid;
+struct vb_ioc_commit;
+struct vb_ucmd;
+
+/**
+ * struct vb_exec - the open executor node
+ * @inode: whose pages its mappings are, so that they can be PMD-mapped
+ * @attached: it is the executor; exec_lock
+ * @submit_address: where it maps the submit region, or 0
+ * @stopped: nobody sleeps in VB_IOC_EXCHANGE any more
+ * @slots: what is fetched by io_uring, VB_MMAP_FETCH_BYTES
+ * @pid: process that attached; counted
+ * @last_call_ns: when it asked us for something last, or ended asking
+ */
+struct vb_exec {
+	struct inode *inode;
+	bool attached, stopped;
+	unsigned long submit_address;
+	void *slots;
+	struct pid *pid;
+	u64 last_call_ns;
+};
+
+void vb_exec_set_state(u32 state);
+extern unsigned int vb_exec_timeout_ms;		/* module parameter; 0: no timeout */
+void vb_exec_watch(struct work_struct *work);	/* of vb_device.watch */
+/* It makes a call, or returns from one: that is its heartbeat. */
+static inline void vb_exec_beat(struct vb_exec *x)
+{
+	WRITE_ONCE(x->last_call_ns, ktime_get_coarse_ns());
+}
+
+int vb_exec_open(struct inode *inode, struct file *filp);
+int vb_exec_release(struct inode *inode, struct file *filp);
+int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u);
+/* There is work (@urgent: a request): wake who sleeps, and one command that waits for it. */
+void vb_fetch_wake_locked(bool urgent);
+/* Into slots of the executor; how many were filled, 0 when there is nothing to do. */
+u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags);
+__poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table);
+int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u);
+/* One commit; -EAGAIN: it takes somebody who @may_sleep. */
+int vb_commit(const struct vb_ioc_commit *cmd, bool may_sleep);
+int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_poll_cancel(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_object_open(struct vb_exec *x, struct vb_ucmd *u);
+int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Files of clients, as they were when they were opened. */
+#ifndef VB_FILE_H
+#define VB_FILE_H
+
+#include <linux/fs.h>
+
+#include "core/deps.h"
+
+/**
+ * struct vb_file - a file as a client opened it, and what it looked like then
+ * @link: in the table of files; its lock, as @refs; the rest is fixed
+ * @file: counted
+ * @direct: it again, to be read past the page cache, or NULL where its file system
+ *	cannot; what the executor gets
+ * @refs: objects
+ * @bytes: length
+ * @ino: inode number
+ * @dev: device
+ * @changed: change time
+ */
+struct vb_file {
+	struct hlist_node link;
+	struct file *file, *direct;
+	u32 refs;
+	u64 bytes, ino;
+	dev_t dev;
+	struct timespec64 changed;
+};
+
+int vb_file_open(int fd, struct vb_file **out);
+void vb_file_put(struct vb_file *f);
+/* Does the file still look as it did?  0, -ESTALE, -errno.  May sleep for ever. */
+int vb_file_check(const struct vb_file *f);
+int vb_file_check_known(const struct vb_file *f);
+
+#endif

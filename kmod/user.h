@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Users: what the clients of one uid have together. */
+#ifndef VB_USER_H
+#define VB_USER_H
+
+#include <linux/atomic.h>
+#include <linux/uidgid.h>
+
+#include "core/quota.h"
+
+/**
+ * struct vb_user - whose clients they are
+ * @link: in the table of users; slot_lock, as the next two
+ * @refs: clients, calls in progress
+ * @kept: a limit was set for it
+ * @uid: fixed
+ * @quota: as vb_client.quota
+ * @submit_bytes: of the submit region
+ */
+struct vb_user {
+	struct hlist_node link;
+	u32 refs;
+	bool kept;
+	kuid_t uid;
+	struct vb_quota quota;
+	atomic_long_t submit_bytes;
+};
+
+struct vb_user *vb_user_get(kuid_t uid);
+void vb_user_put(struct vb_user *user);
+void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), void *arg);
+void vb_users_free(void);
+
+#endif

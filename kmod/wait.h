@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Waiting with a bound: what may end it, and how long it may last. */
+#ifndef VB_WAIT_H
+#define VB_WAIT_H
+
+#include <linux/hrtimer.h>
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
+#include <linux/wait.h>
+
+#define VB_WAIT_NS		(120ull * NSEC_PER_SEC)	/* default bound without a deadline */
+
+/* Sleep until @condition or CLOCK_MONOTONIC @deadline_ns; 0, -ETIME or -EINTR. */
+#define vb_wait_until(wq, condition, deadline_ns) ({				\
+	u64 now_ = ktime_get_ns(), until_ = (deadline_ns);			\
+	int rc_ = -ETIME;							\
+	if (condition)								\
+		rc_ = 0;							\
+	else if (until_ > now_)							\
+		rc_ = wait_event_interruptible_hrtimeout(wq, condition,		\
+				min_t(u64, until_ - now_, KTIME_MAX));		\
+	rc_ == -ERESTARTSYS ? -EINTR : rc_; })
+
+/* The same where only a deadly signal may end it. */
+#define vb_wait_killable_until(wq, condition, deadline_ns) ({			\
+	u64 now_ = ktime_get_ns(), until_ = (deadline_ns);			\
+	long rc_ = wait_event_killable_timeout(wq, condition, until_ > now_ ?	\
+		nsecs_to_jiffies(min_t(u64, until_ - now_, VB_WAIT_NS)) + 1 : 0);\
+	rc_ > 0 ? 0 : rc_ < 0 ? -EINTR : -ETIME; })
+
+/* Look for @condition, awake, while nobody else wants the processor: is it true? */
+#define vb_spin_until(condition, ns) ({						\
+	u64 end_ = ktime_get_ns() + (ns);					\
+	bool met_;								\
+	while (!(met_ = (condition)) && !need_resched() && single_task_running() &&\
+	       !signal_pending(current) && ktime_get_ns() < end_)		\
+		cpu_relax();							\
+	met_; })
+
+#endif
