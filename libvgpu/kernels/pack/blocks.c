@@ -89,38 +89,6 @@ static void scaled(const int8_t *codes, uint32_t n, float scale, float *out)
 		out[j] = (float)codes[j] * scale;
 }
 
-static void q4_0(const uint8_t *block, float *out)
-{
-	int8_t codes[32];
-
-	q4_0_codes(block, codes);
-	scaled(codes, 32, f16_at(block), out);
-}
-
-static void q5_0(const uint8_t *block, float *out)
-{
-	int8_t codes[32];
-
-	q5_0_codes(block, codes);
-	scaled(codes, 32, f16_at(block), out);
-}
-
-static void q8_0(const uint8_t *block, float *out)
-{
-	int8_t codes[32];
-
-	q8_0_codes(block, codes);
-	scaled(codes, 32, f16_at(block), out);
-}
-
-static void iq4_nl(const uint8_t *block, float *out)
-{
-	int8_t codes[32];
-
-	iq4_nl_codes(block, codes);
-	scaled(codes, 32, f16_at(block), out);
-}
-
 /* --- with a minimum ------------------------------------------------------ */
 
 static void shifted(const int8_t *codes, uint32_t n, float scale, float minimum, float *out)
@@ -271,22 +239,6 @@ static void tq1_0_codes(const uint8_t *block, int8_t *out)
 	ternary(block + 48, 4, 4, out + 240);
 }
 
-static void tq1_0(const uint8_t *block, float *out)
-{
-	int8_t codes[256];
-
-	tq1_0_codes(block, codes);
-	scaled(codes, 256, f16_at(block + 52), out);
-}
-
-static void tq2_0(const uint8_t *block, float *out)
-{
-	int8_t codes[256];
-
-	tq2_0_codes(block, codes);
-	scaled(codes, 256, f16_at(block + 64), out);
-}
-
 /* {u8 ql[128], u8 qh[64], s8 scales[16], f16 d} */
 static void q6_k(const uint8_t *block, float *out)
 {
@@ -370,21 +322,21 @@ static void f8_e5m2(const uint8_t *value, float *out)
 /* --- the table ----------------------------------------------------------- */
 
 static const struct vgpu_block_type types[] = {
-	{ VGPU_W_Q8_0, 32, 34, q8_0, q8_0_codes, 0 },
-	{ VGPU_W_Q4_0, 32, 18, q4_0, q4_0_codes, 0 },
+	{ VGPU_W_Q8_0, 32, 34, NULL, q8_0_codes, 0 },
+	{ VGPU_W_Q4_0, 32, 18, NULL, q4_0_codes, 0 },
 	{ VGPU_W_Q4_1, 32, 20, q4_1, NULL, 0 },
-	{ VGPU_W_Q5_0, 32, 22, q5_0, q5_0_codes, 0 },
+	{ VGPU_W_Q5_0, 32, 22, NULL, q5_0_codes, 0 },
 	{ VGPU_W_Q5_1, 32, 24, q5_1, NULL, 0 },
 	{ VGPU_W_Q2_K, 256, 84, q2_k, NULL, 0 },
 	{ VGPU_W_Q3_K, 256, 110, q3_k, NULL, 0 },
 	{ VGPU_W_Q4_K, 256, 144, q4_k, NULL, 0 },
 	{ VGPU_W_Q5_K, 256, 176, q5_k, NULL, 0 },
 	{ VGPU_W_Q6_K, 256, 210, q6_k, NULL, 0 },
-	{ VGPU_W_IQ4_NL, 32, 18, iq4_nl, iq4_nl_codes, 0 },
+	{ VGPU_W_IQ4_NL, 32, 18, NULL, iq4_nl_codes, 0 },
 	{ VGPU_W_IQ4_XS, 256, 136, iq4_xs, NULL, 0 },
 	{ VGPU_W_NVFP4, 64, 36, nvfp4, NULL, 0 },
-	{ VGPU_W_TQ1_0, 256, 54, tq1_0, tq1_0_codes, 52 },
-	{ VGPU_W_TQ2_0, 256, 66, tq2_0, tq2_0_codes, 64 },
+	{ VGPU_W_TQ1_0, 256, 54, NULL, tq1_0_codes, 52 },
+	{ VGPU_W_TQ2_0, 256, 66, NULL, tq2_0_codes, 64 },
 	{ VGPU_W_F8_E4M3, 1, 1, f8_e4m3, NULL, 0 },
 	{ VGPU_W_F8_E5M2, 1, 1, f8_e5m2, NULL, 0 },
 };
@@ -397,11 +349,26 @@ const struct vgpu_block_type *vgpu_block_type(enum vgpu_wformat format)
 	return NULL;
 }
 
+/* What the numbers and their one scale make. */
+static void codes_decode(const struct vgpu_block_type *type, const uint8_t *block, float *out)
+{
+	int8_t codes[VGPU_BLOCK_VALUES_MAX];
+	float scale = f16_at(block + type->scale_at);
+
+	type->codes(block, codes);
+	for (uint32_t i = 0; i < type->values; i += VGPU_BLOCK)
+		scaled(codes + i, VGPU_BLOCK, scale, out + i);
+}
+
 void vgpu_block_row_decode(const struct vgpu_block_type *type, const uint8_t *row, float *dst,
 			   uint32_t k)
 {
-	for (uint32_t i = 0; i < k; i += type->values, row += type->bytes)
-		type->decode(row, dst + i);
+	for (uint32_t i = 0; i < k; i += type->values, row += type->bytes) {
+		if (type->codes)
+			codes_decode(type, row, dst + i);
+		else
+			type->decode(row, dst + i);
+	}
 }
 
 /* Exponent 31 is infinite or NaN. */

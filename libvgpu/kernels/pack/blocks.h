@@ -24,7 +24,7 @@
  * @format: whose row this is
  * @values: in a block
  * @bytes: of a block
- * @decode: write the block's values to @out
+ * @decode: write the block's values to @out; NULL where there is @codes, which say it all
  * @codes: types whose value is an F16 of the block times a whole number of -128 .. 127: write
  *	the numbers to @out; NULL for all others, and their @values are a multiple of 32
  * @scale_at: offset of that F16
