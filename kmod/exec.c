@@ -211,7 +211,7 @@ static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 		r->client->schedule = NULL;
 	vb.requests_in_row++;
 	cmd->flags = r->flags;
-	cmd->tag = tag_of(work);
+	cmd->out_tag = tag_of(work);
 	cmd->out_type = r->type;
 	cmd->out_client = r->client->number;
 	cmd->out_deadline_ns = r->deadline_ns;
@@ -230,7 +230,7 @@ static void fetch_submission_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 	vb.requests_in_row = 0;
 	s->fetched_ns = ktime_get_ns();
 	cmd->flags = 0;
-	cmd->tag = tag_of(&s->work);
+	cmd->out_tag = tag_of(&s->work);
 	cmd->out_type = VB_FETCH_SUBMIT;
 	cmd->out_client = q->client->number;
 	cmd->out_queue = q->number;

@@ -66,7 +66,7 @@ static int fetch_request_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *cmd
 		r->client->schedule = NULL;
 	loop->requests_in_row++;
 	cmd->flags = r->flags;
-	cmd->tag = tag_of(loop, r->tag);
+	cmd->out_tag = tag_of(loop, r->tag);
 	cmd->out_type = r->type;
 	cmd->out_client = r->client->number;
 	cmd->out_deadline_ns = r->deadline_ns;
@@ -105,7 +105,7 @@ static int fetch_submission_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *
 	loop->requests_in_row = 0;
 	s->fetched_ns = vgpu_loop_now();
 	cmd->flags = 0;
-	cmd->tag = tag_of(loop, s->tag);
+	cmd->out_tag = tag_of(loop, s->tag);
 	describe_submission(s, cmd);
 	return 0;
 }

@@ -52,7 +52,7 @@ static void exec_note_failure(struct vgpu_exec *x, const struct vgpu_job *job)
 
 static void exec_finish_job(struct vgpu_exec *x, struct vgpu_job *job)
 {
-	uint64_t tag = job->req.tag, busy = job->busy_ns;
+	uint64_t tag = job->req.out_tag, busy = job->busy_ns;
 	uint32_t bad = job->bad_command, client = job->req.out_client;
 	int status = job->status;
 
@@ -72,7 +72,7 @@ static void exec_answer(struct vgpu_exec *x, const struct vb_ioc_fetch *req, int
 	uint64_t busy_ns = x->handling_since ? vgpu_now_ns() - x->handling_since : 0;
 
 	exec_flush_counters(x, req->out_client);
-	exec_commit(x, req->tag, rc, UINT32_MAX, busy_ns);
+	exec_commit(x, req->out_tag, rc, UINT32_MAX, busy_ns);
 	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
@@ -169,7 +169,7 @@ static void exec_forget(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		exec_answer(x, req, 0);
 		return;
 	}
-	o->forget_tag = req->tag;
+	o->forget_tag = req->out_tag;
 	o->forget_next = x->forgets;
 	x->forgets = o;
 }
@@ -249,7 +249,7 @@ static void exec_add_job(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 	int rc = vgpu_job_create(&x->env, req, &job);
 
 	if (rc) {
-		exec_commit(x, req->tag, rc, UINT32_MAX, 0);
+		exec_commit(x, req->out_tag, rc, UINT32_MAX, 0);
 		return;
 	}
 	while (*p)

@@ -188,7 +188,7 @@ static bool job_blame_chunk(struct vgpu_job_env *env, struct vgpu_job *job, int 
 /* The client may be gone or out of time: -ECANCELED or -ETIME. */
 static int job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
 {
-	struct vb_ioc_poll_cancel poll = { .size = sizeof(poll), .tag = job->req.tag };
+	struct vb_ioc_poll_cancel poll = { .size = sizeof(poll), .tag = job->req.out_tag };
 	uint64_t now = vgpu_now_ns();
 
 	if (job->req.out_deadline_ns && now > job->req.out_deadline_ns)

@@ -127,6 +127,8 @@ def uapi(source):
             what = field_gap(f, said.get(f, ''))
             if what and f in said:
                 gaps.append(f'struct {name}: @{f} does not say {what}')
+            if not f.startswith('out_') and said.get(f, '').startswith('out:'):
+                gaps.append(f'struct {name}: @{f} is only written, and does not begin with out_')
         asked = re.findall(r'ioctl\((VB_IOC_\w+)\)', text_of(comment))
         for request in asked:
             requests[request] = name

@@ -51,6 +51,9 @@ finds a_field_that_says_not_which_bits uapi $uapi \
 finds a_reserved_field_that_may_be_anything uapi $uapi \
 	'/struct vb_ioc_wait -/,/^};/ s/@__reserved: .*/@__reserved: later/' \
 	'struct vb_ioc_wait: @__reserved does not say that it is 0'
+finds an_output_without_its_prefix uapi $uapi \
+	'/struct vb_ioc_fetch -/,/^};/ { s/@out_tag: /@tag: out: /; s/ out_tag;/ tag;/ }' \
+	'struct vb_ioc_fetch: @tag is only written, and does not begin with out_'
 finds a_request_that_says_not_what_it_locks uapi $uapi \
 	'/struct vb_ioc_wait -/,/^};/ s/Context:/So:/' \
 	'VB_IOC_WAIT: no Context: which locks, what it waits for'

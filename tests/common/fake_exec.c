@@ -559,7 +559,7 @@ static int do_submit(struct fake_exec *x, const struct vb_ioc_fetch *req, uint32
 	int rc = check(x, req, bad);
 
 	for (uint32_t i = 0; !rc; i++) {
-		uint32_t cancel = canceled(x, req->tag);
+		uint32_t cancel = canceled(x, req->out_tag);
 
 		if (cancel)
 			return cancel == VB_CANCEL_DEADLINE ? -ETIME : -ECANCELED;
@@ -606,7 +606,7 @@ static void *serve(void *arg)
 		if (vgpu_uapi_call(x->node, VB_IOC_FETCH, &req))
 			return NULL;
 		pthread_mutex_lock(&x->work);
-		done.tag = req.tag;
+		done.tag = req.out_tag;
 		done.status = handle(x, &req, &done.bad_command);
 		vgpu_uapi_call(x->node, VB_IOC_COMMIT, &done);
 		pthread_mutex_unlock(&x->work);

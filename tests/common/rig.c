@@ -659,6 +659,6 @@ uint32_t rig_serve_one(struct rig_exec *x)
 		rig_step(x, req.out_object, req.out_chunk, VB_MOVE_COMMIT, VB_TIER_ZERO,
 			 VB_TIER_HOST);
 	}
-	rig_commit(x, req.tag, 0);
+	rig_commit(x, req.out_tag, 0);
 	return req.out_type;
 }

@@ -46,7 +46,7 @@ static uint64_t fetch_tag(void)
 	struct vb_ioc_fetch req;
 
 	assert_rc(rig_fetch(&x, &req), 0);
-	return req.tag;
+	return req.out_tag;
 }
 
 static uint32_t new_object(uint64_t chunks, uint32_t *out_bo)
@@ -57,7 +57,7 @@ static uint32_t new_object(uint64_t chunks, uint32_t *out_bo)
 	assert_rc(rig_advise(u, *out_bo, VB_ADVISE_PREFETCH, 0, 1), 0);
 	assert_rc(rig_fetch(&x, &req), 0);
 	assert_int_equal(req.flags & VB_FETCH_F_ASYNC, VB_FETCH_F_ASYNC);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	return req.out_object;
 }
 
@@ -131,7 +131,7 @@ static void use_rings(void)
 	ring_submit(&client);
 	assert_rc(ring_next(&exec, 5000, &a), 0);
 	assert_int_equal(a.res, 1);
-	ring_add_commit(&exec, x.generation, ring_slot(slots, 1)->tag, -EIO, 0, 0, 3);
+	ring_add_commit(&exec, x.generation, ring_slot(slots, 1)->out_tag, -EIO, 0, 0, 3);
 	assert_rc(ring_next(&exec, 5000, &a), 0);
 	assert_int_equal(a.res, 0);
 	assert_rc(ring_next(&client, 5000, &a), 0);
@@ -568,7 +568,7 @@ static void object_open_tells_all_and_only_what_lives(void **state)
 	assert_int_equal(pread(o.out_fd, &byte, 1, 5000), 1);
 	assert_int_equal((uint8_t)byte, rig_pattern(5000));
 	close(o.out_fd);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	assert_rc(rig_bo_destroy(u, bo), 0);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_OBJECT_OPEN, &o), -ESTALE);
 	o.object = 0;
@@ -632,7 +632,7 @@ static void schedule_reaches_the_executor_with_object_ids(void **state)
 	assert_int_equal(got[1].bo_id, ob);
 	assert_int_equal(got[1].offset, 5);
 	assert_int_equal(got[1].bytes, 20);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 }
 
 static void newest_schedule_replaces_one_that_waits(void **state)
@@ -651,7 +651,7 @@ static void newest_schedule_replaces_one_that_waits(void **state)
 	assert_rc(rig_fetch(&x, &req), 0);
 	assert_int_equal(req.out_type, VB_FETCH_SCHEDULE);
 	assert_int_equal(req.out_count, 0);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	assert_rc(rig_fetch(&x, &req), -EAGAIN);
 }
 
@@ -689,7 +689,7 @@ static uint64_t fetch_waiting(struct vb_ioc_fetch *req)
 {
 	for (int i = 0; i < 5000; i++) {
 		if (!rig_fetch(&x, req))
-			return req->tag;
+			return req->out_tag;
 		usleep(1000);
 	}
 	fail_msg("no request came");
@@ -715,7 +715,7 @@ static void page_in_that_did_nothing_ends(void **state)
 			continue;
 		}
 		assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
-		assert_rc(rig_commit(&x, req.tag, 0), 0);
+		assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 		asked++;
 	}
 	assert_int_equal((intptr_t)rc, -EBUSY);

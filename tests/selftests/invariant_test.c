@@ -33,7 +33,7 @@ static uint32_t object_of(uint32_t bo)
 	assert_rc(rig_advise(u, bo, VB_ADVISE_PREFETCH, 0, 1), 0);
 	assert_rc(rig_fetch(&x, &req), 0);
 	object = req.out_object;
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	return object;
 }
 
@@ -260,7 +260,7 @@ static void resid_slot_stays_taken_until_the_executor_forgot(void **state)
 	assert_int_equal(req.out_type, VB_FETCH_FORGET);
 	assert_int_equal(used(H), 1);
 	assert_rc(begin(o, 0, H, D), -ESTALE);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	assert_int_equal(used(H), 0);
 	assert_rc(begin(o, 0, Z, H), -ESTALE);
 }
@@ -274,9 +274,9 @@ static void resid_moving_object_is_not_forgotten(void **state)
 	assert_rc(begin(o, 0, Z, H), 0);
 	assert_rc(rig_bo_destroy(u, bo), 0);
 	assert_rc(rig_fetch(&x, &req), 0);
-	assert_rc(rig_commit(&x, req.tag, 0), -EBUSY);
+	assert_rc(rig_commit(&x, req.out_tag, 0), -EBUSY);
 	assert_rc(rig_step(&x, o, 0, VB_MOVE_ABORT, Z, H), 0);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	assert_int_equal(used(H), 0);
 }
 
@@ -351,7 +351,7 @@ static uint64_t submit_write(uint32_t queue, uint32_t bo)
 	assert_rc(rig_submit(u, queue, &s, NULL), 0);
 	assert_rc(rig_fetch(&x, &req), 0);
 	assert_int_equal(req.out_type, VB_FETCH_SUBMIT);
-	return req.tag;
+	return req.out_tag;
 }
 
 static void durable_fence_waits_for_a_copy_that_survives(void **state)
@@ -522,7 +522,7 @@ static void accounts_equal_the_table_after_any_steps(void **state)
 		assert_rc(rig_bo_destroy(u, m.bo[i]), 0);
 	rig_client_close(rig.client);
 	for (struct vb_ioc_fetch req; !rig_fetch(&x, &req);)
-		assert_rc(rig_commit(&x, req.tag, 0), 0);
+		assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	rig.client = u = rig_client(&rig);
 	for (uint32_t t = 0; t < VB_TIER_COUNT; t++) {
 		assert_rc(rig_tier(u, t, &q), 0);

@@ -306,7 +306,7 @@ static uint32_t device_id(struct rig_exec *x, struct vgpu_uapi *u, uint64_t n)
 	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, &id), 0);
 	assert_rc(rig_advise(u, id, VB_ADVISE_PREFETCH, 0, 1), 0);
 	assert_rc(rig_fetch(x, &req), 0);
-	assert_rc(rig_commit(x, req.tag, 0), 0);
+	assert_rc(rig_commit(x, req.out_tag, 0), 0);
 	return req.out_object;
 }
 

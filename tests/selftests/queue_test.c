@@ -43,7 +43,7 @@ static uint64_t fetch_submission(uint64_t *out_seqno)
 	assert_int_equal(req.out_type, VB_FETCH_SUBMIT);
 	if (out_seqno)
 		*out_seqno = req.out_seqno;
-	return req.tag;
+	return req.out_tag;
 }
 
 /* ---- numbers and order ---- */
@@ -276,7 +276,7 @@ static void stream_may_change_after_submit(void **state)
 	assert_rc(rig_fetch(&hands, &req), 0);
 	assert_int_equal(*(uint32_t *)(uintptr_t)req.out_stream_address, VB_STREAM_MAGIC);
 	assert_int_equal(req.out_stream_address % 8, 0);
-	assert_rc(rig_commit(&hands, req.tag, 0), 0);
+	assert_rc(rig_commit(&hands, req.out_tag, 0), 0);
 }
 
 /* ---- in-fences ---- */
@@ -585,7 +585,7 @@ static void closed_client_is_cancelled_and_gives_everything_back(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_rc(rig_submit(other, q, &s, NULL), 0);
 	assert_rc(rig_fetch(&hands, &req), 0);
-	tag = req.tag;
+	tag = req.out_tag;
 	bo = ((struct vb_exec_bo *)(uintptr_t)req.out_bos_address)->object;
 	assert_rc(rig_step(&hands, bo, 0, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST), 0);
 	assert_rc(rig_step(&hands, bo, 0, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST), 0);
@@ -598,7 +598,7 @@ static void closed_client_is_cancelled_and_gives_everything_back(void **state)
 	assert_rc(rig_fetch(&hands, &req), 0);
 	assert_int_equal(req.out_type, VB_FETCH_FORGET);
 	assert_int_equal(req.out_object, bo);
-	assert_rc(rig_commit(&hands, req.tag, 0), 0);
+	assert_rc(rig_commit(&hands, req.out_tag, 0), 0);
 	assert_rc(rig_tier(rig.client, VB_TIER_HOST, &tier), 0);
 	assert_int_equal(tier.out_used_bytes, 0);
 	assert_int_equal(tier.out_reserved_bytes, 0);
@@ -744,7 +744,7 @@ static void queues_share_time_by_weight(void **state)
 		until = rig_now() + 250000;
 		while (rig_now() < until)
 			;
-		c.tag = req.tag;
+		c.tag = req.out_tag;
 		c.busy_ns = 250000;
 		assert_rc(vgpu_uapi_call(hands.node, VB_IOC_COMMIT, &c), 0);
 	}
@@ -785,7 +785,7 @@ static void run_jobs(uint32_t jobs, uint32_t at_once, uint32_t *of_client, uint3
 			of_client[req[i].out_client % clients]++;
 		}
 		for (uint32_t i = 0; i < at_once; i++)
-			assert_rc(rig_commit(&hands, req[i].tag, 0), 0);
+			assert_rc(rig_commit(&hands, req[i].out_tag, 0), 0);
 	}
 }
 
@@ -882,7 +882,7 @@ static void page_ins_do_not_starve_submissions(void **state)
 	for (int i = 0; i < 20; i++) {
 		assert_rc(rig_fetch(&hands, &req), 0);
 		seen += req.out_type == VB_FETCH_SUBMIT;
-		assert_rc(rig_commit(&hands, req.tag, 0), 0);
+		assert_rc(rig_commit(&hands, req.out_tag, 0), 0);
 	}
 	assert_int_equal(seen, 1);
 }

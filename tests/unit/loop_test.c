@@ -208,7 +208,7 @@ static bool serve(void *arg)
 	served++;
 	if (rig_fetch(&hands, &req))
 		return false;
-	rig_commit(&hands, req.tag, 0);
+	rig_commit(&hands, req.out_tag, 0);
 	return true;
 }
 

@@ -154,7 +154,7 @@ static uint32_t new_object(uint64_t n, uint32_t *out_bo)
 	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, out_bo), 0);
 	assert_rc(rig_advise(u, *out_bo, VB_ADVISE_PREFETCH, 0, 1), 0);
 	assert_rc(rig_fetch(&x, &req), 0);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	return req.out_object;
 }
 

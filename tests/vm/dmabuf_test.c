@@ -669,7 +669,7 @@ static uint32_t new_object(uint64_t n, uint32_t *out_bo)
 	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, out_bo), 0);
 	assert_rc(rig_advise(u, *out_bo, VB_ADVISE_PREFETCH, 0, 1), 0);
 	assert_rc(rig_fetch(&x, &req), 0);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	return req.out_object;
 }
 
@@ -732,7 +732,7 @@ static void clients_copy_from_an_arena_of_udmabuf(void **state)
 	assert_rc(rig_step(&x, object, 0, VB_MOVE_BEGIN, D, H), 0);
 	memset(x.memory, 0x44, x.bytes);
 	assert_rc(rig_step(&x, object, 0, VB_MOVE_COMMIT, D, H), 0);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	pthread_join(thread, &byte);
 	assert_int_equal((intptr_t)byte, 0x44);
 	munmap(p, chunks(1));

@@ -240,7 +240,7 @@ static void executor_is_asked_once_and_may_refuse(void **state)
 		usleep(50000);
 		assert_rc(rig_fetch(&x, &(struct vb_ioc_fetch){ 0 }), -EAGAIN);
 	}
-	assert_rc(rig_commit(&x, req.tag, -EOPNOTSUPP), 0);
+	assert_rc(rig_commit(&x, req.out_tag, -EOPNOTSUPP), 0);
 	assert_int_equal(arena_slots(x.host), 4);
 	rig_exec_close(&x);
 }

@@ -62,7 +62,7 @@ static void all_there_is_comes_at_once_and_goes_at_once(void **state)
 	for (uint32_t i = 0; i < 3; i++) {
 		assert_int_equal(got[i].size, sizeof(got[i]));
 		assert_int_equal(got[i].out_type, VB_FETCH_SUBMIT);
-		set_commit(i, got[i].tag);
+		set_commit(i, got[i].out_tag);
 	}
 	assert_rc(exchange(VB_FETCH_F_NOWAIT, 3, ROOM), 0);
 	assert_int_equal(last.out_committed, 3);
@@ -78,11 +78,11 @@ static void no_more_come_than_there_is_room_for(void **state)
 		submit();
 	assert_rc(exchange(VB_FETCH_F_NOWAIT, 0, 2), 0);
 	assert_int_equal(last.out_fetched, 2);
-	set_commit(0, got[0].tag);
-	set_commit(1, got[1].tag);
+	set_commit(0, got[0].out_tag);
+	set_commit(1, got[1].out_tag);
 	assert_rc(exchange(0, 2, 2), 0);
 	assert_int_equal(last.out_fetched, 1);
-	set_commit(0, got[0].tag);
+	set_commit(0, got[0].out_tag);
 	assert_rc(exchange(0, 1, 0), 0);
 	assert_int_equal(last.out_committed, 1);
 }
@@ -95,8 +95,8 @@ static void commit_that_is_refused_ends_the_call(void **state)
 	(void)state;
 	assert_rc(exchange(VB_FETCH_F_NOWAIT, 0, 2), 0);
 	assert_int_equal(last.out_fetched, 2);
-	tag[0] = got[0].tag;
-	tag[1] = got[1].tag;
+	tag[0] = got[0].out_tag;
+	tag[1] = got[1].out_tag;
 	submit();
 	set_commit(0, tag[0]);
 	set_commit(1, tag[0]);
@@ -107,7 +107,7 @@ static void commit_that_is_refused_ends_the_call(void **state)
 	set_commit(0, tag[1]);
 	assert_rc(exchange(VB_FETCH_F_NOWAIT, 1, ROOM), 0);
 	assert_int_equal(last.out_fetched, 1);
-	assert_rc(rig_commit(&x, got[0].tag, 0), 0);
+	assert_rc(rig_commit(&x, got[0].out_tag, 0), 0);
 	assert_rc(rig_wait(rig.client, first, 1, 5000), 0);
 	assert_rc(rig_wait(rig.client, second, 1, 5000), 0);
 }
@@ -117,7 +117,7 @@ static void commits_are_checked_each(void **state)
 	(void)state;
 	submit();
 	assert_rc(exchange(VB_FETCH_F_NOWAIT, 0, 1), 0);
-	set_commit(0, got[0].tag);
+	set_commit(0, got[0].out_tag);
 	done[0].size = 8;
 	assert_rc(exchange(VB_FETCH_F_NOWAIT, 1, 0), -EINVAL);
 	done[0].size = sizeof(done[0]);
@@ -167,7 +167,7 @@ static void work_wakes_one_that_sleeps(void **state)
 	pthread_join(s.thread, NULL);
 	assert_rc(s.rc, 0);
 	assert_int_equal(s.cmd.out_fetched, 1);
-	assert_rc(rig_commit(&x, s.got.tag, 0), 0);
+	assert_rc(rig_commit(&x, s.got.out_tag, 0), 0);
 	assert_rc(rig_wait(rig.client, queue, 1, 5000), 0);
 }
 
@@ -189,7 +189,7 @@ static void stop_ends_sleep_now_and_later(void **state)
 	submit();
 	assert_rc(exchange(0, 0, ROOM), 0);
 	assert_int_equal(last.out_fetched, 1);
-	assert_rc(rig_commit(&x, got[0].tag, 0), 0);
+	assert_rc(rig_commit(&x, got[0].out_tag, 0), 0);
 }
 
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -283,7 +283,7 @@ static int run(struct chance *c, const struct vb_ioc_fetch *req)
 {
 	const struct vb_stream_header *h = (void *)(uintptr_t)req->out_stream_address;
 	const struct vb_exec_bo *refs = (void *)(uintptr_t)req->out_bos_address;
-	struct vb_ioc_poll_cancel cancel = { .size = sizeof(cancel), .tag = req->tag };
+	struct vb_ioc_poll_cancel cancel = { .size = sizeof(cancel), .tag = req->out_tag };
 	int rc = 0;
 
 	if (h->magic != VB_STREAM_MAGIC || h->bytes > req->out_stream_bytes)
@@ -377,7 +377,7 @@ static void *serve(void *arg)
 			end(&c);
 		maybe_sleep(&c);
 		if (!one_in(&c, 300))
-			commit(&c, req.tag, answer(&c, &req));
+			commit(&c, req.out_tag, answer(&c, &req));
 	}
 	return NULL;
 }

@@ -550,7 +550,7 @@ static void executor_says_no_and_the_fault_is_sigbus(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, access_later, p), 0);
 	while (rig_fetch(&x, &req) == -EAGAIN)
 		usleep(1000);
-	assert_rc(rig_commit(&x, req.tag, -EIO), 0);
+	assert_rc(rig_commit(&x, req.out_tag, -EIO), 0);
 	pthread_join(thread, &rc);
 	assert_true((intptr_t)rc);
 	munmap(p, chunks(1));
@@ -786,7 +786,7 @@ static void *serve_late(void *arg)
 			usleep(1000000);
 			bring_zeros(arg, &req);
 		}
-		rig_commit(arg, req.tag, 0);
+		rig_commit(arg, req.out_tag, 0);
 	}
 	return NULL;
 }

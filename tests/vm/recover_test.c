@@ -323,11 +323,11 @@ static void old_generations_are_estale(void **state)
 	assert_rc(rig_recover(&x, 0), 0);
 	assert_rc(rig_fetch(&x, &again), 0);
 	assert_int_equal(again.out_seqno, req.out_seqno);
-	assert_rc(rig_commit(&old, again.tag, 0), -ESTALE);
-	assert_rc(rig_commit(&x, req.tag, 0), -ESTALE);
+	assert_rc(rig_commit(&old, again.out_tag, 0), -ESTALE);
+	assert_rc(rig_commit(&x, req.out_tag, 0), -ESTALE);
 	assert_rc(rig_step(&old, id, 0, VB_MOVE_BEGIN, Z, H), -ESTALE);
 	assert_rc(rig_wait(u, queue, 1, 0), -ETIME);
-	assert_rc(rig_commit(&x, again.tag, 0), 0);
+	assert_rc(rig_commit(&x, again.out_tag, 0), 0);
 	assert_rc(rig_wait(u, queue, 1, 1000), 0);
 }
 
@@ -379,7 +379,7 @@ static void serve_page_in(uint32_t id, uint32_t word)
 	for (uint32_t i = 0; i < SLOTS; i++)
 		memcpy(x.memory + chunks(i), &word, 4);
 	assert_rc(rig_step(&x, id, 0, VB_MOVE_COMMIT, N, H), 0);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 }
 
 static void requests_wait_for_the_successor(void **state)
@@ -438,7 +438,7 @@ static void run_next(void)
 
 	assert_rc(rig_fetch(&x, &req), 0);
 	assert_int_equal(req.out_type, VB_FETCH_SUBMIT);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 }
 
 static void what_was_fetched_is_run_again_where_that_is_safe(void **state)

@@ -155,7 +155,7 @@ static uint32_t object_of(struct rig_exec *x, uint32_t id)
 	assert_rc(rig_advise(rig.client, id, VB_ADVISE_PREFETCH, 0, 1), 0);
 	assert_rc(rig_fetch(x, &req), 0);
 	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
-	assert_rc(rig_commit(x, req.tag, 0), 0);
+	assert_rc(rig_commit(x, req.out_tag, 0), 0);
 	return req.out_object;
 }
 
@@ -191,7 +191,7 @@ static void whole_table_costs_32_bytes_a_chunk_and_its_index(void **state)
 	assert_rc(rig_bo_destroy(rig.client, id), 0);
 	assert_rc(rig_fetch(&x, &req), 0);
 	assert_int_equal(req.out_type, VB_FETCH_FORGET);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	printf("# table of %u chunks: %lld KiB, %.2f bytes a chunk; destroyed in %.2f ms\n",
 	       chunks, (long long)kib, each, ms_since(begin));
 	assert_true(each > 31.9 && each < 32.5);

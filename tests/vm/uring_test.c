@@ -149,14 +149,14 @@ static void fetch_and_commit_on(struct ring *of)
 	expect(of, 1, 1);
 	assert_int_equal(ring_slot(slots, 3)->out_type, VB_FETCH_SUBMIT);
 	assert_int_equal(ring_slot(slots, 3)->out_seqno, 1);
-	tag = ring_slot(slots, 3)->tag;
+	tag = ring_slot(slots, 3)->out_tag;
 	ring_add_commit(of, x.generation, tag, 0, 4, 1, 2);
 	expect_nothing(of);
 	assert_rc(rig_wait(u, q, 1, 1000), 0);
 	submit_nop(q);
 	expect(of, 2, 1);
 	assert_int_equal(ring_slot(slots, 4)->out_seqno, 2);
-	ring_add_commit(of, x.generation, ring_slot(slots, 4)->tag, -EIO, 0, 0, 3);
+	ring_add_commit(of, x.generation, ring_slot(slots, 4)->out_tag, -EIO, 0, 0, 3);
 	expect(of, 3, 0);
 	assert_rc(rig_wait(u, q, 2, 1000), -EIO);
 	assert_rc(rig_queue_destroy(u, q), 0);
@@ -188,7 +188,7 @@ static void fetch_takes_all_there_is_into_its_slots(void **state)
 	ring_add_fetch(&r, 0, 100, VB_URING_SLOTS - 100, 1);
 	expect(&r, 1, QUEUES);
 	for (uint32_t i = 0; i < QUEUES; i++) {
-		tags[i] = ring_slot(slots, 100 + i)->tag;
+		tags[i] = ring_slot(slots, 100 + i)->out_tag;
 		assert_int_equal(ring_slot(slots, 100 + i)->size, sizeof(struct vb_ioc_fetch));
 		for (uint32_t j = 0; j < i; j++)
 			assert_int_not_equal(tags[i], tags[j]);
@@ -203,7 +203,7 @@ static void fetch_takes_all_there_is_into_its_slots(void **state)
 		assert_rc(rig_wait(u, q[i], 1, 1000), 0);
 	}
 	for (uint32_t i = 0; i < QUEUES; i++)
-		assert_rc(rig_commit(&x, ring_slot(slots, i)->tag, 0), 0);
+		assert_rc(rig_commit(&x, ring_slot(slots, i)->out_tag, 0), 0);
 }
 
 static void fetch_with_nowait_says_that_there_is_nothing(void **state)
@@ -290,9 +290,9 @@ static void commit_of_a_page_in_answers_its_waiter(void **state)
 	assert_rc(rig_step(&x, req->out_object, 0, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST), 0);
 	memset(x.memory, 0, rig.chunk_bytes);
 	assert_rc(rig_step(&x, req->out_object, 0, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST), 0);
-	ring_add_commit(&r, x.generation, req->tag, 0, 1, 1, 2);
+	ring_add_commit(&r, x.generation, req->out_tag, 0, 1, 1, 2);
 	expect(&r, 2, -EINVAL);
-	ring_add_commit(&r, x.generation, req->tag, 0, 1, 1, 2)->flags |= IOSQE_ASYNC;
+	ring_add_commit(&r, x.generation, req->out_tag, 0, 1, 1, 2)->flags |= IOSQE_ASYNC;
 	ring_submit(&r);
 	pthread_join(thread, &rc);
 	assert_int_equal((intptr_t)rc, 0);
@@ -344,7 +344,7 @@ static void commits_are_checked_as_a_whole(void **state)
 	submit_nop(q);
 	submit_nop(q);
 	assert_rc(fetch_raw(&r, 0, 0, 1, 0), 1);
-	tag = ring_slot(slots, 0)->tag;
+	tag = ring_slot(slots, 0)->out_tag;
 	bad = good;
 	bad.status = 1;
 	assert_rc(commit_raw(&r, tag, bad), -EINVAL);
@@ -448,7 +448,7 @@ static void serve_ring(struct worker *w)
 		}
 		w->errors += a.res < 1;
 		for (int32_t i = 0; i < a.res; i++) {
-			uint64_t tag = ring_slot(slots, w->first + (uint32_t)i)->tag;
+			uint64_t tag = ring_slot(slots, w->first + (uint32_t)i)->out_tag;
 			bool last = i == a.res - 1;
 
 			ring_add_commit(&of, x.generation, tag, 0, w->first, last ? w->count : 0,
@@ -471,7 +471,7 @@ static void serve_ioctl(struct worker *w)
 			usleep(100);
 			continue;
 		}
-		w->errors += rc || rig_commit(&x, req.tag, 0);
+		w->errors += rc || rig_commit(&x, req.out_tag, 0);
 		w->done++;
 	}
 }
@@ -749,7 +749,7 @@ static void commit_next(int status)
 	struct vb_ioc_fetch req;
 
 	assert_rc(rig_fetch(&x, &req), 0);
-	assert_rc(rig_commit(&x, req.tag, status), 0);
+	assert_rc(rig_commit(&x, req.out_tag, status), 0);
 }
 
 static void fence_becomes_a_cqe(void **state)
@@ -895,7 +895,7 @@ static void linked_submissions_run_one_after_the_other(void **state)
 			usleep(1000);
 		assert_rc(rig_fetch(&x, &(struct vb_ioc_fetch){ 0 }), -EAGAIN);
 		assert_int_equal(req.out_seqno, i / 2 + 1);
-		assert_rc(rig_commit(&x, req.tag, 0), 0);
+		assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 		expect(&c, (uint64_t)i, 0);
 	}
 }
@@ -1170,7 +1170,7 @@ static void fetch_that_spins_finds_work_or_sleeps(void **state)
 	assert_rc(fetch_once(&req), 0);
 	assert_int_equal(req.out_type, VB_FETCH_SUBMIT);
 	pthread_join(thread, NULL);
-	assert_rc(rig_commit(&x, req.tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
 	req = (struct vb_ioc_fetch){ .size = sizeof(req), .spin_ns = 1000 };
 	assert_int_equal(pthread_create(&thread, NULL, submit_later, &q), 0);
 	assert_rc(fetch_once(&req), 0);

@@ -647,7 +647,7 @@ static int serve_one(struct executor *x)
 		rc = move(x, req.out_object, VB_MOVE_BEGIN, VB_TIER_HOST, VB_TIER_NVME, x->nvme);
 	if (!rc)
 		rc = call(x->fd, VB_IOC_EXEC_STATS, &stats);
-	done.tag = req.tag;
+	done.tag = req.out_tag;
 	return call_twice(x->fd, VB_IOC_COMMIT, &done, -ENOENT) ?: rc;
 }
 

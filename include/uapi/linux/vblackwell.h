@@ -12,7 +12,9 @@
  * Rules for every structure: @size comes first and is sizeof() as the caller
  * knows it; a shorter structure is filled up with zeros, a longer one is taken
  * when its tail is zero, else -E2BIG; reserved fields must be 0, else -EINVAL;
- * addresses travel as __u64; flags not listed are refused with -EINVAL.
+ * addresses travel as __u64; flags not listed are refused with -EINVAL.  What a call
+ * only writes begins with out_; what it reads and then writes does not, and the text
+ * says behind "out:" what is written.
  *
  * Errors mean the same in every call:
  *   -EINVAL     a field is out of its range, an unknown flag, reserved not 0
@@ -981,8 +983,8 @@ struct vb_ioc_arena_create {
  *	ioctl(VB_IOC_REGION_NEXT)
  * @size: sizeof(struct vb_ioc_region)
  * @arena: host arena
- * @first_slot: first slot of the region
- * @slots: slots in it
+ * @first_slot: first slot of the region; NEXT: out: of the one found
+ * @slots: slots in it; NEXT: out: in the one found
  * @address: loopback: where the executor has it; module: 0
  * @out_mmap_offset: module: mmap() it from the executor node
  *
@@ -1119,7 +1121,7 @@ struct vb_exec_bo {
  * struct vb_ioc_fetch - ioctl(VB_IOC_FETCH); also what VB_URING_FETCH fills in
  * @size: sizeof(struct vb_ioc_fetch)
  * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; out: VB_FETCH_F_* of the request
- * @tag: out: names the request at commit
+ * @out_tag: names the request at commit
  * @out_type: enum vb_fetch_type
  * @out_client: client number, for log and fairness
  * @out_queue: queue number, device-wide
@@ -1143,7 +1145,7 @@ struct vb_exec_bo {
 struct vb_ioc_fetch {
 	__u32 size;
 	__u32 flags;
-	__u64 tag;
+	__u64 out_tag;
 	__u32 out_type;
 	__u32 out_client;
 	__u32 out_queue;
