@@ -83,7 +83,7 @@ static double simulate(const struct load *load, const struct vgpu_policy_ops *op
 	if (rc)
 		return rc;
 	if (load->declared && ops == &vgpu_policy_schedule)
-		rc = ops->future(policy, load->declared, load->declared_n, true);
+		rc = ops->future(policy, 0, load->declared, load->declared_n, true);
 	start = bench_seconds();
 	for (size_t i = 0; i < load->n && rc >= 0; i++)
 		rc = ops->access(policy, load->keys[i], 0, &victim);

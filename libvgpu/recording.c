@@ -100,7 +100,7 @@ static int replay_declare(const struct vgpu_recording *r, const struct vgpu_poli
 			  void *policy)
 {
 	int rc = strcmp(ops->name, "schedule") ? 0 :
-		 ops->future(policy, r->uses.keys, r->uses.count, false);
+		 ops->future(policy, 0, r->uses.keys, r->uses.count, false);
 
 	return rc == -EOPNOTSUPP ? 0 : rc;
 }

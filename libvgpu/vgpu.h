@@ -957,8 +957,8 @@ struct vgpu_use {
  * @cycle: after the last comes the first again
  *
  * A hint that replaces the one before of this client, and no other's; a wrong one costs
- * time only, and so does one that is left out because it has more than 2^24 chunks, or
- * because all clients together declared more than 2^20 entries.
+ * time only, and so does one that is left out because all clients together would have
+ * declared more than 2^24 chunks.
  * Return: 0; -ERANGE, -EINVAL an entry or the count.
  */
 VGPU_API int vgpu_schedule(struct vgpu *v, const struct vgpu_use *uses, uint32_t count, bool cycle);

@@ -191,23 +191,12 @@ static void exec_retry_forgets(struct vgpu_exec *x)
 	}
 }
 
-/* What this client declared changed: the policy follows what all of them declare. */
+/* What this client declared changed. */
 static int exec_schedule(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
-	uint64_t *keys;
-	size_t n;
-	bool cycle;
-	int rc = vgpu_schedules_set(&x->schedules, req->out_client,
-				    (const void *)(uintptr_t)req->out_bos_address, req->out_count,
-				    req->flags & VB_FETCH_F_CYCLE);
-
-	if (!rc)
-		rc = vgpu_schedules_weave(&x->schedules, &keys, &n, &cycle);
-	if (rc)
-		return rc;
-	rc = x->resid.policy->future(x->resid.policy_state, keys, n, cycle);
-	free(keys);
-	return rc == -EOPNOTSUPP ? 0 : rc;
+	return vgpu_schedules_set(&x->schedules, req->out_client,
+				  (const void *)(uintptr_t)req->out_bos_address, req->out_count,
+				  req->flags & VB_FETCH_F_CYCLE);
 }
 
 /*

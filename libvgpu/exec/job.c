@@ -100,7 +100,7 @@ static void ahead_hint(struct vgpu_job_env *env)
 {
 	struct vgpu_resid *r = env->resid;
 	uint64_t keys[HINT_CHUNKS];
-	size_t n = r->policy->upcoming(r->policy_state, 0, keys, HINT_CHUNKS);
+	size_t n = r->policy->upcoming(r->policy_state, keys, HINT_CHUNKS);
 
 	for (size_t i = 0; i < n; i++) {
 		struct vgpu_object *o = vgpu_store_find(env->store, vgpu_policy_key_object(keys[i]));

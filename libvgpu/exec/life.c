@@ -214,7 +214,6 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 		return rc;
 	x->resid.node = x->node;
 	x->resid.store = &x->store;
-	x->schedules = (struct vgpu_schedules){ .store = &x->store, .chunk_bytes = p->chunk_bytes };
 	x->resid.io = x->engine.io;
 	x->engine.resid = &x->resid;
 	x->store.choose = vgpu_engine_choose;
@@ -227,6 +226,10 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	if (rc)
 		return say(text, len, rc, "host tier of %llu bytes: %s",
 			   (unsigned long long)p->host_bytes, strerror(-rc));
+	x->schedules = (struct vgpu_schedules){
+		.store = &x->store, .chunk_bytes = p->chunk_bytes,
+		.policy = x->resid.policy, .policy_state = x->resid.policy_state,
+	};
 	exec_tell_recovery(x, p);
 	return 0;
 }

@@ -11,7 +11,7 @@
  * of a simulation with the same policy, capacity and sequence of uses.
  *
  * What this does not try to do: choose between clients, weigh chunks of different
- * size or cost, or know the time. One instance serves one tier of one client.
+ * size or cost, or know the time. One instance serves one tier.
  *
  * Rules that hold for every policy, whatever the sequence of calls:
  *  - the retained set never grows beyond the capacity (after resize() to less it
@@ -99,7 +99,7 @@ struct vgpu_policy_params {
  * @retained: chunks retained now
  * @held: retained chunks that are held now
  * @capacity: most chunks to retain
- * @cycle: length in uses of the cycle now followed, 0 when none
+ * @cycle: length in uses of the cycle now followed, 0 when none; of several the longest
  * @in_sync: the policy knows what comes next: next_use() and upcoming() answer
  *
  * Misses, and so chunks read from the tier below, are admits + bypasses.
@@ -177,14 +177,15 @@ struct vgpu_policy_ops {
 	int (*resize)(void *policy, uint32_t capacity);
 
 	/**
-	 * @future: declare the uses to come, in order, beginning with the next one;
-	 * replaces what was declared before. n = 0 withdraws it. cyclic: after the
-	 * last comes the first again, without end. The keys are copied; direct
-	 * repeats in it are one use.
+	 * @future: declare the uses to come of one client, in order, beginning with its
+	 * next one; replaces what was declared for it before. n = 0 withdraws it. cyclic:
+	 * after the last comes the first again, without end. The keys are copied; direct
+	 * repeats in it are one use. Clients take turns, of any length.
 	 * Return: 0; -EINVAL for VGPU_POLICY_NONE among the keys or n > 2^31;
 	 * -ENOMEM with nothing changed; -EOPNOTSUPP from a policy that cannot use it.
 	 */
-	int (*future)(void *policy, const uint64_t *keys, size_t n, bool cyclic);
+	int (*future)(void *policy, uint32_t client, const uint64_t *keys, size_t n,
+		      bool cyclic);
 
 	/**
 	 * @next_use: number of other uses expected before the key's next one (0: it
@@ -193,11 +194,12 @@ struct vgpu_policy_ops {
 	uint64_t (*next_use)(const void *policy, uint64_t key);
 
 	/**
-	 * @upcoming: the keys expected from @ahead uses on (0: the next use), retained
-	 * or not, in order of use: what a prefetcher walks. Return: number of keys
-	 * stored, at most @n; 0 when nothing is known.
+	 * @upcoming: the keys expected next, retained or not, in order of use: what a
+	 * prefetcher walks. Of several clients what is left of the present turn, and
+	 * the next turn of each. Return: number of keys stored, at most @n; 0 when
+	 * nothing is known.
 	 */
-	size_t (*upcoming)(const void *policy, uint64_t ahead, uint64_t *out_keys, size_t n);
+	size_t (*upcoming)(const void *policy, uint64_t *out_keys, size_t n);
 
 	/** @retains: true while the key is in the retained set */
 	bool (*retains)(const void *policy, uint64_t key);

@@ -12,7 +12,7 @@
 static uint32_t *heap_place(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
 			    uint32_t slot)
 {
-	return heap == &core->soon ? &core->slots[slot].soon_at : &core->slots[slot].far_at;
+	return heap->flip ? &core->slots[slot].far_at : &core->slots[slot].soon_at;
 }
 
 static uint64_t heap_order(const struct vgpu_policy_core *core,
@@ -99,6 +99,17 @@ static int grow_array(void **array, size_t count, size_t size)
 	return 0;
 }
 
+/* What is held is of one kind or another, and no more than there is room for. */
+static int ensure_heaps(struct vgpu_policy_kind *kind, bool timed, uint32_t room, uint32_t most)
+{
+	size_t count = room < most ? room : most;
+	int rc = grow_array((void **)&kind->far.slots, count, sizeof(uint32_t));
+
+	if (!rc && timed)
+		rc = grow_array((void **)&kind->soon.slots, count, sizeof(uint32_t));
+	return rc;
+}
+
 /* Grows each array in turn; one that has grown already stays so, which is harmless. */
 static int ensure_room(struct vgpu_policy_core *core, uint32_t room)
 {
@@ -109,10 +120,9 @@ static int ensure_room(struct vgpu_policy_core *core, uint32_t room)
 	rc = grow_array((void **)&core->slots, room, sizeof(*core->slots));
 	if (!rc)
 		rc = grow_array((void **)&core->free, room, sizeof(*core->free));
-	for (int kind = 0; !rc && kind < VGPU_POLICY_KINDS; kind++)
-		rc = grow_array((void **)&core->far[kind].slots, room, sizeof(uint32_t));
-	if (!rc)
-		rc = grow_array((void **)&core->soon.slots, room, sizeof(uint32_t));
+	for (uint32_t k = 0; !rc && k < core->kinds; k++)
+		rc = ensure_heaps(&core->kind[k], k != VGPU_POLICY_GUESSED, room,
+				  core->kind[k].most);
 	if (!rc)
 		rc = vgpu_keymap_reserve(&core->map, room);
 	if (rc)
@@ -133,10 +143,10 @@ int vgpu_policy_core_init(struct vgpu_policy_core *core,
 
 	memset(core, 0, sizeof(*core));
 	core->hooks = hooks;
-	for (int kind = 0; kind < VGPU_POLICY_KINDS; kind++)
-		core->far[kind].flip = UINT64_MAX;
 	core->last_key = VGPU_POLICY_NONE;
 	rc = vgpu_keymap_init(&core->map, 0, 0);
+	if (!rc)
+		rc = vgpu_policy_core_kind(core, VGPU_POLICY_GUESSED, UINT32_MAX);
 	if (!rc)
 		rc = ensure_room(core, capacity);
 	if (rc) {
@@ -152,10 +162,33 @@ void vgpu_policy_core_fini(struct vgpu_policy_core *core)
 	vgpu_keymap_fini(&core->map);
 	free(core->slots);
 	free(core->free);
-	for (int kind = 0; kind < VGPU_POLICY_KINDS; kind++)
-		free(core->far[kind].slots);
-	free(core->soon.slots);
+	for (uint32_t k = 0; k < core->kinds; k++) {
+		free(core->kind[k].far.slots);
+		free(core->kind[k].soon.slots);
+	}
+	free(core->kind);
 	memset(core, 0, sizeof(*core));
+}
+
+static int add_kind(struct vgpu_policy_core *core)
+{
+	int rc = grow_array((void **)&core->kind, core->kinds + 1, sizeof(*core->kind));
+
+	if (!rc)
+		core->kind[core->kinds++] =
+			(struct vgpu_policy_kind){ .far.flip = UINT64_MAX };
+	return rc;
+}
+
+int vgpu_policy_core_kind(struct vgpu_policy_core *core, uint32_t kind, uint32_t most)
+{
+	int rc = kind == core->kinds ? add_kind(core) : 0;
+
+	if (!rc)
+		rc = ensure_heaps(&core->kind[kind], kind != VGPU_POLICY_GUESSED, core->room, most);
+	if (!rc)
+		core->kind[kind].most = most;
+	return rc;
 }
 
 uint32_t vgpu_policy_core_find(const struct vgpu_policy_core *core, uint64_t key)
@@ -173,9 +206,9 @@ static void enlist(struct vgpu_policy_core *core, uint32_t slot)
 	s->far_at = NO_SLOT;
 	s->soon_at = NO_SLOT;
 	if (!s->held)
-		heap_insert(core, &core->far[s->kind], slot);
-	if (s->kind == VGPU_POLICY_TIMED)
-		heap_insert(core, &core->soon, slot);
+		heap_insert(core, &core->kind[s->kind].far, slot);
+	if (s->kind != VGPU_POLICY_GUESSED)
+		heap_insert(core, &core->kind[s->kind].soon, slot);
 }
 
 static void delist(struct vgpu_policy_core *core, uint32_t slot)
@@ -183,9 +216,9 @@ static void delist(struct vgpu_policy_core *core, uint32_t slot)
 	struct vgpu_policy_slot *s = &core->slots[slot];
 
 	if (!s->held)
-		heap_remove(core, &core->far[s->kind], slot);
-	if (s->kind == VGPU_POLICY_TIMED)
-		heap_remove(core, &core->soon, slot);
+		heap_remove(core, &core->kind[s->kind].far, slot);
+	if (s->kind != VGPU_POLICY_GUESSED)
+		heap_remove(core, &core->kind[s->kind].soon, slot);
 }
 
 void vgpu_policy_core_rerank(struct vgpu_policy_core *core, uint32_t slot)
@@ -205,63 +238,31 @@ void vgpu_policy_core_rerank(struct vgpu_policy_core *core, uint32_t slot)
 		return;
 	s->rank = rank;
 	if (!s->held)
-		heap_fix(core, &core->far[s->kind], s->far_at);
-	if (s->kind == VGPU_POLICY_TIMED)
-		heap_fix(core, &core->soon, s->soon_at);
+		heap_fix(core, &core->kind[s->kind].far, s->far_at);
+	if (s->kind != VGPU_POLICY_GUESSED)
+		heap_fix(core, &core->kind[s->kind].soon, s->soon_at);
 }
 
-uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core)
+uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core, uint32_t kind)
 {
-	return core->soon.count ? core->soon.slots[0] : NO_SLOT;
+	const struct vgpu_policy_heap *soon = &core->kind[kind].soon;
+
+	return soon->count ? soon->slots[0] : NO_SLOT;
 }
 
 static uint32_t victim_slot(const struct vgpu_policy_core *core)
 {
-	const struct vgpu_policy_heap *guessed = &core->far[VGPU_POLICY_GUESSED];
-	const struct vgpu_policy_heap *timed = &core->far[VGPU_POLICY_TIMED];
+	uint32_t victim = NO_SLOT;
 
-	if (!guessed->count || !timed->count)
-		return guessed->count ? guessed->slots[0] :
-		       timed->count ? timed->slots[0] : NO_SLOT;
-	return core->hooks->worse(core, &core->slots[guessed->slots[0]],
-				  &core->slots[timed->slots[0]]) ?
-		guessed->slots[0] : timed->slots[0];
-}
+	for (uint32_t k = 0; k < core->kinds; k++) {
+		const struct vgpu_policy_heap *far = &core->kind[k].far;
 
-static void heap_append(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
-			uint32_t slot)
-{
-	heap_put(core, heap, heap->count++, slot);
-}
-
-/* Bottom-up construction: O(n), where n insertions would take O(n log n). */
-static void heap_order_all(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap)
-{
-	for (uint32_t at = heap->count / 2; at-- > 0;)
-		heap_down(core, heap, at);
-}
-
-void vgpu_policy_core_rerank_all(struct vgpu_policy_core *core)
-{
-	for (int kind = 0; kind < VGPU_POLICY_KINDS; kind++)
-		core->far[kind].count = 0;
-	core->soon.count = 0;
-	for (uint32_t slot = 0; slot < core->room; slot++) {
-		struct vgpu_policy_slot *s = &core->slots[slot];
-
-		if (s->key == VGPU_POLICY_NONE)
-			continue;
-		s->rank = core->hooks->rank(core, s);
-		s->far_at = NO_SLOT;
-		s->soon_at = NO_SLOT;
-		if (!s->held)
-			heap_append(core, &core->far[s->kind], slot);
-		if (s->kind == VGPU_POLICY_TIMED)
-			heap_append(core, &core->soon, slot);
+		if (far->count && (victim == NO_SLOT ||
+				   core->hooks->worse(core, &core->slots[far->slots[0]],
+						      &core->slots[victim])))
+			victim = far->slots[0];
 	}
-	for (int kind = 0; kind < VGPU_POLICY_KINDS; kind++)
-		heap_order_all(core, &core->far[kind]);
-	heap_order_all(core, &core->soon);
+	return victim;
 }
 
 static void add(struct vgpu_policy_core *core, uint64_t key)
@@ -427,9 +428,11 @@ void vgpu_policy_core_stats(const void *policy, struct vgpu_policy_stats *out)
 	*out = core->stats;
 }
 
-int vgpu_policy_core_no_future(void *policy, const uint64_t *keys, size_t n, bool cyclic)
+int vgpu_policy_core_no_future(void *policy, uint32_t client, const uint64_t *keys, size_t n,
+			       bool cyclic)
 {
 	(void)policy;
+	(void)client;
 	(void)keys;
 	(void)n;
 	(void)cyclic;
@@ -443,11 +446,9 @@ uint64_t vgpu_policy_core_no_next_use(const void *policy, uint64_t key)
 	return VGPU_POLICY_NEVER;
 }
 
-size_t vgpu_policy_core_no_upcoming(const void *policy, uint64_t ahead, uint64_t *out_keys,
-				    size_t n)
+size_t vgpu_policy_core_no_upcoming(const void *policy, uint64_t *out_keys, size_t n)
 {
 	(void)policy;
-	(void)ahead;
 	(void)out_keys;
 	(void)n;
 	return 0;

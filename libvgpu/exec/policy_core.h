@@ -10,9 +10,9 @@
  * use that is Belady's rule with bypass.
  *
  * Ranks need only be comparable within a kind: chunks of known next use are *timed*,
- * their rank is a position; all others are *guessed*, their rank orders them among
- * themselves. Each kind has its heap and the policy chooses between the two tops, so
- * neither has to be ranked anew because time passes.
+ * their rank is a position in one declared order, and each order is a kind of its own; all
+ * others are *guessed*, their rank orders them among themselves. Each kind has its heap and
+ * the policy chooses between the tops, so none has to be ranked anew because time passes.
  *
  * A policy embeds struct vgpu_policy_core as its first member.
  */
@@ -24,11 +24,8 @@
 
 #define VGPU_POLICY_NO_SLOT UINT32_MAX
 
-enum vgpu_policy_kind {
-	VGPU_POLICY_GUESSED,
-	VGPU_POLICY_TIMED,
-	VGPU_POLICY_KINDS,
-};
+/* Kind of chunks that are guessed; greater ones are orders, see vgpu_policy_core_kind(). */
+#define VGPU_POLICY_GUESSED 0u
 
 /**
  * struct vgpu_policy_slot - one retained chunk
@@ -38,7 +35,7 @@ enum vgpu_policy_kind {
  * @born: heat clock when the estimate began
  * @far_at: place in the heap of victims; NO_SLOT while held
  * @soon_at: place in the heap of soonest uses; NO_SLOT unless timed
- * @kind: enum vgpu_policy_kind
+ * @kind: VGPU_POLICY_GUESSED, or of a declared order
  * @overdue: times in a row that an expected use did not come
  * @held: never a victim
  */
@@ -49,7 +46,7 @@ struct vgpu_policy_slot {
 	double born;
 	uint32_t far_at;
 	uint32_t soon_at;
-	uint8_t kind;
+	uint32_t kind;
 	uint8_t overdue;
 	bool held;
 };
@@ -62,19 +59,18 @@ struct vgpu_policy_core;
  *	counted access, before any rank is asked for; @slot is that of the key or
  *	VGPU_POLICY_NO_SLOT. May update slots and call vgpu_policy_core_rerank()
  * @rank: set @slot->kind and return the rank as things stand; changes nothing else
- * @worse: true when the guessed chunk of highest rank is missed less than the timed one
+ * @worse: true when @a is missed less than @b, of another kind
  * @displaces: true when @key, not retained, is worth more than @victim
  * @admitted: @slot was just added, before its @rank is asked for
  * @dropped: @slot is about to leave by eviction; not called for forget()
  * @bypassed: @key was used and not kept
- * Only @rank and @displaces must be present; @worse where both kinds occur.
+ * Only @rank and @displaces must be present; @worse where several kinds occur.
  */
 struct vgpu_policy_hooks {
 	void (*used)(struct vgpu_policy_core *core, uint64_t key, uint32_t slot);
 	uint64_t (*rank)(const struct vgpu_policy_core *core, struct vgpu_policy_slot *slot);
-	bool (*worse)(const struct vgpu_policy_core *core,
-		      const struct vgpu_policy_slot *guessed,
-		      const struct vgpu_policy_slot *timed);
+	bool (*worse)(const struct vgpu_policy_core *core, const struct vgpu_policy_slot *a,
+		      const struct vgpu_policy_slot *b);
 	bool (*displaces)(const struct vgpu_policy_core *core, uint64_t key,
 			  const struct vgpu_policy_slot *victim);
 	void (*admitted)(struct vgpu_policy_core *core, struct vgpu_policy_slot *slot);
@@ -84,7 +80,7 @@ struct vgpu_policy_hooks {
 
 /**
  * struct vgpu_policy_heap - slot numbers, the one with the lowest (rank ^ flip) on top
- * @slots: [room of the core] slot numbers in heap order
+ * @slots: slot numbers in heap order
  * @count: how many
  * @flip: 0, or UINT64_MAX to have the highest rank on top
  */
@@ -95,6 +91,18 @@ struct vgpu_policy_heap {
 };
 
 /**
+ * struct vgpu_policy_kind - the retained chunks of one kind
+ * @far: victims: chunks not held, highest rank on top
+ * @soon: timed chunks, held or not, lowest rank on top
+ * @most: chunks that can be of this kind at once
+ */
+struct vgpu_policy_kind {
+	struct vgpu_policy_heap far;
+	struct vgpu_policy_heap soon;
+	uint32_t most;
+};
+
+/**
  * struct vgpu_policy_core - the retained set and its counters
  * @hooks: of the policy
  * @map: key to slot number of every retained chunk
@@ -102,8 +110,8 @@ struct vgpu_policy_heap {
  * @free: [room] numbers of the slots that are not in use
  * @free_count: how many
  * @room: slots allocated, at least the capacity
- * @far: victims of each kind: chunks not held, highest rank on top
- * @soon: timed chunks, held or not, lowest rank on top
+ * @kind: [kinds] by kind
+ * @kinds: how many
  * @last_key: key of the use before, to recognise a direct repeat
  * @stats: counters; retained and held are always current
  */
@@ -114,8 +122,8 @@ struct vgpu_policy_core {
 	uint32_t *free;
 	uint32_t free_count;
 	uint32_t room;
-	struct vgpu_policy_heap far[VGPU_POLICY_KINDS];
-	struct vgpu_policy_heap soon;
+	struct vgpu_policy_kind *kind;
+	uint32_t kinds;
 	uint64_t last_key;
 	struct vgpu_policy_stats stats;
 };
@@ -154,20 +162,23 @@ uint32_t vgpu_policy_core_find(const struct vgpu_policy_core *core, uint64_t key
 void vgpu_policy_core_rerank(struct vgpu_policy_core *core, uint32_t slot);
 
 /**
- * vgpu_policy_core_soonest() - the timed chunk of lowest rank
+ * vgpu_policy_core_kind() - make room for the chunks of one kind
  * @core: the core
+ * @kind: at most one beyond those there are
+ * @most: chunks that can be of this kind at once, at least as many as are
  *
- * Return: its slot number, or VGPU_POLICY_NO_SLOT when nothing retained is timed.
+ * Return: 0, or -ENOMEM with nothing changed.
  */
-uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core);
+int vgpu_policy_core_kind(struct vgpu_policy_core *core, uint32_t kind, uint32_t most);
 
 /**
- * vgpu_policy_core_rerank_all() - ask hooks->rank for every retained chunk
+ * vgpu_policy_core_soonest() - the timed chunk of lowest rank
  * @core: the core
+ * @kind: of a declared order
  *
- * For a change of regime, when ranks of old and new cannot be compared. O(retained).
+ * Return: its slot number, or VGPU_POLICY_NO_SLOT when nothing retained is of that kind.
  */
-void vgpu_policy_core_rerank_all(struct vgpu_policy_core *core);
+uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core, uint32_t kind);
 
 /*
  * The operations of struct vgpu_policy_ops that are the same for every policy; the
@@ -183,9 +194,9 @@ bool vgpu_policy_core_retains(const void *policy, uint64_t key);
 void vgpu_policy_core_stats(const void *policy, struct vgpu_policy_stats *out);
 
 /* For policies that know no future. */
-int vgpu_policy_core_no_future(void *policy, const uint64_t *keys, size_t n, bool cyclic);
+int vgpu_policy_core_no_future(void *policy, uint32_t client, const uint64_t *keys, size_t n,
+			       bool cyclic);
 uint64_t vgpu_policy_core_no_next_use(const void *policy, uint64_t key);
-size_t vgpu_policy_core_no_upcoming(const void *policy, uint64_t ahead, uint64_t *out_keys,
-				    size_t n);
+size_t vgpu_policy_core_no_upcoming(const void *policy, uint64_t *out_keys, size_t n);
 
 #endif

@@ -12,6 +12,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Client of the cycle learnt, which is of all of them. */
+#define NOBODY UINT32_MAX
+
 /* Uses without agreement after which another cycle, once recognised, is believed. */
 #define PATIENCE 64
 
@@ -39,25 +42,36 @@ static void learn(struct replay *replay)
 
 	if (!period)
 		return;
-	if (period > sched->core.stats.capacity)
-		vgpu_policy_sched_future(sched, keys, period, true);
-	else if (sched->seq.n)
-		vgpu_policy_sched_future(sched, NULL, 0, false);
+	if (period <= sched->core.stats.capacity)
+		vgpu_policy_sched_withdraw_all(sched);
+	else if (!vgpu_policy_sched_future(sched, NOBODY, keys, period, true))
+		vgpu_policy_sched_withdraw_others(sched, NOBODY);
 	replay->desyncs = sched->core.stats.desyncs;
+}
+
+/*
+ * Several clients that declared what they do are not one cycle, because one of them left
+ * its order once.
+ */
+static bool is_lost(const struct replay *replay)
+{
+	const struct vgpu_policy_sched *sched = &replay->sched;
+	uint32_t followed = vgpu_policy_sched_followed(sched);
+
+	return !followed || sched->unmatched > PATIENCE ||
+	       (followed == 1 && sched->core.stats.desyncs != replay->desyncs);
 }
 
 static int replay_access(void *policy, uint64_t key, unsigned int flags, uint64_t *out_victim)
 {
 	struct replay *replay = policy;
-	struct vgpu_policy_sched *sched = &replay->sched;
 	int answer;
 
 	answer = vgpu_policy_core_access(policy, key, flags, out_victim);
 	if (answer < 0)
 		return answer;
 	vgpu_policy_cycle_push(&replay->cycle, key);
-	if (!sched->following || sched->unmatched > PATIENCE ||
-	    sched->core.stats.desyncs != replay->desyncs)
+	if (is_lost(replay))
 		learn(replay);
 	return answer;
 }

@@ -26,6 +26,8 @@ static int number_keys(struct vgpu_policy_seq *seq, const uint64_t *keys, size_t
 			if (rc)
 				return rc;
 			seq->keys[id] = keys[i];
+			seq->low = keys[i] < seq->low ? keys[i] : seq->low;
+			seq->high = keys[i] > seq->high ? keys[i] : seq->high;
 		}
 		seq->ids[seq->n++] = id;
 	}
@@ -60,6 +62,7 @@ int vgpu_policy_seq_init(struct vgpu_policy_seq *seq, const uint64_t *keys, size
 	if (!n || n > MAX_USES)
 		return -EINVAL;
 	seq->cyclic = cyclic;
+	seq->low = UINT64_MAX;
 	rc = vgpu_keymap_init(&seq->map, 0, n < 1u << 30 ? n : 1u << 30);
 	if (rc)
 		return rc;
@@ -97,7 +100,8 @@ uint64_t vgpu_policy_seq_key(const struct vgpu_policy_seq *seq, uint64_t positio
 
 bool vgpu_policy_seq_has(const struct vgpu_policy_seq *seq, uint64_t key)
 {
-	return seq->n && vgpu_keymap_find(&seq->map, key, NULL);
+	return seq->n && key >= seq->low && key <= seq->high &&
+	       vgpu_keymap_find(&seq->map, key, NULL);
 }
 
 uint64_t vgpu_policy_seq_next(const struct vgpu_policy_seq *seq, uint64_t key, uint64_t from)

@@ -21,6 +21,8 @@
  * @ids: [n] id at each position
  * @first: [ids + 1] index in @places where the positions of an id begin
  * @places: [n] positions, grouped by id, ascending
+ * @low: lowest key: with @high it tells sequences of different objects apart without a look
+ * @high: highest key
  * @n: length in uses, direct repeats removed
  * @cyclic: position n is position 0 again
  */
@@ -30,6 +32,8 @@ struct vgpu_policy_seq {
 	uint32_t *ids;
 	uint32_t *first;
 	uint32_t *places;
+	uint64_t low;
+	uint64_t high;
 	uint32_t n;
 	bool cyclic;
 };

@@ -27,7 +27,7 @@ static void simulate(const struct vgpu_policy_ops *ops, const struct vgpu_trace_
 	if (ops->create(&params, &policy))
 		return;
 	if (ops == &vgpu_policy_schedule)
-		ops->future(policy, uses->keys, uses->count, false);
+		ops->future(policy, 0, uses->keys, uses->count, false);
 	for (size_t i = 0; i < uses->count; i++)
 		require(ops->access(policy, uses->keys[i], uses->flags[i], &victim) >= 0);
 	ops->stats(policy, &stats);

@@ -357,7 +357,7 @@ static void expect_simulation(const struct trace *t, const char *name, uint64_t 
 		int answer;
 
 		if (i == declared)
-			assert_int_equal(ops->future(policy, keys, chunks, true), 0);
+			assert_int_equal(ops->future(policy, 0, keys, chunks, true), 0);
 		answer = ops->access(policy, t->key[i], t->flags[i], &victim);
 		if (answer != t->answer[i])
 			fail_msg("%s: use %zu of %zu was answered %d, the simulation says %d", name, i,

@@ -221,7 +221,7 @@ static void schedule_of_dense_layers_leaves_experts_to_frequency(void **state)
 	routing_init(&routing, 1.0);
 	n = route(&routing, keys, TOKENS, 3, DENSE);
 	best = optimum(keys, NULL, n, CAPACITY);
-	assert_int_equal(vgpu_policy_schedule.future(policy, cycle, LAYERS * DENSE, true), 0);
+	assert_int_equal(vgpu_policy_schedule.future(policy, 0, cycle, LAYERS * DENSE, true), 0);
 	use(&vgpu_policy_schedule, policy, keys, NULL, n);
 	assert_true(in_sync(&vgpu_policy_schedule, policy));
 	assert_in_range(misses(&vgpu_policy_schedule, policy), best, best * 145 / 100);

@@ -76,7 +76,7 @@ static inline uint64_t run(const struct vgpu_policy_ops *ops, uint32_t capacity,
 	uint64_t count;
 
 	if (future)
-		assert_int_equal(ops->future(policy, future, future_n, cyclic), 0);
+		assert_int_equal(ops->future(policy, 0, future, future_n, cyclic), 0);
 	use(ops, policy, keys, flags, n);
 	count = misses(ops, policy);
 	ops->destroy(policy);

@@ -73,7 +73,7 @@ static void schedule_tolerates_skips_and_extra_uses(void **state)
 		if (!random_below(20))
 			keys[n++] = vgpu_policy_key(7, i);
 	}
-	assert_int_equal(vgpu_policy_schedule.future(policy, cycle, PERIOD, true), 0);
+	assert_int_equal(vgpu_policy_schedule.future(policy, 0, cycle, PERIOD, true), 0);
 	use(&vgpu_policy_schedule, policy, keys, NULL, n);
 	vgpu_policy_schedule.stats(policy, &stats);
 	assert_true(stats.in_sync);
@@ -94,7 +94,7 @@ static void schedule_is_found_again_from_any_place(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 1000; i++)
 		cycle[i] = i;
-	assert_int_equal(ops->future(policy, cycle, 1000, true), 0);
+	assert_int_equal(ops->future(policy, 0, cycle, 1000, true), 0);
 	use(ops, policy, cycle + 300, NULL, 10);
 	assert_true(in_sync(ops, policy));
 	assert_int_equal(ops->next_use(policy, 310), 0);
@@ -127,7 +127,7 @@ static void schedule_is_followed_through_regular_skips(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 1000; i++)
 		cycle[i] = i;
-	assert_int_equal(ops->future(policy, cycle, 1000, true), 0);
+	assert_int_equal(ops->future(policy, 0, cycle, 1000, true), 0);
 	for (uint32_t i = 0; i < 9998; i++)
 		if (i % 3 != 2)
 			ops->access(policy, i % 1000, 0, &victim);
@@ -137,7 +137,7 @@ static void schedule_is_followed_through_regular_skips(void **state)
 	assert_int_equal(ops->next_use(policy, 998), 0);
 
 	/* Every second one: the cursor is never right and never far off. */
-	assert_int_equal(ops->future(policy, cycle, 1000, true), 0);
+	assert_int_equal(ops->future(policy, 0, cycle, 1000, true), 0);
 	for (uint32_t i = 0; i < 2000; i += 2) {
 		ops->access(policy, i % 1000, 0, &victim);
 		assert_in_range(ops->next_use(policy, (i + 4) % 1000), 0, 8);
@@ -160,7 +160,7 @@ static void schedule_gives_up_what_is_declared_and_never_used(void **state)
 	use(ops, policy, cycle, NULL, PERIOD);
 	for (uint32_t i = 0; i < PERIOD; i++)
 		cycle[i] = i;
-	assert_int_equal(ops->future(policy, cycle, PERIOD, true), 0);
+	assert_int_equal(ops->future(policy, 0, cycle, PERIOD, true), 0);
 	for (int i = 0; i < 12; i++) {
 		before = misses(ops, policy);
 		use(ops, policy, cycle + USED_FROM, NULL, PERIOD - USED_FROM);
@@ -196,7 +196,7 @@ static void schedule_gone_back_knows_again_what_is_due(void **state)
 		keys[n++] = vgpu_policy_key(4, i);
 	for (uint32_t i = 0; i < B; i++)
 		keys[n++] = vgpu_policy_key(3, i);
-	assert_int_equal(ops->future(policy, keys, n, false), 0);
+	assert_int_equal(ops->future(policy, 0, keys, n, false), 0);
 	use(ops, policy, keys, NULL, AT_D + D / 2);
 	before = misses(ops, policy);
 	use(ops, policy, keys + AT_X, NULL, X + B + A);
@@ -260,7 +260,7 @@ static void swap_unless_repeated(uint64_t *keys, size_t n, size_t a, size_t b)
 static void expect_soonest(const struct vgpu_policy_ops *ops, void *policy, const bool *set)
 {
 	const struct vgpu_policy_core *core = policy;
-	uint32_t slot = vgpu_policy_core_soonest(core);
+	uint32_t slot = vgpu_policy_core_soonest(core, 1);
 	uint64_t soonest = VGPU_POLICY_NEVER;
 
 	for (uint64_t key = 0; key < WARM_KEYS; key++)
@@ -303,7 +303,7 @@ static void schedule_declared_on_a_warm_tier_equals_belady(void **state)
 			ops->forget(policy, WARM_KEYS + (uint64_t)declared);
 			for (uint64_t key = 0; key < WARM_KEYS; key++)
 				set[key] = ops->retains(policy, key);
-			assert_int_equal(ops->future(policy, keys, n, false), 0);
+			assert_int_equal(ops->future(policy, 0, keys, n, false), 0);
 			expect_soonest(ops, policy, set);
 			before = misses(ops, policy);
 			use(ops, policy, keys, NULL, n);
@@ -333,7 +333,7 @@ static void schedule_keeps_a_hot_key_outside_the_sequence(void **state)
 		if (i % 10 == 0)
 			keys[n++] = vgpu_policy_key(9, i / 10 % 5);
 	}
-	assert_int_equal(ops->future(policy, cycle, PERIOD, true), 0);
+	assert_int_equal(ops->future(policy, 0, cycle, PERIOD, true), 0);
 	use(ops, policy, keys, NULL, n);
 	for (uint32_t i = 0; i < 5; i++)
 		assert_true(ops->retains(policy, vgpu_policy_key(9, i)));
@@ -353,7 +353,7 @@ static void schedule_keeps_fresh_data_until_it_is_used_again(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < PERIOD; i++)
 		cycle[i] = i;
-	assert_int_equal(ops->future(policy, cycle, PERIOD, true), 0);
+	assert_int_equal(ops->future(policy, 0, cycle, PERIOD, true), 0);
 	use(ops, policy, cycle, NULL, PERIOD);
 	/* Each is used twice, five others of its kind and five weights later. */
 	for (uint32_t i = 0; i < BUFFERS + 5; i++) {
@@ -383,7 +383,7 @@ static void schedule_alternating_panels_stay_in_place(void **state)
 	/* Two panels take the chunks of each group of four in turn: abcd abcd efgh efgh. */
 	for (uint32_t i = 0; i < 2 * CHUNKS; i++)
 		keys[i] = i / 8 * 4 + i % 4;
-	assert_int_equal(ops->future(policy, cycle, CHUNKS, true), 0);
+	assert_int_equal(ops->future(policy, 0, cycle, CHUNKS, true), 0);
 	for (int lap = 0; lap < 5; lap++)
 		use(ops, policy, keys, NULL, ARRAY_SIZE(keys));
 	ops->stats(policy, &stats);
@@ -403,7 +403,7 @@ static void schedule_ends_without_a_desync(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 100; i++)
 		keys[i] = i;
-	assert_int_equal(ops->future(policy, keys, 100, false), 0);
+	assert_int_equal(ops->future(policy, 0, keys, 100, false), 0);
 	use(ops, policy, keys, NULL, 100);
 	ops->stats(policy, &stats);
 	assert_false(stats.in_sync);
@@ -414,7 +414,7 @@ static void schedule_ends_without_a_desync(void **state)
 	assert_int_equal(ops->next_use(policy, 90), 30);
 	assert_int_equal(ops->next_use(policy, 10), VGPU_POLICY_NEVER);
 	/* Withdrawn, nothing is known. */
-	assert_int_equal(ops->future(policy, NULL, 0, false), 0);
+	assert_int_equal(ops->future(policy, 0, NULL, 0, false), 0);
 	assert_false(in_sync(ops, policy));
 	assert_int_equal(ops->next_use(policy, 90), VGPU_POLICY_NEVER);
 	ops->destroy(policy);
@@ -440,7 +440,7 @@ static void schedule_next_use_and_upcoming_equal_a_scan(void **state)
 		}
 		if (cyclic && count > 1 && joined[count - 1] == joined[0])
 			count--;
-		assert_int_equal(ops->future(policy, keys, n, cyclic), 0);
+		assert_int_equal(ops->future(policy, 0, keys, n, cyclic), 0);
 		limit = cyclic ? 3 * count : count - 1;
 		for (uint32_t i = 0; i < limit; i++) {
 			uint32_t room = cyclic ? 150 : count - i;
@@ -450,10 +450,9 @@ static void schedule_next_use_and_upcoming_equal_a_scan(void **state)
 				if (joined[(i + d) % count] == key)
 					expected = d;
 			assert_int_equal(ops->next_use(policy, key), expected);
-			assert_int_equal(ops->upcoming(policy, 0, ahead, 150), room);
+			assert_int_equal(ops->upcoming(policy, ahead, 150), room);
 			for (uint32_t d = 0; d < room; d++)
 				assert_int_equal(ahead[d], joined[(i + d) % count]);
-			assert_int_equal(ops->upcoming(policy, 1, ahead, 1), cyclic || room > 1);
 			assert_true(ops->access(policy, joined[i % count], 0, &victim) >= 0);
 		}
 		ops->destroy(policy);
@@ -472,13 +471,190 @@ static void schedule_stays_in_place_when_a_jump_leads_nowhere(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 200; i++)
 		keys[i] = i;
-	assert_int_equal(ops->future(policy, keys, 200, false), 0);
+	assert_int_equal(ops->future(policy, 0, keys, 200, false), 0);
 	use(ops, policy, keys, NULL, 100);
 	use(ops, policy, again, NULL, 2);
 	ops->stats(policy, &stats);
 	assert_true(stats.in_sync);
 	assert_int_equal(stats.desyncs, 0);
 	assert_int_equal(ops->next_use(policy, 100), 0);
+	ops->destroy(policy);
+}
+
+/* ------------------------------------------------------------------------
+ * Several clients
+ */
+
+enum { LAP = 640, BLOCK = 40, CLIENTS = 3 };
+
+/* A lap that uses each of eight blocks twice, block by block. */
+static uint64_t use_of(uint32_t client, uint64_t i)
+{
+	return vgpu_policy_key(client + 1, (uint32_t)(i % LAP / (2 * BLOCK) * BLOCK + i % BLOCK));
+}
+
+/* Turns of so many uses, of up to that many more where they vary, until all are through. */
+static size_t take_turns(uint64_t *keys, uint32_t clients, uint32_t turn, uint32_t more, size_t n)
+{
+	uint64_t at[CLIENTS] = { 0 };
+	size_t count = 0;
+
+	for (uint32_t c = 0; count < n; c = (c + 1) % clients) {
+		uint32_t uses = turn + (more ? random_below(more) : 0);
+
+		for (uint32_t i = 0; i < uses && count < n; i++)
+			keys[count++] = use_of(c, at[c]++);
+	}
+	return count;
+}
+
+/* What is read of all that must be, in percent. */
+static uint64_t percent_read(uint32_t clients, uint32_t capacity, uint32_t turn, uint32_t more)
+{
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	size_t n = (size_t)clients * LAP * 20;
+	uint64_t *keys = calloc(n, sizeof(*keys)), lap[LAP], percent;
+	void *policy = create(ops, capacity);
+
+	assert_non_null(keys);
+	for (uint32_t c = 0; c < clients; c++) {
+		for (uint32_t i = 0; i < LAP; i++)
+			lap[i] = use_of(c, i);
+		assert_int_equal(ops->future(policy, c, lap, LAP, true), 0);
+	}
+	take_turns(keys, clients, turn, more, n);
+	use(ops, policy, keys, NULL, n);
+	percent = misses(ops, policy) * 100 / optimum(keys, NULL, n, capacity);
+	ops->destroy(policy);
+	free(keys);
+	return percent;
+}
+
+/* Turns as long as those before are known; of others only how long they usually are. */
+static void schedule_of_several_clients_is_near_the_optimum_whatever_their_turns(void **state)
+{
+	static const uint32_t turns[] = { 1, 8, 40, 41, 100, 640, 3000 };
+
+	(void)state;
+	seed(21);
+	for (uint32_t clients = 2; clients <= CLIENTS; clients++) {
+		for (size_t i = 0; i < ARRAY_SIZE(turns); i++) {
+			for (uint32_t room = BLOCK + 2; room <= 6 * (BLOCK + 2); room += BLOCK + 2) {
+				assert_in_range(percent_read(clients, room, turns[i], 0), 100, 105);
+				assert_in_range(percent_read(clients, room, turns[i], turns[i]), 100,
+						113);
+			}
+		}
+	}
+}
+
+/* Client 1 has what fits and stops: its place is not kept for ever. */
+static void schedule_of_a_client_that_stopped_gives_its_room_away(void **state)
+{
+	enum { CAPACITY = 3 * BLOCK, TURNS = 40 };
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	uint64_t lap[2][LAP], before;
+	void *policy = create(ops, CAPACITY);
+
+	(void)state;
+	for (uint32_t i = 0; i < LAP; i++) {
+		lap[0][i] = use_of(0, i);
+		lap[1][i] = vgpu_policy_key(2, i % (2 * BLOCK));
+	}
+	for (uint32_t c = 0; c < 2; c++)
+		assert_int_equal(ops->future(policy, c, lap[c], LAP, true), 0);
+	for (uint32_t i = 0; i < TURNS; i++)
+		for (uint32_t c = 0; c < 2; c++)
+			use(ops, policy, lap[c] + i % 16 * BLOCK, NULL, BLOCK);
+	for (uint32_t i = 0; i < 2 * BLOCK; i++)
+		assert_true(ops->retains(policy, lap[1][i]));
+	for (int i = 0; i < 4; i++)
+		use(ops, policy, lap[0], NULL, LAP);
+	before = misses(ops, policy);
+	use(ops, policy, lap[0], NULL, LAP);
+	/* Alone it reads 8 * BLOCK a lap less what stays from one to the next. */
+	assert_in_range(misses(ops, policy) - before, 0, 8 * BLOCK - CAPACITY + 2 * BLOCK);
+	ops->destroy(policy);
+}
+
+static void schedule_of_each_client_is_replaced_and_withdrawn_alone(void **state)
+{
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	static const uint64_t a[] = { 1, 2, 3 }, b[] = { 11, 12, 13 }, c[] = { 21, 22, 23 };
+	void *policy = create(ops, 2);
+	struct vgpu_policy_stats stats;
+	uint64_t next[9];
+
+	(void)state;
+	assert_int_equal(ops->future(policy, 7, a, 3, true), 0);
+	assert_int_equal(ops->future(policy, 9, b, 3, true), 0);
+	use(ops, policy, a, NULL, 2);
+	use(ops, policy, b, NULL, 1);
+	assert_int_equal(ops->future(policy, 7, c, 3, false), 0);
+	assert_int_equal(ops->next_use(policy, 3), VGPU_POLICY_NEVER);
+	assert_int_not_equal(ops->next_use(policy, 21), VGPU_POLICY_NEVER);
+	assert_int_equal(ops->next_use(policy, 12), 0);
+	assert_int_equal(ops->future(policy, 9, NULL, 0, false), 0);
+	assert_int_equal(ops->next_use(policy, 12), VGPU_POLICY_NEVER);
+	assert_int_equal(ops->upcoming(policy, next, 9), 3);
+	assert_memory_equal(next, c, sizeof(c));
+	assert_int_equal(ops->future(policy, 7, NULL, 0, false), 0);
+	assert_int_equal(ops->upcoming(policy, next, 9), 0);
+	ops->stats(policy, &stats);
+	assert_false(stats.in_sync);
+	ops->destroy(policy);
+}
+
+/* Turns of 6 and 5: what is left of the one, then the other's, then those of the first again. */
+static void schedule_upcoming_is_what_is_left_of_a_turn_and_the_turns_of_others(void **state)
+{
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	uint64_t lap[2][LAP], next[11];
+	void *policy = create(ops, 10);
+
+	(void)state;
+	for (uint32_t c = 0; c < 2; c++) {
+		for (uint32_t i = 0; i < LAP; i++)
+			lap[c][i] = vgpu_policy_key(c + 1, i);
+		assert_int_equal(ops->future(policy, c, lap[c], LAP, true), 0);
+	}
+	for (uint32_t i = 0; i < 20; i++) {
+		use(ops, policy, lap[0] + 6 * i, NULL, 6);
+		use(ops, policy, lap[1] + 5 * i, NULL, 5);
+	}
+	use(ops, policy, lap[0] + 120, NULL, 1);
+	assert_int_equal(ops->upcoming(policy, next, 11), 10);
+	assert_memory_equal(next, lap[0] + 121, 5 * sizeof(*next));
+	assert_memory_equal(next + 5, lap[1] + 100, 5 * sizeof(*next));
+	/* Of the other client's first use all that is left of this turn comes before. */
+	assert_int_equal(ops->next_use(policy, lap[0][125]), 4);
+	assert_int_equal(ops->next_use(policy, lap[0][126]), 5 + 5);
+	ops->destroy(policy);
+}
+
+/* Two clients of one model, half a lap apart: a use of the one is not a jump of the other. */
+static void schedule_of_two_clients_may_name_the_same_chunks(void **state)
+{
+	enum { TURN = 16 };
+	const struct vgpu_policy_ops *ops = &vgpu_policy_schedule;
+	uint64_t lap[LAP];
+	void *policy = create(ops, 2 * BLOCK);
+	struct vgpu_policy_stats stats;
+
+	(void)state;
+	for (uint32_t i = 0; i < LAP; i++)
+		lap[i] = i;
+	for (uint32_t c = 0; c < 2; c++)
+		assert_int_equal(ops->future(policy, c, lap, LAP, true), 0);
+	use(ops, policy, lap, NULL, LAP / 2);
+	ops->stats(policy, &stats);
+	for (uint32_t i = 0; i < LAP / TURN * 8; i++) {
+		use(ops, policy, lap + (LAP / 2 + i * TURN) % LAP, NULL, TURN);
+		use(ops, policy, lap + i * TURN % LAP, NULL, TURN);
+	}
+	ops->stats(policy, &stats);
+	assert_int_equal(stats.desyncs, 0);
+	assert_true(stats.in_sync);
 	ops->destroy(policy);
 }
 
@@ -490,12 +666,12 @@ static void schedule_rejects_bad_declarations(void **state)
 	void *lru = create(&vgpu_policy_lru, 1);
 
 	(void)state;
-	assert_int_equal(vgpu_policy_schedule.future(policy, good, 2, true), 0);
-	assert_int_equal(vgpu_policy_schedule.future(policy, bad, 3, true), -EINVAL);
-	assert_int_equal(vgpu_policy_schedule.future(policy, good, (1ull << 31) + 1, true),
+	assert_int_equal(vgpu_policy_schedule.future(policy, 0, good, 2, true), 0);
+	assert_int_equal(vgpu_policy_schedule.future(policy, 0, bad, 3, true), -EINVAL);
+	assert_int_equal(vgpu_policy_schedule.future(policy, 0, good, (1ull << 31) + 1, true),
 			 -EINVAL);
 	assert_int_equal(vgpu_policy_schedule.next_use(policy, 2), 1);
-	assert_int_equal(vgpu_policy_lru.future(lru, good, 2, true), -EOPNOTSUPP);
+	assert_int_equal(vgpu_policy_lru.future(lru, 0, good, 2, true), -EOPNOTSUPP);
 	vgpu_policy_schedule.destroy(policy);
 	vgpu_policy_lru.destroy(lru);
 }
@@ -517,6 +693,11 @@ int main(void)
 		cmocka_unit_test(schedule_ends_without_a_desync),
 		cmocka_unit_test(schedule_next_use_and_upcoming_equal_a_scan),
 		cmocka_unit_test(schedule_stays_in_place_when_a_jump_leads_nowhere),
+		cmocka_unit_test(schedule_of_several_clients_is_near_the_optimum_whatever_their_turns),
+		cmocka_unit_test(schedule_of_a_client_that_stopped_gives_its_room_away),
+		cmocka_unit_test(schedule_of_each_client_is_replaced_and_withdrawn_alone),
+		cmocka_unit_test(schedule_upcoming_is_what_is_left_of_a_turn_and_the_turns_of_others),
+		cmocka_unit_test(schedule_of_two_clients_may_name_the_same_chunks),
 		cmocka_unit_test(schedule_rejects_bad_declarations),
 	};
 

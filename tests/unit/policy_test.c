@@ -320,7 +320,7 @@ static void model_future(struct model *m)
 
 	for (size_t i = 0; i < n; i++)
 		keys[i] = random_below(MODEL_KEYS);
-	m->ops->future(m->policy, keys, n, cyclic);
+	m->ops->future(m->policy, random_below(3), keys, n, cyclic);
 	/* Follow it for a while, so that it is believed. */
 	for (size_t i = 0; i < n / 2; i++)
 		model_access(m, keys[i], 0);

@@ -175,7 +175,7 @@ static int simulate(struct replay *replay, const struct vgpu_policy_ops *ops)
 	if (rc)
 		return rc;
 	if (ops == &vgpu_policy_schedule)
-		rc = ops->future(policy, uses->keys, uses->count, false);
+		rc = ops->future(policy, 0, uses->keys, uses->count, false);
 	for (size_t i = 0; i < uses->count && rc >= 0; i++) {
 		rc = ops->access(policy, uses->keys[i], uses->flags[i], &victim);
 		if (!(i % LOOK_USES) && rc >= 0)
