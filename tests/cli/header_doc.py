@@ -5,19 +5,22 @@
 #
 #   header_doc.py library HEADER     each function: a comment that names it, every parameter,
 #                                    what it returns; each structure: every field
-#   header_doc.py uapi HEADER        each structure: every field, with its unit or range; each
-#                                    request: which locks it takes and what it waits for; each
-#                                    errno: a line in the table on top
+#   header_doc.py uapi HEADER        each structure: every field, with its unit; each number, with
+#                                    its range, or it has a line in the table of ranges on top;
+#                                    each request: which locks it takes and what it waits for;
+#                                    each errno: a line in the table of errors
 #
 # Prints a line a gap. Exit status: 0 none, 1 some.
 import re
 import sys
+from fnmatch import fnmatchcase
 
 # Names whose unit is part of them, and what the text of others must say. The first that
 # fits the end of a field's name counts.
 UAPI_FIELDS = [
     (r'__reserved\d*', r'\b0\b', 'that it is 0'),
-    (r'(^|_)flags', r'VB_|O_CLOEXEC|must be 0|\bas given\b', 'which bits, or that it is 0'),
+    (r'(^|_)(flags|access|features|cancel)$', r'VB_|O_CLOEXEC|must be 0|\bas given\b',
+     'which bits, or that it is 0'),
     (r'(^|_)(kind|life|advice|tier|state|type|mode|act|format|opcode|limit|op)$',
      r'enum vb_|^VB_|opcode VB_|\b0\b|what to', 'which enum'),
     (r'(^|_)size$', r'sizeof\(struct vb_', 'sizeof what'),
@@ -27,6 +30,14 @@ UAPI_FIELDS = [
     (r'(_bytes|_ns|_ms|_pages)$', r'.', None),
     (r'(^|_)bytes$', r'.', None),
 ]
+
+# What those say that can be but some values: all that UAPI_FIELDS asks more of, but for these.
+ANY_TEXT = re.compile(r'(^|_)fd$|address$|_f32$|(_bytes|_ns|_ms|_pages|^bytes)$')
+# A range: two ends, one end, one value, the values of a type, or that of another field.
+RANGE = re.compile(r'''\S\ \.\.\ \S | VB_\w+\.\.MAX | \bor\ (-1|~0|VB_[A-Z_]+)\b | \bmust\ be\ 0\b
+                   | \b(at\ least|at\ most|up\ to|above|below)\ ([0-9@]|VB_) | \benum\ vb_
+                   | \ball\ values\b | \bfinite\b | \bpower\ of\ two\b | \bsizeof\b | ^VB_[A-Z_]+$
+                   | \bas\ (given|VB_IOC_|struct\ vb_|in\ struct\ vb_)''', re.X)
 
 
 def text_of(comment):
@@ -65,6 +76,11 @@ def fields_of(body):
         for one in declaration.split(','):
             found.append((re.findall(r'\w+', one)[-1], m.group(2) or ''))
     return found
+
+
+def numbers_of(body):
+    """Names of the fields that are no structures."""
+    return re.findall(r'\n?\t__[us]\d+ (\w+)', body)
 
 
 def structures(source):
@@ -111,10 +127,25 @@ def field_gap(name, text):
     return None
 
 
+def range_table(head):
+    """{pattern of a field's name: text} from the lines on top that begin with @."""
+    return {name.strip('@ '): row.group(2)
+            for row in re.finditer(r'^ \*   ((?:@[^\s,]+(?:, )?)+) +(\S.*)$', head, re.M)
+            for name in row.group(1).split(',')}
+
+
+def has_range(name, text, table):
+    if any(re.search(p, name) for p, _, what in UAPI_FIELDS if what and not ANY_TEXT.search(name)):
+        return True
+    rows = [row for pattern, row in table.items()
+            if fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix('out_'), pattern)]
+    return any(RANGE.search(said) for said in [text] + rows)
+
+
 def uapi(source):
     gaps, requests = [], {}
     head = source[:source.index('#ifndef')]
-    table = set(re.findall(r'-(E[A-Z0-9]+)', head))
+    table, ranges = set(re.findall(r'-(E[A-Z0-9]+)', head)), range_table(head)
     for comment, name, body in structures(source):
         first, said, rest = parts(comment)
         fields = [n for n, _ in fields_of(body)]
@@ -127,6 +158,8 @@ def uapi(source):
             what = field_gap(f, said.get(f, ''))
             if what and f in said:
                 gaps.append(f'struct {name}: @{f} does not say {what}')
+            if f in numbers_of(body) and f in said and not has_range(f, said[f], ranges):
+                gaps.append(f'struct {name}: @{f} does not say its range')
             if not f.startswith('out_') and said.get(f, '').startswith('out:'):
                 gaps.append(f'struct {name}: @{f} is only written, and does not begin with out_')
         asked = re.findall(r'ioctl\((VB_IOC_\w+)\)', text_of(comment))

@@ -18,7 +18,7 @@ complete() {
 	fi
 }
 complete every_function_parameter_and_field_of_the_library_is_documented library $library
-complete every_field_request_and_errno_of_the_contract_is_documented uapi $uapi
+complete every_field_range_request_and_errno_of_the_contract_is_documented uapi $uapi
 
 # finds NAME KIND HEADER SED WANT: of a header that SED changed, exactly WANT is said
 finds() {
@@ -51,6 +51,13 @@ finds a_field_that_says_not_which_bits uapi $uapi \
 finds a_reserved_field_that_may_be_anything uapi $uapi \
 	'/struct vb_ioc_wait -/,/^};/ s/@__reserved: .*/@__reserved: later/' \
 	'struct vb_ioc_wait: @__reserved does not say that it is 0'
+finds a_number_that_says_not_its_range uapi $uapi \
+	'/struct vb_ioc_move -/,/^};/ s/(@count: moves).*/\1, taken in order/' \
+	'struct vb_ioc_move: @count does not say its range'
+finds a_range_that_left_the_table uapi $uapi '/^ \*   @offset /d' \
+	'struct vb_ioc_bo_map: @offset does not say its range
+struct vb_ioc_bo_advise: @offset does not say its range
+struct vb_range: @offset does not say its range'
 finds an_output_without_its_prefix uapi $uapi \
 	'/struct vb_ioc_fetch -/,/^};/ { s/@out_tag: /@tag: out: /; s/ out_tag;/ tag;/ }' \
 	'struct vb_ioc_fetch: @tag is only written, and does not begin with out_'

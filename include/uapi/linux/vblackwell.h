@@ -16,6 +16,26 @@
  * only writes begins with out_; what it reads and then writes does not, and the text
  * says behind "out:" what is written.
  *
+ * Units and ranges of fields that are named alike, with out_ before it or without; a
+ * field that has others says so.  Both ends of a range are in it.
+ *   @*_id        handle, as given out: 1 .. 2^32 - 1
+ *   @object, @client, @queue, @number  what the device numbers: 1 .. 2^32 - 1
+ *   @seqno       of a submission in its queue: 1 .. 2^64 - 1
+ *   @tag, @generation  as given out: all values
+ *   @arena       number of an arena: 0 .. VB_ARENA_MAX - 1
+ *   @first_slot  slot of an arena: 0 .. VB_ARENA_SLOTS_MAX - 1
+ *   @slots       how many: 1 .. VB_ARENA_SLOTS_MAX
+ *   @chunk, @first_chunk  index into an object's table: 0 .. out_chunks - 1
+ *   @offset      byte of an object: 0 .. its length - 1
+ *   @fd, @*_fd   descriptor of the calling process: 0 .. 2^31 - 1
+ *   @*address    byte of the calling process's memory: all values
+ *   @*mmap_offset, @*_mmap  byte to give to mmap(): 0 .. 2^63 - 1
+ *   @*_ns        nanoseconds: all values; of a deadline on CLOCK_MONOTONIC
+ *   @out_*bytes  bytes: 0 .. 2^63 - 1
+ *   @crc         all values
+ *   @*status, @*_reason  0, or -errno: -511 .. 0
+ *   @*bad_command  index of a command in its stream, 0 .. 2^17 - 1, or ~0: of none
+ *
  * Errors mean the same in every call:
  *   -EINVAL     a field is out of its range, an unknown flag, reserved not 0
  *   -E2BIG      a structure longer than known has bytes set in its tail
@@ -98,17 +118,17 @@ enum vb_tier {
 
 /**
  * struct vb_table_entry - the residency of one chunk, 32 bytes
- * @loc: VB_LOC of the copy in each tier; the slot that a move fills appears at its
- *	commit
- * @valid: bit a tier whose copy is current
+ * @loc: VB_LOC of the copy in each tier, or VB_LOC_NONE; the slot that a move fills
+ *	appears at its commit
+ * @valid: bit a tier whose copy is current, 0 .. 7
  * @busy: 0, or 1 + (from * 8 + to) while a move runs (enum vb_tier values)
  * @flags: VB_ENTRY_*
  * @__reserved: 0
- * @pins: pins of the device itself; executors keep their own
- * @maps: client CPU mappings that cover the chunk
+ * @pins: pins of the device itself, 0 .. 2^16 - 1; executors keep their own
+ * @maps: client CPU mappings that cover the chunk, 0 .. 2^16 - 1
  * @crc: CRC32C (RFC 3720) of the chunk: file and derived, as first read;
  *	anonymous, of its copy in the NVMe arena
- * @last_use: submission clock of the last use
+ * @last_use: submission clock of the last use, which wraps: all values
  * @generation: advanced each time a move of this chunk ends
  *
  * The executor reads it where VB_IOC_OBJECT_OPEN says.  All zero is an anonymous chunk
@@ -151,11 +171,11 @@ enum vb_exec_state {
  * @out_exec_state: enum vb_exec_state
  * @out_features: VB_FEATURE_*
  * @out_chunk_bytes: power of two, VB_CHUNK_BYTES_MIN..MAX
- * @out_tier_count: indices that VB_IOC_QUERY_TIER answers
+ * @out_tier_count: indices that VB_IOC_QUERY_TIER answers, 0 .. VB_ARENA_MAX
  * @out_host_staging_bytes: host bytes kept for transfers, never for content
  * @out_panel_bytes: most weight bytes the executor pins for one panel
  * @out_generation: advanced when an executor attaches, and when it has gone
- * @out_recovery_ms: how long clients wait for a successor
+ * @out_recovery_ms: how long clients wait for a successor, 0 .. 2^32 - 1
  * @__reserved: 0
  *
  * Context: takes no lock, never waits.
@@ -188,7 +208,7 @@ enum vb_cpu_path {
  * @index: 0 .. out_tier_count - 1; one arena each
  * @out_tier: enum vb_tier
  * @out_flags: VB_TIER_FLAG_*
- * @out_numa_node: node, or -1
+ * @out_numa_node: node, 0 .. 2^31 - 1, or -1
  * @out_arena: arena number in VB_LOC
  * @out_bytes: capacity
  * @out_used_bytes: bytes of slots that hold a chunk
@@ -249,11 +269,12 @@ enum vb_transform_kind {
  * @src_format: enum vb_format of the file range, row-major [rows][cols]
  * @dst_format: enum vb_format of the object, a packed one
  * @__reserved: must be 0
- * @rows: rows, at least 1; matrices of a stack lie behind each other
- * @cols: columns, at least 1
- * @stack: matrices in the range, at least 1; each is packed by itself
+ * @rows: rows, 1 .. 2^32 - 1; matrices of a stack lie behind each other
+ * @cols: columns, 1 .. 2^32 - 1
+ * @stack: matrices in the range, 1 .. 2^32 - 1; each is packed by itself
  * @__reserved2: must be 0
- * @scales_offset: split source formats: byte offset of the scales in the file
+ * @scales_offset: split source formats: byte of the file where the scales begin, 0 ..
+ *	its length; else 0
  */
 struct vb_transform {
 	__u16 kind;
@@ -272,13 +293,15 @@ struct vb_transform {
  * @size: sizeof(struct vb_ioc_bo_create)
  * @kind: enum vb_bo_kind, not VB_BO_IMPORTED
  * @life: enum vb_bo_life; must be VB_LIFE_VOLATILE for file and derived
- * @fd: file and derived: readable regular file or block device; else -1
+ * @fd: file and derived: readable regular file or block device; anonymous: -1
  * @bytes: length, 1 .. VB_OBJECT_BYTES_MAX; derived: what the transform yields
- * @file_offset: file and derived: first byte of the source; any alignment
- * @file_bytes: derived: bytes of the source range; else 0
+ * @file_offset: file and derived: first byte of the source, 0 .. the file's length - 1,
+ *	any alignment; else 0
+ * @file_bytes: derived: bytes of the source range, at least 1: those that the transform
+ *	reads; else 0
  * @transform: derived: how; else all zero
  * @out_bo_id: handle, never 0; valid in this file descriptor only
- * @out_head_bytes: file: bytes of the first chunk before the object's byte 0
+ * @out_head_bytes: file: bytes of the first chunk before the object's byte 0, 0 .. 4095
  *	(the chunk grid follows the file's 4 KiB blocks so that it can be read
  *	directly); else 0
  * @__reserved: must be 0
@@ -338,7 +361,7 @@ struct vb_ioc_bo_destroy {
  * @out_kind: enum vb_bo_kind
  * @out_life: enum vb_bo_life
  * @out_flags: VB_BO_*
- * @out_chunks: chunks, head included
+ * @out_chunks: chunks, head included, 1 .. 2^30 + 1
  * @__reserved: 0
  * @out_bytes: length
  * @out_tier_bytes: bytes of chunks with a current copy, a tier
@@ -369,7 +392,7 @@ struct vb_ioc_bo_info {
  * @flags: VB_MAP_READ and/or VB_MAP_WRITE, at least one
  * @__reserved: must be 0
  * @offset: first byte
- * @bytes: length, at least 1
+ * @bytes: length, at least 1, at most the rest of the object
  * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound
  * @out_address: loopback: address of byte @offset; module: 0
  * @out_mmap_offset: module: where byte @offset lies in mmap() of the client node;
@@ -423,8 +446,8 @@ struct vb_ioc_bo_unmap {
  * struct vb_ioc_bo_rw - ioctl(VB_IOC_BO_READ), ioctl(VB_IOC_BO_WRITE)
  * @size: sizeof(struct vb_ioc_bo_rw)
  * @bo_id: handle
- * @offset: first byte in the object
- * @bytes: length; 0 does nothing
+ * @offset: first byte in the object, 0 .. its length
+ * @bytes: length, 0 .. the rest of the object; 0 does nothing
  * @address: caller's memory, @bytes long
  * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound on each page-in
  * @out_done_bytes: bytes moved; on an error, the bytes before it
@@ -469,7 +492,7 @@ enum vb_advice {
  * @advice: enum vb_advice
  * @__reserved: must be 0
  * @offset: first byte
- * @bytes: length, at least 1; widened to whole chunks
+ * @bytes: length, at least 1, at most the rest of the object; widened to whole chunks
  * @out_bytes: bytes of chunks for which the advice took effect
  *
  * Errors: -EDQUOT a pin beyond the client's host minimum; -EBUSY eviction met
@@ -490,12 +513,12 @@ struct vb_ioc_bo_advise {
  * struct vb_ioc_bo_residency - ioctl(VB_IOC_BO_RESIDENCY)
  * @size: sizeof(struct vb_ioc_bo_residency)
  * @bo_id: handle
- * @first_chunk: first chunk asked for
- * @count: chunks asked for
+ * @first_chunk: first chunk asked for, 0 .. out_chunks
+ * @count: chunks asked for, all values; those that there are not are left out
  * @address: caller's memory for @count bytes, one a chunk: valid tiers in bits
  *	0-2 (1 << enum vb_tier), bit 3 dirty, bit 4 moving, bit 5 pinned or
  *	mapped, bit 6 lost
- * @out_count: bytes written
+ * @out_count: bytes written, 0 .. @count
  * @__reserved: must be 0
  *
  * Context: takes the BO's lock a stretch of chunks at a time.
@@ -649,7 +672,8 @@ struct vb_fence {
  * @size: sizeof(struct vb_ioc_submit)
  * @queue_id: handle
  * @flags: VB_SUBMIT_*
- * @stream_bytes: length of the command buffer, up to VB_STREAM_BYTES_MAX
+ * @stream_bytes: length of the command buffer, sizeof(struct vb_stream_header) ..
+ *	VB_STREAM_BYTES_MAX
  * @stream_address: struct vb_stream_header and commands; copied before return
  * @bos_address: array of struct vb_bo_ref; commands name them by index
  * @fences_address: array of struct vb_fence to wait for; 0 when none
@@ -689,7 +713,7 @@ struct vb_ioc_submit {
  * struct vb_ioc_wait - ioctl(VB_IOC_WAIT)
  * @size: sizeof(struct vb_ioc_wait)
  * @queue_id: handle
- * @seqno: at least 1 and already submitted
+ * @seqno: a submission that was already made
  * @timeout_ns: CLOCK_MONOTONIC; 0 only looks
  * @out_status: 0, or the -errno with which the submission ended
  * @out_bad_command: index of the command to blame, or ~0
@@ -742,7 +766,7 @@ struct vb_ioc_fence_eventfd {
  * @bo_id: handle
  * @__reserved: must be 0
  * @offset: first byte
- * @bytes: length, at least 1
+ * @bytes: length, at least 1, at most the rest of the object
  */
 struct vb_range {
 	__u32 bo_id;
@@ -757,7 +781,7 @@ struct vb_range {
  * struct vb_ioc_schedule - ioctl(VB_IOC_SCHEDULE)
  * @size: sizeof(struct vb_ioc_schedule)
  * @flags: VB_SCHEDULE_*
- * @count: ranges, 0 forgets the schedule, at most VB_SCHEDULE_MAX
+ * @count: ranges, 0 .. VB_SCHEDULE_MAX; 0 forgets the schedule
  * @__reserved: must be 0
  * @ranges_address: array of struct vb_range in the order of their next use
  *
@@ -791,11 +815,13 @@ enum vb_limit {
  * @size: sizeof(struct vb_ioc_limit)
  * @limit: enum vb_limit
  * @flags: VB_LIMIT_SET to change, else only asked; VB_LIMIT_USER: of a user
- * @uid: with VB_LIMIT_USER: whose, as the caller's user namespace knows it; else
- *	must be 0
- * @value: with VB_LIMIT_SET, the new value; ~0 is no limit
- * @out_value: value in force
- * @out_used: what counts against it now
+ * @uid: with VB_LIMIT_USER: whose, as the caller's user namespace knows it, 0 .. 2^32 -
+ *	2; else must be 0
+ * @value: with VB_LIMIT_SET, the new value: bytes, or a count, all values; ~0 is no
+ *	limit, or no minimum of its own; WEIGHT: VB_QUEUE_WEIGHT_MIN..MAX; else must be
+ *	0
+ * @out_value: value in force: all values, as @value
+ * @out_used: what counts against it now, in the unit of @value, 0 .. 2^63 - 1
  *
  * A client may lower its own; raising needs CAP_SYS_ADMIN (module).  A limit
  * below what is used holds from the next charge on; nothing is taken back.
@@ -860,7 +886,8 @@ enum vb_counter {
 /**
  * struct vb_ioc_stats - ioctl(VB_IOC_STATS)
  * @size: sizeof(struct vb_ioc_stats)
- * @count: entries wanted from 0, up to VB_COUNT_COUNT; more are filled with 0
+ * @count: entries wanted from 0, all values; those from VB_COUNT_COUNT on are filled
+ *	with 0
  * @address: array of __u64
  *
  * Context: reads without a lock, copies after; each counter is whole, the set of
@@ -903,9 +930,9 @@ struct vb_ioc_stats {
 /**
  * struct vb_ioc_exec_attach - ioctl(VB_IOC_EXEC_ATTACH)
  * @size: sizeof(struct vb_ioc_exec_attach)
- * @heartbeat_ms: the executor promises one call within this time
- * @staging_bytes: host bytes it keeps for transfers
- * @panel_bytes: most weight bytes it pins for one panel
+ * @heartbeat_ms: the executor promises one call within this time: all values
+ * @staging_bytes: host bytes it keeps for transfers: all values
+ * @panel_bytes: most weight bytes it pins for one panel: all values
  * @out_generation: commits carry it; an older one gets -ESTALE
  * @out_state: VB_EXEC_LIVE, or VB_EXEC_RECOVERING: what its predecessor left is there,
  *	and VB_IOC_RECOVER comes before any work (module)
@@ -935,7 +962,7 @@ enum vb_arena_memory {
  * struct vb_ioc_arena_create - ioctl(VB_IOC_ARENA_CREATE)
  * @size: sizeof(struct vb_ioc_arena_create)
  * @tier: enum vb_tier below VB_TIER_COUNT
- * @numa_node: node, or -1
+ * @numa_node: node, 0 .. 2^31 - 1, or -1
  * @slots: 1 .. VB_ARENA_SLOTS_MAX
  * @out_arena: number in VB_LOC
  * @memory: enum vb_arena_memory; VB_ARENA_EXECUTOR for host and NVMe
@@ -944,8 +971,8 @@ enum vb_arena_memory {
  * @out_cpu_reason: as in struct vb_ioc_query_tier
  * @__reserved: must be 0
  * @out_mmap_offset: VB_ARENA_BAR: mmap() it from the executor node; else 0
- * @identity: nvme: what tells these bytes from any others, written beside them; 0:
- *	nobody else will find them, and no successor adopts the arena
+ * @identity: nvme: what tells these bytes from any others, written beside them, all
+ *	values; 0: nobody else will find them, and no successor adopts the arena
  *
  * Host arenas get their slots by VB_IOC_REGION_ADD; the others are usable at
  * once, their bytes being the executor's business.
@@ -1028,7 +1055,8 @@ enum vb_move_op {
  * @to: enum vb_tier below VB_TIER_COUNT; may equal @from (another slot)
  * @flags: VB_MOVE_F_*
  * @arena: BEGIN: arena of @to
- * @slot: BEGIN: slot wanted or VB_SLOT_ANY; out: slot taken
+ * @slot: BEGIN: slot wanted, 0 .. VB_ARENA_SLOTS_MAX - 1, or VB_SLOT_ANY; out: slot
+ *	taken
  * @crc: COMMIT with VB_MOVE_F_CRC: CRC32C of the content
  * @out_status: 0 or -errno of this step
  * @__reserved: must be 0
@@ -1059,10 +1087,10 @@ struct vb_move {
 /**
  * struct vb_ioc_move - ioctl(VB_IOC_MOVE), the executor's only way to change the table
  * @size: sizeof(struct vb_ioc_move)
- * @count: moves, taken in order
+ * @count: moves, taken in order, 0 .. 2^32 - 1
  * @address: array of struct vb_move; each gets its own out_status
  * @generation: from attach
- * @out_failed: moves whose out_status is not 0
+ * @out_failed: moves whose out_status is not 0, 0 .. @count
  *
  * Context: may sleep (zapping); takes each BO's lock in turn.
  */
@@ -1124,18 +1152,18 @@ struct vb_exec_bo {
  * @out_tag: names the request at commit
  * @out_type: enum vb_fetch_type
  * @out_client: client number, for log and fairness
- * @out_queue: queue number, device-wide
- * @out_weight: of the queue
- * @out_seqno: SUBMIT
+ * @out_queue: SUBMIT: queue number, device-wide; else 0
+ * @out_weight: SUBMIT: of the queue, VB_QUEUE_WEIGHT_MIN..MAX; else 0
+ * @out_seqno: SUBMIT: of the submission; else 0
  * @out_deadline_ns: 0 none
  * @out_stream_address: SUBMIT: stream in the submit region, read-only
- * @out_stream_bytes: its length
- * @out_bo_count: entries at @out_bos_address
- * @out_bos_address: SUBMIT: struct vb_exec_bo; SCHEDULE: struct vb_range with
- *	object ids, @count of them
+ * @out_stream_bytes: SUBMIT: its length, up to VB_STREAM_BYTES_MAX; else 0
+ * @out_bo_count: SUBMIT: entries at @out_bos_address, 0 .. VB_SUBMIT_BOS_MAX; else 0
+ * @out_bos_address: SUBMIT: struct vb_exec_bo; SCHEDULE: struct vb_range with object
+ *	ids, @out_count of them
  * @out_object: PAGE_IN, EVICT, FORGET; DRAIN: the arena
- * @out_chunk: first chunk
- * @out_count: chunks (or ranges)
+ * @out_chunk: first chunk; DRAIN: first slot
+ * @out_count: chunks, slots or ranges, 0 .. 2^30 + 1
  * @spin_ns: module: how long to look for work, awake, before sleeping: where a wake-up
  *	costs more than the work itself
  *
@@ -1198,11 +1226,12 @@ struct vb_ioc_commit {
  *	those that sleep in this call, and all later ones as if with VB_FETCH_F_NOWAIT
  * @commits_address: array of struct vb_ioc_commit
  * @fetches_address: array of struct vb_ioc_fetch, filled from the first on
- * @commit_count: at most VB_EXCHANGE_MAX
- * @fetch_count: at most VB_EXCHANGE_MAX; 0: only commit
- * @out_committed: how many were taken: one that is refused ends the call with its error, and
- *	nothing is fetched
- * @out_fetched: how many; 0 when it was not to sleep, or a signal came after commits
+ * @commit_count: 0 .. VB_EXCHANGE_MAX
+ * @fetch_count: 0 .. VB_EXCHANGE_MAX; 0: only commit
+ * @out_committed: how many were taken, 0 .. @commit_count: one that is refused ends the
+ *	call with its error, and nothing is fetched
+ * @out_fetched: how many, 0 .. @fetch_count; 0 when it was not to sleep, or a signal
+ *	came after commits
  * @spin_ns: as VB_IOC_FETCH
  * @__reserved: must be 0
  * @stats_address: a struct vb_ioc_exec_stats that is counted first, or 0
@@ -1259,10 +1288,11 @@ struct vb_ioc_poll_cancel {
  *	mapped; the caller closes it; else -1
  * @out_client: client number
  * @out_bytes: length
- * @out_file_offset: of the first byte of chunk 0 (file: rounded down to 4 KiB)
+ * @out_file_offset: byte of the file where chunk 0 begins (file: rounded down to 4
+ *	KiB), 0 .. 2^63 - 1
  * @out_file_bytes: derived: source bytes
- * @out_head_bytes: bytes of chunk 0 before the object's byte 0
- * @out_chunks: entries of the table
+ * @out_head_bytes: bytes of chunk 0 before the object's byte 0, 0 .. 4095
+ * @out_chunks: entries of the table, 1 .. 2^30 + 1
  * @out_transform: derived
  * @out_table_address: loopback: struct vb_table_entry[out_chunks], read-only
  * @out_table_mmap: module: mmap() it from the executor node
@@ -1293,7 +1323,7 @@ struct vb_ioc_object_open {
  * struct vb_ioc_exec_stats - ioctl(VB_IOC_EXEC_STATS); counters the executor keeps
  * @size: sizeof(struct vb_ioc_exec_stats)
  * @client: client number, or 0 for the device alone
- * @count: entries from 0
+ * @count: entries from 0, 0 .. VB_COUNT_COUNT
  * @__reserved: must be 0
  * @address: array of __u64, added to the device's (and the client's) counters;
  *	SUBMITS, ERRORS and BUSY_NS the device counts itself, and ignores here
@@ -1345,10 +1375,10 @@ struct vb_ioc_exec_stats {
  * @size: sizeof(struct vb_ioc_arena_query)
  * @arena: number in VB_LOC
  * @out_tier: enum vb_tier
- * @out_numa_node: node, or -1
- * @out_slots: as created; host: in regions
+ * @out_numa_node: node, 0 .. 2^31 - 1, or -1
+ * @out_slots: as created; host: in regions, 0 .. VB_ARENA_SLOTS_MAX
  * @out_flags: VB_ARENA_*
- * @out_identity: as created
+ * @out_identity: as created: all values
  *
  * Errors: -ENOENT no arena has this number, nor any higher one.
  * Context: takes the arena spinlock; never waits.
@@ -1371,7 +1401,7 @@ struct vb_ioc_arena_query {
  * @arena: an orphan
  * @flags: VB_ADOPT_*
  * @__reserved: must be 0
- * @identity: nvme: read from beside the bytes that the caller has; host: 0
+ * @identity: nvme: read from beside the bytes that the caller has, all values; host: 0
  *
  * Host: faults of clients wait from the attach until VB_IOC_RECOVER, and what they had
  * mapped is taken away here.
@@ -1397,7 +1427,7 @@ struct vb_ioc_arena_adopt {
 /**
  * struct vb_ioc_object_next - ioctl(VB_IOC_OBJECT_NEXT)
  * @size: sizeof(struct vb_ioc_object_next)
- * @object: device-wide id to begin with
+ * @object: device-wide id to begin with, 0 .. 2^32 - 1
  * @out_object: the first id from there on that VB_IOC_OBJECT_OPEN may know
  * @__reserved: must be 0
  *
@@ -1511,7 +1541,7 @@ struct vb_uring_submit {
 /**
  * struct vb_uring_fetch - VB_URING_FETCH, VB_URING_DISARM on the executor node
  * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; DISARM: must be 0
- * @first: first slot to fill
+ * @first: first slot to fill, 0 .. VB_URING_SLOTS - 1
  * @count: slots, at least 1, up to VB_URING_SLOTS - @first
  * @__reserved: must be 0
  *
@@ -1572,8 +1602,9 @@ struct vb_uring_commit {
  * struct vb_stream_header - opens a command buffer
  * @magic: VB_STREAM_MAGIC
  * @version: VB_STREAM_VERSION
- * @bytes: whole stream, this header included, a multiple of 8
- * @commands: number of commands that follow
+ * @bytes: whole stream, this header included, a multiple of 8, up to
+ *	VB_STREAM_BYTES_MAX
+ * @commands: number of commands that follow, 0 .. 2^17 - 1
  * @__reserved: must be 0
  */
 struct vb_stream_header {
@@ -1619,14 +1650,16 @@ enum vb_format {
 
 /**
  * struct vb_operand - where an array lies and what it looks like
- * @bo: index into the submission's BO list
+ * @bo: index into the submission's BO list, 0 .. bo_count - 1; 0 with VB_FORMAT_NONE
  * @format: enum vb_format
  * @rank: dimensions used, 1 .. VB_OPERAND_RANK_MAX; 0 with VB_FORMAT_NONE
  * @__reserved: must be 0
- * @offset: of element 0, in bytes; F32, I32 and packed formats: see each command
- * @shape: elements, outermost first; those from @rank on must be 0
- * @stride: bytes from one index to the next in each dimension; 0 is dense.  The
- *	innermost of an array is always dense, as are the rows of a packed format
+ * @offset: of element 0, in bytes, 0 .. the length of the BO - 1; F32, I32 and packed
+ *	formats: see each command
+ * @shape: elements, outermost first, 1 .. 2^32 - 1; those from @rank on must be 0
+ * @stride: bytes from one index to the next in each dimension, those of what one index
+ *	holds .. 2^63 - 1, or 0: dense.  The innermost of an array is always dense, as
+ *	are the rows of a packed format
  */
 struct vb_operand {
 	__u32 bo;
@@ -1754,9 +1787,9 @@ struct vb_cmd_matmul_id {
  * struct vb_cmd_attention - softmax(scale q k^T + mask) v, heads grouped
  * @h: opcode VB_CMD_ATTENTION
  * @flags: VB_ATTENTION_*
- * @window: 0, or how many keys back a query sees
+ * @window: how many keys back a query sees, 1 .. 2^32 - 1, or 0: all of them
  * @scale_f32: of q k^T; finite
- * @softcap_f32: 0 none, else softcap * tanh(s / softcap)
+ * @softcap_f32: 0 none, else softcap * tanh(s / softcap); finite
  * @q: F32 [m][heads][dim]
  * @k: F32 [kv][kv_heads][dim]; kv_heads divides heads
  * @v: F32 [kv][kv_heads][dim]
@@ -1783,7 +1816,7 @@ enum vb_norm { VB_NORM_LAYER = 0, VB_NORM_RMS = 1, VB_NORM_L2 = 2, VB_NORM_COUNT
  * @h: opcode VB_CMD_NORM
  * @kind: enum vb_norm; L2 divides by max(|x|_2, eps)
  * @eps_f32: at least 0, finite
- * @add_f32: RMS: added to gamma (Gemma uses 1)
+ * @add_f32: RMS: added to gamma (Gemma uses 1), finite; else 0
  * @__reserved: must be 0
  * @x: F32 [m][n]
  * @gamma: F32 [n] or NONE
@@ -1808,8 +1841,8 @@ enum vb_rope { VB_ROPE_NEOX = 0, VB_ROPE_NORM = 1, VB_ROPE_COUNT = 2 };
  * struct vb_cmd_rope - rotate heads by position
  * @h: opcode VB_CMD_ROPE
  * @kind: enum vb_rope: pairs (i, i + rot / 2), or (2 i, 2 i + 1)
- * @rot: columns of a head that rotate, even, at most dim
- * @base_f32: above 0
+ * @rot: columns of a head that rotate, even, 0 .. dim
+ * @base_f32: above 0, finite
  * @freq_scale_f32: finite
  * @x: F32 [m][heads][dim]
  * @positions: I32 [m]; each read once, at least 0
@@ -1834,7 +1867,7 @@ enum vb_eltwise { VB_ELTWISE_UNARY = 0, VB_ELTWISE_BINARY = 1, VB_ELTWISE_SCALE 
  * @h: opcode VB_CMD_ELTWISE
  * @kind: enum vb_eltwise
  * @op: enum vb_unary or enum vb_binary; SCALE: 0
- * @scale_f32: SCALE: the factor; else 0
+ * @scale_f32: SCALE: the factor, all values; else 0
  * @__reserved: must be 0
  * @a: F32 [m][n]
  * @b: F32 [m][n] or [n] (repeated); NONE for UNARY and SCALE
@@ -1912,7 +1945,7 @@ struct vb_cmd_copy {
 /**
  * struct vb_cmd_fill - y = value
  * @h: opcode VB_CMD_FILL
- * @value: F32: its bits; I32: the number
+ * @value: F32: its bits; I32: the number; all values
  * @__reserved: must be 0
  * @y: F32 or I32
  */
