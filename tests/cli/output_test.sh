@@ -61,6 +61,52 @@ passes=${passes:-150}
 $vbrun stream "$work/m.safetensors" $small --passes $passes --no-compare >/dev/null 2>"$work/err"
 verdict no_progress_where_there_is_no_terminal test ! -s "$work/err"
 
+# --- files that are asked for take the place of files alone, and are refused before the work ---
+mkfifo "$work/pipe"
+ln -s pipe "$work/to-pipe"
+ln -s nowhere "$work/dangling"
+mkdir "$work/folder"
+# asks WHERE: each command that writes a file, to WHERE; its own words are in ${command[@]}
+asks() {
+	local where=$1 what
+	for what in gen stream_save stream_trace route_trace embed_save embed_vectors embed_trace; do
+		case $what in
+		gen) command=(gen "$where" --size 1M) ;;
+		# shellcheck disable=SC2206
+		stream*) command=(stream "$work/m.safetensors" $small --${what#*_} "$where") ;;
+		# shellcheck disable=SC2206
+		route*) command=(stream "$work/m.safetensors" $small --route zipf --${what#*_} "$where") ;;
+		embed*) command=(embed --model "$tiny" --${what#*_} "$where" x) ;;
+		esac
+		refuses "${what}_refuses_${where##*/}" 1 "${where##*/}: $2" $vbrun "${command[@]}"
+	done
+}
+asks "$work/pipe" 'what is there is no file, and stays'
+asks "$work/to-pipe" 'what is there is no file, and stays'
+asks "$work/dangling" 'what is there is a link that leads nowhere'
+asks "$work/folder" 'Is a directory'
+asks "$work/absent/file" 'No such file or directory'
+verdict a_pipe_stays_a_pipe test -p "$work/pipe" -a -L "$work/to-pipe"
+verdict nothing_is_left_beside_them test -z "$(find "$work" -name '*.part')"
+# A link to a file stays a link.
+: >"$work/real"
+ln -s real "$work/link"
+$vbrun gen "$work/link" --size 1M >/dev/null
+verdict a_link_stays_a_link test -L "$work/link" -a -s "$work/real" -a ! -L "$work/real"
+# A name as long as a file system takes, of a trace.
+deep=$work/$(printf 'd%.0s' {1..200})/$(printf 'e%.0s' {1..200})
+mkdir -p "$deep"
+# shellcheck disable=SC2086
+$vbrun stream "$work/m.safetensors" $small --passes 1 --no-compare --trace "$deep/trace" >/dev/null
+verdict a_trace_may_have_a_long_name test -s "$deep/trace"
+if [ "$(id -u)" -eq 0 ] && mknod "$work/null" c 1 3 2>/dev/null; then
+	refuses gen_refuses_a_device 1 'null: what is there is no file, and stays' \
+		$vbrun gen "$work/null" --size 1M
+	verdict a_device_stays_a_device test -c "$work/null"
+else
+	echo 'skip gen_refuses_a_device: no device can be made by this user'
+fi
+
 # --- killed without notice: no trace is left ---
 mkdir "$work/tmp"
 # shellcheck disable=SC2086

@@ -318,7 +318,7 @@ static void gen_bad_parameters_are_named(void **state)
 	assert_refused(p, -EINVAL, "bytes 1000 is not between 1048576 and 70368744177664");
 	p = small(d, VBRUN_GEN_MXFP4);
 	p.path = "/nonexistent/x";
-	assert_refused(p, -ENOENT, "/nonexistent/x.part: No such file or directory");
+	assert_refused(p, -ENOENT, "/nonexistent/x: No such file or directory");
 }
 
 /* More than any disk of a test machine holds; the numbers come before any writing. */

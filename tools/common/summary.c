@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/part.h"
 #include "common/text.h"
 
 struct json_object *summary_new(const char *command)
@@ -97,16 +98,16 @@ void summary_print_line(struct json_object *o)
 
 int summary_save(struct json_object *o, const char *path)
 {
-	char part[4096];
-	int rc = 0;
+	struct part part;
+	int rc = part_find(path, &part);
 
-	if (snprintf(part, sizeof(part), "%s.part", path) >= (int)sizeof(part))
-		return -ENAMETOOLONG;
-	errno = 0;
-	if (json_object_to_file_ext(part, o, JSON_C_TO_STRING_PRETTY |
-				    JSON_C_TO_STRING_NOSLASHESCAPE) || rename(part, path))
-		rc = errno ? -errno : -EIO;
 	if (rc)
-		unlink(part);
+		return rc;
+	errno = 0;
+	if (!json_object_to_file_ext(part.at, o, JSON_C_TO_STRING_PRETTY |
+				     JSON_C_TO_STRING_NOSLASHESCAPE))
+		return part_place(&part);
+	rc = errno ? -errno : -EIO;
+	unlink(part.at);
 	return rc;
 }

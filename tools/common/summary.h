@@ -36,7 +36,7 @@ void summary_print_line(struct json_object *o);
  * summary_save() - write it to a file, and keep it
  * @path: replaced, and only once the new one is complete
  *
- * Return: 0, or -errno.
+ * Return: 0, or -errno; part_why() says which.
  */
 int summary_save(struct json_object *o, const char *path);
 

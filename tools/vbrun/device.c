@@ -209,26 +209,34 @@ int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 	return rc;
 }
 
-int device_trace_part(const char *trace, char *part, size_t len)
+int device_check_outputs(const char *const *paths, size_t count)
 {
-	return snprintf(part, len, "%s.part", trace) < (int)len ? 0 : -ENAMETOOLONG;
+	for (size_t i = 0; i < count; i++) {
+		int rc = part_check(paths[i]);
+
+		if (rc)
+			return cli_fail("%s: %s", paths[i], part_why(rc));
+	}
+	return CLI_RUN;
 }
 
 int device_trace_end(const char *trace, int rc)
 {
-	char part[4096];
+	struct part part;
 	struct stat st;
+	int error;
 
-	if (!trace || device_trace_part(trace, part, sizeof(part)))
+	if (!trace || part_find(trace, &part))
 		return rc;
 	/* A device leaves an empty one when it could not write all of it. */
-	if (rc == CLI_OK && !stat(part, &st) && !st.st_size)
+	if (rc == CLI_OK && !stat(part.at, &st) && !st.st_size)
 		rc = cli_fail("%s: the trace could not be written whole", trace);
-	else if (rc == CLI_OK && rename(part, trace))
-		rc = cli_fail("%s: %s", trace, strerror(errno));
-	if (rc != CLI_OK)
-		unlink(part);
-	return rc;
+	if (rc != CLI_OK) {
+		unlink(part.at);
+		return rc;
+	}
+	error = part_place(&part);
+	return error ? cli_fail("%s: %s", trace, part_why(error)) : rc;
 }
 
 uint32_t device_threads(struct vgpu *v)

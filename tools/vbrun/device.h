@@ -8,6 +8,7 @@
 #include <json-c/json.h>
 
 #include "common/cli.h"
+#include "common/part.h"
 #include "common/progress.h"
 #include "vgpu.h"
 
@@ -123,13 +124,13 @@ int device_run(struct vgpu *v, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
 	       struct progress *progress, uint64_t done_bytes);
 
 /**
- * device_trace_part() - where a trace is recorded until it is whole
- * @trace: name asked for
- * @part: receives the other one
+ * device_check_outputs() - can these files be made?
+ * @paths: @count names, NULL where none was asked for
  *
- * Return: 0, -ENAMETOOLONG.
+ * Before anything runs: what cannot be written at the end shall not take minutes to say so.
+ * Return: CLI_RUN; CLI_FAILED, said on stderr.
  */
-int device_trace_part(const char *trace, char *part, size_t len);
+int device_check_outputs(const char *const *paths, size_t count);
 
 /**
  * device_trace_end() - give a trace its name, or remove it

@@ -663,13 +663,13 @@ static void bench_line(const struct embed *e)
 static int save_vectors(const struct embed *e)
 {
 	size_t n = (size_t)e->texts.count * e->model.hidden;
-	char part[4096];
-	int rc = 0;
+	struct part part;
 	FILE *f;
+	int rc = part_find(e->o.vectors, &part);
 
-	if (snprintf(part, sizeof(part), "%s.part", e->o.vectors) >= (int)sizeof(part))
-		return -ENAMETOOLONG;
-	f = fopen(part, "we");
+	if (rc)
+		return rc;
+	f = fopen(part.at, "we");
 	if (!f)
 		return -errno;
 	errno = 0;
@@ -677,10 +677,9 @@ static int save_vectors(const struct embed *e)
 		rc = errno ? -errno : -EIO;
 	if (fclose(f) && !rc)
 		rc = -errno;
-	if (!rc && rename(part, e->o.vectors))
-		rc = -errno;
-	if (rc)
-		unlink(part);
+	if (!rc)
+		return part_place(&part);
+	unlink(part.at);
 	return rc;
 }
 
@@ -702,9 +701,9 @@ static int report_all(struct embed *e, struct json_object *json)
 	if (rc)
 		return rc;
 	if (e->o.save && (rc = summary_save(json, e->o.save)))
-		return cli_fail("%s: %s", e->o.save, strerror(-rc));
+		return cli_fail("%s: %s", e->o.save, part_why(rc));
 	if (e->o.vectors && (rc = save_vectors(e)))
-		return cli_fail("%s: %s", e->o.vectors, strerror(-rc));
+		return cli_fail("%s: %s", e->o.vectors, part_why(rc));
 	if (!e->o.json) {
 		printf("\n");
 		print_objects(e, NULL);
@@ -821,6 +820,9 @@ int vbrun_embed(int argc, char **argv)
 		return cli_usage("--compare needs devices of its own, without --device");
 	if (e.o.device.trace && e.o.node)
 		return cli_usage("--trace needs a device of its own, without --device");
+	rc = device_check_outputs((const char *[]){ e.o.save, e.o.vectors, e.o.device.trace }, 3);
+	if (rc != CLI_RUN)
+		return rc;
 	if (e.o.node) {
 		e.o.no_compare = true;
 		rc = device_ask(e.o.node, &e.o.device);

@@ -169,7 +169,7 @@ static int open_device(const struct embed_options *o, const struct embed_run *r,
 		       struct vgpu **out)
 {
 	bool traced = r->trace && o->device.trace;
-	char part[4096];
+	struct part part;
 	struct vgpu_config config = {
 		.size = sizeof(config),
 		.chunk_bytes = (uint32_t)o->device.chunk_bytes,
@@ -181,11 +181,13 @@ static int open_device(const struct embed_options *o, const struct embed_run *r,
 		.backend = device_backends[o->device.backend],
 		.threads = o->device.threads,
 		.staging_bytes = o->device.staging_bytes,
-		.trace_path = traced ? part : NULL,
+		.trace_path = traced ? part.at : NULL,
 	};
 
-	if (traced && device_trace_part(o->device.trace, part, sizeof(part)))
-		return -ENAMETOOLONG;
+	int rc = traced ? part_find(o->device.trace, &part) : 0;
+
+	if (rc)
+		return rc;
 	return o->node ? vgpu_open(o->node, out) : vgpu_open_embedded(&config, out);
 }
 

@@ -26,9 +26,9 @@ static int fail_space(struct gen_file *f)
 		f->total, (uint64_t)fs.f_bavail * fs.f_frsize);
 }
 
-static int fail_errno(struct gen_file *f, const char *path)
+static int fail(struct gen_file *f, int rc)
 {
-	return vbrun_fail(f->err, -errno, "%.160s: %s", path, strerror(errno));
+	return vbrun_fail(f->err, rc, "%.160s: %s", f->path, part_why(rc));
 }
 
 static int take_space(struct gen_file *f)
@@ -38,24 +38,27 @@ static int take_space(struct gen_file *f)
 	if (errno == ENOSPC)
 		return fail_space(f);
 	/* Filesystems without the call find out while writing. */
-	return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : fail_errno(f, f->part);
+	return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : fail(f, -errno);
 }
 
 int gen_file_create(struct gen_file *f, const char *path, uint64_t total,
 		    vbrun_gen_progress progress, void *arg, struct vgpu_error *err)
 {
+	int rc;
+
 	*f = (struct gen_file){
 		.fd = -1, .total = total, .progress = progress, .arg = arg, .err = err,
 	};
 	f->path = strdup(path);
 	f->buffer = malloc(BUFFER_BYTES);
-	if (asprintf(&f->part, "%s.part", path) < 0)
-		f->part = NULL;
-	if (!f->path || !f->part || !f->buffer)
+	if (!f->path || !f->buffer)
 		return vbrun_fail(err, -ENOMEM, "%.160s: out of memory", path);
-	f->fd = open(f->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	rc = part_find(path, &f->part);
+	if (rc)
+		return fail(f, rc);
+	f->fd = open(f->part.at, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (f->fd < 0)
-		return fail_errno(f, f->part);
+		return fail(f, -errno);
 	return take_space(f);
 }
 
@@ -79,7 +82,7 @@ static int flush(struct gen_file *f)
 		if (n < 0 && errno == ENOSPC)
 			return fail_space(f);
 		if (n < 0 && errno != EINTR)
-			return fail_errno(f, f->part);
+			return fail(f, -errno);
 		if (n > 0) {
 			at += (size_t)n;
 			f->done += (size_t)n;
@@ -118,8 +121,11 @@ int gen_file_commit(struct gen_file *f)
 	if (rc)
 		return rc;
 	/* Later readers measure the disk: they should not share it with these writes. */
-	if (fdatasync(f->fd) || rename(f->part, f->path))
-		return fail_errno(f, f->part);
+	if (fdatasync(f->fd))
+		return fail(f, -errno);
+	rc = part_place(&f->part);
+	if (rc)
+		return fail(f, rc);
 	close(f->fd);
 	f->fd = -1;
 	return 0;
@@ -128,11 +134,10 @@ int gen_file_commit(struct gen_file *f)
 void gen_file_discard(struct gen_file *f)
 {
 	if (f->fd >= 0) {
-		unlink(f->part);
+		unlink(f->part.at);
 		close(f->fd);
 	}
 	free(f->buffer);
-	free(f->part);
 	free(f->path);
 	*f = (struct gen_file){ .fd = -1 };
 }

@@ -2,17 +2,15 @@
 #ifndef VBRUN_GEN_FILE_H
 #define VBRUN_GEN_FILE_H
 
+#include "common/part.h"
 #include "gen.h"
 
-/*
- * A file that exists under its own name only once it is complete: it is written to
- * PATH.part, and renamed at the end.
- */
+/* A file that exists under its own name only once it is complete. */
 
 /**
  * struct gen_file - a file being written
  * @path: its final name
- * @part: PATH.part
+ * @part: where it is until then
  * @fd: of @part, or -1
  * @total: bytes it will have
  * @done: bytes written
@@ -25,7 +23,7 @@
  */
 struct gen_file {
 	char *path;
-	char *part;
+	struct part part;
 	int fd;
 	uint64_t total;
 	uint64_t done;
@@ -46,7 +44,7 @@ struct gen_file {
  * @arg: for @progress
  * @err: or NULL
  *
- * Return: 0; -ENOSPC with the numbers; -ENOMEM; errors of open().
+ * Return: 0; -ENOSPC with the numbers; -ENOMEM; errors of part_find() and open().
  */
 int gen_file_create(struct gen_file *f, const char *path, uint64_t total,
 		    vbrun_gen_progress progress, void *arg, struct vgpu_error *err);

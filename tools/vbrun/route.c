@@ -609,13 +609,13 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 	struct json_object *json = summary_new("stream");
 	struct route r = { .ck = ck, .seed = o->seed, .mode = (enum vgpu_mode)o->mode,
 			   .digest = 0xcbf29ce484222325u, .reads = *reads };
-	char trace[256];
+	char trace[PART_PATH_BYTES];
 	int rc = find_layers(&r, w), fd = -1, error = 0;
 
 	if (!rc)
 		error = stream_trace(o, trace, sizeof(trace), &fd);
 	if (error)
-		rc = cli_fail("cannot make a trace file: %s", strerror(-error));
+		rc = cli_fail("%s: cannot make a trace file: %s", trace, part_why(error));
 	if (!rc)
 		rc = measure(o, &r, trace, json);
 	if (!rc)

@@ -37,10 +37,15 @@ const char *const stream_modes[] = { "f32", "a16", "a8", NULL };
 int stream_trace(const struct stream_options *o, char *path, size_t len, int *out_fd)
 {
 	const char *folder = getenv("TMPDIR");
+	struct part part;
+	int rc;
 
 	*out_fd = -1;
-	if (o->device.trace)
-		return device_trace_part(o->device.trace, path, len);
+	if (o->device.trace) {
+		rc = part_find(o->device.trace, &part);
+		snprintf(path, len, "%s", rc ? o->device.trace : part.at);
+		return rc;
+	}
 	if (snprintf(path, len, "%s/vbrun-trace-XXXXXX", folder ? folder : "/tmp") >= (int)len)
 		return -ENAMETOOLONG;
 	*out_fd = mkostemp(path, O_CLOEXEC);
@@ -313,12 +318,12 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 {
 	struct stream_result r = { .host_bytes = o->device.host_bytes, .reads = *reads,
 				   .conversions = conversions };
-	char trace[256];
+	char trace[PART_PATH_BYTES];
 	int rc, fd;
 
 	rc = stream_trace(o, trace, sizeof(trace), &fd);
 	if (rc)
-		return cli_fail("cannot make a trace file: %s", strerror(-rc));
+		return cli_fail("%s: cannot make a trace file: %s", trace, part_why(rc));
 	r.passes = calloc(o->passes + 1, sizeof(*r.passes));
 	r.json = summary_new("stream");
 	if (!r.passes || !r.json)
@@ -471,6 +476,9 @@ int vbrun_stream(int argc, char **argv)
 	rc = cli_parse(&command, argc, argv, &count);
 	if (rc == CLI_RUN)
 		rc = device_check(&o.device);
+	if (rc != CLI_RUN)
+		return rc;
+	rc = device_check_outputs((const char *[]){ o.save, o.device.trace }, 2);
 	if (rc != CLI_RUN)
 		return rc;
 	o.path = argv[1];

@@ -119,10 +119,11 @@ int stream_route_room(const struct weights *w, uint64_t chunk_bytes, uint64_t *o
 
 /**
  * stream_trace() - the trace to record: the part of the one asked for, or a temporary file
- * @path: receives a name that can be opened while @out_fd is open
+ * @path: receives a name that can be opened while @out_fd is open; after a failure, one to print
+ * @len: PART_PATH_BYTES
  * @out_fd: the temporary file, to be closed; -1: none
  *
- * Return: 0, or -errno of mkostemp().
+ * Return: 0, or -errno of part_find() or mkostemp().
  */
 int stream_trace(const struct stream_options *o, char *path, size_t len, int *out_fd);
 

@@ -277,7 +277,7 @@ int stream_save(const struct stream_options *o, struct json_object *json)
 
 	if (o->json && !o->bench)
 		summary_print(json_object_get(json));
-	return rc ? cli_fail("%s: %s", o->save, strerror(-rc)) : CLI_OK;
+	return rc ? cli_fail("%s: %s", o->save, part_why(rc)) : CLI_OK;
 }
 
 /* The format that most bytes are in. */
