@@ -61,6 +61,55 @@ passes=${passes:-150}
 $vbrun stream "$work/m.safetensors" $small --passes $passes --no-compare >/dev/null 2>"$work/err"
 verdict no_progress_where_there_is_no_terminal test ! -s "$work/err"
 
+# --- what does not arrive on standard output is a failure, however it was closed ---
+$vbrun stream "$work/m.safetensors" $small --passes 1 --no-compare --trace "$work/trace" >/dev/null
+while read -r name words; do
+	# shellcheck disable=SC2086
+	refuses "${name}_to_a_full_device_is_a_failure" 1 '^vb(run|ctl): standard output: No space left' \
+		bash -c '"$@" >/dev/full' - $build/$words
+	# shellcheck disable=SC2086
+	refuses "${name}_to_a_closed_one_is_a_failure" 1 '^vb(run|ctl): standard output: ' \
+		bash -c '"$@" >&-' - $build/$words
+done <<END
+help vbrun --help
+version vbctl --version
+stream vbrun stream $work/m.safetensors $small --passes 1 --no-compare
+stream_json vbrun stream $work/m.safetensors $small --passes 1 --no-compare --json
+embed vbrun embed --model $tiny --no-compare x
+gen vbrun gen $work/g.safetensors --size 1M
+doctor vbctl doctor
+plan vbctl plan $work/m.safetensors --host 6M
+replay vbctl replay $work/trace
+replay_json vbctl replay $work/trace --json
+list vbctl tensor list $work/m.safetensors
+END
+# Each program says its version; an object its commands.
+for program in vbrun vbctl vbd; do
+	verdict "${program}_says_its_version" grep -qE "^$program [0-9]+\.[0-9]+\.[0-9]+$" \
+		<($build/$program --version)
+done
+verdict tensor_says_its_commands grep -qE '^  list +the tensors' <($vbctl tensor --help)
+refuses vbd_names_itself_once 2 '^vbd: unknown option --nonsense' $build/vbd --nonsense
+# Nothing that is opened gets the number of a closed one, and with it what is printed.
+mkfifo "$work/waits"
+exec 9<>"$work/waits"
+$vbctl replay "$work/waits" >&- 2>"$work/err" 9>&- &
+for _ in {1..250}; do
+	readlink /proc/$!/fd/* 2>/dev/null | grep -q "$work/waits" && break
+	sleep 0.02
+done
+verdict no_file_gets_the_number_of_a_closed_stream test "$(readlink /proc/$!/fd/1)" = /dev/null
+exec 9>&-
+wait $!
+
+# --- a limit of the size of files is an error, and nothing is left ---
+refuses gen_beyond_the_limit_of_a_file 1 'limited: File too large' \
+	bash -c 'ulimit -f 100; "$@"' - $vbrun gen "$work/limited" --size 8M
+refuses embed_save_beyond_the_limit_of_a_file 1 'limited: ' \
+	bash -c 'ulimit -f 1; "$@" | cat >/dev/null; exit ${PIPESTATUS[0]}' - \
+	$vbrun embed --model "$tiny" --no-compare --passes 0 --save "$work/limited" x
+verdict nothing_is_left_beyond_the_limit test -z "$(find "$work" -name 'limited*')"
+
 # --- files that are asked for take the place of files alone, and are refused before the work ---
 mkfifo "$work/pipe"
 ln -s pipe "$work/to-pipe"

@@ -99,7 +99,7 @@ done <<'END'
 1|absent: No such file|vbrun report absent
 1|absent: No such file|vbrun machine absent
 1|absent/config.json: No such file|vbrun embed --model absent x
-1|absent/x.part: No such file|vbrun gen absent/x --size 1M
+1|absent/x: No such file|vbrun gen absent/x --size 1M
 1|gen: hidden 100 is not a multiple of 64 up to 32768|vbrun gen absent/x --hidden 100
 1|gen: ffn 33 is not a multiple of 32 up to 131072|vbrun gen absent/x --ffn 33
 1|gen: hidden 1024 is not a multiple of heads 12|vbrun gen absent/x --bert --hidden 1024

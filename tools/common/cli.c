@@ -2,11 +2,14 @@
 #include "common/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/size.h"
 #include "common/text.h"
@@ -15,11 +18,21 @@
 const char cli_status_help[] =
 	"Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n";
 
+void cli_begin(void)
+{
+	/* The wrong way round: what is printed fails, as it would without. */
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
 /* One line; names in it may come from a file of somebody else. */
-static void say(const char *why, const char *format, va_list args)
+static void say(const char *verb, const char *why, const char *format, va_list args)
 {
 	char text[2048];
-	size_t used = (size_t)snprintf(text, sizeof(text), "%s: ", program_invocation_short_name);
+	size_t used = (size_t)snprintf(text, sizeof(text), "%s: %s%s", program_invocation_short_name,
+				       verb, *verb ? ": " : "");
 
 	used += (size_t)vsnprintf(text + used, sizeof(text) - used, format, args);
 	if (why && used < sizeof(text))
@@ -33,7 +46,7 @@ int cli_usage(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(NULL, format, args);
+	say("", NULL, format, args);
 	va_end(args);
 	return CLI_USAGE;
 }
@@ -43,9 +56,20 @@ int cli_fail(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(NULL, format, args);
+	say("", NULL, format, args);
 	va_end(args);
 	return CLI_FAILED;
+}
+
+int cli_end(int rc)
+{
+	bool lost = ferror(stdout);
+
+	errno = 0;
+	if (!fflush(stdout) && !lost)
+		return rc;
+	return rc != CLI_OK ? rc : cli_fail("standard output: %s",
+					    errno ? strerror(errno) : "not all could be written");
 }
 
 int cli_fail_vgpu(int rc, const char *format, ...)
@@ -54,17 +78,28 @@ int cli_fail_vgpu(int rc, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(*why ? why : strerror(-rc), format, args);
+	say("", *why ? why : strerror(-rc), format, args);
 	va_end(args);
 	return CLI_FAILED;
 }
 
-/* "vbrun stream" without the first word, which every line begins with anyway. */
-static const char *verb(const struct cli_command *command)
+/* A mistake in what a command was given: its name without the program's, which is there anyway. */
+static int __attribute__((format(printf, 2, 3))) usage(const struct cli_command *command,
+						       const char *format, ...)
 {
 	const char *space = strchr(command->name, ' ');
+	va_list args;
 
-	return space ? space + 1 : command->name;
+	va_start(args, format);
+	say(space ? space + 1 : "", NULL, format, args);
+	va_end(args);
+	return CLI_USAGE;
+}
+
+int cli_version(const char *program)
+{
+	printf("%s %s\n", program, vgpu_version());
+	return CLI_OK;
 }
 
 static void print_help(const struct cli_command *command)
@@ -72,7 +107,8 @@ static void print_help(const struct cli_command *command)
 	const struct cli_option *o;
 	char left[64];
 
-	printf("Usage: %s [OPTION]... %s\n%s\n\n", command->name, command->args, command->what);
+	printf("Usage: %s [OPTION]...%s%s\n%s\n\n", command->name, *command->args ? " " : "",
+	       command->args, command->what);
 	for (o = command->options; o->name; o++) {
 		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->arg ? " " : "",
 			 o->arg ? o->arg : "");
@@ -101,11 +137,11 @@ static int set_number(const struct cli_command *command, const struct cli_option
 	bool good = o->kind == CLI_SIZE ? size_parse(value, &n) : number_parse(value, &n);
 
 	if (!good)
-		return cli_usage("%s: --%s %s is no %s", verb(command), o->name, value,
-				 o->kind == CLI_SIZE ? "size (bytes, or with K, M, G, T)" : "number");
+		return usage(command, "--%s %s is no %s", o->name, value,
+			     o->kind == CLI_SIZE ? "size (bytes, or with K, M, G, T)" : "number");
 	if (n < o->min || n > max)
-		return cli_usage("%s: --%s %s is outside %" PRIu64 " .. %" PRIu64, verb(command),
-				 o->name, value, o->min, max);
+		return usage(command, "--%s %s is outside %" PRIu64 " .. %" PRIu64, o->name, value,
+			     o->min, max);
 	if (o->kind == CLI_SIZE)
 		*(uint64_t *)o->to = n;
 	else
@@ -121,10 +157,10 @@ static int set_real(const struct cli_command *command, const struct cli_option *
 	double x = strspn(value, "0123456789.") == strlen(value) ? strtod(value, &end) : 0;
 
 	if (!end || end == value || *end)
-		return cli_usage("%s: --%s %s is no number", verb(command), o->name, value);
+		return usage(command, "--%s %s is no number", o->name, value);
 	if (x < (double)o->min || (o->max && x > (double)o->max))
-		return cli_usage("%s: --%s %s is outside %" PRIu64 " .. %" PRIu64, verb(command),
-				 o->name, value, o->min, o->max);
+		return usage(command, "--%s %s is outside %" PRIu64 " .. %" PRIu64, o->name, value,
+			     o->min, o->max);
 	*(double *)o->to = x;
 	return CLI_RUN;
 }
@@ -145,7 +181,7 @@ static int set_choice(const struct cli_command *command, const struct cli_option
 		if (used >= sizeof(all))
 			break;
 	}
-	return cli_usage("%s: --%s %s is none of %s", verb(command), o->name, value, all);
+	return usage(command, "--%s %s is none of %s", o->name, value, all);
 }
 
 static int set_option(const struct cli_command *command, const struct cli_option *o,
@@ -186,16 +222,15 @@ static int take_option(const struct cli_command *command, int argc, char **argv,
 	const struct cli_option *o = find_option(command, name, bytes);
 
 	if (!o)
-		return cli_usage("%s: unknown option %s; see %s --help", verb(command), argv[*at],
-				 command->name);
+		return usage(command, "unknown option %s; see %s --help", argv[*at], command->name);
 	if (o->kind == CLI_FLAG && equals)
-		return cli_usage("%s: --%s takes no value", verb(command), o->name);
+		return usage(command, "--%s takes no value", o->name);
 	if (o->kind == CLI_FLAG)
 		return set_option(command, o, NULL);
 	if (equals)
 		return set_option(command, o, equals + 1);
 	if (*at + 1 == argc)
-		return cli_usage("%s: --%s needs a %s", verb(command), o->name, o->arg);
+		return usage(command, "--%s needs a %s", o->name, o->arg);
 	return set_option(command, o, argv[++*at]);
 }
 
@@ -214,8 +249,8 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, unsigned
 			print_help(command);
 			return CLI_OK;
 		} else if (argv[i][1] != '-') {
-			return cli_usage("%s: unknown option %s; see %s --help", verb(command),
-					 argv[i], command->name);
+			return usage(command, "unknown option %s; see %s --help", argv[i],
+				     command->name);
 		} else {
 			rc = take_option(command, argc, argv, &i);
 			if (rc != CLI_RUN)
@@ -223,8 +258,8 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, unsigned
 		}
 	}
 	if (count < command->args_min || count > command->args_max)
-		return cli_usage("%s: %u arguments, takes %s; see %s --help", verb(command), count,
-				 *command->args ? command->args : "none", command->name);
+		return usage(command, "%u arguments, takes %s; see %s --help", count,
+			     *command->args ? command->args : "none", command->name);
 	*out_count = count;
 	return CLI_RUN;
 }

@@ -70,6 +70,22 @@ struct cli_command {
 };
 
 /**
+ * cli_begin() - what every program does first
+ *
+ * Standard streams that the caller closed are taken, so that no file gets their numbers and with
+ * them what is printed. A write beyond the limit of a file's size is an error, not the end.
+ */
+void cli_begin(void);
+
+/**
+ * cli_end() - what every command does last
+ * @rc: its exit status
+ *
+ * Return: @rc; CLI_FAILED, said on stderr, when what was printed did not arrive.
+ */
+int cli_end(int rc);
+
+/**
  * cli_parse() - read a command's arguments
  * @command: what it takes
  * @argc: words, the command's own name being argv[0]
@@ -87,6 +103,9 @@ int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* As cli_fail(), adding the library's sentence, or strerror when it has none. */
 int cli_fail_vgpu(int rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Print "PROGRAM VERSION". Return: CLI_OK. */
+int cli_version(const char *program);
 
 /* What --help says of exit statuses. */
 extern const char cli_status_help[];

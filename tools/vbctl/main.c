@@ -28,7 +28,8 @@ static int help(void)
 	for (size_t i = 0; i < COMMANDS; i++)
 		printf("  %-8s %-6s %s\n", commands[i].object,
 		       commands[i].command ? commands[i].command : "", commands[i].what);
-	printf("\n\"vbctl OBJECT [COMMAND] --help\" tells more; --json is taken by all.\n%s",
+	printf("\n\"vbctl OBJECT [COMMAND] --help\" tells more; --json is taken by all.\n"
+	       "--version says which this is.\n%s",
 	       cli_status_help);
 	return CLI_OK;
 }
@@ -44,14 +45,33 @@ static int bad_command(const char *object, const char *word)
 	return cli_usage("unknown object %s; see vbctl --help", object);
 }
 
-int main(int argc, char **argv)
+/* Of an object that is no command by itself: those that it has. */
+static int object_help(const char *object)
+{
+	bool known = false;
+
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (strcmp(object, commands[i].object))
+			continue;
+		if (!known)
+			printf("Usage: vbctl %s COMMAND [OPTION]... [ARGUMENT]...\n\n", object);
+		printf("  %-6s %s\n", commands[i].command, commands[i].what);
+		known = true;
+	}
+	if (!known)
+		return bad_command(object, NULL);
+	printf("\n\"vbctl %s COMMAND --help\" tells more.\n%s", object, cli_status_help);
+	return CLI_OK;
+}
+
+static int run(int argc, char **argv)
 {
 	if (argc < 2)
 		return cli_usage("no object; see vbctl --help");
 	if (!strcmp(argv[1], "--help"))
 		return help();
 	if (!strcmp(argv[1], "--version"))
-		return printf("vbctl %s\n", vgpu_version()) < 0;
+		return cli_version("vbctl");
 	for (size_t i = 0; i < COMMANDS; i++) {
 		if (strcmp(argv[1], commands[i].object))
 			continue;
@@ -60,5 +80,13 @@ int main(int argc, char **argv)
 		if (argc > 2 && !strcmp(argv[2], commands[i].command))
 			return commands[i].run(argc - 2, argv + 2);
 	}
+	if (argc > 2 && !strcmp(argv[2], "--help"))
+		return object_help(argv[1]);
 	return bad_command(argv[1], argc > 2 ? argv[2] : NULL);
+}
+
+int main(int argc, char **argv)
+{
+	cli_begin();
+	return cli_end(run(argc, argv));
 }

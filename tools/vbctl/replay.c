@@ -341,8 +341,6 @@ static int answer(struct replay *replay)
 		print_json(replay);
 	else
 		print_text(replay);
-	if (fflush(stdout))
-		return failed(replay, "write", -errno);
 	return CLI_OK;
 }
 

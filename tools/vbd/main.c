@@ -125,7 +125,8 @@ static int options_take(struct vbd *d, int argc, char **argv)
 	const struct cli_command command = {
 		"vbd", "", "Serve the clients of /dev/vblackwell: move their bytes, run their commands.",
 		options, 0, 0,
-		"SIGTERM and SIGINT: finish what was taken, then leave with status 0.\n"
+		"SIGTERM and SIGINT: finish what was taken, then leave with status 0. --version says which\n"
+		"this is.\n"
 	};
 	unsigned int count;
 	int rc = cli_parse(&command, argc, argv, &count);
@@ -303,8 +304,12 @@ int main(int argc, char **argv)
 		.p.host_bytes = vgpu_memory_usable_bytes() / 4,
 	};
 	sigset_t stop;
-	int rc = options_take(&d, argc, argv);
+	int rc;
 
+	cli_begin();
+	if (argc == 2 && !strcmp(argv[1], "--version"))
+		return cli_version("vbd");
+	rc = options_take(&d, argc, argv);
 	if (rc != CLI_RUN) {
 		free(d.nvme_path);
 		return rc;

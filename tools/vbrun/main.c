@@ -31,21 +31,27 @@ static int help(void)
 	       "Run models on Virtual Blackwell %s.\n\n", vgpu_version());
 	for (size_t i = 0; i < COMMANDS; i++)
 		printf("  %-10s %s\n", commands[i].name, commands[i].what);
-	printf("\n\"vbrun COMMAND --help\" tells more.\n%s", cli_status_help);
+	printf("\n\"vbrun COMMAND --help\" tells more; --version says which this is.\n%s", cli_status_help);
 	return CLI_OK;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-	progress_catch_signals();
 	if (argc < 2)
 		return cli_usage("no command; see vbrun --help");
 	if (!strcmp(argv[1], "--help"))
 		return help();
 	if (!strcmp(argv[1], "--version"))
-		return printf("vbrun %s\n", vgpu_version()) < 0;
+		return cli_version("vbrun");
 	for (size_t i = 0; i < COMMANDS; i++)
 		if (!strcmp(argv[1], commands[i].name))
 			return commands[i].run(argc - 1, argv + 1);
 	return cli_usage("unknown command %s; see vbrun --help", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	cli_begin();
+	progress_catch_signals();
+	return cli_end(run(argc, argv));
 }
