@@ -174,16 +174,18 @@ bench: deps-bench
 	@rc=0; for b in $(BENCH); do BENCH_JSONL=$B/bench.jsonl $B/bench/$$b || rc=1; done; exit $$rc
 
 install: lib tools
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/linux $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $B/libvgpu.so.$(VERSION) $(DESTDIR)$(LIBDIR)/
-	ln -sf libvgpu.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libvgpu.so.$(SOVERSION)
-	ln -sf libvgpu.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libvgpu.so
-	install -m 644 $B/libvgpu.a $(DESTDIR)$(LIBDIR)/
-	install -m 644 libvgpu/vgpu.h $(DESTDIR)$(PREFIX)/include/
-	install -m 644 include/uapi/linux/vblackwell.h $(DESTDIR)$(PREFIX)/include/linux/
+	install -d "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(PREFIX)/include/linux" "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 $B/libvgpu.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/"
+	ln -sf libvgpu.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/libvgpu.so.$(SOVERSION)"
+	ln -sf libvgpu.so.$(SOVERSION) "$(DESTDIR)$(LIBDIR)/libvgpu.so"
+	install -m 644 $B/libvgpu.a "$(DESTDIR)$(LIBDIR)/"
+	install -m 644 libvgpu/vgpu.h "$(DESTDIR)$(PREFIX)/include/"
+	install -m 644 include/uapi/linux/vblackwell.h "$(DESTDIR)$(PREFIX)/include/linux/"
 	sed 's,@PREFIX@,$(PREFIX),; s,@LIBDIR@,$(LIBDIR),; s,@VERSION@,$(VERSION),' \
-		libvgpu/vgpu.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/vgpu.pc
-	install -m 755 $(addprefix $B/,$(tool_names)) $(DESTDIR)$(PREFIX)/bin/
+		libvgpu/vgpu.pc.in > "$(DESTDIR)$(LIBDIR)/pkgconfig/vgpu.pc"
+	install -m 755 $(addprefix $B/,$(tool_names)) "$(DESTDIR)$(PREFIX)/bin/"
+	@# The loader finds what is new in /usr/local/lib through its cache alone.
+	@[ -n "$(DESTDIR)" ] || [ $$(id -u) -ne 0 ] || ldconfig
 
 # Tests that need a kernel of their own: make check-vm [KERNELS="6.1 6.12"]
 include tests/vm/Makefile.vm

@@ -68,4 +68,26 @@ out=$(LD_PRELOAD=$root/libvgpu.so LD_LIBRARY_PATH=$lib VBLACKWELL_DEVICE=embedde
 echo "$out" | tr -s ' \n' ' ' | grep -qE '1(\.0+)? 2(\.0+)? 3(\.0+)? 4(\.0+)?'
 verdict $? works_beside_a_preloaded_foreign_libvgpu "$out"
 
+# A folder whose name has a space.
+make -s install DESTDIR="$root/a folder" PREFIX=/usr >"$root/log" 2>&1 &&
+	[ -e "$root/a folder/usr/lib/pkgconfig/vgpu.pc" ] && [ -x "$root/a folder/usr/bin/vbrun" ] &&
+	[ ! -e "$root/a" ]
+verdict $? install_takes_a_folder_with_a_space "$(tail -1 "$root/log")"
+
+# As README.md has it, without any variable: /usr/local and the loader's cache are our own here.
+unset PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+mkdir "$root/etc"
+if ! unshare -rm mount -t tmpfs none /usr/local 2>/dev/null; then
+	echo 'skip installed_example_runs_as_the_readme_says: no mount namespace for this user'
+else
+	out=$(unshare -rm bash -c '
+		cp -r /etc/. "$1/etc" 2>/dev/null
+		mount --bind "$1/etc" /etc && mount -t tmpfs none /usr/local &&
+		make -s install >"$1/log" 2>&1 && cc examples/matmul.c -o "$1/plain" \
+			$(pkg-config --cflags --libs vgpu) && "$1/plain" "$1/model.safetensors" w
+		' - "$root" 2>&1)
+	echo "$out" | tr -s ' \n' ' ' | grep -qE '1(\.0+)? 2(\.0+)? 3(\.0+)? 4(\.0+)?'
+	verdict $? installed_example_runs_as_the_readme_says "$out"
+fi
+
 exit $status
