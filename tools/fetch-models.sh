@@ -10,7 +10,7 @@
 
 set -u
 
-cache=${VBLACKWELL_CACHE:-${HOME:-/tmp}/.cache/vblackwell}/models
+cache=${VBLACKWELL_CACHE:-${HOME:+$HOME/.cache/vblackwell}}
 work=
 
 die()
@@ -18,6 +18,9 @@ die()
 	echo "fetch-models: $1" >&2
 	exit 1
 }
+
+[ -n "$cache" ] || die "neither VBLACKWELL_CACHE nor HOME says where the cache is"
+cache=$cache/models
 
 cleanup()
 {

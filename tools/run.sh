@@ -9,7 +9,7 @@ set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 vbrun=${BUILD:-build}/vbrun
-cache=${VBLACKWELL_CACHE:-$HOME/.cache/vblackwell}
+cache=${VBLACKWELL_CACHE:-${HOME:+$HOME/.cache/vblackwell}}
 checkpoint=$cache/generated-moe-2g.safetensors
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -20,6 +20,7 @@ title() { printf '\n== %s\n' "$1"; }
 # The table at the end shows where objects lie.
 no_bars() { sed '/^Where every object lives/,/^$/d'; }
 
+[ -n "$cache" ] || die "neither VBLACKWELL_CACHE nor HOME says where the cache is"
 mkdir -p "$cache" || die "cannot make $cache"
 export VBLACKWELL_CACHE=$cache
 

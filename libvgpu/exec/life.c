@@ -252,6 +252,20 @@ static int exec_open_backend(struct vgpu_exec *x, const struct vgpu_exec_params 
 	return rc ? say(text, len, rc, "backend \"%s\": %s", name, strerror(-rc)) : 0;
 }
 
+/* Of a wrong number of threads: whose it is, and the limit. */
+static int exec_tell_threads(const struct vgpu_exec_params *p, int rc, char *text, size_t len)
+{
+	const char *variable = getenv("VBLACKWELL_THREADS");
+
+	if (rc != -EINVAL)
+		return say(text, len, rc, "threads: %s", strerror(-rc));
+	if (p->threads)
+		return say(text, len, rc, "threads is %u: at most %u", p->threads,
+			   VGPU_POOL_THREADS_MAX);
+	return say(text, len, rc, "VBLACKWELL_THREADS is %.40s: no number up to %u, nor off",
+		   variable ? variable : "", VGPU_POOL_THREADS_MAX);
+}
+
 static int exec_open_parts(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *text,
 			   size_t len)
 {
@@ -263,7 +277,7 @@ static int exec_open_parts(struct vgpu_exec *x, const struct vgpu_exec_params *p
 		return rc;
 	rc = vgpu_pool_open(&pool, &x->pool);
 	if (rc)
-		return say(text, len, rc, "threads is %u: %s", p->threads, strerror(-rc));
+		return exec_tell_threads(p, rc, text, len);
 	/* First: what is there decides how the rest is made. */
 	rc = exec_attach(x, p, &room);
 	if (!rc)

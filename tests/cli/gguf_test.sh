@@ -145,7 +145,7 @@ for line in 'Q4_K int8-g16, requantised' 'Q5_0 int8-g16, exact' 'MXFP4 mxfp4' 'Q
 done
 
 # --- real models, where they are ---
-models=${VBLACKWELL_CACHE:-${HOME:-/tmp}/.cache/vblackwell}/models
+models=${VBLACKWELL_CACHE:-${HOME:-}/.cache/vblackwell}/models
 gemma=$models/gemma-3-270m-Q4_K_M/gemma-3-270m-q4_k_m.gguf
 if [ -n "${VBLACKWELL_GEMMA:-}" ]; then
 	# Whoever sets it takes the terms of the model, and 253 MB.

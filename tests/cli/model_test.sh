@@ -53,7 +53,7 @@ says() {
 	$vbrun embed --no-compare --passes 0 --json "$@" hello >"$work/json"
 	verdict "${name}_is_named_in_json" test "$(field "$work/json" model)" = "$model"
 }
-cache=${VBLACKWELL_CACHE:-$HOME/.cache/vblackwell}/models
+cache=${VBLACKWELL_CACHE:-${HOME:-}/.cache/vblackwell}/models
 mkdir -p "$work/cache/models" "$work/fetched/models"
 says a_generated_model generated --model "$good"
 cp -r "$good" "$work/cache/models/generated-minilm"

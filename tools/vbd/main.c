@@ -104,7 +104,7 @@ static int options_take(struct vbd *d, int argc, char **argv)
 		{ "nvme", CLI_TEXT, &d->nvme, "FILE[:SIZE]", "arena on a file or block device "
 		  "(default size: twice the host tier)", NULL, 0, 0 },
 		{ "threads", CLI_NUMBER, &d->p.threads, "N", "threads that compute (default: all "
-		  "CPUs)", NULL, 1, 4096 },
+		  "CPUs)", NULL, 1, 1024 },
 		{ "policy", CLI_CHOICE, &d->policy, "P", "replay (default), schedule, freq or lru",
 		  policies, 0, 0 },
 		{ "engine", CLI_CHOICE, &d->engine, "E", "uring, threads, buffered; auto (default): "

@@ -53,6 +53,13 @@ int device_check(const struct device_options *o)
 	return CLI_RUN;
 }
 
+const char *device_forced(void)
+{
+	const char *device = getenv("VBLACKWELL_DEVICE");
+
+	return device && *device && strcmp(device, "embedded") ? device : NULL;
+}
+
 int device_open(const struct device_options *o, struct vgpu **out)
 {
 	struct vgpu_config config = {
@@ -70,6 +77,9 @@ int device_open(const struct device_options *o, struct vgpu **out)
 	};
 	int rc;
 
+	if (device_forced())
+		return cli_fail("VBLACKWELL_DEVICE is %s, and this needs a device of its own: unset it, or "
+				"set it to embedded", device_forced());
 	rc = vgpu_open_embedded(&config, out);
 	if (rc)
 		return cli_fail_vgpu(rc, "cannot open the device with a host tier of %s",

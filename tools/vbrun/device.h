@@ -54,7 +54,7 @@ extern const char *const device_backends[];
 	  device_engines, 0, 0 }, \
 	{ "backend", CLI_CHOICE, &(o).backend, "B", "cpu, or null: everything but arithmetic", \
 	  device_backends, 0, 0 }, \
-	{ "threads", CLI_NUMBER, &(o).threads, "N", "threads that compute", NULL, 1, 4096 }, \
+	{ "threads", CLI_NUMBER, &(o).threads, "N", "threads that compute", NULL, 1, 1024 }, \
 	{ "trace", CLI_TEXT, &(o).trace, "FILE", "record what the tier does, for vbctl replay", \
 	  NULL, 0, 0 }
 
@@ -73,9 +73,16 @@ int device_check(const struct device_options *o);
 uint64_t device_nvme_bytes(const struct device_options *o);
 
 /**
+ * device_forced() - the node that VBLACKWELL_DEVICE names
+ *
+ * Return: NULL where it names none, or the device in the process.
+ */
+const char *device_forced(void);
+
+/**
  * device_open() - make the in-process device of these options
  *
- * Prints the reason on stderr when it cannot.
+ * Prints the reason on stderr when it cannot; also that VBLACKWELL_DEVICE forces another one.
  * Return: CLI_OK, CLI_FAILED.
  */
 int device_open(const struct device_options *o, struct vgpu **out);

@@ -64,6 +64,7 @@ struct embed {
 
 /* --- which model -------------------------------------------------------- */
 
+/* Return: CLI_OK; CLI_FAILED, said on stderr. */
 static int cache_path(char *out, size_t len, const char *folder, const char *name)
 {
 	const char *cache = getenv("VBLACKWELL_CACHE"), *home = getenv("HOME");
@@ -71,9 +72,11 @@ static int cache_path(char *out, size_t len, const char *folder, const char *nam
 
 	if (cache && *cache)
 		n = snprintf(out, len, "%s/%s/%s", cache, folder, name);
+	else if (home && *home)
+		n = snprintf(out, len, "%s/.cache/vblackwell/%s/%s", home, folder, name);
 	else
-		n = snprintf(out, len, "%s/.cache/vblackwell/%s/%s", home ? home : "", folder, name);
-	return n < (int)len ? 0 : -ENAMETOOLONG;
+		return cli_fail("neither VBLACKWELL_CACHE nor HOME says where the cache is");
+	return n < (int)len ? CLI_OK : cli_fail("the path of the cache is too long");
 }
 
 /* mkdir -p of the folder that will hold @path. */
@@ -100,7 +103,8 @@ static int generate(const char *folder)
 	progress_end(&progress);
 	if (rc == -EINTR)
 		return CLI_INTERRUPTED;
-	return rc ? cli_fail("%s", error.text) : CLI_OK;
+	return rc ? cli_fail("%s; VBLACKWELL_CACHE names another place for the cache", error.text) :
+		    CLI_OK;
 }
 
 /* Without --model: MiniLM when it was fetched, else a generated one, made once. */
@@ -109,11 +113,13 @@ static int choose_folder(char *out, size_t len)
 	struct stat st;
 	char file[4200];
 
-	if (cache_path(out, len, "models", "all-MiniLM-L6-v2"))
-		return cli_fail("the path of the cache is too long");
-	if (!stat(out, &st))
-		return CLI_OK;
-	cache_path(out, len, "models", "generated-minilm");
+	int rc = cache_path(out, len, "models", "all-MiniLM-L6-v2");
+
+	if (rc || !stat(out, &st))
+		return rc;
+	rc = cache_path(out, len, "models", "generated-minilm");
+	if (rc)
+		return rc;
 	snprintf(file, sizeof(file), "%s/model.safetensors", out);
 	return stat(file, &st) ? generate(out) : CLI_OK;
 }
@@ -161,6 +167,18 @@ static int parse_layers(const char *text, uint32_t layers, struct embed_run *r)
 	return CLI_OK;
 }
 
+/* A cache that only others may write to, or nobody. */
+static void derive_where_no_file_can_be(const struct embed *e, struct embed_run *r)
+{
+	int rc = part_check(r->packed_path);
+
+	if (!rc)
+		return;
+	if (!e->o.json && !e->o.bench)
+		printf("packed       on demand: %s: %s\n", r->packed_path, part_why(rc));
+	*r->packed_path = 0;
+}
+
 /*
  * A derived chunk costs 7.5 times its bytes of reading each time it comes back; a file
  * costs its bytes of disk once. So weights that stay are derived, others are in a file.
@@ -168,6 +186,7 @@ static int parse_layers(const char *text, uint32_t layers, struct embed_run *r)
 static int choose_packed(struct embed *e, struct embed_run *r)
 {
 	char name[160];
+	int rc;
 
 	if (e->o.packed == PACKED_DERIVED || formats[e->o.format] == VGPU_FORMAT_F32 ||
 	    (e->o.packed == PACKED_AUTO && r->host_bytes > embed_run_bytes(&e->model, r)))
@@ -175,9 +194,12 @@ static int choose_packed(struct embed *e, struct embed_run *r)
 	snprintf(name, sizeof(name), "%s-%s%s%.64s.safetensors", e->model.name,
 		 embed_formats[e->o.format], e->o.layers_int8 ? "-int8-" : "",
 		 e->o.layers_int8 ? e->o.layers_int8 : "");
-	if (cache_path(r->packed_path, sizeof(r->packed_path), "packed", name))
-		return cli_fail("the path of the cache is too long");
+	rc = cache_path(r->packed_path, sizeof(r->packed_path), "packed", name);
+	if (rc)
+		return rc;
 	make_parents(r->packed_path);
+	if (e->o.packed == PACKED_AUTO && access(r->packed_path, R_OK))
+		derive_where_no_file_can_be(e, r);
 	return CLI_OK;
 }
 
@@ -803,7 +825,7 @@ int vbrun_embed(int argc, char **argv)
 		"and tiered.", options, 0, 4096,
 		"Without TEXT, eight built-in sentences. --host is a quarter of the packed\n"
 		"weights unless given, or what the longest text needs; --chunk is 64K. The cache with models is\n"
-		"$VBLACKWELL_CACHE or ~/.cache/vblackwell.\n"
+		"$VBLACKWELL_CACHE or ~/.cache/vblackwell. VBLACKWELL_DEVICE=PATH is --device PATH.\n"
 	};
 	unsigned int count;
 	int rc;
@@ -814,6 +836,8 @@ int vbrun_embed(int argc, char **argv)
 		rc = device_check(&e.o.device);
 	if (rc != CLI_RUN)
 		return rc;
+	if (!e.o.node)
+		e.o.node = device_forced();
 	if (e.o.compare && e.o.no_compare)
 		return cli_usage("--compare and --no-compare exclude each other");
 	if (e.o.compare && e.o.node)

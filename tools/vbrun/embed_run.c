@@ -161,8 +161,8 @@ static int refuse(struct embed_run *r, int rc)
 {
 	snprintf(r->refused, sizeof(r->refused), "%s",
 		 *vgpu_error_text() ? vgpu_error_text() : strerror(-rc));
-	/* The tier's size is the caller's choice; everything else is a failure. */
-	return rc == -ENOSPC || rc == -EINVAL ? 0 : rc;
+	/* The tier's size is a choice; everything else is a failure. */
+	return rc == -ENOSPC || rc == -EINVAL || rc == -ENOMEM ? 0 : rc;
 }
 
 static int open_device(const struct embed_options *o, const struct embed_run *r,
