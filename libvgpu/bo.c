@@ -167,11 +167,18 @@ int vgpu_bo_create_packed(struct vgpu *v, int fd, uint64_t offset, const struct 
 			.rows = pack->rows,
 			.cols = pack->cols,
 			.stack = stack,
+			.scale_format = (__u16)pack->scales.format,
+			.scale_rows = (__u16)pack->scales.rows,
+			.scale_cols = (__u16)pack->scales.cols,
+			.scales_offset = pack->scales.offset,
 		},
 	};
 	uint64_t from, to;
 	int rc;
 
+	if (pack->scales.rows > UINT16_MAX || pack->scales.cols > UINT16_MAX)
+		return vgpu_fail(-EINVAL, "a scale for %u x %u values, the limit is 65535",
+				 pack->scales.rows, pack->scales.cols);
 	rc = stack_bytes(pack->source_format, pack, stack, &from);
 	if (!rc)
 		rc = stack_bytes(pack->packed_format, pack, stack, &to);
@@ -180,8 +187,9 @@ int vgpu_bo_create_packed(struct vgpu *v, int fd, uint64_t offset, const struct 
 	cmd.file_bytes = from;
 	cmd.bytes = to;
 	rc = bo_create(v, &cmd, out);
-	return rc == -EINVAL ? vgpu_fail(rc, "%s cannot be packed to %s",
+	return rc == -EINVAL ? vgpu_fail(rc, "%s%s cannot be packed to %s",
 					 vgpu_format_name(pack->source_format),
+					 pack->scales.format ? " with scales" : "",
 					 vgpu_format_name(pack->packed_format)) : rc;
 }
 

@@ -108,6 +108,9 @@ static int check_item(const struct vgpu_pack_item *item)
 	if (to != VGPU_FORMAT_MXFP4_G16 && to != VGPU_FORMAT_INT8_G16)
 		return vgpu_fail(-EINVAL, "%s: %s is no packed format", item->name,
 				 vgpu_format_name(to));
+	if (item->pack.scales.format)
+		return vgpu_fail(-EINVAL, "%s: scales that lie apart are not packed into a file",
+				 item->name);
 	return 0;
 }
 

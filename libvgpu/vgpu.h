@@ -384,6 +384,20 @@ VGPU_API int vgpu_bo_create_file(struct vgpu *v, int fd, uint64_t offset, uint64
 				 struct vgpu_bo **out);
 
 /**
+ * struct vgpu_pack_scales - scales of FP8 weights, which lie apart in the same file
+ * @format: F32, F16 or BF16; NONE: the values are as they lie there
+ * @rows: rows that share a scale, at most 65535; 0: all of a matrix
+ * @cols: columns that share a scale, at most 65535; 0: all
+ * @offset: of the first in the file; they lie [stack][rows / @rows][cols / @cols], the last
+ *	of a row and of a column for what is left
+ */
+struct vgpu_pack_scales {
+	enum vgpu_format format;
+	uint32_t rows, cols;
+	uint64_t offset;
+};
+
+/**
  * struct vgpu_pack - weights of a file, packed chunk by chunk when they are needed
  * @source_format: F32, F16, BF16; MXFP4 to MXFP4_G16 and Q8_0 to INT8_G16 (regrouped, the same
  *	values); FP8 and other blocks of GGUF: Q4_0, Q5_0, IQ4_NL, TQ to INT8_G16 keep
@@ -392,11 +406,13 @@ VGPU_API int vgpu_bo_create_file(struct vgpu *v, int fd, uint64_t offset, uint64
  * @rows: rows of one matrix, at least 1
  * @cols: columns, at least 1
  * @stack: matrices behind each other in the source, each packed by itself; 0: 1
+ * @scales: of FP8: each value is multiplied by one before it is packed
  */
 struct vgpu_pack {
 	enum vgpu_format source_format;
 	enum vgpu_format packed_format;
 	uint32_t rows, cols, stack;
+	struct vgpu_pack_scales scales;
 };
 
 /**

@@ -43,6 +43,50 @@ static bool pack_fits(u32 src, u32 dst)
 	}
 }
 
+static bool is_fp8(u32 format)
+{
+	return format == VB_FORMAT_F8_E4M3 || format == VB_FORMAT_F8_E5M2;
+}
+
+static bool is_float(u32 format)
+{
+	return format == VB_FORMAT_F32 || format == VB_FORMAT_F16 || format == VB_FORMAT_BF16;
+}
+
+static bool scales_fit(const struct vb_transform *t)
+{
+	if (t->scale_format)
+		return is_fp8(t->src_format) && is_float(t->scale_format);
+	return !t->scale_rows && !t->scale_cols &&
+	       (!t->scales_offset || t->src_format == VB_FORMAT_MXFP4_SPLIT);
+}
+
+static u32 pieces(u32 n, u32 of)
+{
+	return n / of + (n % of ? 1 : 0);
+}
+
+struct vb_scales vb_transform_scales(const struct vb_transform *t)
+{
+	struct vb_scales s = { 0 };
+
+	if (t->src_format == VB_FORMAT_MXFP4_SPLIT) {
+		/* A byte for each 32 values. */
+		s.row_values = 1;
+		s.col_values = 32;
+		s.row_bytes = t->cols / 32;
+	} else if (t->scale_format) {
+		s.row_values = t->scale_rows ? t->scale_rows : t->rows;
+		s.col_values = t->scale_cols ? t->scale_cols : t->cols;
+		s.row_bytes = (u64)pieces(t->cols, s.col_values) *
+			      (t->scale_format == VB_FORMAT_F32 ? 4 : 2);
+	} else {
+		return s;
+	}
+	s.rows = pieces(t->rows, s.row_values);
+	return s;
+}
+
 static int stack_bytes(u32 format, const struct vb_transform *t, u64 *out)
 {
 	u64 one;
@@ -60,10 +104,9 @@ static int check_derived(const struct vb_ioc_bo_create *cmd)
 	u64 from, to;
 	int rc;
 
-	if (cmd->life != VB_LIFE_VOLATILE || t->kind != VB_TRANSFORM_PACK || t->__reserved ||
-	    t->__reserved2 || !t->rows || !t->cols || !t->stack ||
-	    !pack_fits(t->src_format, t->dst_format) ||
-	    (t->scales_offset && t->src_format != VB_FORMAT_MXFP4_SPLIT))
+	if (cmd->life != VB_LIFE_VOLATILE || t->kind != VB_TRANSFORM_PACK || !t->rows ||
+	    !t->cols || !t->stack || !pack_fits(t->src_format, t->dst_format) ||
+	    !scales_fit(t))
 		return -EINVAL;
 	rc = stack_bytes(t->src_format, t, &from);
 	if (!rc)
@@ -102,11 +145,14 @@ int vb_bo_check_source(const struct vb_ioc_bo_create *cmd, u64 file_bytes)
 {
 	const struct vb_transform *t = &cmd->transform;
 	u64 bytes = cmd->kind == VB_BO_FILE ? cmd->bytes : cmd->file_bytes;
+	struct vb_scales s;
 	int rc;
 
 	rc = check_in_file(file_bytes, cmd->file_offset, bytes);
-	if (rc || cmd->kind == VB_BO_FILE || t->src_format != VB_FORMAT_MXFP4_SPLIT)
+	if (rc || cmd->kind == VB_BO_FILE)
 		return rc;
-	/* Split MXFP4 has 16 bytes of blocks and one scale for each 32 values. */
-	return check_in_file(file_bytes, t->scales_offset, bytes / 16);
+	s = vb_transform_scales(t);
+	if (check_mul_overflow((u64)s.rows * t->stack, s.row_bytes, &bytes))
+		return -EOVERFLOW;
+	return s.rows ? check_in_file(file_bytes, t->scales_offset, bytes) : 0;
 }

@@ -16,6 +16,26 @@
 int vb_bo_check(const struct vb_ioc_bo_create *cmd);
 
 /**
+ * struct vb_scales - scales of one matrix that lie apart from its values
+ * @rows: rows of scales; 0: there are none
+ * @row_bytes: bytes of one
+ * @row_values: rows of values that one is for
+ * @col_values: columns of values that a scale is for
+ */
+struct vb_scales {
+	u32 rows;
+	u32 row_values;
+	u32 col_values;
+	u64 row_bytes;
+};
+
+/**
+ * vb_transform_scales() - which scales a source has
+ * @t: of a derived object, vb_bo_check() said 0
+ */
+struct vb_scales vb_transform_scales(const struct vb_transform *t);
+
+/**
  * vb_bo_check_source() - do the ranges that the content comes from lie in the file
  * @cmd: file or derived, vb_bo_check() said 0
  * @file_bytes: length of the file

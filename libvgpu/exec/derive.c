@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/bo_check.h"
 #include "core/format.h"
 #include "kernels/kernels.h"
 #include "kernels/pack/blocks.h"
+#include "kernels/pack/half.h"
 #include "kernels/pool.h"
 
 /* Where a unit of the stack comes from. */
@@ -28,10 +30,12 @@ static struct unit_rows unit_rows(const struct vgpu_object *o, uint64_t unit)
 	};
 }
 
-/* Scales of one row of MXFP4_SPLIT: one for 32 values. */
-static uint64_t scale_bytes(const struct vgpu_object *o)
+/* Row of scales, counted over the stack, that is for a source row, counted so, too. */
+static uint64_t scale_row(const struct vgpu_object *o, const struct vb_scales *s, uint64_t row)
 {
-	return o->transform.cols / 32;
+	uint32_t rows = o->transform.rows;
+
+	return row / rows * s->rows + row % rows / s->row_values;
 }
 
 /* Bytes of a source row; 0: a format that is not known. */
@@ -40,11 +44,6 @@ static uint64_t row_bytes(const struct vgpu_object *o)
 	struct vb_unit row;
 
 	return vb_format_unit(o->transform.src_format, o->transform.cols, &row) ? 0 : row.bytes;
-}
-
-static bool has_scales(const struct vgpu_object *o)
-{
-	return o->transform.src_format == VB_FORMAT_MXFP4_SPLIT;
 }
 
 void vgpu_derive_chunk_units(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
@@ -60,34 +59,40 @@ void vgpu_derive_chunk_units(const struct vgpu_object *o, uint32_t chunk, uint32
 
 void vgpu_derive_unit_bytes(const struct vgpu_object *o, uint64_t *source, uint64_t *scales)
 {
+	struct vb_scales s = vb_transform_scales(&o->transform);
+
 	*source = o->unit_rows * row_bytes(o);
-	*scales = has_scales(o) ? o->unit_rows * scale_bytes(o) : 0;
+	/* A unit may begin in the last row that shares a scale. */
+	*scales = s.rows ? (1 + (o->unit_rows + s.row_values - 2) / s.row_values) * s.row_bytes : 0;
 }
 
 int vgpu_derive_range(const struct vgpu_object *o, struct vgpu_derive_range *range)
 {
 	struct unit_rows a = unit_rows(o, range->first_unit), b = unit_rows(o, range->end_unit - 1);
-	uint64_t bytes = row_bytes(o), rows = b.row + b.rows - a.row;
+	uint64_t bytes = row_bytes(o), rows = b.row + b.rows - a.row, first;
+	struct vb_scales s = vb_transform_scales(&o->transform);
 
 	if (!bytes || o->transform.kind != VB_TRANSFORM_PACK)
 		return -EINVAL;
 	range->offset = o->file_offset + a.row * bytes;
 	range->bytes = rows * bytes;
 	range->scales_offset = range->scales_bytes = 0;
-	if (has_scales(o)) {
-		range->scales_offset = o->transform.scales_offset + a.row * scale_bytes(o);
-		range->scales_bytes = rows * scale_bytes(o);
-	}
+	if (!s.rows)
+		return 0;
+	first = scale_row(o, &s, a.row);
+	range->scales_offset = o->transform.scales_offset + first * s.row_bytes;
+	range->scales_bytes = (scale_row(o, &s, b.row + b.rows - 1) - first + 1) * s.row_bytes;
 	return 0;
 }
 
 /* Columns decoded at a time: whole blocks of every format, whole tiles of the packed ones. */
 #define DECODE_COLS	1024u
 
-/* One parallel for over units of a chunk. */
+/* One parallel for over units of a chunk; @scales are from the row for @first_row on. */
 struct derive {
 	const struct vgpu_object *o;
 	const struct vgpu_kernels *k;
+	struct vb_scales s;
 	const uint8_t *source, *scales;
 	uint8_t *dst;
 	uint64_t first_unit, first_row, row_bytes;
@@ -106,17 +111,54 @@ static int pack_cols(const struct derive *d, void *dst, const void *src, enum vg
 	return d->k->pack_int8(dst, src, format, ld, rows, cols);
 }
 
+/* The scale of one value, of any alignment. */
+static float load_scale(uint32_t format, const uint8_t *scales, uint32_t at)
+{
+	uint16_t half;
+	float f;
+
+	if (format == VB_FORMAT_F32) {
+		memcpy(&f, scales + (size_t)at * 4, 4);
+		return f;
+	}
+	memcpy(&half, scales + (size_t)at * 2, 2);
+	return format == VB_FORMAT_F16 ? vgpu_f16_to_f32(half) : vgpu_bf16_to_f32(half);
+}
+
+/* FP8: columns first .. first + cols of a row, each times the scale that it shares. */
+static void scale_values(const struct derive *d, const uint8_t *scales, uint32_t first,
+			 uint32_t cols, float *values)
+{
+	uint64_t end = (uint64_t)first + cols, shared = d->s.col_values, next;
+
+	for (uint64_t c = first; c < end; c = next) {
+		float scale = load_scale(d->o->transform.scale_format, scales,
+					 (uint32_t)(c / shared));
+
+		next = (c / shared + 1) * shared;
+		next = next < end ? next : end;
+		for (uint64_t i = c; i < next; i++)
+			values[i - first] *= scale;
+	}
+}
+
 /* Columns first .. first + cols of each row, as f32, rows behind each other. */
-static void decode_cols(const struct derive *d, const uint8_t *src, const uint8_t *scales,
-			uint32_t rows, uint32_t first, uint32_t cols, float *values)
+static void decode_cols(const struct derive *d, const uint8_t *src, const struct unit_rows *u,
+			uint32_t first, uint32_t cols, float *values)
 {
 	struct vgpu_panel p = { .format = d->o->transform.src_format, .rows = 1, .k = cols };
+	uint64_t scales_from = d->s.rows ? scale_row(d->o, &d->s, d->first_row) : 0;
 
 	src += vgpu_weight_unit_bytes(p.format, first);
-	for (uint32_t row = 0; row < rows; row++) {
+	for (uint32_t row = 0; row < u->rows; row++, values += cols) {
+		const uint8_t *scales = d->s.rows ? d->scales + d->s.row_bytes *
+			(scale_row(d->o, &d->s, u->row + row) - scales_from) : NULL;
+
 		p.data = src + row * d->row_bytes;
-		p.scales = scales ? scales + row * scale_bytes(d->o) + first / VGPU_BLOCK : NULL;
-		d->k->weight_decode(&p, values + (size_t)row * cols, cols);
+		p.scales = scales ? scales + first / VGPU_BLOCK : NULL;
+		d->k->weight_decode(&p, values, cols);
+		if (d->o->transform.scale_format)
+			scale_values(d, scales, first, cols, values);
 	}
 }
 
@@ -127,16 +169,16 @@ static void decode_cols(const struct derive *d, const uint8_t *src, const uint8_
  * In pieces of whole tiles, whose values stay in a cache however long the rows are.
  */
 static int pack_decoded(const struct derive *d, uint8_t *dst, const uint8_t *src,
-			const uint8_t *scales, uint32_t rows, float *values)
+			const struct unit_rows *u, float *values)
 {
 	const struct vb_transform *t = &d->o->transform;
 	int rc = 0;
 
 	for (uint32_t first = 0, cols; first < t->cols && !rc; first += cols) {
 		cols = t->cols - first < DECODE_COLS ? t->cols - first : DECODE_COLS;
-		decode_cols(d, src, scales, rows, first, cols, values);
+		decode_cols(d, src, u, first, cols, values);
 		rc = pack_cols(d, dst + vgpu_weight_unit_bytes(t->dst_format, first), values,
-			       VGPU_W_F32, cols, rows, cols);
+			       VGPU_W_F32, cols, u->rows, cols);
 	}
 	return rc;
 }
@@ -155,15 +197,15 @@ static bool is_decoded(const struct vb_transform *t)
 }
 
 static int pack_source(const struct derive *d, uint8_t *dst, const uint8_t *src,
-		       const uint8_t *scales, uint32_t rows, float *values)
+		       const struct unit_rows *u, float *values)
 {
 	const struct vb_transform *t = &d->o->transform;
 
 	if (is_decoded(t))
-		return pack_decoded(d, dst, src, scales, rows, values);
+		return pack_decoded(d, dst, src, u, values);
 	if (is_int8_already(t))
-		return vgpu_blocks_to_int8(vgpu_block_type(t->src_format), dst, src, rows, t->cols);
-	return pack_cols(d, dst, src, t->src_format, t->cols, rows, t->cols);
+		return vgpu_blocks_to_int8(vgpu_block_type(t->src_format), dst, src, u->rows, t->cols);
+	return pack_cols(d, dst, src, t->src_format, t->cols, u->rows, t->cols);
 }
 
 static void derive_unit(void *ctx, size_t item)
@@ -173,14 +215,12 @@ static void derive_unit(void *ctx, size_t item)
 	struct unit_rows u = unit_rows(d->o, unit);
 	uint8_t *scratch = d->scratch + vgpu_pool_self_index() * d->scratch_bytes;
 	const uint8_t *src = d->source + (u.row - d->first_row) * d->row_bytes;
-	const uint8_t *scales = d->scales ?
-		d->scales + (u.row - d->first_row) * scale_bytes(d->o) : NULL;
 	bool whole = at >= d->chunk_first && at + d->o->unit_bytes <= d->chunk_end;
 	uint8_t *dst = whole ? d->dst + (at - d->chunk_first) : scratch;
 	uint64_t from, to;
 	int rc;
 
-	rc = pack_source(d, dst, src, scales, u.rows, (float *)(scratch + d->values_at));
+	rc = pack_source(d, dst, src, &u, (float *)(scratch + d->values_at));
 	if (rc)
 		__atomic_store_n(&d->error, rc, __ATOMIC_RELAXED);
 	if (whole)
@@ -214,7 +254,7 @@ int vgpu_derive_units(const struct vgpu_object *o, uint32_t chunk, uint32_t chun
 		.scales = scales, .dst = dst,
 		.first_unit = range->first_unit,
 		.first_row = unit_rows(o, range->first_unit).row,
-		.row_bytes = row_bytes(o),
+		.row_bytes = row_bytes(o), .s = vb_transform_scales(&o->transform),
 		.chunk_first = (uint64_t)chunk * chunk_bytes,
 	};
 	size_t units = range->end_unit - range->first_unit;

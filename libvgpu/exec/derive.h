@@ -13,7 +13,7 @@ struct vgpu_pool;
  * @end_unit: one past the last
  * @offset: first byte in the file
  * @bytes: length
- * @scales_offset, @scales_bytes: MXFP4_SPLIT: of its scales; else 0
+ * @scales_offset, @scales_bytes: of scales that lie apart; else 0
  */
 struct vgpu_derive_range {
 	uint64_t first_unit, end_unit;

@@ -173,6 +173,14 @@ uint32_t xrig_split(struct xrig *r, int fd, uint64_t offset, uint64_t scales, ui
 	return derived(r, &c);
 }
 
+uint32_t xrig_transformed(struct xrig *r, int fd, uint64_t offset, const struct vb_transform *t)
+{
+	struct vb_ioc_bo_create c = { .kind = VB_BO_DERIVED, .fd = fd, .file_offset = offset,
+				      .transform = *t };
+
+	return derived(r, &c);
+}
+
 int xrig_destroy(struct xrig *r, uint32_t bo)
 {
 	struct vb_ioc_bo_destroy d = { .size = sizeof(d), .bo_id = bo };

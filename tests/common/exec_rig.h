@@ -48,6 +48,8 @@ uint32_t xrig_file(struct xrig *r, int fd, uint64_t offset, uint64_t bytes);
 /* [stack][rows][cols] of src at an offset, packed to dst. */
 uint32_t xrig_derived(struct xrig *r, int fd, uint64_t offset, uint32_t src, uint32_t dst,
 		      uint32_t stack, uint32_t rows, uint32_t cols);
+/* As @t says in full. */
+uint32_t xrig_transformed(struct xrig *r, int fd, uint64_t offset, const struct vb_transform *t);
 /* The same of MXFP4_SPLIT to MXFP4_G16, with the scales elsewhere in the file. */
 uint32_t xrig_split(struct xrig *r, int fd, uint64_t offset, uint64_t scales, uint32_t stack,
 		    uint32_t rows, uint32_t cols);

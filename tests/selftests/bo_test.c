@@ -113,9 +113,11 @@ static void derived_objects_must_fit_their_transform(void **state)
 	assert_rc(create(&wrong, &cmd), -EINVAL);
 	wrong = good, wrong.transform.stack = 0;
 	assert_rc(create(&wrong, &cmd), -EINVAL);
-	wrong = good, wrong.transform.__reserved = 1;
+	wrong = good, wrong.transform.scale_format = VB_FORMAT_F32;	/* not of FP8 */
 	assert_rc(create(&wrong, &cmd), -EINVAL);
-	wrong = good, wrong.transform.__reserved2 = 1;
+	wrong = good, wrong.transform.scale_rows = 1;
+	assert_rc(create(&wrong, &cmd), -EINVAL);
+	wrong = good, wrong.transform.scale_cols = 1;
 	assert_rc(create(&wrong, &cmd), -EINVAL);
 	wrong = good, wrong.transform.scales_offset = 4;
 	assert_rc(create(&wrong, &cmd), -EINVAL);

@@ -94,6 +94,7 @@ static void source_ends_where_the_file_does(void **state)
 {
 	struct vb_ioc_bo_create file = { .kind = VB_BO_FILE, .bytes = 100, .file_offset = 28 };
 	struct vb_ioc_bo_create split = derived(VB_FORMAT_MXFP4_SPLIT, VB_FORMAT_MXFP4_G16, 16, 32, 1);
+	struct vb_ioc_bo_create scales = derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, 300, 200, 2);
 
 	(void)state;
 	assert_int_equal(vb_bo_check_source(&file, 128), 0);
@@ -106,6 +107,15 @@ static void source_ends_where_the_file_does(void **state)
 	assert_int_equal(vb_bo_check_source(&split, 1015), -ERANGE);
 	split.transform.scales_offset = UINT64_MAX;
 	assert_int_equal(vb_bo_check_source(&split, 1016), -EOVERFLOW);
+	/* 300 x 200 twice: 3 x 2 scales of 128 x 128 values each. */
+	scales.transform.scale_format = VB_FORMAT_BF16;
+	scales.transform.scale_rows = scales.transform.scale_cols = 128;
+	scales.transform.scales_offset = 200000;
+	assert_int_equal(vb_bo_check_source(&scales, 200024), 0);
+	assert_int_equal(vb_bo_check_source(&scales, 200023), -ERANGE);
+	scales.transform.scale_rows = scales.transform.scale_cols = 0;
+	assert_int_equal(vb_bo_check_source(&scales, 200004), 0);
+	assert_int_equal(vb_bo_check_source(&scales, 200003), -ERANGE);
 }
 
 /* ------------------------------------------------------------------------
@@ -174,8 +184,8 @@ static u128 model_matrix(u16 format, u64 rows, u64 cols)
 
 static bool no_transform(const struct vb_transform *t)
 {
-	return !t->kind && !t->src_format && !t->dst_format && !t->__reserved && !t->rows &&
-	       !t->cols && !t->stack && !t->__reserved2 && !t->scales_offset;
+	return !t->kind && !t->src_format && !t->dst_format && !t->scale_format && !t->rows &&
+	       !t->cols && !t->stack && !t->scale_rows && !t->scale_cols && !t->scales_offset;
 }
 
 static int model_derived(const struct vb_ioc_bo_create *c)
@@ -185,11 +195,19 @@ static int model_derived(const struct vb_ioc_bo_create *c)
 
 	if (c->life != VB_LIFE_VOLATILE)
 		return -EINVAL;
-	if (t->kind != VB_TRANSFORM_PACK || t->__reserved || t->__reserved2)
+	if (t->kind != VB_TRANSFORM_PACK)
 		return -EINVAL;
 	if (!is_pack(t->src_format, t->dst_format))
 		return -EINVAL;
-	if (t->scales_offset && t->src_format != VB_FORMAT_MXFP4_SPLIT)
+	if (t->scale_format && t->src_format != VB_FORMAT_F8_E4M3 &&
+	    t->src_format != VB_FORMAT_F8_E5M2)
+		return -EINVAL;
+	if (t->scale_format && t->scale_format != VB_FORMAT_F32 &&
+	    t->scale_format != VB_FORMAT_F16 && t->scale_format != VB_FORMAT_BF16)
+		return -EINVAL;
+	if (!t->scale_format && (t->scale_rows || t->scale_cols))
+		return -EINVAL;
+	if (!t->scale_format && t->scales_offset && t->src_format != VB_FORMAT_MXFP4_SPLIT)
 		return -EINVAL;
 	if (!t->rows || !t->cols || !t->stack)
 		return -EINVAL;
@@ -228,17 +246,28 @@ static int model_within(u64 file_bytes, u64 offset, u64 bytes)
 
 static int model_source(const struct vb_ioc_bo_create *c, u64 file_bytes)
 {
-	u64 blocks;
+	const struct vb_transform *t = &c->transform;
+	u128 bytes;
 	int rc;
 
 	if (c->kind == VB_BO_FILE)
 		return model_within(file_bytes, c->file_offset, c->bytes);
 	rc = model_within(file_bytes, c->file_offset, c->file_bytes);
-	if (rc || c->transform.src_format != VB_FORMAT_MXFP4_SPLIT)
+	if (rc || (t->src_format != VB_FORMAT_MXFP4_SPLIT && !t->scale_format))
 		return rc;
-	/* A scale of one byte for each block. */
-	blocks = (u64)c->transform.rows * (c->transform.cols / 32) * c->transform.stack;
-	return model_within(file_bytes, c->transform.scales_offset, blocks);
+	if (!t->scale_format) {
+		/* A scale of one byte for each block. */
+		bytes = (u128)t->rows * (t->cols / 32) * t->stack;
+	} else {
+		/* One for each rectangle, those at the edges being smaller. */
+		u64 high = t->scale_rows ? t->scale_rows : t->rows;
+		u64 wide = t->scale_cols ? t->scale_cols : t->cols;
+
+		bytes = (u128)((t->rows + high - 1) / high) * ((t->cols + wide - 1) / wide) *
+			t->stack * (t->scale_format == VB_FORMAT_F32 ? 4 : 2);
+	}
+	return bytes > WIDEST ? -EOVERFLOW :
+	       model_within(file_bytes, t->scales_offset, (u64)bytes);
 }
 
 /* ---- commands to try: right ones, of which up to two fields are changed ---- */
@@ -262,6 +291,19 @@ static u64 some_number(void)
 	return draw(4) ? edge[draw(sizeof(edge) / sizeof(edge[0]))] : draw(1000);
 }
 
+static struct vb_ioc_bo_create scaled(u32 rows, u32 cols, u32 stack)
+{
+	static const u16 scales[] = { VB_FORMAT_F32, VB_FORMAT_F16, VB_FORMAT_BF16 };
+	static const u16 shared[] = { 0, 1, 7, 128, 0xffff };
+	struct vb_ioc_bo_create c = derived(draw(2) ? VB_FORMAT_F8_E4M3 : VB_FORMAT_F8_E5M2,
+					    VB_FORMAT_INT8_G16, rows, cols, stack);
+
+	c.transform.scale_format = scales[draw(3)];
+	c.transform.scale_rows = shared[draw(5)];
+	c.transform.scale_cols = shared[draw(5)];
+	return c;
+}
+
 static struct vb_ioc_bo_create some_right_one(void)
 {
 	const u16 *p = packs[draw(sizeof(packs) / sizeof(packs[0]))];
@@ -279,7 +321,9 @@ static struct vb_ioc_bo_create some_right_one(void)
 	default:
 		c = derived(p[0], p[1], 1 + (u32)draw(40), 32 * (1 + (u32)draw(9)), 1 + (u32)draw(4));
 		c.file_offset = some_number();
-		if (p[0] == VB_FORMAT_MXFP4_SPLIT)
+		if (!draw(3))
+			c = scaled(1 + (u32)draw(40), 1 + (u32)draw(300), 1 + (u32)draw(4));
+		if (c.transform.src_format == VB_FORMAT_MXFP4_SPLIT || c.transform.scale_format)
 			c.transform.scales_offset = some_number();
 		return c;
 	}
@@ -289,7 +333,7 @@ static void change_a_field(struct vb_ioc_bo_create *c)
 {
 	u64 n = some_number();
 
-	switch (draw(15)) {
+	switch (draw(18)) {
 	case 0: c->kind = (u16)draw(7); break;
 	case 1: c->life = (u16)draw(5); break;
 	case 2: c->fd = (s32)draw(3) - 1; break;
@@ -306,9 +350,10 @@ static void change_a_field(struct vb_ioc_bo_create *c)
 	case 13:
 		c->transform.rows = c->transform.cols = c->transform.stack = 0xffffffe0u;
 		break;
-	default:
-		*(draw(2) ? &c->transform.__reserved2 : &c->transform.rows) = (u32)n;
-		break;
+	case 14: c->transform.scale_format = formats[draw(sizeof(formats) / sizeof(formats[0]))]; break;
+	case 15: c->transform.scale_rows = (u16)n; break;
+	case 16: c->transform.scale_cols = (u16)n; break;
+	default: c->transform.rows = (u32)n; break;
 	}
 }
 

@@ -259,6 +259,85 @@ static void derive_piece_by_piece_is_what_it_is_at_once(void **state)
 	expect_split_derived(3101);
 }
 
+/* FP8 with scales apart: a scale for each rectangle of @high x @wide values, 0: for all. */
+static void expect_scaled_derived(uint32_t src, uint32_t dst, uint32_t scale_format,
+				  uint32_t rows, uint32_t high, uint32_t wide)
+{
+	uint32_t h = high ? high : rows, w = wide ? wide : COLS, down = (rows + h - 1) / h;
+	uint32_t across = (COLS + w - 1) / w, scale_bytes = scale_format == VB_FORMAT_F32 ? 4 : 2;
+	size_t n = (size_t)STACK * rows * COLS, scales_at = n + 4321, grid = STACK * down * across;
+	uint8_t *file = xalloc(scales_at + grid * 4), *packed, *got;
+	float *values = xalloc(n * 4), *scales = xvalues(grid, 9), *rounded = xalloc(grid * 4);
+	struct vb_transform t = {
+		.kind = VB_TRANSFORM_PACK, .src_format = (uint16_t)src, .dst_format = (uint16_t)dst,
+		.scale_format = (uint16_t)scale_format, .rows = rows, .cols = COLS, .stack = STACK,
+		.scale_rows = (uint16_t)high, .scale_cols = (uint16_t)wide,
+		.scales_offset = START + scales_at,
+	};
+	uint64_t seed = 11;
+	size_t bytes;
+	int fd;
+
+	for (size_t i = 0; i < n; i++)
+		do
+			file[i] = (uint8_t)xrandom(&seed);
+		while ((file[i] & 0x7f) >= 0x7c);	/* not finite in one of the two */
+	encode(scale_format, scales, grid, file + scales_at);
+	for (size_t i = 0; i < grid; i++) {
+		uint16_t half = 0;
+
+		memcpy(&half, file + scales_at + i * scale_bytes, 2);
+		rounded[i] = scale_format == VB_FORMAT_F32 ? scales[i] :
+			     scale_format == VB_FORMAT_F16 ? vgpu_f16_to_f32(half) :
+							     vgpu_bf16_to_f32(half);
+	}
+	for (size_t i = 0; i < n; i++) {
+		size_t row = i / COLS % rows, col = i % COLS, matrix = i / COLS / rows;
+		struct vgpu_panel p = { .format = src, .rows = 1, .k = 1, .data = file + i };
+
+		vgpu_kernels_best()->weight_decode(&p, &values[i], 1);
+		values[i] *= rounded[(matrix * down + row / h) * across + col / w];
+	}
+	packed = pack(VB_FORMAT_F32, dst, rows, (uint8_t *)values, &bytes);
+	got = xalloc(bytes);
+	fd = xfile(file, scales_at + grid * scale_bytes, START);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct vgpu_exec_params params = xrig_params(12);
+		struct xrig r;
+		uint32_t bo;
+
+		params.chunk_bytes = i ? VB_CHUNK_BYTES_MAX : XCHUNK;
+		params.host_bytes = 12ull * params.chunk_bytes;
+		xrig_start(&r, &params);
+		bo = xrig_transformed(&r, fd, START, &t);
+		assert_int_equal(xrig_read(&r, bo, 0, got, bytes), 0);
+		assert_memory_equal(packed, got, bytes);
+		xrig_close(&r);
+	}
+	close(fd);
+	free(file);
+	free(values);
+	free(scales);
+	free(rounded);
+	free(packed);
+	free(got);
+}
+
+static void derive_from_fp8_multiplies_by_the_scales_beside_it(void **state)
+{
+	static const uint16_t shared[][2] = { { 0, 0 }, { 1, 0 }, { 128, 128 }, { 7, 50 }, { 0, 1 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
+		expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_F32, ROWS,
+				      shared[i][0], shared[i][1]);
+		expect_scaled_derived(VB_FORMAT_F8_E5M2, VB_FORMAT_MXFP4_G16, VB_FORMAT_BF16, ROWS,
+				      shared[i][0], shared[i][1]);
+	}
+	/* Pieces of 2 MiB that end where no row of scales does. */
+	expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_F16, 3101, 128, 128);
+}
+
 /* "... most so far 123 of 456" */
 static uint64_t described_beside(struct xrig *r)
 {
@@ -310,6 +389,7 @@ int main(void)
 		cmocka_unit_test(derive_from_blocks_of_gguf),
 		cmocka_unit_test(derive_of_nan_is_edom_and_says_where),
 		cmocka_unit_test(derive_from_split_blocks_is_what_interleaved_ones_give),
+		cmocka_unit_test(derive_from_fp8_multiplies_by_the_scales_beside_it),
 		cmocka_unit_test(derive_piece_by_piece_is_what_it_is_at_once),
 		cmocka_unit_test(derive_holds_little_memory_beside_the_tier),
 	};

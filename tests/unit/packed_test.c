@@ -26,16 +26,16 @@ static const struct shape {
 	const char *name;
 	struct vgpu_pack pack;
 } shapes[] = {
-	{ "plain", { VGPU_FORMAT_F32, VGPU_FORMAT_MXFP4_G16, 64, 256, 0 } },
-	{ "tails", { VGPU_FORMAT_F32, VGPU_FORMAT_MXFP4_G16, 37, 100, 1 } },
-	{ "f16", { VGPU_FORMAT_F16, VGPU_FORMAT_INT8_G16, 48, 96, 1 } },
-	{ "f16.mx", { VGPU_FORMAT_F16, VGPU_FORMAT_MXFP4_G16, 33, 130, 1 } },
-	{ "bf16", { VGPU_FORMAT_BF16, VGPU_FORMAT_MXFP4_G16, 17, 33, 3 } },
-	{ "bf16.i8", { VGPU_FORMAT_BF16, VGPU_FORMAT_INT8_G16, 5, 65, 2 } },
-	{ "a \"name\"/\303\274", { VGPU_FORMAT_F32, VGPU_FORMAT_INT8_G16, 40, 64, 2 } },
-	{ "large", { VGPU_FORMAT_F32, VGPU_FORMAT_MXFP4_G16, 1024, 2200, 1 } },
-	{ "small", { VGPU_FORMAT_F32, VGPU_FORMAT_INT8_G16, 1, 1, 1 } },
-	{ "large.i8", { VGPU_FORMAT_F32, VGPU_FORMAT_INT8_G16, 500, 2300, 1 } },
+	{ "plain", { VGPU_FORMAT_F32, VGPU_FORMAT_MXFP4_G16, 64, 256, 0, { 0 } } },
+	{ "tails", { VGPU_FORMAT_F32, VGPU_FORMAT_MXFP4_G16, 37, 100, 1, { 0 } } },
+	{ "f16", { VGPU_FORMAT_F16, VGPU_FORMAT_INT8_G16, 48, 96, 1, { 0 } } },
+	{ "f16.mx", { VGPU_FORMAT_F16, VGPU_FORMAT_MXFP4_G16, 33, 130, 1, { 0 } } },
+	{ "bf16", { VGPU_FORMAT_BF16, VGPU_FORMAT_MXFP4_G16, 17, 33, 3, { 0 } } },
+	{ "bf16.i8", { VGPU_FORMAT_BF16, VGPU_FORMAT_INT8_G16, 5, 65, 2, { 0 } } },
+	{ "a \"name\"/\303\274", { VGPU_FORMAT_F32, VGPU_FORMAT_INT8_G16, 40, 64, 2, { 0 } } },
+	{ "large", { VGPU_FORMAT_F32, VGPU_FORMAT_MXFP4_G16, 1024, 2200, 1, { 0 } } },
+	{ "small", { VGPU_FORMAT_F32, VGPU_FORMAT_INT8_G16, 1, 1, 1, { 0 } } },
+	{ "large.i8", { VGPU_FORMAT_F32, VGPU_FORMAT_INT8_G16, 500, 2300, 1, { 0 } } },
 };
 #define ITEMS (sizeof(shapes) / sizeof(shapes[0]))
 
@@ -703,6 +703,9 @@ static void packed_bad_items_are_refused(void **state)
 	bad = good;
 	bad.pack.packed_format = VGPU_FORMAT_Q8_0;
 	refuse_item(r, bad, -EINVAL, "no packed format");
+	bad = good;
+	bad.pack.scales.format = VGPU_FORMAT_F32;
+	refuse_item(r, bad, -EINVAL, "scales that lie apart");
 	bad = good;
 	bad.pack.rows = 0;
 	refuse_item(r, bad, -EINVAL, "0 x 256");

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/weight_scales.h"
+
 /* No type has a higher number. */
 #define DTYPE_END 64
 
@@ -111,11 +113,13 @@ static bool take_split(struct weights *w, const struct vgpu_tensor *t,
 	return true;
 }
 
-static const char *take_plain(struct weights *w, const struct vgpu_tensor *t)
+static const char *take_plain(struct weights *w, const struct vgpu_tensor *t,
+			      const struct vgpu_pack_scales *scales)
 {
 	enum vgpu_format format = weights_format(t);
 	struct weight weight = { .name = t->name, .type = t->dtype_name, .format = format,
-				 .file = t->file, .offset = t->offset, .bytes = t->bytes };
+				 .file = t->file, .offset = t->offset, .bytes = t->bytes,
+				 .pack_scales = *scales };
 	uint64_t bytes;
 	uint32_t lead = t->rank - 2;
 
@@ -147,9 +151,29 @@ static bool is_of_weights(const struct vgpu_tensor *t)
 		(info && info->block_elements > 1));
 }
 
+/* Without its scales a matrix is another one: false refuses it. */
+static bool take_scales(struct weights *w, const struct vgpu_checkpoint *ck,
+			const struct vgpu_tensor *t, struct vgpu_pack_scales *out)
+{
+	const struct vgpu_tensor *scales = t->rank > 1 && t->rank < 4 && t->bytes ?
+					   weight_scales_of(ck, t) : NULL;
+	char why[sizeof(w->refused_why)];
+
+	*out = (struct vgpu_pack_scales){ 0 };
+	if (!scales || weight_scales_apply(t, scales, out, why, sizeof(why)))
+		return true;
+	if (!w->refused) {
+		w->refused = t;
+		memcpy(w->refused_why, why, sizeof(why));
+	}
+	skip(w, t, "scales that are not applied");
+	return false;
+}
+
 static void take(struct weights *w, const struct vgpu_checkpoint *ck, const struct vgpu_tensor *t)
 {
 	const struct vgpu_tensor *scales;
+	struct vgpu_pack_scales pack_scales;
 	const char *why;
 	char text[64];
 
@@ -160,6 +184,10 @@ static void take(struct weights *w, const struct vgpu_checkpoint *ck, const stru
 		if (scales && take_split(w, t, scales))
 			return;
 	}
+	if (weight_scales_owner(ck, t))
+		return;			/* taken, or refused, with its weights */
+	if (!take_scales(w, ck, t, &pack_scales))
+		return;
 	if (weights_format(t) == VGPU_FORMAT_NONE) {
 		if (!w->refused && is_of_weights(t))
 			w->refused = t;
@@ -167,7 +195,7 @@ static void take(struct weights *w, const struct vgpu_checkpoint *ck, const stru
 		skip(w, t, text);
 		return;
 	}
-	why = take_plain(w, t);
+	why = take_plain(w, t, &pack_scales);
 	if (why)
 		skip(w, t, why);
 }
@@ -258,6 +286,10 @@ void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, 
 	char types[256] = "";
 	size_t used;
 
+	if (w->refused && *w->refused_why) {
+		snprintf(text, len, "tensor '%.80s': %s", w->refused->name, w->refused_why);
+		return;
+	}
 	if (w->refused) {
 		refuse_tensor(w->refused, text, len);
 		return;

@@ -38,6 +38,7 @@ extern const char *const weights_packs[];
  * @scales_file: MXFP4_SPLIT: index of the file with the scales
  * @scales_offset: MXFP4_SPLIT: first byte of the scales
  * @scales_bytes: MXFP4_SPLIT: of all matrices; else 0
+ * @pack_scales: FP8: what values are multiplied by when they are packed
  * @unit_rows: rows of @used that cannot be cut apart, 1 or 16
  * @unit_bytes: of these
  * @used_bytes: of all matrices as operands, scales included
@@ -51,6 +52,7 @@ struct weight {
 	uint64_t offset, bytes;
 	uint32_t scales_file;
 	uint64_t scales_offset, scales_bytes;
+	struct vgpu_pack_scales pack_scales;
 	uint32_t unit_rows;
 	uint64_t unit_bytes, used_bytes;
 };
@@ -75,7 +77,9 @@ struct weight_skip {
  * @count: entries
  * @bytes: of all entries, scales included
  * @used_bytes: of all entries as operands
- * @refused: the first matrix of a type that has no product and cannot be packed, or NULL
+ * @refused: the first matrix of a type that has no product and cannot be packed, or whose
+ *	scales cannot be applied, or NULL
+ * @refused_why: in the second case: the reason; else empty
  * @skips: what was left out, the last entry taking what finds no room
  * @skip_count: entries
  */
@@ -84,6 +88,7 @@ struct weights {
 	size_t count;
 	uint64_t bytes, used_bytes;
 	const struct vgpu_tensor *refused;
+	char refused_why[200];
 	struct weight_skip skips[WEIGHT_SKIPS_MAX];
 	uint32_t skip_count;
 };

@@ -19,6 +19,7 @@
  * @source: rows as the file has them
  * @packed: one unit, 64-byte aligned
  * @values: what the rows are, then what the unit holds
+ * @scales: of one row, when there are any
  */
 struct sample {
 	const struct weight *w;
@@ -26,7 +27,7 @@ struct sample {
 	struct vgpu_bo *bo;
 	uint64_t row_bytes;
 	uint8_t *source, *packed;
-	float *values;
+	float *values, *scales;
 };
 
 static uint32_t groups_of(const struct weight *w)
@@ -34,13 +35,12 @@ static uint32_t groups_of(const struct weight *w)
 	return (w->n + w->unit_rows - 1) / w->unit_rows;
 }
 
-static int read_source(const struct sample *s, uint64_t row, uint32_t rows)
+static int read_file(const struct sample *s, uint64_t offset, void *to, uint64_t bytes)
 {
-	uint64_t bytes = rows * s->row_bytes, done = 0;
+	uint64_t done = 0;
 
 	while (done < bytes) {
-		ssize_t n = pread(s->fd, s->source + done, bytes - done,
-				  (off_t)(s->w->offset + row * s->row_bytes + done));
+		ssize_t n = pread(s->fd, (uint8_t *)to + done, bytes - done, (off_t)(offset + done));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -48,7 +48,35 @@ static int read_source(const struct sample *s, uint64_t row, uint32_t rows)
 			return n ? -errno : -ESTALE;
 		done += (uint64_t)n;
 	}
-	return vgpu_matrix_decode(s->w->format, rows, s->w->k, s->source, s->values);
+	return 0;
+}
+
+/* A row of the source, times the scales beside it: one for each so many columns. */
+static int scale_row(const struct sample *s, uint64_t row, float *values)
+{
+	const struct weight *w = s->w;
+	const struct vgpu_pack_scales *p = &w->pack_scales;
+	uint32_t high = p->rows ? p->rows : w->n, wide = p->cols ? p->cols : w->k;
+	uint32_t count = (w->k + wide - 1) / wide, bytes = p->format == VGPU_FORMAT_F32 ? 4 : 2;
+	uint64_t at = row / w->n * ((w->n + high - 1) / high) + row % w->n / high;
+	int rc = read_file(s, p->offset + at * count * bytes, s->source, (uint64_t)count * bytes);
+
+	if (!rc)
+		rc = vgpu_matrix_decode(p->format, 1, count, s->source, s->scales);
+	for (uint32_t i = 0; i < w->k && !rc; i++)
+		values[i] *= s->scales[i / wide];
+	return rc;
+}
+
+static int read_source(const struct sample *s, uint64_t row, uint32_t rows)
+{
+	int rc = read_file(s, s->w->offset + row * s->row_bytes, s->source, rows * s->row_bytes);
+
+	if (!rc)
+		rc = vgpu_matrix_decode(s->w->format, rows, s->w->k, s->source, s->values);
+	for (uint32_t i = 0; i < rows && s->scales && !rc; i++)
+		rc = scale_row(s, row + i, s->values + (size_t)i * s->w->k);
+	return rc;
 }
 
 static int read_packed(const struct sample *s, uint64_t group, uint32_t rows, float *values)
@@ -102,13 +130,15 @@ static int sample_open(struct sample *s, struct vgpu *v)
 {
 	const struct weight *w = s->w;
 	uint32_t stack = w->experts ? w->experts : 1;
-	struct vgpu_pack pack = { w->format, w->used, w->n, w->k, stack };
+	struct vgpu_pack pack = { w->format, w->used, w->n, w->k, stack, w->pack_scales };
 
 	s->row_bytes = w->bytes / stack / w->n;
-	s->source = malloc(w->unit_rows * s->row_bytes);
+	/* Of scales a row has no more bytes than four for each of its values. */
+	s->source = malloc((w->unit_rows > 4 ? w->unit_rows : 4) * s->row_bytes);
+	s->scales = w->pack_scales.format ? malloc(w->k * sizeof(*s->scales)) : NULL;
 	s->packed = aligned_alloc(64, (w->unit_bytes + 63) & ~63ull);
 	s->values = malloc(2 * (size_t)w->unit_rows * w->k * sizeof(*s->values));
-	if (!s->source || !s->packed || !s->values)
+	if (!s->source || !s->packed || !s->values || (w->pack_scales.format && !s->scales))
 		return -ENOMEM;
 	return vgpu_bo_create_packed(v, s->fd, w->offset, &pack, &s->bo);
 }
@@ -119,6 +149,7 @@ static void sample_close(struct sample *s)
 	free(s->source);
 	free(s->packed);
 	free(s->values);
+	free(s->scales);
 }
 
 static int fail(const struct weight *w, int rc)

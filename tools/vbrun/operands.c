@@ -22,7 +22,8 @@ static int open_packed(struct operands *o, struct vgpu *v, const struct vgpu_che
 
 	for (size_t i = 0; i < o->w->count && !rc; i++) {
 		const struct weight *w = &o->w->list[i];
-		struct vgpu_pack pack = { w->format, w->used, w->n, w->k, w->experts };
+		struct vgpu_pack pack = { w->format, w->used, w->n, w->k, w->experts,
+					  w->pack_scales };
 
 		if (w->used != w->format)
 			rc = vgpu_bo_create_packed(v, vgpu_checkpoint_file_fd(ck, w->file),

@@ -268,23 +268,29 @@ enum vb_transform_kind {
  * @kind: enum vb_transform_kind
  * @src_format: enum vb_format of the file range, row-major [rows][cols]
  * @dst_format: enum vb_format of the object, a packed one
- * @__reserved: must be 0
+ * @scale_format: FP8: enum vb_format of the scales that its values are multiplied by, F32,
+ *	F16 or BF16; 0: it has none. Other source formats: 0
  * @rows: rows, 1 .. 2^32 - 1; matrices of a stack lie behind each other
  * @cols: columns, 1 .. 2^32 - 1
  * @stack: matrices in the range, 1 .. 2^32 - 1; each is packed by itself
- * @__reserved2: must be 0
- * @scales_offset: split source formats: byte of the file where the scales begin, 0 ..
- *	its length; else 0
+ * @scale_rows: rows that share a scale, 1 .. 2^16 - 1; 0: all of a matrix; 0 without
+ *	@scale_format
+ * @scale_cols: columns that share a scale, 1 .. 2^16 - 1; 0: all; 0 without @scale_format
+ * @scales_offset: split source formats and @scale_format: byte of the file where the scales
+ *	begin, 0 .. its length, any alignment; else 0. Those of @scale_format lie row-major,
+ *	[@stack][@rows / @scale_rows][@cols / @scale_cols], the last of a row and of a column
+ *	for what is left
  */
 struct vb_transform {
 	__u16 kind;
 	__u16 src_format;
 	__u16 dst_format;
-	__u16 __reserved;
+	__u16 scale_format;
 	__u32 rows;
 	__u32 cols;
 	__u32 stack;
-	__u32 __reserved2;
+	__u16 scale_rows;
+	__u16 scale_cols;
 	__u64 scales_offset;
 };
 
