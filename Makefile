@@ -185,7 +185,7 @@ install: lib tools
 		libvgpu/vgpu.pc.in > "$(DESTDIR)$(LIBDIR)/pkgconfig/vgpu.pc"
 	install -m 755 $(addprefix $B/,$(tool_names)) "$(DESTDIR)$(PREFIX)/bin/"
 	@# The loader finds what is new in /usr/local/lib through its cache alone.
-	@[ -n "$(DESTDIR)" ] || [ $$(id -u) -ne 0 ] || ldconfig
+	@[ -n "$(DESTDIR)" ] || [ $$(id -u) -ne 0 ] || PATH="$$PATH:/sbin:/usr/sbin" ldconfig
 
 # Tests that need a kernel of their own: make check-vm [KERNELS="6.1 6.12"]
 include tests/vm/Makefile.vm

@@ -108,7 +108,7 @@ mounted() {
 		shift 3
 		mount -t tmpfs -o "$options" none "$work/disk" || exit 77
 		[ "$fill" -eq 0 ] || head -c "$fill" /dev/zero >"$work/disk/fill" 2>/dev/null
-		[[ $options != *size=1m* ]] || mount -o remount,ro "$work/disk" || exit 77
+		[[ $options != *size=1m* ]] || mount -o remount,ro,bind "$work/disk" || exit 77
 		"$@"
 		rc=$?
 		ls "$work/disk" | grep -v fill >"$work/left"

@@ -91,7 +91,6 @@ limited() { local limit=$1; shift; bash -c "ulimit $limit; \"\$@\"" - "$@"; }
 same one_cpu_computes_the_same taskset -c 0
 same sixteen_descriptors_are_enough limited '-n 16'
 same no_locked_memory_is_needed limited '-l 0'
-same no_more_threads_than_one_are_needed limited '-u 1'
 same other_locales_compute_the_same env LC_ALL=C TERM=dumb
 same locales_that_are_not_there_compute_the_same env LC_ALL=xx_YY.none LANG=xx
 if [ -z "$sanitized" ]; then
@@ -102,6 +101,11 @@ if [ -z "$sanitized" ]; then
 	verdict a_comparison_without_memory_says_so grep -qE \
 		'in memory: host tier of [0-9]+ bytes: Cannot allocate memory' "$work/text"
 fi
+# Root may have as many as it wants.
+# shellcheck disable=SC2086
+refuses too_few_processes_are_named 1 'threads: Resource temporarily unavailable' \
+	$other bash -c 'ulimit -u 1; exec "$@"' - $vbrun machine
+same no_more_threads_than_one_are_needed env VBLACKWELL_THREADS=off
 refuses too_few_descriptors_are_named 1 'Too many open files' limited '-n 7' \
 	$vbrun stream "$checkpoint" --host 6M
 # shellcheck disable=SC2086
