@@ -15,34 +15,13 @@
 #include "kernels/pack/g16.h"
 #include "kernels/pack/int8.h"
 #include "kernels/pack/mxfp4.h"
+#include "kernels/pack/source.h"
 #include "kernels/ref/rows.h"
-
-/* Up to 16 rows of a source. */
-struct source {
-	const uint8_t *data;
-	enum vgpu_wformat format;
-	size_t row_bytes, element_bytes;
-	uint32_t rows, k;
-};
 
 /* Bits of 32 values of f32. */
 struct block {
 	__m256i v[4];
 };
-
-static int source_init(struct source *s, const void *src, enum vgpu_wformat format,
-		       size_t ld, uint32_t rows, uint32_t k)
-{
-	if (format != VGPU_W_F32 && format != VGPU_W_F16 && format != VGPU_W_BF16)
-		return -EINVAL;
-	s->data = src;
-	s->format = format;
-	s->element_bytes = format == VGPU_W_F32 ? 4 : 2;
-	s->row_bytes = ld * s->element_bytes;
-	s->rows = rows;
-	s->k = k;
-	return 0;
-}
 
 static inline __m256i load8(const uint8_t *p, enum vgpu_wformat format)
 {
@@ -57,7 +36,8 @@ static inline __m256i load8(const uint8_t *p, enum vgpu_wformat format)
 }
 
 /* Columns behind the end are zero. */
-static inline struct block source_block(const struct source *s, uint32_t row, uint32_t index)
+static inline struct block source_block(const struct vgpu_pack_source *s, uint32_t row,
+					uint32_t index)
 {
 	uint32_t first = index * VGPU_BLOCK;
 	const uint8_t *p = s->data + row * s->row_bytes + first * s->element_bytes;
@@ -96,7 +76,7 @@ static inline uint32_t max_lane(__m256i v)
 	return (uint32_t)_mm_cvtsi128_si32(m);
 }
 
-static uint32_t source_max(const struct source *s)
+static uint32_t source_max(const struct vgpu_pack_source *s)
 {
 	__m256i max = _mm256_setzero_si256();
 
@@ -141,10 +121,10 @@ static void mxfp4_block(uint8_t *group, uint32_t row, uint32_t index, struct blo
 static int pack_mxfp4_avx2(void *dst, const void *src, enum vgpu_wformat src_format,
 			   size_t ld, uint32_t rows, uint32_t k)
 {
-	struct source s;
+	struct vgpu_pack_source s;
 	int rc;
 
-	rc = source_init(&s, src, src_format, ld, rows, k);
+	rc = vgpu_pack_source_init(&s, src, src_format, ld, rows, k);
 	if (rc)
 		return rc;
 	if (source_max(&s) >= VGPU_F32_INFINITY)
@@ -199,10 +179,10 @@ static int pack_int8_avx2(void *dst, const void *src, enum vgpu_wformat src_form
 			  size_t ld, uint32_t rows, uint32_t k)
 {
 	const struct block zero = { 0 };
-	struct source s;
+	struct vgpu_pack_source s;
 	int rc;
 
-	rc = source_init(&s, src, src_format, ld, rows, k);
+	rc = vgpu_pack_source_init(&s, src, src_format, ld, rows, k);
 	if (rc)
 		return rc;
 	if (source_max(&s) >= VGPU_INT8_LIMIT)

@@ -10,18 +10,5 @@ VGPU_TILE_TARGET
 void vgpu_tile_avxvnni(const struct vgpu_out_avx2 *o, const struct vgpu_slab_avx2 *w,
 		       const struct vgpu_acts *x, uint32_t row, uint32_t first, uint32_t blocks)
 {
-	switch (x->m - row) {
-	case 1:
-		tile_product(o, w, x, row, first, blocks, 1);
-		break;
-	case 2:
-		tile_product(o, w, x, row, first, blocks, 2);
-		break;
-	case 3:
-		tile_product(o, w, x, row, first, blocks, 3);
-		break;
-	default:
-		tile_product(o, w, x, row, first, blocks, 4);
-		break;
-	}
+	tile_rows(o, w, x, row, first, blocks);
 }

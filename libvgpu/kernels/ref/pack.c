@@ -9,32 +9,11 @@
 #include "kernels/pack/half.h"
 #include "kernels/pack/int8.h"
 #include "kernels/pack/mxfp4.h"
+#include "kernels/pack/source.h"
 #include "kernels/ref/rows.h"
 
-/* One group of up to 16 rows of a source, of which blocks are loaded as f32. */
-struct source {
-	const uint8_t *data;
-	enum vgpu_wformat format;
-	size_t row_bytes, element_bytes;
-	uint32_t rows, k;
-};
-
-static int source_init(struct source *s, const void *src, enum vgpu_wformat format,
-		       size_t ld, uint32_t rows, uint32_t k)
-{
-	if (format != VGPU_W_F32 && format != VGPU_W_F16 && format != VGPU_W_BF16)
-		return -EINVAL;
-	s->data = src;
-	s->format = format;
-	s->element_bytes = format == VGPU_W_F32 ? 4 : 2;
-	s->row_bytes = ld * s->element_bytes;
-	s->rows = rows;
-	s->k = k;
-	return 0;
-}
-
 /* Zeros where the row or the column does not exist; returns the bits of max|x|. */
-static uint32_t source_block(const struct source *s, uint32_t row, uint32_t block,
+static uint32_t source_block(const struct vgpu_pack_source *s, uint32_t row, uint32_t block,
 			     float x[VGPU_BLOCK])
 {
 	uint32_t first = block * VGPU_BLOCK, max = 0;
@@ -53,7 +32,7 @@ static uint32_t source_block(const struct source *s, uint32_t row, uint32_t bloc
 }
 
 /* True when every block of every row has its largest magnitude below the limit. */
-static bool source_below(const struct source *s, uint32_t limit)
+static bool source_below(const struct vgpu_pack_source *s, uint32_t limit)
 {
 	float x[VGPU_BLOCK];
 
@@ -93,10 +72,10 @@ static int pack_mxfp4_ref(void *dst, const void *src, enum vgpu_wformat src_form
 			  size_t ld, uint32_t rows, uint32_t k)
 {
 	float x[VGPU_BLOCK];
-	struct source s;
+	struct vgpu_pack_source s;
 	int rc;
 
-	rc = source_init(&s, src, src_format, ld, rows, k);
+	rc = vgpu_pack_source_init(&s, src, src_format, ld, rows, k);
 	if (rc)
 		return rc;
 	if (!source_below(&s, VGPU_F32_INFINITY))
@@ -133,10 +112,10 @@ static int pack_int8_ref(void *dst, const void *src, enum vgpu_wformat src_forma
 			 size_t ld, uint32_t rows, uint32_t k)
 {
 	float x[VGPU_BLOCK];
-	struct source s;
+	struct vgpu_pack_source s;
 	int rc;
 
-	rc = source_init(&s, src, src_format, ld, rows, k);
+	rc = vgpu_pack_source_init(&s, src, src_format, ld, rows, k);
 	if (rc)
 		return rc;
 	if (!source_below(&s, VGPU_INT8_LIMIT))
