@@ -193,10 +193,24 @@ int vgpu_policy_core_resize(void *policy, uint32_t capacity);
 bool vgpu_policy_core_retains(const void *policy, uint64_t key);
 void vgpu_policy_core_stats(const void *policy, struct vgpu_policy_stats *out);
 
+/* Of every policy's table. */
+#define VGPU_POLICY_CORE_OPS			\
+	.hold = vgpu_policy_core_hold,		\
+	.forget = vgpu_policy_core_forget,	\
+	.shrink = vgpu_policy_core_shrink,	\
+	.resize = vgpu_policy_core_resize,	\
+	.retains = vgpu_policy_core_retains
+
 /* For policies that know no future. */
 int vgpu_policy_core_no_future(void *policy, uint32_t client, const uint64_t *keys, size_t n,
 			       bool cyclic);
 uint64_t vgpu_policy_core_no_next_use(const void *policy, uint64_t key);
 size_t vgpu_policy_core_no_upcoming(const void *policy, uint64_t *out_keys, size_t n);
+
+#define VGPU_POLICY_NO_FUTURE_OPS			\
+	.future = vgpu_policy_core_no_future,		\
+	.next_use = vgpu_policy_core_no_next_use,	\
+	.upcoming = vgpu_policy_core_no_upcoming,	\
+	.stats = vgpu_policy_core_stats
 
 #endif

@@ -76,4 +76,10 @@ uint64_t vgpu_policy_sched_next_use(const void *policy, uint64_t key);
 size_t vgpu_policy_sched_upcoming(const void *policy, uint64_t *out_keys, size_t n);
 void vgpu_policy_sched_stats(const void *policy, struct vgpu_policy_stats *out);
 
+#define VGPU_POLICY_SCHED_OPS			\
+	.future = vgpu_policy_sched_future,	\
+	.next_use = vgpu_policy_sched_next_use,	\
+	.upcoming = vgpu_policy_sched_upcoming,	\
+	.stats = vgpu_policy_sched_stats
+
 #endif
