@@ -289,9 +289,18 @@ u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags)
 void vb_fetch_wake_locked(bool urgent)
 {
 	lockdep_assert_held(&vb.work_lock);
-	/* Who wakes it mostly sleeps next: for the answer. */
-	wake_up_interruptible_sync(&vb.fetch);
+	vb.kick = true;
 	vb_uring_wake_locked(urgent);
+}
+
+/*
+ * Without the lock, which whoever is woken wants first.  Who wakes mostly sleeps next, for
+ * the answer, and leaves his processor to the executor.
+ */
+void vb_fetch_wake(void)
+{
+	if (READ_ONCE(vb.kick) && xchg(&vb.kick, false))
+		wake_up_interruptible_sync(&vb.fetch);
 }
 
 __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)

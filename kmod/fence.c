@@ -136,7 +136,17 @@ void vb_fences_signal_locked(struct vb_queue *q)
 		dependent_signal_locked(d, r.status);
 	}
 	count_untold_locked(q);
-	if (q->untold)
+}
+
+/**
+ * vb_fences_wake() - fences of a queue have signalled: tell those who sleep
+ * @q: counted
+ *
+ * Context: any; not under work_lock, which they want first.
+ */
+void vb_fences_wake(struct vb_queue *q)
+{
+	if (READ_ONCE(q->untold))
 		wake_up_all(&q->client->wait);
 	/* An executor that sleeps when it has told us leaves its processor to who waits. */
 	if (READ_ONCE(vb.polls))

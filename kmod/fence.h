@@ -44,7 +44,8 @@ struct vb_dependent {
 bool vb_fence_is_over_locked(const struct vb_queue *q, u64 seqno);
 int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result *out);
 void vb_fence_store_locked(struct vb_queue *q, u64 seqno, const struct vb_result *r);
-void vb_fences_signal_locked(struct vb_queue *q);
+void vb_fences_signal_locked(struct vb_queue *q);	/* vb_fences_wake() is to follow */
+void vb_fences_wake(struct vb_queue *q);
 /* Somebody was told how this fence ended, and with it of the earlier ones. */
 void vb_fence_told_locked(struct vb_queue *q, u64 seqno);
 extern unsigned int vb_wait_spin_us;	/* module parameter */

@@ -366,6 +366,7 @@ void vb_queue_cancel(struct vb_queue *q)
 	vb_fences_signal_locked(q);
 	advance_run_locked(&ended);
 	spin_unlock(&vb.work_lock);
+	vb_fences_wake(q);
 	vb_submissions_free(&ended);
 }
 

@@ -201,6 +201,7 @@ static int recover_locked(const struct vb_ioc_recover *cmd)
 	vb_fetch_wake_locked(true);
 	vb_fetch_wake_locked(false);
 	spin_unlock(&vb.work_lock);
+	vb_fetch_wake();
 	return 0;
 }
 

@@ -132,6 +132,7 @@ int vb_request_send(struct vb_request *r)
 		vb_fetch_wake_locked(true);
 	}
 	spin_unlock(&vb.work_lock);
+	vb_fetch_wake();
 	if (old)
 		vb_request_put(old);
 	if (!live) {

@@ -16,6 +16,7 @@
 #include "arena.h"
 #include "bo.h"
 #include "client.h"
+#include "exec.h"
 #include "fence.h"
 #include "file.h"
 #include "queue.h"
@@ -157,10 +158,21 @@ static void submission_free(struct vb_submission *s)
 	submission_free_rest(s);
 }
 
+/* What was changed under work_lock is told when it is let go: here all of it ends up. */
+static void tell(const struct list_head *ended)
+{
+	const struct vb_submission *s;
+
+	vb_fetch_wake();
+	list_for_each_entry(s, ended, work.link)
+		vb_fences_wake(s->queue);
+}
+
 void vb_submissions_free(struct list_head *ended)
 {
 	struct vb_submission *s, *next;
 
+	tell(ended);
 	list_for_each_entry_safe(s, next, ended, work.link) {
 		list_del_init(&s->work.link);
 		submission_free(s);
@@ -183,6 +195,7 @@ void vb_submissions_free_later(struct list_head *ended)
 {
 	struct vb_submission *s, *next;
 
+	tell(ended);
 	list_for_each_entry_safe(s, next, ended, work.link) {
 		submission_disarm(s);
 		if (!submission_let_go(s))

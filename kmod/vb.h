@@ -123,6 +123,7 @@ struct vb_exec;
  * @settled: woken when the device is not RECOVERING any more
  * @fetch: the executor waits here for work
  * @polls: it looks for work, awake, before it does
+ * @kick: it is to be woken when work_lock is let go
  * @fetches: commands of io_uring that wait for work; work_lock, as the next two
  * @waits: commands of io_uring that wait for a fence
  * @ended: submissions to be freed by @free, where one may sleep
@@ -174,7 +175,7 @@ struct vb_device {
 	struct delayed_work watch, recovery;
 	u64 recover_by_ns;
 	wait_queue_head_t settled, fetch;
-	bool polls;
+	bool polls, kick;
 	struct list_head fetches, waits;
 	struct list_head ended;
 	struct work_struct free;

@@ -10,7 +10,7 @@
 #include "region.h"
 
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
-#define SERVED_IN_ROW		8u	/* requests of clients between two commands */
+#define SERVED_IN_ROW		4u	/* requests of clients between two commands */
 
 /* ------------------------------------------------------------------------
  * Requests
@@ -387,16 +387,16 @@ static void exec_take_over(struct vgpu_exec *x, uint32_t fetch_flags)
 		exec_handle(x, &req[i]);
 }
 
-/* Commit, and take what there is and can be had; how many were taken. */
-static uint32_t exec_fetch(struct vgpu_exec *x, uint32_t fetch_flags)
+/* Commit, and take so much of what there is and can be had; how many were taken. */
+static uint32_t exec_fetch(struct vgpu_exec *x, uint32_t fetch_flags, uint32_t most)
 {
 	uint32_t left = VGPU_TURN_JOBS_MAX - x->job_count, n;
 	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
 
 	if (!left)
 		fetch_flags |= VB_FETCH_F_URGENT;
-	if (vgpu_fetch(&x->fetch, fetch_flags, &x->commits, req,
-		       left && left < VGPU_FETCH_MAX ? left : VGPU_FETCH_MAX, &n))
+	if (vgpu_fetch(&x->fetch, fetch_flags, &x->commits, req, left && left < most ? left : most,
+		       &n))
 		return 0;
 	for (uint32_t i = 0; i < n; i++)
 		exec_handle(x, &req[i]);
@@ -404,8 +404,8 @@ static uint32_t exec_fetch(struct vgpu_exec *x, uint32_t fetch_flags)
 }
 
 /*
- * Serve what others ask for, without running commands; not all there is, which may never
- * end, but so much that who asks does not wait for ever either.
+ * Serve what others ask for, without running commands; not all there is, which never ends
+ * while threads ask anew as soon as they are answered.
  */
 static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags)
 {
@@ -414,9 +414,9 @@ static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags)
 	exec_take_over(x, fetch_flags);
 	exec_page_in(x);
 	do {
-		n = exec_fetch(x, fetch_flags);
+		n = exec_fetch(x, fetch_flags, SERVED_IN_ROW - served);
 		served += n;
-	} while (n && served < SERVED_IN_ROW);
+	} while (n && served < SERVED_IN_ROW && !x->fetch.several);
 	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
@@ -499,7 +499,7 @@ bool vgpu_exec_serve(struct vgpu_exec *x)
 
 	if (pthread_mutex_trylock(&x->run))
 		return false;
-	served = exec_fetch(x, VB_FETCH_F_NOWAIT);
+	served = exec_fetch(x, VB_FETCH_F_NOWAIT, 1);
 	/* Submissions of others wait for the executor's own thread. */
 	if (served)
 		exec_run(x, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT);
