@@ -46,6 +46,8 @@ static void exec_note_failure(struct vgpu_exec *x, const struct vgpu_job *job)
 {
 	struct vgpu_failure f = { .queue = job->req.out_queue, .seqno = job->req.out_seqno };
 
+	if (!job->text[0])
+		return;
 	memcpy(f.text, job->text, sizeof(f.text));
 	vgpu_failures_note(&x->failures, &f);
 }
@@ -378,13 +380,18 @@ static uint32_t exec_take_handed(struct vgpu_exec *x, uint32_t fetch_flags,
 	return taken;
 }
 
+static void exec_handle_all(struct vgpu_exec *x, const struct vb_ioc_fetch *req, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		exec_handle(x, &req[i]);
+}
+
 static void exec_take_over(struct vgpu_exec *x, uint32_t fetch_flags)
 {
 	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
 	uint32_t n = exec_take_handed(x, fetch_flags, req);
 
-	for (uint32_t i = 0; i < n; i++)
-		exec_handle(x, &req[i]);
+	exec_handle_all(x, req, n);
 }
 
 /* Commit, and take so much of what there is and can be had; how many were taken. */
@@ -398,8 +405,7 @@ static uint32_t exec_fetch(struct vgpu_exec *x, uint32_t fetch_flags, uint32_t m
 	if (vgpu_fetch(&x->fetch, fetch_flags, &x->commits, req, left && left < most ? left : most,
 		       &n))
 		return 0;
-	for (uint32_t i = 0; i < n; i++)
-		exec_handle(x, &req[i]);
+	exec_handle_all(x, req, n);
 	return n;
 }
 
@@ -511,9 +517,13 @@ bool vgpu_exec_serve(struct vgpu_exec *x)
 static void exec_run_fetched(struct vgpu_exec *x, const struct vb_ioc_fetch *req, uint32_t count,
 			     struct vgpu_commits *last)
 {
-	exec_hand_over(x, req, count);
-	pthread_mutex_lock(&x->run);
-	exec_take_over(x, 0);
+	if (!pthread_mutex_trylock(&x->run)) {
+		exec_handle_all(x, req, count);
+	} else {
+		exec_hand_over(x, req, count);
+		pthread_mutex_lock(&x->run);
+		exec_take_over(x, 0);
+	}
 	exec_run(x, VB_FETCH_F_NOWAIT);
 	vgpu_commits_move(last, &x->commits);
 	exec_unlock(x);

@@ -17,6 +17,8 @@
 #define HINT_CHUNKS	64u
 /* Rows of a gather between two looks at the clock. */
 #define GATHER_CANCEL_ROWS	64u
+/* Objects whose description needs no allocation. */
+#define FEW_BOS	16u
 
 static int job_fail(struct vgpu_job *job, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -283,7 +285,7 @@ static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct
 		rc = vgpu_held_take(r, held, true);
 	}
 	vgpu_resid_tried(r);
-	job->again = vgpu_room_waits(&job->room, r, rc, vgpu_now_ns());
+	job->again = rc && vgpu_room_waits(&job->room, r, rc, vgpu_now_ns());
 	if (!rc || job->again)
 		return rc;
 	if (job->room.since && r->blocks)
@@ -844,9 +846,11 @@ static int job_open_objects(struct vgpu_job_env *env, struct vgpu_job *job, stru
 static void job_check_stream(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	const void *stream = (const void *)(uintptr_t)job->req.out_stream_address;
-	struct vb_cmd_bo *check = calloc(job->req.out_bo_count + 1u, sizeof(*check));
+	struct vb_cmd_bo few[FEW_BOS], *check = few;
 	struct vb_cmd_error error;
 
+	if (job->req.out_bo_count > FEW_BOS)
+		check = malloc(job->req.out_bo_count * sizeof(*check));
 	if (!check) {
 		job->status = -ENOMEM;
 		return;
@@ -861,7 +865,8 @@ static void job_check_stream(struct vgpu_job_env *env, struct vgpu_job *job)
 		job->bad_command = error.command;
 		vb_cmd_error_format(&error, job->text, sizeof(job->text));
 	}
-	free(check);
+	if (check != few)
+		free(check);
 }
 
 /* Slots that a command needs at once: what it holds, and two panels or a row. */
@@ -893,22 +898,20 @@ static void job_count_slots(const struct vgpu_job_env *env, struct vgpu_job *job
 		job->scratch += job->bos[i]->life == VB_LIFE_SCRATCH ? job->bos[i]->chunks : 0;
 }
 
+/* One piece, and by malloc(): what a thread freed last glibc does not give to calloc(). */
 int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		    struct vgpu_job **out)
 {
-	struct vgpu_job *job = calloc(1, sizeof(*job));
+	size_t list_bytes = req->out_bo_count * sizeof(struct vgpu_object *);
+	struct vgpu_job *job = malloc(sizeof(*job) + list_bytes);
 
 	if (!job)
 		return -ENOMEM;
-	job->req = *req;
-	job->bad_command = UINT32_MAX;
-	job->checked_at = vgpu_now_ns();
-	job->carry[0] = job->carry[1] = VB_SLOT_ANY;
-	job->bos = calloc(req->out_bo_count + 1u, sizeof(struct vgpu_object *));
-	if (!job->bos) {
-		free(job);
-		return -ENOMEM;
-	}
+	*job = (struct vgpu_job){
+		.req = *req, .bad_command = UINT32_MAX, .checked_at = vgpu_now_ns(),
+		.carry = { VB_SLOT_ANY, VB_SLOT_ANY },
+	};
+	memset(job->bos, 0, list_bytes);
 	job_check_stream(env, job);
 	if (!job->status) {
 		job->cmd = vb_stream_next((const void *)(uintptr_t)req->out_stream_address, NULL);
@@ -937,6 +940,5 @@ void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job)
 	vgpu_job_yield(env, job);
 	for (uint32_t i = 0; job->started && i < job->req.out_bo_count && job->bos[i]; i++)
 		job->bos[i]->jobs--;
-	free(job->bos);
 	free(job);
 }

@@ -46,7 +46,6 @@ struct vgpu_ahead {
 /**
  * struct vgpu_job - a submission; used under the run lock only
  * @req: as fetched
- * @bos: objects of its BO list
  * @cmd: next command, NULL when done
  * @number: its index
  * @status: 0 or -errno once something failed
@@ -62,10 +61,10 @@ struct vgpu_ahead {
  * @started: commands may run: its scratch is kept from then on
  * @carry: slots of the last panel, pinned until the next one is; VB_SLOT_ANY none
  * @text: a sentence about the failure
+ * @bos: objects of its BO list
  */
 struct vgpu_job {
 	struct vb_ioc_fetch req;
-	struct vgpu_object **bos;
 	const struct vb_cmd_header *cmd;
 	uint32_t number;
 	int32_t status;
@@ -81,6 +80,7 @@ struct vgpu_job {
 	uint32_t carry[2];
 	char text[VGPU_JOB_TEXT];
 	struct vgpu_job *next;
+	struct vgpu_object *bos[];
 };
 
 /**

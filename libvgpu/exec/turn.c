@@ -5,7 +5,8 @@
 static struct vgpu_turn_client *client_find(struct vgpu_turns *t, uint32_t number,
 					    struct vgpu_turn_client **unused)
 {
-	for (uint32_t i = 0; i < VGPU_TURN_JOBS_MAX; i++) {
+	*unused = &t->client[t->used];
+	for (uint32_t i = 0; i < t->used; i++) {
 		struct vgpu_turn_client *c = &t->client[i];
 
 		if (c->jobs && c->number == number)
@@ -26,6 +27,8 @@ static struct vgpu_turn_client *client_of(struct vgpu_turns *t, uint32_t number)
 	*unused = (struct vgpu_turn_client){
 		.share.member.weight = VB_QUEUE_WEIGHT_DEFAULT, .number = number,
 	};
+	if (unused == &t->client[t->used])
+		t->used++;
 	return unused;
 }
 
@@ -43,6 +46,8 @@ void vgpu_turn_leave(struct vgpu_turns *t, struct vgpu_job *job)
 {
 	vb_share_remove(&t->clients, &job->share);
 	container_of(job->share.client, struct vgpu_turn_client, share)->jobs--;
+	while (t->used && !t->client[t->used - 1].jobs)
+		t->used--;
 }
 
 void vgpu_turn_ready(struct vgpu_turns *t, struct vgpu_job *job)

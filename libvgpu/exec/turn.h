@@ -17,10 +17,14 @@ struct vgpu_turn_client {
 	uint32_t number, jobs;
 };
 
-/* All zero: no jobs. */
+/**
+ * struct vgpu_turns - all zero: no jobs
+ * @used: of @client; those beyond have no jobs
+ */
 struct vgpu_turns {
 	struct vb_share_level clients;
 	struct vgpu_turn_client client[VGPU_TURN_JOBS_MAX];
+	uint32_t used;
 };
 
 /* A job comes, and goes; at most VGPU_TURN_JOBS_MAX are here. */
