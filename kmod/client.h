@@ -8,6 +8,7 @@
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
+#include "core/line.h"
 #include "core/quota.h"
 #include "core/share.h"
 #include "usage.h"
@@ -30,6 +31,7 @@ struct vb_user;
  * @slots: slots its objects hold, an arena, moves included; slot_lock
  * @user: whose it is, for good: who opened it; counted
  * @share: of executor time; work_lock
+ * @line: its turn among those that ask for something else; work_lock
  * @quota: limits, and what counts against them: submissions under work_lock, all
  *	else under slot_lock
  * @usage: slot_lock
@@ -52,6 +54,7 @@ struct vb_client {
 	u64 slots[VB_ARENA_MAX];
 	struct vb_user *user;
 	struct vb_share_client share;
+	struct vb_line_client line;
 	struct vb_quota quota;
 	struct vb_usage usage;
 	u32 hints;

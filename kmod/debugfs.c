@@ -45,20 +45,9 @@ static void show_exec(struct seq_file *m, const struct vb_exec *x)
 		   x->pid ? pid_nr(x->pid) : 0, x->attached, max_t(s64, silent_ns, 0) / 1000000);
 }
 
-static size_t length(const struct list_head *list)
-{
-	const struct list_head *at;
-	size_t n = 0;
-
-	list_for_each(at, list)
-		n++;
-	return n;
-}
-
 static int executor_show(struct seq_file *m, void *v)
 {
-	u32 fetched, ready;
-	size_t requests;
+	u32 fetched, ready, requests;
 
 	mutex_lock(&vb.exec_lock);
 	seq_printf(m, "state %s\ngeneration %u\n", vb_exec_state_name(vb.exec_state),
@@ -68,10 +57,10 @@ static int executor_show(struct seq_file *m, void *v)
 	mutex_unlock(&vb.exec_lock);
 	spin_lock(&vb.work_lock);
 	fetched = vb.fetched;
-	requests = length(&vb.requests);
+	requests = vb.requests.count;
 	ready = vb.shares.count;
 	spin_unlock(&vb.work_lock);
-	seq_printf(m, "timeout %u ms\nfetched %u\nrequests %zu\nready clients %u\n",
+	seq_printf(m, "timeout %u ms\nfetched %u\nrequests %u\nready clients %u\n",
 		   READ_ONCE(vb_exec_timeout_ms), fetched, requests, ready);
 	return 0;
 }

@@ -116,7 +116,7 @@ static bool has_duties(void)
 	bool duties;
 
 	spin_lock(&vb.work_lock);
-	duties = vb.fetched || !list_empty(&vb.requests) || !vb_share_is_idle(&vb.shares);
+	duties = vb.fetched || !vb_line_is_empty(&vb.requests) || !vb_share_is_idle(&vb.shares);
 	spin_unlock(&vb.work_lock);
 	return duties;
 }
@@ -201,17 +201,16 @@ static u64 address_of(const struct vb_exec *x, const void *p)
 
 static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 {
-	struct vb_work *work = list_first_entry(&vb.requests, struct vb_work, link);
-	struct vb_request *r = request_of(work);
+	struct vb_request *r = container_of(vb_line_first(&vb.requests), struct vb_request, place);
 
-	list_del_init(&work->link);
-	work->fetched = true;
+	vb_line_serve(&vb.requests);
+	r->work.fetched = true;
 	vb.fetched++;
 	if (r->client->schedule == r)
 		r->client->schedule = NULL;
 	vb.requests_in_row++;
 	cmd->flags = r->flags;
-	cmd->out_tag = tag_of(work);
+	cmd->out_tag = tag_of(&r->work);
 	cmd->out_type = r->type;
 	cmd->out_client = r->client->number;
 	cmd->out_deadline_ns = r->deadline_ns;
@@ -245,13 +244,13 @@ static void fetch_submission_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 
 static bool has_work(u32 flags)
 {
-	return !list_empty_careful(&vb.requests) ||
+	return !vb_line_is_empty(&vb.requests) ||
 	       (!(flags & VB_FETCH_F_URGENT) && !vb_share_is_idle(&vb.shares));
 }
 
 static bool request_is_next_locked(u32 flags)
 {
-	return !list_empty(&vb.requests) &&
+	return !vb_line_is_empty(&vb.requests) &&
 	       (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&vb.shares) ||
 		vb.requests_in_row < REQUESTS_IN_ROW);
 }
@@ -312,7 +311,7 @@ __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)
 		return EPOLLERR;
 	poll_wait(filp, &vb.fetch, table);
 	spin_lock(&vb.work_lock);
-	if (!list_empty(&vb.requests))
+	if (!vb_line_is_empty(&vb.requests))
 		mask |= EPOLLIN | EPOLLRDNORM | EPOLLPRI;
 	if (!vb_share_is_idle(&vb.shares))
 		mask |= EPOLLIN | EPOLLRDNORM;

@@ -178,7 +178,6 @@ static void device_init(void)
 	mutex_init(&vb.exec_lock);
 	spin_lock_init(&vb.slot_lock);
 	spin_lock_init(&vb.work_lock);
-	INIT_LIST_HEAD(&vb.requests);
 	INIT_LIST_HEAD(&vb.queues);
 	INIT_LIST_HEAD(&vb.advance);
 	INIT_LIST_HEAD(&vb.quarantine);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What clients ask of the executor beside submissions.  Requests are handed out in
- * the order in which they came, so that free slots go to whoever waits longest.
+ * What clients ask of the executor beside submissions.  Requests of a client are handed
+ * out in the order in which they came, and those of several in turn (core/line.h): who asks
+ * for much waits for itself.
  *
  * A request has its tag from the start: to fetch needs no memory.
  */
@@ -109,7 +110,7 @@ static struct vb_request *schedule_replace_locked(struct vb_request *r)
 
 	lockdep_assert_held(&vb.work_lock);
 	if (old)
-		list_del_init(&old->work.link);
+		vb_line_remove(&vb.requests, &old->place);
 	c->schedule = r;
 	c->scheduled = r->count;
 	return old;
@@ -126,7 +127,7 @@ int vb_request_send(struct vb_request *r)
 		if (r->type == VB_FETCH_SCHEDULE)
 			old = schedule_replace_locked(r);
 		r->client->hints += is_hint(r);
-		list_add_tail(&r->work.link, &vb.requests);
+		vb_line_add(&vb.requests, &r->client->line, &r->place);
 		if (r->type == VB_FETCH_PAGE_IN)
 			trace_vb_page_in(r);
 		vb_fetch_wake_locked(true);
@@ -187,9 +188,8 @@ static bool request_abandon(struct vb_request *r)
 	finishing = r->finishing;
 	if (!finishing) {
 		r->expired = true;
-		unqueued = !list_empty(&r->work.link) && !r->work.fetched;
-		if (unqueued)
-			list_del_init(&r->work.link);
+		unqueued = r->place.client;
+		vb_line_remove(&vb.requests, &r->place);
 	}
 	spin_unlock(&vb.work_lock);
 	if (unqueued)
@@ -234,6 +234,17 @@ out:
 	return rc;
 }
 
+/* NULL: it has ended, or somebody ends it. */
+static struct vb_request *request_claim_locked(struct vb_request *r)
+{
+	if (!r->work.fetched && !r->place.client)
+		return NULL;
+	vb.fetched -= r->work.fetched;
+	r->work.fetched = false;
+	vb_line_remove(&vb.requests, &r->place);
+	return r;
+}
+
 /* Of what has not ended yet, the next request from *@tag on is ours to end; NULL: none. */
 static struct vb_request *request_claim_next(unsigned long *tag)
 {
@@ -246,12 +257,7 @@ static struct vb_request *request_claim_next(unsigned long *tag)
 		if (work->is_submission)
 			continue;
 		spin_lock(&vb.work_lock);
-		if (work->fetched || !list_empty(&work->link)) {
-			vb.fetched -= work->fetched;
-			work->fetched = false;
-			list_del_init(&work->link);
-			r = container_of(work, struct vb_request, work);
-		}
+		r = request_claim_locked(container_of(work, struct vb_request, work));
 		spin_unlock(&vb.work_lock);
 	}
 	rcu_read_unlock();
@@ -282,18 +288,21 @@ static bool is_over_locked(const struct vb_request *r)
 	return r->type == VB_FETCH_SCHEDULE && r->client->schedule && r->client->schedule != r;
 }
 
-static void return_one_locked(struct vb_request *r, struct list_head *again,
-			      struct list_head *over)
+static void return_one_locked(struct vb_request *r, struct list_head *over)
 {
 	bool fetched = r->work.fetched, ends = is_over_locked(r);
 
-	if (!fetched && (!ends || list_empty(&r->work.link)))
+	if (!fetched && (!ends || !r->place.client))
 		return;
 	vb.fetched -= fetched;
 	r->work.fetched = false;
-	list_del_init(&r->work.link);
-	list_add_tail(&r->work.link, ends ? over : again);
-	if (!ends && r->type == VB_FETCH_SCHEDULE)
+	vb_line_remove(&vb.requests, &r->place);
+	if (ends) {
+		list_add_tail(&r->work.link, over);
+		return;
+	}
+	vb_line_return(&vb.requests, &r->client->line, &r->place);
+	if (r->type == VB_FETCH_SCHEDULE)
 		r->client->schedule = r;
 }
 
@@ -306,7 +315,6 @@ static void return_one_locked(struct vb_request *r, struct list_head *again,
  */
 void vb_requests_return(void)
 {
-	LIST_HEAD(again);
 	LIST_HEAD(over);
 	unsigned long tag;
 	struct vb_work *work;
@@ -315,9 +323,7 @@ void vb_requests_return(void)
 	spin_lock(&vb.work_lock);
 	xa_for_each(&vb.tags, tag, work)
 		if (!work->is_submission)
-			return_one_locked(container_of(work, struct vb_request, work), &again,
-					  &over);
-	list_splice(&again, &vb.requests);
+			return_one_locked(container_of(work, struct vb_request, work), &over);
 	spin_unlock(&vb.work_lock);
 	while (!list_empty(&over)) {
 		r = container_of(list_first_entry(&over, struct vb_work, link), struct vb_request,

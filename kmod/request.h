@@ -8,7 +8,7 @@
 #include <linux/rcupdate.h>
 #include <linux/wait.h>
 
-#include "core/deps.h"
+#include "core/line.h"
 
 struct vb_bo;
 struct vb_client;
@@ -16,7 +16,7 @@ struct vb_range;
 
 /**
  * struct vb_work - what a tag names
- * @link: where it waits to be fetched; work_lock
+ * @link: where a submission waits to be fetched; work_lock
  * @tag: lower half of the tag; fixed
  * @fetched: the executor has it; work_lock
  * @is_submission: what this is embedded in; fixed
@@ -33,6 +33,7 @@ struct vb_work {
 /**
  * struct vb_request - something to do that is no submission
  * @work: first
+ * @place: in vb_device.requests until it is fetched; work_lock
  * @kref: the queue (until it ended) and the waiter
  * @type: enum vb_fetch_type
  * @flags: VB_FETCH_F_*
@@ -56,6 +57,7 @@ struct vb_work {
  */
 struct vb_request {
 	struct vb_work work;
+	struct vb_line_place place;
 	struct kref kref;
 	u32 type, flags;
 	struct vb_client *client;

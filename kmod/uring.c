@@ -297,7 +297,7 @@ static bool is_deserted(struct io_uring_cmd *cmd)
 
 static bool has_work_locked(u32 flags)
 {
-	return !list_empty(&vb.requests) ||
+	return !vb_line_is_empty(&vb.requests) ||
 	       (!(flags & VB_FETCH_F_URGENT) && !vb_share_is_idle(&vb.shares));
 }
 

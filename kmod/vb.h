@@ -63,6 +63,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "core/line.h"
 #include "core/quota.h"
 #include "core/share.h"
 #include "usage.h"
@@ -103,7 +104,7 @@ struct vb_exec;
  * @gone: objects that wait to be forgotten
  * @freed: woken as they go
  * @work_lock: requests, queues, fences, tags
- * @requests: struct vb_work, in the order in which they came
+ * @requests: struct vb_request, client by client in turn
  * @requests_in_row: requests handed out while a submission was ready
  * @tags: struct vb_work by tag; locks itself
  * @next_tag: next one; lock of @tags
@@ -159,7 +160,7 @@ struct vb_device {
 	wait_queue_head_t freed;
 
 	spinlock_t work_lock;
-	struct list_head requests;
+	struct vb_line requests;
 	u32 requests_in_row;
 	struct xarray tags;
 	u32 next_tag;

@@ -91,7 +91,6 @@ int vgpu_loop_create(uint32_t chunk_bytes, struct vgpu_loop **out)
 	vgpu_loop_cond_init(&loop->freed_cond);
 	TAILQ_INIT(&loop->clients);
 	TAILQ_INIT(&loop->object_list);
-	TAILQ_INIT(&loop->requests);
 	TAILQ_INIT(&loop->queue_list);
 	TAILQ_INIT(&loop->advance);
 	quota_init(&loop->user, VB_QUOTA_NONE);

@@ -43,6 +43,7 @@
 #include <time.h>
 
 #include "core/chunk.h"
+#include "core/line.h"
 #include "core/quota.h"
 #include "core/range.h"
 #include "core/share.h"
@@ -130,6 +131,7 @@ struct loop_arena {
  * @hints: prefetches queued or running
  * @quota: limits, and what counts against them
  * @share: of executor time
+ * @line: its turn among those that ask for something else
  * @counters: by enum vb_counter
  * @schedule: queued and not fetched yet, or NULL
  * @files: files of its objects
@@ -145,6 +147,7 @@ struct loop_client {
 	u64 slots[VB_ARENA_MAX];
 	struct vb_quota quota;
 	struct vb_share_client share;
+	struct vb_line_client line;
 	u32 hints;
 	u64 counters[VB_COUNT_COUNT];
 	struct loop_request *schedule;
@@ -239,7 +242,7 @@ struct loop_fetched {
 
 /**
  * struct loop_request - something to do that is no submission
- * @link: in vgpu_loop.requests until it is fetched
+ * @place: in vgpu_loop.requests until it is fetched
  * @type: enum vb_fetch_type
  * @flags: VB_FETCH_F_*
  * @client: who asks; counted
@@ -258,7 +261,7 @@ struct loop_fetched {
  * @cond: of the waiter
  */
 struct loop_request {
-	TAILQ_ENTRY(loop_request) link;
+	struct vb_line_place place;
 	u32 type, flags;
 	struct loop_client *client;
 	struct loop_object *object;
@@ -419,7 +422,7 @@ struct vgpu_loop {
 	LIST_HEAD(, loop_move) moves[LOOP_MOVE_BUCKETS];
 	u64 clock;
 
-	TAILQ_HEAD(loop_requests, loop_request) requests;
+	struct vb_line requests;
 	struct loop_ids tags;
 	u32 requests_in_row;
 	TAILQ_HEAD(, loop_queue) queue_list;
@@ -456,7 +459,7 @@ static inline bool vgpu_loop_is_live(const struct vgpu_loop *loop)
 bool vgpu_loop_kick_locked(struct vgpu_loop *loop, bool may_serve);
 static inline bool vgpu_loop_has_work_locked(const struct vgpu_loop *loop)
 {
-	return !TAILQ_EMPTY(&loop->requests) || !vb_share_is_idle(&loop->shares);
+	return !vb_line_is_empty(&loop->requests) || !vb_share_is_idle(&loop->shares);
 }
 
 /* --- uapi_loop_call.c --- */
@@ -573,6 +576,8 @@ struct loop_request *vgpu_loop_request_new_locked(u32 type, struct loop_client *
 						  struct loop_object *o);
 void vgpu_loop_request_free_locked(struct loop_request *r);
 void vgpu_loop_request_queue_locked(struct vgpu_loop *loop, struct loop_request *r);
+/* Whose turn it is; NULL: there is none. */
+struct loop_request *vgpu_loop_request_next_locked(struct vgpu_loop *loop);
 /**
  * vgpu_loop_request_wait_locked() - queue it, let it be served, wait, free it
  *

@@ -55,13 +55,13 @@ int vgpu_loop_attach(struct loop_exec *x, void *arg)
 
 static int fetch_request_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *cmd)
 {
-	struct loop_request *r = TAILQ_FIRST(&loop->requests);
+	struct loop_request *r = vgpu_loop_request_next_locked(loop);
 	int rc;
 
 	rc = vgpu_loop_ids_add(&loop->tags, &r->fetched, &r->tag);
 	if (rc)
 		return rc;
-	TAILQ_REMOVE(&loop->requests, r, link);
+	vb_line_serve(&loop->requests);
 	if (r->client->schedule == r)
 		r->client->schedule = NULL;
 	loop->requests_in_row++;
@@ -112,14 +112,14 @@ static int fetch_submission_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *
 
 static bool request_is_next(const struct vgpu_loop *loop, u32 flags)
 {
-	return !TAILQ_EMPTY(&loop->requests) &&
+	return !vb_line_is_empty(&loop->requests) &&
 	       (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&loop->shares) ||
 		loop->requests_in_row < REQUESTS_IN_ROW);
 }
 
 static bool has_work_for(const struct vgpu_loop *loop, u32 flags)
 {
-	return flags & VB_FETCH_F_URGENT ? !TAILQ_EMPTY(&loop->requests) :
+	return flags & VB_FETCH_F_URGENT ? !vb_line_is_empty(&loop->requests) :
 					   vgpu_loop_has_work_locked(loop);
 }
 
@@ -376,8 +376,8 @@ static void fail_requests_locked(struct vgpu_loop *loop, bool running)
 	struct loop_request *r;
 	u32 i = 0;
 
-	while ((r = TAILQ_FIRST(&loop->requests))) {
-		TAILQ_REMOVE(&loop->requests, r, link);
+	while ((r = vgpu_loop_request_next_locked(loop))) {
+		vb_line_remove(&loop->requests, &r->place);
 		vgpu_loop_request_done_locked(loop, r, -ENODEV);
 	}
 	while (running && (f = vgpu_loop_ids_next(&loop->tags, &i)))

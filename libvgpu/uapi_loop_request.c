@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What clients ask of the executor beside submissions.  Requests are handed out in
- * the order in which they came, so that free slots go to whoever waits longest.
+ * What clients ask of the executor beside submissions.  Requests of a client are handed
+ * out in the order in which they came, and those of several in turn (core/line.h).
  */
 #include "uapi_loop.h"
 
@@ -48,9 +48,16 @@ void vgpu_loop_request_free_locked(struct loop_request *r)
 
 void vgpu_loop_request_queue_locked(struct vgpu_loop *loop, struct loop_request *r)
 {
-	TAILQ_INSERT_TAIL(&loop->requests, r, link);
+	vb_line_add(&loop->requests, &r->client->line, &r->place);
 	if (loop->fetchers && !r->waited)
 		pthread_cond_broadcast(&loop->fetch_cond);
+}
+
+struct loop_request *vgpu_loop_request_next_locked(struct vgpu_loop *loop)
+{
+	struct vb_line_place *first = vb_line_first(&loop->requests);
+
+	return first ? container_of(first, struct loop_request, place) : NULL;
 }
 
 void vgpu_loop_request_done_locked(struct vgpu_loop *loop, struct loop_request *r, int status)
@@ -92,7 +99,7 @@ static void request_abandon_locked(struct vgpu_loop *loop, struct loop_request *
 		r->expired = true;
 		return;
 	}
-	TAILQ_REMOVE(&loop->requests, r, link);
+	vb_line_remove(&loop->requests, &r->place);
 	vgpu_loop_request_free_locked(r);
 }
 

@@ -887,6 +887,34 @@ static void page_ins_do_not_starve_submissions(void **state)
 	assert_int_equal(seen, 1);
 }
 
+/* Whoever asks for much has others served between two requests of his. */
+static void clients_that_ask_for_page_ins_take_turns(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	struct vb_ioc_fetch req;
+	uint32_t first = 0, last = 0, bo[2];
+
+	(void)state;
+	assert_rc(rig_bo(rig.client, 1, VB_LIFE_VOLATILE, &bo[0]), 0);
+	assert_rc(rig_bo(other, 1, VB_LIFE_VOLATILE, &bo[1]), 0);
+	for (int i = 0; i < 30; i++)
+		assert_rc(rig_advise(rig.client, bo[0], VB_ADVISE_PREFETCH, 0, 1), 0);
+	for (int i = 0; i < 5; i++)
+		assert_rc(rig_advise(other, bo[1], VB_ADVISE_PREFETCH, 0, 1), 0);
+	for (int i = 0; i < 35; i++) {
+		assert_rc(rig_fetch(&hands, &req), 0);
+		assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+		first = i ? first : req.out_client;
+		if (i < 10)
+			assert_int_not_equal(req.out_client, last);
+		else
+			assert_int_equal(req.out_client, first);
+		last = req.out_client;
+		assert_rc(rig_commit(&hands, req.out_tag, 0), 0);
+	}
+	rig_client_close(other);
+}
+
 static void urgent_fetch_gets_anything_but_submissions(void **state)
 {
 	struct vb_ioc_fetch req = { .size = sizeof(req) };
@@ -1048,6 +1076,7 @@ int main(void)
 		HANDS(no_client_of_sixteen_gets_less_than_half_its_share),
 		HANDS(busy_time_is_clamped_to_the_wall),
 		HANDS(page_ins_do_not_starve_submissions),
+		HANDS(clients_that_ask_for_page_ins_take_turns),
 		HANDS(urgent_fetch_gets_anything_but_submissions),
 	};
 	const struct CMUnitTest served[] = {
