@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -169,6 +170,37 @@ static void user_is_a_name_or_numbers_but_not_root(void **state)
 	assert_int_equal(vbd_user_find("nobody-of-this-name", &u), -ENOENT);
 }
 
+static int priority_taken(void)
+{
+	struct vbd_rights r;
+
+	CHECK(!setpriority(PRIO_PROCESS, 0, 0));
+	vbd_rights_take(&r);
+	CHECK(r.nice < 0 && getpriority(PRIO_PROCESS, 0) == r.nice);
+	return 0;
+}
+
+static int priority_chosen(void)
+{
+	struct vbd_rights r;
+
+	CHECK(!setpriority(PRIO_PROCESS, 0, 19));
+	vbd_rights_take(&r);
+	CHECK(r.nice == 19 && getpriority(PRIO_PROCESS, 0) == 19);
+	return 0;
+}
+
+static void it_goes_before_clients_unless_somebody_chose(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(priority_chosen), 0);
+	if (geteuid()) {
+		print_message("SKIP: only root goes before others\n");
+		skip();
+	}
+	assert_int_equal(in_child(priority_taken), 0);
+}
+
 static int drop_for_good(void)
 {
 	const struct vbd_user nobody = { NOBODY, NOBODY };
@@ -278,6 +310,7 @@ int main(void)
 		cmocka_unit_test(filter_holds_in_threads_that_were_there),
 		cmocka_unit_test(filter_lets_an_executor_serve_and_close),
 		cmocka_unit_test(user_is_a_name_or_numbers_but_not_root),
+		cmocka_unit_test(it_goes_before_clients_unless_somebody_chose),
 		cmocka_unit_test(dropped_rights_do_not_come_back),
 		cmocka_unit_test(service_manager_is_told_by_path_and_by_name),
 		cmocka_unit_test(no_service_manager_is_no_error_a_wrong_one_is),

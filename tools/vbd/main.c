@@ -246,6 +246,7 @@ static void plan_print(struct vbd *d)
 	printf("memory   %s, limit %s, I/O flusher %s, %s the OOM killer\n",
 	       r->locked ? "locked" : "not locked", r->memlock ? "none" : "as it was",
 	       r->io_flusher ? "yes" : "no", r->no_oom ? "exempt from" : "within reach of");
+	printf("priority nice %d\n", r->nice);
 	printf("rights   uid %u, gid %u, system calls filtered\n", geteuid(), getegid());
 	fflush(stdout);
 }

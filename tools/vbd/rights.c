@@ -14,6 +14,7 @@
 
 /* Files of clients: three descriptors each, and as many files as an I/O engine knows. */
 #define DESCRIPTORS	4096
+#define NICE		(-10)	/* 9.3 times the weight of a thread that is not nice at all */
 #define CAPABILITIES	64	/* more than there are: the kernel says -EINVAL behind the last */
 
 static bool oom_score_set(void)
@@ -29,6 +30,14 @@ static bool oom_score_set(void)
 	return done;
 }
 
+/* What a service manager has chosen stands. */
+static int nice_take(void)
+{
+	if (!getpriority(PRIO_PROCESS, 0))
+		setpriority(PRIO_PROCESS, 0, NICE);
+	return getpriority(PRIO_PROCESS, 0);
+}
+
 void vbd_rights_take(struct vbd_rights *r)
 {
 	const struct rlimit no_limit = { RLIM_INFINITY, RLIM_INFINITY };
@@ -38,6 +47,7 @@ void vbd_rights_take(struct vbd_rights *r)
 	setrlimit(RLIMIT_NOFILE, &many);
 	r->io_flusher = !prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	r->no_oom = oom_score_set();
+	r->nice = nice_take();
 	r->locked = false;
 }
 

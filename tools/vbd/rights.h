@@ -4,6 +4,8 @@
  *
  * Reclaim must never wait for us, for we are who makes memory free: our memory is
  * locked, our I/O is that of a block device's server, and the OOM killer looks elsewhere.
+ * And who gets how much of us is the device's to say: a client must not get more of it, and
+ * the others less, by keeping the processors from us with many threads of his.
  * None of that is possible everywhere, and what was refused is said in the plan.
  */
 #ifndef VBD_RIGHTS_H
@@ -18,9 +20,11 @@
  * @locked: our memory is locked
  * @io_flusher: our allocations start no I/O (PR_SET_IO_FLUSHER)
  * @no_oom: the OOM killer leaves us alone
+ * @nice: our threads go before those of clients when it is below 0
  */
 struct vbd_rights {
 	bool memlock, locked, io_flusher, no_oom;
+	int nice;
 };
 
 /* Limits and marks that threads inherit: call it before there are any. */
