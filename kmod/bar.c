@@ -31,13 +31,15 @@
  * @used: an arena has them
  * @held: they are referred to without an arena, and so we refer to the module
  */
-static struct {
+struct bar {
 	struct pci_dev *device;
 	struct dev_pagemap map;
 	struct page *first;
 	u64 count;
 	bool used, held;
-} bar;
+};
+
+static struct bar bar;
 
 static DEFINE_MUTEX(bar_lock);
 

@@ -8,8 +8,8 @@
 #include "cmd.h"
 
 #define VB_FORM_OPTIONAL	(1u << 0)	/* VB_FORMAT_NONE is allowed */
-#define VB_FORM_MATRIX		(1u << 1)	/* a weight, or scales of one: dense rows,
-						 * row-major ones at any offset */
+/* A weight, or scales of one: dense rows, row-major ones at any offset. */
+#define VB_FORM_MATRIX		(1u << 1)
 
 /**
  * struct vb_operand_form - what an operand must look like

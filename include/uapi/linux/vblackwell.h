@@ -1043,14 +1043,14 @@ enum vb_move_op {
 	VB_MOVE_COMMIT = 2,	/* the copy is whole: @to becomes valid */
 	VB_MOVE_ABORT = 3,	/* give the slot back, keep what was */
 	VB_MOVE_DROP = 4,	/* give up the copy in @from; never the last authority */
-	VB_MOVE_WRITE = 5,	/* the copy in @to is about to be written by a command:
-				 * other copies become stale, the chunk dirty */
+	/* A command is about to write the copy in @to: others become stale, the chunk dirty. */
+	VB_MOVE_WRITE = 5,
 };
 
 #define VB_SLOT_ANY		0xffffffffu
 #define VB_MOVE_F_CRC		(1u << 0)	/* COMMIT: @crc is to be recorded */
-#define VB_MOVE_F_BAD		(1u << 1)	/* ABORT to NVMe: storage cannot keep the
-					 * slot; it leaves its arena for good */
+/* ABORT to NVMe: storage cannot keep the slot; it leaves its arena for good. */
+#define VB_MOVE_F_BAD		(1u << 1)
 
 /**
  * struct vb_move - one step of one chunk
@@ -1110,16 +1110,20 @@ struct vb_ioc_move {
 
 enum vb_fetch_type {
 	VB_FETCH_SUBMIT = 1,	/* a command buffer to run */
-	VB_FETCH_PAGE_IN = 2,	/* make [chunk, chunk + count) resident in host, all
-				 * of it at the moment of commit unless ASYNC;
-				 * with VB_FETCH_F_CONTIGUOUS in adjacent slots */
+	/*
+	 * Make [chunk, chunk + count) resident in host, all of it at the moment of commit
+	 * unless ASYNC; with VB_FETCH_F_CONTIGUOUS in adjacent slots.
+	 */
+	VB_FETCH_PAGE_IN = 2,
 	VB_FETCH_EVICT = 3,	/* move the range out of host and device */
 	VB_FETCH_RECLAIM = 4,	/* free @count host slots */
 	VB_FETCH_FORGET = 5,	/* the object is gone; drop every trace of it */
 	VB_FETCH_SCHEDULE = 6,	/* client's schedule changed */
-	VB_FETCH_DRAIN = 7,	/* module: memory is short: empty the slots [chunk, chunk +
-				 * count) of arena @out_object, a region, and remove it; or
-				 * another one */
+	/*
+	 * Module: memory is short: empty the slots [chunk, chunk + count) of arena
+	 * @out_object, a region, and remove it; or another one.
+	 */
+	VB_FETCH_DRAIN = 7,
 };
 
 /*
