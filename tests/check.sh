@@ -161,6 +161,8 @@ machines() {
 		for kernel in ${KERNELS:-$kernels}; do
 			one_machine ${kernel/\// }
 		done
+		# By the tools that came with the kernels.
+		tests/run.sh --limit 900 tests/vm/style.sh
 	fi
 }
 

@@ -142,6 +142,7 @@ does $tree/tools/deps.sh 'deps $1' "exit \$(cat $work/deps)"
 does "$work/path/make" 'make $*'
 does "$work/path/clang-14" clang
 does $tree/tests/vm/run.sh 'machine $VM_KERNELS $VM_DEPTH $VM_CHUNKS' 'echo "ok boots"'
+does $tree/tests/vm/style.sh style 'echo "ok style"'
 touch $tree/tests/unit/{a,io_open}_test.c $tree/tests/fuzz/{x,y}_fuzz.c
 for b in build build-address build-thread; do
 	for s in a io_open; do
@@ -175,7 +176,9 @@ verdict check_of_a_person_runs_no_long_ones test "$(ran 'output in build-address
 verdict check_says_fuzzers_in_order test "$(grep -oE '^fuzz/.' "$work/out" | tr '\n' ' ')" = \
 	'fuzz/x fuzz/y '
 verdict check_of_a_person_boots_one_kernel test "$(grep machine "$work/order")" = 'machine 6.1 short 65536'
-verdict check_counts_all_of_it grep -qx '12 passed, 0 failed, 0 skipped' "$work/out"
+verdict check_looks_at_style_with_what_the_machines_brought test \
+	"$(tail -2 "$work/order" | tr '\n' '|')" = 'machine 6.1 short 65536|style|'
+verdict check_counts_all_of_it grep -qx '13 passed, 0 failed, 0 skipped' "$work/out"
 checks ci
 verdict check_of_ci_boots_three test "$(grep machine "$work/order" | tr '\n' '|')" = \
 	'machine 6.1 short 65536|machine 6.12 short 2097152|machine debug short 65536|'

@@ -4,13 +4,16 @@
 # The module's sources as the kernel's own tools see them: checkpatch, sparse,
 # kernel-doc.
 #
-# Prints "ok style/TOOL", "not ok style/TOOL: why", "skip style: why".  The tools, but
-# for sparse, come with the source that the debug kernel was built from.
+# Prints "ok style/TOOL", "not ok style/TOOL: why", "skip style/TOOL: why".  The tools, but
+# for sparse, come with kernels of the cache: Debian's headers bring kernel-doc, the
+# source that the debug kernel was built from brings checkpatch too.
+#
+# Each tool is given a mistake beside the sources: one that does not find it has not
+# looked.
 #
 # What checkpatch says and we do not follow, each with its reason:
 #	UNCOMMENTED_DEFINITION	locks have their comment in the kernel-doc above
 #	MACRO_ARG_REUSE		a condition to wait for is there to be looked at again
-#	BLOCK_COMMENT_STYLE	remarks behind members may go on in a second line
 #	BIT_MACRO, ARRAY_SIZE, COMPLEX_MACRO, PREFER_KERNEL_TYPES
 #				in kmod/core: user space builds it, without the
 #				kernel's macros; tables are made of initializers
@@ -18,59 +21,109 @@
 #				in kmod/trace.h: event macros are no code, and look so
 #				throughout the kernel
 #
-# kernel-doc does not parse a structure that is declared with its only variable
-# (kmod/bar.c).
+# Environment: VBLACKWELL_CACHE.
 set -u
 
 here=$(dirname "$(readlink -f "$0")")
 top=$(readlink -f "$here/../..")
 . "$here/apt.sh"
-everywhere=UNCOMMENTED_DEFINITION,MACRO_ARG_REUSE,BLOCK_COMMENT_STYLE
+everywhere=UNCOMMENTED_DEFINITION,MACRO_ARG_REUSE
 trace=PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE,COMPLEX_MACRO
 core=BIT_MACRO,ARRAY_SIZE,COMPLEX_MACRO,PREFER_KERNEL_TYPES
-folder=$(ls -d "$cache"/debug-*/ready 2>/dev/null | sort -V | tail -1 | xargs -r dirname)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 status=0
 
-# verdict NAME OUTPUT: no output is good news.
+# verdict NAME OUTPUT: the mistake, in a file named so, and nothing else is good news.
 verdict() {
-	if [ -z "$2" ]; then
+	local others
+	others=$(grep -v mistake <<<"$2")
+	if [ "$others" = "$2" ]; then
+		echo "not ok style/$1: it did not find the mistake made for it"
+		status=1
+	elif [ -z "$others" ]; then
 		echo "ok style/$1"
 	else
-		echo "not ok style/$1: $(wc -l <<<"$2") findings"
-		sed 's/^/# /' <<<"$2"
+		echo "not ok style/$1: $(wc -l <<<"$others") findings"
+		sed 's/^/# /' <<<"$others"
 		status=1
 	fi
 }
 
-checkpatch() {
-	perl "$scripts/checkpatch.pl" --no-tree --terse --strict --max-line-length=100 "$@" 2>/dev/null |
-		grep -v '^total:'
+# newest FILE: of those in the cache; FILE may have wildcards
+newest() {
+	# shellcheck disable=SC2086
+	ls -d "$cache"/$1 2>/dev/null | sort -V | tail -1
 }
 
-sparse_module() {
-	local m
-	m=$(mktemp -d)
-	cp -r kmod include Kbuild "$m/"
-	make -s -C "$folder/build" M="$m" CC=gcc-12 HOSTCC=gcc-12 CONFIG_DEBUG_INFO_BTF_MODULES= \
-		C=2 CHECK=sparse modules 2>&1 | grep -E 'warning:|error:' | sed "s,$m/,,"
-	rm -rf "$m"
+# ---- checkpatch ----
+
+checkpatch() {
+	perl "$script" --no-tree --terse --strict --max-line-length=100 "$@" 2>&1 | grep -v '^total:'
+}
+
+patches() {
+	printf '%s\n' '// SPDX-License-Identifier: MIT' 'int a( void );' >"$work/mistake.c"
+	checkpatch --ignore $everywhere -f $(ls kmod/*.[ch] | grep -v trace.h) include/uapi/linux/*.h
+	checkpatch --ignore $everywhere,$trace -f kmod/trace.h
+	checkpatch --ignore $everywhere,$core -f kmod/core/*.[ch] "$work/mistake.c"
+}
+
+check_patches() {
+	script=$(newest 'debug-*/source/scripts/checkpatch.pl')
+	if [ -n "$script" ]; then
+		verdict checkpatch "$(patches)"
+	else
+		echo "skip style/checkpatch: no kernel source in the cache (tests/vm/kernel.sh debug puts it there)"
+	fi
+}
+
+# ---- kernel-doc ----
+
+documents() {
+	local all=
+	# Old ones know fewer warnings.
+	! perl "$script" -Wall -none /dev/null >/dev/null 2>&1 || all=-Wall
+	printf '%s\n' '/**' ' * mistake() - of two parameters' ' * @a: one' ' */' \
+		'int mistake(int a, int b)' '{' '}' >"$work/mistake.c"
+	perl "$script" -none $all kmod/*.[ch] kmod/core/*.[ch] include/uapi/linux/*.h "$work/mistake.c" 2>&1 |
+		grep -v 'no structured comments'
+}
+
+check_documents() {
+	script=$(newest 'debug-*/source/scripts/kernel-doc')
+	[ -n "$script" ] || script=$(newest 'kernel-*/root/usr/lib/linux-kbuild-*/scripts/kernel-doc')
+	if [ -n "$script" ]; then
+		verdict kernel-doc "$(documents)"
+	else
+		echo "skip style/kernel-doc: no kernel in the cache (tests/vm/kernel.sh 6.1 puts one there)"
+	fi
+}
+
+# ---- sparse, and what the compiler says when asked for more ----
+
+sparsely() {
+	cp -r kmod include Kbuild "$work/"
+	echo 'int a;' >"$work/kmod/mistake.c"
+	echo 'vblackwell-y += kmod/mistake.o' >>"$work/Kbuild"
+	make -s -j"$(nproc)" -C "$headers" M="$work" CC=gcc-12 HOSTCC=gcc-12 CONFIG_DEBUG_INFO_BTF_MODULES= \
+		W=1 C=2 CHECK=sparse modules 2>&1 | grep -E 'warning:|error:|Error' | sed "s,$work/,,"
+}
+
+check_sparse() {
+	headers=$(newest 'debug-*/build')
+	[ -n "$headers" ] || headers=$(newest 'kernel-*/build')
+	if ! command -v sparse >/dev/null; then
+		echo "skip style/sparse: sparse is not installed (tools/deps.sh vm)"
+	elif [ -z "$headers" ]; then
+		echo "skip style/sparse: no kernel in the cache (tests/vm/kernel.sh 6.1 puts one there)"
+	else
+		verdict sparse "$(sparsely)"
+	fi
 }
 
 cd "$top" || exit 1
-if [ -z "$folder" ]; then
-	echo "skip style: no kernel source in the cache (tests/vm/kernel.sh debug puts it there)"
-	exit 0
-fi
-scripts=$folder/source/scripts
-verdict checkpatch "$(checkpatch --ignore $everywhere -f $(ls kmod/*.[ch] | grep -v trace.h) \
-		include/uapi/linux/*.h
-	checkpatch --ignore $everywhere,$trace -f kmod/trace.h
-	checkpatch --ignore $everywhere,$core -f kmod/core/*.[ch])"
-verdict kernel-doc "$(perl "$scripts/kernel-doc" -none -Wall kmod/*.[ch] kmod/core/*.[ch] \
-	include/uapi/linux/*.h 2>&1 | grep -E 'warning|error' | grep -v 'bar.c.*Cannot parse struct')"
-if command -v sparse >/dev/null; then
-	verdict sparse "$(sparse_module)"
-else
-	echo "skip style/sparse: sparse is not installed"
-fi
+check_patches
+check_documents
+check_sparse
 exit $status
