@@ -21,7 +21,7 @@ tr -d '\r' <<<"$(cat "$@" 2>/dev/null)" | sed -E 's/^\[ *[0-9]+\.[0-9]+\](\[[ TC
 		checkers = "turning off the locking|memory leak detector disabled|debugging out of memory"
 		report = "WARNING:|Kernel panic|" memory "|" locks "|" time "|" checkers
 	}
-	/^={60,}$/ { if (ours) printf "%s", race; race = ""; ours = 0; next }
+	/^=+$/ && length() >= 60 { if (ours) printf "%s", race; race = ""; ours = 0; next }
 	/^BUG: KCSAN/ { race = $0 "\n"; next }
 	race { race = race $0 "\n"; if (/vblackwell/) ours = 1; next }
 	$0 ~ report { print; context = 30; next }

@@ -1,0 +1,63 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# tests/vm/scan.sh: what a kernel reports about itself is found in its log, the races of
+# others are not ours, and a log without a report says nothing.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+# finds NAME LINES-WANTED LINE...: how many reports the log has, by their first lines
+finds() {
+	local name=$1 want=$2 got
+	shift 2
+	printf '%s\r\n' "$@" >"$work/log"
+	tests/vm/scan.sh "$work/log" >"$work/out"
+	got=$(grep -cv '^ ' "$work/out")
+	if [ "$got" -eq "$want" ]; then
+		ok "$name"
+	else
+		not_ok "$name" "$got lines, must be $want: $(head -c 300 "$work/out")"
+	fi
+}
+
+# Of each checker, as it writes.
+while read -r line; do
+	finds "scan_finds_$(tr -cs 'A-Za-z\n' _ <<<"${line:0:40}")" 1 '[    1.000000] vm: before' \
+		"[   12.345678][  T123] $line" 'after'
+done <<'END'
+BUG: KASAN: slab-use-after-free in vb_bo_put+0x10/0x20 [vblackwell]
+BUG: kernel NULL pointer dereference, address: 0000000000000008
+BUG: sleeping function called from invalid context at kernel/locking/mutex.c:585
+UBSAN: shift-out-of-bounds in /module/kmod/arena.c:10:20
+WARNING: CPU: 1 PID: 77 at kernel/trace/trace_events.c:2628 event_define_fields+0x2f8/0x530
+WARNING: possible circular locking dependency detected
+WARNING: suspicious RCU usage
+refcount_t: underflow; use-after-free.
+list_del corruption. prev->next should be ffff888000000000
+unreferenced object 0xffff888106a0c000 (size 512):
+DMA-API: nvme 0000:00:03.0: device driver frees DMA memory with wrong function
+INFO: task vbd:77 blocked for more than 150 seconds.
+watchdog: BUG: soft lockup - CPU#1 stuck for 26s!
+rcu: INFO: rcu_preempt self-detected stall on CPU
+Kernel panic - not syncing: Fatal exception
+general protection fault, probably for non-canonical address 0xdffffc0000000001
+kmemleak: Kernel memory leak detector disabled
+INFO: lockdep is turned off: turning off the locking correctness validator.
+END
+finds scan_of_a_quiet_log_says_nothing 0 '[    0.000000] Linux version 6.1' \
+	'[    9.000000] vblackwell: loading out-of-tree module taints kernel.' 'vm: bo_test 65536'
+finds scan_of_an_empty_log_says_nothing 0 ''
+finds scan_finds_each_of_several 2 'WARNING: one' 'Call Trace:' 'BUG: two'
+tests/vm/scan.sh "$work/log" | grep -q '^ *Call Trace:'
+verdict scan_shows_what_follows test $? -eq 0
+
+rule='=================================================================='
+race() {
+	printf '%s\n' "$rule" 'BUG: KCSAN: data-race in a / b' 'read to 0xffff888 of 4 bytes:' " $1" "$rule"
+}
+mapfile -t ours < <(race 'vb_queue_next+0x1/0x2 [vblackwell]')
+mapfile -t theirs < <(race 'tick_sched_do_timer+0x1/0x2')
+finds scan_counts_a_race_of_ours 2 "${ours[@]}"
+finds scan_leaves_races_to_others 0 "${theirs[@]}"
+finds scan_tells_races_apart 2 "${theirs[@]}" "${ours[@]}" "${theirs[@]}"
+finds scan_goes_on_after_a_race 1 "${theirs[@]}" 'WARNING: one'
+exit $status
