@@ -182,16 +182,161 @@ static void fdinfo_of_the_executor_is_of_all_clients(void **state)
 	rig_client_close(other);
 }
 
+/* Lines of keys as tools read them in @text, and whether each of these is one, once. */
+static void has_these_keys(const char *const *keys, size_t count)
+{
+	size_t lines = 0;
+
+	for (const char *at = text; (at = strchr(at, '\n')); at++)
+		lines += !strncmp(at + 1, "drm-", 4) || !strncmp(at + 1, "vblackwell-", 11);
+	for (size_t i = 0; i < count; i++) {
+		char wanted[64];
+		const char *at;
+
+		snprintf(wanted, sizeof(wanted), "\n%s:\t", keys[i]);
+		at = strstr(text, wanted);
+		if (!at || strstr(at + 1, wanted))
+			fail_msg("not there once: %s", keys[i]);
+	}
+	assert_int_equal(lines, count);
+}
+
+static void fdinfo_has_the_documented_keys(void **state)
+{
+	/* Those that only the executor's node has come last. */
+	static const char *const keys[] = {
+		"drm-driver", "drm-client-id", "drm-engine-exec",
+		"drm-total-host", "drm-total-device", "drm-total-nvme",
+		"drm-shared-host", "drm-shared-device", "drm-shared-nvme",
+		"drm-resident-host", "drm-resident-device", "drm-resident-nvme",
+		"drm-purgeable-host", "drm-purgeable-device", "drm-purgeable-nvme",
+		"vblackwell-charged-host", "vblackwell-charged-device", "vblackwell-charged-nvme",
+		"vblackwell-anonymous", "vblackwell-pinned", "vblackwell-in-flight",
+		"vblackwell-submits", "vblackwell-errors", "vblackwell-stall",
+		"vblackwell-attached", "vblackwell-state", "vblackwell-generation",
+	};
+	const size_t count = sizeof(keys) / sizeof(*keys);
+
+	(void)state;
+	client_fdinfo();
+	has_these_keys(keys, count - 3);
+	fdinfo(getenv("VBLACKWELL_SELFTEST_EXEC"));
+	has_these_keys(keys, count);
+}
+
+/* ---- fdinfo, the test is the executor ---- */
+
+static struct rig_exec x;
+
+static int setup_by_hand(void **state)
+{
+	return setup(state) || rig_exec_open(&rig, &x, HOST_SLOTS);
+}
+
+static int teardown_by_hand(void **state)
+{
+	rig_exec_close(&x);
+	return selftest_teardown(state);
+}
+
+static void count_stall(uint32_t client, uint64_t ns)
+{
+	uint64_t counters[VB_COUNT_COUNT] = { [VB_COUNT_STALL_NS] = ns };
+	struct vb_ioc_exec_stats cmd = {
+		.size = sizeof(cmd), .client = client, .count = VB_COUNT_COUNT,
+		.address = (uintptr_t)counters,
+	};
+
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXEC_STATS, &cmd), 0);
+}
+
+static void fdinfo_follows_a_command_that_fails(void **state)
+{
+	struct vb_ioc_commit done = {
+		.size = sizeof(done), .generation = x.generation, .status = -EIO,
+		.bad_command = ~0u, .busy_ns = 5000,
+	};
+	struct vb_ioc_fetch req;
+	struct rig_stream s;
+	uint32_t queue;
+	uint64_t seqno;
+
+	(void)state;
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, queue, &s, &seqno), 0);
+	client_fdinfo();
+	assert_int_equal(value_of("vblackwell-in-flight"), 1);
+	count_stall((uint32_t)value_of("drm-client-id"), 77);
+	fdinfo(getenv("VBLACKWELL_SELFTEST_EXEC"));
+	assert_int_equal(value_of("vblackwell-in-flight"), 0);
+	assert_int_equal(value_of("vblackwell-generation"), x.generation);
+	assert_rc(rig_fetch(&x, &req), 0);
+	fdinfo(getenv("VBLACKWELL_SELFTEST_EXEC"));
+	assert_int_equal(value_of("vblackwell-in-flight"), 1);
+	done.tag = req.out_tag;
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_COMMIT, &done), 0);
+	client_fdinfo();
+	assert_int_equal(value_of("vblackwell-in-flight"), 0);
+	assert_int_equal(value_of("vblackwell-submits"), 1);
+	assert_int_equal(value_of("vblackwell-errors"), 1);
+	assert_int_equal(value_of("vblackwell-stall"), 77);
+	assert_int_equal(value_of("drm-engine-exec"), 5000);
+}
+
+static void step(uint32_t object, uint8_t op, uint8_t from, uint8_t to)
+{
+	assert_rc(rig_step(&x, object, 0, op, from, to), 0);
+}
+
+static void device_is(uint64_t total, uint64_t resident, uint64_t purgeable)
+{
+	client_fdinfo();
+	assert_int_equal(value_of("drm-total-device"), chunks(total) >> 10);
+	assert_int_equal(value_of("vblackwell-charged-device"), chunks(total) >> 10);
+	assert_int_equal(value_of("drm-resident-device"), chunks(resident) >> 10);
+	assert_int_equal(value_of("drm-purgeable-device"), chunks(purgeable) >> 10);
+}
+
+static void fdinfo_follows_a_chunk_to_the_device(void **state)
+{
+	enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, Z = VB_TIER_ZERO };
+	struct vb_ioc_fetch req;
+	uint32_t id;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(2), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_advise(u, id, VB_ADVISE_PREFETCH, 0, 1), 0);
+	assert_rc(rig_fetch(&x, &req), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+	device_is(0, 0, 0);
+	step(req.out_object, VB_MOVE_BEGIN, Z, D);
+	device_is(1, 0, 0);
+	step(req.out_object, VB_MOVE_COMMIT, Z, D);
+	step(req.out_object, VB_MOVE_WRITE, D, D);
+	device_is(1, 1, 0);
+	assert_int_equal(value_of("drm-resident-host"), 0);
+	step(req.out_object, VB_MOVE_BEGIN, D, H);
+	step(req.out_object, VB_MOVE_COMMIT, D, H);
+	device_is(1, 1, 1);
+	assert_int_equal(value_of("drm-resident-host"), chunks(1) >> 10);
+	step(req.out_object, VB_MOVE_DROP, D, 0);
+	device_is(0, 0, 0);
+}
+
 /* ---- sysfs ---- */
 
+/* Zeros of a tier without an arena. */
 static void same_as_query(uint32_t tier, const char *name)
 {
 	static const char *const files[] = { "bytes", "used", "pinned", "reserved" };
-	struct vb_ioc_query_tier q;
+	struct vb_ioc_query_tier q = { .size = sizeof(q) };
 	uint64_t wanted[4];
 	char path[128];
 
-	assert_rc(rig_tier(u, tier, &q), 0);
+	if (tier != VB_TIER_DEVICE)
+		assert_rc(rig_tier(u, tier, &q), 0);
 	wanted[0] = q.out_bytes;
 	wanted[1] = q.out_used_bytes;
 	wanted[2] = q.out_pinned_bytes;
@@ -214,7 +359,7 @@ static void sysfs_says_what_the_requests_say(void **state)
 	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), 0);
 	same_as_query(VB_TIER_HOST, "host");
 	same_as_query(VB_TIER_NVME, "nvme");
-	assert_int_equal(number_in(SYSFS "tiers/device/bytes"), 0);
+	same_as_query(VB_TIER_DEVICE, "device");
 	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
 	assert_int_equal(number_in(SYSFS "chunk_bytes"), q.out_chunk_bytes);
 	assert_int_equal(number_in(SYSFS "generation"), q.out_generation);
@@ -242,6 +387,37 @@ static void sysfs_limits_are_those_of_new_clients(void **state)
 	assert_rc(say(SYSFS "limits/client_bytes_max", "much"), -EINVAL);
 	assert_rc(say(SYSFS "limits/client_bytes_max", "none"), 0);
 	assert_rc(say(SYSFS "chunk_bytes", "1"), -EACCES);
+}
+
+/* A new client has what its eight files say, and reads it back by VB_IOC_LIMIT. */
+static void sysfs_has_a_limit_of_each_kind(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t limit;
+	} limits[] = {
+		{ "host_max", VB_LIMIT_HOST_MAX }, { "device_max", VB_LIMIT_DEVICE_MAX },
+		{ "bytes_max", VB_LIMIT_BYTES_MAX }, { "submissions", VB_LIMIT_SUBMISSIONS },
+	};
+	struct vgpu_uapi *other;
+	char path[128], was[32];
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++) {
+		struct vb_ioc_limit q = { .size = sizeof(q), .limit = limits[i].limit };
+
+		snprintf(path, sizeof(path), SYSFS "limits/user_%s", limits[i].name);
+		assert_true(look(path));
+		snprintf(path, sizeof(path), SYSFS "limits/client_%s", limits[i].name);
+		assert_true(look(path));
+		snprintf(was, sizeof(was), "%.30s", text);
+		assert_rc(say(path, "12345"), 0);
+		other = rig_client(&rig);
+		assert_rc(vgpu_uapi_call(other, VB_IOC_LIMIT, &q), 0);
+		assert_int_equal(q.out_value, 12345);
+		rig_client_close(other);
+		assert_rc(say(path, was), 0);
+	}
 }
 
 /* ---- debugfs ---- */
@@ -327,12 +503,13 @@ static void submission_is_traced_hop_by_hop(void **state)
 	trace_off();
 	at = event(text, hops[0], "");
 	assert_int_equal(sscanf(strstr(at, "client="), "client=%u queue=%u", &client, &queue), 2);
+	assert_non_null(strstr(at, " objects=0 unmet=0\n"));
 	snprintf(words, sizeof(words), "client=%u queue=%u seqno=%llu", client, queue,
 		 (unsigned long long)seqno);
 	at = text;
 	for (int i = 0; i < 5; i++)
 		at = event(at, hops[i], words);
-	assert_non_null(strstr(at, "status=0"));
+	assert_non_null(strstr(at, " status=0 busy_ns="));
 }
 
 static void canceled_submission_is_traced_to_its_end(void **state)
@@ -369,7 +546,7 @@ static void chunk_is_traced_step_by_step(void **state)
 	trace_off();
 	at = event(text, "vb_page_in", "");
 	assert_int_equal(sscanf(strstr(at, "object="), "object=%u", &object), 1);
-	snprintf(words, sizeof(words), "object=%u chunk=2 ", object);
+	snprintf(words, sizeof(words), "object=%u chunk=2 count=1 client=", object);
 	at = event(text, "vb_page_in", words);
 	snprintf(words, sizeof(words), "object=%u chunk=2 from=zero to=host", object);
 	at = event(at, "vb_move_begin", words);
@@ -416,7 +593,28 @@ static void quarantine_is_shown_and_traced(void **state)
 	close(fds[1]);
 }
 
+static void aborted_move_is_traced(void **state)
+{
+	struct vb_ioc_fetch req;
+	char words[80];
+	uint32_t id;
+
+	(void)state;
+	needs(trace_on(), "no tracefs");
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_advise(u, id, VB_ADVISE_PREFETCH, 0, 1), 0);
+	assert_rc(rig_fetch(&x, &req), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+	step(req.out_object, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+	step(req.out_object, VB_MOVE_ABORT, VB_TIER_ZERO, VB_TIER_HOST);
+	trace_off();
+	snprintf(words, sizeof(words), "object=%u chunk=0 from=zero to=host arena=%u slot=",
+		 req.out_object, x.host);
+	event(event(text, "vb_move_begin", words), "vb_move_abort", words);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+#define BY_HAND(name)	cmocka_unit_test_setup_teardown(name, setup_by_hand, teardown_by_hand)
 
 int main(void)
 {
@@ -424,18 +622,28 @@ int main(void)
 		CASE(fdinfo_says_what_a_client_holds),
 		CASE(fdinfo_counts_work_and_pins),
 		CASE(fdinfo_of_the_executor_is_of_all_clients),
+		CASE(fdinfo_has_the_documented_keys),
 		CASE(sysfs_says_what_the_requests_say),
 		CASE(sysfs_limits_are_those_of_new_clients),
+		CASE(sysfs_has_a_limit_of_each_kind),
 		CASE(debugfs_shows_the_states_of_chunks),
 		CASE(submission_is_traced_hop_by_hop),
 		CASE(canceled_submission_is_traced_to_its_end),
 		CASE(chunk_is_traced_step_by_step),
 		CASE(quarantine_is_shown_and_traced),
 	};
+	const struct CMUnitTest by_hand[] = {
+		BY_HAND(fdinfo_follows_a_command_that_fails),
+		BY_HAND(fdinfo_follows_a_chunk_to_the_device),
+		BY_HAND(aborted_move_is_traced),
+	};
+	int failed = 0;
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
 		fprintf(stderr, "SKIP: visible: VBLACKWELL_SELFTEST_NODE is not set\n");
 		return 0;
 	}
-	return SELFTEST_RUN("visible", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS) ? 1 : 0;
+	failed += SELFTEST_RUN("visible", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("visible, executor by hand", by_hand, RIG_NONE, 0, 0);
+	return failed ? 1 : 0;
 }
