@@ -41,9 +41,21 @@ static uint64_t scale_row(const struct vgpu_object *o, const struct vb_scales *s
 /* Bytes of a source row; 0: a format that is not known. */
 static uint64_t row_bytes(const struct vgpu_object *o)
 {
+	return vgpu_derive_cols_bytes(o, o->transform.cols);
+}
+
+uint64_t vgpu_derive_cols_bytes(const struct vgpu_object *o, uint32_t cols)
+{
 	struct vb_unit row;
 
-	return vb_format_unit(o->transform.src_format, o->transform.cols, &row) ? 0 : row.bytes;
+	return vb_format_unit(o->transform.src_format, cols, &row) ? 0 : row.bytes;
+}
+
+/* Where a column begins in a packed unit; @col: of whole tiles, or all. */
+static uint64_t packed_at(const struct vgpu_object *o, uint32_t col)
+{
+	return col < o->transform.cols ? vgpu_weight_unit_bytes(o->transform.dst_format, col) :
+					 o->unit_bytes;
 }
 
 void vgpu_derive_chunk_units(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
@@ -55,6 +67,27 @@ void vgpu_derive_chunk_units(const struct vgpu_object *o, uint32_t chunk, uint32
 		last = o->bytes;
 	*first = at / o->unit_bytes;
 	*end = (last + o->unit_bytes - 1) / o->unit_bytes;
+}
+
+void vgpu_derive_chunk_cols(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes,
+			    uint64_t unit, uint32_t *first, uint32_t *end)
+{
+	uint64_t step = vgpu_weight_unit_bytes(o->transform.dst_format, VGPU_DERIVE_COLS);
+	uint64_t at = (uint64_t)chunk * chunk_bytes, last = at + chunk_bytes;
+	uint64_t unit_at = unit * o->unit_bytes, cols = o->transform.cols;
+
+	last = last < unit_at + o->unit_bytes ? last - unit_at : o->unit_bytes;
+	at = at > unit_at ? at - unit_at : 0;
+	*first = (uint32_t)(at / step * VGPU_DERIVE_COLS);
+	last = (last + step - 1) / step * VGPU_DERIVE_COLS;
+	*end = (uint32_t)(last < cols ? last : cols);
+}
+
+uint64_t vgpu_derive_cols_most(const struct vgpu_object *o, uint64_t chunk_bytes)
+{
+	uint64_t step = vgpu_weight_unit_bytes(o->transform.dst_format, VGPU_DERIVE_COLS);
+
+	return chunk_bytes / step + 2;
 }
 
 void vgpu_derive_unit_bytes(const struct vgpu_object *o, uint64_t *source, uint64_t *scales)
@@ -74,8 +107,15 @@ int vgpu_derive_range(const struct vgpu_object *o, struct vgpu_derive_range *ran
 
 	if (!bytes || o->transform.kind != VB_TRANSFORM_PACK)
 		return -EINVAL;
-	range->offset = o->file_offset + a.row * bytes;
-	range->bytes = rows * bytes;
+	range->offset = o->file_offset + a.row * bytes +
+			vgpu_derive_cols_bytes(o, range->first_col);
+	range->runs = 1;
+	range->bytes = range->stride = rows * bytes;
+	if (range->end_col - range->first_col < o->transform.cols) {
+		range->runs = (uint32_t)rows;
+		range->bytes = vgpu_derive_cols_bytes(o, range->end_col - range->first_col);
+		range->stride = bytes;
+	}
 	range->scales_offset = range->scales_bytes = 0;
 	if (!s.rows)
 		return 0;
@@ -88,7 +128,13 @@ int vgpu_derive_range(const struct vgpu_object *o, struct vgpu_derive_range *ran
 /* Columns decoded at a time: whole blocks of every format, whole tiles of the packed ones. */
 #define DECODE_COLS	1024u
 
-/* One parallel for over units of a chunk; @scales are from the row for @first_row on. */
+/* Columns of a strip, where a range of them is shared between threads. */
+#define STRIP_COLS	4096u
+
+/*
+ * One parallel for over strips of units: a strip is all columns, or some of a range of them.
+ * @row_bytes: of the range; @scales: from the row for @first_row on
+ */
 struct derive {
 	const struct vgpu_object *o;
 	const struct vgpu_kernels *k;
@@ -96,6 +142,7 @@ struct derive {
 	const uint8_t *source, *scales;
 	uint8_t *dst;
 	uint64_t first_unit, first_row, row_bytes;
+	uint32_t first_col, end_col, strip_cols, strips;
 	uint64_t chunk_first, chunk_end;	/* bytes of the object */
 	uint8_t *scratch;
 	size_t scratch_bytes, values_at;
@@ -142,17 +189,25 @@ static void scale_values(const struct derive *d, const uint8_t *scales, uint32_t
 	}
 }
 
+/* One strip: rows @u of columns first .. first + cols. */
+struct strip {
+	struct unit_rows u;
+	uint32_t first, cols;
+	const uint8_t *src;
+};
+
 /* Columns first .. first + cols of each row, as f32, rows behind each other. */
-static void decode_cols(const struct derive *d, const uint8_t *src, const struct unit_rows *u,
-			uint32_t first, uint32_t cols, float *values)
+static void decode_cols(const struct derive *d, const struct strip *s, uint32_t first,
+			uint32_t cols, float *values)
 {
+	const uint8_t *src = s->src;
 	struct vgpu_panel p = { .format = d->o->transform.src_format, .rows = 1, .k = cols };
 	uint64_t scales_from = d->s.rows ? scale_row(d->o, &d->s, d->first_row) : 0;
 
-	src += vgpu_weight_unit_bytes(p.format, first);
-	for (uint32_t row = 0; row < u->rows; row++, values += cols) {
+	src += vgpu_weight_unit_bytes(p.format, first - s->first);
+	for (uint32_t row = 0; row < s->u.rows; row++, values += cols) {
 		const uint8_t *scales = d->s.rows ? d->scales + d->s.row_bytes *
-			(scale_row(d->o, &d->s, u->row + row) - scales_from) : NULL;
+			(scale_row(d->o, &d->s, s->u.row + row) - scales_from) : NULL;
 
 		p.data = src + row * d->row_bytes;
 		p.scales = scales ? scales + first / VGPU_BLOCK : NULL;
@@ -168,17 +223,17 @@ static void decode_cols(const struct derive *d, const uint8_t *src, const struct
  *
  * In pieces of whole tiles, whose values stay in a cache however long the rows are.
  */
-static int pack_decoded(const struct derive *d, uint8_t *dst, const uint8_t *src,
-			const struct unit_rows *u, float *values)
+static int pack_decoded(const struct derive *d, uint8_t *dst, const struct strip *s,
+			float *values)
 {
-	const struct vb_transform *t = &d->o->transform;
+	uint32_t format = d->o->transform.dst_format, at = 0, cols;
 	int rc = 0;
 
-	for (uint32_t first = 0, cols; first < t->cols && !rc; first += cols) {
-		cols = t->cols - first < DECODE_COLS ? t->cols - first : DECODE_COLS;
-		decode_cols(d, src, u, first, cols, values);
-		rc = pack_cols(d, dst + vgpu_weight_unit_bytes(t->dst_format, first), values,
-			       VGPU_W_F32, cols, u->rows, cols);
+	for (; at < s->cols && !rc; at += cols) {
+		cols = s->cols - at < DECODE_COLS ? s->cols - at : DECODE_COLS;
+		decode_cols(d, s, s->first + at, cols, values);
+		rc = pack_cols(d, dst + vgpu_weight_unit_bytes(format, at), values, VGPU_W_F32,
+			       cols, s->u.rows, cols);
 	}
 	return rc;
 }
@@ -196,38 +251,50 @@ static bool is_decoded(const struct vb_transform *t)
 	return t->src_format > VB_FORMAT_BF16 && !is_int8_already(t);
 }
 
-static int pack_source(const struct derive *d, uint8_t *dst, const uint8_t *src,
-		       const struct unit_rows *u, float *values)
+static int pack_strip(const struct derive *d, uint8_t *dst, const struct strip *s, float *values)
 {
 	const struct vb_transform *t = &d->o->transform;
 
 	if (is_decoded(t))
-		return pack_decoded(d, dst, src, u, values);
+		return pack_decoded(d, dst, s, values);
 	if (is_int8_already(t))
-		return vgpu_blocks_to_int8(vgpu_block_type(t->src_format), dst, src, u->rows, t->cols);
-	return pack_cols(d, dst, src, t->src_format, t->cols, u->rows, t->cols);
+		return vgpu_blocks_to_int8(vgpu_block_type(t->src_format), dst, s->src, s->u.rows,
+					   s->cols);
+	return pack_cols(d, dst, s->src, t->src_format, d->end_col - d->first_col, s->u.rows,
+			 s->cols);
 }
 
-static void derive_unit(void *ctx, size_t item)
+static struct strip strip_of(const struct derive *d, uint64_t unit, uint32_t index)
+{
+	struct strip s = { .u = unit_rows(d->o, unit) };
+	uint32_t at = index * d->strip_cols, left = d->end_col - d->first_col - at;
+
+	s.first = d->first_col + at;
+	s.cols = left < d->strip_cols ? left : d->strip_cols;
+	s.src = d->source + (s.u.row - d->first_row) * d->row_bytes +
+		vgpu_weight_unit_bytes(d->o->transform.src_format, at);
+	return s;
+}
+
+static void derive_strip(void *ctx, size_t item)
 {
 	struct derive *d = ctx;
-	uint64_t unit = d->first_unit + item, at = unit * d->o->unit_bytes;
-	struct unit_rows u = unit_rows(d->o, unit);
+	uint64_t unit = d->first_unit + item / d->strips;
+	struct strip s = strip_of(d, unit, (uint32_t)(item % d->strips));
+	uint64_t at = unit * d->o->unit_bytes + packed_at(d->o, s.first);
+	uint64_t end = unit * d->o->unit_bytes + packed_at(d->o, s.first + s.cols), from;
 	uint8_t *scratch = d->scratch + vgpu_pool_self_index() * d->scratch_bytes;
-	const uint8_t *src = d->source + (u.row - d->first_row) * d->row_bytes;
-	bool whole = at >= d->chunk_first && at + d->o->unit_bytes <= d->chunk_end;
+	bool whole = at >= d->chunk_first && end <= d->chunk_end;
 	uint8_t *dst = whole ? d->dst + (at - d->chunk_first) : scratch;
-	uint64_t from, to;
 	int rc;
 
-	rc = pack_source(d, dst, src, &u, (float *)(scratch + d->values_at));
+	rc = pack_strip(d, dst, &s, (float *)(scratch + d->values_at));
 	if (rc)
 		__atomic_store_n(&d->error, rc, __ATOMIC_RELAXED);
-	if (whole)
-		return;
 	from = at > d->chunk_first ? at : d->chunk_first;
-	to = at + d->o->unit_bytes < d->chunk_end ? at + d->o->unit_bytes : d->chunk_end;
-	memcpy(d->dst + (from - d->chunk_first), scratch + (from - at), to - from);
+	end = end < d->chunk_end ? end : d->chunk_end;
+	if (!whole && from < end)
+		memcpy(d->dst + (from - d->chunk_first), scratch + (from - at), end - from);
 }
 
 static size_t align64(size_t x)
@@ -235,10 +302,20 @@ static size_t align64(size_t x)
 	return (x + 63) & ~(size_t)63;
 }
 
-/* For each thread: a unit that the chunk has a part of, and what decoding makes. */
+/* Numbers that are copied lie row by row, all columns of the range together. */
+static void derive_cut(struct derive *d)
+{
+	uint32_t cols = d->end_col - d->first_col;
+
+	d->strip_cols = cols < d->o->transform.cols && !is_int8_already(&d->o->transform) ?
+			STRIP_COLS : cols;
+	d->strips = (cols + d->strip_cols - 1) / d->strip_cols;
+}
+
+/* For each thread: a strip that the chunk has a part of, and what decoding makes. */
 static void derive_size_scratch(struct derive *d)
 {
-	d->values_at = align64(d->o->unit_bytes);
+	d->values_at = align64(vgpu_weight_unit_bytes(d->o->transform.dst_format, d->strip_cols));
 	d->scratch_bytes = d->values_at;
 	if (is_decoded(&d->o->transform))
 		d->scratch_bytes += d->o->unit_rows * DECODE_COLS * sizeof(float);
@@ -254,7 +331,9 @@ int vgpu_derive_units(const struct vgpu_object *o, uint32_t chunk, uint32_t chun
 		.scales = scales, .dst = dst,
 		.first_unit = range->first_unit,
 		.first_row = unit_rows(o, range->first_unit).row,
-		.row_bytes = row_bytes(o), .s = vb_transform_scales(&o->transform),
+		.first_col = range->first_col, .end_col = range->end_col,
+		.row_bytes = vgpu_derive_cols_bytes(o, range->end_col - range->first_col),
+		.s = vb_transform_scales(&o->transform),
 		.chunk_first = (uint64_t)chunk * chunk_bytes,
 	};
 	size_t units = range->end_unit - range->first_unit;
@@ -262,16 +341,17 @@ int vgpu_derive_units(const struct vgpu_object *o, uint32_t chunk, uint32_t chun
 	d.chunk_end = d.chunk_first + chunk_bytes;
 	if (d.chunk_end > o->bytes)
 		d.chunk_end = o->bytes;
+	derive_cut(&d);
 	derive_size_scratch(&d);
 	*out_scratch = (pool ? vgpu_pool_threads(pool) : 1) * d.scratch_bytes;
 	d.scratch = aligned_alloc(64, *out_scratch);
 	if (!d.scratch)
 		return -ENOMEM;
 	if (pool) {
-		vgpu_pool_run(pool, derive_unit, &d, units);
+		vgpu_pool_run(pool, derive_strip, &d, units * d.strips);
 	} else {
-		for (size_t i = 0; i < units; i++)
-			derive_unit(&d, i);
+		for (size_t i = 0; i < units * d.strips; i++)
+			derive_strip(&d, i);
 	}
 	free(d.scratch);
 	return d.error;

@@ -24,34 +24,45 @@ static uint64_t part_room(const struct vgpu_object *o, uint64_t bytes)
 	return bytes ? align_up(bytes, source_align(o)) + source_align(o) : 0;
 }
 
-/* Units in a piece: as many as it has room for, but at least one. */
-static uint64_t piece_units(const struct vgpu_object *o, uint64_t most)
+/* Columns of a piece: as many as it has room for, and no more than a chunk has of one unit. */
+static uint32_t piece_cols(const struct vgpu_object *o, uint64_t chunk_bytes)
 {
-	uint64_t source, scales, n;
+	uint64_t step = o->unit_rows * vgpu_derive_cols_bytes(o, VGPU_DERIVE_COLS);
+	uint64_t most = vgpu_derive_cols_most(o, chunk_bytes), cols = PIECE_BYTES / step;
 
-	vgpu_derive_unit_bytes(o, &source, &scales);
-	n = PIECE_BYTES / (source + scales + 1);
-	n = n < 1 ? 1 : n;
-	return n < most ? n : most;
+	return (uint32_t)(cols < most ? cols : most) * VGPU_DERIVE_COLS;
 }
 
-static uint64_t units_room(const struct vgpu_object *o, uint64_t units, uint64_t *scales_at)
+/* How a chunk is made: @s->units, @s->cols, and where what lies in @s->memory. */
+static void source_plan(struct vgpu_source *s, const struct vgpu_object *o, uint64_t units,
+			uint64_t chunk_bytes)
 {
-	uint64_t source, scales;
+	uint64_t source, scales, run = 0;
 
 	vgpu_derive_unit_bytes(o, &source, &scales);
-	*scales_at = part_room(o, units * source);
-	return *scales_at + part_room(o, units * scales);
+	s->units = PIECE_BYTES / (source + scales + 1);
+	s->units = s->units < 1 ? 1 : s->units < units ? s->units : units;
+	s->cols = 0;
+	if (source > PIECE_BYTES) {
+		s->cols = piece_cols(o, chunk_bytes);
+		source = o->unit_rows * vgpu_derive_cols_bytes(o, s->cols);
+		run = part_room(o, source / o->unit_rows);
+	}
+	s->run_at = s->cols ? align_up(source, source_align(o)) : 0;
+	s->scales_at = s->cols ? s->run_at + run : part_room(o, s->units * source);
+	s->bytes = s->scales_at + part_room(o, s->units * scales);
 }
 
 uint64_t vgpu_source_bytes(const struct vgpu_object *o, uint32_t chunk, uint32_t chunk_bytes)
 {
-	uint64_t first, end, scales_at;
+	struct vgpu_source s;
+	uint64_t first, end;
 
 	if (o->kind != VB_BO_DERIVED)
 		return 0;
 	vgpu_derive_chunk_units(o, chunk, chunk_bytes, &first, &end);
-	return units_room(o, piece_units(o, end - first), &scales_at);
+	source_plan(&s, o, end - first, chunk_bytes);
+	return s.bytes;
 }
 
 /* Read [offset, offset + bytes) of the file, and what alignment asks for. */
@@ -64,22 +75,64 @@ static void source_ask(struct vgpu_source *s, const struct vgpu_object *o, uint3
 	s->skip[part] = offset - first;
 	*req = (struct vgpu_io_req){
 		.file = o->file->index, .offset = first, .buf_index = -1, .user = req->user,
-		.buf = s->memory + (part ? s->scales_at : 0),
+		.buf = s->memory + (part ? s->scales_at : s->run_at),
 		.bytes = align_up(offset + bytes, align) - first,
 	};
 }
 
-static int source_ask_piece(struct vgpu_source *s, const struct vgpu_object *o, uint64_t unit,
+/* The next columns of this unit that the chunk has; false: there are none. */
+static bool source_next_cols(struct vgpu_source *s, const struct vgpu_object *o, uint32_t chunk,
+			     uint32_t chunk_bytes, uint64_t unit)
+{
+	struct vgpu_derive_range *p = &s->piece;
+	uint32_t first, end;
+
+	vgpu_derive_chunk_cols(o, chunk, chunk_bytes, unit, &first, &end);
+	if (p->end_unit == unit + 1 && p->end_col > first)
+		first = p->end_col;
+	if (first >= end)
+		return false;
+	p->first_unit = unit;
+	p->end_unit = unit + 1;
+	p->first_col = first;
+	p->end_col = end - first < s->cols ? end : first + s->cols;
+	return true;
+}
+
+/* What comes after @s->piece; false: the chunk is made. */
+static bool source_next(struct vgpu_source *s, const struct vgpu_object *o, uint32_t chunk,
+			uint32_t chunk_bytes)
+{
+	struct vgpu_derive_range *p = &s->piece;
+	uint64_t unit = p->end_unit;
+
+	if (s->cols && p->end_col && source_next_cols(s, o, chunk, chunk_bytes, unit - 1))
+		return true;
+	if (unit == s->end_unit)
+		return false;
+	if (s->cols)
+		return source_next_cols(s, o, chunk, chunk_bytes, unit);
+	p->first_unit = unit;
+	p->end_unit = unit + s->units < s->end_unit ? unit + s->units : s->end_unit;
+	p->first_col = 0;
+	p->end_col = o->transform.cols;
+	return true;
+}
+
+static void source_ask_run(struct vgpu_source *s, const struct vgpu_object *o,
+			   struct vgpu_io_req *req)
+{
+	source_ask(s, o, 0, s->piece.offset + s->run * s->piece.stride, s->piece.bytes, req);
+}
+
+static int source_ask_piece(struct vgpu_source *s, const struct vgpu_object *o,
 			    struct vgpu_io_req *req)
 {
-	uint64_t end = unit + s->units;
-	int rc;
+	int rc = vgpu_derive_range(o, &s->piece);
 
-	s->piece.first_unit = unit;
-	s->piece.end_unit = end < s->end_unit ? end : s->end_unit;
-	rc = vgpu_derive_range(o, &s->piece);
+	s->run = 0;
 	if (!rc)
-		source_ask(s, o, 0, s->piece.offset, s->piece.bytes, req);
+		source_ask_run(s, o, req);
 	return rc;
 }
 
@@ -91,12 +144,28 @@ int vgpu_source_open(struct vgpu_source *s, struct vgpu_beside *beside,
 
 	*s = (struct vgpu_source){ 0 };
 	vgpu_derive_chunk_units(o, chunk, chunk_bytes, &first, &s->end_unit);
-	s->units = piece_units(o, s->end_unit - first);
-	s->bytes = units_room(o, s->units, &s->scales_at);
+	source_plan(s, o, s->end_unit - first, chunk_bytes);
 	s->memory = vgpu_beside_alloc(beside, source_align(o), s->bytes);
 	if (!s->memory)
 		return -ENOMEM;
-	return source_ask_piece(s, o, first, req);
+	s->piece.end_unit = first;
+	source_next(s, o, chunk, chunk_bytes);
+	return source_ask_piece(s, o, req);
+}
+
+/* A run of several goes behind those before it; true: there is another one, asked for. */
+static bool source_take_run(struct vgpu_source *s, const struct vgpu_object *o,
+			    struct vgpu_io_req *req)
+{
+	uint64_t bytes = s->piece.bytes;
+
+	if (!s->cols)
+		return false;
+	memcpy(s->memory + s->run * bytes, s->memory + s->run_at + s->skip[0], bytes);
+	if (++s->run == s->piece.runs)
+		return false;
+	source_ask_run(s, o, req);
+	return true;
 }
 
 int vgpu_source_read(struct vgpu_source *s, struct vgpu_beside *beside,
@@ -111,18 +180,20 @@ int vgpu_source_read(struct vgpu_source *s, struct vgpu_beside *beside,
 	*out_more = true;
 	if (req->done_bytes < s->skip[s->part] + (s->part ? p->scales_bytes : p->bytes))
 		return -ESTALE;
+	if (!s->part && source_take_run(s, o, req))
+		return 0;
 	if (p->scales_bytes && !s->part) {
 		source_ask(s, o, 1, p->scales_offset, p->scales_bytes, req);
 		return 0;
 	}
-	rc = vgpu_derive_units(o, chunk, chunk_bytes, p, s->memory + s->skip[0],
-			       s->part ? s->memory + s->scales_at + s->skip[1] : NULL, dst, pool,
-			       &scratch);
+	rc = vgpu_derive_units(o, chunk, chunk_bytes, p, s->memory + (s->cols ? 0 : s->skip[0]),
+			       p->scales_bytes ? s->memory + s->scales_at + s->skip[1] : NULL,
+			       dst, pool, &scratch);
 	vgpu_beside_note(beside, scratch);
 	if (rc)
 		return rc;
-	*out_more = p->end_unit < s->end_unit;
-	return *out_more ? source_ask_piece(s, o, p->end_unit, req) : 0;
+	*out_more = source_next(s, o, chunk, chunk_bytes);
+	return *out_more ? source_ask_piece(s, o, req) : 0;
 }
 
 void vgpu_source_close(struct vgpu_source *s, struct vgpu_beside *beside)

@@ -35,6 +35,30 @@ for how in "mxfp4 derived 8M 64K" "mxfp4 derived 12M 512K" "mxfp4 derived 34M 2M
 	within "embed_memory_within_budget_${how// /_}" $((${host%M} << 20)) "$work/run.json"
 done
 
+# --- rows of 262,144 columns, in a tier of 16 MiB: whatever they are packed from ---
+# wide TYPE FORMAT: beside a run without a pass, whose tier is there already. Of each row a chunk
+# has 4 KiB of FP8: with the blocks of the disk around them twice as much is read.
+wide() {
+	local run zero
+	$vbrun stream "$work/$1" --host 16M --chunk 64K --format "$2" --passes 0 --no-compare \
+		--json >"$work/zero.json"
+	$vbrun stream "$work/$1" --host 16M --chunk 64K --format "$2" --passes 2 --no-compare \
+		--json >"$work/run.json"
+	zero=$(field "$work/zero.json" vm_hwm_bytes) run=$(field "$work/run.json" vm_hwm_bytes)
+	verdict "wide_rows_stay_within_the_budget_$1_$2" \
+		test "${run:-0}" -gt 0 -a "$run" -le $((zero + allowed))
+	verdict "wide_rows_are_compared_within_the_budget_$1_$2" \
+		test "${zero:-0}" -gt 0 -a "$zero" -le $(((16 << 20) + allowed))
+	verdict "wide_rows_are_not_read_again_for_each_chunk_$1_$2" test \
+		"$(field "$work/run.json" read_bytes)" -le $(($(stat -c %s "$work/$1") * 5 / 2))
+}
+for type in F32 F8_E4M3 MXFP4; do
+	python3 tests/cli/wide_make.py $type 48 262144 "$work/$type" || exit 1
+	for format in keep int8 mxfp4; do
+		wide $type $format
+	done
+done
+
 # --- from outside: what the kernel counted for the child; a tier that holds all is seen ---
 python3 - "$work/all.json" $vbrun embed --model "$model" --no-compare --json --passes 1 --format f32 \
 	--host 256M 'one text' <<'END' >"$work/outside"

@@ -60,31 +60,31 @@ static size_t encode_blocks(uint32_t format, size_t n, uint8_t *out)
 }
 
 /* The whole stack packed in memory, matrix by matrix, group by group. */
-static uint8_t *pack(uint32_t src, uint32_t dst, uint32_t rows, const uint8_t *source,
-		     size_t *out_bytes)
+static uint8_t *pack(uint32_t src, uint32_t dst, uint32_t rows, uint32_t cols,
+		     const uint8_t *source, size_t *out_bytes)
 {
 	const struct vgpu_kernels *k = vgpu_kernels_best();
-	size_t row = vgpu_weight_unit_bytes(src, COLS), unit = vgpu_weight_unit_bytes(dst, COLS);
+	size_t row = vgpu_weight_unit_bytes(src, cols), unit = vgpu_weight_unit_bytes(dst, cols);
 	size_t groups = (rows + 15) / 16;
 	uint8_t *packed = aligned_alloc(64, STACK * groups * unit);
-	float *values = xalloc(16 * COLS * 4);
+	float *values = xalloc(16 * cols * 4);
 
 	for (uint32_t g = 0; g < STACK * groups; g++) {
 		uint32_t first = g % groups * 16, n = rows - first < 16 ? rows - first : 16;
 		const uint8_t *from = source + (g / groups * rows + first) * row;
-		struct vgpu_panel p = { .format = src, .rows = n, .k = COLS, .data = from };
+		struct vgpu_panel p = { .format = src, .rows = n, .k = cols, .data = from };
 		const void *in = from;
 		uint32_t format = src;
 
 		if (src > VB_FORMAT_BF16) {
-			k->weight_decode(&p, values, COLS);
+			k->weight_decode(&p, values, cols);
 			in = values;
 			format = VB_FORMAT_F32;
 		}
 		if (dst == VB_FORMAT_MXFP4_G16)
-			assert_int_equal(k->pack_mxfp4(packed + g * unit, in, format, COLS, n, COLS), 0);
+			assert_int_equal(k->pack_mxfp4(packed + g * unit, in, format, cols, n, cols), 0);
 		else
-			assert_int_equal(k->pack_int8(packed + g * unit, in, format, COLS, n, COLS), 0);
+			assert_int_equal(k->pack_int8(packed + g * unit, in, format, cols, n, cols), 0);
 	}
 	free(values);
 	*out_bytes = STACK * groups * unit;
@@ -92,10 +92,10 @@ static uint8_t *pack(uint32_t src, uint32_t dst, uint32_t rows, const uint8_t *s
 }
 
 /* At both ends of the chunk size, but where only large chunks take several pieces. */
-static void expect_derived(uint32_t src, uint32_t dst, uint32_t rows)
+static void expect_derived(uint32_t src, uint32_t dst, uint32_t rows, uint32_t cols)
 {
 	static const uint32_t slots[] = { 7, 12, 60 };
-	size_t n = (size_t)STACK * rows * COLS, bytes, source_bytes;
+	size_t n = (size_t)STACK * rows * cols, bytes, source_bytes;
 	float *values = xvalues(n, 3);
 	uint8_t *source = xalloc(n * 4), *packed, *got;
 	int fd;
@@ -103,7 +103,7 @@ static void expect_derived(uint32_t src, uint32_t dst, uint32_t rows)
 	source_bytes = src <= VB_FORMAT_BF16 ? encode(src, values, n, source) :
 					       encode_blocks(src, n, source);
 	fd = xfile(source, source_bytes, START);
-	packed = pack(src, dst, rows, source, &bytes);
+	packed = pack(src, dst, rows, cols, source, &bytes);
 	got = xalloc(bytes);
 	for (uint32_t i = rows > ROWS ? 3 : 0; i < 6; i++) {
 		struct vgpu_exec_params p = xrig_params(slots[i % 3]);
@@ -114,7 +114,7 @@ static void expect_derived(uint32_t src, uint32_t dst, uint32_t rows)
 		p.chunk_bytes = i < 3 ? XCHUNK : VB_CHUNK_BYTES_MAX;
 		p.host_bytes = (uint64_t)slots[i % 3] * p.chunk_bytes;
 		xrig_start(&r, &p);
-		bo = xrig_derived(&r, fd, START, src, dst, STACK, rows, COLS);
+		bo = xrig_derived(&r, fd, START, src, dst, STACK, rows, cols);
 		/* Twice: made anew, a chunk is the same. */
 		for (uint32_t pass = 0; pass < 2; pass++) {
 			memset(got, 0xee, bytes);
@@ -135,29 +135,29 @@ static void expect_derived(uint32_t src, uint32_t dst, uint32_t rows)
 static void derive_from_f32(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, ROWS);
-	expect_derived(VB_FORMAT_F32, VB_FORMAT_INT8_G16, ROWS);
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, ROWS, COLS);
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_INT8_G16, ROWS, COLS);
 }
 
 static void derive_from_f16(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_F16, VB_FORMAT_MXFP4_G16, ROWS);
-	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, ROWS);
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_MXFP4_G16, ROWS, COLS);
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, ROWS, COLS);
 }
 
 static void derive_from_bf16(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_BF16, VB_FORMAT_MXFP4_G16, ROWS);
-	expect_derived(VB_FORMAT_BF16, VB_FORMAT_INT8_G16, ROWS);
+	expect_derived(VB_FORMAT_BF16, VB_FORMAT_MXFP4_G16, ROWS, COLS);
+	expect_derived(VB_FORMAT_BF16, VB_FORMAT_INT8_G16, ROWS, COLS);
 }
 
 static void derive_from_blocks_of_gguf(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, ROWS);
-	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, ROWS);
+	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, ROWS, COLS);
+	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, ROWS, COLS);
 }
 
 /* One value that cannot be packed spoils its chunk, and the sentence says which. */
@@ -201,10 +201,10 @@ static void derive_of_nan_is_edom_and_says_where(void **state)
  * Blocks and scales apart, in the order of gpt-oss: packed they are the same bytes as the
  * interleaved form is.
  */
-static void expect_split_derived(uint32_t rows)
+static void expect_split_derived(uint32_t rows, uint32_t cols)
 {
 	static const uint32_t slots[] = { 7, 12, 60 };
-	const size_t blocks = (size_t)STACK * rows * COLS / 32, scales_at = blocks * 16 + 12345;
+	const size_t blocks = (size_t)STACK * rows * cols / 32, scales_at = blocks * 16 + 12345;
 	uint8_t *source = xalloc(blocks * 17), *split = xalloc(scales_at + blocks), *packed, *got;
 	size_t bytes;
 	int fd;
@@ -218,7 +218,7 @@ static void expect_split_derived(uint32_t rows)
 			split[b * 16 + i / 2] |= (uint8_t)(code << i % 2 * 4);
 		}
 	}
-	packed = pack(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, rows, source, &bytes);
+	packed = pack(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, rows, cols, source, &bytes);
 	got = xalloc(bytes);
 	fd = xfile(split, scales_at + blocks, START);
 	for (uint32_t i = rows > ROWS ? 3 : 0; i < 6; i++) {
@@ -229,7 +229,7 @@ static void expect_split_derived(uint32_t rows)
 		p.chunk_bytes = i < 3 ? XCHUNK : VB_CHUNK_BYTES_MAX;
 		p.host_bytes = (uint64_t)slots[i % 3] * p.chunk_bytes;
 		xrig_start(&r, &p);
-		bo = xrig_split(&r, fd, START, START + scales_at, STACK, rows, COLS);
+		bo = xrig_split(&r, fd, START, START + scales_at, STACK, rows, cols);
 		for (uint32_t pass = 0; pass < 2; pass++) {
 			memset(got, 0xee, bytes);
 			assert_int_equal(xrig_read(&r, bo, 0, got, bytes), 0);
@@ -247,30 +247,30 @@ static void expect_split_derived(uint32_t rows)
 static void derive_from_split_blocks_is_what_interleaved_ones_give(void **state)
 {
 	(void)state;
-	expect_split_derived(ROWS);
+	expect_split_derived(ROWS, COLS);
 }
 
 /* Units of 2 MiB of source at a time, the last one of a matrix being shorter. */
 static void derive_piece_by_piece_is_what_it_is_at_once(void **state)
 {
 	(void)state;
-	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, 1731);
-	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, 1731);
-	expect_split_derived(3101);
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, 1731, COLS);
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, 1731, COLS);
+	expect_split_derived(3101, COLS);
 }
 
 /* FP8 with scales apart: a scale for each rectangle of @high x @wide values, 0: for all. */
 static void expect_scaled_derived(uint32_t src, uint32_t dst, uint32_t scale_format,
-				  uint32_t rows, uint32_t high, uint32_t wide)
+				  uint32_t rows, uint32_t cols, uint32_t high, uint32_t wide)
 {
-	uint32_t h = high ? high : rows, w = wide ? wide : COLS, down = (rows + h - 1) / h;
-	uint32_t across = (COLS + w - 1) / w, scale_bytes = scale_format == VB_FORMAT_F32 ? 4 : 2;
-	size_t n = (size_t)STACK * rows * COLS, scales_at = n + 4321, grid = STACK * down * across;
+	uint32_t h = high ? high : rows, w = wide ? wide : cols, down = (rows + h - 1) / h;
+	uint32_t across = (cols + w - 1) / w, scale_bytes = scale_format == VB_FORMAT_F32 ? 4 : 2;
+	size_t n = (size_t)STACK * rows * cols, scales_at = n + 4321, grid = STACK * down * across;
 	uint8_t *file = xalloc(scales_at + grid * 4), *packed, *got;
 	float *values = xalloc(n * 4), *scales = xvalues(grid, 9), *rounded = xalloc(grid * 4);
 	struct vb_transform t = {
 		.kind = VB_TRANSFORM_PACK, .src_format = (uint16_t)src, .dst_format = (uint16_t)dst,
-		.scale_format = (uint16_t)scale_format, .rows = rows, .cols = COLS, .stack = STACK,
+		.scale_format = (uint16_t)scale_format, .rows = rows, .cols = cols, .stack = STACK,
 		.scale_rows = (uint16_t)high, .scale_cols = (uint16_t)wide,
 		.scales_offset = START + scales_at,
 	};
@@ -292,13 +292,13 @@ static void expect_scaled_derived(uint32_t src, uint32_t dst, uint32_t scale_for
 							     vgpu_bf16_to_f32(half);
 	}
 	for (size_t i = 0; i < n; i++) {
-		size_t row = i / COLS % rows, col = i % COLS, matrix = i / COLS / rows;
+		size_t row = i / cols % rows, col = i % cols, matrix = i / cols / rows;
 		struct vgpu_panel p = { .format = src, .rows = 1, .k = 1, .data = file + i };
 
 		vgpu_kernels_best()->weight_decode(&p, &values[i], 1);
 		values[i] *= rounded[(matrix * down + row / h) * across + col / w];
 	}
-	packed = pack(VB_FORMAT_F32, dst, rows, (uint8_t *)values, &bytes);
+	packed = pack(VB_FORMAT_F32, dst, rows, cols, (uint8_t *)values, &bytes);
 	got = xalloc(bytes);
 	fd = xfile(file, scales_at + grid * scale_bytes, START);
 	for (uint32_t i = 0; i < 2; i++) {
@@ -330,12 +330,13 @@ static void derive_from_fp8_multiplies_by_the_scales_beside_it(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
 		expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_F32, ROWS,
-				      shared[i][0], shared[i][1]);
+				      COLS, shared[i][0], shared[i][1]);
 		expect_scaled_derived(VB_FORMAT_F8_E5M2, VB_FORMAT_MXFP4_G16, VB_FORMAT_BF16, ROWS,
-				      shared[i][0], shared[i][1]);
+				      COLS, shared[i][0], shared[i][1]);
 	}
 	/* Pieces of 2 MiB that end where no row of scales does. */
-	expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_F16, 3101, 128, 128);
+	expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_F16, 3101, COLS,
+			      128, 128);
 }
 
 /* "... most so far 123 of 456" */
@@ -347,6 +348,55 @@ static uint64_t described_beside(struct xrig *r)
 	at = strstr(r->text, "beside it at most ");
 	assert_non_null(at);
 	return strtoull(at + strlen("beside it at most "), NULL, 10);
+}
+
+/*
+ * Rows so wide that 16 of them are no piece: columns at a time, of each row apart. With small
+ * chunks only those columns that the chunk has.
+ */
+static void derive_of_wide_rows_is_what_it_is_at_once(void **state)
+{
+	enum { FEW = 37, WIDE = 66016, WIDER = 198112, BLOCKS_OF_256 = 131328 };
+
+	(void)state;
+	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, FEW, WIDE);
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, FEW, WIDE);
+	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, FEW, BLOCKS_OF_256);
+	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, 17, 8 * BLOCKS_OF_256 / 3);
+	expect_split_derived(17, 8 * BLOCKS_OF_256 / 3);
+	expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_BF16, FEW, WIDER,
+			      128, 128);
+	expect_scaled_derived(VB_FORMAT_F8_E5M2, VB_FORMAT_MXFP4_G16, VB_FORMAT_F32, 5, WIDER, 7,
+			      50);
+}
+
+/* Small chunks of wide rows read what they are made from, and blocks of the disk around it. */
+static void derive_of_wide_rows_reads_what_a_chunk_has(void **state)
+{
+	enum { N = 32, K = 262144, SLOTS = 200 };
+	struct vb_cmd_matmul c = { .h = { VB_CMD_MATMUL, 0, sizeof(c) } };
+	struct vgpu_exec_params p = xrig_params(SLOTS);
+	const uint64_t source = (uint64_t)N * K * 4;
+	uint64_t count[VB_COUNT_COUNT];
+	int fd = xfile("", 0, 0);
+	struct xstream s;
+	struct xrig r;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)source), 0);
+	xrig_start(&r, &p);
+	xstream_begin(&s);
+	c.x = xmatrix(&s, xrig_anonymous(&r, K * 4), VB_ACCESS_READ, 0, VB_FORMAT_F32, 1, K);
+	c.w = xmatrix(&s, xrig_derived(&r, fd, 0, VB_FORMAT_F32, VB_FORMAT_INT8_G16, 1, N, K),
+		      VB_ACCESS_READ, 0, VB_FORMAT_INT8_G16, N, K);
+	c.y = xmatrix(&s, xrig_anonymous(&r, N * 4), VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1, N);
+	xstream_add(&s, &c, sizeof(c));
+	xrig_must_run(&r, &s);
+	xrig_counters(&r, count);
+	assert_in_range(count[VB_COUNT_READ_BYTES], source, source / 2 * 3);
+	assert_in_range(described_beside(&r), 1, 18 << 20);
+	xrig_close(&r);
+	close(fd);
 }
 
 /*
@@ -390,6 +440,8 @@ int main(void)
 		cmocka_unit_test(derive_of_nan_is_edom_and_says_where),
 		cmocka_unit_test(derive_from_split_blocks_is_what_interleaved_ones_give),
 		cmocka_unit_test(derive_from_fp8_multiplies_by_the_scales_beside_it),
+		cmocka_unit_test(derive_of_wide_rows_is_what_it_is_at_once),
+		cmocka_unit_test(derive_of_wide_rows_reads_what_a_chunk_has),
 		cmocka_unit_test(derive_piece_by_piece_is_what_it_is_at_once),
 		cmocka_unit_test(derive_holds_little_memory_beside_the_tier),
 	};

@@ -10,15 +10,19 @@
 #define SAMPLE_BYTES ((uint64_t)2 << 20)
 #define CHUNK_BYTES_MIN (64u << 10)
 
+/* Columns at a time: whole blocks of every format, whole tiles of the packed ones. */
+#define STRIP_COLS 8192u
+
 /**
- * struct sample - a group of rows, from the file and from the packed object
+ * struct sample - columns of a group of rows, from the file and from the packed object
  * @w: of what
  * @fd: file
  * @bo: packed
  * @row_bytes: in the file
- * @source: rows as the file has them
- * @packed: one unit, 64-byte aligned
- * @values: what the rows are, then what the unit holds
+ * @source: a row as the file has it
+ * @packed: what one unit has of them, 64-byte aligned
+ * @was: what the rows are
+ * @is: what the unit holds
  * @scales: of one row, when there are any
  */
 struct sample {
@@ -27,12 +31,25 @@ struct sample {
 	struct vgpu_bo *bo;
 	uint64_t row_bytes;
 	uint8_t *source, *packed;
-	float *values, *scales;
+	float *was, *is, *scales;
 };
 
 static uint32_t groups_of(const struct weight *w)
 {
 	return (w->n + w->unit_rows - 1) / w->unit_rows;
+}
+
+static uint32_t strip_cols(const struct weight *w)
+{
+	return w->k < STRIP_COLS ? w->k : STRIP_COLS;
+}
+
+/* Bytes of so many columns of a row, or of a packed group of rows. */
+static uint64_t cols_bytes(enum vgpu_format format, uint32_t cols)
+{
+	uint64_t bytes;
+
+	return cols && !vgpu_matrix_bytes(format, 1, cols, &bytes) ? bytes : 0;
 }
 
 static int read_file(const struct sample *s, uint64_t offset, void *to, uint64_t bytes)
@@ -51,58 +68,76 @@ static int read_file(const struct sample *s, uint64_t offset, void *to, uint64_t
 	return 0;
 }
 
-/* A row of the source, times the scales beside it: one for each so many columns. */
-static int scale_row(const struct sample *s, uint64_t row, float *values)
+/* Columns from @first on, times the scales of their row: one for each so many columns. */
+static int scale_row(const struct sample *s, uint64_t row, uint32_t first, uint32_t cols,
+		     float *values)
 {
 	const struct weight *w = s->w;
 	const struct vgpu_pack_scales *p = &w->pack_scales;
 	uint32_t high = p->rows ? p->rows : w->n, wide = p->cols ? p->cols : w->k;
-	uint32_t count = (w->k + wide - 1) / wide, bytes = p->format == VGPU_FORMAT_F32 ? 4 : 2;
-	uint64_t at = row / w->n * ((w->n + high - 1) / high) + row % w->n / high;
-	int rc = read_file(s, p->offset + at * count * bytes, s->source, (uint64_t)count * bytes);
+	uint32_t from = first / wide, count = (first + cols - 1) / wide - from + 1;
+	uint64_t down = (w->n + high - 1) / high, across = (w->k + wide - 1) / wide;
+	uint64_t at = (row / w->n * down + row % w->n / high) * across + from;
+	int rc = read_file(s, p->offset + at * cols_bytes(p->format, 1), s->source,
+			   cols_bytes(p->format, count));
 
 	if (!rc)
 		rc = vgpu_matrix_decode(p->format, 1, count, s->source, s->scales);
-	for (uint32_t i = 0; i < w->k && !rc; i++)
-		values[i] *= s->scales[i / wide];
+	for (uint32_t i = 0; i < cols && !rc; i++)
+		values[i] *= s->scales[(first + i) / wide - from];
 	return rc;
 }
 
-static int read_source(const struct sample *s, uint64_t row, uint32_t rows)
+static int read_row(const struct sample *s, uint64_t row, uint32_t first, uint32_t cols,
+		    float *values)
 {
-	int rc = read_file(s, s->w->offset + row * s->row_bytes, s->source, rows * s->row_bytes);
+	const struct weight *w = s->w;
+	int rc = read_file(s, w->offset + row * s->row_bytes + cols_bytes(w->format, first),
+			   s->source, cols_bytes(w->format, cols));
 
 	if (!rc)
-		rc = vgpu_matrix_decode(s->w->format, rows, s->w->k, s->source, s->values);
-	for (uint32_t i = 0; i < rows && s->scales && !rc; i++)
-		rc = scale_row(s, row + i, s->values + (size_t)i * s->w->k);
-	return rc;
+		rc = vgpu_matrix_decode(w->format, 1, cols, s->source, values);
+	return rc || !s->scales ? rc : scale_row(s, row, first, cols, values);
 }
 
-static int read_packed(const struct sample *s, uint64_t group, uint32_t rows, float *values)
+static int read_packed(const struct sample *s, uint64_t group, uint32_t rows, uint32_t first,
+		       uint32_t cols)
 {
-	int rc = vgpu_bo_read(s->bo, group * s->w->unit_bytes, s->packed, s->w->unit_bytes);
+	const struct weight *w = s->w;
+	uint64_t at = group * w->unit_bytes + cols_bytes(w->used, first);
+	int rc = vgpu_bo_read(s->bo, at, s->packed, cols_bytes(w->used, cols));
 
-	return rc ? rc : vgpu_matrix_decode(s->w->used, rows, s->w->k, s->packed, values);
+	return rc ? rc : vgpu_matrix_decode(w->used, rows, cols, s->packed, s->is);
+}
+
+static int compare_strip(const struct sample *s, uint64_t group, uint32_t first, uint32_t cols,
+			 struct conversion *c)
+{
+	const struct weight *w = s->w;
+	uint32_t row = (uint32_t)(group % groups_of(w)) * w->unit_rows;
+	uint32_t rows = w->n - row < w->unit_rows ? w->n - row : w->unit_rows;
+	size_t count = (size_t)rows * cols;
+	int rc = read_packed(s, group, rows, first, cols);
+
+	for (uint32_t i = 0; i < rows && !rc; i++)
+		rc = read_row(s, group / groups_of(w) * w->n + row + i, first, cols,
+			      s->was + (size_t)i * cols);
+	for (size_t i = 0; i < count && !rc; i++) {
+		c->error += ((double)s->is[i] - s->was[i]) * ((double)s->is[i] - s->was[i]);
+		c->size += (double)s->was[i] * s->was[i];
+	}
+	c->compared += rc ? 0 : count;
+	return rc;
 }
 
 /* Group @group, counted over the stack; the last one of a matrix may be short. */
 static int compare_group(const struct sample *s, uint64_t group, struct conversion *c)
 {
-	const struct weight *w = s->w;
-	uint32_t first = (uint32_t)(group % groups_of(w)) * w->unit_rows;
-	uint32_t rows = w->n - first < w->unit_rows ? w->n - first : w->unit_rows;
-	size_t count = (size_t)rows * w->k;
-	float *was = s->values, *is = s->values + (size_t)w->unit_rows * w->k;
-	int rc = read_source(s, group / groups_of(w) * w->n + first, rows);
+	uint32_t k = s->w->k, step = strip_cols(s->w);
+	int rc = 0;
 
-	if (!rc)
-		rc = read_packed(s, group, rows, is);
-	for (size_t i = 0; i < count && !rc; i++) {
-		c->error += ((double)is[i] - was[i]) * ((double)is[i] - was[i]);
-		c->size += (double)was[i] * was[i];
-	}
-	c->compared += rc ? 0 : count;
+	for (uint32_t first = 0; first < k && !rc; first += step)
+		rc = compare_strip(s, group, first, k - first < step ? k - first : step, c);
 	return rc;
 }
 
@@ -129,16 +164,17 @@ static int compare_groups(const struct sample *s, struct conversion *c)
 static int sample_open(struct sample *s, struct vgpu *v)
 {
 	const struct weight *w = s->w;
-	uint32_t stack = w->experts ? w->experts : 1;
+	uint32_t stack = w->experts ? w->experts : 1, cols = strip_cols(w);
 	struct vgpu_pack pack = { w->format, w->used, w->n, w->k, stack, w->pack_scales };
 
 	s->row_bytes = w->bytes / stack / w->n;
-	/* Of scales a row has no more bytes than four for each of its values. */
-	s->source = malloc((w->unit_rows > 4 ? w->unit_rows : 4) * s->row_bytes);
-	s->scales = w->pack_scales.format ? malloc(w->k * sizeof(*s->scales)) : NULL;
-	s->packed = aligned_alloc(64, (w->unit_bytes + 63) & ~63ull);
-	s->values = malloc(2 * (size_t)w->unit_rows * w->k * sizeof(*s->values));
-	if (!s->source || !s->packed || !s->values || (w->pack_scales.format && !s->scales))
+	/* Of scales a value has no more than one, of at most four bytes. */
+	s->source = malloc((size_t)cols * sizeof(float));
+	s->scales = w->pack_scales.format ? malloc((size_t)cols * sizeof(*s->scales)) : NULL;
+	s->packed = aligned_alloc(64, (cols_bytes(w->used, cols) + 63) & ~63ull);
+	s->was = malloc((size_t)w->unit_rows * cols * sizeof(*s->was));
+	s->is = malloc((size_t)w->unit_rows * cols * sizeof(*s->is));
+	if (!s->source || !s->packed || !s->was || !s->is || (w->pack_scales.format && !s->scales))
 		return -ENOMEM;
 	return vgpu_bo_create_packed(v, s->fd, w->offset, &pack, &s->bo);
 }
@@ -148,7 +184,8 @@ static void sample_close(struct sample *s)
 	vgpu_bo_destroy(s->bo);
 	free(s->source);
 	free(s->packed);
-	free(s->values);
+	free(s->was);
+	free(s->is);
 	free(s->scales);
 }
 
