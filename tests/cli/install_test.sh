@@ -38,6 +38,14 @@ out=$(LD_LIBRARY_PATH=$lib VBLACKWELL_DEVICE=embedded "$root/matmul" "$root/mode
 echo "$out" | tr -s ' \n' ' ' | grep -qE '1(\.0+)? 2(\.0+)? 3(\.0+)? 4(\.0+)?'
 verdict $? example_computes_the_product "$out"
 
+# The archive, with what pkg-config says it needs: no libvgpu.so at run time.
+# shellcheck disable=SC2046
+gcc examples/matmul.c -o "$root/archive" $(pkg-config --cflags vgpu) "$lib/libvgpu.a" \
+	$(pkg-config --static --libs-only-l vgpu | sed 's/-lvgpu//') 2>"$root/log"
+out=$(VBLACKWELL_DEVICE=embedded "$root/archive" "$root/model.safetensors" w 2>&1)
+echo "$out" | tr -s ' \n' ' ' | grep -qE '1(\.0+)? 2(\.0+)? 3(\.0+)? 4(\.0+)?'
+verdict $? archive_links_with_what_pkg_config_says "$(head -2 "$root/log") $out"
+
 lines=$(wc -l <examples/matmul.c)
 [ "$lines" -lt 40 ]
 verdict $? example_is_under_40_lines "$lines lines"

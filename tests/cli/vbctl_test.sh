@@ -49,6 +49,11 @@ verdict plan_of_64_gib_has_the_size grep -q '64.0 GiB of weights' "$work/plan"
 # --- tensor list ---
 $vbctl tensor list "$work/m.safetensors" --json >"$work/tensors.json"
 same_keys tensor_list_json_keeps_its_fields "$work/tensors.json" $golden/tensors.keys
+$vbctl tensor list "$work/m.safetensors" >"$work/tensors"
+verdict tensor_list_knows_codes_and_scales_of_one_matrix test \
+	"$(grep -cE '_(blocks|scales) .* mxfp4-split$' "$work/tensors")" -eq \
+	"$(grep -cE '_(blocks|scales) +U8 ' "$work/tensors")"
+verdict tensor_list_of_u8_has_some grep -q '_scales  *U8 ' "$work/tensors"
 all=$($vbctl tensor list "$work/m.safetensors" | tail -1 | cut -d' ' -f1)
 some=$($vbctl tensor list "$work/m.safetensors" --match layers.0. | tail -1 | cut -d' ' -f1)
 verdict tensor_list_match_takes_some test "$some" -lt "$all"

@@ -18,12 +18,30 @@ static bool needs_packing(enum vgpu_format format)
 	       format != VGPU_FORMAT_U8;
 }
 
+/* Bytes of gpt-oss: codes or scales of one of the matrices. */
+static bool is_split(const struct weights *w, const struct vgpu_tensor *t)
+{
+	if (t->dtype != VGPU_DTYPE_U8)
+		return false;
+	for (size_t i = 0; i < w->count; i++) {
+		const struct weight *m = &w->list[i];
+
+		if (m->format == VGPU_FORMAT_MXFP4_SPLIT &&
+		    ((m->file == t->file && m->offset == t->offset) ||
+		     (m->scales_file == t->file && m->scales_offset == t->offset)))
+			return true;
+	}
+	return false;
+}
+
 /* What it is for a command: as it lies there, or packed first. */
-static const char *operand_name(const struct vgpu_tensor *t)
+static const char *operand_name(const struct weights *w, const struct vgpu_tensor *t)
 {
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
 	enum vgpu_format format = info ? info->format : VGPU_FORMAT_NONE;
 
+	if (is_split(w, t))
+		return vgpu_format_name(VGPU_FORMAT_MXFP4_SPLIT);
 	if (format == VGPU_FORMAT_NONE)
 		return "-";
 	return vgpu_format_name(needs_packing(format) ? weights_used(format, WEIGHTS_KEEP) : format);
@@ -41,7 +59,7 @@ static const char *operand_how(const struct vgpu_tensor *t)
 										"requantised";
 }
 
-static void print_tensor(const struct vgpu_tensor *t)
+static void print_tensor(const struct weights *w, const struct vgpu_tensor *t)
 {
 	char shape[96] = "";
 	size_t used = 0;
@@ -51,17 +69,18 @@ static void print_tensor(const struct vgpu_tensor *t)
 					 t->shape[d]);
 	text_print(stdout, t->name, 56, true);
 	printf(" %-8.8s %-20s %10s  file %u @ %" PRIu64 "  %s%s%s\n", t->dtype_name, shape,
-	       size_text(t->bytes).s, t->file, t->offset, operand_name(t),
+	       size_text(t->bytes).s, t->file, t->offset, operand_name(w, t),
 	       operand_how(t)[0] ? ", " : "", operand_how(t));
 }
 
-static void add_tensor(struct json_object *list, const struct vgpu_tensor *t)
+static void add_tensor(struct json_object *list, const struct weights *w,
+		       const struct vgpu_tensor *t)
 {
 	struct json_object *item = summary_item(list), *shape;
 
 	summary_text(item, "name", t->name);
 	summary_text(item, "dtype", t->dtype_name);
-	summary_text(item, "format", operand_name(t));
+	summary_text(item, "format", operand_name(w, t));
 	summary_text(item, "how", operand_how(t));
 	shape = summary_list(item, "shape");
 	for (uint32_t d = 0; shape && d < t->rank; d++)
@@ -76,12 +95,18 @@ static int list(const char *path, const char *match, bool json)
 	struct json_object *o = json ? summary_new("tensor list") : NULL, *tensors;
 	struct vgpu_checkpoint *ck;
 	struct vgpu_error error;
+	struct weights w;
 	uint64_t bytes = 0;
 	size_t shown = 0;
 
 	if (vgpu_checkpoint_open(path, &ck, &error)) {
 		json_object_put(o);
 		return cli_fail("%s", error.text);
+	}
+	if (weights_list(ck, WEIGHTS_KEEP, &w)) {
+		vgpu_checkpoint_close(ck);
+		json_object_put(o);
+		return cli_fail("out of memory");
 	}
 	tensors = summary_list(o, "tensors");
 	for (size_t i = 0; i < vgpu_checkpoint_tensor_count(ck); i++) {
@@ -90,9 +115,9 @@ static int list(const char *path, const char *match, bool json)
 		if (match && !strstr(t->name, match))
 			continue;
 		if (json)
-			add_tensor(tensors, t);
+			add_tensor(tensors, &w, t);
 		else
-			print_tensor(t);
+			print_tensor(&w, t);
 		bytes += t->bytes;
 		shown++;
 	}
@@ -103,6 +128,7 @@ static int list(const char *path, const char *match, bool json)
 		printf("%zu tensors, %s in %zu files\n", shown, size_text(bytes).s,
 		       vgpu_checkpoint_file_count(ck));
 	}
+	weights_free(&w);
 	vgpu_checkpoint_close(ck);
 	return CLI_OK;
 }
@@ -120,7 +146,8 @@ int vbctl_tensor_list(int argc, char **argv)
 	const struct cli_command command = {
 		"vbctl tensor list", "FILE", "The tensors of a .safetensors or .gguf checkpoint.",
 		options, 1, 1, "The last column is the operand format, - where no command takes the type. Of types that\n"
-		"are packed first it says whether they keep their values or are rounded once more.\n"
+		"are packed first it says whether they keep their values or are rounded once more; mxfp4-split are\n"
+		"the codes and the scales of one matrix, U8 in the file.\n"
 	};
 	unsigned int count;
 	int rc = cli_parse(&command, argc, argv, &count);
