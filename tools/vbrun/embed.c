@@ -782,6 +782,31 @@ static int embed(struct embed *e, const char *const *text, uint32_t count)
 	return rc;
 }
 
+/* What excludes what; where the device answers for its executor, what that says. */
+static int options_settle(struct embed *e)
+{
+	int rc;
+
+	if (!e->o.node)
+		e->o.node = device_forced();
+	if (e->o.compare && e->o.no_compare)
+		return cli_usage("--compare and --no-compare exclude each other");
+	if (e->o.compare && e->o.node)
+		return cli_usage("--compare needs devices of its own, without --device");
+	if (e->o.device.trace && e->o.node)
+		return cli_usage("--trace needs a device of its own, without --device");
+	rc = device_check_outputs((const char *[]){ e->o.save, e->o.vectors, e->o.device.trace }, 3);
+	if (rc != CLI_RUN)
+		return rc;
+	if (e->o.node) {
+		e->o.no_compare = true;
+		rc = device_ask(e->o.node, &e->o.device);
+		if (rc)
+			return rc;
+	}
+	return CLI_RUN;
+}
+
 int vbrun_embed(int argc, char **argv)
 {
 	struct embed e = { .o = { .mode = VGPU_MODE_A16, .goal = SPEARMAN_GOAL,
@@ -836,23 +861,9 @@ int vbrun_embed(int argc, char **argv)
 		rc = device_check(&e.o.device);
 	if (rc != CLI_RUN)
 		return rc;
-	if (!e.o.node)
-		e.o.node = device_forced();
-	if (e.o.compare && e.o.no_compare)
-		return cli_usage("--compare and --no-compare exclude each other");
-	if (e.o.compare && e.o.node)
-		return cli_usage("--compare needs devices of its own, without --device");
-	if (e.o.device.trace && e.o.node)
-		return cli_usage("--trace needs a device of its own, without --device");
-	rc = device_check_outputs((const char *[]){ e.o.save, e.o.vectors, e.o.device.trace }, 3);
+	rc = options_settle(&e);
 	if (rc != CLI_RUN)
 		return rc;
-	if (e.o.node) {
-		e.o.no_compare = true;
-		rc = device_ask(e.o.node, &e.o.device);
-		if (rc)
-			return rc;
-	}
 	if (count)
 		return embed(&e, (const char *const *)argv + 1, count);
 	return embed(&e, vbrun_demo_sentences, VBRUN_DEMO_COUNT);
