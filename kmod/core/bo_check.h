@@ -32,6 +32,8 @@ struct vb_scales {
 /**
  * vb_transform_scales() - which scales a source has
  * @t: of a derived object, vb_bo_check() said 0
+ *
+ * Return: how they lie; no rows where there are none.
  */
 struct vb_scales vb_transform_scales(const struct vb_transform *t);
 
