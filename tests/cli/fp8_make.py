@@ -53,7 +53,8 @@ class File:
         head = json.dumps(self.head).encode()
         open(path, "wb").write(struct.pack("<Q", len(head)) + head + self.data)
 
-def matrix(out, twin, name, scale_name, dtype, scale_dtype, stack, grid_shape, high, wide):
+def matrix(out, twin, name, scale_name, dtype, scale_dtype, stack, grid_shape, high, wide,
+           N=N, K=K):
     """grid_shape: of the scale tensor; a scale for each high x wide values of a matrix"""
     n = (stack or 1) * N * K
     data = codes(n)
@@ -95,11 +96,22 @@ def good(out, twin):
     out.add("z.weight", "F8_E4M3", [N, K], data)
     twin.add("z.weight", "F32", [N, K], struct.pack("<%df" % (N * K), *(f8(c, 4) for c in data)))
 
+# A mixture: gate and up of each expert together, and down.
+def experts(out, twin):
+    for layer in range(2):
+        for name, n, k in (("gate_up_proj", 256, 160), ("down_proj", 160, 128)):
+            name = "model.layers.%d.mlp.experts.%s" % (layer, name)
+            grid = [-(-n // 128), -(-k // 128)]
+            matrix(out, twin, name, name + "_scale_inv", "F8_E4M3", "BF16", 8, [8] + grid, 128, 128,
+                   n, k)
+
 def main():
     case, out, twin = sys.argv[1], File(), File()
     ones = struct.pack("<6f", *[1.0] * 6)
     if case == "good":
         good(out, twin)
+    elif case == "experts":
+        experts(out, twin)
     elif case == "shape":
         out.add("w.weight", "F8_E4M3", [N, K], codes(N * K))
         out.add("w.weight_scale", "F32", [3], ones[:12])	# of q, k and v in one matrix

@@ -30,6 +30,18 @@ for mode in a16 a8; do
 		"$(field <(run "$work/fp8.safetensors" --host 16M --mode $mode) digest)"
 done
 
+# --- experts chosen at run time, packed as they are read: those of the same values in F32 ---
+make experts "$work/experts.safetensors" "$work/twin.safetensors"
+route() { $vbrun stream "$@" --chunk 64K --route zipf --tokens 16 --json; }
+for format in int8 mxfp4; do
+	route "$work/experts.safetensors" --format $format --host 1M >"$work/route.json"
+	verdict "experts_that_are_packed_are_routed_$format" \
+		test "$(field "$work/route.json" weight)" = $format-g16
+	verdict "hidden_state_is_that_of_scaled_values_$format" test \
+		"$(field "$work/route.json" digest)" = \
+		"$(field <(route "$work/twin.safetensors" --format $format --host 8M) digest)"
+done
+
 # --- what cannot be applied is refused by name, by both tools ---
 # refused CASE PATTERN
 refused() {

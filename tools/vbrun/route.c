@@ -22,6 +22,7 @@
 
 #include "common/size.h"
 #include "common/summary.h"
+#include "operands.h"
 #include "optimum.h"
 #include "process.h"
 #include "random.h"
@@ -51,35 +52,42 @@ enum route_array { R_WEIGHTS, R_NOISE, R_LOGITS, R_VALUES, R_PROBS, R_IDS, R_X, 
  * struct route - the run
  * @v: device
  * @ck: checkpoint
+ * @w: its matrices
  * @layers: @count of them
  * @experts, @hidden, @ffn: dimensions, the same in all layers
  * @top: experts a token takes
  * @seed: of the popularity; that plus one, of the tokens
  * @threads: that compute
  * @mode: of activations
- * @files: file objects
+ * @ops: objects that hold the experts
  * @arrays: all intermediates
  * @at: offset of each array
  * @read: bytes read, each token
  * @seconds: of each token
  * @c: counters after the warm tokens
  * @reads: of the process, by reason
+ * @expert_bytes: as operands
+ * @source_bytes: as they lie in the file
+ * @packed: some are made when they are read, of more or fewer bytes than that
  * @digest: of all ids and the last hidden state
  */
 struct route {
 	struct vgpu *v;
 	const struct vgpu_checkpoint *ck;
+	const struct weights *w;
 	struct route_layer *layers;
 	uint32_t count, experts, hidden, ffn, top, seed, threads;
 	enum vgpu_mode mode;
-	struct vgpu_bo **files, *arrays;
+	struct operands ops;
+	struct vgpu_bo *arrays;
 	struct vgpu_queue *q;
 	struct vgpu_cmdbuf *cb;
 	uint64_t at[R_ARRAYS + 1];
 	struct counters c;
 	struct reads reads;
 	double seconds;
-	uint64_t digest, expert_bytes, staging_bytes;
+	uint64_t digest, expert_bytes, source_bytes, staging_bytes;
+	bool packed;
 };
 
 /* --- the model ---------------------------------------------------------- */
@@ -101,9 +109,6 @@ static const struct weight *find_down(const struct weights *w, const struct weig
 
 static int add_layer(struct route *r, const struct weight *up, const struct weight *down)
 {
-	if (down && (up->used != up->format || down->used != down->format))
-		return cli_fail("tensor '%s': --route takes experts as they lie in the file, %s would be "
-				"packed", up->name, up->used != up->format ? up->type : down->type);
 	if (!down || down->experts != up->experts || down->n != up->k || up->n != 2 * down->k)
 		return cli_fail("%s has no down_proj of matching shape beside it", up->name);
 	if (r->count && (up->experts != r->experts || up->k != r->hidden || down->k != r->ffn))
@@ -112,7 +117,9 @@ static int add_layer(struct route *r, const struct weight *up, const struct weig
 	r->hidden = up->k;
 	r->ffn = down->k;
 	r->layers[r->count++] = (struct route_layer){ up, down };
-	r->expert_bytes += up->bytes + up->scales_bytes + down->bytes + down->scales_bytes;
+	r->expert_bytes += up->used_bytes + down->used_bytes;
+	r->source_bytes += up->bytes + up->scales_bytes + down->bytes + down->scales_bytes;
+	r->packed |= up->used != up->format || down->used != down->format;
 	return CLI_OK;
 }
 
@@ -197,18 +204,10 @@ int stream_route_room(const struct weights *w, uint64_t chunk_bytes, uint64_t *o
 
 static int make_objects(struct route *r)
 {
-	size_t files = vgpu_checkpoint_file_count(r->ck);
-	int rc = 0;
+	int rc;
 
 	lay_out(r);
-	r->files = calloc(files, sizeof(*r->files));
-	if (!r->files)
-		return -ENOMEM;
-	for (size_t i = 0; i < files && !rc; i++)
-		rc = vgpu_bo_create_file(r->v, vgpu_checkpoint_file_fd(r->ck, i), 0, 0,
-					 &r->files[i]);
-	if (!rc)
-		rc = device_meet_files(r->v, r->files, files);
+	rc = operands_open(&r->ops, r->v, r->ck, r->w);
 	if (!rc)
 		rc = vgpu_bo_create(r->v, r->at[R_ARRAYS], VGPU_LIFE_VOLATILE, &r->arrays);
 	if (!rc)
@@ -223,10 +222,8 @@ static void drop_objects(struct route *r)
 	vgpu_queue_destroy(r->q);
 	if (r->cb)
 		vgpu_cmdbuf_destroy(r->cb);
-	for (size_t i = 0; r->files && i < vgpu_checkpoint_file_count(r->ck); i++)
-		vgpu_bo_destroy(r->files[i]);
+	operands_close(&r->ops);
 	vgpu_bo_destroy(r->arrays);
-	free(r->files);
 }
 
 /* --- one token ---------------------------------------------------------- */
@@ -251,16 +248,17 @@ static struct vgpu_array tops(const struct route *r, enum route_array which, uin
 
 static struct vgpu_array experts(const struct route *r, const struct weight *w)
 {
-	return vgpu_cube(r->files[w->file], w->offset, w->format, w->experts, w->n, w->k);
+	return vgpu_cube(operands_bo(&r->ops, w), operands_at(w, 0, 0), w->used, w->experts, w->n,
+			 w->k);
 }
 
 static struct vgpu_array scales(const struct route *r, const struct weight *w)
 {
 	struct vgpu_array none = { 0 };
 
-	if (!w->scales_bytes)
+	if (!w->scales_bytes || w->used != w->format)
 		return none;
-	return vgpu_cube(r->files[w->scales_file], w->scales_offset, VGPU_FORMAT_U8, w->experts,
+	return vgpu_cube(r->ops.files[w->scales_file], w->scales_offset, VGPU_FORMAT_U8, w->experts,
 			 w->n, w->k / 32);
 }
 
@@ -427,10 +425,20 @@ static double ratio(uint64_t a, uint64_t b)
 	return b ? (double)a / (double)b : 0;
 }
 
+/* What a miss reads: a chunk, or of packed experts what one was made from on average. */
+static double miss_bytes(const struct route *r, const struct optimum *best)
+{
+	if (r->packed && best->ours.later)
+		return (double)r->c.c[VGPU_COUNT_READ_BYTES] / (double)best->ours.later;
+	return (double)best->chunk_bytes;
+}
+
 /* What was read, prefetches that nobody used included, over the fewest bytes. */
 static double against_optimum(const struct route *r, const struct optimum *best)
 {
-	return ratio(r->c.c[VGPU_COUNT_READ_BYTES], best->best.later * best->chunk_bytes);
+	double fewest = (double)best->best.later * miss_bytes(r, best);
+
+	return fewest > 0 ? (double)r->c.c[VGPU_COUNT_READ_BYTES] / fewest : 0;
 }
 
 /* Part of the experts that the tier has room for, beside transfers and intermediates. */
@@ -446,12 +454,15 @@ static void print_route(const struct stream_options *o, const struct route *r,
 			const struct optimum *best)
 {
 	uint32_t counted = o->tokens - o->tokens / WARM_PARTS;
-	double chunk = (double)best->chunk_bytes / counted;
+	double chunk = miss_bytes(r, best) / counted;
 	double read = (double)r->c.c[VGPU_COUNT_READ_BYTES] / counted;
 
-	printf("\nroute        zipf: %u layers, %u of %u experts a token, %s of experts in %s\n",
+	printf("\nroute        zipf: %u layers, %u of %u experts a token, %s of %s experts in %s\n",
 	       r->count, r->top, r->experts, size_text(r->expert_bytes).s,
-	       size_text(o->device.host_bytes).s);
+	       vgpu_format_name(r->layers[0].up->used), size_text(o->device.host_bytes).s);
+	if (r->packed)
+		printf("experts      %s in the file, packed as they are read: bytes read are the file's\n",
+		       r->layers[0].up->type);
 	printf("room         for %.1f %% of the experts: what transfers and intermediates leave\n",
 	       100 * expert_share(r, best));
 	printf("tokens       %u, the first %u to fill the tier\n\n", o->tokens,
@@ -492,7 +503,9 @@ static void summarise(const struct stream_options *o, const struct route *r,
 	summary_text(json, "policy", device_policies[o->device.policy]);
 	summary_bytes(json, "host_bytes", o->device.host_bytes);
 	summary_bytes(json, "staging_bytes", r->staging_bytes);
+	summary_text(json, "weight", vgpu_format_name(r->layers[0].up->used));
 	summary_bytes(json, "expert_bytes", r->expert_bytes);
+	summary_bytes(json, "expert_source_bytes", r->source_bytes);
 	summary_real(json, "expert_share", expert_share(r, best));
 	summary_bytes(json, "layers", r->count);
 	summary_bytes(json, "experts", r->experts);
@@ -502,8 +515,10 @@ static void summarise(const struct stream_options *o, const struct route *r,
 	summary_bytes(json, "tokens_counted", counted);
 	summary_bytes(json, "token_ns", (uint64_t)(r->seconds * 1e9));
 	summary_bytes(json, "token_read_bytes", r->c.c[VGPU_COUNT_READ_BYTES] / counted);
-	summary_bytes(json, "token_optimum_bytes", best->best.later * best->chunk_bytes / counted);
-	summary_bytes(json, "token_lru_bytes", best->lru.later * best->chunk_bytes / counted);
+	summary_bytes(json, "token_optimum_bytes",
+		      (uint64_t)((double)best->best.later * miss_bytes(r, best) / counted));
+	summary_bytes(json, "token_lru_bytes",
+		      (uint64_t)((double)best->lru.later * miss_bytes(r, best) / counted));
 	summary_real(json, "against_optimum", against_optimum(r, best));
 	summary_real(json, "prefetch_precision", ratio(r->c.c[VGPU_COUNT_PREFETCH_USED],
 						       r->c.c[VGPU_COUNT_PREFETCHES]));
@@ -520,10 +535,10 @@ static void bench_line(const struct stream_options *o, const struct route *r,
 {
 	struct json_object *line = json_object_new_object();
 	uint32_t counted = o->tokens - o->tokens / WARM_PARTS;
-	double chunk = (double)best->chunk_bytes / counted;
+	double chunk = miss_bytes(r, best) / counted;
 
 	summary_text(line, "bench", "route");
-	summary_text(line, "weight", vgpu_format_name(r->layers[0].up->format));
+	summary_text(line, "weight", vgpu_format_name(r->layers[0].up->used));
 	summary_text(line, "mode", stream_modes[o->mode]);
 	summary_bytes(line, "m", 1);
 	summary_bytes(line, "threads", r->threads);
@@ -547,12 +562,15 @@ static void bench_line(const struct stream_options *o, const struct route *r,
 static void show_objects(const struct stream_options *o, const struct route *r,
 			 struct json_object *json)
 {
-	struct residency_row rows[2] = { { .name = "checkpoint", .bo = { r->files[0] } },
-					 { .name = "intermediates", .bo = { r->arrays } } };
+	struct residency_row rows[3] = {
+		{ .name = "checkpoint", .bo = { r->ops.files[0] } },
+		{ .name = "packed weights", .more = r->ops.packed, .more_count = r->w->count },
+		{ .name = "intermediates", .bo = { r->arrays } },
+	};
 
-	residency_summary(rows, 2, json);
+	residency_summary(rows, 3, json);
 	if (!o->json && !o->bench)
-		residency_print(rows, 2, stdout);
+		residency_print(rows, 3, stdout);
 }
 
 static int measure(const struct stream_options *o, struct route *r, const char *trace,
@@ -607,7 +625,7 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 		 const struct weights *w, const struct reads *reads)
 {
 	struct json_object *json = summary_new("stream");
-	struct route r = { .ck = ck, .seed = o->seed, .mode = (enum vgpu_mode)o->mode,
+	struct route r = { .ck = ck, .w = w, .seed = o->seed, .mode = (enum vgpu_mode)o->mode,
 			   .digest = 0xcbf29ce484222325u, .reads = *reads };
 	char trace[PART_PATH_BYTES];
 	int rc = find_layers(&r, w), fd = -1, error = 0;
