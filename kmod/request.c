@@ -47,15 +47,16 @@ struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *b
 
 	if (!r)
 		return NULL;
+	kref_init(&r->kref);
+	INIT_LIST_HEAD(&r->work.link);
+	init_waitqueue_head(&r->wait);
+	r->type = type;
+	/* From here whoever walks over the tags may look at it. */
 	if (xa_alloc_cyclic(&vb.tags, &r->work.tag, r, XA_LIMIT(1, VB_ID_MAX), &vb.next_tag,
 			    GFP_KERNEL) < 0) {
 		kfree(r);
 		return NULL;
 	}
-	kref_init(&r->kref);
-	INIT_LIST_HEAD(&r->work.link);
-	init_waitqueue_head(&r->wait);
-	r->type = type;
 	r->client = c;
 	kref_get(&c->kref);
 	r->bo = bo;
