@@ -62,18 +62,19 @@ static int ask_ahead(struct advice *a)
 static bool evicted_count(struct advice *a)
 {
 	const u8 memory = 1u << VB_TIER_HOST | 1u << VB_TIER_DEVICE;
+	u32 chunk, n, looks = 0;
 	struct vb_bo *bo = a->bo;
 	bool all = true;
-	u32 chunk;
 
 	mutex_lock(&bo->lock);
-	for (chunk = a->range.first; chunk < a->range.end; chunk++) {
-		const struct vb_table_entry *e = vb_entry(bo, chunk);
+	for (chunk = a->range.first; chunk < a->range.end; chunk += n) {
+		const struct vb_table_entry *e = vb_entry_run(bo, chunk, &n);
 		bool out = !(e->valid & memory) && !e->busy;
 
-		a->chunks += out;
+		n = min(n, a->range.end - chunk);
+		a->chunks += out ? n : 0;
 		all = all && out;
-		if ((chunk + 1) % STRETCH == 0) {
+		if (++looks % STRETCH == 0) {
 			mutex_unlock(&bo->lock);
 			cond_resched();
 			mutex_lock(&bo->lock);

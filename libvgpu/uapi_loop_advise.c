@@ -49,6 +49,11 @@ static bool evicted_count_locked(struct advice *a)
 	struct vgpu_loop *loop = a->object->client->loop;
 	bool all = true;
 
+	/* Of terabytes nobody wants to look at each chunk. */
+	if (!a->object->slots) {
+		a->chunks = a->range.end - a->range.first;
+		return true;
+	}
 	for (u32 chunk = a->range.first; chunk < a->range.end; chunk++) {
 		const struct vb_table_entry *e = &a->object->table[chunk];
 		bool out = !(e->valid & memory) && !e->busy;
@@ -69,10 +74,8 @@ static int evict_locked(struct advice *a)
 	struct loop_request *r;
 	int rc;
 
-	if (!o->slots) {
-		a->chunks = a->range.end - a->range.first;
-		return 0;
-	}
+	if (!o->slots)
+		return evicted_count_locked(a) ? 0 : -EBUSY;
 	r = advice_request_locked(a, VB_FETCH_EVICT);
 	if (!r)
 		return -ENOMEM;

@@ -26,9 +26,12 @@ static int page_in_first(struct vgpu_resid *r, struct vgpu_object *o, struct vgp
 	return vgpu_resid_wait(r, p->slot);
 }
 
+/* No more than the tier has room for: a hint may name millions of chunks that are empty. */
 static void page_in_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
 			  uint32_t end)
 {
+	if (end - first > r->slots)
+		end = first + r->slots;
 	for (uint32_t c = first; c < end && vgpu_resid_hint(r, o, c); c++)
 		;
 }

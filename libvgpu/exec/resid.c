@@ -703,6 +703,7 @@ bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk
 {
 	uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
 
+	r->looks++;
 	if (slot != VB_SLOT_ANY || chunk_is_empty(o, chunk))
 		return true;
 	if (r->free <= 1)
@@ -759,28 +760,54 @@ static bool resid_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t c
 	}
 }
 
-uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			  uint32_t end)
+/**
+ * struct walk - the slots that hold chunks of an object, one after the other
+ * @object: which
+ * @first: first chunk
+ * @end: one past the last
+ * @at: how far it came
+ */
+struct walk {
+	const struct vgpu_object *object;
+	uint32_t first, end, at;
+};
+
+/* By the chunks, or where there are more of them than slots in the tier, by these. */
+static uint32_t walk_next(struct vgpu_resid *r, struct walk *w)
 {
-	uint64_t bytes = 0;
+	uint32_t count = w->end - w->first, slot;
 
-	for (uint32_t c = first; c < end; c++) {
-		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
-
-		if (slot == VB_SLOT_ANY || r->slot[slot].pins || vgpu_slot_is_fixed(&r->slot[slot]))
+	while (w->at < count && w->at < r->slots) {
+		r->looks++;
+		slot = w->at++;
+		if (count <= r->slots)
+			slot = vgpu_slot_find(r, vgpu_policy_key(w->object->id, w->first + slot));
+		else if (r->slot[slot].object != w->object ||
+			 r->slot[slot].chunk < w->first || r->slot[slot].chunk >= w->end)
 			continue;
-		r->policy->forget(r->policy_state, vgpu_policy_key(o->id, c));
+		if (slot != VB_SLOT_ANY)
+			return slot;
+	}
+	return VB_SLOT_ANY;
+}
+
+void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
+{
+	struct walk w = { o, first, end, 0 };
+	uint32_t slot;
+
+	while ((slot = walk_next(r, &w)) != VB_SLOT_ANY) {
+		if (r->slot[slot].pins || vgpu_slot_is_fixed(&r->slot[slot]))
+			continue;
+		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[slot]));
 		vgpu_slot_unwant(r, slot, UINT32_MAX);
 		slot_is_no_guess(r, &r->slot[slot]);
 		vgpu_slot_flag(r, slot, 0, (uint8_t)~VGPU_SLOT_OVERDUE);
 		slot_let_go(r, slot);
 	}
-	for (uint32_t c = first; c < end; c++) {
-		resid_settle(r, o, c);
-		if (vgpu_slot_find(r, vgpu_policy_key(o->id, c)) == VB_SLOT_ANY)
-			bytes += r->chunk_bytes;
-	}
-	return bytes;
+	w.at = 0;
+	while ((slot = walk_next(r, &w)) != VB_SLOT_ANY)
+		resid_settle(r, o, r->slot[slot].chunk);
 }
 
 uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count)
@@ -797,40 +824,18 @@ uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count)
 	return r->free - before;
 }
 
-/*
- * The slots of an object, one after the other: by its chunks, or where it has more
- * chunks than the tier has slots, by these.
- */
-static uint32_t resid_next_of(struct vgpu_resid *r, const struct vgpu_object *o, uint32_t *at)
-{
-	if (o->chunks <= r->slots) {
-		while (*at < o->chunks) {
-			uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, (*at)++));
-
-			r->looks++;
-			if (slot != VB_SLOT_ANY)
-				return slot;
-		}
-		return VB_SLOT_ANY;
-	}
-	while (*at < r->slots && r->slot[*at].object != o) {
-		(*at)++;
-		r->looks++;
-	}
-	return *at < r->slots ? (*at)++ : VB_SLOT_ANY;
-}
-
 bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
 {
-	uint32_t at = 0, slot;
+	struct walk w = { o, 0, o->chunks, 0 };
+	uint32_t slot;
 
 	o->gone = true;
-	while (r->moving && (slot = resid_next_of(r, o, &at)) != VB_SLOT_ANY) {
+	while (r->moving && (slot = walk_next(r, &w)) != VB_SLOT_ANY) {
 		if (!resid_settle(r, o, r->slot[slot].chunk))
 			return false;
 	}
-	at = 0;
-	while ((slot = resid_next_of(r, o, &at)) != VB_SLOT_ANY) {
+	w.at = 0;
+	while ((slot = walk_next(r, &w)) != VB_SLOT_ANY) {
 		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[slot]));
 		vgpu_slot_leave(r, slot);
 	}

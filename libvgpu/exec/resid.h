@@ -289,9 +289,8 @@ bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk
 void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
 			   uint32_t end);
 
-/* Give the host copies of a range up; returns bytes of chunks that are out. */
-uint64_t vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
-			  uint32_t end);
+/* Give the host copies of a range up, but for those that somebody holds. */
+void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end);
 /* Free @count slots that nobody uses; returns how many became free. */
 uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count);
 /**

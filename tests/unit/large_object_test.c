@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include <linux/vblackwell.h>
 #include "vgpu.h"
 
 #define OBJECT_BYTES	((uint64_t)64 << 30)
@@ -180,12 +182,40 @@ static void destroyed_objects_leave_nothing(void **state)
 	stage_close(&s);
 }
 
+/* 2^30 chunks, of which one is there: whoever evicts them all pays for that one. */
+static void evicting_takes_time_by_what_is_there(void **state)
+{
+	struct vgpu_config config = {
+		.size = sizeof(config), .chunk_bytes = 64u << 10, .host_bytes = 64u << 20,
+		.threads = 1, .io_engine = "threads",
+	};
+	int fd = memfd_create("large", MFD_CLOEXEC);
+	uint64_t cpu, bytes;
+	struct vgpu_bo *bo;
+	struct vgpu *v;
+	char byte;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)VB_OBJECT_BYTES_MAX), 0);
+	assert_int_equal(vgpu_open_embedded(&config, &v), 0);
+	assert_int_equal(vgpu_bo_create_file(v, fd, 0, 0, &bo), 0);
+	assert_int_equal(vgpu_bo_read(bo, 0, &byte, 1), 0);
+	cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	assert_int_equal(vgpu_bo_advise(bo, VGPU_ADVISE_EVICT, 0, VB_OBJECT_BYTES_MAX, &bytes), 0);
+	assert_in_range(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu, 0, 1000000000);
+	assert_int_equal(bytes, VB_OBJECT_BYTES_MAX);
+	vgpu_bo_destroy(bo);
+	vgpu_close(v);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(chunks_of_2_mib_cost_32_bytes_each),
 		cmocka_unit_test(chunks_of_64_kib_cost_32_bytes_each),
 		cmocka_unit_test(destroyed_objects_leave_nothing),
+		cmocka_unit_test(evicting_takes_time_by_what_is_there),
 	};
 
 	/* A thread's own heap would reserve 64 MiB of address space whenever it begins. */

@@ -8,11 +8,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/exec_rig.h"
+#include "exec/page_in.h"
 #include "exec/resid.h"
 
 #define CHUNK		4096u
@@ -272,6 +274,27 @@ static void scale_adjacent_slots_are_found_nearby(void **state)
 	device_close(d);
 }
 
+/* A hint about terabytes that nobody has written is over when the tier would be full. */
+static void scale_hint_is_no_longer_than_the_tier(void **state)
+{
+	const size_t table = 32ull << 26;
+	struct device *d = device_open();
+	struct vgpu_object *o = object(d, VB_BO_ANONYMOUS, 1, 1), *bucket = o;
+	struct vgpu_page_in p = { .req = { .flags = VB_FETCH_F_ASYNC, .out_object = o->id,
+					   .out_count = 1u << 26 } };
+
+	(void)state;
+	o->table = mmap(NULL, table, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_ptr_not_equal((void *)o->table, MAP_FAILED);
+	o->chunks = 1u << 26;
+	d->store.bucket = &bucket;
+	d->store.buckets = 1;
+	assert_int_equal(vgpu_page_in_try(&d->r, &d->store, &p), 0);
+	assert_in_range(looks(d), SLOTS, SLOTS + 1);
+	munmap((void *)o->table, table);
+	device_close(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +303,7 @@ int main(void)
 		cmocka_unit_test(scale_announcements_are_forgotten_by_their_number),
 		cmocka_unit_test(scale_client_at_its_limit_gives_up_its_own),
 		cmocka_unit_test(scale_adjacent_slots_are_found_nearby),
+		cmocka_unit_test(scale_hint_is_no_longer_than_the_tier),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
