@@ -28,11 +28,33 @@ struct vgpu_piece {
  * @cmd: checked; the type is that of its opcode
  * @ptr: element 0 of each operand that is held, in the order of the operands in the
  *	command's structure, absent ones counted (NULL)
+ * @go_on: for vgpu_work_go_on(); NULL: it always may
+ * @arg: handed to it
  */
 struct vgpu_work {
 	const struct vb_cmd_header *cmd;
 	void *ptr[6];
+	int (*go_on)(void *arg);
+	void *arg;
 };
+
+/* What a backend may do before it asks again: a small part of what a device waits for. */
+#define VGPU_WORK_PIECE_NS	(100u * 1000 * 1000)
+
+/**
+ * vgpu_work_go_on() - may the command go on?
+ * @w: command
+ *
+ * A client says how long its command takes, and the device takes an executor for dead
+ * that says nothing for long: a backend asks after each VGPU_WORK_PIECE_NS or so.
+ *
+ * Context: the thread that was asked to run the command.
+ * Return: 0; else what the command ends with, at once.
+ */
+static inline int vgpu_work_go_on(const struct vgpu_work *w)
+{
+	return w->go_on ? w->go_on(w->arg) : 0;
+}
 
 /**
  * struct vgpu_panel_work - a row panel of the streamed weight

@@ -35,13 +35,41 @@ int vgpu_cpu_scratch_grow(struct vgpu_cpu *cpu, size_t bytes)
 	return 0;
 }
 
-void vgpu_cpu_run(struct vgpu_cpu *cpu, vgpu_pool_fn fn, void *ctx, size_t items,
-		  uint64_t cost_ns)
-{
-	struct vgpu_pool_job job = { .fn = fn, .ctx = ctx, .items = items, .grain = 1,
-				     .cost_ns = cost_ns };
+/* A part of a parallel for. */
+struct part {
+	vgpu_pool_fn fn;
+	void *ctx;
+	size_t first;
+};
 
-	vgpu_pool_run_job(cpu->pool, &job);
+static void part_item(void *ctx, size_t item)
+{
+	const struct part *p = ctx;
+
+	p->fn(p->ctx, p->first + item);
+}
+
+int vgpu_cpu_run(struct vgpu_cpu *cpu, const struct vgpu_work *w, vgpu_pool_fn fn, void *ctx,
+		 size_t items, uint64_t cost_ns)
+{
+	uint64_t pieces = cost_ns / VGPU_WORK_PIECE_NS / cpu->threads + 1;
+	size_t step = items / pieces;
+	struct part p = { .fn = fn, .ctx = ctx };
+	int rc = 0;
+
+	/* Something for everybody. */
+	if (step < cpu->threads)
+		step = cpu->threads;
+	for (; p.first < items && !rc; p.first += step) {
+		struct vgpu_pool_job job = {
+			.fn = part_item, .ctx = &p, .grain = 1, .cost_ns = cost_ns / pieces,
+			.items = step < items - p.first ? step : items - p.first,
+		};
+
+		vgpu_pool_run_job(cpu->pool, &job);
+		rc = p.first + step < items ? vgpu_work_go_on(w) : 0;
+	}
+	return rc;
 }
 
 size_t vgpu_cpu_stride(const struct vb_operand *op, uint32_t dim)

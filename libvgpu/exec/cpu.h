@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The CPU backend, in two rooms: cpu_matmul.c and cpu_layer.c. */
+/* The CPU backend, in three rooms: cpu_matmul.c, cpu_layer.c and cpu_topk.c. */
 #ifndef VGPU_EXEC_CPU_H
 #define VGPU_EXEC_CPU_H
 
@@ -52,15 +52,31 @@ static inline void *vgpu_cpu_scratch(const struct vgpu_cpu *cpu)
 	return cpu->scratch.data + vgpu_pool_self_index() * cpu->scratch_bytes;
 }
 
-/* Parallel for with a guess of what it costs on one thread. */
-void vgpu_cpu_run(struct vgpu_cpu *cpu, vgpu_pool_fn fn, void *ctx, size_t items,
-		  uint64_t cost_ns);
+/*
+ * Parallel for with a guess of what it costs on one thread; in pieces where that is much.
+ * Return: 0, or what vgpu_work_go_on() says.
+ */
+int vgpu_cpu_run(struct vgpu_cpu *cpu, const struct vgpu_work *w, vgpu_pool_fn fn, void *ctx,
+		 size_t items, uint64_t cost_ns);
 
 /* cpu_matmul.c */
 int vgpu_cpu_matmul_begin(void *be, const struct vgpu_work *w);
 int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matrices,
 			   uint32_t *count);
 int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p);
+/* cpu_topk.c */
+/**
+ * vgpu_cpu_topk() - vgpu_topk_f32_ref() of a row that is long, or of many values
+ * @w: whose command it is
+ * @x: [n]
+ * @n: at least @top
+ * @top: at least 1
+ * @value, @index: [top], overwritten
+ *
+ * Return: 0, or what vgpu_work_go_on() says.
+ */
+int vgpu_cpu_topk(const struct vgpu_work *w, const float *x, uint32_t n, uint32_t top,
+		  float *value, int32_t *index);
 /* cpu_layer.c */
 int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w);
 

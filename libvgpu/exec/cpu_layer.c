@@ -15,6 +15,12 @@
 #define ELEMENT_NS	1u
 /* Queries that go to a thread together in attention. */
 #define QUERY_BLOCK	16u
+#define ITEM_NS_MAX	(5u * VGPU_WORK_PIECE_NS)
+/* Elements that are copied, filled or looked at between two questions. */
+#define PIECE_ELEMENTS	(1u << 20)
+/* More of a row, or of a longer one, are not sorted into a list. */
+#define TOPK_LIST_MAX	64u
+#define TOPK_ROW_MAX	(1u << 26)
 
 static float from_bits(uint32_t bits)
 {
@@ -37,8 +43,9 @@ struct rows {
 
 static int rows_run(struct rows *r, vgpu_pool_fn fn)
 {
-	vgpu_cpu_run(r->cpu, fn, r, r->m, (uint64_t)r->m * r->n * ELEMENT_NS);
-	return r->error;
+	int rc = vgpu_cpu_run(r->cpu, r->w, fn, r, r->m, (uint64_t)r->m * r->n * ELEMENT_NS);
+
+	return rc ? rc : r->error;
 }
 
 static struct rows rows_of(struct vgpu_cpu *cpu, const struct vgpu_work *w,
@@ -157,8 +164,15 @@ static int run_topk(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 {
 	const struct vb_cmd_topk *c = (const void *)w->cmd;
 	struct rows r = rows_of(cpu, w, &c->x, w->ptr[0], &c->values, w->ptr[1]);
+	uint32_t top = c->values.shape[1];
+	int rc = 0;
 
-	return rows_run(&r, topk_row);
+	if (top <= TOPK_LIST_MAX && r.n <= TOPK_ROW_MAX)
+		return rows_run(&r, topk_row);
+	for (uint32_t i = 0; i < r.m && !rc; i++)
+		rc = vgpu_cpu_topk(w, r.a + i * r.lda, r.n, top, r.y + i * r.ldy,
+				   (int32_t *)w->ptr[2] + i * vgpu_cpu_stride(&c->indices, 0));
+	return rc;
 }
 
 /* y[i] = sum over t of weights[i][t] x[i][t], ascending t */
@@ -229,18 +243,32 @@ static int run_rope(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 struct attention {
 	struct vgpu_cpu *cpu;
 	struct vgpu_attention a;
-	uint32_t blocks;
+	uint32_t queries, blocks, heads;	/* of an item; blocks of queries */
 };
 
 static void attention_item(void *ctx, size_t item)
 {
 	const struct attention *t = ctx;
-	uint32_t head = (uint32_t)(item / t->blocks), block = (uint32_t)(item % t->blocks);
-	uint32_t group = t->a.heads / t->a.kv_heads, first = block * QUERY_BLOCK;
-	uint32_t end = first + QUERY_BLOCK < t->a.m ? first + QUERY_BLOCK : t->a.m;
+	uint32_t head = (uint32_t)(item / t->blocks) * t->heads;
+	uint32_t first = (uint32_t)(item % t->blocks) * t->queries;
+	uint32_t end = t->queries < t->a.m - first ? first + t->queries : t->a.m;
 
-	t->cpu->k->attention(&t->a, head * group, (head + 1) * group, first, end,
-			     vgpu_cpu_scratch(t->cpu));
+	t->cpu->k->attention(&t->a, head, head + t->heads, first, end, vgpu_cpu_scratch(t->cpu));
+}
+
+/* The heads of a group, and some queries, share what is loaded; unless that takes long. */
+static void attention_divide(struct attention *t, uint64_t cost_ns)
+{
+	uint64_t items;
+
+	t->heads = t->a.heads / t->a.kv_heads;
+	t->queries = QUERY_BLOCK;
+	t->blocks = (t->a.m + QUERY_BLOCK - 1) / QUERY_BLOCK;
+	items = (uint64_t)t->a.kv_heads * t->blocks;
+	if (cost_ns / items > ITEM_NS_MAX) {
+		t->heads = t->queries = 1;
+		t->blocks = t->a.m;
+	}
 }
 
 /* Heads of one group lie together: the kernels step by whole rows only. */
@@ -271,10 +299,11 @@ static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 		t.a.ldmask = c->mask.shape[0] == 1 ? 0 : vgpu_cpu_stride(&c->mask, 0);
 	if (vgpu_cpu_scratch_grow(cpu, vgpu_attention_scratch_bytes(&t.a)))
 		return -ENOMEM;
-	t.blocks = (t.a.m + QUERY_BLOCK - 1) / QUERY_BLOCK;
-	cost = (uint64_t)t.a.m * t.a.kv * t.a.heads * t.a.head_dim / 8;
-	vgpu_cpu_run(cpu, attention_item, &t, (size_t)t.a.kv_heads * t.blocks, cost);
-	return 0;
+	/* A short head takes as long as a vector. */
+	cost = (uint64_t)t.a.m * t.a.kv * t.a.heads * ((t.a.head_dim + 15) / 16 * 2);
+	attention_divide(&t, cost);
+	return vgpu_cpu_run(cpu, w, attention_item, &t, (size_t)(t.a.heads / t.heads) * t.blocks,
+			    cost);
 }
 
 /* ------------------------------------------------------------------------
@@ -361,29 +390,73 @@ static uint64_t line_offset(const struct lines *l, uint64_t line)
 	return at;
 }
 
+/**
+ * struct pieces - lines, one after the other, long ones in pieces
+ * @lines: how many, of @elements each
+ * @line: the present one
+ * @at: first element of the piece
+ * @n: elements of it
+ * @done: elements since it was asked whether to go on
+ */
+struct pieces {
+	uint64_t lines, line;
+	uint32_t elements, at, n, done;
+};
+
+static struct pieces pieces_of(const struct lines *l)
+{
+	return (struct pieces){ .lines = l->count, .elements = l->elements };
+}
+
+/* Return: 1 there is one; 0 that was all; what vgpu_work_go_on() says. */
+static int piece_next(struct pieces *p, const struct vgpu_work *w)
+{
+	int rc = 0;
+
+	p->at += p->n;
+	p->done += p->n;
+	if (p->at == p->elements) {
+		p->at = 0;
+		p->line++;
+	}
+	if (p->done >= PIECE_ELEMENTS) {
+		rc = vgpu_work_go_on(w);
+		p->done = 0;
+	}
+	p->n = p->elements - p->at < PIECE_ELEMENTS ? p->elements - p->at : PIECE_ELEMENTS;
+	return rc ? rc : p->line < p->lines;
+}
+
 static int run_copy(const struct vgpu_work *w)
 {
 	const struct vb_cmd_copy *c = (const void *)w->cmd;
+	uint32_t from = element_bytes(c->x.format), to = element_bytes(c->y.format);
 	struct lines x = lines_of(&c->x), y = lines_of(&c->y);
+	struct pieces p = pieces_of(&x);
+	int rc;
 
-	for (uint64_t i = 0; i < x.count; i++)
-		copy_line((const uint8_t *)w->ptr[0] + line_offset(&x, i), c->x.format,
-			  (uint8_t *)w->ptr[1] + line_offset(&y, i), c->y.format, x.elements);
-	return 0;
+	while ((rc = piece_next(&p, w)) > 0)
+		copy_line((const uint8_t *)w->ptr[0] + line_offset(&x, p.line) + (uint64_t)p.at * from,
+			  c->x.format,
+			  (uint8_t *)w->ptr[1] + line_offset(&y, p.line) + (uint64_t)p.at * to,
+			  c->y.format, p.n);
+	return rc;
 }
 
 static int run_fill(const struct vgpu_work *w)
 {
 	const struct vb_cmd_fill *c = (const void *)w->cmd;
 	struct lines l = lines_of(&c->y);
+	struct pieces p = pieces_of(&l);
+	int rc;
 
-	for (uint64_t i = 0; i < l.count; i++) {
-		uint32_t *y = (uint32_t *)((uint8_t *)w->ptr[0] + line_offset(&l, i));
+	while ((rc = piece_next(&p, w)) > 0) {
+		uint32_t *y = (uint32_t *)((uint8_t *)w->ptr[0] + line_offset(&l, p.line)) + p.at;
 
-		for (uint32_t j = 0; j < l.elements; j++)
+		for (uint32_t j = 0; j < p.n; j++)
 			y[j] = c->value;
 	}
-	return 0;
+	return rc;
 }
 
 int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w)

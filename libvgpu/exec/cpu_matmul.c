@@ -220,17 +220,19 @@ static void product_block(void *ctx, size_t item)
 		product_epilogue(d, b);
 }
 
-static int product_run(struct product *d, const struct vgpu_panel_work *p)
+static int product_run(struct product *d, const struct vgpu_work *w,
+		       const struct vgpu_panel_work *p)
 {
 	uint64_t macs = (uint64_t)p->rows * d->k * d->m;
 	uint64_t bytes = p->rows / p->unit_rows * p->unit_bytes[0];
-	int n = panel_cut(d->cpu, p, &d->block);
+	int n = panel_cut(d->cpu, p, &d->block), rc;
 
 	if (n < 0)
 		return n;
-	vgpu_cpu_run(d->cpu, product_block, d, (size_t)n, macs / MACS_A_NS + bytes / BYTES_A_NS);
+	rc = vgpu_cpu_run(d->cpu, w, product_block, d, (size_t)n,
+			  macs / MACS_A_NS + bytes / BYTES_A_NS);
 	free(d->block);
-	return 0;
+	return rc;
 }
 
 /* A residual that is the output itself is overwritten before it is added: copy it. */
@@ -263,7 +265,7 @@ static int matmul_panel(struct vgpu_cpu *cpu, const struct vgpu_work *w,
 
 	if (w->ptr[5] == w->ptr[3] && residual_save(&d, p))
 		return -ENOMEM;
-	return product_run(&d, p);
+	return product_run(&d, w, p);
 }
 
 /* ------------------------------------------------------------------------
@@ -364,7 +366,7 @@ static int matmul_id_panel(struct vgpu_cpu *cpu, const struct vgpu_work *w,
 	d.y = (float *)cpu->rows_out.data;
 	if (w->ptr[5])
 		d.bias = (const float *)w->ptr[5] + p->matrix * vgpu_cpu_stride(&c->bias, 0) + p->row;
-	rc = product_run(&d, p);
+	rc = product_run(&d, w, p);
 	for (uint32_t n = cpu->first; n < cpu->end && !rc; n++)
 		memcpy((float *)w->ptr[4] + cpu->routes[n].i * ld + cpu->routes[n].t * ldt + p->row,
 		       d.y + (size_t)(n - cpu->first) * p->rows, p->rows * sizeof(float));

@@ -19,6 +19,8 @@
 #define GATHER_CANCEL_ROWS	64u
 /* Objects whose description needs no allocation. */
 #define FEW_BOS	16u
+/* Rows of a gather whose order is that of the table. */
+#define GATHER_ROWS	(1u << 20)
 
 static int job_fail(struct vgpu_job *job, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -680,13 +682,14 @@ static int gather_unit(struct gather *g, uint32_t row, const uint8_t **out)
  * Every index once, checked; then in the order of the table, so that each chunk is
  * used in one go.
  */
-static int gather_read_ids(struct vgpu_job *job, const struct vgpu_work *work, struct pick *picks)
+static int gather_read_ids(struct vgpu_job *job, const struct vgpu_work *work, struct pick *picks,
+			   uint32_t first, uint32_t rows)
 {
 	const struct vb_cmd_gather *c = (const void *)job->cmd;
 	const volatile int32_t *ids = work->ptr[1];
-	uint32_t rows = c->ids.shape[0], limit = c->table.shape[0];
+	uint32_t limit = c->table.shape[0];
 
-	for (uint32_t i = 0; i < rows; i++) {
+	for (uint32_t i = first; i < first + rows; i++) {
 		/* Another thread may write it: load once, check what was loaded. */
 		int32_t id = ids[i];
 
@@ -694,7 +697,7 @@ static int gather_read_ids(struct vgpu_job *job, const struct vgpu_work *work, s
 			return job_fail(job, -EINVAL,
 					"command %u (gather): ids[%u] is %d; the table has %u rows",
 					job->number, i, id, limit);
-		picks[i] = (struct pick){ (uint32_t)id, i };
+		picks[i - first] = (struct pick){ (uint32_t)id, i };
 	}
 	qsort(picks, rows, sizeof(*picks), compare_picks);
 	return 0;
@@ -724,18 +727,22 @@ static int job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
 	const struct vb_cmd_gather *c = (const void *)job->cmd;
 	struct gather g = { .env = env, .job = job, .work = work, .slot = VB_SLOT_ANY,
 			    .table = job->bos[c->table.bo] };
-	uint32_t rows = c->ids.shape[0];
+	uint32_t rows = c->ids.shape[0], step = rows < GATHER_ROWS ? rows : GATHER_ROWS;
 	struct pick *picks;
 	int rc = vb_format_unit(c->table.format, c->table.shape[1], &g.unit);
 
 	if (rc)
 		return rc;
 	g.at = g.table->head + c->table.offset;
-	picks = malloc((size_t)rows * sizeof(*picks));
+	picks = malloc((size_t)step * sizeof(*picks));
 	g.scratch = aligned_alloc(64, (g.unit.bytes + 63) / 64 * 64);
-	rc = picks && g.scratch ? gather_read_ids(job, work, picks) : -ENOMEM;
-	if (!rc)
-		rc = gather_rows(&g, picks, rows);
+	rc = picks && g.scratch ? 0 : -ENOMEM;
+	for (uint32_t first = 0; first < rows && !rc; first += step) {
+		step = rows - first < step ? rows - first : step;
+		rc = gather_read_ids(job, work, picks, first, step);
+		if (!rc)
+			rc = gather_rows(&g, picks, step);
+	}
 	free(g.scratch);
 	free(picks);
 	return rc;
@@ -761,9 +768,23 @@ static int job_dispatch(struct vgpu_job_env *env, struct vgpu_job *job,
 	}
 }
 
+/* struct vgpu_work: a command asks, in the middle of what takes long. */
+struct asking {
+	struct vgpu_job_env *env;
+	struct vgpu_job *job;
+};
+
+static int job_go_on(void *arg)
+{
+	struct asking *a = arg;
+
+	return job_check_cancel(a->env, a->job);
+}
+
 static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 {
-	struct vgpu_work work = { 0 };
+	struct asking asking = { env, job };
+	struct vgpu_work work = { .go_on = job_go_on, .arg = &asking };
 	struct vgpu_held held;
 	int rc = job_check_cancel(env, job);
 
