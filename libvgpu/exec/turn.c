@@ -1,35 +1,44 @@
 // SPDX-License-Identifier: MIT
 #include "turn.h"
 
-/* The client's entry while it has jobs, or NULL; @unused: one that no client has. */
-static struct vgpu_turn_client *client_find(struct vgpu_turns *t, uint32_t number,
-					    struct vgpu_turn_client **unused)
+static struct vgpu_turn_client *client_find(struct vgpu_turns *t, uint32_t number)
 {
-	*unused = &t->client[t->used];
 	for (uint32_t i = 0; i < t->used; i++) {
-		struct vgpu_turn_client *c = &t->client[i];
-
-		if (c->jobs && c->number == number)
-			return c;
-		if (!c->jobs)
-			*unused = c;
+		if (t->client[i].number == number)
+			return &t->client[i];
 	}
 	return NULL;
 }
 
-/* There are as many as jobs. */
+/* Of those without jobs the one that is furthest behind: it loses least. */
+static struct vgpu_turn_client *client_idle(struct vgpu_turns *t)
+{
+	struct vgpu_turn_client *idle = NULL;
+
+	for (uint32_t i = 0; i < t->used; i++) {
+		struct vgpu_turn_client *c = &t->client[i];
+
+		if (!c->jobs && (!idle || c->share.member.place < idle->share.member.place))
+			idle = c;
+	}
+	return idle;
+}
+
+/* It is known from now on; there are more entries than jobs. */
 static struct vgpu_turn_client *client_of(struct vgpu_turns *t, uint32_t number)
 {
-	struct vgpu_turn_client *unused = NULL, *c = client_find(t, number, &unused);
+	struct vgpu_turn_client *c = client_find(t, number);
 
 	if (c)
 		return c;
-	*unused = (struct vgpu_turn_client){
+	c = client_idle(t);
+	/* One that has had no more than others is as good as unknown. */
+	if (!c || (c->share.member.place > t->clients.clock && t->used < VGPU_TURN_CLIENTS))
+		c = &t->client[t->used++];
+	*c = (struct vgpu_turn_client){
 		.share.member.weight = VB_QUEUE_WEIGHT_DEFAULT, .number = number,
 	};
-	if (unused == &t->client[t->used])
-		t->used++;
-	return unused;
+	return c;
 }
 
 void vgpu_turn_join(struct vgpu_turns *t, struct vgpu_job *job)
@@ -46,8 +55,6 @@ void vgpu_turn_leave(struct vgpu_turns *t, struct vgpu_job *job)
 {
 	vb_share_remove(&t->clients, &job->share);
 	container_of(job->share.client, struct vgpu_turn_client, share)->jobs--;
-	while (t->used && !t->client[t->used - 1].jobs)
-		t->used--;
 }
 
 void vgpu_turn_ready(struct vgpu_turns *t, struct vgpu_job *job)
@@ -72,8 +79,6 @@ void vgpu_turn_end(struct vgpu_turns *t, struct vgpu_job *job, uint64_t busy_ns)
 
 void vgpu_turn_charge(struct vgpu_turns *t, uint32_t client, uint64_t busy_ns)
 {
-	struct vgpu_turn_client *unused, *c = client_find(t, client, &unused);
-
-	if (c)
-		vb_share_charge(&t->clients, &c->share, busy_ns);
+	vb_share_charge(&t->clients, &client_of(t, client)->share, busy_ns);
 }
+

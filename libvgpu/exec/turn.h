@@ -2,7 +2,7 @@
 /*
  * Whose job runs its next command: time is shared between the clients that have jobs here,
  * whatever number, and what a client gets between its jobs, by the weights of their queues
- * (kmod/core/share.h).
+ * (kmod/core/share.h).  Time for what they ask for beside their jobs is theirs too.
  */
 #ifndef VGPU_EXEC_TURN_H
 #define VGPU_EXEC_TURN_H
@@ -10,8 +10,9 @@
 #include "job.h"
 
 #define VGPU_TURN_JOBS_MAX	64u
+#define VGPU_TURN_CLIENTS	(2 * VGPU_TURN_JOBS_MAX)
 
-/* A client, while @jobs of it are here. */
+/* A client: @jobs of it are here, or were, and what it has had is known. */
 struct vgpu_turn_client {
 	struct vb_share_client share;
 	uint32_t number, jobs;
@@ -19,11 +20,11 @@ struct vgpu_turn_client {
 
 /**
  * struct vgpu_turns - all zero: no jobs
- * @used: of @client; those beyond have no jobs
+ * @used: of @client
  */
 struct vgpu_turns {
 	struct vb_share_level clients;
-	struct vgpu_turn_client client[VGPU_TURN_JOBS_MAX];
+	struct vgpu_turn_client client[VGPU_TURN_CLIENTS];
 	uint32_t used;
 };
 

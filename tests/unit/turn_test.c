@@ -108,6 +108,32 @@ static void requests_of_a_client_hold_its_jobs_back(void **state)
 	assert_in_range(asking, 73, 77);
 }
 
+/* A job at a time, the next one at once: what the last one took is not forgotten. */
+static void client_of_short_jobs_gets_its_share_and_no_more(void **state)
+{
+	uint32_t theirs = 0;
+
+	(void)state;
+	for (uint32_t j = 1; j < 9; j++)
+		come(j, 1, 100);
+	for (uint32_t i = 0; i < 400; i++) {
+		struct vgpu_job *next;
+
+		if (!job[0].share.client)
+			come(0, 2, 100);
+		next = vgpu_turn_take(&turns);
+		vgpu_turn_end(&turns, next, 50000);
+		if (next != &job[0]) {
+			vgpu_turn_ready(&turns, next);
+			continue;
+		}
+		theirs++;
+		vgpu_turn_leave(&turns, next);
+		memset(next, 0, sizeof(*next));
+	}
+	assert_in_range(theirs, 198, 202);
+}
+
 #define TURN(name)	cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -118,6 +144,7 @@ int main(void)
 		TURN(jobs_of_one_client_share_by_weight),
 		TURN(clients_without_jobs_take_no_room),
 		TURN(requests_of_a_client_hold_its_jobs_back),
+		TURN(client_of_short_jobs_gets_its_share_and_no_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
