@@ -199,9 +199,16 @@ static u64 address_of(const struct vb_exec *x, const void *p)
 	return p ? READ_ONCE(x->submit_address) + (u64)(p - vb.submit_base) : 0;
 }
 
+static struct vb_request *first_request_locked(void)
+{
+	struct vb_line_place *first = vb_line_first(&vb.requests);
+
+	return first ? container_of(first, struct vb_request, place) : NULL;
+}
+
 static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 {
-	struct vb_request *r = container_of(vb_line_first(&vb.requests), struct vb_request, place);
+	struct vb_request *r = first_request_locked();
 
 	vb_line_serve(&vb.requests);
 	r->work.fetched = true;
@@ -248,11 +255,14 @@ static bool has_work(u32 flags)
 	       (!(flags & VB_FETCH_F_URGENT) && !vb_share_is_idle(&vb.shares));
 }
 
+/* Submissions of others go before it when its client has had more executor time. */
 static bool request_is_next_locked(u32 flags)
 {
-	return !vb_line_is_empty(&vb.requests) &&
-	       (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&vb.shares) ||
-		vb.requests_in_row < REQUESTS_IN_ROW);
+	const struct vb_request *r = first_request_locked();
+
+	return r && (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&vb.shares) ||
+		     (vb.requests_in_row < REQUESTS_IN_ROW &&
+		      !vb_share_is_ahead(&vb.shares, &r->client->share)));
 }
 
 static bool fetch_one_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)

@@ -110,11 +110,14 @@ static int fetch_submission_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *
 	return 0;
 }
 
-static bool request_is_next(const struct vgpu_loop *loop, u32 flags)
+/* Submissions of others go before it when its client has had more executor time. */
+static bool request_is_next(struct vgpu_loop *loop, u32 flags)
 {
-	return !vb_line_is_empty(&loop->requests) &&
-	       (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&loop->shares) ||
-		loop->requests_in_row < REQUESTS_IN_ROW);
+	const struct loop_request *r = vgpu_loop_request_next_locked(loop);
+
+	return r && (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&loop->shares) ||
+		     (loop->requests_in_row < REQUESTS_IN_ROW &&
+		      !vb_share_is_ahead(&loop->shares, &r->client->share)));
 }
 
 static bool has_work_for(const struct vgpu_loop *loop, u32 flags)

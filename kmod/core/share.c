@@ -115,6 +115,14 @@ void vb_share_end(struct vb_share_level *clients, struct vb_share_queue *q, u64 
 	q->charged_ns = ns;
 }
 
+bool vb_share_is_ahead(const struct vb_share_level *clients, const struct vb_share_client *c)
+{
+	const struct vb_heap_node *next = clients->heap.first;
+	u64 place = c->member.place < clients->clock ? clients->clock : c->member.place;
+
+	return next && place > next->key;
+}
+
 void vb_share_charge(struct vb_share_level *clients, struct vb_share_client *c, u64 busy_ns)
 {
 	struct vb_share_member *m = &c->member;

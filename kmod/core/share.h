@@ -102,6 +102,12 @@ void vb_share_start(struct vb_share_level *clients, struct vb_share_queue *q);
  */
 void vb_share_end(struct vb_share_level *clients, struct vb_share_queue *q, u64 busy_ns);
 
+/*
+ * Has this client had more than who is next?  Then what it asks for beside its queues
+ * comes after that.
+ */
+bool vb_share_is_ahead(const struct vb_share_level *clients, const struct vb_share_client *c);
+
 /* A client had executor time that was none of its queues': a page-in, say. */
 void vb_share_charge(struct vb_share_level *clients, struct vb_share_client *c, u64 busy_ns);
 

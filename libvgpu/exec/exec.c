@@ -100,30 +100,59 @@ static uint64_t jobs_have_turn_since(const struct vgpu_exec *x, uint64_t now)
 	return since;
 }
 
-/* Serve the page-ins that may be, the oldest first. */
-static void exec_page_in(struct vgpu_exec *x)
+/* What a client asks for beside its commands is time that it has had: from here ... */
+static void exec_begin(struct vgpu_exec *x)
+{
+	x->handling_since = vgpu_now_ns();
+}
+
+/* ... to here. */
+static void exec_end(struct vgpu_exec *x, uint32_t client)
+{
+	vgpu_turn_charge(&x->turns, client, vgpu_now_ns() - x->handling_since);
+	x->handling_since = 0;
+}
+
+/* Return: false when it waits for room. */
+static bool exec_try_page_in(struct vgpu_exec *x, struct vgpu_page_in *p)
+{
+	int rc;
+
+	exec_yield(x);
+	exec_begin(x);
+	rc = vgpu_page_in_try(&x->resid, &x->store, p);
+	if (rc != -EAGAIN) {
+		exec_answer(x, &p->req, rc);
+		vgpu_page_in_release(&x->resid, p);
+	}
+	exec_end(x, p->req.out_client);
+	return rc != -EAGAIN;
+}
+
+/*
+ * Serve the page-ins that may be, the oldest first.  @amid a command that waits for room
+ * nobody's turn is waited for: what has it may be what a page-in waits for.
+ */
+static void exec_page_in(struct vgpu_exec *x, bool amid)
 {
 	struct vgpu_page_in **at = &x->page_ins, *p;
 	uint64_t now, turn;
 
 	if (!x->page_ins)
 		return;
-	exec_yield(x);
 	now = vgpu_now_ns();
 	turn = jobs_have_turn_since(x, now);
 	while ((p = *at) && p->came <= turn) {
-		int rc = vgpu_page_in_try(&x->resid, &x->store, p);
-
-		if (rc == -EAGAIN) {
+		if (!amid && !vgpu_turn_may_ask(&x->turns, p->req.out_client)) {
+			at = &p->next;
+		} else if (exec_try_page_in(x, p)) {
+			*at = p->next;
+			free(p);
+		} else {
 			if (vgpu_room_is_its_turn(&p->room, now))
 				return;
 			at = &p->next;
-			continue;
 		}
-		*at = p->next;
-		exec_answer(x, &p->req, rc);
-		vgpu_page_in_release(&x->resid, p);
-		free(p);
 	}
 }
 
@@ -140,7 +169,6 @@ static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 	while (*at)
 		at = &(*at)->next;
 	*at = p;
-	exec_page_in(x);
 }
 
 static int exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
@@ -256,9 +284,6 @@ static void exec_handle_request(struct vgpu_exec *x, const struct vb_ioc_fetch *
 	int rc = 0;
 
 	switch (req->out_type) {
-	case VB_FETCH_PAGE_IN:
-		exec_add_page_in(x, req);
-		return;
 	case VB_FETCH_EVICT:
 		rc = exec_evict(x, req);
 		break;
@@ -281,17 +306,17 @@ static void exec_handle_request(struct vgpu_exec *x, const struct vb_ioc_fetch *
 	exec_answer(x, req, rc);
 }
 
-/* What a client asks for beside its commands is time that it has had. */
 static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
 	if (req->out_type == VB_FETCH_SUBMIT) {
 		exec_add_job(x, req);
-		return;
+	} else if (req->out_type == VB_FETCH_PAGE_IN) {
+		exec_add_page_in(x, req);
+	} else {
+		exec_begin(x);
+		exec_handle_request(x, req);
+		exec_end(x, req->out_client);
 	}
-	x->handling_since = vgpu_now_ns();
-	exec_handle_request(x, req);
-	vgpu_turn_charge(&x->turns, req->out_client, vgpu_now_ns() - x->handling_since);
-	x->handling_since = 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -413,36 +438,37 @@ static uint32_t exec_fetch(struct vgpu_exec *x, uint32_t fetch_flags, uint32_t m
  * Serve what others ask for, without running commands; not all there is, which never ends
  * while threads ask anew as soon as they are answered.
  */
-static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags)
+static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags, bool amid)
 {
 	uint32_t served = 0, n;
 
 	exec_take_over(x, fetch_flags);
-	exec_page_in(x);
 	do {
 		n = exec_fetch(x, fetch_flags, SERVED_IN_ROW - served);
 		served += n;
 	} while (n && served < SERVED_IN_ROW && !x->fetch.several);
+	exec_page_in(x, amid);
 	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
 /* struct vgpu_job_env: a command waits for room. */
 bool vgpu_exec_serve_amid(void *arg)
 {
-	exec_serve_others(arg, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT);
+	exec_serve_others(arg, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT, true);
 	return !exec_is_stopping(arg);
 }
 
 /* Run until no job is left; between commands, serve what others ask for. */
 static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 {
+	exec_page_in(x, false);
 	while (x->jobs && !exec_is_stopping(x)) {
 		if (exec_stop(x) == EXEC_DRAINS)
 			fetch_flags |= VB_FETCH_F_URGENT;
 		exec_step(x);
 		/* On the module the last commit goes with the next sleep for work. */
 		if (x->jobs || x->page_ins || !x->fetch.several)
-			exec_serve_others(x, fetch_flags);
+			exec_serve_others(x, fetch_flags, false);
 	}
 }
 
@@ -489,7 +515,7 @@ void *vgpu_exec_tend(void *arg)
 		}
 		vgpu_resid_pump(&x->resid, 0);
 		exec_retry_forgets(x);
-		exec_page_in(x);
+		exec_page_in(x, false);
 		vgpu_commit_all(&x->fetch, &x->commits);
 		pthread_mutex_unlock(&x->run);
 		locked = tend_lock(x);

@@ -82,3 +82,9 @@ void vgpu_turn_charge(struct vgpu_turns *t, uint32_t client, uint64_t busy_ns)
 	vb_share_charge(&t->clients, &client_of(t, client)->share, busy_ns);
 }
 
+bool vgpu_turn_may_ask(struct vgpu_turns *t, uint32_t client)
+{
+	struct vgpu_turn_client *c = client_find(t, client);
+
+	return !c || !vb_share_is_ahead(&t->clients, &c->share);
+}

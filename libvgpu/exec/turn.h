@@ -41,6 +41,9 @@ struct vgpu_job *vgpu_turn_take(struct vgpu_turns *t);
 /* A client was served otherwise for so long: its commands wait for those of others. */
 void vgpu_turn_charge(struct vgpu_turns *t, uint32_t client, uint64_t busy_ns);
 
+/* May it be served so now?  Not while a job of somebody who has had less could run. */
+bool vgpu_turn_may_ask(struct vgpu_turns *t, uint32_t client);
+
 /* Its command took so long; it can run another one after vgpu_turn_ready(). */
 void vgpu_turn_end(struct vgpu_turns *t, struct vgpu_job *job, uint64_t busy_ns);
 

@@ -915,6 +915,34 @@ static void clients_that_ask_for_page_ins_take_turns(void **state)
 	rig_client_close(other);
 }
 
+/* Executor time is executor time, whatever for. */
+static void page_ins_of_who_had_more_wait_for_submissions(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	struct vb_ioc_commit c = { .size = sizeof(c), .generation = hands.generation,
+				   .busy_ns = 50000000 };
+	struct vb_ioc_fetch req;
+	uint32_t q, bo;
+
+	(void)state;
+	assert_rc(rig_queue(other, 0, &q), 0);
+	assert_rc(rig_bo(rig.client, 1, VB_LIFE_VOLATILE, &bo), 0);
+	for (int i = 0; i < 2; i++)
+		assert_rc(rig_advise(rig.client, bo, VB_ADVISE_PREFETCH, 0, 1), 0);
+	assert_rc(rig_fetch(&hands, &req), 0);
+	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+	c.tag = req.out_tag;
+	assert_rc(vgpu_uapi_call(hands.node, VB_IOC_COMMIT, &c), 0);
+	submit_nop(other, q);
+	assert_rc(rig_fetch(&hands, &req), 0);
+	assert_int_equal(req.out_type, VB_FETCH_SUBMIT);
+	assert_rc(rig_commit(&hands, req.out_tag, 0), 0);
+	assert_rc(rig_fetch(&hands, &req), 0);
+	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+	assert_rc(rig_commit(&hands, req.out_tag, 0), 0);
+	rig_client_close(other);
+}
+
 static void urgent_fetch_gets_anything_but_submissions(void **state)
 {
 	struct vb_ioc_fetch req = { .size = sizeof(req) };
@@ -1077,6 +1105,7 @@ int main(void)
 		HANDS(busy_time_is_clamped_to_the_wall),
 		HANDS(page_ins_do_not_starve_submissions),
 		HANDS(clients_that_ask_for_page_ins_take_turns),
+		HANDS(page_ins_of_who_had_more_wait_for_submissions),
 		HANDS(urgent_fetch_gets_anything_but_submissions),
 	};
 	const struct CMUnitTest served[] = {

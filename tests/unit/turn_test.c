@@ -108,6 +108,26 @@ static void requests_of_a_client_hold_its_jobs_back(void **state)
 	assert_in_range(asking, 73, 77);
 }
 
+/* Who has had more waits with what it asks for, as long as a job of another one can run. */
+static void who_asks_for_much_waits_for_commands_of_others(void **state)
+{
+	uint32_t asked = 0, theirs = 0;
+
+	(void)state;
+	come(0, 2, 100);
+	assert_true(vgpu_turn_may_ask(&turns, 1));
+	for (uint32_t i = 0; i < 300; i++) {
+		for (; vgpu_turn_may_ask(&turns, 1); asked++)
+			vgpu_turn_charge(&turns, 1, 100000);
+		theirs += commands_of(2, 1, 50000);
+	}
+	assert_int_equal(theirs, 300);
+	assert_in_range(asked, 148, 152);
+	vgpu_turn_leave(&turns, &job[0]);
+	vgpu_turn_charge(&turns, 1, 1000000000);
+	assert_true(vgpu_turn_may_ask(&turns, 1));
+}
+
 /* A job at a time, the next one at once: what the last one took is not forgotten. */
 static void client_of_short_jobs_gets_its_share_and_no_more(void **state)
 {
@@ -144,6 +164,7 @@ int main(void)
 		TURN(jobs_of_one_client_share_by_weight),
 		TURN(clients_without_jobs_take_no_room),
 		TURN(requests_of_a_client_hold_its_jobs_back),
+		TURN(who_asks_for_much_waits_for_commands_of_others),
 		TURN(client_of_short_jobs_gets_its_share_and_no_more),
 	};
 
