@@ -308,7 +308,7 @@ void vb_fetch_wake_locked(bool urgent)
  */
 void vb_fetch_wake(void)
 {
-	if (READ_ONCE(vb.kick) && xchg(&vb.kick, false))
+	if (READ_ONCE(vb.kick) && xchg(&vb.kick, false) && waitqueue_active(&vb.fetch))
 		wake_up_interruptible_sync(&vb.fetch);
 }
 
@@ -590,7 +590,7 @@ int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u)
 	c = cmd->client ? vb_client_find(cmd->client) : NULL;
 	spin_lock(&vb.work_lock);
 	for (i = 0; i < cmd->count; i++) {
-		if (is_own_counter(i))
+		if (!add[i] || is_own_counter(i))
 			continue;
 		vb.counters[i] += add[i];
 		if (c)

@@ -29,12 +29,20 @@
 		nsecs_to_jiffies(min_t(u64, until_ - now_, VB_WAIT_NS)) + 1 : 0);\
 	rc_ > 0 ? 0 : rc_ < 0 ? -EINTR : -ETIME; })
 
+#define VB_LOOKS	8u	/* for what is waited for, between two looks around */
+
+static inline bool vb_may_spin(u64 end_ns)
+{
+	return !need_resched() && single_task_running() && !signal_pending(current) &&
+	       ktime_get_ns() < end_ns;
+}
+
 /* Look for @condition, awake, while nobody else wants the processor: is it true? */
 #define vb_spin_until(condition, ns) ({						\
 	u64 end_ = ktime_get_ns() + (ns);					\
+	u32 looks_ = 0;								\
 	bool met_;								\
-	while (!(met_ = (condition)) && !need_resched() && single_task_running() &&\
-	       !signal_pending(current) && ktime_get_ns() < end_)		\
+	while (!(met_ = (condition)) && (looks_++ % VB_LOOKS || vb_may_spin(end_)))\
 		cpu_relax();							\
 	met_; })
 
