@@ -6,6 +6,7 @@
  *	fuzz_module.c	rounds: starts participants, kills them, looks at what is left
  *	fuzz_client.c	a client: requests
  *	fuzz_memory.c	a client: mappings, and what memory calls do to them
+ *	fuzz_ring.c	rings of io_uring, of both
  *	fuzz_exec.c	an executor that answers, delays, errs and dies
  *
  * Content is checked all along.  Whoever writes, writes words of his own (fuzz_word());
@@ -23,9 +24,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <liburing.h>
 #include <linux/vblackwell.h>
 
-#define FUZZ_REQUESTS	0x60	/* request numbers that are counted */
+#define FUZZ_REQUESTS	0x100	/* request numbers that are counted, and commands of io_uring */
 #define FUZZ_FILE_BYTES	(5u << 20)
 
 /**
@@ -110,9 +112,30 @@ static inline bool fuzz_may_see(uint32_t who, uint64_t word)
 /* ioctl() with its errors checked and counted: 0 or -errno. */
 int fuzz_call(int fd, unsigned long request, void *arg);
 
+/* The same for what came of a command. */
+void fuzz_count(uint32_t nr, int rc);
+
 /* Never return. */
 void fuzz_client(uint32_t who, uint64_t seed) __attribute__((noreturn));
 void fuzz_exec(uint32_t who, uint64_t seed) __attribute__((noreturn));
+
+/* --- fuzz_ring.c --- */
+
+/**
+ * struct fuzz_ring - a ring of one thread; all zero: not open
+ * @wide: entries of 128 bytes
+ */
+struct fuzz_ring {
+	struct io_uring io;
+	bool open, wide;
+};
+
+/* A command to a node, by a ring that is opened when there is none. */
+void fuzz_ring_put(struct fuzz_ring *r, struct chance *c, int fd, uint32_t op, const void *payload,
+		   size_t bytes, bool async);
+/* An answer: its command's number and result; -1 when none comes within so long. */
+int fuzz_ring_take(struct fuzz_ring *r, uint32_t wait_us, int32_t *res);
+void fuzz_ring_close(struct fuzz_ring *r);
 
 /* --- fuzz_memory.c --- */
 #define CELLS		48u

@@ -48,8 +48,20 @@ struct client {
 	uint64_t seed;
 };
 
-/* A thread's own; @o changes with each step, @bytes with each object. */
+/* A submission, and what it names. */
+struct submission {
+	struct vb_ioc_submit cmd;
+	struct vb_bo_ref refs[16];
+	struct vb_fence fences[4];
+};
+
+/*
+ * A thread's own; @o changes with each step, @bytes with each object.  What @later has was
+ * given to the ring, and is changed all the same.
+ */
 struct actor {
+	struct fuzz_ring ring;
+	struct submission later;
 	struct client *c;
 	struct opening *o;
 	uint64_t bytes;
@@ -425,35 +437,41 @@ static uint32_t make_stream(struct actor *a)
 	return h->bytes;
 }
 
-static void submit(struct actor *a)
+static uint32_t make_submission(struct actor *a, struct submission *s)
 {
-	struct vb_bo_ref refs[16];
-	struct vb_fence fences[4];
 	uint32_t index;
-	struct vb_ioc_submit cmd = {
-		.size = sizeof(cmd), .queue_id = any_queue(a, &index),
+
+	s->cmd = (struct vb_ioc_submit){
+		.size = sizeof(s->cmd), .queue_id = any_queue(a, &index),
 		.bo_count = (uint32_t)below(&a->chance, 4),
 		.fence_count = one_in(&a->chance, 5) ? (uint32_t)below(&a->chance, 5) : 0,
 		.deadline_ns = one_in(&a->chance, 4) ? any_deadline(a) : 0,
-		.bos_address = any_address(a, refs), .fences_address = any_address(a, fences),
+		.bos_address = any_address(a, s->refs), .fences_address = any_address(a, s->fences),
 	};
-
 	if (one_in(&a->chance, 40))
-		cmd.bo_count = (uint32_t)any_size(&a->chance);
-	cmd.stream_bytes = make_stream(a);
-	cmd.stream_address = any_address(a, a->buffer);
+		s->cmd.bo_count = (uint32_t)any_size(&a->chance);
+	s->cmd.stream_bytes = make_stream(a);
+	s->cmd.stream_address = any_address(a, a->buffer);
 	for (int i = 0; i < 16; i++)
-		refs[i] = (struct vb_bo_ref){
+		s->refs[i] = (struct vb_bo_ref){
 			any_bo(a), one_in(&a->chance, 2) ? VB_ACCESS_READ :
 						1 + (uint32_t)below(&a->chance, 8)
 		};
 	for (int i = 0; i < 4; i++) {
 		uint32_t of, queue = any_queue(a, &of);
 
-		fences[i] = (struct vb_fence){ .queue_id = queue, .seqno = any_seqno(a, of) };
+		s->fences[i] = (struct vb_fence){ .queue_id = queue, .seqno = any_seqno(a, of) };
 	}
-	if (!CALL(a, a->o->node, VB_IOC_SUBMIT, &cmd) && cmd.out_seqno)
-		atomic_store(&a->o->seqno[index], cmd.out_seqno);
+	return index;
+}
+
+static void submit(struct actor *a)
+{
+	struct submission s;
+	uint32_t index = make_submission(a, &s);
+
+	if (!CALL(a, a->o->node, VB_IOC_SUBMIT, &s.cmd) && s.cmd.out_seqno)
+		atomic_store(&a->o->seqno[index], s.cmd.out_seqno);
 }
 
 static void wait_for(struct actor *a)
@@ -492,6 +510,52 @@ static void schedule(struct actor *a)
 	for (int i = 0; i < 20; i++)
 		ranges[i] = (struct vb_range){ .bo_id = any_bo(a), .bytes = 1 };
 	CALL(a, a->o->node, VB_IOC_SCHEDULE, &cmd);
+}
+
+/* ---- commands of io_uring ---- */
+
+static void ring_submit(struct actor *a)
+{
+	struct vb_uring_submit cmd = { .address = (uintptr_t)&a->later.cmd };
+
+	make_submission(a, &a->later);
+	if (one_in(&a->chance, 30))
+		cmd.address = any_address(a, &a->later);
+	fuzz_ring_put(&a->ring, &a->chance, a->o->node, VB_URING_SUBMIT, &cmd, sizeof(cmd),
+		      !one_in(&a->chance, 10));
+}
+
+static void ring_wait(struct actor *a)
+{
+	uint32_t index;
+	struct vb_uring_wait cmd = { .queue_id = any_queue(a, &index) };
+
+	cmd.seqno = any_seqno(a, index);
+	fuzz_ring_put(&a->ring, &a->chance, a->o->node, VB_URING_WAIT, &cmd, sizeof(cmd),
+		      one_in(&a->chance, 8));
+}
+
+/* What is the executor's, or nobody's. */
+static void ring_nonsense(struct actor *a)
+{
+	uint64_t any[10];
+
+	for (int i = 0; i < 10; i++)
+		any[i] = any_size(&a->chance);
+	fuzz_ring_put(&a->ring, &a->chance, a->o->node,
+		      _IOC(_IOC_WRITE, VB_IOC_MAGIC, below(&a->chance, 256), below(&a->chance, 99)),
+		      any, sizeof(any), one_in(&a->chance, 2));
+}
+
+static void ring_look(struct actor *a)
+{
+	uint32_t wait_us = one_in(&a->chance, 3) ? 1 + (uint32_t)below(&a->chance, 5000) : 0;
+	int32_t res;
+
+	while (fuzz_ring_take(&a->ring, wait_us, &res) >= 0)
+		wait_us = 0;
+	if (one_in(&a->chance, 12))
+		fuzz_ring_close(&a->ring);
 }
 
 /* ---- the device ---- */
@@ -564,6 +628,7 @@ static const struct {
 	{ bo_mmap, 8 }, { queue_create, 4 }, { queue_destroy, 2 }, { submit, 12 }, { wait_for, 6 },
 	{ fence_eventfd, 3 }, { schedule, 3 }, { query_device, 1 }, { query_tier, 2 },
 	{ stats, 2 }, { limit, 2 }, { nonsense, 2 }, { memory, 24 },
+	{ ring_submit, 6 }, { ring_wait, 5 }, { ring_nonsense, 1 }, { ring_look, 8 },
 };
 
 static void step(struct actor *a)

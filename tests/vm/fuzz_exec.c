@@ -40,6 +40,7 @@ static struct {
 	uint32_t who, generation;
 	int node;
 	uint64_t seed;
+	const char *fetched;		/* by io_uring */
 	char *memory[ARENAS];
 	uint32_t arena[ARENAS], slots[ARENAS];
 	pthread_mutex_t lock;		/* of the objects */
@@ -362,6 +363,119 @@ static void end(struct chance *c)
 	_exit(0);
 }
 
+/* ---- by io_uring ---- */
+
+#define RING_SLOTS	6u	/* of a thread */
+
+/* Commit, and fetch again; what is no submission takes a worker. */
+static void ring_commit(struct fuzz_ring *r, struct chance *c, const struct vb_ioc_fetch *req,
+			int status, const struct vb_uring_fetch *again)
+{
+	struct vb_uring_commit cmd = {
+		.generation = x.generation, .tag = req->out_tag, .status = status,
+		.bad_command = ~0u, .busy_ns = any_size(c),
+	};
+	bool async = req->out_type != VB_FETCH_SUBMIT || one_in(c, 10);
+
+	if (again)
+		cmd.fetch = *again;
+	if (one_in(c, 60))
+		((uint8_t *)&cmd)[below(c, sizeof(cmd))] ^= (uint8_t)(1 << below(c, 8));
+	fuzz_ring_put(r, c, x.node, VB_URING_COMMIT, &cmd, sizeof(cmd), async && !one_in(c, 30));
+}
+
+static struct vb_uring_fetch any_slots(struct chance *c, uint32_t thread)
+{
+	struct vb_uring_fetch f = {
+		.first = thread * RING_SLOTS, .count = 1 + (uint32_t)below(c, RING_SLOTS),
+	};
+
+	if (one_in(c, 6))
+		f.flags = one_in(c, 2) ? VB_FETCH_F_NOWAIT : VB_FETCH_F_URGENT;
+	if (one_in(c, 60))
+		((uint8_t *)&f)[below(c, sizeof(f))] ^= (uint8_t)(1 << below(c, 8));
+	return f;
+}
+
+/* What came into slots of ours; a slot that nothing came into holds what was there. */
+static void ring_answer_all(struct fuzz_ring *r, struct chance *c, uint32_t thread, int32_t count)
+{
+	struct vb_uring_fetch again = any_slots(c, thread);
+	struct vb_ioc_fetch req[RING_SLOTS];
+	uint32_t n = (uint32_t)count < RING_SLOTS ? (uint32_t)count : RING_SLOTS;
+
+	for (uint32_t i = 0; i < n; i++)
+		memcpy(&req[i], x.fetched + (thread * RING_SLOTS + i) * VB_URING_SLOT_BYTES,
+		       sizeof(req[i]));
+	for (uint32_t i = 0; i < n; i++) {
+		if (atomic_fetch_sub(&x.life, 1) <= 0)
+			end(c);
+		maybe_sleep(c);
+		if (!one_in(c, 300))
+			ring_commit(r, c, &req[i], answer(c, &req[i]), i + 1 == n ? &again : NULL);
+	}
+}
+
+static void ring_disturb(struct fuzz_ring *r, struct chance *c, uint32_t thread)
+{
+	struct vb_uring_fetch f = any_slots(c, thread);
+	bool disarm = one_in(c, 3);
+
+	if (disarm)
+		f.flags = 0;
+	fuzz_ring_put(r, c, x.node, disarm ? VB_URING_DISARM : VB_URING_FETCH, &f, sizeof(f),
+		      one_in(c, 10));
+	if (one_in(c, 40))
+		fuzz_ring_close(r);
+}
+
+static void *serve_by_ring(void *arg)
+{
+	uint32_t thread = (uint32_t)(uintptr_t)arg;
+	struct chance c = { x.seed + thread };
+	struct fuzz_ring r = { .open = false };
+	int32_t res;
+	int nr;
+
+	while (!atomic_load(&fuzz->stop)) {
+		nr = fuzz_ring_take(&r, 1 + (uint32_t)below(&c, 20000), &res);
+		if ((nr == _IOC_NR(VB_URING_FETCH) || nr == _IOC_NR(VB_URING_COMMIT)) && res > 0)
+			ring_answer_all(&r, &c, thread, res);
+		else if (nr < 0 || one_in(&c, 10))
+			ring_disturb(&r, &c, thread);
+	}
+	fuzz_ring_close(&r);
+	return NULL;
+}
+
+/* Several at once: what came is answered with the next call. */
+static void exchange(struct chance *c)
+{
+	struct vb_ioc_fetch req[4];
+	struct vb_ioc_commit done[4];
+	struct vb_ioc_exchange cmd = {
+		.size = sizeof(cmd), .flags = VB_FETCH_F_NOWAIT, .fetches_address = (uintptr_t)req,
+		.fetch_count = (uint32_t)below(c, 5), .commits_address = (uintptr_t)done,
+		.spin_ns = (uint32_t)below(c, 100000),
+	};
+
+	if (fuzz_call(x.node, VB_IOC_EXCHANGE, &cmd))
+		return;
+	for (uint32_t i = 0; i < cmd.out_fetched; i++) {
+		if (atomic_fetch_sub(&x.life, 1) <= 0)
+			end(c);
+		done[i] = (struct vb_ioc_commit){
+			.size = sizeof(done[i]), .generation = x.generation, .tag = req[i].out_tag,
+			.status = answer(c, &req[i]), .bad_command = ~0u,
+		};
+	}
+	cmd.commit_count = cmd.out_fetched;
+	cmd.fetch_count = 0;
+	if (one_in(c, 20))
+		cmd.commit_count += (uint32_t)below(c, 100);
+	fuzz_call(x.node, VB_IOC_EXCHANGE, &cmd);
+}
+
 static void *serve(void *arg)
 {
 	struct chance c = { x.seed + (uintptr_t)arg };
@@ -369,6 +483,10 @@ static void *serve(void *arg)
 	while (!atomic_load(&fuzz->stop)) {
 		struct vb_ioc_fetch req = { .size = sizeof(req) };
 
+		if (one_in(&c, 3)) {
+			exchange(&c);
+			continue;
+		}
 		if (one_in(&c, 4))
 			req.flags = one_in(&c, 2) ? VB_FETCH_F_NOWAIT : VB_FETCH_F_URGENT;
 		if (fuzz_call(x.node, VB_IOC_FETCH, &req))
@@ -419,15 +537,24 @@ static void any_number(struct chance *c)
 	for (size_t i = 0; i < sizeof(any); i++)
 		any[i] = (uint8_t)chance(c);
 	*(uint32_t *)any = (uint32_t)below(c, 300);
-	/* Not FETCH, which may wait; not the moves, whose content is promised. */
-	fuzz_call(x.node, _IOC(3, VB_IOC_MAGIC, 0x46 + below(c, 10), below(c, 256)), any);
+	/*
+	 * Not FETCH, which may wait, as EXCHANGE beyond these may; not the moves, whose content
+	 * is promised.
+	 */
+	fuzz_call(x.node, _IOC(3, VB_IOC_MAGIC, 0x46 + below(c, 9), below(c, 256)), any);
 }
 
 static void any_mapping(struct chance *c)
 {
-	uint64_t offset = (1 + below(c, 3)) << 56 | below(c, 6) << 48 | below(c, 1 << 20) << 12;
+	uint64_t offset = (1 + below(c, 4)) << 56 | below(c, 6) << 48 | below(c, 1 << 20) << 12;
 	uint64_t bytes = (1 + below(c, 600)) << 12;
-	void *p = mmap(NULL, bytes, one_in(c, 2) ? PROT_READ : PROT_READ | PROT_WRITE,
+	void *p;
+
+	if (one_in(c, 6)) {
+		offset = VB_MMAP_FETCH;
+		bytes = one_in(c, 4) ? bytes : VB_MMAP_FETCH_BYTES;
+	}
+	p = mmap(NULL, bytes, one_in(c, 2) ? PROT_READ : PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_POPULATE, x.node, (off_t)offset);
 
 	if (p != MAP_FAILED)
@@ -579,6 +706,9 @@ static int attach(struct chance *c)
 	if (mmap(NULL, VB_MMAP_SUBMIT_BYTES, PROT_READ, MAP_SHARED, x.node, VB_MMAP_SUBMIT) ==
 	    MAP_FAILED)
 		return -1;
+	x.fetched = mmap(NULL, VB_MMAP_FETCH_BYTES, PROT_READ, MAP_SHARED, x.node, VB_MMAP_FETCH);
+	if (x.fetched == MAP_FAILED)
+		return -1;
 	return cmd.out_state == VB_EXEC_RECOVERING ? succeed(c) : make_arenas(c);
 }
 
@@ -610,7 +740,7 @@ void fuzz_exec(uint32_t who, uint64_t seed)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || open_node() || attach(&c))
 		_exit(1);
 	for (uintptr_t i = 1; i <= THREADS; i++)
-		if (pthread_create(&thread, NULL, serve, (void *)i))
+		if (pthread_create(&thread, NULL, one_in(&c, 2) ? serve : serve_by_ring, (void *)i))
 			_exit(1);
 	while (!atomic_load(&fuzz->stop)) {
 		if (atomic_load(&x.life) <= 0)

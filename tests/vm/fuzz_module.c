@@ -61,16 +61,20 @@ static bool is_documented(int error)
 	return false;
 }
 
-int fuzz_call(int fd, unsigned long request, void *arg)
+void fuzz_count(uint32_t nr, int rc)
 {
-	uint32_t nr = _IOC_NR(request) % FUZZ_REQUESTS;
-	int rc = ioctl(fd, request, arg) ? -errno : 0;
-
-	atomic_fetch_add(&fuzz->made[nr], 1);
+	atomic_fetch_add(&fuzz->made[nr % FUZZ_REQUESTS], 1);
 	if (!rc)
-		atomic_fetch_add(&fuzz->succeeded[nr], 1);
+		atomic_fetch_add(&fuzz->succeeded[nr % FUZZ_REQUESTS], 1);
 	else if (!is_documented(-rc))
 		fuzz_problem("request %#x gave errno %d", nr, -rc);
+}
+
+int fuzz_call(int fd, unsigned long request, void *arg)
+{
+	int rc = ioctl(fd, request, arg) ? -errno : 0;
+
+	fuzz_count(_IOC_NR(request), rc);
 	return rc;
 }
 
@@ -260,7 +264,10 @@ static bool is_known(uint32_t nr)
 	return nr <= _IOC_NR(VB_IOC_LIMIT) ||
 	       (nr >= _IOC_NR(VB_IOC_BO_CREATE) && nr <= _IOC_NR(VB_IOC_BO_RESIDENCY)) ||
 	       (nr >= _IOC_NR(VB_IOC_QUEUE_CREATE) && nr <= _IOC_NR(VB_IOC_SCHEDULE)) ||
-	       (nr >= _IOC_NR(VB_IOC_EXEC_ATTACH) && nr <= _IOC_NR(VB_IOC_EXEC_STATS));
+	       (nr >= _IOC_NR(VB_IOC_EXEC_ATTACH) && nr <= _IOC_NR(VB_IOC_EXEC_STATS)) ||
+	       nr == _IOC_NR(VB_IOC_EXCHANGE) ||
+	       nr == _IOC_NR(VB_URING_WAIT) || nr == _IOC_NR(VB_URING_SUBMIT) ||
+	       (nr >= _IOC_NR(VB_URING_FETCH) && nr <= _IOC_NR(VB_URING_DISARM));
 }
 
 /* A fuzzer that only makes errors has looked at little. */
