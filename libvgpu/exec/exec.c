@@ -26,20 +26,23 @@ static void exec_commit(struct vgpu_exec *x, uint64_t tag, int status, uint32_t 
 	vgpu_commit(&x->fetch, &x->commits, c);
 }
 
-/* Busy time the device counts itself. */
-static bool exec_has_counted(const struct vgpu_exec *x)
+/* So many of the counters are all that moved.  Busy time the device counts itself. */
+static uint32_t exec_counted(const struct vgpu_exec *x)
 {
-	for (uint32_t i = 0; i < VB_COUNT_COUNT; i++)
-		if (x->resid.count[i] && i != VB_COUNT_BUSY_NS)
-			return true;
-	return false;
+	uint32_t n = VB_COUNT_COUNT;
+
+	while (n && !x->resid.count[n - 1])
+		n--;
+	return n;
 }
 
 /* Counters go out before the fence does, so that who waits for it sees them. */
 static void exec_flush_counters(struct vgpu_exec *x, uint32_t client)
 {
-	if (exec_has_counted(x))
-		vgpu_commit_counters(&x->fetch, &x->commits, client, x->resid.count);
+	uint32_t n = exec_counted(x);
+
+	if (n)
+		vgpu_commit_counters(&x->fetch, &x->commits, client, x->resid.count, n);
 }
 
 static void exec_note_failure(struct vgpu_exec *x, const struct vgpu_job *job)
@@ -59,7 +62,6 @@ static void exec_finish_job(struct vgpu_exec *x, struct vgpu_job *job)
 	int status = job->status;
 
 	exec_note_failure(x, job);
-	x->resid.count[VB_COUNT_BUSY_NS] += busy;
 	vgpu_job_destroy(&x->env, job);
 	exec_flush_counters(x, client);
 	exec_commit(x, tag, status, bad, busy);
@@ -559,7 +561,7 @@ void *vgpu_exec_thread(void *arg)
 {
 	const struct timespec pause = { .tv_nsec = TEND_NS };
 	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
-	struct vgpu_commits last = { .count = 0, .counted = false };
+	struct vgpu_commits last = { .count = 0, .counted = 0 };
 	struct vgpu_exec *x = arg;
 	uint32_t n;
 	int rc;

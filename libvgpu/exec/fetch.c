@@ -12,7 +12,7 @@ static int exchange(const struct vgpu_fetcher *f, struct vgpu_commits *c,
 		    struct vb_ioc_exchange *x)
 {
 	struct vb_ioc_exec_stats stats = {
-		.size = sizeof(stats), .client = c->client, .count = VB_COUNT_COUNT,
+		.size = sizeof(stats), .client = c->client, .count = c->counted,
 		.address = (uintptr_t)c->counters,
 	};
 	uint32_t first = 0;
@@ -30,7 +30,7 @@ static int exchange(const struct vgpu_fetcher *f, struct vgpu_commits *c,
 		first++;
 	}
 	c->count = 0;
-	c->counted = false;
+	c->counted = 0;
 	return rc;
 }
 
@@ -76,42 +76,45 @@ void vgpu_commit(const struct vgpu_fetcher *f, struct vgpu_commits *c, struct vb
 		vgpu_commit_all(f, c);
 }
 
-static void count_now(const struct vgpu_fetcher *f, uint32_t client, const uint64_t *counters)
+static void count_now(const struct vgpu_fetcher *f, uint32_t client, const uint64_t *counters,
+		      uint32_t n)
 {
 	struct vb_ioc_exec_stats s = {
-		.size = sizeof(s), .client = client, .count = VB_COUNT_COUNT,
-		.address = (uintptr_t)counters,
+		.size = sizeof(s), .client = client, .count = n, .address = (uintptr_t)counters,
 	};
 
 	vgpu_uapi_call(f->node, VB_IOC_EXEC_STATS, &s);
 }
 
-void vgpu_commit_counters(const struct vgpu_fetcher *f, struct vgpu_commits *c, uint32_t client,
-			  uint64_t *counters)
+static void count_with_commits(struct vgpu_commits *c, uint32_t client, const uint64_t *counters,
+			       uint32_t n)
 {
-	if (!f->several || (c->counted && c->client != client)) {
-		count_now(f, client, counters);
-	} else if (c->counted) {
-		for (uint32_t i = 0; i < VB_COUNT_COUNT; i++)
-			c->counters[i] += counters[i];
-	} else {
-		memcpy(c->counters, counters, sizeof(c->counters));
-		c->client = client;
-		c->counted = true;
-	}
-	memset(counters, 0, sizeof(c->counters));
+	while (c->counted < n)
+		c->counters[c->counted++] = 0;
+	for (uint32_t i = 0; i < n; i++)
+		c->counters[i] += counters[i];
+	c->client = client;
+}
+
+void vgpu_commit_counters(const struct vgpu_fetcher *f, struct vgpu_commits *c, uint32_t client,
+			  uint64_t *counters, uint32_t n)
+{
+	if (!f->several || (c->counted && c->client != client))
+		count_now(f, client, counters, n);
+	else
+		count_with_commits(c, client, counters, n);
+	memset(counters, 0, n * sizeof(*counters));
 }
 
 void vgpu_commits_move(struct vgpu_commits *to, struct vgpu_commits *from)
 {
 	memcpy(to->commit, from->commit, from->count * sizeof(to->commit[0]));
+	memcpy(to->counters, from->counters, from->counted * sizeof(to->counters[0]));
 	to->count = from->count;
 	to->client = from->client;
 	to->counted = from->counted;
-	if (from->counted)
-		memcpy(to->counters, from->counters, sizeof(to->counters));
 	from->count = 0;
-	from->counted = false;
+	from->counted = 0;
 }
 
 void vgpu_commit_all(const struct vgpu_fetcher *f, struct vgpu_commits *c)

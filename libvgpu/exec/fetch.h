@@ -17,13 +17,12 @@
  * @count: how many
  * @client: whose @counters are
  * @counters: by enum vb_counter
- * @counted: there are some; they go out first, so that who waits sees them
+ * @counted: how many of them are used; they go out first, so that who waits sees them
  */
 struct vgpu_commits {
 	struct vb_ioc_commit commit[VGPU_FETCH_MAX];
-	uint32_t count, client;
+	uint32_t count, client, counted;
 	uint64_t counters[VB_COUNT_COUNT];
-	bool counted;
 };
 
 /**
@@ -56,9 +55,12 @@ int vgpu_fetch(const struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits
 /* Commit, with the next fetch where that will do. @done: tag, status, bad_command, busy_ns. */
 void vgpu_commit(const struct vgpu_fetcher *f, struct vgpu_commits *c, struct vb_ioc_commit done);
 
-/* Count for a client, before what is committed after this; @counters are zero then. */
+/*
+ * Count for a client, before what is committed after this: the first @n counters, which are
+ * zero then.
+ */
 void vgpu_commit_counters(const struct vgpu_fetcher *f, struct vgpu_commits *c, uint32_t client,
-			  uint64_t *counters);
+			  uint64_t *counters, uint32_t n);
 
 /* What is left of @from in @to, which is empty. */
 void vgpu_commits_move(struct vgpu_commits *to, struct vgpu_commits *from);
