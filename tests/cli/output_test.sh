@@ -137,6 +137,34 @@ asks "$work/folder" 'Is a directory'
 asks "$work/absent/file" 'No such file or directory'
 verdict a_pipe_stays_a_pipe test -p "$work/pipe" -a -L "$work/to-pipe"
 verdict nothing_is_left_beside_them test -z "$(find "$work" -name '*.part')"
+# --- two at once: a file is one's or the other's, and whoever says it is done has done it ---
+exec 8>"$work/held.part"
+flock 8
+refuses gen_of_what_another_one_writes 1 'held: another one is writing it' \
+	$vbrun gen "$work/held" --size 1M
+verdict the_part_of_another_one_stays test -e "$work/held.part"
+exec 8>&-
+$vbrun gen "$work/held" --size 1M >/dev/null
+verdict a_part_that_was_left_is_taken test -s "$work/held" -a ! -e "$work/held.part"
+for seed in 1 2 3; do
+	$vbrun gen "$work/both" --size $((seed * 8))M --seed $seed >"$work/gen.$seed" 2>&1 &
+done
+wait
+$vbctl tensor list "$work/both" >"$work/text" 2>&1
+verdict files_written_at_once_are_whole test $? -eq 0
+verdict somebody_wrote_it test "$(cat "$work"/gen.[123] | grep -c "both: .* in ")" -ge 1
+for i in 1 2 3; do
+	VBLACKWELL_CACHE=$work/first $vbrun embed --no-compare --passes 0 --json x >"$work/first.$i" 2>&1 &
+done
+wait
+for i in 1 2 3; do
+	sed -n '/"embedding"/,/\]/p' "$work/first.$i" >"$work/bits.$i"
+done
+verdict models_generated_at_once_are_one test -s "$work/bits.1" -a \
+	"$(cat "$work"/bits.[123] | wc -c)" -eq $((3 * $(wc -c <"$work/bits.1")))
+verdict models_generated_at_once_are_the_same \
+	bash -c 'cmp -s "$1.1" "$1.2" && cmp -s "$1.1" "$1.3"' - "$work/bits"
+
 # A link to a file stays a link.
 : >"$work/real"
 ln -s real "$work/link"

@@ -60,8 +60,8 @@ typedef int (*vbrun_gen_progress)(void *arg, uint64_t done, uint64_t total);
  * F32 experts are [E][rows][k]. Equal parameters give equal bytes on any machine.
  *
  * Context: Any thread; sleeps on file writes.
- * Return: 0; -EINVAL a parameter; -ENOSPC; -ENOMEM; what @progress returned; errors of
- * open(), write() and rename().
+ * Return: 0; -EINVAL a parameter; -ENOSPC; -EBUSY: another process is writing it; -ENOMEM; what
+ * @progress returned; errors of open(), write() and rename().
  */
 int vbrun_gen(const struct vbrun_gen_params *p, vbrun_gen_progress progress, void *arg,
 	      struct vgpu_error *err);
@@ -93,7 +93,8 @@ struct vbrun_gen_model_params {
  *
  * Writes config.json, vocab.txt and model.safetensors with the names, types and (by
  * default) layer shapes of the real model, and a vocabulary that can spell any ASCII
- * text. Its embeddings are deterministic and mean nothing.
+ * text. Its embeddings are deterministic and mean nothing. Processes that write to one folder
+ * do so one after the other.
  *
  * Return: as vbrun_gen(), and errors of mkdir().
  */

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -41,6 +43,29 @@ static int take_space(struct gen_file *f)
 	return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : fail(f, -errno);
 }
 
+/*
+ * The part, and nobody else has it. Another one may have finished between our open() and the
+ * lock: then what we have is its file, under its name.
+ */
+static int take_part(struct gen_file *f)
+{
+	struct stat ours, there;
+	bool theirs;
+
+	f->fd = open(f->part.at, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	if (f->fd < 0)
+		return fail(f, -errno);
+	/* File systems without locks have none of others either. */
+	theirs = flock(f->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+	if (theirs || fstat(f->fd, &ours) || stat(f->part.at, &there) ||
+	    ours.st_ino != there.st_ino || ours.st_dev != there.st_dev) {
+		close(f->fd);
+		f->fd = -1;
+		return vbrun_fail(f->err, -EBUSY, "%.160s: another one is writing it", f->path);
+	}
+	return ftruncate(f->fd, 0) ? fail(f, -errno) : 0;
+}
+
 int gen_file_create(struct gen_file *f, const char *path, uint64_t total,
 		    vbrun_gen_progress progress, void *arg, struct vgpu_error *err)
 {
@@ -56,10 +81,8 @@ int gen_file_create(struct gen_file *f, const char *path, uint64_t total,
 	rc = part_find(path, &f->part);
 	if (rc)
 		return fail(f, rc);
-	f->fd = open(f->part.at, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (f->fd < 0)
-		return fail(f, -errno);
-	return take_space(f);
+	rc = take_part(f);
+	return rc ? rc : take_space(f);
 }
 
 /* Asked after every buffer and every interrupted write. */

@@ -44,7 +44,8 @@ struct gen_file {
  * @arg: for @progress
  * @err: or NULL
  *
- * Return: 0; -ENOSPC with the numbers; -ENOMEM; errors of part_find() and open().
+ * Return: 0; -ENOSPC with the numbers; -EBUSY: another process is writing it; -ENOMEM; errors of
+ * part_find() and open().
  */
 int gen_file_create(struct gen_file *f, const char *path, uint64_t total,
 		    vbrun_gen_progress progress, void *arg, struct vgpu_error *err);

@@ -6,9 +6,11 @@
 #include "gen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -274,12 +276,39 @@ static void discard_files(const char *folder, bool made)
 		rmdir(folder);
 }
 
+static int write_files(struct model *m, vbrun_gen_progress progress, void *arg,
+		       struct vgpu_error *err)
+{
+	/* The vocabulary first: its length is in the other two. */
+	int rc = write_text(m, "vocab.txt" BESIDE, true, err);
+
+	if (!rc)
+		rc = write_text(m, "config.json" BESIDE, false, err);
+	if (!rc)
+		rc = write_weights(m, progress, arg, err);
+	return rc ? rc : place_files(m->p.folder, err);
+}
+
+/*
+ * Others that write there wait. Return: what to close, -1 where there are no locks; or
+ * -EINTR: a signal came meanwhile.
+ */
+static int folder_lock(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || !flock(fd, LOCK_EX) || errno != EINTR)
+		return fd;
+	close(fd);
+	return -EINTR;
+}
+
 int vbrun_gen_model(const struct vbrun_gen_model_params *p, vbrun_gen_progress progress,
 		    void *arg, struct vgpu_error *err)
 {
 	struct model m = { .p = *p };
+	int rc, lock;
 	bool made;
-	int rc;
 
 	rc = check_params(&m.p, err);
 	if (rc)
@@ -290,15 +319,13 @@ int vbrun_gen_model(const struct vbrun_gen_model_params *p, vbrun_gen_progress p
 	made = !mkdir(p->folder, 0777);
 	if (!made && errno != EEXIST)
 		return vbrun_fail(err, -errno, "%.160s: %s", p->folder, strerror(errno));
-	/* The vocabulary first: its length is in the other two. */
-	rc = write_text(&m, "vocab.txt" BESIDE, true, err);
-	if (!rc)
-		rc = write_text(&m, "config.json" BESIDE, false, err);
-	if (!rc)
-		rc = write_weights(&m, progress, arg, err);
-	if (!rc)
-		rc = place_files(p->folder, err);
+	lock = folder_lock(p->folder);
+	if (lock == -EINTR)
+		return vbrun_fail(err, -EINTR, "%.160s: stopped while another one wrote there", p->folder);
+	rc = write_files(&m, progress, arg, err);
 	if (rc)
 		discard_files(p->folder, made);
+	if (lock >= 0)
+		close(lock);
 	return rc;
 }
