@@ -187,6 +187,19 @@ static int write_all(struct build *b)
 	return rc ? rc : vgpu_packed_part_sync(&b->part);
 }
 
+/*
+ * Another one may have built the same meanwhile, and whoever opened it would lose it: a file
+ * whose inode changes is another file. So what fits stays, and what does not fit goes.
+ */
+static int place(struct build *b, const char *path)
+{
+	int rc = vgpu_packed_part_place(&b->part);
+
+	if (!rc || (rc == -EEXIST && !check_plan(path, &b->plan)))
+		return 0;
+	return vgpu_packed_part_commit(&b->part);
+}
+
 static int build_file(struct build *b, const char *path)
 {
 	int rc = vgpu_packed_part_create(path, b->plan.header_bytes + b->plan.data_bytes,
@@ -198,7 +211,7 @@ static int build_file(struct build *b, const char *path)
 	if (!rc)
 		rc = vgpu_packed_check(b->part.part, b->plan.items, b->plan.count);
 	if (!rc)
-		rc = vgpu_packed_part_commit(&b->part);
+		rc = place(b, path);
 	vgpu_packed_part_discard(&b->part);
 	return rc;
 }

@@ -194,12 +194,29 @@ int vgpu_packed_part_sync(struct packed_part *p)
 	return fdatasync(p->fd) ? fail_path(p->part) : 0;
 }
 
+static void placed(struct packed_part *p)
+{
+	close(p->fd);
+	p->fd = -1;
+}
+
+int vgpu_packed_part_place(struct packed_part *p)
+{
+	int rc = renameat2(AT_FDCWD, p->part, AT_FDCWD, p->path, RENAME_NOREPLACE) ? -errno : 0;
+
+	/* Not every file system knows how: then what comes between the two calls is replaced. */
+	if (rc == -EINVAL || rc == -ENOSYS)
+		rc = !access(p->path, F_OK) ? -EEXIST : rename(p->part, p->path) ? -errno : 0;
+	if (!rc)
+		placed(p);
+	return rc;
+}
+
 int vgpu_packed_part_commit(struct packed_part *p)
 {
 	if (rename(p->part, p->path))
 		return fail_path(p->part);
-	close(p->fd);
-	p->fd = -1;
+	placed(p);
 	return 0;
 }
 

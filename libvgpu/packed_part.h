@@ -42,6 +42,8 @@ int vgpu_packed_part_write(struct packed_part *p, uint64_t offset, const void *f
 			   uint64_t bytes);
 /* Everything is on storage when this returns 0. */
 int vgpu_packed_part_sync(struct packed_part *p);
+/* Take the path where nothing is. Return: 0; -EEXIST; what rename() said. */
+int vgpu_packed_part_place(struct packed_part *p);
 /* Take the place of whatever is at the path. */
 int vgpu_packed_part_commit(struct packed_part *p);
 /* Remove it, unless it was committed. */

@@ -675,6 +675,49 @@ static void packed_builders_do_not_harm_each_other(void **state)
 	assert_int_equal(entries(r), 2);
 }
 
+/**
+ * struct rival - one who builds the same file while we are at it
+ * @r: where
+ * @v: its own device; NULL until it began
+ * @file: what it opened when it was done
+ */
+struct rival {
+	struct rig *r;
+	struct vgpu *v;
+	int file;
+};
+
+static int let_it_finish(void *arg, uint64_t done, uint64_t total)
+{
+	struct rival *a = arg;
+
+	(void)done;
+	(void)total;
+	if (a->v)
+		return 0;
+	a->v = open_device();
+	assert_ok(vgpu_packed_build(a->v, a->r->cache, a->r->items, ITEMS, NULL, NULL));
+	a->file = open(a->r->cache, O_RDONLY | O_CLOEXEC);
+	assert_true(a->file >= 0);
+	return 0;
+}
+
+static void packed_file_that_another_one_finished_stays(void **state)
+{
+	struct rival a = { .r = *state };
+	struct stat theirs, there;
+
+	assert_ok(vgpu_packed_build(a.r->v, a.r->cache, a.r->items, ITEMS, let_it_finish, &a));
+	assert_non_null(a.v);
+	assert_int_equal(fstat(a.file, &theirs), 0);
+	assert_int_equal(stat(a.r->cache, &there), 0);
+	assert_int_equal(there.st_ino, theirs.st_ino);
+	assert_int_equal(theirs.st_nlink, 1);
+	assert_int_equal(entries(a.r), 2);
+	close(a.file);
+	vgpu_close(a.v);
+}
+
 /* ---- input ---- */
 
 static void refuse_item(struct rig *r, struct vgpu_pack_item item, int code, const char *says)
@@ -824,6 +867,7 @@ int main(void)
 		TEST(packed_file_above_the_size_limit_is_refused),
 		TEST_FORK(packed_file_that_does_not_fit_the_disk_is_refused),
 		TEST_FORK(packed_builders_do_not_harm_each_other),
+		TEST(packed_file_that_another_one_finished_stays),
 		TEST(packed_bad_items_are_refused),
 		TEST(packed_file_grants_what_its_source_grants),
 		TEST(packed_array_believes_no_header),
