@@ -92,7 +92,7 @@ static void make_parents(const char *path)
 
 static int generate(const char *folder)
 {
-	struct vbrun_gen_model_params p = { .folder = folder, .seed = 1 };
+	struct vbrun_gen_model_params p = { .folder = folder, .seed = 1, .keep = true };
 	struct progress progress;
 	struct vgpu_error error;
 	int rc;

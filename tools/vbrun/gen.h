@@ -2,6 +2,7 @@
 #ifndef VBRUN_GEN_H
 #define VBRUN_GEN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vgpu.h"
@@ -74,6 +75,7 @@ int vbrun_gen(const struct vbrun_gen_params *p, vbrun_gen_progress progress, voi
  * @hidden: 32 to 4096, a multiple of @heads, or 0 for 384
  * @heads: or 0 for 12
  * @ffn: 32 to 16384, or 0 for 1536
+ * @keep: a model that is there stays, and was perhaps written by another process meanwhile
  */
 struct vbrun_gen_model_params {
 	const char *folder;
@@ -82,6 +84,7 @@ struct vbrun_gen_model_params {
 	uint32_t hidden;
 	uint32_t heads;
 	uint32_t ffn;
+	bool keep;
 };
 
 /**

@@ -289,6 +289,14 @@ static int write_files(struct model *m, vbrun_gen_progress progress, void *arg,
 	return rc ? rc : place_files(m->p.folder, err);
 }
 
+static bool is_there(const char *folder)
+{
+	char path[PATH_BYTES];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, files[FILES - 1]);
+	return !access(path, F_OK);
+}
+
 /*
  * Others that write there wait. Return: what to close, -1 where there are no locks; or
  * -EINTR: a signal came meanwhile.
@@ -322,7 +330,7 @@ int vbrun_gen_model(const struct vbrun_gen_model_params *p, vbrun_gen_progress p
 	lock = folder_lock(p->folder);
 	if (lock == -EINTR)
 		return vbrun_fail(err, -EINTR, "%.160s: stopped while another one wrote there", p->folder);
-	rc = write_files(&m, progress, arg, err);
+	rc = p->keep && is_there(p->folder) ? 0 : write_files(&m, progress, arg, err);
 	if (rc)
 		discard_files(p->folder, made);
 	if (lock >= 0)
