@@ -16,6 +16,12 @@ SAME(I32);
 SAME(U8);
 SAME(F8_E4M3);
 SAME(F8_E5M2);
+SAME(F64);
+SAME(Q8_K);
+SAME(IQ1_S);
+SAME(IQ1_M);
+SAME(IQ2_XXS);
+SAME(IQ2_XS);
 SAME(TQ1_0);
 SAME(TQ2_0);
 SAME(MXFP4);
@@ -33,8 +39,11 @@ SAME(Q6_K);
 SAME(IQ4_NL);
 SAME(IQ4_XS);
 SAME(NVFP4);
+SAME(IQ2_S);
 SAME(MXFP4_G16);
 SAME(INT8_G16);
+SAME(IQ3_XXS);
+SAME(IQ3_S);
 #undef SAME
 
 const char *vgpu_format_name(enum vgpu_format format)

@@ -239,7 +239,7 @@ enum vgpu_life {
 	VGPU_LIFE_SCRATCH = 2,		/* undefined between submissions */
 };
 
-/* Numeric formats of arrays; row-major first, packed row groups from 32. */
+/* Numeric formats of arrays; packed row groups are 32 .. 47, row-major ones all others. */
 enum vgpu_format {
 	VGPU_FORMAT_NONE = 0,
 	VGPU_FORMAT_F32 = 1,
@@ -247,9 +247,15 @@ enum vgpu_format {
 	VGPU_FORMAT_BF16 = 3,
 	VGPU_FORMAT_I32 = 4,
 	VGPU_FORMAT_U8 = 5,
-	/* Sources of struct vgpu_pack, no operands yet: FP8, ternary blocks of GGUF. */
+	/* Sources of struct vgpu_pack, no operands yet: FP8, F64, blocks of GGUF. */
 	VGPU_FORMAT_F8_E4M3 = 6,
 	VGPU_FORMAT_F8_E5M2 = 7,
+	VGPU_FORMAT_F64 = 8,
+	VGPU_FORMAT_Q8_K = 9,
+	VGPU_FORMAT_IQ1_S = 10,
+	VGPU_FORMAT_IQ1_M = 11,
+	VGPU_FORMAT_IQ2_XXS = 12,
+	VGPU_FORMAT_IQ2_XS = 13,
 	VGPU_FORMAT_TQ1_0 = 14,
 	VGPU_FORMAT_TQ2_0 = 15,
 	VGPU_FORMAT_MXFP4 = 16,		/* GGUF blocks: 17 bytes a 32 values */
@@ -268,8 +274,12 @@ enum vgpu_format {
 	VGPU_FORMAT_IQ4_NL = 28,
 	VGPU_FORMAT_IQ4_XS = 29,
 	VGPU_FORMAT_NVFP4 = 30,
+	VGPU_FORMAT_IQ2_S = 31,
 	VGPU_FORMAT_MXFP4_G16 = 32,	/* what vgpu_pack makes: groups of 16 rows */
 	VGPU_FORMAT_INT8_G16 = 33,
+	/* Blocks of GGUF again: sources. */
+	VGPU_FORMAT_IQ3_XXS = 48,
+	VGPU_FORMAT_IQ3_S = 49,
 };
 
 /**
@@ -400,7 +410,7 @@ struct vgpu_pack_scales {
 /**
  * struct vgpu_pack - weights of a file, packed chunk by chunk when they are needed
  * @source_format: F32, F16, BF16; MXFP4 to MXFP4_G16 and Q8_0 to INT8_G16 (regrouped, the same
- *	values); FP8 and other blocks of GGUF: Q4_0, Q5_0, IQ4_NL, TQ to INT8_G16 keep
+ *	values); FP8, F64 and other blocks of GGUF: Q4_0, Q5_0, IQ4_NL, TQ to INT8_G16 keep
  *	their values, all else is rounded again
  * @packed_format: MXFP4_G16 or INT8_G16
  * @rows: rows of one matrix, at least 1

@@ -56,6 +56,15 @@ static const struct format formats[] = {
 	{ VB_FORMAT_IQ4_NL, 1, 32, 18, 0, 1, false, "iq4-nl" },
 	{ VB_FORMAT_IQ4_XS, 1, 256, 136, 0, 1, false, "iq4-xs" },
 	{ VB_FORMAT_NVFP4, 1, 64, 36, 0, 1, false, "nvfp4" },
+	{ VB_FORMAT_F64, 1, 1, 8, 0, 1, false, "f64" },
+	{ VB_FORMAT_Q8_K, 1, 256, 292, 0, 1, false, "q8-k" },
+	{ VB_FORMAT_IQ1_S, 1, 256, 50, 0, 1, false, "iq1-s" },
+	{ VB_FORMAT_IQ1_M, 1, 256, 56, 0, 1, false, "iq1-m" },
+	{ VB_FORMAT_IQ2_XXS, 1, 256, 66, 0, 1, false, "iq2-xxs" },
+	{ VB_FORMAT_IQ2_XS, 1, 256, 74, 0, 1, false, "iq2-xs" },
+	{ VB_FORMAT_IQ2_S, 1, 256, 82, 0, 1, false, "iq2-s" },
+	{ VB_FORMAT_IQ3_XXS, 1, 256, 98, 0, 1, false, "iq3-xxs" },
+	{ VB_FORMAT_IQ3_S, 1, 256, 110, 0, 1, false, "iq3-s" },
 	/* 16 rows of 32 nibbles a block, 16 x 4 E8M0 a tile */
 	{ VB_FORMAT_MXFP4_G16, 16, 32, 256, 64, 64, true, "mxfp4-g16" },
 	/* 16 rows of 32 bytes a block, 16 x 4 F16 a tile */

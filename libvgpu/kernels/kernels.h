@@ -41,6 +41,12 @@ enum vgpu_wformat {
 	VGPU_W_BF16 = 3,
 	VGPU_W_F8_E4M3 = 6,	/* pack/blocks.c: decoded, no operands */
 	VGPU_W_F8_E5M2 = 7,
+	VGPU_W_F64 = 8,
+	VGPU_W_Q8_K = 9,
+	VGPU_W_IQ1_S = 10,
+	VGPU_W_IQ1_M = 11,
+	VGPU_W_IQ2_XXS = 12,
+	VGPU_W_IQ2_XS = 13,
 	VGPU_W_TQ1_0 = 14,
 	VGPU_W_TQ2_0 = 15,
 	VGPU_W_MXFP4 = 16,	/* GGUF block_mxfp4: {u8 e8m0, u8 qs[16]} a block */
@@ -58,8 +64,11 @@ enum vgpu_wformat {
 	VGPU_W_IQ4_NL = 28,
 	VGPU_W_IQ4_XS = 29,
 	VGPU_W_NVFP4 = 30,
+	VGPU_W_IQ2_S = 31,
 	VGPU_W_MXFP4_G16 = 32,	/* row groups, made by pack_mxfp4 */
 	VGPU_W_INT8_G16 = 33,	/* row groups, made by pack_int8 */
+	VGPU_W_IQ3_XXS = 48,	/* as those of pack/blocks.c above */
+	VGPU_W_IQ3_S = 49,
 };
 
 /*

@@ -25,9 +25,12 @@ TYPES = {
     "Q3_K": (11, 256, 110, [108]), "Q4_K": (12, 256, 144, [0, 2]),
     "Q5_K": (13, 256, 176, [0, 2]), "Q6_K": (14, 256, 210, [208]), "IQ4_NL": (20, 32, 18, [0]),
     "IQ4_XS": (23, 256, 136, [0]), "MXFP4": (39, 32, 17, []), "NVFP4": (40, 64, 36, []),
-    "TQ1_0": (34, 256, 54, [52]), "TQ2_0": (35, 256, 66, [64]),
+    "TQ1_0": (34, 256, 54, [52]), "TQ2_0": (35, 256, 66, [64]), "IQ2_XXS": (16, 256, 66, [0]),
+    "IQ2_XS": (17, 256, 74, [0]), "IQ3_XXS": (18, 256, 98, [0]), "IQ1_S": (19, 256, 50, [0]),
+    "IQ3_S": (21, 256, 110, [0]), "IQ2_S": (22, 256, 82, [0]), "IQ1_M": (29, 256, 56, []),
+    "Q8_K": (15, 256, 292, []), "F64": (28, 1, 8, []),
 }
-OTHERS = {15: (256, 292), 16: (256, 66), 19: (256, 50), 21: (256, 110), 41: (128, 18), 42: (32, 18)}
+OTHERS = {41: (128, 18), 42: (32, 18)}
 IQ4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
 rng = random.Random(20260102)
 
@@ -50,6 +53,8 @@ def floats(name, n):
         return struct.pack("<%df" % n, *values)
     if name == "F16":
         return struct.pack("<%de" % n, *values)
+    if name == "F64":
+        return struct.pack("<%dd" % n, *values)
     return b"".join(struct.pack("<f", v)[2:] for v in values)
 
 
@@ -61,6 +66,12 @@ def one_block(name):
         block[0] = rng.randrange(115, 125)
     if name == "NVFP4":
         block[0:4] = bytes(rng.randrange(0, 0x40) for _ in range(4))
+    if name == "Q8_K":
+        block[0:4] = struct.pack("<f", rng.uniform(1e-6, 0.02))
+    if name == "IQ1_M":			# an F16 in the highest nibbles of four words
+        bits = struct.unpack("<H", f16(rng.uniform(1e-6, 0.02)))[0]
+        for i in range(4):
+            block[49 + 2 * i] = block[49 + 2 * i] & 15 | (bits >> 4 * i & 15) << 4
     return bytes(block)
 
 
@@ -68,7 +79,7 @@ def data_of(name, shape):
     n = 1
     for d in shape:
         n *= d
-    if name in ("F32", "F16", "BF16"):
+    if name in ("F32", "F16", "BF16", "F64"):
         return floats(name, n)
     return b"".join(one_block(name) for _ in range(n // TYPES[name][1]))
 

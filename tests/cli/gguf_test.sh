@@ -10,14 +10,14 @@ make() { python3 tests/cli/gguf_make.py "$@" || exit 1; }
 sum() { python3 -c "import json, sys; s = json.load(open(sys.argv[1])); print($2)" "$1"; }
 run() { $vbrun stream "$@" --chunk 64K --passes 2 --no-compare --json; }
 
-# --- every type: 19 matrices and one embedding, 5 stacks of experts, one narrow one ---
+# --- every type: 28 matrices and one embedding, 5 stacks of experts, one narrow one ---
 make all "$work/all.gguf"
 run "$work/all.gguf" --host 2M >"$work/all.json"
 verdict every_type_streams test $? -eq 0
-verdict all_matrices_of_the_file_run test "$(sum "$work/all.json" 's["matrices"]')" -eq 26
+verdict all_matrices_of_the_file_run test "$(sum "$work/all.json" 's["matrices"]')" -eq 35
 verdict only_norms_are_left_out test \
 	"$(sum "$work/all.json" '[(k["why"], k["tensors"]) for k in s["skipped"]]')" = \
-	"[('rank below 2 (biases, norms)', 20)]"
+	"[('rank below 2 (biases, norms)', 29)]"
 $vbctl tensor list "$work/all.gguf" --json >"$work/list.json"
 verdict bytes_are_those_of_the_files_matrices test "$(sum "$work/all.json" 's["source_bytes"]')" -eq \
 	"$(sum "$work/list.json" 'sum(t["bytes"] for t in s["tensors"] if len(t["shape"]) > 1)')"
@@ -25,12 +25,12 @@ verdict bytes_read_hold_all_that_does_not_stay test \
 	"$(sum "$work/all.json" 's["passes"][0]["read_bytes"] >= s["source_bytes"]')" = True
 verdict every_packed_type_is_said test \
 	"$(sum "$work/all.json" '" ".join(sorted(c["from"] for c in s["conversions"]))')" = \
-	'IQ4_NL IQ4_XS NVFP4 Q2_K Q3_K Q4_0 Q4_1 Q4_K Q5_0 Q5_1 Q5_K Q6_K TQ1_0 TQ2_0'
+	'F64 IQ1_M IQ1_S IQ2_S IQ2_XS IQ2_XXS IQ3_S IQ3_XXS IQ4_NL IQ4_XS NVFP4 Q2_K Q3_K Q4_0 Q4_1 Q4_K Q5_0 Q5_1 Q5_K Q6_K Q8_K TQ1_0 TQ2_0'
 verdict what_is_exact_differs_in_nothing test \
 	"$(sum "$work/all.json" '[(c["from"], c["nmse"]) for c in s["conversions"] if c["how"] == "exact"]')" = \
 	"[('Q4_0', 0), ('Q5_0', 0), ('IQ4_NL', 0), ('TQ1_0', 0), ('TQ2_0', 0)]"
 verdict the_rest_says_how_far_it_moved test \
-	"$(sum "$work/all.json" 'all(1e-7 < c["nmse"] < 1e-4 and c["how"] == "requantised" and \
+	"$(sum "$work/all.json" 'all(1e-7 < c["nmse"] < 1e-4 and c["how"] == ("packed" if c["from"] == "F64" else "requantised") and \
 	   c["to"] == "int8-g16" for c in s["conversions"] if c["how"] != "exact")')" = True
 verdict small_models_are_compared_whole test \
 	"$(sum "$work/all.json" 'all(c["compared_values"] == c["values"] for c in s["conversions"])')" = True
@@ -50,7 +50,7 @@ verdict what_is_exact_stays_exact test \
 	"['Q4_0', 'Q5_0', 'IQ4_NL', 'TQ1_0', 'TQ2_0']"
 verdict floats_are_packed_when_asked test \
 	"$(sum "$work/mxfp4.json" '[c["from"] for c in s["conversions"] if c["how"] == "packed"]')" = \
-	"['F32', 'F16', 'BF16']"
+	"['F32', 'F16', 'BF16', 'F64']"
 
 # --- the same results whatever the tier, and those of the same weights as Q8_0, which the
 # script makes of the blocks by itself and the device takes as they are ---
@@ -86,8 +86,8 @@ refused() {
 	refuses "type_$1_is_refused_by_stream" 1 "t$1.gguf: $2" $vbrun stream "$work/t$1.gguf"
 	refuses "type_$1_is_refused_by_plan" 1 "t$1.gguf: $2" $vbctl plan "$work/t$1.gguf"
 }
-for t in '15 Q8_K' '16 IQ2_XXS' '19 IQ1_S' '21 IQ3_S' '41 Q1_0'; do
-	refused "${t% *}" "tensor 'blk.0.ffn_up.weight': type ${t#* } has no product and is not packed; taken are f32, f16, bf16, f8_e4m3, .*q4_0, .*tq2_0\$"
+for t in '41 Q1_0'; do
+	refused "${t% *}" "tensor 'blk.0.ffn_up.weight': type ${t#* } has no product and is not packed; taken are f32, f16, bf16, f64, f8_e4m3, .*q4_0, .*tq2_0\$"
 	$vbctl tensor list "$work/t${t% *}.gguf" >"$work/text"
 	verdict "type_${t% *}_is_listed" grep -qE "^blk.0.ffn_up.weight +${t#* } +\[8\]\[256\] .* -\$" \
 		"$work/text"
@@ -112,7 +112,7 @@ for format in int8 mxfp4; do
 		"$(sum "$work/route.json" '2 * s["expert_bytes"] < s["expert_source_bytes"]')" = True
 done
 
-# --- safetensors: FP8 is packed, too; of the floats F64 is not ---
+# --- safetensors: FP8 and F64 are packed, too; complex numbers are not ---
 # fp8 FILE DTYPE WIDTH
 fp8() {
 	python3 - "$@" <<'END'
@@ -131,9 +131,21 @@ for dtype in F8_E4M3 F8_E5M2; do
 		'[(c["from"], c["to"], c["nmse"] < 1e-4, c["how"]) for c in s["conversions"]]')" = \
 		"[('$dtype', 'int8-g16', True, 'requantised')]"
 done
-fp8 "$work/f64.safetensors" F64 8
-refuses f64_is_refused 1 "tensor 'w': type F64 has no product and is not packed; taken are f32, .*f8_e4m3" \
-	$vbrun stream "$work/f64.safetensors"
+fp8 "$work/c64.safetensors" C64 8
+refuses c64_is_refused 1 "tensor 'w': type C64 has no product and is not packed; taken are f32, .*f8_e4m3" \
+	$vbrun stream "$work/c64.safetensors"
+python3 - "$work/f64.safetensors" "$work/f32_too.safetensors" <<'END'
+import json, random, struct, sys
+rng, values = random.Random(2), []
+values = [rng.gauss(0, 1) for _ in range(40 * 100)]
+for path, dtype, code in (sys.argv[1], "F64", "d"), (sys.argv[2], "F32", "f"):
+    data = struct.pack("<4000" + code, *values)
+    head = json.dumps({"w": {"dtype": dtype, "shape": [40, 100], "data_offsets": [0, len(data)]}})
+    open(path, "wb").write(struct.pack("<Q", len(head)) + head.encode() + data)
+END
+run "$work/f64.safetensors" --host 2M --format int8 >"$work/f64.json"
+verdict f64_gives_the_products_of_the_nearest_f32 test "$(field "$work/f64.json" digest)" = \
+	"$(field <(run "$work/f32_too.safetensors" --host 2M --format int8) digest)"
 
 # --- plan and list know all types ---
 $vbctl plan "$work/all.gguf" --host 2M --chunk 64K --json >"$work/plan.json"

@@ -10,6 +10,7 @@
 
 #include "common/golden.h"
 #include "kernels/pack/blocks.h"
+#include "kernels/pack/half.h"
 
 /* Types whose values INT8_G16 holds. */
 static bool is_exact(const char *name)
@@ -135,7 +136,7 @@ static void blocks_with_a_scale_that_is_no_number_are_refused(void **state)
 /* Where each type has its F16 numbers. */
 static uint32_t halves_of(const char *name, uint32_t at[2])
 {
-	if (!strcmp(name, "NVFP4"))
+	if (!strcmp(name, "NVFP4") || !strcmp(name, "Q8_K") || !strcmp(name, "IQ1_M"))
 		return 0;
 	at[0] = !strcmp(name, "Q2_K") ? 80 : !strcmp(name, "Q3_K") ? 108 :
 		!strcmp(name, "Q6_K") ? 208 : !strcmp(name, "TQ1_0") ? 52 :
@@ -154,7 +155,7 @@ static void refuse_to_pack(const struct vgpu_kernels *t, const char *name, uint3
 
 	golden_open(&g, name);
 	for (uint32_t i = 0; i < count; i++) {
-		uint8_t block[256] = { 0 };
+		uint8_t block[292] = { 0 };
 
 		/* Even where all codes and scales are zero. */
 		memcpy(block + at[i], &half, 2);
@@ -175,6 +176,41 @@ static void values_of_a_scale_that_is_no_number_are_not_packed(void **state)
 	for (size_t n = 0; n < GOLDEN_NAMES; n++)
 		for (size_t i = 0; i < 5; i++)
 			refuse_to_pack(check_table(state), golden_names[n], halves[i]);
+}
+
+/* Where the scale is no F16 in one piece: an F32, and nibbles on top of four words. */
+static void scales_of_other_kinds_that_are_no_number_are_not_packed(void **state)
+{
+	static const float none[] = { INFINITY, -INFINITY, NAN };
+	const struct vgpu_kernels *t = check_table(state);
+	uint8_t *dst = check_alloc(vgpu_weight_unit_bytes(VGPU_W_INT8_G16, 256));
+	float values[256];
+
+	for (uint32_t i = 0; i < 6; i++) {
+		const struct vgpu_block_type *type =
+			vgpu_block_type(i < 3 ? VGPU_W_Q8_K : VGPU_W_IQ1_M);
+		uint16_t half = vgpu_f32_to_f16(none[i % 3]);
+		uint8_t block[292] = { 0 };
+
+		if (i < 3)
+			memcpy(block, &none[i], sizeof(float));
+		for (uint32_t j = 0; i >= 3 && j < 4; j++)
+			block[49 + 2 * j] = (uint8_t)((half >> 4 * j & 15) << 4);
+		vgpu_block_row_decode(type, block, values, 256);
+		assert_int_equal(t->pack_int8(dst, values, VGPU_W_F32, 256, 1, 256), -EDOM);
+	}
+	free(dst);
+}
+
+static void f64_is_rounded_to_the_nearest_f32_and_no_further_than_it_goes(void **state)
+{
+	static const double in[] = { 0.1, -0x1.000001p0, -0x1.0000030000001p-3, 0x1p-149, 1e300, 0 };
+	static const float want[] = { 0.1f, -1, -0x1.000004p-3f, 0x1p-149f, INFINITY, 0 };
+	struct vgpu_panel w = { VGPU_W_F64, 1, 6, in, NULL };
+	float out[6];
+
+	check_table(state)->weight_decode(&w, out, 6);
+	assert_memory_equal(out, want, sizeof(want));
 }
 
 /* All 256 of each, from sign, exponent and mantissa as the specification has them. */
@@ -233,6 +269,8 @@ int main(void)
 		CHECK_LEVELS(blocks_with_one_scale_keep_their_values_as_int8),
 		cmocka_unit_test(blocks_with_a_scale_that_is_no_number_are_refused),
 		CHECK_LEVELS(values_of_a_scale_that_is_no_number_are_not_packed),
+		CHECK_LEVELS(scales_of_other_kinds_that_are_no_number_are_not_packed),
+		CHECK_LEVELS(f64_is_rounded_to_the_nearest_f32_and_no_further_than_it_goes),
 		CHECK_LEVELS(decode_of_fp8_is_exact_for_every_code),
 		cmocka_unit_test(types_fit_their_sizes),
 	};

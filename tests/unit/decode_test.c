@@ -68,7 +68,7 @@ static void decode_refuses_what_has_no_values(void **state)
 static void exact_are_the_pairs_that_round_nothing(void **state)
 {
 	(void)state;
-	for (uint32_t from = 0; from < 40; from++) {
+	for (uint32_t from = 0; from < 60; from++) {
 		bool to_int8 = from == VGPU_FORMAT_Q8_0 || from == VGPU_FORMAT_Q4_0 ||
 			       from == VGPU_FORMAT_Q5_0 || from == VGPU_FORMAT_IQ4_NL ||
 			       from == VGPU_FORMAT_TQ1_0 || from == VGPU_FORMAT_TQ2_0;

@@ -147,8 +147,7 @@ static bool is_of_weights(const struct vgpu_tensor *t)
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
 
 	return t->rank >= 2 && t->bytes &&
-	       (t->dtype == VGPU_DTYPE_F64 || t->dtype == VGPU_DTYPE_C64 ||
-		(info && info->block_elements > 1));
+	       (t->dtype == VGPU_DTYPE_C64 || (info && info->block_elements > 1));
 }
 
 /* Without its scales a matrix is another one: false refuses it. */
@@ -273,7 +272,7 @@ static void put_types(char *text, size_t len)
 
 static void refuse_tensor(const struct vgpu_tensor *t, char *text, size_t len)
 {
-	char types[256] = "";
+	char types[512] = "";
 
 	put_types(types, sizeof(types));
 	snprintf(text, len, "tensor '%.80s': type %s has no product and is not packed; taken are %s",
@@ -283,7 +282,7 @@ static void refuse_tensor(const struct vgpu_tensor *t, char *text, size_t len)
 void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, char *text,
 		     size_t len)
 {
-	char types[256] = "";
+	char types[512] = "";
 	size_t used;
 
 	if (w->refused && *w->refused_why) {

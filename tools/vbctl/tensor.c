@@ -55,8 +55,9 @@ static const char *operand_how(const struct vgpu_tensor *t)
 
 	if (format == VGPU_FORMAT_NONE || !needs_packing(format))
 		return "";
-	return vgpu_pack_is_exact(format, weights_used(format, WEIGHTS_KEEP)) ? "exact" :
-										"requantised";
+	if (vgpu_pack_is_exact(format, weights_used(format, WEIGHTS_KEEP)))
+		return "exact";
+	return format == VGPU_FORMAT_F64 ? "packed" : "requantised";
 }
 
 static void print_tensor(const struct weights *w, const struct vgpu_tensor *t)

@@ -168,8 +168,8 @@ static int sample_open(struct sample *s, struct vgpu *v)
 	struct vgpu_pack pack = { w->format, w->used, w->n, w->k, stack, w->pack_scales };
 
 	s->row_bytes = w->bytes / stack / w->n;
-	/* Of scales a value has no more than one, of at most four bytes. */
-	s->source = malloc((size_t)cols * sizeof(float));
+	/* No value has more than F64, and no more than one scale. */
+	s->source = malloc((size_t)cols * sizeof(double));
 	s->scales = w->pack_scales.format ? malloc((size_t)cols * sizeof(*s->scales)) : NULL;
 	s->packed = aligned_alloc(64, (cols_bytes(w->used, cols) + 63) & ~63ull);
 	s->was = malloc((size_t)w->unit_rows * cols * sizeof(*s->was));

@@ -1625,7 +1625,7 @@ struct vb_stream_header {
 	__u64 __reserved[2];
 };
 
-/* Numeric formats.  Row-major ones first, packed row groups from 32. */
+/* Numeric formats.  Packed row groups are 32 .. 47, row-major ones all others. */
 enum vb_format {
 	VB_FORMAT_NONE = 0,	/* operand absent, where that is allowed */
 	VB_FORMAT_F32 = 1,
@@ -1633,9 +1633,15 @@ enum vb_format {
 	VB_FORMAT_BF16 = 3,
 	VB_FORMAT_I32 = 4,	/* indices */
 	VB_FORMAT_U8 = 5,
-	/* Sources of VB_TRANSFORM_PACK, no operands (yet): FP8, ternary blocks of GGUF. */
+	/* Sources of VB_TRANSFORM_PACK, no operands (yet): FP8, F64, blocks of GGUF. */
 	VB_FORMAT_F8_E4M3 = 6,
 	VB_FORMAT_F8_E5M2 = 7,
+	VB_FORMAT_F64 = 8,
+	VB_FORMAT_Q8_K = 9,
+	VB_FORMAT_IQ1_S = 10,
+	VB_FORMAT_IQ1_M = 11,
+	VB_FORMAT_IQ2_XXS = 12,
+	VB_FORMAT_IQ2_XS = 13,
 	VB_FORMAT_TQ1_0 = 14,
 	VB_FORMAT_TQ2_0 = 15,
 	VB_FORMAT_MXFP4 = 16,	/* GGUF block_mxfp4, 17 bytes a 32 */
@@ -1654,8 +1660,12 @@ enum vb_format {
 	VB_FORMAT_IQ4_NL = 28,
 	VB_FORMAT_IQ4_XS = 29,
 	VB_FORMAT_NVFP4 = 30,
+	VB_FORMAT_IQ2_S = 31,
 	VB_FORMAT_MXFP4_G16 = 32,/* groups of 16 rows, Documentation/kernels.md */
 	VB_FORMAT_INT8_G16 = 33,
+	/* Blocks of GGUF again: sources. */
+	VB_FORMAT_IQ3_XXS = 48,
+	VB_FORMAT_IQ3_S = 49,
 };
 
 /**

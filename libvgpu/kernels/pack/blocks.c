@@ -10,6 +10,7 @@
 
 #include "kernels/pack/g16.h"
 #include "kernels/pack/half.h"
+#include "kernels/pack/iq.h"
 
 static float f16_at(const uint8_t *p)
 {
@@ -298,7 +299,26 @@ static void nvfp4(const uint8_t *block, float *out)
 	}
 }
 
-/* --- single values of OCP FP8 --------------------------------------------- */
+/* {f32 d, s8 qs[256], s16 bsums[16]}: the sums are for products of integers */
+static void q8_k(const uint8_t *block, float *out)
+{
+	int8_t codes[256];
+
+	memcpy(codes, block + 4, sizeof(codes));
+	for (uint32_t i = 0; i < 256; i += VGPU_BLOCK)
+		scaled(codes + i, VGPU_BLOCK, vgpu_f32_from_bits(u32_at(block)), out + i);
+}
+
+/* --- single values: F64, and OCP FP8 --------------------------------------------- */
+
+/* To the nearest F32; what is beyond them becomes infinite, which no packing takes. */
+static void f64(const uint8_t *value, float *out)
+{
+	double d;
+
+	memcpy(&d, value, sizeof(d));
+	*out = (float)d;
+}
 
 /* Exponents begin at 2^-6; no infinity, and NaN only where all bits are set. */
 static void f8_e4m3(const uint8_t *value, float *out)
@@ -337,6 +357,15 @@ static const struct vgpu_block_type types[] = {
 	{ VGPU_W_NVFP4, 64, 36, nvfp4, NULL, 0 },
 	{ VGPU_W_TQ1_0, 256, 54, NULL, tq1_0_codes, 52 },
 	{ VGPU_W_TQ2_0, 256, 66, NULL, tq2_0_codes, 64 },
+	{ VGPU_W_IQ1_S, 256, 50, vgpu_iq1_s_decode, NULL, 0 },
+	{ VGPU_W_IQ1_M, 256, 56, vgpu_iq1_m_decode, NULL, 0 },
+	{ VGPU_W_IQ2_XXS, 256, 66, vgpu_iq2_xxs_decode, NULL, 0 },
+	{ VGPU_W_IQ2_XS, 256, 74, vgpu_iq2_xs_decode, NULL, 0 },
+	{ VGPU_W_IQ2_S, 256, 82, vgpu_iq2_s_decode, NULL, 0 },
+	{ VGPU_W_IQ3_XXS, 256, 98, vgpu_iq3_xxs_decode, NULL, 0 },
+	{ VGPU_W_IQ3_S, 256, 110, vgpu_iq3_s_decode, NULL, 0 },
+	{ VGPU_W_Q8_K, 256, 292, q8_k, NULL, 0 },
+	{ VGPU_W_F64, 1, 8, f64, NULL, 0 },
 	{ VGPU_W_F8_E4M3, 1, 1, f8_e4m3, NULL, 0 },
 	{ VGPU_W_F8_E5M2, 1, 1, f8_e5m2, NULL, 0 },
 };

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks of quantised weights as GGUF files have them, ggml's block structures, and FP8:
+ * Blocks of quantised weights as GGUF files have them, ggml's block structures, FP8 and F64:
  * one row of a table a type.
  *
  * Every value of a block is an integer times scales, less or plus a minimum.  The integers and the
  * scales are so short (11 bits of an F16, 7 of a second scale, at most 7 of a code) that
  * each product is exact in f32; only the sum with a minimum is rounded, once.  So there is
  * one right answer whatever the order, and it is compared bit by bit with another
- * implementation's (tests/unit/data/gguf_blocks.py).
+ * implementation's (tests/unit/data/gguf_blocks.py).  Q8_K's scale is an F32, and F64 has
+ * more bits: these are rounded once, too.
  */
 #ifndef VGPU_PACK_BLOCKS_H
 #define VGPU_PACK_BLOCKS_H

@@ -14,7 +14,9 @@ by the authors of the format), which shares nothing with our code:
 
 The bytes are random from a fixed seed.  Then the F16 scales and minima are set, one kind a block:
 normal; the smallest subnormal; a larger subnormal and a negative one; the largest finite; zero.
-The last block has all other bytes 0xff, the one before all 0x00.
+The last block has all other bytes 0xff, the one before all 0x00.  IQ1_M has its F16 in the highest
+nibbles of four words.  Q8_K has an F32 (here one of those F16 times 1.1), and its values are
+written here, because the package has none for it: the F32 times each of 256 signed bytes.
 """
 import sys
 
@@ -26,7 +28,8 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as T
 HALVES = {
     T.Q8_0: [0], T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q2_K: [80, 82],
     T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.IQ4_NL: [0], T.IQ4_XS: [0],
-    T.NVFP4: [], T.TQ1_0: [52], T.TQ2_0: [64],
+    T.NVFP4: [], T.TQ1_0: [52], T.TQ2_0: [64], T.IQ1_S: [0], T.IQ1_M: [], T.IQ2_XXS: [0],
+    T.IQ2_XS: [0], T.IQ2_S: [0], T.IQ3_XXS: [0], T.IQ3_S: [0], T.Q8_K: [],
 }
 KINDS = [(0x2a3c, 0x31d7), (0x0001, 0x8001), (0x02af, 0x8333), (0x7bff, 0xfbff), (0x0000, 0x8000),
          (0x9c01, 0x1401), (0x3c00, 0x3c00), (0x3555, 0x2eef)]
@@ -41,7 +44,21 @@ def blocks_of(kind, rng):
         for at, bits in zip(HALVES[kind], halves):
             block[at] = bits & 255
             block[at + 1] = bits >> 8
+    for block, halves in zip(blocks, KINDS):
+        if kind == T.IQ1_M:
+            for i in range(4):
+                block[49 + 2 * i] = block[49 + 2 * i] & 15 | (halves[0] >> 4 * i & 15) << 4
+        if kind == T.Q8_K:
+            scale = np.array(halves[:1], np.uint16).view(np.float16).astype(np.float32)
+            block[:4] = (scale * np.float32(1.1)).view(np.uint8)
     return blocks
+
+
+def values_of(blocks, kind):
+    if kind == T.Q8_K:
+        scales = blocks[:, :4].copy().view(np.float32)
+        return scales * blocks[:, 4:260].view(np.int8).astype(np.float32)
+    return gguf.quants.dequantize(blocks, kind).astype(np.float32)
 
 
 def main(path):
@@ -49,7 +66,7 @@ def main(path):
     writer = gguf.GGUFWriter(path, "blocks")
     for kind in HALVES:
         blocks = blocks_of(kind, rng)
-        values = gguf.quants.dequantize(blocks, kind).astype(np.float32)
+        values = values_of(blocks, kind)
         writer.add_tensor(kind.name, blocks, raw_dtype=kind)
         writer.add_tensor(kind.name + ".values", values)
     writer.write_header_to_file()
