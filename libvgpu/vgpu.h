@@ -1415,7 +1415,8 @@ struct vgpu_pack_item {
  * A file that fits is left alone, one that is stale or damaged is replaced at once by
  * the finished new one; until then it stays as it is.  Several processes and threads
  * may build the same file: the first that is done stays, for who has opened it would
- * lose it.  A source that changes meanwhile is noticed.  The file grants no permission that one of its sources does not.
+ * lose it.  A source that changes meanwhile is noticed.  The file grants no permission
+ * that one of its sources does not.
  *
  * Return: 0; -EEXIST something else is at @path; -ENOSPC, naming both sizes, before
  * anything is written; -EFBIG above RLIMIT_FSIZE; -ESTALE a source changed; -EDOM a
