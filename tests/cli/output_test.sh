@@ -184,6 +184,24 @@ else
 	echo 'skip gen_refuses_a_device: no device can be made by this user'
 fi
 
+# --- the terminal is gone: as if interrupted, but under nohup ---
+# hung_up NAME COMMAND...: gen gets SIGHUP once it writes; its status in $rc
+hung_up() {
+	local name=$1
+	shift
+	"$@" $vbrun gen "$work/$name" --size 256M >/dev/null 2>&1 &
+	until [ -s "$work/$name.part" ] || ! kill -0 $! 2>/dev/null; do sleep 0.005; done
+	kill -HUP $!
+	wait $!
+	rc=$?
+}
+hung_up hup env
+verdict gen_without_its_terminal_is_interrupted test $rc -eq 130
+verdict gen_without_its_terminal_leaves_nothing test ! -e "$work/hup" -a ! -e "$work/hup.part"
+hung_up nohup nohup
+verdict gen_under_nohup_goes_on test $rc -eq 0 -a -s "$work/nohup"
+rm -f "$work/nohup"
+
 # --- killed without notice: no trace is left ---
 mkdir "$work/tmp"
 # shellcheck disable=SC2086

@@ -44,7 +44,7 @@ void progress_end(struct progress *p);
  */
 int progress_tell(void *progress, uint64_t done, uint64_t total);
 
-/* From now on the first SIGINT or SIGTERM is noted, the second kills as usual. */
+/* From now on the first SIGINT, SIGTERM or SIGHUP is noted, the second kills as usual. */
 void progress_catch_signals(void);
 /* A signal came: give up at the next good place, remove what is half-written. */
 bool progress_interrupted(void);
