@@ -71,6 +71,10 @@ int vb_client_open(struct inode *inode, struct file *filp)
 	rc = client_new(filp->f_cred->euid, &c);
 	if (rc)
 		return rc;
+	/* What nobody waits for any more is not what this one waits for. */
+	mutex_lock(&vb.exec_lock);
+	vb_recovery_check();
+	mutex_unlock(&vb.exec_lock);
 	rc = xa_alloc_cyclic(&vb.clients, &c->number, c, xa_limit_32b, &vb.next_client,
 			     GFP_KERNEL_ACCOUNT);
 	if (rc < 0) {

@@ -88,6 +88,7 @@ int vb_exec_open(struct inode *inode, struct file *filp)
 		goto err_slots;
 	}
 	mutex_lock(&vb.exec_lock);
+	vb_recovery_check();
 	rc = vb.exec ? -EBUSY : 0;
 	if (!rc)
 		vb.exec = x;

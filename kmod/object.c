@@ -22,6 +22,7 @@
 #include "file.h"
 #include "import.h"
 #include "limit.h"
+#include "recover.h"
 #include "request.h"
 #include "resid.h"
 #include "store.h"
@@ -127,6 +128,7 @@ void vb_bo_free(struct vb_bo *bo)
 	bo->file = NULL;
 	atomic_dec(&vb.gone);
 	wake_up_all(&vb.freed);
+	vb_recovery_hurry();
 	vb_bo_unlook(bo);
 	vb_client_put(c);
 }

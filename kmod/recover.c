@@ -139,6 +139,13 @@ void vb_recovery_check(void)
 	forget_executor();
 }
 
+/* The last object may outlive its client: exported, or in a submission that still ends. */
+void vb_recovery_hurry(void)
+{
+	if (READ_ONCE(vb.exec_state) == VB_EXEC_QUIESCED && xa_empty(&vb.bos))
+		mod_delayed_work(system_wq, &vb.recovery, 0);
+}
+
 void vb_recovery_end(struct work_struct *work)
 {
 	mutex_lock(&vb.exec_lock);

@@ -727,6 +727,34 @@ static void nothing_is_kept_for_objects_to_be_forgotten(void **state)
 	assert_int_equal(x.host, 0);
 }
 
+static int exported(uint32_t bo)
+{
+	struct vb_ioc_bo_export cmd = { .size = sizeof(cmd), .bo_id = bo };
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_BO_EXPORT, &cmd), 0);
+	return cmd.out_fd;
+}
+
+/* Nor for one whose last user was not its client. */
+static void nothing_is_kept_when_an_exported_object_has_gone(void **state)
+{
+	uint32_t bo, id = new_object(1, &bo);
+	int fd = exported(bo);
+
+	(void)state;
+	copy(id, 0, Z, H);
+	die(&x);
+	rig_client_close(rig.client);
+	u = rig.client = rig_client(&rig);
+	assert_int_equal(device_state(), VB_EXEC_QUIESCED);
+	rig_client_close(rig.client);
+	close(fd);
+	u = rig.client = rig_client(&rig);
+	assert_int_equal(device_state(), VB_EXEC_FAILED);
+	begin(&x);
+	assert_int_equal(x.host, 0);
+}
+
 static void nobody_unloads_the_module_while_a_client_waits(void **state)
 {
 	(void)state;
@@ -896,6 +924,7 @@ int main(void)
 		CASE(an_object_being_forgotten_is_gone_too),
 		CASE(clients_that_die_meanwhile_leave_nothing),
 		CASE(nothing_is_kept_for_objects_to_be_forgotten),
+		CASE(nothing_is_kept_when_an_exported_object_has_gone),
 		CASE(nobody_unloads_the_module_while_a_client_waits),
 		CASE(slots_lent_by_the_dead_are_kept_until_they_return),
 		CASE(slots_lent_by_the_dead_get_new_memory_where_it_must_be),
