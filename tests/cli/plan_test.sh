@@ -119,6 +119,13 @@ agrees plan_that_is_refused_agrees moe $((256 * K)) 0 $((64 * K)) keep 1
 agrees plan_that_is_measured_agrees moe $((8 * M)) 0 $((64 * K)) mxfp4 1 --measure
 verdict plan_that_is_measured_says_so grep -q '"measured": true' "$work/plan.json"
 
+# --- the share of the reserve, and that it is the least where six chunks are more than 5 % ---
+$vbctl plan "$work/moe.safetensors" --host 4M --chunk 64K >"$work/text"
+verdict plan_says_why_the_reserve_is_large grep -q \
+	'staging 384 KiB (9.4 %: the least that two panels take)$' "$work/text"
+$vbctl plan "$work/moe.safetensors" --host 8M --chunk 64K >"$work/text"
+verdict plan_says_the_share_of_the_reserve grep -q 'staging 384 KiB (4.7 %)$' "$work/text"
+
 # --- a device takes the weights first, the host the next, the rest is read ---
 for device in 0 $((4 * M)) $((16 * M)) $((1024 * M)); do
 	agrees plan_with_a_device_of_$((device / M))_mib_agrees moe $((8 * M)) "$device" $((64 * K)) keep 1

@@ -144,9 +144,11 @@ static void print_tiers(const struct plan *p)
 {
 	printf("%-12s %10s of %10s   weights\n", "device", size_text(p->in_device).s,
 	       size_text(p->device).s);
-	printf("%-12s %10s of %10s   weights %s, activations %s, staging %s\n", "host",
+	printf("%-12s %10s of %10s   weights %s, activations %s, staging %s (%.1f %%%s)\n", "host",
 	       size_text(p->in_host + p->activations + p->staging).s, size_text(p->host).s,
-	       size_text(p->in_host).s, size_text(p->activations).s, size_text(p->staging).s);
+	       size_text(p->in_host).s, size_text(p->activations).s, size_text(p->staging).s,
+	       100.0 * (double)p->staging / (double)p->host,
+	       p->staging > p->host / 20 ? ": the least that two panels take" : "");
 	printf("%-12s %10s              read again each pass, never written\n", "storage",
 	       size_text(p->overflow).s);
 	if (p->device)
