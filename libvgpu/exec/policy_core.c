@@ -250,17 +250,23 @@ uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core, uint32_t 
 	return soon->count ? soon->slots[0] : NO_SLOT;
 }
 
+/* Of two that are due at once a timed one goes. */
 static uint32_t victim_slot(const struct vgpu_policy_core *core)
 {
 	uint32_t victim = NO_SLOT;
+	double farthest = -1, due = 0;
 
 	for (uint32_t k = 0; k < core->kinds; k++) {
 		const struct vgpu_policy_heap *far = &core->kind[k].far;
 
-		if (far->count && (victim == NO_SLOT ||
-				   core->hooks->worse(core, &core->slots[far->slots[0]],
-						      &core->slots[victim])))
-			victim = far->slots[0];
+		if (!far->count)
+			continue;
+		if (core->kinds > 1)
+			due = core->hooks->due(core, &core->slots[far->slots[0]]);
+		if (due < farthest)
+			continue;
+		farthest = due;
+		victim = far->slots[0];
 	}
 	return victim;
 }

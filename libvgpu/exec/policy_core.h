@@ -59,18 +59,17 @@ struct vgpu_policy_core;
  *	counted access, before any rank is asked for; @slot is that of the key or
  *	VGPU_POLICY_NO_SLOT. May update slots and call vgpu_policy_core_rerank()
  * @rank: set @slot->kind and return the rank as things stand; changes nothing else
- * @worse: true when @a is missed less than @b, of another kind
+ * @due: uses until a chunk comes again: of those on top of each kind the farthest is the victim
  * @displaces: true when @key, not retained, is worth more than @victim
  * @admitted: @slot was just added, before its @rank is asked for
  * @dropped: @slot is about to leave by eviction; not called for forget()
  * @bypassed: @key was used and not kept
- * Only @rank and @displaces must be present; @worse where several kinds occur.
+ * Only @rank and @displaces must be present; @due where several kinds occur.
  */
 struct vgpu_policy_hooks {
 	void (*used)(struct vgpu_policy_core *core, uint64_t key, uint32_t slot);
 	uint64_t (*rank)(const struct vgpu_policy_core *core, struct vgpu_policy_slot *slot);
-	bool (*worse)(const struct vgpu_policy_core *core, const struct vgpu_policy_slot *a,
-		      const struct vgpu_policy_slot *b);
+	double (*due)(const struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot);
 	bool (*displaces)(const struct vgpu_policy_core *core, uint64_t key,
 			  const struct vgpu_policy_slot *victim);
 	void (*admitted)(struct vgpu_policy_core *core, struct vgpu_policy_slot *slot);

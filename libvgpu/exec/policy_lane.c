@@ -44,5 +44,8 @@ double vgpu_policy_lane_until(const struct vgpu_policy_lane *lane, uint64_t dist
 
 	if (distance == VGPU_POLICY_NEVER)
 		return INFINITY;
-	return d < left ? start + d : start + d + lane->wait * (1 + floor((d - left) / turn));
+	if (d < left)
+		return start + d;
+	/* Turns of others before it: whole ones, and no call for that. */
+	return start + d + lane->wait * (double)(1 + (uint64_t)((d - left) / turn));
 }

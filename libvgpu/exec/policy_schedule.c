@@ -304,20 +304,13 @@ static double guess(const struct vgpu_policy_sched *sched, double heat, double b
 }
 
 /* Declared uses until a retained chunk comes again. */
-static double due(const struct vgpu_policy_sched *sched, const struct vgpu_policy_slot *slot)
+static double sched_due(const struct vgpu_policy_core *core, const struct vgpu_policy_slot *slot)
 {
+	const struct vgpu_policy_sched *sched = (const struct vgpu_policy_sched *)core;
+
 	if (slot->kind == VGPU_POLICY_GUESSED)
 		return guess(sched, slot->heat, slot->born);
 	return until(sched, &sched->lane[slot->kind - 1], slot->rank);
-}
-
-static bool sched_worse(const struct vgpu_policy_core *core, const struct vgpu_policy_slot *a,
-			const struct vgpu_policy_slot *b)
-{
-	const struct vgpu_policy_sched *sched = (const struct vgpu_policy_sched *)core;
-	double due_a = due(sched, a), due_b = due(sched, b);
-
-	return due_a > due_b || (due_a == due_b && b->kind == VGPU_POLICY_GUESSED);
 }
 
 static bool guessed_displaces(const struct vgpu_policy_sched *sched, uint64_t key,
@@ -330,7 +323,7 @@ static bool guessed_displaces(const struct vgpu_policy_sched *sched, uint64_t ke
 	if (victim->kind == VGPU_POLICY_GUESSED)
 		return past->heat > victim->heat;
 	return guess(sched, vgpu_policy_heat_add(&sched->heat, past->heat), past->born) <
-	       due(sched, victim);
+	       sched_due(&sched->core, victim);
 }
 
 static bool sched_displaces(const struct vgpu_policy_core *core, uint64_t key,
@@ -344,7 +337,7 @@ static bool sched_displaces(const struct vgpu_policy_core *core, uint64_t key,
 		return guessed_displaces(sched, key, victim);
 	if (victim->kind == kind_of(sched, lane))
 		return at < victim->rank;
-	return until(sched, lane, at) < due(sched, victim);
+	return until(sched, lane, at) < sched_due(core, victim);
 }
 
 /* Chunks that were expected before the cursor and did not come. */
@@ -414,7 +407,7 @@ static void sched_bypassed(struct vgpu_policy_core *core, uint64_t key)
 static const struct vgpu_policy_hooks sched_hooks = {
 	.used = sched_used,
 	.rank = sched_rank,
-	.worse = sched_worse,
+	.due = sched_due,
 	.displaces = sched_displaces,
 	.admitted = sched_admitted,
 	.dropped = sched_dropped,
