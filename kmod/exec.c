@@ -12,13 +12,16 @@
 
 #include <linux/fcntl.h>
 #include <linux/file.h>
+#include <linux/oom.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
+#include "core/death.h"
 #include "core/share.h"
 #include "bo.h"
 #include "client.h"
@@ -122,6 +125,12 @@ static bool has_duties(void)
 	return duties;
 }
 
+static void end_silence(struct vb_exec *x)
+{
+	x->was_silent = true;
+	kill_pid(x->pid, SIGKILL, 1);
+}
+
 /* Idle time is no silence: it begins with the first duty. */
 static void look_after(struct vb_exec *x)
 {
@@ -132,7 +141,7 @@ static void look_after(struct vb_exec *x)
 	if (!timeout_ns || !has_duties())
 		vb_exec_beat(x);
 	else if (ktime_get_ns() > last_ns + timeout_ns)
-		kill_pid(x->pid, SIGKILL, 1);
+		end_silence(x);
 }
 
 void vb_exec_watch(struct work_struct *work)
@@ -166,6 +175,7 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 		WRITE_ONCE(vb.generation, vb.generation + 1);
 		cmd->out_generation = vb.generation;
 		x->pid = get_pid(task_tgid(current));
+		x->task = get_task_struct(current->group_leader);
 		WRITE_ONCE(x->attached, true);
 		cmd->out_state = vb.exec_state == VB_EXEC_QUIESCED ? VB_EXEC_RECOVERING :
 								     VB_EXEC_LIVE;
@@ -176,6 +186,28 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 	return rc;
 }
 
+/* Its process may be there no more, and whoever waited for it have been told. */
+static struct vb_death death_of(const struct vb_exec *x)
+{
+	const struct signal_struct *process = x->task->signal;
+
+	return (struct vb_death){
+		.status = READ_ONCE(process->group_exit_code),
+		.ended = READ_ONCE(process->flags) & SIGNAL_GROUP_EXIT,
+		.was_silent = x->was_silent,
+		.was_starved = tsk_is_oom_victim(x->task),
+	};
+}
+
+static void leave(struct vb_exec *x)
+{
+	const struct vb_death death = death_of(x);
+
+	vb_exec_left(vb_death_is_blamed(&death));
+	put_task_struct(x->task);
+	put_pid(x->pid);
+}
+
 /* The last reference to the file: nobody has its memory mapped, no call is in it. */
 int vb_exec_release(struct inode *inode, struct file *filp)
 {
@@ -183,10 +215,9 @@ int vb_exec_release(struct inode *inode, struct file *filp)
 
 	mutex_lock(&vb.exec_lock);
 	if (x->attached)
-		vb_exec_left();
+		leave(x);
 	vb.exec = NULL;
 	mutex_unlock(&vb.exec_lock);
-	put_pid(x->pid);
 	vb_inode_free(x->inode);
 	vfree(x->slots);
 	kfree(x);
@@ -253,7 +284,7 @@ static void fetch_submission_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 static bool has_work(u32 flags)
 {
 	return !vb_line_is_empty(&vb.requests) ||
-	       (!(flags & VB_FETCH_F_URGENT) && !vb_share_is_idle(&vb.shares));
+	       (!(flags & VB_FETCH_F_URGENT) && vb_queues_have_next());
 }
 
 /* Submissions of others go before it when its client has had more executor time. */
@@ -261,7 +292,7 @@ static bool request_is_next_locked(u32 flags)
 {
 	const struct vb_request *r = first_request_locked();
 
-	return r && (flags & VB_FETCH_F_URGENT || vb_share_is_idle(&vb.shares) ||
+	return r && (flags & VB_FETCH_F_URGENT || !vb_queues_have_next() ||
 		     (vb.requests_in_row < REQUESTS_IN_ROW &&
 		      !vb_share_is_ahead(&vb.shares, &r->client->share)));
 }
@@ -272,7 +303,7 @@ static bool fetch_one_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 fl
 		return false;
 	if (request_is_next_locked(flags))
 		fetch_request_locked(x, cmd);
-	else if (!(flags & VB_FETCH_F_URGENT) && !vb_share_is_idle(&vb.shares))
+	else if (!(flags & VB_FETCH_F_URGENT) && vb_queues_have_next())
 		fetch_submission_locked(x, cmd);
 	else
 		return false;
@@ -324,7 +355,7 @@ __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)
 	spin_lock(&vb.work_lock);
 	if (!vb_line_is_empty(&vb.requests))
 		mask |= EPOLLIN | EPOLLRDNORM | EPOLLPRI;
-	if (!vb_share_is_idle(&vb.shares))
+	if (vb_queues_have_next())
 		mask |= EPOLLIN | EPOLLRDNORM;
 	spin_unlock(&vb.work_lock);
 	return mask;

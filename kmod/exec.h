@@ -11,6 +11,7 @@
 #include "core/deps.h"
 
 struct pid;
+struct task_struct;
 struct vb_ioc_commit;
 struct vb_ucmd;
 
@@ -22,6 +23,8 @@ struct vb_ucmd;
  * @stopped: nobody sleeps in VB_IOC_EXCHANGE any more
  * @slots: what is fetched by io_uring, VB_MMAP_FETCH_BYTES
  * @pid: process that attached; counted
+ * @task: it again, for how it ends, which is known as long as this is counted
+ * @was_silent: the device has killed it; exec_lock
  * @last_call_ns: when it asked us for something last, or ended asking
  */
 struct vb_exec {
@@ -30,6 +33,8 @@ struct vb_exec {
 	unsigned long submit_address;
 	void *slots;
 	struct pid *pid;
+	struct task_struct *task;
+	bool was_silent;
 	u64 last_call_ns;
 };
 

@@ -236,6 +236,18 @@ void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended)
 }
 
 /**
+ * vb_queues_have_next() - may a submission be handed out now
+ *
+ * Context: any.
+ * Return: yes or no; without work_lock a guess.
+ */
+bool vb_queues_have_next(void)
+{
+	return !vb_share_is_idle(&vb.shares) &&
+	       !(READ_ONCE(vb.suspects) && READ_ONCE(vb.running));
+}
+
+/**
  * vb_queue_next_locked() - whose turn it is
  *
  * Context: work_lock; at least one queue is ready.
@@ -261,27 +273,37 @@ void vb_queue_start_locked(struct vb_submission *s)
 	q->running = s;
 	s->work.fetched = true;
 	vb.fetched++;
+	WRITE_ONCE(vb.running, vb.running + 1);
 	trace_vb_fetch(q, s->seqno);
 }
 
 /* ---- ends ---- */
 
+/* Nothing of the queue is in the executor's hands any more. */
+static void running_end_locked(struct vb_queue *q)
+{
+	q->running->work.fetched = false;
+	q->running = NULL;
+	vb.fetched--;
+	WRITE_ONCE(vb.running, vb.running - 1);
+}
+
 static void submission_leave_locked(struct vb_submission *s, u64 busy_ns,
 				    struct list_head *ended)
 {
 	struct vb_queue *q = s->queue;
+	bool careful = vb.suspects;
 
+	WRITE_ONCE(vb.suspects, vb.suspects - (s->deaths != 0));
 	if (q->running == s) {
 		vb_share_end(&vb.shares, &q->share, busy_ns);
-		q->running = NULL;
-		vb.fetched--;
+		running_end_locked(q);
 	} else {
 		set_ready_locked(q, false);
 		expiry_disarm_locked(q);
 		list_del_init(&s->work.link);
 		q->pending_count--;
 	}
-	s->work.fetched = false;
 	vb_quota_sub(&q->client->quota, VB_USE_SUBMISSIONS, 1);
 	list_add_tail(&s->work.link, ended);
 	/* The submission still holds the queue: this reference is not the last one. */
@@ -289,6 +311,9 @@ static void submission_leave_locked(struct vb_submission *s, u64 busy_ns,
 		list_del_init(&q->link);
 		vb_queue_put(q);
 	}
+	/* Others may have waited for this one, in the hands of the executor or not. */
+	if (careful && vb_queues_have_next())
+		vb_fetch_wake_locked(false);
 }
 
 /**
@@ -412,16 +437,23 @@ void vb_queues_fail(void)
 	vb_submissions_free(&ended);
 }
 
-/* ---- executors that die ---- */
+/*
+ * ---- executors that die ----
+ *
+ * A submission that makes an executor crash would do so for ever.  Deaths that may be its
+ * doing are counted (core/death.h), and from the first one on submissions are handed out
+ * one at a time, until those that were in the dead one's hands have ended: so each has
+ * one such death for being near it at most, and only who is guilty has more.
+ */
 
-#define RUNS_MAX	16u	/* executors that one submission may take with it */
+#define DEATHS_MAX	16u	/* executors that one submission may take with it */
 
 /* Has the first run left all as it was, for what the second one needs? */
 static bool may_run_again_locked(const struct vb_submission *s)
 {
 	u32 i;
 
-	if (s->runs >= RUNS_MAX)
+	if (s->deaths >= DEATHS_MAX)
 		return false;
 	for (i = 0; i < s->bo_count; i++) {
 		u32 access = s->refs[i].access;
@@ -438,7 +470,7 @@ static void settle_one_locked(struct vb_queue *q, struct list_head *ended)
 {
 	struct vb_submission *s = first_pending_locked(q);
 
-	if (s && s->runs && !may_run_again_locked(s))
+	if (s && s->was_run && !may_run_again_locked(s))
 		vb_complete_locked(s, -EIO, ~0u, 0, ended);
 	else
 		vb_queue_advance_locked(q, ended);
@@ -455,10 +487,8 @@ static void return_one_locked(struct vb_queue *q, struct list_head *ended)
 		return;
 	}
 	vb_share_end(&vb.shares, &q->share, 0);
-	q->running = NULL;
-	vb.fetched--;
-	s->work.fetched = false;
-	s->runs++;
+	running_end_locked(q);
+	s->was_run = true;
 	list_add(&s->work.link, &q->pending);
 	q->pending_count++;
 	settle_one_locked(q, ended);
@@ -481,8 +511,24 @@ static void queues_each(void (*what)(struct vb_queue *q, struct list_head *ended
 	vb_submissions_free(&ended);
 }
 
-void vb_queues_return(void)
+static void blame_one_locked(struct vb_queue *q, struct list_head *ended)
 {
+	struct vb_submission *s = q->running;
+
+	if (s && !s->deaths++)
+		WRITE_ONCE(vb.suspects, vb.suspects + 1);
+}
+
+/**
+ * vb_queues_return() - an executor has gone: what it had fetched waits again, or fails
+ * @blamed: that may be what ended it
+ *
+ * Context: exec_lock; may sleep.
+ */
+void vb_queues_return(bool blamed)
+{
+	if (blamed)
+		queues_each(blame_one_locked);
 	queues_each(return_one_locked);
 }
 

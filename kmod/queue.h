@@ -66,6 +66,7 @@ void vb_queue_put(struct vb_queue *q);
 void vb_queue_cancel(struct vb_queue *q);
 /* Its first submission may have become ready, or ended unrun: look, and at what follows. */
 void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended);
+bool vb_queues_have_next(void);
 struct vb_submission *vb_queue_next_locked(void);
 void vb_queue_add_locked(struct vb_submission *s);
 void vb_queue_start_locked(struct vb_submission *s);
@@ -75,7 +76,7 @@ void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u6
 			struct list_head *ended);
 void vb_queue_expire(struct work_struct *work);	/* of vb_device.expire */
 void vb_queues_fail(void);
-void vb_queues_return(void);	/* what a dead executor had fetched waits again, or fails */
+void vb_queues_return(bool blamed);
 void vb_queues_settle(void);	/* of that, what cannot be run again fails */
 int vb_queue_create(struct vb_client *c, struct vb_ucmd *u);
 int vb_queue_destroy(struct vb_client *c, struct vb_ucmd *u);

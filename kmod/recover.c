@@ -81,7 +81,7 @@ static void recover_until(u64 by_ns)
 			 by_ns > now_ns ? nsecs_to_jiffies(by_ns - now_ns) + 1 : 0);
 }
 
-static void quiesce(void)
+static void quiesce(bool blamed)
 {
 	/* First: with that state objects return their slots without an executor. */
 	vb_arenas_orphan();
@@ -90,7 +90,7 @@ static void quiesce(void)
 	vb_objects_each(orphan);
 	vb_arenas_bury();
 	vb_requests_return();
-	vb_queues_return();
+	vb_queues_return(blamed);
 	wake_up_all(&vb.freed);
 	wake_up_all(&vb.settled);
 }
@@ -102,12 +102,13 @@ static bool is_waited_for(void)
 
 /**
  * vb_exec_left() - an executor that was attached has released its file
+ * @blamed: what it had in its hands may be why
  *
  * Nobody has its memory mapped, no call of it runs.
  *
  * Context: exec_lock; may sleep.
  */
-void vb_exec_left(void)
+void vb_exec_left(bool blamed)
 {
 	lockdep_assert_held(&vb.exec_lock);
 	/* One that dies before it is done does not prolong the wait. */
@@ -116,7 +117,7 @@ void vb_exec_left(void)
 				   (u64)READ_ONCE(vb_recovery_ms) * NSEC_PER_MSEC;
 	WRITE_ONCE(vb.generation, vb.generation + 1);
 	if (is_waited_for() && ktime_get_ns() < vb.recover_by_ns) {
-		quiesce();
+		quiesce(blamed);
 		/* It may have been waited for by what had to be forgotten only. */
 		vb_recovery_check();
 		return;

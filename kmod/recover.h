@@ -12,7 +12,7 @@ struct vb_exec;
 struct vb_ucmd;
 
 extern unsigned int vb_recovery_ms;		/* module parameter; 0: fail at once */
-void vb_exec_left(void);			/* exec_lock, as the next */
+void vb_exec_left(bool blamed);		/* exec_lock, as the next */
 void vb_recovery_check(void);			/* a client has left, or comes */
 void vb_recovery_hurry(void);			/* an object has gone; any context that may sleep */
 void vb_recovery_end(struct work_struct *work);	/* of vb_device.recovery */

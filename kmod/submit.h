@@ -27,7 +27,8 @@ struct vb_user;
  * @fetched_ns: when
  * @unmet: in-fences that did not signal
  * @in_status: of the first in-fence that failed
- * @runs: executors that died with it
+ * @deaths: executors that died with it, maybe by its doing; work_lock, as @was_run
+ * @was_run: an executor has begun with it, and left
  * @bo_count: entries of @bos and @refs
  * @fence_count: entries of @fences
  * @stream_bytes: length of @stream
@@ -44,7 +45,8 @@ struct vb_submission {
 	u64 seqno, deadline_ns, fetched_ns;
 	u32 unmet;
 	s32 in_status;
-	u32 runs;
+	u32 deaths;
+	bool was_run;
 	u32 bo_count, fence_count, stream_bytes;
 	struct vb_dependent *fences;
 	struct vb_bo **bos;

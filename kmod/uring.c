@@ -298,7 +298,7 @@ static bool is_deserted(struct io_uring_cmd *cmd)
 static bool has_work_locked(u32 flags)
 {
 	return !vb_line_is_empty(&vb.requests) ||
-	       (!(flags & VB_FETCH_F_URGENT) && !vb_share_is_idle(&vb.shares));
+	       (!(flags & VB_FETCH_F_URGENT) && vb_queues_have_next());
 }
 
 static void fetch_end_in_task(struct io_uring_cmd *cmd, unsigned int issue_flags)

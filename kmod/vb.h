@@ -117,7 +117,9 @@ struct vb_exec;
  * @expire: ends what waits beyond its deadline, whoever sleeps
  * @expiries: queues by the deadline of their first submission; work_lock
  * @clock: advanced by every submission
- * @fetched: submissions and requests in the executor's hands; work_lock
+ * @fetched: submissions and requests in the executor's hands; work_lock, as the next two
+ * @running: of these, submissions
+ * @suspects: submissions with a death: while there are any, one is handed out at a time
  * @watch: looks whether it still asks
  * @recovery: ends the wait for a successor
  * @recover_by_ns: when; exec_lock
@@ -172,7 +174,7 @@ struct vb_device {
 	struct timerqueue_head expiries;
 	u64 clock;
 	u64 counters[VB_COUNT_COUNT];
-	u32 fetched;
+	u32 fetched, running, suspects;
 	struct delayed_work watch, recovery;
 	u64 recover_by_ns;
 	wait_queue_head_t settled, fetch;

@@ -1359,7 +1359,12 @@ struct vb_ioc_exec_stats {
  * Chunks that only a device had are lost.  Requests that it had fetched wait again.  A
  * submission that it had fetched is run again by the successor when no BO that it reads
  * has lost a chunk and every BO that it writes is marked VB_ACCESS_DISCARD, but for one
- * that was in the hands of 16 executors that died; else its fence ends with -EIO.
+ * that has ended 16 executors; else its fence ends with -EIO.
+ * What counts is a death that may be its doing: the executor's process crashed, exited with
+ * a status other than 0, was killed for its silence or for want of memory, or lives on and
+ * has let go of its file.  One that others kill, or tell to leave, does not count, however
+ * often.  After a death that counts submissions are handed out one at a time, until those
+ * that the dead executor had have ended: nobody is blamed for what others did twice.
  * Clients submit, page in and wait as before, and their waits are killable; what is in
  * host memory is read, written and mapped meanwhile.  After recovery_ms without a
  * successor that is done, the device is FAILED: all that waits ends with -ENODEV, and
