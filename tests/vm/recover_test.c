@@ -628,26 +628,52 @@ static void successors_that_die_do_not_prolong_the_wait(void **state)
 	assert_in_range(deaths, 1, 500);
 }
 
+/* A fence, a copy, a fault, a copy of the kernel's that faults. */
+#define WAITS	4
+
+static void wait_in_one_way(uint32_t way, uint32_t queue, uint32_t bo, const uint8_t *mapped)
+{
+	uint32_t word;
+	int fds[2];
+
+	switch (way) {
+	case 0:
+		rig_wait(u, queue, 1, RIG_FOREVER);
+		break;
+	case 1:
+		rig_read(u, bo, 0, &word, 4);
+		break;
+	case 2:
+		(void)*(const volatile uint8_t *)mapped;
+		break;
+	default:
+		if (!pipe(fds))
+			(void)!write(fds[1], mapped, 1);
+	}
+	_exit(0);
+}
+
 static void waits_end_with_their_process(void **state)
 {
-	uint32_t word, i, queue, bo[2];
-	pid_t pid[2];
+	uint32_t queue, bo;
+	pid_t pid[WAITS];
+	uint8_t *p;
 	int status;
 
 	(void)state;
-	for (i = 0; i < 2; i++)
-		absent_object(&bo[i]);
+	absent_object(&bo);
+	assert_rc(u->ops->map(u, (uint64_t)bo << 46, chunks(1), false, (void **)&p), 0);
 	assert_rc(rig_queue(u, 0, &queue), 0);
 	submit_one(queue, 0, 0);
 	die(&x);
-	for (i = 0; i < 2; i++) {
+	for (uint32_t i = 0; i < WAITS; i++) {
 		pid[i] = fork();
 		if (!pid[i])
-			_exit(i ? rig_read(u, bo[0], 0, &word, 4) != 0 :
-				  rig_wait(u, queue, 1, RIG_FOREVER) != 0);
+			wait_in_one_way(i, queue, bo, p);
 	}
+	munmap(p, chunks(1));
 	usleep(300000);
-	for (i = 0; i < 2; i++) {
+	for (uint32_t i = 0; i < WAITS; i++) {
 		assert_int_equal(waitpid(pid[i], &status, WNOHANG), 0);
 		kill(pid[i], SIGKILL);
 		assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
@@ -788,6 +814,22 @@ static void take_back(int fd, uint32_t count, uint8_t expected)
 	}
 }
 
+/*
+ * The executor dies while a pipe refers to @count slots of its: to the one that it fills,
+ * which is the last, and to others, which are free.  Another one attaches.
+ */
+static void die_lending(uint32_t id, uint32_t count, int fds[2])
+{
+	assert_int_equal(pipe(fds), 0);
+	assert_rc(rig_step(&x, id, 0, VB_MOVE_BEGIN, Z, H), 0);
+	memset(x.memory, 0x11, x.bytes);
+	lend(fds[1], x.memory, 0, count - 1);
+	lend(fds[1], x.memory, SLOTS - 1, 1);
+	die(&x);
+	assert_int_equal(used_bytes(H), chunks(count));
+	assert_int_equal(attach(&x), VB_EXEC_RECOVERING);
+}
+
 static void slots_lent_by_the_dead_are_kept_until_they_return(void **state)
 {
 	uint32_t bo, id = new_object(1, &bo);
@@ -795,15 +837,7 @@ static void slots_lent_by_the_dead_are_kept_until_they_return(void **state)
 	int fds[2];
 
 	(void)state;
-	assert_int_equal(pipe(fds), 0);
-	assert_rc(rig_step(&x, id, 0, VB_MOVE_BEGIN, Z, H), 0);
-	memset(x.memory, 0x11, x.bytes);
-	/* The one that it fills is the last; the first is free. */
-	lend(fds[1], x.memory, 0, 1);
-	lend(fds[1], x.memory, SLOTS - 1, 1);
-	die(&x);
-	assert_int_equal(used_bytes(H), chunks(2));
-	assert_int_equal(attach(&x), VB_EXEC_RECOVERING);
+	die_lending(id, 2, fds);
 	assert_rc(adopt(&x, before.host, 0, NULL), -EBUSY);
 	assert_rc(adopt(&x, before.nvme, 0, identity), -EBUSY);
 	take_back(fds[0], 2, 0x11);
@@ -821,13 +855,7 @@ static void slots_lent_by_the_dead_get_new_memory_where_it_must_be(void **state)
 	int fds[2];
 
 	(void)state;
-	assert_int_equal(pipe(fds), 0);
-	assert_rc(rig_step(&x, id, 0, VB_MOVE_BEGIN, Z, H), 0);
-	memset(x.memory, 0x11, x.bytes);
-	lend(fds[1], x.memory, 0, SLOTS);
-	die(&x);
-	assert_int_equal(used_bytes(H), chunks(SLOTS));
-	assert_int_equal(attach(&x), VB_EXEC_RECOVERING);
+	die_lending(id, SLOTS, fds);
 	assert_rc(adopt(&x, before.host, VB_ADOPT_FORCE, NULL), 0);
 	map_adopted(&x, before.host);
 	assert_rc(rig_recover(&x, 0), 0);
