@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Who holds a node: an open file is one client, or the one executor, however many
+ * descriptors of it there are and in whose hands; it is gone with the last of them, and
+ * until then nobody takes the module away.
+ */
+#include "selftests/selftest.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define SLOTS		4u
+#define PATIENCE_MS	10000
+
+static struct vgpu_uapi *u;
+
+static void must(bool ok)
+{
+	if (!ok)
+		_exit(99);
+}
+
+static void set_recovery_ms(unsigned int ms)
+{
+	FILE *f = fopen("/sys/module/vblackwell/parameters/recovery_ms", "w");
+
+	assert_non_null(f);
+	fprintf(f, "%u\n", ms);
+	assert_int_equal(fclose(f), 0);
+}
+
+static uint32_t device_state(void)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
+	return q.out_exec_state;
+}
+
+static uint64_t reserved_chunks(void)
+{
+	struct vb_ioc_query_tier t;
+
+	assert_rc(rig_tier(u, VB_TIER_HOST, &t), 0);
+	return t.out_reserved_bytes / rig.chunk_bytes;
+}
+
+/* The kernel may close what the dead had a moment later. */
+static void expect_reserved(uint64_t chunks)
+{
+	for (int ms = 0; ms < PATIENCE_MS && reserved_chunks() != chunks; ms++)
+		usleep(1000);
+	assert_int_equal(reserved_chunks(), chunks);
+}
+
+static void expect_state(uint32_t state)
+{
+	for (int ms = 0; ms < PATIENCE_MS && device_state() != state; ms++)
+		usleep(1000);
+	assert_int_equal(device_state(), state);
+}
+
+static void nobody_unloads_the_module(void)
+{
+	assert_int_equal(syscall(SYS_delete_module, "vblackwell", O_NONBLOCK), -1);
+	assert_true(errno == EWOULDBLOCK || errno == EBUSY);
+}
+
+/* Of an object that it has: 0 or -errno. */
+static int ask(int fd, uint32_t bo)
+{
+	struct vb_ioc_bo_info info = { .size = sizeof(info), .bo_id = bo };
+
+	return ioctl(fd, VB_IOC_BO_INFO, &info) < 0 ? -errno : 0;
+}
+
+/* ---- processes ---- */
+
+struct peer {
+	pid_t pid;
+	int fd;		/* a socket to it */
+};
+
+static void start(struct peer *p, void (*act)(int fd))
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	p->pid = fork();
+	if (!p->pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(fds[0]);
+		act(fds[1]);
+		for (;;)
+			pause();
+	}
+	close(fds[1]);
+	p->fd = fds[0];
+}
+
+static void end(struct peer *p)
+{
+	kill(p->pid, SIGKILL);
+	assert_int_equal(waitpid(p->pid, NULL, 0), p->pid);
+}
+
+/* A word with a descriptor, or without: -1. */
+static void say(int socket, uint32_t word, int fd)
+{
+	union {
+		struct cmsghdr h;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .h = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	struct iovec iov = { &word, sizeof(word) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		m.msg_control = &control;
+		m.msg_controllen = sizeof(control);
+		memcpy(CMSG_DATA(&control.h), &fd, sizeof(fd));
+	}
+	must(sendmsg(socket, &m, 0) == sizeof(word));
+}
+
+static uint32_t hear(int socket, int *out_fd)
+{
+	union {
+		struct cmsghdr h;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	uint32_t word = UINT32_MAX;
+	struct iovec iov = { &word, sizeof(word) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	struct pollfd in = { .fd = socket, .events = POLLIN };
+
+	if (poll(&in, 1, PATIENCE_MS) != 1 || recvmsg(socket, &m, 0) != sizeof(word))
+		return UINT32_MAX;
+	if (out_fd)
+		memcpy(out_fd, CMSG_DATA(&control.h), sizeof(*out_fd));
+	return word;
+}
+
+static int setup(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	set_recovery_ms(20000);
+	return rc;
+}
+
+static int teardown(void **state)
+{
+	set_recovery_ms(0);
+	return selftest_teardown(state);
+}
+
+/* ---- clients ---- */
+
+static struct rig_exec x;	/* for the arenas that objects are promised */
+
+static int client_setup(void **state)
+{
+	return setup(state) ? -1 : rig_exec_open(&rig, &x, SLOTS);
+}
+
+static int client_teardown(void **state)
+{
+	rig_exec_close(&x);
+	return teardown(state);
+}
+
+static void client_lives_until_its_last_duplicate_is_closed(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	int fd = dup(other->ops->fd(other));
+	uint32_t bo;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_rc(rig_bo(other, 2 * rig.chunk_bytes, VB_LIFE_VOLATILE, &bo), 0);
+	rig_client_close(other);
+	assert_rc(ask(fd, bo), 0);
+	assert_int_equal(reserved_chunks(), 2);
+	close(fd);
+	expect_reserved(0);
+}
+
+static struct vgpu_uapi *inherited;
+
+static void make_an_object(int socket)
+{
+	uint32_t bo;
+
+	must(!rig_bo(inherited, rig.chunk_bytes, VB_LIFE_VOLATILE, &bo));
+	say(socket, bo, -1);
+}
+
+static void client_that_forked_is_one_client_until_both_have_gone(void **state)
+{
+	struct peer child;
+	uint32_t own, bo;
+
+	(void)state;
+	inherited = rig_client(&rig);
+	assert_rc(rig_bo(inherited, rig.chunk_bytes, VB_LIFE_VOLATILE, &own), 0);
+	start(&child, make_an_object);
+	bo = hear(child.fd, NULL);
+	assert_int_not_equal(bo, own);
+	assert_rc(ask(inherited->ops->fd(inherited), bo), 0);
+	rig_client_close(inherited);
+	usleep(50000);
+	assert_int_equal(reserved_chunks(), 2);
+	end(&child);
+	expect_reserved(0);
+	close(child.fd);
+}
+
+static void open_make_and_send(int socket)
+{
+	struct vgpu_uapi *own = rig_client(&rig);
+	uint32_t bo;
+
+	must(own && !rig_bo(own, 3 * rig.chunk_bytes, VB_LIFE_VOLATILE, &bo));
+	say(socket, bo, own->ops->fd(own));
+}
+
+static void client_passed_on_lives_with_who_received_it(void **state)
+{
+	struct peer sender;
+	uint32_t bo;
+	int fd = -1;
+
+	(void)state;
+	start(&sender, open_make_and_send);
+	bo = hear(sender.fd, &fd);
+	assert_int_not_equal(bo, UINT32_MAX);
+	end(&sender);
+	usleep(50000);
+	assert_int_equal(reserved_chunks(), 3);
+	assert_rc(ask(fd, bo), 0);
+	close(fd);
+	expect_reserved(0);
+	close(sender.fd);
+}
+
+static void client_that_nobody_received_goes_with_the_socket(void **state)
+{
+	struct pollfd in = { .events = POLLIN };
+	struct peer sender;
+
+	(void)state;
+	start(&sender, open_make_and_send);
+	in.fd = sender.fd;
+	assert_int_equal(poll(&in, 1, PATIENCE_MS), 1);
+	end(&sender);
+	usleep(50000);
+	assert_int_equal(reserved_chunks(), 3);
+	close(sender.fd);
+	expect_reserved(0);
+}
+
+/* All that a client can have: content, a mapping of it, a queue with work. */
+static void have_everything_and_exec(int socket)
+{
+	struct vgpu_uapi *own = rig_client(&rig);
+	struct rig_stream s;
+	uint32_t bo, queue;
+	void *p;
+
+	must(own && !rig_bo(own, 3 * rig.chunk_bytes, VB_LIFE_VOLATILE, &bo));
+	must(!own->ops->map(own, (uint64_t)bo << 46, rig.chunk_bytes, true, &p));
+	must(!rig_queue(own, 0, &queue));
+	rig_stream(&s);
+	rig_add_nop(&s);
+	rig_add_bo(&s, bo, VB_ACCESS_READ);
+	must(!rig_submit(own, queue, &s, NULL));
+	say(socket, 0, -1);
+	must(hear(socket, NULL) == 0);
+	execl("/bin/busybox", "sleep", "1000", NULL);
+	_exit(98);
+}
+
+static void exec_of_a_client_leaves_nothing(void **state)
+{
+	struct peer client;
+
+	(void)state;
+	start(&client, have_everything_and_exec);
+	assert_int_equal(hear(client.fd, NULL), 0);
+	assert_int_equal(reserved_chunks(), 3);
+	say(client.fd, 0, -1);
+	for (int i = 0; i < 200 && reserved_chunks(); i++) {
+		/* Objects that the executor has heard of are its to forget. */
+		rig_serve_one(&x);
+		usleep(10000);
+	}
+	assert_int_equal(reserved_chunks(), 0);
+	assert_int_equal(waitpid(client.pid, NULL, WNOHANG), 0);
+	end(&client);
+	close(client.fd);
+}
+
+static void mapping_alone_keeps_the_module(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	uint32_t bo;
+	void *p;
+
+	(void)state;
+	assert_rc(rig_bo(other, rig.chunk_bytes, VB_LIFE_VOLATILE, &bo), 0);
+	assert_rc(other->ops->map(other, (uint64_t)bo << 46, rig.chunk_bytes, true, &p), 0);
+	rig_client_close(other);
+	rig_exec_close(&x);
+	nobody_unloads_the_module();
+	munmap(p, rig.chunk_bytes);
+}
+
+/* ---- the executor ---- */
+
+static void attach(struct vgpu_uapi *node)
+{
+	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
+
+	must(!vgpu_uapi_call(node, VB_IOC_EXEC_ATTACH, &cmd));
+}
+
+static uint32_t submitted_nop(void)
+{
+	struct rig_stream s;
+	uint32_t queue;
+
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, queue, &s, NULL), 0);
+	return queue;
+}
+
+/* Somebody still has its file: it is there, and nobody takes its place. */
+static void expect_it_is_there(void)
+{
+	struct vgpu_uapi *second;
+
+	usleep(50000);
+	assert_int_equal(device_state(), VB_EXEC_LIVE);
+	assert_rc(rig_exec_node(&rig, &second), -EBUSY);
+	nobody_unloads_the_module();
+}
+
+/* Its work waits for the next one, who does it. */
+static void expect_a_successor_goes_on(uint32_t queue)
+{
+	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
+	struct rig_exec next = { .memory = NULL };
+	struct vb_ioc_fetch req;
+
+	expect_state(VB_EXEC_QUIESCED);
+	assert_rc(rig_wait(u, queue, 1, 0), -ETIME);
+	assert_rc(rig_exec_node(&rig, &next.node), 0);
+	assert_rc(vgpu_uapi_call(next.node, VB_IOC_EXEC_ATTACH, &cmd), 0);
+	assert_int_equal(cmd.out_state, VB_EXEC_RECOVERING);
+	next.generation = cmd.out_generation;
+	assert_rc(next.node->ops->map(next.node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false,
+				      &next.submit), 0);
+	assert_rc(rig_recover(&next, 0), 0);
+	assert_rc(rig_fetch(&next, &req), 0);
+	assert_rc(rig_commit(&next, req.out_tag, 0), 0);
+	assert_rc(rig_wait(u, queue, 1, 1000), 0);
+	rig_exec_close(&next);
+}
+
+static void executor_lives_until_its_last_duplicate_is_closed(void **state)
+{
+	struct vgpu_uapi *node;
+	uint32_t queue;
+	int fd;
+
+	(void)state;
+	assert_rc(rig_exec_node(&rig, &node), 0);
+	attach(node);
+	queue = submitted_nop();
+	fd = dup(node->ops->fd(node));
+	assert_true(fd >= 0);
+	node->ops->close(node);
+	expect_it_is_there();
+	close(fd);
+	expect_a_successor_goes_on(queue);
+}
+
+static void executor_lives_while_it_is_mapped(void **state)
+{
+	struct vgpu_uapi *node;
+	uint32_t queue;
+	void *p;
+
+	(void)state;
+	assert_rc(rig_exec_node(&rig, &node), 0);
+	attach(node);
+	assert_rc(node->ops->map(node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false, &p), 0);
+	queue = submitted_nop();
+	node->ops->close(node);
+	expect_it_is_there();
+	munmap(p, VB_MMAP_SUBMIT_BYTES);
+	expect_a_successor_goes_on(queue);
+}
+
+/* Its child does nothing but hold it. */
+static void attach_and_fork(int socket)
+{
+	struct vgpu_uapi *node;
+	pid_t child;
+
+	must(!rig_exec_node(&rig, &node));
+	attach(node);
+	child = fork();
+	must(child >= 0);
+	if (child)
+		say(socket, (uint32_t)child, -1);
+}
+
+static void executor_that_forked_is_there_until_its_child_has_gone(void **state)
+{
+	struct peer parent;
+	uint32_t queue;
+	pid_t child;
+
+	(void)state;
+	/* The child becomes ours when its parent dies. */
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	start(&parent, attach_and_fork);
+	child = (pid_t)hear(parent.fd, NULL);
+	assert_true(child > 0);
+	queue = submitted_nop();
+	end(&parent);
+	expect_it_is_there();
+	/* Who waits for it has a time of their own, or can be killed. */
+	assert_rc(rig_wait(u, queue, 1, 100), -ETIME);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	expect_a_successor_goes_on(queue);
+	close(parent.fd);
+}
+
+static void attach_and_send(int socket)
+{
+	struct vgpu_uapi *node;
+
+	must(!rig_exec_node(&rig, &node));
+	attach(node);
+	say(socket, 0, node->ops->fd(node));
+}
+
+static void executor_passed_on_works_on(void **state)
+{
+	struct vb_ioc_fetch req = { .size = sizeof(req), .flags = VB_FETCH_F_NOWAIT };
+	struct vb_ioc_commit done = { .size = sizeof(done) };
+	struct peer sender;
+	uint32_t queue, last;
+	int fd = -1;
+	void *p;
+
+	(void)state;
+	start(&sender, attach_and_send);
+	assert_int_equal(hear(sender.fd, &fd), 0);
+	end(&sender);
+	expect_it_is_there();
+	/* What it fetches lies where it was mapped last. */
+	p = mmap(NULL, VB_MMAP_SUBMIT_BYTES, PROT_READ, MAP_SHARED, fd, (off_t)VB_MMAP_SUBMIT);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	queue = submitted_nop();
+	assert_int_equal(ioctl(fd, VB_IOC_FETCH, &req), 0);
+	done.tag = req.out_tag;
+	done.generation = (uint32_t)(req.out_tag >> 32);
+	assert_int_equal(ioctl(fd, VB_IOC_COMMIT, &done), 0);
+	assert_rc(rig_wait(u, queue, 1, 1000), 0);
+	last = submitted_nop();
+	munmap(p, VB_MMAP_SUBMIT_BYTES);
+	close(fd);
+	expect_a_successor_goes_on(last);
+	close(sender.fd);
+}
+
+#define CLIENT(name)	cmocka_unit_test_setup_teardown(name, client_setup, client_teardown)
+#define EXECUTOR(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CLIENT(client_lives_until_its_last_duplicate_is_closed),
+		CLIENT(client_that_forked_is_one_client_until_both_have_gone),
+		CLIENT(client_passed_on_lives_with_who_received_it),
+		CLIENT(client_that_nobody_received_goes_with_the_socket),
+		CLIENT(exec_of_a_client_leaves_nothing),
+		CLIENT(mapping_alone_keeps_the_module),
+		EXECUTOR(executor_lives_until_its_last_duplicate_is_closed),
+		EXECUTOR(executor_lives_while_it_is_mapped),
+		EXECUTOR(executor_that_forked_is_there_until_its_child_has_gone),
+		EXECUTOR(executor_passed_on_works_on),
+	};
+	int failed = 0;
+
+	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
+		fprintf(stderr, "SKIP: holder: VBLACKWELL_SELFTEST_NODE is not set\n");
+		return 0;
+	}
+	failed += SELFTEST_RUN("holder", tests, RIG_NONE, 0, 0);
+	return failed ? 1 : 0;
+}
