@@ -11,6 +11,8 @@
 
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define SERVED_IN_ROW		4u	/* requests of clients between two commands */
+#define CALM_NS_LEAST		(10ull * 1000000000u)
+#define CALM_NS_MOST		(128 * CALM_NS_LEAST)
 
 /* ------------------------------------------------------------------------
  * Requests
@@ -281,6 +283,41 @@ static void exec_add_job(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 	exec_start_jobs(x);
 }
 
+static uint64_t longer_calm(const struct vgpu_exec *x)
+{
+	return x->calm_ns < CALM_NS_MOST ? 2 * x->calm_ns : CALM_NS_MOST;
+}
+
+/*
+ * Whichever region is asked for: the last one is as good, and can go.  When it had come
+ * back a moment ago, that was too soon.
+ */
+static int exec_drain(struct vgpu_exec *x)
+{
+	uint64_t now = vgpu_now_ns();
+	int rc = vgpu_resid_drain(&x->resid);
+
+	if (rc)
+		return rc;
+	x->calm_ns = x->grew_at && now - x->grew_at < x->calm_ns ? longer_calm(x) : CALM_NS_LEAST;
+	x->grow_at = now + x->calm_ns;
+	return 0;
+}
+
+/* Between two commands. */
+static void exec_grow(struct vgpu_exec *x)
+{
+	uint64_t now = vgpu_now_ns();
+
+	if (x->resid.slots == x->resid.slots_most || now < x->grow_at)
+		return;
+	if (vgpu_resid_grow(&x->resid))
+		x->calm_ns = longer_calm(x);
+	else
+		x->grew_at = now;
+	x->grow_at = now + x->calm_ns;
+}
+
 static void exec_handle_request(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
 	int rc = 0;
@@ -293,8 +330,7 @@ static void exec_handle_request(struct vgpu_exec *x, const struct vb_ioc_fetch *
 		vgpu_resid_reclaim(&x->resid, req->out_count);
 		break;
 	case VB_FETCH_DRAIN:
-		/* Whichever region is asked for: the last one is as good, and can go. */
-		rc = vgpu_resid_drain(&x->resid);
+		rc = exec_drain(x);
 		break;
 	case VB_FETCH_FORGET:
 		exec_forget(x, req);
@@ -468,6 +504,8 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 		if (exec_stop(x) == EXEC_DRAINS)
 			fetch_flags |= VB_FETCH_F_URGENT;
 		exec_step(x);
+		if (__atomic_exchange_n(&x->grow, 0, __ATOMIC_RELAXED))
+			exec_grow(x);
 		/* On the module the last commit goes with the next sleep for work. */
 		if (x->jobs || x->page_ins || !x->fetch.several)
 			exec_serve_others(x, fetch_flags, false);
@@ -494,6 +532,16 @@ static bool tend_lock(struct vgpu_exec *x)
 			return false;
 	} while (pthread_mutex_trylock(&x->run));
 	return true;
+}
+
+void vgpu_exec_tend_memory(struct vgpu_exec *x)
+{
+	if (pthread_mutex_trylock(&x->run)) {
+		__atomic_store_n(&x->grow, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	exec_grow(x);
+	exec_unlock(x);
 }
 
 /*

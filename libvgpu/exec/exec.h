@@ -90,6 +90,16 @@ int vgpu_exec_prepare(struct vgpu_uapi *node, const struct vgpu_exec_params *par
 /* The second one.  Return: 0, or what pthread_create() said: close it then. */
 int vgpu_exec_start(struct vgpu_exec *x);
 
+/**
+ * vgpu_exec_tend_memory() - take memory back that was given to the kernel, when it is time
+ *
+ * A region of the host tier a time, after some seconds in which no other was asked for.
+ * Where memory is taken again soon after it came back, these become minutes.
+ *
+ * Context: any thread; never waits.  To be called every second or so.
+ */
+void vgpu_exec_tend_memory(struct vgpu_exec *x);
+
 /* 0 as long as it serves; else what FETCH said when it gave up: -ESHUTDOWN, -ESTALE. */
 int vgpu_exec_ended(struct vgpu_exec *x);
 

@@ -43,6 +43,9 @@ enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
  * @turns: which of them runs next
  * @handling_since: a request is handled, or 0
  * @schedules: what clients declared
+ * @calm_ns: how long after memory was given back it is asked for again
+ * @grow_at: when the next region is, CLOCK_MONOTONIC; @grew_at: when one came last
+ * @grow: somebody asked whether it is time, and could not look; atomically
  * @hand_lock: protects @handed, @handed_count
  * @handed: what the executor's thread fetched while another one runs the executor, who
  *	may serve it sooner
@@ -66,6 +69,8 @@ struct vgpu_exec {
 	struct vgpu_object *forgets;
 	struct vgpu_page_in *page_ins;
 	struct vgpu_schedules schedules;
+	uint64_t calm_ns, grow_at, grew_at;
+	int grow;
 	int trace_fd;
 	pthread_t thread, tender;
 	bool thread_runs, tender_runs, tending;

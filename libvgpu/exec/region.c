@@ -64,6 +64,7 @@ static int reserve(struct vgpu_resid *r)
 	munmap(p + bytes - (VGPU_HUGE_BYTES - skip), VGPU_HUGE_BYTES - skip);
 	r->memory = p + skip;
 	r->memory_bytes = bytes - VGPU_HUGE_BYTES;
+	r->slots_most = r->slots;
 	if (is_module(r))
 		snprintf(r->pages, sizeof(r->pages), "as the device maps its memory");
 	else
@@ -75,6 +76,16 @@ static int reserve(struct vgpu_resid *r)
 /* ------------------------------------------------------------------------
  * Coming
  */
+
+static int region_remove(struct vgpu_resid *r, uint32_t i)
+{
+	struct vb_ioc_region cmd = {
+		.size = sizeof(cmd), .arena = r->host_arena, .first_slot = i * r->region_slots,
+		.slots = slots_of(r, i),
+	};
+
+	return vgpu_uapi_call(r->node, VB_IOC_REGION_REMOVE, &cmd);
+}
 
 /* The device's memory in its place. */
 static int region_map(struct vgpu_resid *r, uint32_t i)
@@ -96,8 +107,13 @@ static int region_add(struct vgpu_resid *r, uint32_t i)
 	};
 	int rc = vgpu_uapi_call(r->node, VB_IOC_REGION_ADD, &cmd);
 
+	if (rc)
+		return rc;
 	r->region_offset[i] = cmd.out_mmap_offset;
-	return rc ? rc : region_map(r, i);
+	rc = region_map(r, i);
+	if (rc)
+		region_remove(r, i);
+	return rc;
 }
 
 static int region_register(struct vgpu_resid *r, struct vgpu_io *io, uint32_t i, int32_t *out)
@@ -231,24 +247,33 @@ static int region_empty(struct vgpu_resid *r)
 	return rc;
 }
 
+/* The addresses stay ours, for memory that comes back. */
+static void region_unmap(struct vgpu_resid *r, uint32_t i)
+{
+	void *p = mmap(region_at(r, i), bytes_of(r, i), PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	if (p != MAP_FAILED)
+		return;
+	munmap(region_at(r, i), bytes_of(r, i));
+	r->slots_most = i * r->region_slots;
+	r->memory_bytes = (size_t)r->slots_most * r->chunk_bytes;
+}
+
 /* The device first: when it says no, all is where it was. */
 static int region_release(struct vgpu_resid *r)
 {
 	uint32_t i = r->regions - 1, n = slots_of(r, i);
-	struct vb_ioc_region cmd = {
-		.size = sizeof(cmd), .arena = r->host_arena, .first_slot = r->slots - n, .slots = n,
-	};
 	int rc = vgpu_io_region_remove(r->io, r->region[i]);
 
 	if (rc)
 		return rc;
-	rc = vgpu_uapi_call(r->node, VB_IOC_REGION_REMOVE, &cmd);
+	rc = region_remove(r, i);
 	if (rc) {
 		region_register(r, r->io, i, &r->region[i]);
 		return rc;
 	}
-	munmap(region_at(r, i), bytes_of(r, i));
-	r->memory_bytes -= bytes_of(r, i);
+	region_unmap(r, i);
 	vgpu_slots_trim(r, r->slots - n);
 	r->regions--;
 	return 0;
@@ -272,5 +297,47 @@ int vgpu_resid_drain(struct vgpu_resid *r)
 		return -EBUSY;
 	}
 	r->capacity -= n;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Coming back
+ */
+
+/* With its slots counted: it is the last one. */
+static int region_regain(struct vgpu_resid *r)
+{
+	uint32_t i = r->regions - 1;
+	int rc = region_add(r, i);
+
+	if (rc)
+		return rc;
+	rc = region_register(r, r->io, i, &r->region[i]);
+	if (rc) {
+		region_unmap(r, i);
+		region_remove(r, i);
+	}
+	return rc;
+}
+
+int vgpu_resid_grow(struct vgpu_resid *r)
+{
+	uint32_t was = r->slots, missing = r->slots_most - was;
+	uint32_t n = missing < r->region_slots ? missing : r->region_slots;
+	int rc = n ? r->policy->resize(r->policy_state, r->capacity + n) : -ENOSPC;
+
+	if (rc)
+		return rc;
+	r->slots += n;
+	r->regions++;
+	rc = region_regain(r);
+	if (rc) {
+		r->slots = was;
+		r->regions--;
+		r->policy->resize(r->policy_state, r->capacity);
+		return rc;
+	}
+	vgpu_slots_extend(r, was);
+	r->capacity += n;
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The memory of the host tier: adjacent addresses, in regions that can be given back one by
- * one, the last first, when the kernel is short of memory.
+ * one, the last first, when the kernel is short of memory, and come back to where they were.
  */
 #ifndef VGPU_EXEC_REGION_H
 #define VGPU_EXEC_REGION_H
@@ -52,5 +52,14 @@ static inline int32_t vgpu_region_of(const struct vgpu_resid *r, uint32_t slot)
  * client holds something in the region, or the device has promised what would go.
  */
 int vgpu_resid_drain(struct vgpu_resid *r);
+
+/**
+ * vgpu_resid_grow() - ask for the memory of a region that was given back
+ * @r: tier, between two commands
+ *
+ * Return: 0; -ENOSPC there is all that it began with; -ENOMEM; what the device or the engine
+ * said: all is as it was.
+ */
+int vgpu_resid_grow(struct vgpu_resid *r);
 
 #endif

@@ -140,7 +140,8 @@ struct vgpu_attempt {
  * @region: the I/O engine's number of each region of the memory
  * @region_offset: module: where the executor maps it
  * @regions: how many there are; all but the last have @region_slots
- * @memory: all slots, adjacent
+ * @slots_most: slots that it began with; @slots are there now
+ * @memory: room for these, adjacent
  * @window_at: where the search for adjacent slots of a large tier goes on
  * @list: slots by enum vgpu_slot_list
  * @clients: a slot of each client that has one
@@ -163,7 +164,7 @@ struct vgpu_resid {
 	int32_t region[VGPU_REGIONS_MAX];
 	uint64_t region_offset[VGPU_REGIONS_MAX];
 	uint32_t regions, region_slots;
-	uint32_t capacity, staging, slots, free, moving, leaving, overdue;
+	uint32_t capacity, staging, slots, slots_most, free, moving, leaving, overdue;
 	uint32_t guesses, blocks, refused, unwritten, round;
 	uint64_t wanted, bypasses, fault_key;
 	int32_t fault_error;

@@ -252,3 +252,12 @@ void vgpu_slots_trim(struct vgpu_resid *r, uint32_t slots)
 	r->slots = slots;
 	r->window_at = 0;
 }
+
+void vgpu_slots_extend(struct vgpu_resid *r, uint32_t first)
+{
+	for (uint32_t i = first; i < r->slots; i++) {
+		r->slot[i] = (struct vgpu_slot){ .list = VGPU_LIST_NONE };
+		vgpu_slot_relist(r, i);
+	}
+	r->free += r->slots - first;
+}

@@ -72,6 +72,8 @@ void vgpu_slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to);
 int vgpu_slot_move(struct vgpu_resid *r, uint32_t from, uint32_t to);
 /* The tier has @slots slots from now on; those behind are free. */
 void vgpu_slots_trim(struct vgpu_resid *r, uint32_t slots);
+/* Those from @first on are there again, and free; the tier has them already. */
+void vgpu_slots_extend(struct vgpu_resid *r, uint32_t first);
 
 /* The list that a slot belongs to; vgpu_slot_relist(): put it there after its state changed. */
 enum vgpu_slot_list vgpu_slot_list_of(const struct vgpu_resid *r, const struct vgpu_slot *s);

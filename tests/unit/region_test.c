@@ -28,7 +28,7 @@
  * @taken: slots that hold a chunk
  * @present: slots in regions
  * @memory: a file, of all slots
- * @refuses: to let a region go
+ * @refuses: to let a region go, or one come
  */
 struct device {
 	struct vgpu_uapi node;		/* first: a request leads back here */
@@ -82,6 +82,8 @@ static int move(struct device *d, struct vb_move *m)
 
 static int region_add(struct device *d, struct vb_ioc_region *cmd)
 {
+	if (d->refuses)
+		return -ENOMEM;
 	memset(d->present + cmd->first_slot, 1, cmd->slots);
 	cmd->out_mmap_offset = (uint64_t)cmd->first_slot * CHUNK;
 	return 0;
@@ -331,6 +333,69 @@ static void what_was_read_ahead_is_not_lost(void **state)
 	device_close(d);
 }
 
+static void memory_comes_back_and_is_used(void **state)
+{
+	struct device *d = device_open("lru", SLOTS);
+	const uint8_t *memory = d->r.memory;
+
+	(void)state;
+	assert_int_equal(vgpu_resid_grow(&d->r), -ENOSPC);
+	for (int round = 0; round < 3; round++) {
+		use(d, 0, CHUNKS);
+		assert_int_equal(vgpu_resid_drain(&d->r), 0);
+		assert_int_equal(vgpu_resid_drain(&d->r), 0);
+		use(d, 0, CHUNKS);
+		assert_int_equal(vgpu_resid_grow(&d->r), 0);
+		assert_int_equal(slots_present(d), SLOTS - REGION);
+		assert_books(d);
+		use(d, 0, CHUNKS);
+		assert_int_equal(vgpu_resid_grow(&d->r), 0);
+		assert_int_equal(slots_present(d), SLOTS);
+		assert_books(d);
+		/* All of it is the policy's again. */
+		use(d, 0, SLOTS - STAGING);
+		use(d, 0, SLOTS - STAGING);
+		for (uint32_t c = 0; c < SLOTS - STAGING; c++)
+			assert_true(is_here(d, c));
+		assert_int_equal(vgpu_resid_grow(&d->r), -ENOSPC);
+	}
+	assert_ptr_equal(d->r.memory, memory);
+	device_close(d);
+}
+
+static void memory_that_does_not_come_leaves_all_as_it_was(void **state)
+{
+	struct device *d = device_open("replay", SLOTS);
+
+	(void)state;
+	use(d, 0, CHUNKS);
+	assert_int_equal(vgpu_resid_drain(&d->r), 0);
+	d->refuses = true;
+	assert_int_equal(vgpu_resid_grow(&d->r), -ENOMEM);
+	assert_int_equal(d->r.slots, SLOTS - REGION);
+	use(d, 0, CHUNKS);
+	assert_books(d);
+	d->refuses = false;
+	assert_int_equal(vgpu_resid_grow(&d->r), 0);
+	use(d, 0, CHUNKS);
+	assert_books(d);
+	device_close(d);
+}
+
+/* Nobody else is given the addresses in between. */
+static void addresses_stay_while_the_memory_is_away(void **state)
+{
+	struct device *d = device_open("lru", SLOTS);
+	uint8_t *end = d->r.memory + d->r.memory_bytes;
+
+	(void)state;
+	assert_int_equal(vgpu_resid_drain(&d->r), 0);
+	for (uint8_t *p = end - REGION * CHUNK; p < end; p += CHUNK)
+		assert_ptr_equal(mmap(p, CHUNK, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+				      MAP_FIXED_NOREPLACE, -1, 0), MAP_FAILED);
+	device_close(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -340,6 +405,9 @@ int main(void)
 		cmocka_unit_test(what_is_in_use_keeps_its_region),
 		cmocka_unit_test(a_device_that_says_no_keeps_all),
 		cmocka_unit_test(what_was_read_ahead_is_not_lost),
+		cmocka_unit_test(memory_comes_back_and_is_used),
+		cmocka_unit_test(memory_that_does_not_come_leaves_all_as_it_was),
+		cmocka_unit_test(addresses_stay_while_the_memory_is_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * Host memory that goes when the kernel is short of it: the executor empties a region and
- * removes it, nothing is lost, and what was promised stays.  Pressure is made by
+ * Host memory that goes when the kernel is short of it, and comes back: the executor empties a
+ * region and removes it, nothing is lost, and what was promised stays.  Pressure is made by
  * /proc/sys/vm/drop_caches, which calls every shrinker.
  */
 #include "selftests/selftest.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
+
+#include "exec/exec.h"
 
 #define HOST_SLOTS	16u	/* in two regions; one slot is staging */
 #define NVME_SLOTS	32u
@@ -168,6 +171,84 @@ static void library_keeps_what_clients_map(void **state)
 	check(id, 20);
 }
 
+struct worker {
+	struct vgpu_uapi *own;
+	pthread_t thread;
+	bool stop;
+	int rc;
+};
+
+/* Words go in by the CPU, are copied by a command, and come out by the CPU. */
+static int work_once(struct vgpu_uapi *own, const uint32_t *bo, uint32_t queue, uint32_t round)
+{
+	uint64_t bytes = chunks(3), got[2] = { 0 }, want[2] = { round, ~(uint64_t)round };
+	struct rig_stream s;
+	int rc;
+
+	rc = rig_write(own, bo[0], 0, &want[0], 8) | rig_write(own, bo[0], bytes - 8, &want[1], 8);
+	rig_stream(&s);
+	rig_add_bo(&s, bo[0], VB_ACCESS_READ);
+	rig_add_bo(&s, bo[1], VB_ACCESS_WRITE | VB_ACCESS_DISCARD);
+	rig_add_copy(&s, 0, 1, (uint32_t)(bytes / 4));
+	rc |= rig_submit(own, queue, &s, NULL) | rig_wait(own, queue, round, 60000);
+	rc |= rig_read(own, bo[1], 0, &got[0], 8) | rig_read(own, bo[1], bytes - 8, &got[1], 8);
+	return rc ? rc : memcmp(got, want, sizeof(got)) ? -EILSEQ : 0;
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	uint32_t bo[2], queue;
+
+	w->rc = rig_bo(w->own, chunks(3), VB_LIFE_VOLATILE, &bo[0]) |
+		rig_bo(w->own, chunks(3), VB_LIFE_VOLATILE, &bo[1]) | rig_queue(w->own, 0, &queue);
+	for (uint32_t round = 1; !w->rc && !__atomic_load_n(&w->stop, __ATOMIC_RELAXED); round++)
+		w->rc = work_once(w->own, bo, queue, round);
+	return NULL;
+}
+
+/* Until the tier has @slots, as a program that owns an executor does it. */
+static void tend_until(uint64_t slots, int ms)
+{
+	uint64_t end = rig_now() + (uint64_t)ms * 1000000;
+
+	while (host_slots() != slots && rig_now() < end) {
+		vgpu_exec_tend_memory(rig.real);
+		usleep(20000);
+	}
+}
+
+static void library_takes_memory_back_while_clients_work(void **state)
+{
+	struct worker w[2] = { { .rc = 0 } };
+	uint32_t id;
+
+	(void)state;
+	assert_rc(rig_bo(u, chunks(80), VB_LIFE_VOLATILE, &id), 0);
+	fill(id, 80);
+	for (int i = 0; i < 2; i++) {
+		w[i].own = rig_client(&rig);
+		assert_int_equal(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
+	}
+	press_until(REAL_SLOTS * 3 / 4, 20000);
+	assert_int_equal(host_slots(), REAL_SLOTS * 3 / 4);
+	/* Not at once. */
+	tend_until(REAL_SLOTS, 3000);
+	assert_int_equal(host_slots(), REAL_SLOTS * 3 / 4);
+	check(id, 80);
+	tend_until(REAL_SLOTS, 30000);
+	assert_int_equal(host_slots(), REAL_SLOTS);
+	fill(id, 80);
+	press_until(REAL_SLOTS * 3 / 4, 20000);
+	check(id, 80);
+	for (int i = 0; i < 2; i++) {
+		__atomic_store_n(&w[i].stop, true, __ATOMIC_RELAXED);
+		pthread_join(w[i].thread, NULL);
+		assert_rc(w[i].rc, 0);
+		rig_client_close(w[i].own);
+	}
+}
+
 /* ---- by hand ---- */
 
 static void region_add(struct rig_exec *x, uint32_t arena, uint32_t slots)
@@ -258,6 +339,7 @@ int main(void)
 	const struct CMUnitTest real[] = {
 		CASE(library_gives_memory_back_and_nothing_is_lost),
 		CASE(library_keeps_what_clients_map),
+		CASE(library_takes_memory_back_while_clients_work),
 	};
 	const struct CMUnitTest by_hand[] = {
 		CASE(region_that_nobody_maps_is_freed_at_once),

@@ -450,6 +450,37 @@ static void one_that_gave_memory_back_is_succeeded_with_what_is_left(void **stat
 	work(2);
 }
 
+static void *press(void *arg)
+{
+	press_until(*(const uint64_t *)arg);
+	return NULL;
+}
+
+/* Regions go and come back, and nobody who works there notices. */
+static void memory_goes_and_comes_back_while_a_client_works(void **state)
+{
+	const uint64_t most = 3 * HOST_SLOTS, fewer = 2 * HOST_SLOTS;
+	uint64_t end = rig_now() + WAIT_MS * 1000000ull;
+	uint32_t round = 0;
+	pthread_t thread;
+
+	(void)state;
+	assert_true(start_vbd((uint32_t)most));
+	make_objects();
+	work(round++);
+	assert_int_equal(pthread_create(&thread, NULL, press, (void *)&fewer), 0);
+	do {
+		work(round++);
+	} while (pthread_tryjoin_np(thread, NULL));
+	assert_in_range(host_slots(), HOST_SLOTS, fewer);
+	while (host_slots() < most && rig_now() < end)
+		work(round++);
+	assert_int_equal(host_slots(), most);
+	work(round);
+	check_all(round);
+	fprintf(stderr, "# %u rounds\n", round);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -459,6 +490,7 @@ int main(void)
 		CASE(reads_of_the_dead_reach_nobody),
 		CASE(one_that_leaves_is_succeeded_with_other_sizes_than_asked_for),
 		CASE(one_that_gave_memory_back_is_succeeded_with_what_is_left),
+		CASE(memory_goes_and_comes_back_while_a_client_works),
 		CASE(with_a_blank_disk_it_says_what_is_lost),
 	};
 	int failed = 0;

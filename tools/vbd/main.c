@@ -27,7 +27,7 @@
 #include "vbd/rights.h"
 #include "vgpu.h"
 
-#define LOOK_S	1	/* between two looks whether the executor still serves */
+#define LOOK_S	1	/* between two looks: does the executor still serve, and want memory */
 
 static const char *const policies[] = { "replay", "schedule", "freq", "lru", NULL };
 static const char *const engines[] = { "auto", "uring", "threads", "buffered", NULL };
@@ -275,6 +275,7 @@ static int serve(struct vbd *d, const sigset_t *stop)
 		rc = vgpu_exec_ended(d->exec);
 		if (rc)
 			return rc;
+		vgpu_exec_tend_memory(d->exec);
 	}
 }
 
