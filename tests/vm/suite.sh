@@ -69,14 +69,43 @@ tests() {
 	done
 }
 
-# Load and unload, with both nodes opened in between.
+# A vbd gets ready and is killed.
+serve_and_die() {
+	./vbd --host 2M --threads 1 --user 1000:1000 >/tmp/out 2>&1 &
+	vbd=$!
+	tries=0
+	while ! grep -q '^ready' /tmp/out; do
+		[ -d /proc/$vbd ] && [ $tries -lt 600 ] || return 1
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	kill -9 $vbd
+	wait $vbd 2>/dev/null
+	return 0
+}
+
+# What the dead had open is closed in its own time.
+unload_soon() {
+	tries=0
+	while ! rmmod vblackwell 2>/tmp/out; do
+		[ $tries -lt 100 ] || return 1
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+}
+
+# Load and unload, with both nodes opened in between; every tenth time somebody serves.
 again() {
 	n=0
 	while [ $n -lt "$loads" ]; do
 		insmod vblackwell.ko chunk_bytes=65536 || return 1
 		: <>/dev/vblackwell
 		: <>/dev/vblackwell-exec
-		rmmod vblackwell || return 1
+		if [ $((n % 10)) = 9 ]; then
+			serve_and_die && unload_soon || return 1
+		else
+			rmmod vblackwell || return 1
+		fi
 		n=$((n + 1))
 	done
 }
@@ -88,6 +117,7 @@ loads() {
 		echo "ok load-and-unload-$loads"
 	else
 		echo "not ok load-and-unload-$loads: round $n"
+		sed 's/^/# /' /tmp/out
 	fi
 }
 
