@@ -42,10 +42,11 @@ static struct vb_request *advice_request(struct advice *a, u32 type)
 	return r;
 }
 
-/* A hint that nobody waits for; beyond what may be queued it is dropped. */
+/* A hint that nobody waits for; beyond what may be queued, or with nobody there, it is dropped. */
 static int ask_ahead(struct advice *a)
 {
 	struct vb_request *r;
+	int rc;
 
 	if (!vb_takes_work())
 		return -ENODEV;
@@ -55,8 +56,10 @@ static int ask_ahead(struct advice *a)
 	if (!r)
 		return -ENOMEM;
 	r->flags = VB_FETCH_F_ASYNC;
-	a->chunks = r->count;
-	return vb_request_send(r);
+	rc = vb_request_send(r);
+	if (!rc)
+		a->chunks = a->range.end - a->range.first;
+	return rc == -ENODEV && vb_takes_work() ? 0 : rc;
 }
 
 static bool evicted_count(struct advice *a)

@@ -264,6 +264,7 @@ static void __exit vb_exit(void)
 	vb_recovery_exit();
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
+	WARN_ON(!xa_empty(&vb.clients) || !xa_empty(&vb.bos) || !xa_empty(&vb.tags));
 	vb_bar_exit();
 	vb_import_exit();
 	submit_region_exit();

@@ -158,9 +158,12 @@ void vb_recovery_exit(void)
 {
 	cancel_delayed_work_sync(&vb.recovery);
 	mutex_lock(&vb.exec_lock);
-	vb_recovery_check();
+	if (vb.exec_state == VB_EXEC_QUIESCED) {
+		fail();
+		forget_executor();
+	}
 	mutex_unlock(&vb.exec_lock);
-	/* What it may have set again; it finds nobody to wait for. */
+	/* An object that went meanwhile may have set it again. */
 	cancel_delayed_work_sync(&vb.recovery);
 }
 

@@ -117,13 +117,17 @@ static struct vb_request *schedule_replace_locked(struct vb_request *r)
 	return old;
 }
 
+/*
+ * A hint is for the executor that is there: kept for another one it would keep its object,
+ * and for the object all memory, though nobody waits.
+ */
 int vb_request_send(struct vb_request *r)
 {
 	struct vb_request *old = NULL;
 	bool live;
 
 	spin_lock(&vb.work_lock);
-	live = vb_takes_work();
+	live = is_hint(r) ? vb_is_live() || vb_is_recovering() : vb_takes_work();
 	if (live) {
 		if (r->type == VB_FETCH_SCHEDULE)
 			old = schedule_replace_locked(r);
@@ -284,7 +288,7 @@ void vb_requests_fail(void)
 /* Of what a dead executor was given, or should have forgotten: ours to end. */
 static bool is_over_locked(const struct vb_request *r)
 {
-	if (r->type == VB_FETCH_FORGET || r->type == VB_FETCH_DRAIN || r->expired)
+	if (r->type == VB_FETCH_FORGET || r->type == VB_FETCH_DRAIN || r->expired || is_hint(r))
 		return true;
 	return r->type == VB_FETCH_SCHEDULE && r->client->schedule && r->client->schedule != r;
 }
@@ -310,7 +314,8 @@ static void return_one_locked(struct vb_request *r, struct list_head *over)
 /**
  * vb_requests_return() - the executor has gone: what it had fetched waits again
  *
- * In front of what came later.  What it should have forgotten is forgotten.
+ * In front of what came later.  What it should have forgotten is forgotten, and so are
+ * hints.
  *
  * Context: may sleep; no executor is there, nor comes meanwhile.
  */

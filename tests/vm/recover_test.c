@@ -753,6 +753,24 @@ static void nothing_is_kept_for_objects_to_be_forgotten(void **state)
 	assert_int_equal(x.host, 0);
 }
 
+/* Nor for one that only a hint is about. */
+static void nothing_is_kept_for_hints(void **state)
+{
+	uint32_t bo, id = new_object(1, &bo);
+
+	(void)state;
+	copy(id, 0, Z, H);
+	assert_rc(rig_advise(u, bo, VB_ADVISE_PREFETCH, 0, 1), 0);
+	die(&x);
+	/* Nobody is there to take it; that it was given is no error. */
+	assert_rc(rig_advise(u, bo, VB_ADVISE_PREFETCH, 0, 1), 0);
+	rig_client_close(rig.client);
+	u = rig.client = rig_client(&rig);
+	assert_int_equal(device_state(), VB_EXEC_FAILED);
+	begin(&x);
+	assert_int_equal(x.host, 0);
+}
+
 static int exported(uint32_t bo)
 {
 	struct vb_ioc_bo_export cmd = { .size = sizeof(cmd), .bo_id = bo };
@@ -952,6 +970,7 @@ int main(void)
 		CASE(an_object_being_forgotten_is_gone_too),
 		CASE(clients_that_die_meanwhile_leave_nothing),
 		CASE(nothing_is_kept_for_objects_to_be_forgotten),
+		CASE(nothing_is_kept_for_hints),
 		CASE(nothing_is_kept_when_an_exported_object_has_gone),
 		CASE(nobody_unloads_the_module_while_a_client_waits),
 		CASE(slots_lent_by_the_dead_are_kept_until_they_return),

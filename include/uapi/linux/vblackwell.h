@@ -503,7 +503,8 @@ enum vb_advice {
  *
  * Errors: -EDQUOT a pin beyond the client's host minimum; -EBUSY eviction met
  * pinned or mapped chunks (the others were evicted), or chunks that other clients share.
- * Context: PIN and EVICT wait for the executor, killable; PREFETCH only queues.
+ * Context: PIN and EVICT wait for the executor, killable; PREFETCH only queues, and is
+ * forgotten when the executor dies.
  */
 struct vb_ioc_bo_advise {
 	__u32 size;
