@@ -134,6 +134,14 @@ else
 	# shellcheck disable=SC2086
 	mounted size=8m 0 $disk >"$work/out"
 	verdict embed_on_a_disk_that_is_large_enough test $? -eq 0
+	# The trace by which stream is compared, which nobody asked for.
+	$vbrun gen "$work/m.safetensors" --size 24M >/dev/null
+	for route in none zipf; do
+		refuses "stream_${route}_with_a_full_folder_for_traces" 1 \
+			'/disk: the trace could not be written whole; TMPDIR names another folder' \
+			mounted size=64k 0 env TMPDIR="$work/disk" $vbrun stream \
+			"$work/m.safetensors" --host 6M --route $route --passes 4 --json
+	done
 	# What is written beside the summary: 60 KB of embeddings, and the trace of passes.
 	for file in vectors trace save; do
 		mapfile -t texts < <(seq 40)

@@ -612,7 +612,7 @@ static int finish(const struct stream_options *o, struct route *r, const char *t
 	int rc = optimum_of_trace(trace, WARM_PARTS, &best);
 
 	if (rc)
-		return cli_fail("trace %s: %s", trace, strerror(-rc));
+		return stream_trace_fail(o, rc);
 	summarise(o, r, &best, json);
 	if (o->bench)
 		bench_line(o, r, &best);

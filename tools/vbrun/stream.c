@@ -57,6 +57,18 @@ int stream_trace(const struct stream_options *o, char *path, size_t len, int *ou
 	return 0;
 }
 
+int stream_trace_fail(const struct stream_options *o, int rc)
+{
+	const char *folder = getenv("TMPDIR"), *trace = o->device.trace;
+	const char *where = trace ? trace : folder ? folder : "/tmp";
+
+	/* A device leaves an empty one when it could not write all of it. */
+	if (rc == -EBADMSG)
+		return cli_fail("%s: the trace could not be written whole%s", where,
+				trace ? "" : "; TMPDIR names another folder");
+	return cli_fail("trace in %s: %s", where, strerror(-rc));
+}
+
 /* --- the passes --------------------------------------------------------- */
 
 static int one_pass(struct matrices *ms, struct progress *progress, uint64_t done,
@@ -295,7 +307,7 @@ static int compare(const struct stream_options *o, const char *trace,
 
 	rc = optimum_of_trace(trace, o->passes, &r->optimum);
 	if (rc)
-		return cli_fail("trace %s: %s", trace, strerror(-rc));
+		return stream_trace_fail(o, rc);
 	return measure_arithmetic(o, ck, w, r);
 }
 

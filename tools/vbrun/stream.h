@@ -127,6 +127,9 @@ int stream_route_room(const struct weights *w, uint64_t chunk_bytes, uint64_t *o
  */
 int stream_trace(const struct stream_options *o, char *path, size_t len, int *out_fd);
 
+/** stream_trace_fail() - say why that trace cannot be read. Return: CLI_FAILED. */
+int stream_trace_fail(const struct stream_options *o, int rc);
+
 /* Save and print the summary as the options say; returns the exit status. */
 int stream_save(const struct stream_options *o, struct json_object *json);
 
