@@ -100,6 +100,15 @@ if [ -w /proc ]; then
 else
 	echo 'skip doctor_finds_filesystem_without_o_direct: this user may write to none'
 fi
+mkdir "$work/small"
+if unshare -rm mount -t tmpfs none "$work/small" 2>/dev/null; then
+	cause=no_room_to_try lacks warn filesystem 'small: tmpfs, O_DIRECT could not be tried \(No space' \
+		'free some space, and look again' unshare -rm bash -c '
+			mount -t tmpfs -o size=16k none "$1/small" && head -c 64k /dev/zero >"$1/small/f"
+			"$2" doctor --dir "$1/small"' - "$work" $vbctl
+else
+	echo 'skip doctor in a full folder: no mount namespace for this user'
+fi
 cause=full lacks warn disk '/proc: 0 B free' 'free some space: make run takes 4 GiB' \
 	$vbctl doctor --dir /proc
 cause=absent lacks fail filesystem 'absent: .*No such file' 'give --dir a folder' \

@@ -39,6 +39,15 @@ while read -r words; do
 done < <(sed -nE 's/^    (vb(run|ctl) .*)/\1/p' README.md)
 verdict readme_names_commands test $lines -ge 6
 
+# Variables are read by somebody.
+count=0
+for variable in $(grep -oE 'VBLACKWELL_[A-Z]+' README.md | sort -u); do
+	count=$((count + 1))
+	verdict "readme_names_a_variable_that_is_read_$variable" \
+		grep -rqE "getenv\\(\"$variable\"\\)|text_or\\(.*\"$variable\"\\)" libvgpu tools
+done
+verdict readme_names_variables test $count -ge 4
+
 # The lines of C are C, against the public header.
 {
 	echo '#include <vgpu.h>'

@@ -229,6 +229,9 @@ static void check_direct(const char *folder, struct finding *f)
 		found(f, rc == -ENOENT || rc == -ENOTDIR ? FAIL : WARN,
 		      "give --dir a folder that you can write to", "%s: %s, %s", folder, name,
 		      strerror(-rc));
+	else if (rc == -ENOSPC || rc == -EDQUOT)
+		found(f, WARN, "free some space, and look again", "%s: %s, O_DIRECT could not be tried (%s)",
+		      folder, name, strerror(-rc));
 	else
 		found(f, WARN, "keep models on ext4, xfs or btrfs; until then reads go through the "
 		      "page cache", "%s: %s, no O_DIRECT (%s)", folder, name, strerror(-rc));
