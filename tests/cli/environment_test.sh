@@ -94,6 +94,10 @@ same no_locked_memory_is_needed limited '-l 0'
 same other_locales_compute_the_same env LC_ALL=C TERM=dumb
 same locales_that_are_not_there_compute_the_same env LC_ALL=xx_YY.none LANG=xx
 if [ -z "$sanitized" ]; then
+	# Root may have as many processes as it wants; a sanitizer's own need one.
+	# shellcheck disable=SC2086
+	refuses too_few_processes_are_named 1 'threads: Resource temporarily unavailable' \
+		$other bash -c 'ulimit -u 1; exec "$@"' - $vbrun machine
 	same as_little_address_space_as_it_takes_is_enough limited '-v 500000'
 	# What is compared with runs in a tier of 1 GiB, which is not to be had: said, and no failure.
 	bash -c 'ulimit -v 400000; "$@"' - $vbrun embed --model "$model" --passes 1 x >"$work/text" 2>&1
@@ -101,10 +105,6 @@ if [ -z "$sanitized" ]; then
 	verdict a_comparison_without_memory_says_so grep -qE \
 		'in memory: host tier of [0-9]+ bytes: Cannot allocate memory' "$work/text"
 fi
-# Root may have as many as it wants.
-# shellcheck disable=SC2086
-refuses too_few_processes_are_named 1 'threads: Resource temporarily unavailable' \
-	$other bash -c 'ulimit -u 1; exec "$@"' - $vbrun machine
 same no_more_threads_than_one_are_needed env VBLACKWELL_THREADS=off
 refuses too_few_descriptors_are_named 1 'Too many open files' limited '-n 7' \
 	$vbrun stream "$checkpoint" --host 6M

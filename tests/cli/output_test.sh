@@ -135,6 +135,11 @@ asks "$work/to-pipe" 'what is there is no file, and stays'
 asks "$work/dangling" 'what is there is a link that leads nowhere'
 asks "$work/folder" 'Is a directory'
 asks "$work/absent/file" 'No such file or directory'
+asks "$work/absent/" '[^ ]*No such file or directory'
+refuses embed_save_refuses_no_name 1 'No such file or directory' \
+	$vbrun embed --model "$tiny" --save '' x
+refuses gen_refuses_no_name 1 'No such file or directory' $vbrun gen '' --size 1M
+verdict nothing_is_made_for_no_name test ! -e .part
 verdict a_pipe_stays_a_pipe test -p "$work/pipe" -a -L "$work/to-pipe"
 verdict nothing_is_left_beside_them test -z "$(find "$work" -name '*.part')"
 # --- two at once: a file is one's or the other's, and whoever says it is done has done it ---

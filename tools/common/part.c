@@ -17,6 +17,8 @@ static int find_place(const char *path, char *to)
 {
 	struct stat st;
 
+	if (!*path)
+		return -ENOENT;
 	if (!stat(path, &st)) {
 		if (S_ISDIR(st.st_mode))
 			return -EISDIR;
