@@ -3,14 +3,14 @@
 #
 # make run-vm: a machine with the module, vbd serving it, and MiniLM embedded by two
 # processes at once that share one copy of it, through /dev/vblackwell, compared with a
-# device in process.
+# device in process; then by one while vbd is killed again and again.
 #
 #	tests/vm/run-vm.sh [KERNEL]
 #
 # KERNEL as in tests/vm/run.sh (6.1).  The machine is an emulation: what it takes says
 # nothing of real ones.  Exit status: 0 all as it should be, 1 not.
-# Environment: VM_HOST tier of vbd (8M), VM_FORMAT, VM_MODE (mxfp4, a8), VM_PASSES,
-# VBLACKWELL_CACHE.
+# Environment: VM_HOST tier of vbd (a quarter of the weights), VM_FORMAT, VM_MODE (mxfp4, a8),
+# VM_PASSES, VM_KILLS of vbd during one run (20) of VM_TEXTS (20), VBLACKWELL_CACHE.
 set -u -o pipefail
 
 here=$(dirname "$(readlink -f "$0")")
@@ -46,7 +46,7 @@ mkdir -p "$VBLACKWELL_CACHE/vm" || exit 1
 choose_model
 make_image
 export VM_SUITE=$here/served.sh VM_DISK=$image VM_KEEP=$top/build/run-vm VM_LIMIT=${VM_LIMIT:-1800}
-export VM_APPEND="VM_SHOW=1 VM_HOST=${VM_HOST:-8M} VM_FORMAT=${VM_FORMAT:-mxfp4} VM_MODE=${VM_MODE:-a8} VM_PASSES=${VM_PASSES:-1}"
+export VM_APPEND="VM_SHOW=1 ${VM_HOST:+VM_HOST=$VM_HOST} VM_FORMAT=${VM_FORMAT:-mxfp4} VM_MODE=${VM_MODE:-a8} VM_PASSES=${VM_PASSES:-1} VM_KILLS=${VM_KILLS:-20} VM_TEXTS=${VM_TEXTS:-20}"
 echo "booting, with $(basename "$model") on an NVMe disk"
 rm -f "$VM_KEEP"/*.out
 "$here/run.sh" "${1:-6.1}" >"$VBLACKWELL_CACHE/vm/run-vm.log"

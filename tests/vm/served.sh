@@ -4,11 +4,15 @@
 # Inside the machine: vbd serves whole models to processes of another user through
 # /dev/vblackwell, and what they get is compared with a device of their own.
 #
-# Environment: VM_CHUNK bytes (65536), VM_HOST tier of vbd (8M), VM_FORMAT and VM_MODE of
-# the weights (mxfp4, a8), VM_PASSES later passes (1), VM_SHOW to see what they
-# print.  The model is the one on the disk vb2; on an empty disk one is generated.
+# Environment: VM_CHUNK bytes (65536), VM_HOST tier of vbd (a quarter of the weights), VM_FORMAT
+# and VM_MODE of the weights (mxfp4, a8), VM_PASSES later passes (1), VM_KILLS of vbd during
+# one run over so many VM_TEXTS (none; 16), VM_SHOW to see what they print.  The model is the
+# one on the disk vb2; on an empty disk one is generated, for kills a larger one, so that a
+# quarter of its weights is a tier.
 cd /suite || exit 1
-chunk=${VM_CHUNK:-65536} host=${VM_HOST:-8M}
+chunk=${VM_CHUNK:-65536} kills=${VM_KILLS:-0}
+shape="--layers 2 --hidden 96 --ffn 384" many=${VM_FORMAT:-mxfp4}
+[ $kills = 0 ] || shape="--layers 11 --hidden 192 --ffn 768" many=${VM_FORMAT:-int8}
 export VBLACKWELL_ISA=avx2 HOME=/tmp
 
 verdict() {
@@ -37,17 +41,30 @@ model() {
 	mkdir -p /model
 	mount -t ext4 /dev/vb2 /model 2>/dev/null && return
 	mke2fs /dev/vb2 && mount -t ext4 /dev/vb2 /model &&
-		./vbrun gen /model --bert --layers 2 --hidden 96 --ffn 384
+		./vbrun gen /model --bert $shape
 }
 
 texts="'a cat sat on the mat' 'the dog ran home' 'waves of the sea'"
-embed="./vbrun embed --model /model --format ${VM_FORMAT:-mxfp4} --mode ${VM_MODE:-a8} \
---packed derived --passes ${VM_PASSES:-1}"
+embed="./vbrun embed --model /model --mode ${VM_MODE:-a8} --packed derived"
+embed_many="$embed --format $many --no-compare --passes 0"
+embed="$embed --format ${VM_FORMAT:-mxfp4} --passes ${VM_PASSES:-1}"
+
+# The tier that the device of its own has: a quarter, unless it says that this is too little.
+tier_bytes() {
+	sed -n 's/.*"tier_bytes": *\([0-9]*\).*/\1/p' /tmp/alone_many.json | head -1
+}
+
+# To whole chunks.
+tier_is_a_quarter() {
+	awk -v tier="$(tier_bytes)" -v chunk="$chunk" '/"weight_bytes"/ { gsub(/[^0-9]/, ""); weights = $0 }
+		END { print tier " bytes for " weights; exit !(weights && 4 * tier < weights + 4 * chunk) }' \
+		/tmp/alone_many.json
+}
 
 # vbd_start: in the background; its pid is $vbd.  What an earlier one said is gone.
 vbd_start() {
 	: >/tmp/vbd.out
-	./vbd --host "$host" --nvme /dev/vb0:64M --threads 2 --user vbd >/tmp/vbd.out 2>/tmp/vbd.err &
+	./vbd --host "${VM_HOST:-$(tier_bytes)}" --nvme /dev/vb0:64M --threads 2 --user vbd >/tmp/vbd.out 2>/tmp/vbd.err &
 	vbd=$!
 	n=0
 	while ! grep -q '^ready' /tmp/vbd.out; do
@@ -115,11 +132,66 @@ one_copy() {
 			exit NR != 2 || resident - charged < least / 2 }' /tmp/shares
 }
 
+# Another vbd goes on with what the one that was killed has left, and loses nothing.
+kill_and_succeed() {
+	kill -9 $vbd
+	wait $vbd
+	vbd_start || { cat /tmp/vbd.out /tmp/vbd.err; return 1; }
+	! grep -E 'lost|anew' /tmp/vbd.out
+}
+
+many_texts() {
+	i=0
+	while [ $i -lt ${VM_TEXTS:-16} ]; do
+		echo "'number $i: a cat came home'"
+		i=$((i + 1))
+	done | tr '\n' ' '
+}
+
+alone_many() {
+	eval "$embed_many --threads 2 --vectors /tmp/alone_many --save /tmp/alone_many.json \
+		$(many_texts)" >/tmp/alone_many.out 2>&1 && [ -n "$(tier_bytes)" ] ||
+		{ cat /tmp/alone_many.out; return 1; }
+}
+
+start_many() {
+	as_client "$embed_many --device /dev/vblackwell --vectors /tmp/killed $(many_texts)" \
+		>/tmp/killed.out 2>&1 &
+	busy=$!
+}
+
+end_many() {
+	wait $busy || { cat /tmp/killed.out; return 1; }
+	cmp /tmp/alone_many /tmp/killed
+}
+
 # Something of the client is in the executor's hands, or it has ended.
 at_work() {
 	while runs $busy && ! grep -q '^vblackwell-in-flight:[^1-9]*[1-9]' /proc/$vbd/fdinfo/*; do
 		sleep 0.1
 	done
+}
+
+# A client is at work whenever vbd is killed; one that ended early is followed by another.
+killed() {
+	began=$(date +%s)
+	start_many
+	clients=1
+	killed=0
+	while [ $killed -lt $kills ]; do
+		at_work
+		tries=$((killed + clients))
+		sleep $((tries % 3)).$((tries * 7 % 10))
+		if runs $busy; then
+			kill_and_succeed || return 1
+			killed=$((killed + 1))
+			continue
+		fi
+		end_many && [ $clients -lt $((10 * kills)) ] || return 1
+		start_many
+		clients=$((clients + 1))
+	done
+	end_many && echo "$killed kills in $(($(date +%s) - began)) s, $clients clients" >/tmp/kills
 }
 
 leaves() {
@@ -180,6 +252,11 @@ users
 insmod vblackwell.ko chunk_bytes=$chunk || { echo "not ok served-$chunk/load: insmod"; exit 0; }
 chgrp 105 /dev/vblackwell
 verdict model model
+verdict embed_alone alone
+if [ $kills != 0 ] || [ -z "${VM_HOST:-}" ]; then
+	verdict embed_many_alone alone_many
+	[ -n "${VM_HOST:-}" ] || verdict tier_is_a_quarter_of_the_weights tier_is_a_quarter
+fi
 verdict arena arena
 if ! vbd_start; then
 	echo "not ok served-$chunk/vbd: did not get ready"
@@ -190,7 +267,6 @@ echo "ok served-$chunk/vbd_gets_ready"
 verdict vbd_has_no_privileges is_unprivileged
 verdict client_cannot_open_the_executor_node \
 	sh -c '! su client -c "exec 3<>/dev/vblackwell-exec"'
-verdict embed_alone alone
 verdict embed_through_the_module served first
 verdict embed_is_bitwise_that_of_a_device_of_its_own cmp /tmp/alone /tmp/first
 verdict example_maps_and_multiplies_through_the_module \
@@ -202,6 +278,12 @@ else
 	echo "skip served-$chunk/both_share_one_copy_of_the_model: never seen at once, so small is it"
 fi
 verdict both_are_bitwise_the_same sh -c 'cmp /tmp/alone /tmp/one && cmp /tmp/alone /tmp/two'
+if [ $kills = 0 ]; then
+	echo "skip served-$chunk/embed_is_the_same_while_vbd_is_killed: not in a short run (make run-vm does)"
+else
+	verdict embed_is_the_same_while_vbd_is_killed_${kills}_times killed
+	[ -e /tmp/kills ] && sed 's/^/# /' /tmp/kills
+fi
 if [ -n "${VM_SHOW:-}" ]; then
 	show "vbd" /tmp/vbd.out
 	show "one process" /tmp/one.out

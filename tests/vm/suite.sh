@@ -6,7 +6,8 @@
 # verdict.
 #
 # Environment: VM_CHUNKS sizes with commas between, VM_FUZZ iterations, VM_SEED, VM_LOADS,
-# VM_KILLS of vbd, VM_ONLY a part (tests, served, loads, fuzz, fail_nth, fail_load).
+# VM_KILLS of vbd (5, and none while a model is embedded), VM_ONLY a part (tests, served, loads,
+# fuzz, fail_nth, fail_load).
 cd /suite || exit 1
 export VBLACKWELL_SELFTEST_NODE=/dev/vblackwell VBLACKWELL_SELFTEST_EXEC=/dev/vblackwell-exec
 seed=${VM_SEED:-$(date +%s)}
@@ -163,11 +164,14 @@ fuzz() {
 	done
 }
 
-# Whole models through vbd, with chunks and a tier that are small, and large.
+# Whole models through vbd, with chunks and a tier that are small, and large; where vbd is to
+# be killed the small tier is a quarter of the model.
 served() {
 	echo "vm: served" >/dev/kmsg
 	for chunk in $chunks; do
-		VM_CHUNK=$chunk VM_HOST=$((chunk == 65536 ? 8 : 48))M ./served.sh
+		host=$((chunk == 65536 ? 8 : 48))M
+		[ "$chunk" != 65536 ] || [ -z "${VM_KILLS:-}" ] || host=
+		VM_CHUNK=$chunk VM_HOST=$host ./served.sh
 	done
 }
 
