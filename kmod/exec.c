@@ -340,6 +340,7 @@ void vb_fetch_wake_locked(bool urgent)
  */
 void vb_fetch_wake(void)
 {
+	/* xchg() is the barrier between what there is to do and waitqueue_active(). */
 	if (READ_ONCE(vb.kick) && xchg(&vb.kick, false) && waitqueue_active(&vb.fetch))
 		wake_up_interruptible_sync(&vb.fetch);
 }

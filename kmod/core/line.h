@@ -36,6 +36,7 @@ struct vb_line_client {
 
 /**
  * struct vb_line_place - all zero: taken by nobody
+ * @node: among the places of @client
  * @client: who waits there, or NULL
  */
 struct vb_line_place {
