@@ -94,13 +94,16 @@ refuses vbd_names_itself_once 2 '^vbd: unknown option --nonsense' $build/vbd --n
 mkfifo "$work/waits"
 exec 9<>"$work/waits"
 $vbctl replay "$work/waits" >&- 2>"$work/err" 9>&- &
-for _ in {1..250}; do
-	readlink /proc/$!/fd/* 2>/dev/null | grep -q "$work/waits" && break
+# Before it is that program it has the shell's files.
+for _ in {1..500}; do
+	[[ $(readlink /proc/$!/exe) = */vbctl ]] &&
+		readlink /proc/$!/fd/* 2>/dev/null | grep -q "$work/waits" && break
 	sleep 0.02
 done
 verdict no_file_gets_the_number_of_a_closed_stream test "$(readlink /proc/$!/fd/1)" = /dev/null
+kill $!
+wait $! 2>/dev/null
 exec 9>&-
-wait $!
 
 # --- a limit of the size of files is an error, and nothing is left ---
 refuses gen_beyond_the_limit_of_a_file 1 'limited: File too large' \
