@@ -25,6 +25,8 @@
 #include "bo.h"
 #include "client.h"
 #include "exec.h"
+#include "region.h"
+#include "slot.h"
 #include "table.h"
 #include "user.h"
 #include "vb.h"

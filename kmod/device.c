@@ -18,7 +18,9 @@
 #include "bo.h"
 #include "cpu.h"
 #include "import.h"
+#include "region.h"
 #include "resid.h"
+#include "slot.h"
 #include "table.h"
 #include "vb.h"
 

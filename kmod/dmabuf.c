@@ -27,12 +27,13 @@
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 
-#include "arena.h"
 #include "bo.h"
 #include "client.h"
 #include "cpu.h"
 #include "limit.h"
 #include "map.h"
+#include "region.h"
+#include "slot.h"
 #include "store.h"
 #include "table.h"
 #include "ucmd.h"

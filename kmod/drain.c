@@ -17,6 +17,7 @@
 #include "client.h"
 #include "conftest.h"
 #include "limit.h"
+#include "region.h"
 #include "request.h"
 #include "vb.h"
 

@@ -23,13 +23,14 @@
 #include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
 
-#include "arena.h"
 #include "bo.h"
 #include "conftest.h"
 #include "exec.h"
 #include "import.h"
+#include "region.h"
 #include "request.h"
 #include "resid.h"
+#include "slot.h"
 #include "table.h"
 #include "vb.h"
 #include "wait.h"

@@ -15,6 +15,7 @@
  */
 #include "recover.h"
 
+#include "adopt.h"
 #include "arena.h"
 #include "bo.h"
 #include "exec.h"

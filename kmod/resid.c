@@ -24,6 +24,8 @@
 #include "exec.h"
 #include "limit.h"
 #include "map.h"
+#include "region.h"
+#include "slot.h"
 #include "store.h"
 #include "table.h"
 #include "trace.h"

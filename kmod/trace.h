@@ -23,11 +23,11 @@
 
 #include <linux/tracepoint.h>
 
-#include "arena.h"
 #include "bo.h"
 #include "client.h"
 #include "queue.h"
 #include "request.h"
+#include "slot.h"
 #include "submit.h"
 
 #define vb_tier_names						\

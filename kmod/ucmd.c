@@ -12,6 +12,7 @@
 #include <linux/fcntl.h>
 #include <linux/uaccess.h>
 
+#include "adopt.h"
 #include "arena.h"
 #include "bo.h"
 #include "client.h"
@@ -22,6 +23,7 @@
 #include "limit.h"
 #include "queue.h"
 #include "recover.h"
+#include "region.h"
 #include "resid.h"
 #include "submit.h"
 

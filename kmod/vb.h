@@ -18,7 +18,10 @@
  *	map.c		mmap() and faults, of clients and of the executor
  *	table.c		residency tables: pages of entries
  *	resid.c		steps of the table, and who is charged for them
- *	arena.c		arenas, regions, slots, pages
+ *	slot.c		slots: their memory, who has them, quarantine
+ *	region.c	regions: slots that came together
+ *	arena.c		arenas: slots of one tier in one place
+ *	adopt.c		arenas that outlive their executor
  *	drain.c		host memory that goes when the kernel is short of it
  *	device.c	the memory of device arenas, and the CPU's way to it
  *	bar.c		a PCI device whose memory stands in for a GPU's

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Arenas that outlive their executor, and are adopted by its successor. */
+#include "adopt.h"
+
+#include "core/slots.h"
+#include "arena.h"
+#include "exec.h"
+#include "recover.h"
+#include "region.h"
+#include "resid.h"
+#include "slot.h"
+#include "ucmd.h"
+#include "vb.h"
+
+static void slot_orphan(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+{
+	u32 i = VB_LOC_SLOT(slot->loc);
+
+	spin_lock(&vb.slot_lock);
+	slot->baseline = 0;
+	if (vb_slots_is_free(&a->slots, i) && vb_slot_foreign(region, slot) &&
+	    !vb_slots_take_this(&a->slots, i))
+		list_add_tail(&slot->quarantine, &vb.quarantine);
+	spin_unlock(&vb.slot_lock);
+}
+
+/**
+ * vb_arenas_orphan() - the executor has left, its memory stays
+ *
+ * Nobody has registered it any more: every reference is foreign, also to a slot that
+ * was free.
+ *
+ * Context: exec_lock; before the device is QUIESCED, so that no slot returns by the
+ * old count.
+ */
+void vb_arenas_orphan(void)
+{
+	u32 i;
+
+	lockdep_assert_held(&vb.exec_lock);
+	for (i = 0; i < vb.arena_count; i++) {
+		vb.arenas[i]->orphan = !vb.arenas[i]->gone;
+		vb_region_slots_each(vb.arenas[i], slot_orphan);
+	}
+}
+
+/* ---- successors ---- */
+
+int vb_arena_query(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_arena_query *cmd = u->cmd;
+	const struct vb_arena *a;
+
+	mutex_lock(&vb.exec_lock);
+	a = vb_arena_of(cmd->arena);
+	if (a) {
+		cmd->out_tier = a->tier;
+		cmd->out_numa_node = a->numa_node;
+		cmd->out_slots = a->tier == VB_TIER_HOST ? a->slots.present : a->slots.count;
+		cmd->out_flags = (a->orphan ? VB_ARENA_ORPHAN : 0) | (a->gone ? VB_ARENA_GONE : 0);
+		memcpy(cmd->out_identity, a->identity, sizeof(a->identity));
+	}
+	mutex_unlock(&vb.exec_lock);
+	return a ? 0 : -ENOENT;
+}
+
+static bool is_referred_to(struct vb_arena *a)
+{
+	struct vb_region *region;
+	unsigned long index = 0;
+	bool found = false;
+	u32 i;
+
+	mt_for_each(&a->regions, region, index, ULONG_MAX)
+		for (i = 0; !found && i < region->slots; i++) {
+			spin_lock(&vb.slot_lock);
+			found = vb_slot_foreign(region, &region->slot[i]);
+			spin_unlock(&vb.slot_lock);
+			cond_resched();
+		}
+	return found;
+}
+
+/* The dead may write there for as long as they like; nobody will look. */
+static void slot_renew(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+{
+	struct vb_slot fresh = {};
+
+	if (list_empty_careful(&slot->quarantine) || vb_slot_alloc(region, &fresh, a->numa_node))
+		return;
+	spin_lock(&vb.slot_lock);
+	if (!list_empty(&slot->quarantine)) {
+		swap(slot->block, fresh.block);
+		swap(slot->order, fresh.order);
+	}
+	spin_unlock(&vb.slot_lock);
+	vb_slot_free(region, &fresh);
+}
+
+static void slot_adopt(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+{
+	spin_lock(&vb.slot_lock);
+	slot->before = vb_slot_foreign(region, slot);
+	spin_unlock(&vb.slot_lock);
+}
+
+/* Host memory of the dead: of all arenas, for who adopts what they may write to. */
+static bool is_any_referred_to(void)
+{
+	u32 i;
+
+	for (i = 0; i < vb.arena_count; i++)
+		if (vb.arenas[i]->orphan && is_referred_to(vb.arenas[i]))
+			return true;
+	return false;
+}
+
+static int adopt_host(struct vb_arena *a, bool force)
+{
+	vb_objects_each(vb_resid_hide);
+	if (!force && is_referred_to(a))
+		return -EBUSY;
+	spin_lock(&vb.slot_lock);
+	vb_quarantine_sweep_locked();
+	spin_unlock(&vb.slot_lock);
+	vb_region_slots_each(a, slot_renew);
+	spin_lock(&vb.slot_lock);
+	vb_quarantine_sweep_locked();
+	spin_unlock(&vb.slot_lock);
+	vb_region_slots_each(a, slot_adopt);
+	return 0;
+}
+
+static int adopt_nvme(const struct vb_arena *a, const u64 *identity, bool force)
+{
+	if (!(identity[0] | identity[1]) || memcmp(a->identity, identity, sizeof(a->identity)))
+		return -ESTALE;
+	return !force && is_any_referred_to() ? -EBUSY : 0;
+}
+
+static int adopt_locked(const struct vb_ioc_arena_adopt *cmd)
+{
+	struct vb_arena *a = vb_arena_of(cmd->arena);
+	bool force = cmd->flags & VB_ADOPT_FORCE;
+	int rc;
+
+	lockdep_assert_held(&vb.exec_lock);
+	if (!vb_is_recovering())
+		return -EPERM;
+	if (!a || !a->orphan)
+		return -ENOENT;
+	if (a->tier == VB_TIER_NVME)
+		rc = adopt_nvme(a, cmd->identity, force);
+	else
+		rc = cmd->identity[0] | cmd->identity[1] ? -EINVAL : adopt_host(a, force);
+	if (!rc)
+		a->orphan = false;
+	return rc;
+}
+
+int vb_arena_adopt(struct vb_exec *x, struct vb_ucmd *u)
+{
+	int rc;
+
+	mutex_lock(&vb.exec_lock);
+	rc = adopt_locked(u->cmd);
+	mutex_unlock(&vb.exec_lock);
+	return rc;
+}
+
+static void slot_settle(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+{
+	spin_lock(&vb.slot_lock);
+	slot->baseline = max(vb_slot_foreign(region, slot) - slot->before, 0);
+	slot->before = 0;
+	spin_unlock(&vb.slot_lock);
+}
+
+/**
+ * vb_arenas_settle() - what has been referred to since the adoption is the successor's
+ *
+ * References of before may have gone meanwhile: then a slot is held to have fewer of
+ * the successor's than it has, and is not handed out, which errs on the safe side.
+ *
+ * Context: exec_lock; no client had a way to the memory since.
+ */
+void vb_arenas_settle(void)
+{
+	u32 i;
+
+	lockdep_assert_held(&vb.exec_lock);
+	for (i = 0; i < vb.arena_count; i++)
+		vb_region_slots_each(vb.arenas[i], slot_settle);
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Slots: their memory, and who has them.
+ *
+ * The memory of host slots is ours, so that it outlives the executor, and it comes in the
+ * largest pieces there are; that of a BAR is lent to us page by page; other slots are
+ * numbers to us.  A slot whose memory others still refer to when it is given back is in
+ * quarantine until they do no longer.
+ */
+#include "slot.h"
+
+#include <linux/gfp.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+
+#include "core/slots.h"
+#include "arena.h"
+#include "conftest.h"
+#include "region.h"
+#include "trace.h"
+#include "vb.h"
+
+#define REGION_GFP	(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_COMP | __GFP_NOWARN)
+
+static const u8 fallback_orders[] = { 4, 2, 0 };
+
+/* ---- pages ---- */
+
+static u32 slot_blocks(const struct vb_region *region, const struct vb_slot *slot)
+{
+	return 1u << (region->order - slot->order);
+}
+
+struct page *vb_slot_page(const struct vb_slot *slot, u32 index)
+{
+	return slot->block[index >> slot->order] + (index & ((1u << slot->order) - 1));
+}
+
+void vb_slot_free(const struct vb_region *region, struct vb_slot *slot)
+{
+	u32 i;
+
+	for (i = 0; slot->block && i < slot_blocks(region, slot); i++)
+		if (slot->block[i] && !region->is_bar)
+			put_page(slot->block[i]);
+	kvfree(slot->block);
+	slot->block = NULL;
+}
+
+static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int node, u8 order)
+{
+	gfp_t gfp = REGION_GFP;
+	u32 i;
+
+	/* A slot in one piece is worth some work, as it is to hugetlb; a smaller one is not. */
+	if (order)
+		gfp |= order == region->order ? __GFP_RETRY_MAYFAIL : __GFP_NORETRY;
+
+	slot->order = order;
+	slot->block = kcalloc(slot_blocks(region, slot), sizeof(*slot->block),
+			      GFP_KERNEL_ACCOUNT);
+	if (!slot->block)
+		return -ENOMEM;
+	for (i = 0; i < slot_blocks(region, slot); i++) {
+		slot->block[i] = alloc_pages_node(node, gfp, order);
+		if (!slot->block[i]) {
+			vb_slot_free(region, slot);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* In one piece, or in smaller ones where memory is fragmented. */
+int vb_slot_alloc(const struct vb_region *region, struct vb_slot *slot, int node)
+{
+	int rc = slot_fill(region, slot, node, region->order);
+	u32 i;
+
+	for (i = 0; rc && i < ARRAY_SIZE(fallback_orders); i++)
+		if (fallback_orders[i] < region->order)
+			rc = slot_fill(region, slot, node, fallback_orders[i]);
+	return rc;
+}
+
+int vb_slot_of_bar(const struct vb_region *region, struct vb_slot *slot, struct page *first)
+{
+	u32 i;
+
+	slot->order = 0;
+	slot->block = kvcalloc(slot_blocks(region, slot), sizeof(*slot->block), GFP_KERNEL_ACCOUNT);
+	if (!slot->block)
+		return -ENOMEM;
+	for (i = 0; i < slot_blocks(region, slot); i++)
+		slot->block[i] = first + i;
+	return 0;
+}
+
+#ifdef VB_HAS_FOLIO_LARGE_MAPCOUNT
+static int block_mapcount(struct page *block)
+{
+	return folio_mapcount(page_folio(block));
+}
+#else
+/* A huge mapping of pages that are not anonymous counts in each of them, too (6.1). */
+static int block_mapcount(struct page *block)
+{
+	int i, pages = compound_nr(block), compound = pages > 1 ? compound_mapcount(block) : 0;
+	int count = compound - compound * pages;
+
+	for (i = 0; i < pages; i++)
+		count += atomic_read(&block[i]._mapcount) + 1;
+	return count;
+}
+#endif
+
+/**
+ * vb_slot_foreign() - who refers to a slot's memory beside page tables and us
+ * @region: of the slot
+ * @slot: slot
+ *
+ * Each mapping is a reference and is counted as a mapping too; what is left are pins
+ * and references of I/O, of get_user_pages() and of registered buffers.  Others may
+ * take references in passing, so a difference is a reason to try later.
+ *
+ * Context: any; the count is exact only while nobody can map the slot anew.
+ * Return: how many, over all its blocks.
+ */
+int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot)
+{
+	int foreign = 0;
+	u32 i;
+
+	for (i = 0; i < slot_blocks(region, slot); i++)
+		foreign += page_count(slot->block[i]) - block_mapcount(slot->block[i]) - 1;
+	return foreign;
+}
+
+/* A fault returns with its page locked: whoever has all of them has no fault to fear. */
+void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot)
+{
+	u32 i;
+
+	for (i = 0; i < slot_blocks(region, slot); i++)
+		lock_page(slot->block[i]);
+}
+
+void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot)
+{
+	u32 i;
+
+	for (i = 0; i < slot_blocks(region, slot); i++)
+		unlock_page(slot->block[i]);
+}
+
+/* ---- taken, given, in quarantine ---- */
+
+void vb_quarantine_sweep_locked(void)
+{
+	struct vb_slot *slot, *next;
+	struct vb_region *region;
+
+	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine) {
+		int foreign;
+
+		if (vb_slot_find(slot->loc, &region) != slot)
+			continue;
+		foreign = vb_slot_foreign(region, slot);
+		if (foreign > slot->baseline)
+			continue;
+		trace_vb_quarantine_leave(slot, foreign);
+		list_del_init(&slot->quarantine);
+		vb_slots_give(&vb.arenas[VB_LOC_ARENA(slot->loc)]->slots, VB_LOC_SLOT(slot->loc));
+	}
+}
+
+/* Out of quarantine, for good: the memory is freed when others let go of it. */
+void vb_quarantine_leave_locked(void)
+{
+	struct vb_slot *slot, *next;
+
+	lockdep_assert_held(&vb.slot_lock);
+	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine)
+		if (vb_arena_is_gone(slot->loc))
+			list_del_init(&slot->quarantine);
+}
+
+/* One from the top, so that runs of adjacent slots stay whole at the bottom. */
+static int slot_take(struct vb_arena *a, u32 slot, u32 *out)
+{
+	if (slot != VB_SLOT_ANY) {
+		*out = slot;
+		return vb_slots_take_this(&a->slots, slot);
+	}
+	*out = vb_slots_take(&a->slots, true);
+	return *out == VB_SLOTS_NONE ? -ENOSPC : 0;
+}
+
+int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc)
+{
+	struct vb_arena *a = vb_arena_of(arena);
+	u32 taken;
+	int rc;
+
+	lockdep_assert_held(&vb.slot_lock);
+	if (!a || a->tier != tier)
+		return -EINVAL;
+	if (!list_empty(&vb.quarantine))
+		vb_quarantine_sweep_locked();
+	rc = slot_take(a, slot, &taken);
+	if (rc)
+		return rc;
+	*out_loc = VB_LOC(arena, taken);
+	return 0;
+}
+
+void vb_slot_give_locked(u32 loc)
+{
+	struct vb_arena *a = vb_arena_of(VB_LOC_ARENA(loc));
+	struct vb_region *region;
+	struct vb_slot *slot;
+	int foreign = 0;
+
+	lockdep_assert_held(&vb.slot_lock);
+	if (!a)
+		return;
+	slot = vb_slot_find(loc, &region);
+	if (slot)
+		foreign = vb_slot_foreign(region, slot);
+	if (slot && foreign > slot->baseline) {
+		list_add_tail(&slot->quarantine, &vb.quarantine);
+		trace_vb_quarantine(slot, foreign);
+	} else {
+		WARN_ON_ONCE(vb_slots_give(&a->slots, VB_LOC_SLOT(loc)));
+	}
+}
+
+/**
+ * vb_slot_retire() - storage cannot keep a slot: it leaves its arena
+ * @loc: NVMe slot that was given back a moment ago
+ *
+ * Who took it meanwhile finds out as well.  What was promised stays promised: with less
+ * room than that, objects find out when they need it.
+ *
+ * Context: takes slot_lock.
+ */
+void vb_slot_retire(u32 loc)
+{
+	struct vb_arena *a;
+
+	spin_lock(&vb.slot_lock);
+	a = vb_arena_of(VB_LOC_ARENA(loc));
+	if (a)
+		vb_slots_remove(&a->slots, VB_LOC_SLOT(loc), 1);
+	spin_unlock(&vb.slot_lock);
+}

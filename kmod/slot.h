@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Slots: their memory, and who has them. */
+#ifndef VB_SLOT_H
+#define VB_SLOT_H
+
+#include <linux/list.h>
+
+#include "core/deps.h"
+
+struct page;
+struct vb_region;
+
+/**
+ * struct vb_slot - the memory of one slot whose pages we know: host, or a BAR
+ * @block: its pages, one pointer a block of 1 << @order pages
+ * @order: the chunk's own, or a smaller one where memory is fragmented
+ * @object: who held it last, an id; slot_lock, as the next
+ * @chunk: and which
+ * @baseline: references beyond mappings and ours when the slot was taken: those of
+ *	registered buffers; protected by the lock of the BO that holds the slot
+ * @quarantine: in vb_device.quarantine while others still refer to the memory;
+ *	slot_lock
+ * @before: such references when a successor adopted the arena, not its own; exec_lock
+ * @loc: VB_LOC of it; fixed
+ */
+struct vb_slot {
+	struct page **block;
+	struct list_head quarantine;
+	u32 loc;
+	u32 object, chunk;
+	int baseline, before;
+	u8 order;
+};
+
+/* Pages of a whole chunk where there are, on @node; 0 or -ENOMEM. */
+int vb_slot_alloc(const struct vb_region *region, struct vb_slot *slot, int node);
+/* Over pages of the BAR, from @first on; 0 or -ENOMEM. */
+int vb_slot_of_bar(const struct vb_region *region, struct vb_slot *slot, struct page *first);
+void vb_slot_free(const struct vb_region *region, struct vb_slot *slot);
+struct page *vb_slot_page(const struct vb_slot *slot, u32 index);
+/* References that are neither mappings nor ours. */
+int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot);
+void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot);
+void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot);
+
+int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc);
+/* Into quarantine when others still refer to its memory. */
+void vb_slot_give_locked(u32 loc);
+void vb_slot_retire(u32 loc);
+void vb_quarantine_sweep_locked(void);	/* slot_lock, as the next: those that are free again */
+void vb_quarantine_leave_locked(void);	/* those of arenas that are gone */
+
+#endif
