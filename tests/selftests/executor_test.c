@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The executor's node in hostile or buggy hands: refused with the right errno, nothing lost. */
-#include "selftests/selftest.h"
+#include "selftests/hands.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -10,21 +10,9 @@
 
 #define SLOTS	8u
 
-static struct rig_exec x;
-static struct vgpu_uapi *u;
-
-static int hands_setup(void **state)
+static int setup(void **state)
 {
-	if (selftest_setup(state))
-		return -1;
-	u = rig.client;
-	return rig_exec_open(&rig, &x, SLOTS);
-}
-
-static int hands_teardown(void **state)
-{
-	rig_exec_close(&x);
-	return selftest_teardown(state);
+	return hands_open(state, SLOTS);
 }
 
 enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, N = VB_TIER_NVME, S = VB_TIER_SOURCE, Z = VB_TIER_ZERO };
@@ -47,18 +35,6 @@ static uint64_t fetch_tag(void)
 
 	assert_rc(rig_fetch(&x, &req), 0);
 	return req.out_tag;
-}
-
-static uint32_t new_object(uint64_t chunks, uint32_t *out_bo)
-{
-	struct vb_ioc_fetch req;
-
-	assert_rc(rig_bo(u, chunks * rig.chunk_bytes, VB_LIFE_VOLATILE, out_bo), 0);
-	assert_rc(rig_advise(u, *out_bo, VB_ADVISE_PREFETCH, 0, 1), 0);
-	assert_rc(rig_fetch(&x, &req), 0);
-	assert_int_equal(req.flags & VB_FETCH_F_ASYNC, VB_FETCH_F_ASYNC);
-	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
-	return req.out_object;
 }
 
 /* ---- roles ---- */
@@ -794,7 +770,7 @@ static void shutdown_stops_fetch(void **state)
 	assert_rc(rig_wait(u, q, 1, 0), -ENODEV);
 }
 
-#define HANDS(name)	cmocka_unit_test_setup_teardown(name, hands_setup, hands_teardown)
+#define HANDS(name)	cmocka_unit_test_setup_teardown(name, setup, hands_teardown)
 
 int main(void)
 {

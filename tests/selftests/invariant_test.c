@@ -3,44 +3,13 @@
  * The seven invariants of the residency table, each attacked by an executor and a
  * client that want to break it.  The executor is in the hands of the test.
  */
-#include "selftests/selftest.h"
+#include "selftests/hands.h"
 
 #define SLOTS	8u
 
-static struct rig_exec x;
-static struct vgpu_uapi *u;
-
-static int hands_setup(void **state)
+static int setup(void **state)
 {
-	if (selftest_setup(state))
-		return -1;
-	u = rig.client;
-	return rig_exec_open(&rig, &x, SLOTS);
-}
-
-static int hands_teardown(void **state)
-{
-	rig_exec_close(&x);
-	return selftest_teardown(state);
-}
-
-/* Device-wide id of a BO: the executor learns it from a request. */
-static uint32_t object_of(uint32_t bo)
-{
-	struct vb_ioc_fetch req;
-	uint32_t object;
-
-	assert_rc(rig_advise(u, bo, VB_ADVISE_PREFETCH, 0, 1), 0);
-	assert_rc(rig_fetch(&x, &req), 0);
-	object = req.out_object;
-	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
-	return object;
-}
-
-static uint32_t new_object(uint64_t chunks, uint32_t life, uint32_t *out_bo)
-{
-	assert_rc(rig_bo(u, chunks * rig.chunk_bytes, life, out_bo), 0);
-	return object_of(*out_bo);
+	return hands_open(state, SLOTS);
 }
 
 static uint32_t new_file_object(uint64_t chunks, uint32_t *out_bo)
@@ -97,7 +66,7 @@ enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, N = VB_TIER_NVME, S = VB_TIER_SOURC
 
 static void authority_last_copy_is_never_dropped(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 
 	(void)state;
 	bring(o, 0, Z, H);
@@ -111,7 +80,7 @@ static void authority_last_copy_is_never_dropped(void **state)
 
 static void authority_write_makes_other_copies_stale(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 
 	(void)state;
 	bring(o, 0, Z, H);
@@ -128,7 +97,7 @@ static void authority_write_makes_other_copies_stale(void **state)
 static void authority_no_copy_comes_from_where_there_is_none(void **state)
 {
 	static const uint8_t tiers[] = { H, D, N };
-	uint32_t bo, file, o = new_object(1, VB_LIFE_VOLATILE, &bo), of = new_file_object(1, &file);
+	uint32_t bo, file, o = new_object(1, &bo), of = new_file_object(1, &file);
 
 	(void)state;
 	for (int i = 0; i < 3; i++)
@@ -144,7 +113,7 @@ static void authority_no_copy_comes_from_where_there_is_none(void **state)
 
 static void authority_sealed_copies_stay_identical(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 
 	(void)state;
 	bring(o, 0, Z, H);
@@ -160,7 +129,7 @@ static void authority_sealed_copies_stay_identical(void **state)
 
 static void mapping_and_device_copy_are_never_both_writable(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 	void *p;
 
 	(void)state;
@@ -179,7 +148,7 @@ static void mapping_and_device_copy_are_never_both_writable(void **state)
 
 static void mapping_waits_for_a_move_and_gives_up_in_time(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 	struct vb_ioc_bo_map map = {
 		.size = sizeof(map), .bo_id = bo, .flags = VB_MAP_WRITE, .bytes = 1,
 	};
@@ -198,7 +167,7 @@ static void mapping_waits_for_a_move_and_gives_up_in_time(void **state)
 
 static void resid_pinned_chunk_is_never_moved(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 
 	(void)state;
 	bring(o, 0, Z, H);
@@ -227,7 +196,7 @@ static void resid_mapped_chunk_is_never_moved(void **state)
 
 static void resid_slot_in_use_is_never_given_again(void **state)
 {
-	uint32_t bo, o = new_object(SLOTS, VB_LIFE_VOLATILE, &bo), b2, o2;
+	uint32_t bo, o = new_object(SLOTS, &bo), b2, o2;
 	struct vb_move mv = { .op = VB_MOVE_BEGIN, .from = Z, .to = H, .arena = x.host };
 
 	(void)state;
@@ -242,14 +211,14 @@ static void resid_slot_in_use_is_never_given_again(void **state)
 	assert_rc(rig_move(&x, &mv), -EINVAL);
 	for (uint32_t chunk = 1; chunk < SLOTS; chunk++)
 		assert_rc(begin(o, chunk, Z, H), 0);
-	o2 = new_object(1, VB_LIFE_VOLATILE, &b2);
+	o2 = new_object(1, &b2);
 	assert_rc(begin(o2, 0, Z, H), -ENOSPC);
 	assert_int_equal(used(H), SLOTS);
 }
 
 static void resid_slot_stays_taken_until_the_executor_forgot(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 	struct vb_ioc_fetch req;
 
 	(void)state;
@@ -267,7 +236,7 @@ static void resid_slot_stays_taken_until_the_executor_forgot(void **state)
 
 static void resid_moving_object_is_not_forgotten(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 	struct vb_ioc_fetch req;
 
 	(void)state;
@@ -282,7 +251,7 @@ static void resid_moving_object_is_not_forgotten(void **state)
 
 static void resid_region_with_a_chunk_is_not_removed(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 	struct vb_ioc_region region = { .size = sizeof(region), .arena = x.host, .slots = SLOTS };
 
 	(void)state;
@@ -312,7 +281,7 @@ static void storage_file_chunk_is_never_written(void **state)
 
 static void storage_sealed_chunk_is_written_once(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 
 	(void)state;
 	bring(o, 0, Z, H);
@@ -329,7 +298,7 @@ static void storage_sealed_chunk_is_written_once(void **state)
 
 static void storage_clean_chunk_is_not_written_again(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(1, &bo);
 
 	(void)state;
 	bring(o, 0, Z, H);
@@ -356,7 +325,7 @@ static uint64_t submit_write(uint32_t queue, uint32_t bo)
 
 static void durable_fence_waits_for_a_copy_that_survives(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_DURABLE, &bo), q;
+	uint32_t bo, o = new_object_of(1, VB_LIFE_DURABLE, &bo), q;
 	uint64_t tag;
 
 	(void)state;
@@ -373,7 +342,7 @@ static void durable_fence_waits_for_a_copy_that_survives(void **state)
 
 static void durable_failure_may_be_told_at_once(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_DURABLE, &bo), q;
+	uint32_t bo, o = new_object_of(1, VB_LIFE_DURABLE, &bo), q;
 	uint64_t tag;
 
 	(void)state;
@@ -387,7 +356,7 @@ static void durable_failure_may_be_told_at_once(void **state)
 
 static void volatile_fence_waits_for_nothing(void **state)
 {
-	uint32_t bo, o = new_object(1, VB_LIFE_VOLATILE, &bo), q;
+	uint32_t bo, o = new_object(1, &bo), q;
 	uint64_t tag;
 
 	(void)state;
@@ -400,7 +369,7 @@ static void volatile_fence_waits_for_nothing(void **state)
 
 static void content_that_left_with_the_executor_is_eio(void **state)
 {
-	uint32_t bo, file, o = new_object(2, VB_LIFE_VOLATILE, &bo), of = new_file_object(1, &file);
+	uint32_t bo, file, o = new_object(2, &bo), of = new_file_object(1, &file);
 	struct vb_ioc_bo_info info;
 	char byte;
 
@@ -505,7 +474,7 @@ static void accounts_equal_the_table_after_any_steps(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++)
-		m.object[i] = new_object(m.chunks, (uint32_t)i, &m.bo[i]);
+		m.object[i] = new_object_of(m.chunks, (uint32_t)i, &m.bo[i]);
 	m.object[3] = new_file_object(m.chunks, &m.bo[3]);
 	for (int i = 0; i < 20000; i++) {
 		random_step(&m, &seed);
@@ -534,13 +503,13 @@ static void accounts_equal_the_table_after_any_steps(void **state)
 
 static void accounts_of_two_clients_add_up(void **state)
 {
-	uint32_t bo, other_bo, o = new_object(2, VB_LIFE_VOLATILE, &bo), other_o;
+	uint32_t bo, other_bo, o = new_object(2, &bo), other_o;
 	struct vgpu_uapi *mine = u, *other = rig_client(&rig);
 	struct vb_ioc_query_tier a, b;
 
 	(void)state;
 	u = other;
-	other_o = new_object(3, VB_LIFE_VOLATILE, &other_bo);
+	other_o = new_object(3, &other_bo);
 	bring(o, 0, Z, H);
 	bring(other_o, 0, Z, H);
 	bring(other_o, 2, Z, H);
@@ -555,7 +524,7 @@ static void accounts_of_two_clients_add_up(void **state)
 
 static void accounts_a_client_at_its_maximum_gets_no_slot(void **state)
 {
-	uint32_t bo, o = new_object(3, VB_LIFE_VOLATILE, &bo);
+	uint32_t bo, o = new_object(3, &bo);
 
 	(void)state;
 	assert_rc(rig_limit(u, VB_LIMIT_HOST_MAX, 2 * rig.chunk_bytes), 0);
@@ -628,7 +597,7 @@ static int served_setup(void **state)
 	return rc;
 }
 
-#define HANDS(name)	cmocka_unit_test_setup_teardown(name, hands_setup, hands_teardown)
+#define HANDS(name)	cmocka_unit_test_setup_teardown(name, setup, hands_teardown)
 #define SERVED(name)	cmocka_unit_test_setup_teardown(name, served_setup, selftest_teardown)
 
 int main(void)

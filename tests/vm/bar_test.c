@@ -3,26 +3,19 @@
  * A device arena whose memory clients can map: the BAR of QEMU's ivshmem-plain device,
  * which the module's PCI driver is told to take.  The test is the executor.
  */
-#include "selftests/selftest.h"
+#include "selftests/hands.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
+
+#include "vm/machine.h"
 
 #define SLOTS	4u
 
 enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, N = VB_TIER_NVME, Z = VB_TIER_ZERO };
 
-static struct vgpu_uapi *u;
-static struct rig_exec x;
 static uint8_t *bar;		/* as the executor maps it */
-
-static uint64_t chunks(uint64_t n)
-{
-	return n * rig.chunk_bytes;
-}
 
 /* ---- the device ---- */
 
@@ -117,11 +110,8 @@ static void use_bar(void)
 
 static int setup(void **state)
 {
-	int rc = selftest_setup(state);
-
-	u = rig.client;
 	bar = NULL;
-	return rc ? rc : rig_exec_open(&rig, &x, SLOTS);
+	return hands_open(state, SLOTS);
 }
 
 static void close_exec(void)
@@ -146,17 +136,6 @@ static int teardown(void **state)
 } while (0)
 
 /* ---- objects in it ---- */
-
-static uint32_t new_object(uint64_t n, uint32_t *out_bo)
-{
-	struct vb_ioc_fetch req;
-
-	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, out_bo), 0);
-	assert_rc(rig_advise(u, *out_bo, VB_ADVISE_PREFETCH, 0, 1), 0);
-	assert_rc(rig_fetch(&x, &req), 0);
-	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
-	return req.out_object;
-}
 
 static uint8_t *move(uint32_t object, uint8_t from, uint8_t to)
 {
@@ -185,14 +164,6 @@ static uint8_t *on_device(uint32_t *out_bo, uint32_t *out_object)
 		p[i] = rig_pattern(i);
 	commit(*out_object, Z, D);
 	assert_rc(rig_step(&x, *out_object, 0, VB_MOVE_WRITE, D, D), 0);
-	return p;
-}
-
-static uint8_t *map(uint32_t bo)
-{
-	void *p;
-
-	assert_rc(u->ops->map(u, (uint64_t)bo << 46, chunks(1), true, &p), 0);
 	return p;
 }
 
@@ -265,7 +236,7 @@ static void clients_map_the_memory_of_the_device(void **state)
 	needs_bar();
 	use_bar();
 	device = on_device(&bo, &object);
-	p = map(bo);
+	p = machine_map(u, bo, chunks(1), true);
 	assert_pattern(p);
 	p[7] = 99;
 	assert_int_equal(device[7], 99);
@@ -291,7 +262,7 @@ static void mapping_follows_the_chunk_to_host_and_back(void **state)
 	needs_bar();
 	use_bar();
 	device = on_device(&bo, &object);
-	p = map(bo);
+	p = machine_map(u, bo, chunks(1), true);
 	p[0] = 1;
 	host = move(object, D, H);
 	memcpy(host, device, chunks(1));
@@ -318,9 +289,8 @@ static void mapping_follows_the_chunk_to_host_and_back(void **state)
 
 static void lent_pages_of_the_device_stay_where_they_are(void **state)
 {
-	struct iovec iov = { .iov_len = 4096 };
 	struct vb_move mv = { .op = VB_MOVE_BEGIN, .from = D, .to = H, .slot = VB_SLOT_ANY };
-	uint8_t *p, byte[4096];
+	uint8_t *p, byte[MACHINE_PAGE];
 	uint32_t bo, object;
 	int fds[2];
 
@@ -328,22 +298,18 @@ static void lent_pages_of_the_device_stay_where_they_are(void **state)
 	needs_bar();
 	use_bar();
 	on_device(&bo, &object);
-	p = map(bo);
-	assert_int_equal(pipe(fds), 0);
-	iov.iov_base = p;
+	p = machine_map(u, bo, chunks(1), true);
 	p[0] = 1;
-	assert_int_equal(vmsplice(fds[1], &iov, 1, 0), 4096);
+	machine_pipe_lend(fds, p);
 	mv.object = object;
 	mv.arena = x.host;
 	assert_rc(rig_move(&x, &mv), -EBUSY);
-	assert_int_equal(read(fds[0], byte, sizeof(byte)), 4096);
+	machine_pipe_take(fds, byte);
 	assert_int_equal(byte[5], rig_pattern(5));
 	assert_rc(rig_move(&x, &mv), 0);
 	assert_rc(rig_step(&x, object, 0, VB_MOVE_ABORT, D, H), 0);
 	munmap(p, chunks(1));
 	assert_rc(rig_bo_destroy(u, bo), 0);
-	close(fds[0]);
-	close(fds[1]);
 }
 
 static void direct_io_reads_into_the_device(void **state)
@@ -360,7 +326,7 @@ static void direct_io_reads_into_the_device(void **state)
 	}
 	use_bar();
 	device = on_device(&bo, &object);
-	p = map(bo);
+	p = machine_map(u, bo, chunks(1), true);
 	assert_int_equal(pwrite(disk, p, chunks(1), 0), chunks(1));
 	memset(device, 0, chunks(1));
 	assert_int_equal(pread(disk, p, chunks(1), 0), chunks(1));
@@ -370,65 +336,29 @@ static void direct_io_reads_into_the_device(void **state)
 	close(disk);
 }
 
-static sigjmp_buf bus;
-
-static void on_bus(int sig)
-{
-	(void)sig;
-	siglongjmp(bus, 1);
-}
-
-static bool raises_sigbus(const volatile uint8_t *p)
-{
-	struct sigaction act = { .sa_handler = on_bus }, old;
-	bool raised = true;
-
-	sigaction(SIGBUS, &act, &old);
-	if (!sigsetjmp(bus, 1)) {
-		(void)*p;
-		raised = false;
-	}
-	sigaction(SIGBUS, &old, NULL);
-	return raised;
-}
-
 /* A page in a pipe outlives object and executor: the BAR is nobody's until it is back. */
 static void bar_is_not_used_anew_while_a_page_is_lent(void **state)
 {
-	struct iovec iov = { .iov_len = 4096 };
 	struct vb_ioc_arena_create cmd;
 	uint32_t bo, object;
-	uint8_t *p, byte[4096];
+	uint8_t *p, byte[MACHINE_PAGE];
 	int fds[2];
 
 	(void)state;
 	needs_bar();
 	use_bar();
 	on_device(&bo, &object);
-	p = map(bo);
+	p = machine_map(u, bo, chunks(1), true);
 	assert_int_equal(p[3], rig_pattern(3));
-	assert_int_equal(pipe(fds), 0);
-	iov.iov_base = p;
-	assert_int_equal(vmsplice(fds[1], &iov, 1, 0), 4096);
+	machine_pipe_lend(fds, p);
 	close_exec();
-	assert_true(raises_sigbus(p));
+	assert_int_equal(machine_peek(p), -1);
 	munmap(p, chunks(1));
 	assert_int_equal(rig_exec_open(&rig, &x, SLOTS), 0);
 	assert_rc(arena(VB_ARENA_BAR, D, SLOTS, &cmd), -EBUSY);
-	assert_int_equal(read(fds[0], byte, sizeof(byte)), 4096);
+	machine_pipe_take(fds, byte);
 	assert_int_equal(byte[3], rig_pattern(3));
 	assert_rc(arena(VB_ARENA_BAR, D, SLOTS, &cmd), 0);
-	close(fds[0]);
-	close(fds[1]);
-}
-
-static void set_recovery_ms(unsigned int ms)
-{
-	FILE *f = fopen("/sys/module/vblackwell/parameters/recovery_ms", "w");
-
-	assert_non_null(f);
-	fprintf(f, "%u\n", ms);
-	assert_int_equal(fclose(f), 0);
 }
 
 /* What only the device had is lost with its executor; nobody has the BAR in between. */
@@ -441,22 +371,22 @@ static void successor_has_the_bar_and_its_number_again(void **state)
 	needs_bar();
 	use_bar();
 	on_device(&bo, &object);
-	p = map(bo);
+	p = machine_map(u, bo, chunks(1), true);
 	assert_int_equal(p[3], rig_pattern(3));
 	number = x.device;
-	set_recovery_ms(20000);
+	machine_set_ms("recovery_ms", 20000);
 	close_exec();
-	assert_true(raises_sigbus(p));
+	assert_int_equal(machine_peek(p), -1);
 	assert_int_equal(rig_exec_open(&rig, &x, SLOTS), 0);
 	use_bar();
 	assert_int_equal(x.device, number);
 	assert_rc(rig_recover(&x, 0), 0);
-	set_recovery_ms(0);
+	machine_set_ms("recovery_ms", 0);
 	assert_int_equal(rig_residency(u, bo, 0), 1u << 6);
-	assert_true(raises_sigbus(p));
+	assert_int_equal(machine_peek(p), -1);
 	munmap(p, chunks(1));
 	on_device(&another, &object);
-	p = map(another);
+	p = machine_map(u, another, chunks(1), true);
 	assert_pattern(p);
 	munmap(p, chunks(1));
 	assert_rc(rig_bo_destroy(u, another), 0);

@@ -4,7 +4,7 @@
  * nothing.  The stranger is a child with another uid; the executor is a thread of the
  * parent.
  */
-#include "selftests/selftest.h"
+#include "selftests/client.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -19,8 +19,6 @@
 #define NVME_SLOTS	32u
 #define NONE		(~0ull)
 
-static struct vgpu_uapi *u;
-
 static const char *node(void)
 {
 	return getenv("VBLACKWELL_SELFTEST_NODE");
@@ -33,16 +31,10 @@ static const char *exec_node(void)
 
 static int setup(void **state)
 {
-	int rc = selftest_setup(state);
+	int rc = client_setup(state);
 
-	u = rig.client;
 	chmod(node(), 0666);
 	return rc;
-}
-
-static uint64_t chunks(uint64_t n)
-{
-	return n * rig.chunk_bytes;
 }
 
 /* ---- the stranger ---- */

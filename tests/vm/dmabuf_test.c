@@ -4,7 +4,7 @@
  * other devices, dma-bufs of others as objects.  The other exporters are udmabuf and the
  * system heap, the other device is vgem; what a kernel does not have is skipped.
  */
-#include "selftests/selftest.h"
+#include "selftests/hands.h"
 
 #include <fcntl.h>
 #include <linux/dma-buf.h>
@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "vm/machine.h"
+
 #define HOST_SLOTS	16u
 #define NVME_SLOTS	32u
 
@@ -25,21 +27,6 @@
 		skip();									\
 	}										\
 } while (0)
-
-static struct vgpu_uapi *u;
-
-static int setup(void **state)
-{
-	int rc = selftest_setup(state);
-
-	u = rig.client;
-	return rc;
-}
-
-static uint64_t chunks(uint64_t n)
-{
-	return n * rig.chunk_bytes;
-}
 
 static int export(struct vgpu_uapi *of, uint32_t id, uint32_t flags, int *out)
 {
@@ -80,14 +67,6 @@ static void *map_fd(int fd, uint64_t bytes, int prot)
 	void *p = mmap(NULL, bytes, prot, MAP_SHARED, fd, 0);
 
 	assert_true(p != MAP_FAILED);
-	return p;
-}
-
-static void *map_handle(struct vgpu_uapi *of, uint32_t id, uint64_t bytes, bool write)
-{
-	void *p = NULL;
-
-	assert_rc(of->ops->map(of, (uint64_t)id << 46, bytes, write, &p), 0);
 	return p;
 }
 
@@ -160,7 +139,7 @@ static void udmabuf_is_imported_and_both_sides_see_the_same(void **state)
 	assert_int_equal(info.out_flags, 0);
 	assert_int_equal(info.out_chunks, 3);
 	assert_int_equal(info.out_tier_bytes[VB_TIER_HOST], 0);
-	ours = map_handle(u, id, bytes, true);
+	ours = machine_map(u, id, bytes, true);
 	assert_pattern(ours, bytes, 5);
 	ours[bytes - 1] = 77;
 	assert_int_equal(theirs[bytes - 1], 77);
@@ -320,8 +299,8 @@ static void another_client_shares_the_object_and_its_eviction(void **state)
 	(void)state;
 	fd = exported(bytes, &id);
 	assert_rc(import(other, fd, &shared, NULL), 0);
-	ours = map_handle(u, id, bytes, true);
-	theirs = map_handle(other, shared, bytes, true);
+	ours = machine_map(u, id, bytes, true);
+	theirs = machine_map(other, shared, bytes, true);
 	file = map_fd(fd, bytes, PROT_READ | PROT_WRITE);
 	close(fd);
 	assert_pattern(theirs, bytes, 0);
@@ -503,7 +482,7 @@ static void another_process_shares_the_object(void **state)
 	close(fd);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	p = map_handle(u, id, bytes, false);
+	p = machine_map(u, id, bytes, false);
 	for (uint64_t i = 0; i < bytes; i += 512) {
 		assert_int_equal(p[i], (uint8_t)(rig_pattern(i) + 1));
 		assert_int_equal(p[i + 1], rig_pattern(i + 1));
@@ -615,7 +594,6 @@ static void attached_memory_outlives_its_executor(void **state)
 {
 	int card = vgem_open(), fd;
 	uint32_t id, gem;
-	struct rig_exec x;
 	uint8_t byte = 1;
 	void *p;
 
@@ -638,19 +616,9 @@ static void attached_memory_outlives_its_executor(void **state)
 
 enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, N = VB_TIER_NVME, Z = VB_TIER_ZERO };
 
-static struct rig_exec x;
-
 static int hands_setup(void **state)
 {
-	int rc = setup(state);
-
-	return rc ? rc : rig_exec_open(&rig, &x, 4);
-}
-
-static int hands_teardown(void **state)
-{
-	rig_exec_close(&x);
-	return selftest_teardown(state);
+	return hands_open(state, 4);
 }
 
 static int arena(int fd, uint32_t slots, struct vb_ioc_arena_create *out)
@@ -660,17 +628,6 @@ static int arena(int fd, uint32_t slots, struct vb_ioc_arena_create *out)
 		.memory = VB_ARENA_DMABUF, .memory_fd = fd,
 	};
 	return vgpu_uapi_call(x.node, VB_IOC_ARENA_CREATE, out);
-}
-
-static uint32_t new_object(uint64_t n, uint32_t *out_bo)
-{
-	struct vb_ioc_fetch req;
-
-	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, out_bo), 0);
-	assert_rc(rig_advise(u, *out_bo, VB_ADVISE_PREFETCH, 0, 1), 0);
-	assert_rc(rig_fetch(&x, &req), 0);
-	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
-	return req.out_object;
 }
 
 static void to_tier(uint32_t object, uint32_t chunk, uint8_t tier)
@@ -724,7 +681,7 @@ static void clients_copy_from_an_arena_of_udmabuf(void **state)
 	assert_int_equal(rig_residency(u, bo, 0) & 7, 1u << D);
 	assert_rc(rig_fetch(&x, &req), -EAGAIN);
 	/* A mapping has the chunk moved. */
-	p = map_handle(u, bo, chunks(1), false);
+	p = machine_map(u, bo, chunks(1), false);
 	assert_int_equal(pthread_create(&thread, NULL, read_first_byte, p), 0);
 	while (rig_fetch(&x, &req) == -EAGAIN)
 		usleep(1000);
@@ -827,7 +784,7 @@ static void executor_says_that_it_cannot_use_an_imported_object(void **state)
 }
 
 #define BY_HAND(name)	cmocka_unit_test_setup_teardown(name, hands_setup, hands_teardown)
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
 
 int main(void)
 {

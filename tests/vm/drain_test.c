@@ -4,7 +4,7 @@
  * region and removes it, nothing is lost, and what was promised stays.  Pressure is made by
  * /proc/sys/vm/drop_caches, which calls every shrinker.
  */
-#include "selftests/selftest.h"
+#include "selftests/client.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,21 +16,6 @@
 #define NVME_SLOTS	32u
 #define REAL_SLOTS	64u	/* in four regions, of which one must stay */
 #define REAL_NVME_SLOTS	96u
-
-static struct vgpu_uapi *u;
-
-static int setup(void **state)
-{
-	int rc = selftest_setup(state);
-
-	u = rig.client;
-	return rc;
-}
-
-static uint64_t chunks(uint64_t n)
-{
-	return n * rig.chunk_bytes;
-}
 
 static uint64_t host_slots(void)
 {
@@ -326,7 +311,7 @@ static void executor_is_asked_once_and_may_refuse(void **state)
 	rig_exec_close(&x);
 }
 
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
 
 int main(void)
 {

@@ -4,42 +4,19 @@
  * die.  Runs in the machine of tests/vm/run.sh; the executor is the slow one of
  * tests/common or libvgpu's, a thread of this process, or the test itself.
  */
-#include "selftests/selftest.h"
+#include "selftests/client.h"
 
 #include <fcntl.h>
 #include <signal.h>
-#include <setjmp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
+#include "vm/machine.h"
+
 #define HOST_SLOTS	16u
 #define NVME_SLOTS	32u
-
-static struct vgpu_uapi *u;
-
-static int setup(void **state)
-{
-	int rc = selftest_setup(state);
-
-	u = rig.client;
-	return rc;
-}
-
-/* A faulting mapping: no BO_MAP before it. */
-static void *map_handle(struct vgpu_uapi *of, uint32_t id, uint64_t bytes, bool write)
-{
-	void *p = NULL;
-
-	assert_rc(of->ops->map(of, (uint64_t)id << 46, bytes, write, &p), 0);
-	return p;
-}
-
-static uint64_t chunks(uint64_t n)
-{
-	return n * rig.chunk_bytes;
-}
 
 /* ---- faults ---- */
 
@@ -50,7 +27,7 @@ static void fault_reads_zero_and_keeps_what_is_written(void **state)
 
 	(void)state;
 	assert_rc(rig_bo(u, chunks(4), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(4), true);
+	p = machine_map(u, id, chunks(4), true);
 	for (uint64_t at = 0; at < chunks(4); at += 4096)
 		assert_int_equal(p[at], 0);
 	for (uint64_t at = 0; at < chunks(4); at += 4096)
@@ -68,7 +45,7 @@ static void read_faults_leave_chunks_clean(void **state)
 
 	(void)state;
 	assert_rc(rig_bo(u, chunks(2), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(2), true);
+	p = machine_map(u, id, chunks(2), true);
 	assert_int_equal(p[0] + p[chunks(1)], 0);
 	assert_rc(rig_info(u, id, &info), 0);
 	assert_int_equal(info.out_tier_bytes[VB_TIER_HOST], chunks(2));
@@ -88,7 +65,7 @@ static void mapping_larger_than_the_arena_works(void **state)
 
 	(void)state;
 	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(n), true);
+	p = machine_map(u, id, chunks(n), true);
 	for (int round = 0; round < 2; round++)
 		for (uint64_t i = 0; i < n; i++) {
 			uint64_t *at = p + i * rig.chunk_bytes / 8;
@@ -111,7 +88,7 @@ static void file_pages_come_by_fault(void **state)
 
 	(void)state;
 	assert_rc(rig_bo_file(u, fd, 0, bytes, &id), 0);
-	p = map_handle(u, id, chunks(3), false);
+	p = machine_map(u, id, chunks(3), false);
 	for (uint64_t at = 0; at < bytes; at += 997)
 		assert_int_equal(p[at], rig_pattern(at));
 	for (uint64_t at = bytes; at < chunks(3); at++)
@@ -127,7 +104,7 @@ static void ioctl_and_mapping_see_each_other(void **state)
 
 	(void)state;
 	assert_rc(rig_bo(u, chunks(2), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(2), true);
+	p = machine_map(u, id, chunks(2), true);
 	assert_rc(rig_write(u, id, 100, &value, 4), 0);
 	assert_memory_equal(p + 100, &value, 4);
 	p[chunks(1) - 2] = 7;
@@ -170,7 +147,7 @@ static void threads_fault_one_object_larger_than_the_arena(void **state)
 
 	(void)state;
 	assert_rc(rig_bo(u, chunks(n), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(n), true);
+	p = machine_map(u, id, chunks(n), true);
 	for (uint64_t i = 0; i < 4; i++) {
 		t[i] = (struct toucher){ p, rig.chunk_bytes, n, i, 0 };
 		assert_int_equal(pthread_create(&thread[i], NULL, touch, &t[i]), 0);
@@ -219,11 +196,11 @@ static void sealed_objects_are_not_mapped_to_be_written(void **state)
 
 	(void)state;
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(1), true);
+	p = machine_map(u, id, chunks(1), true);
 	p[0] = 5;
 	assert_rc(rig_seal(u, id), -EBUSY);
 	munmap(p, chunks(1));
-	p = map_handle(u, id, chunks(1), false);
+	p = machine_map(u, id, chunks(1), false);
 	assert_rc(rig_seal(u, id), 0);
 	assert_rc(try_map((uint64_t)id << 46, chunks(1), true), -EROFS);
 	assert_int_equal(mprotect(p, chunks(1), PROT_READ | PROT_WRITE), -1);
@@ -241,7 +218,7 @@ static void mapping_outlives_handle_and_client_node(void **state)
 	(void)state;
 	assert_rc(rig_tier(u, VB_TIER_HOST, &before), 0);
 	assert_rc(rig_bo(other, chunks(2), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(other, id, chunks(2), true);
+	p = machine_map(other, id, chunks(2), true);
 	p[0] = 1;
 	assert_rc(rig_bo_destroy(other, id), 0);
 	p[chunks(1)] = 2;
@@ -277,8 +254,8 @@ static void direct_io_reads_into_a_mapping(void **state)
 	}
 	assert_rc(rig_bo(u, bytes, VB_LIFE_VOLATILE, &from), 0);
 	assert_rc(rig_bo(u, bytes, VB_LIFE_VOLATILE, &to), 0);
-	source = map_handle(u, from, bytes, true);
-	p = map_handle(u, to, bytes, true);
+	source = machine_map(u, from, bytes, true);
+	p = machine_map(u, to, bytes, true);
 	for (uint64_t i = 0; i < bytes; i += 8)
 		source[i] = rig_pattern(i + 3);
 	assert_int_equal(pwrite(disk, source, bytes, (off_t)at), bytes);
@@ -301,7 +278,7 @@ static void pipe_io_faults_in_the_kernel(void **state)
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	assert_rc(rig_bo(u, chunks(2), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(2), true);
+	p = machine_map(u, id, chunks(2), true);
 	assert_int_equal(write(fds[1], "hello", 6), 6);
 	assert_int_equal(read(fds[0], p + chunks(1) - 3, 6), 6);
 	assert_string_equal((char *)p + chunks(1) - 3, "hello");
@@ -313,44 +290,36 @@ static void pipe_io_faults_in_the_kernel(void **state)
 /* Memory that somebody has pinned is no victim, and comes back when he lets go. */
 static void pages_lent_to_a_pipe_are_no_victims(void **state)
 {
-	struct iovec iov = { .iov_len = 4096 };
 	uint32_t id;
 	int fds[2];
-	uint8_t *p, byte[4096];
+	uint8_t *p, byte[MACHINE_PAGE];
 
 	(void)state;
-	assert_int_equal(pipe(fds), 0);
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(1), true);
+	p = machine_map(u, id, chunks(1), true);
 	p[0] = 77;
-	iov.iov_base = p;
-	assert_int_equal(vmsplice(fds[1], &iov, 1, 0), 4096);
+	machine_pipe_lend(fds, p);
 	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), -EBUSY);
 	assert_int_equal(rig_residency(u, id, 0) & 1, 1);
-	assert_int_equal(read(fds[0], byte, sizeof(byte)), 4096);
+	machine_pipe_take(fds, byte);
 	assert_int_equal(byte[0], 77);
 	assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), 0);
 	assert_int_equal(p[0], 77);
 	munmap(p, chunks(1));
-	close(fds[0]);
-	close(fds[1]);
 }
 
 /* An object goes while a pipe has its memory: nobody else gets that memory. */
 static void pinned_memory_of_a_dead_object_is_not_handed_out(void **state)
 {
-	struct iovec iov = { .iov_len = 4096 };
 	uint32_t id, other[HOST_SLOTS];
 	int fds[2];
-	uint8_t *p, byte[4096];
+	uint8_t *p, byte[MACHINE_PAGE];
 
 	(void)state;
-	assert_int_equal(pipe(fds), 0);
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(1), true);
+	p = machine_map(u, id, chunks(1), true);
 	memset(p, 0x77, 4096);
-	iov.iov_base = p;
-	assert_int_equal(vmsplice(fds[1], &iov, 1, 0), 4096);
+	machine_pipe_lend(fds, p);
 	munmap(p, chunks(1));
 	assert_rc(rig_bo_destroy(u, id), 0);
 	for (uint32_t i = 0; i < HOST_SLOTS; i++) {
@@ -358,29 +327,24 @@ static void pinned_memory_of_a_dead_object_is_not_handed_out(void **state)
 		assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other[i]), 0);
 		assert_rc(rig_write(u, other[i], 0, byte, sizeof(byte)), 0);
 	}
-	assert_int_equal(read(fds[0], byte, sizeof(byte)), 4096);
+	machine_pipe_take(fds, byte);
 	for (uint32_t i = 0; i < sizeof(byte); i++)
 		assert_int_equal(byte[i], 0x77);
 	for (uint32_t i = 0; i < HOST_SLOTS; i++)
 		assert_rc(rig_bo_destroy(u, other[i]), 0);
-	close(fds[0]);
-	close(fds[1]);
 }
 
 /* What pipes have of objects that are gone. */
 static void lend_to_pipes(uint32_t slots, int fds[][2])
 {
-	struct iovec iov = { .iov_len = 4096 };
 	uint32_t id;
 	uint8_t *p;
 
 	assert_rc(rig_bo(u, chunks(slots), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(slots), true);
+	p = machine_map(u, id, chunks(slots), true);
 	for (uint32_t i = 0; i < slots; i++) {
-		assert_int_equal(pipe(fds[i]), 0);
 		p[chunks(i)] = (uint8_t)(i + 1);
-		iov.iov_base = p + chunks(i);
-		assert_int_equal(vmsplice(fds[i][1], &iov, 1, 0), 4096);
+		machine_pipe_lend(fds[i], p + chunks(i));
 	}
 	munmap(p, chunks(slots));
 	assert_rc(rig_bo_destroy(u, id), 0);
@@ -388,13 +352,11 @@ static void lend_to_pipes(uint32_t slots, int fds[][2])
 
 static void take_from_pipes(uint32_t slots, int fds[][2])
 {
-	uint8_t page[4096];
+	uint8_t page[MACHINE_PAGE];
 
 	for (uint32_t i = 0; i < slots; i++) {
-		assert_int_equal(read(fds[i][0], page, sizeof(page)), sizeof(page));
+		machine_pipe_take(fds[i], page);
 		assert_int_equal(page[0], i + 1);
-		close(fds[i][0]);
-		close(fds[i][1]);
 	}
 }
 
@@ -472,7 +434,7 @@ static void large_chunks_are_mapped_by_huge_pages(void **state)
 		skip();
 	}
 	assert_rc(rig_bo(u, chunks(3), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(3), true);
+	p = machine_map(u, id, chunks(3), true);
 	for (int i = 0; i < 3; i++)
 		p[chunks(1) * (uint64_t)i] = 1;
 	assert_int_equal((uintptr_t)p % chunks(1), 0);
@@ -482,31 +444,9 @@ static void large_chunks_are_mapped_by_huge_pages(void **state)
 
 /* ---- death ---- */
 
-static sigjmp_buf bus;
-
-static void on_bus(int sig)
-{
-	(void)sig;
-	siglongjmp(bus, 1);
-}
-
-static bool access_raises_sigbus(const volatile uint8_t *p)
-{
-	struct sigaction act = { .sa_handler = on_bus }, old;
-	bool raised = true;
-
-	sigaction(SIGBUS, &act, &old);
-	if (!sigsetjmp(bus, 1)) {
-		(void)*p;
-		raised = false;
-	}
-	sigaction(SIGBUS, &old, NULL);
-	return raised;
-}
-
 static void *access_later(void *arg)
 {
-	return (void *)(intptr_t)access_raises_sigbus(arg);
+	return (void *)(intptr_t)(machine_peek(arg) < 0);
 }
 
 /* Somebody faults, and the executor leaves without an answer. */
@@ -522,7 +462,7 @@ static void fault_ends_in_sigbus_when_the_executor_leaves(void **state)
 	(void)state;
 	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(1), true);
+	p = machine_map(u, id, chunks(1), true);
 	assert_int_equal(pthread_create(&thread, NULL, access_later, p), 0);
 	while (rig_fetch(&x, &req) == -EAGAIN)
 		usleep(1000);
@@ -530,7 +470,7 @@ static void fault_ends_in_sigbus_when_the_executor_leaves(void **state)
 	rig_exec_close(&x);
 	pthread_join(thread, &rc);
 	assert_true((intptr_t)rc);
-	assert_true(access_raises_sigbus(p));
+	assert_int_equal(machine_peek(p), -1);
 	munmap(p, chunks(1));
 }
 
@@ -546,7 +486,7 @@ static void executor_says_no_and_the_fault_is_sigbus(void **state)
 	(void)state;
 	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
-	p = map_handle(u, id, chunks(1), true);
+	p = machine_map(u, id, chunks(1), true);
 	assert_int_equal(pthread_create(&thread, NULL, access_later, p), 0);
 	while (rig_fetch(&x, &req) == -EAGAIN)
 		usleep(1000);
@@ -666,18 +606,6 @@ static void killed_executor_ends_what_waits_and_another_may_come(void **state)
 	}
 }
 
-static void set_parameter_ms(const char *name, unsigned int ms)
-{
-	char path[96];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/module/vblackwell/parameters/%s", name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fprintf(f, "%u\n", ms);
-	assert_int_equal(fclose(f), 0);
-}
-
 /* Sleeps until there is work, takes it, then silence. */
 static void executor_that_falls_silent(void)
 {
@@ -699,7 +627,7 @@ static void silent_executor_is_killed_and_an_idle_one_is_not(void **state)
 	pid_t pid;
 
 	(void)state;
-	set_parameter_ms("executor_timeout_ms", 1500);
+	machine_set_ms("executor_timeout_ms", 1500);
 	pid = fork();
 	if (!pid)
 		executor_that_falls_silent();
@@ -715,7 +643,7 @@ static void silent_executor_is_killed_and_an_idle_one_is_not(void **state)
 	assert_rc(rig_wait(u, queue, 1, 10000), -ENODEV);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	set_parameter_ms("executor_timeout_ms", 30000);
+	machine_set_ms("executor_timeout_ms", 30000);
 }
 
 static volatile sig_atomic_t alarms;
@@ -805,18 +733,18 @@ static void pins_and_streams_may_take_longer_than_one_wait(void **state)
 	assert_rc(rig_bo(u, chunks(8), VB_LIFE_VOLATILE, &id), 0);
 	assert_rc(rig_limit(u, VB_LIMIT_HOST_MIN, chunks(3)), 0);
 	assert_int_equal(pthread_create(&thread, NULL, serve_late, &x), 0);
-	set_parameter_ms("page_in_timeout_ms", 1500);
+	machine_set_ms("page_in_timeout_ms", 1500);
 	assert_rc(rig_advise(u, id, VB_ADVISE_PIN, 0, chunks(3)), 0);
 	/* Two at a time, a quarter of what there is. */
 	assert_rc(rig_write(u, id, chunks(3), bytes, chunks(5)), 0);
-	set_parameter_ms("page_in_timeout_ms", 120000);
+	machine_set_ms("page_in_timeout_ms", 120000);
 	assert_rc(rig_bo_destroy(u, id), 0);
 	pthread_join(thread, NULL);
 	rig_exec_close(&x);
 	free(bytes);
 }
 
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
 
 int main(void)
 {

@@ -6,17 +6,16 @@
  * The disk vb1 has sectors that cannot be read from 2 MiB on, and sectors that cannot be
  * written from 4 MiB on, eight each, 256 KiB apart (tests/vm/run.sh).
  */
-#include "selftests/selftest.h"
+#include "selftests/client.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "exec/exec.h"
+#include "vm/machine.h"
 
 #define DISK		"/dev/vb1"
 #define DISK_BYTES	(16u << 20)
@@ -27,13 +26,6 @@
 #define ARENA_HEADER	(64u << 10)
 #define HOST_SLOTS	16u
 #define WAIT_MS		60000u
-
-static struct vgpu_uapi *u;
-
-static uint64_t chunks(uint64_t n)
-{
-	return n * rig.chunk_bytes;
-}
 
 /* ---- the disk ---- */
 
@@ -112,43 +104,6 @@ static void start(const char *path, uint32_t slots)
 		fail_msg("executor: %s (%d)", text, rc);
 }
 
-static int setup(void **state)
-{
-	int rc = selftest_setup(state);
-
-	u = rig.client;
-	return rc;
-}
-
-static uint8_t *map_object(uint32_t id, uint64_t bytes)
-{
-	void *p;
-
-	assert_rc(u->ops->map(u, (uint64_t)id << 46, bytes, false, &p), 0);
-	return p;
-}
-
-static sigjmp_buf bus;
-
-static void on_bus(int sig)
-{
-	(void)sig;
-	siglongjmp(bus, 1);
-}
-
-/* What is read there; -1: SIGBUS. */
-static int look(const volatile uint8_t *p)
-{
-	struct sigaction act = { .sa_handler = on_bus }, old;
-	volatile int byte = -1;
-
-	sigaction(SIGBUS, &act, &old);
-	if (!sigsetjmp(bus, 1))
-		byte = *p;
-	sigaction(SIGBUS, &old, NULL);
-	return byte;
-}
-
 /* ---- a file with bad sectors ---- */
 
 static void bad_sectors_of_a_file_cost_their_chunks_alone(void **state)
@@ -161,14 +116,14 @@ static void bad_sectors_of_a_file_cost_their_chunks_alone(void **state)
 	start(NULL, 0);
 	count = (uint32_t)(WRITE_BAD / rig.chunk_bytes);
 	assert_rc(rig_bo_file(u, fd, 0, WRITE_BAD, &id), 0);
-	p = map_object(id, WRITE_BAD);
+	p = machine_map(u, id, WRITE_BAD, false);
 	for (int round = 0; round < 2; round++)
 		for (uint32_t i = 0; i < count; i++) {
 			uint64_t at = chunks(i) + 77;
 			bool lost = has_bad(READ_BAD, chunks(i), rig.chunk_bytes);
 
 			bad += lost;
-			assert_int_equal(look(p + at), lost ? -1 : rig_pattern(at));
+			assert_int_equal(machine_peek(p + at), lost ? -1 : rig_pattern(at));
 			assert_rc(rig_read(u, id, at, &byte, 1), lost ? -EIO : 0);
 		}
 	assert_int_equal(bad, 2 * (rig.chunk_bytes == LARGE_CHUNK ? 1 : BAD_COUNT));
@@ -282,9 +237,9 @@ static void chunks_that_cannot_be_read_back_are_eio_and_no_others(void **state)
 	lost = check_object(id, count);
 	assert_in_range(lost, 1, 8);
 	/* A mapping has them too, and it is the same ones again. */
-	p = map_object(id, chunks(count));
+	p = machine_map(u, id, chunks(count), false);
 	for (i = 0; i < count; i++)
-		lost -= look(p + chunks(i)) != (int)(i + 1);
+		lost -= machine_peek(p + chunks(i)) != (int)(i + 1);
 	assert_int_equal(lost, 0);
 	munmap(p, chunks(count));
 	/* It goes as any other does. */
@@ -333,7 +288,7 @@ static void arena_without_room_is_enospc_with_numbers_and_leaves_nothing(void **
 	write_object(id, 2);
 }
 
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
 
 int main(void)
 {

@@ -3,7 +3,7 @@
  * Objects of one file are one store, whoever made them: its chunks are there once, are
  * charged once, and nobody who shares it can take them from the others.
  */
-#include "selftests/selftest.h"
+#include "selftests/client.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -15,19 +15,13 @@
 #define PINNED		(1u << 5)
 #define H		VB_TIER_HOST
 
-static struct vgpu_uapi *u, *other;
+static struct vgpu_uapi *other;
 static int file;
-
-static uint64_t chunks(uint64_t n)
-{
-	return n * rig.chunk_bytes;
-}
 
 static int setup(void **state)
 {
-	int rc = selftest_setup(state);
+	int rc = client_setup(state);
 
-	u = rig.client;
 	other = rig_client(&rig);
 	file = rig_file(&rig, chunks(CHUNKS + 1));
 	return rc || !other || file < 0 ? -1 : 0;

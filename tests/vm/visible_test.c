@@ -3,13 +3,14 @@
  * What the module shows of itself: fdinfo, sysfs, debugfs and tracepoints say what the
  * requests say, and follow one command buffer and one chunk from hop to hop.
  */
-#include "selftests/selftest.h"
+#include "selftests/hands.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
+
+#include "vm/machine.h"
 
 #define HOST_SLOTS	16u
 #define NVME_SLOTS	32u
@@ -17,21 +18,7 @@
 #define DEBUGFS		"/sys/kernel/debug/vblackwell/"
 #define TRACEFS		"/sys/kernel/tracing/"
 
-static struct vgpu_uapi *u;
 static char text[1 << 20];
-
-static int setup(void **state)
-{
-	int rc = selftest_setup(state);
-
-	u = rig.client;
-	return rc;
-}
-
-static uint64_t chunks(uint64_t n)
-{
-	return n * rig.chunk_bytes;
-}
 
 /* ---- files ---- */
 
@@ -226,17 +213,9 @@ static void fdinfo_has_the_documented_keys(void **state)
 
 /* ---- fdinfo, the test is the executor ---- */
 
-static struct rig_exec x;
-
 static int setup_by_hand(void **state)
 {
-	return setup(state) || rig_exec_open(&rig, &x, HOST_SLOTS);
-}
-
-static int teardown_by_hand(void **state)
-{
-	rig_exec_close(&x);
-	return selftest_teardown(state);
+	return hands_open(state, HOST_SLOTS);
 }
 
 static void count_stall(uint32_t client, uint64_t ns)
@@ -559,19 +538,16 @@ static void chunk_is_traced_step_by_step(void **state)
 /* Memory lent to a pipe: in quarantine until the pipe lets go. */
 static void quarantine_is_shown_and_traced(void **state)
 {
-	struct iovec iov = { .iov_len = 4096 };
-	uint8_t *p, byte[4096];
+	uint8_t *p, byte[MACHINE_PAGE];
 	uint32_t id, other;
 	int fds[2];
 
 	(void)state;
 	needs(trace_on() && has_debugfs(), "no tracefs or no debugfs");
-	assert_int_equal(pipe(fds), 0);
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
-	assert_rc(u->ops->map(u, (uint64_t)id << 46, chunks(1), true, (void **)&p), 0);
+	p = machine_map(u, id, chunks(1), true);
 	p[0] = 1;
-	iov.iov_base = p;
-	assert_int_equal(vmsplice(fds[1], &iov, 1, 0), 4096);
+	machine_pipe_lend(fds, p);
 	munmap(p, chunks(1));
 	assert_rc(rig_bo_destroy(u, id), 0);
 	for (int i = 0; i < 2000; i++) {
@@ -581,7 +557,7 @@ static void quarantine_is_shown_and_traced(void **state)
 		usleep(1000);
 	}
 	assert_non_null(strstr(text, "chunk 0, 1 references, 0 before\n"));
-	assert_int_equal(read(fds[0], byte, sizeof(byte)), sizeof(byte));
+	machine_pipe_take(fds, byte);
 	/* Whoever takes a slot looks whether others have come free. */
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
 	assert_rc(rig_write(u, other, 0, byte, sizeof(byte)), 0);
@@ -589,8 +565,6 @@ static void quarantine_is_shown_and_traced(void **state)
 	assert_string_equal(text, "");
 	trace_off();
 	event(event(text, "vb_quarantine", "object="), "vb_quarantine_leave", "object=");
-	close(fds[0]);
-	close(fds[1]);
 }
 
 static void aborted_move_is_traced(void **state)
@@ -613,8 +587,8 @@ static void aborted_move_is_traced(void **state)
 	event(event(text, "vb_move_begin", words), "vb_move_abort", words);
 }
 
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
-#define BY_HAND(name)	cmocka_unit_test_setup_teardown(name, setup_by_hand, teardown_by_hand)
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
+#define BY_HAND(name)	cmocka_unit_test_setup_teardown(name, setup_by_hand, hands_teardown)
 
 int main(void)
 {

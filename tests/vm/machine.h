@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Short words for what takes a machine: faulting mappings, SIGBUS, pages that pipes have,
+ * parameters of the module.  What fails here fails the test.
+ */
+#ifndef TESTS_MACHINE_H
+#define TESTS_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "uapi.h"
+
+#define MACHINE_PAGE	4096u
+
+/* Map an object without a BO_MAP before: chunks come by fault. */
+void *machine_map(struct vgpu_uapi *of, uint32_t id, uint64_t bytes, bool write);
+/* The byte there, or -1: SIGBUS. */
+int machine_peek(const volatile void *p);
+/* A pipe that has the page at @p, which others see in it until machine_pipe_take(). */
+void machine_pipe_lend(int fds[2], void *p);
+/* The page comes back, into @to, and the pipe is closed. */
+void machine_pipe_take(int fds[2], uint8_t to[MACHINE_PAGE]);
+/* A parameter of the module, in milliseconds. */
+void machine_set_ms(const char *parameter, unsigned int ms);
+
+#endif
