@@ -21,4 +21,6 @@ static inline uint64_t chunks(uint64_t n)
 	return n * rig.chunk_bytes;
 }
 
+#define AS_CLIENT(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
+
 #endif

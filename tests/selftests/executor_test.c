@@ -17,15 +17,11 @@ static int setup(void **state)
 
 enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, N = VB_TIER_NVME, S = VB_TIER_SOURCE, Z = VB_TIER_ZERO };
 
-static uint32_t submit_nop(void)
+static uint32_t queue_with_work(void)
 {
-	static struct rig_stream s;
-	uint32_t q;
+	uint32_t q = new_queue();
 
-	assert_rc(rig_queue(u, 0, &q), 0);
-	rig_stream(&s);
-	rig_add_nop(&s);
-	assert_rc(rig_submit(u, q, &s, NULL), 0);
+	submit_nop(q);
 	return q;
 }
 
@@ -103,7 +99,7 @@ static void use_rings(void)
 	assert_rc(ring_map_slots(x.node, &slots), 0);
 	ring_add_fetch(&exec, 0, 1, 2, 1);
 	ring_submit(&exec);
-	ring_add_wait(&client, submit_nop(), 1, 2);
+	ring_add_wait(&client, queue_with_work(), 1, 2);
 	ring_submit(&client);
 	assert_rc(ring_next(&exec, 5000, &a), 0);
 	assert_int_equal(a.res, 1);
@@ -139,7 +135,7 @@ static void nodes_with_a_descriptor_can_be_polled(void **state)
 	p[0].fd = u->ops->fd(u);
 	p[1].fd = x.node->ops->fd(x.node);
 	assert_int_equal(poll(p, 2, 0), 0);
-	q = submit_nop();
+	q = queue_with_work();
 	assert_int_equal(poll(p, 2, 0), 1);
 	assert_int_equal(p[1].revents, POLLIN);
 	assert_rc(rig_commit(&x, fetch_tag(), 0), 0);
@@ -157,7 +153,7 @@ static void fetch_may_be_told_to_spin(void **state)
 
 	(void)state;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), -EAGAIN);
-	submit_nop();
+	queue_with_work();
 	fetch = (struct vb_ioc_fetch){ .size = sizeof(fetch), .spin_ns = ~0u };
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), 0);
 	assert_int_equal(fetch.out_type, VB_FETCH_SUBMIT);
@@ -292,7 +288,7 @@ static void arenas_and_regions_are_checked(void **state)
 
 static void wrong_tags_are_refused(void **state)
 {
-	uint32_t q = submit_nop();
+	uint32_t q = queue_with_work();
 	uint64_t tag = fetch_tag();
 	struct vb_ioc_poll_cancel poll = { .size = sizeof(poll) };
 
@@ -310,7 +306,7 @@ static void wrong_tags_are_refused(void **state)
 
 static void second_commit_is_enoent(void **state)
 {
-	uint32_t q = submit_nop(), later;
+	uint32_t q = queue_with_work(), later;
 	uint64_t tag = fetch_tag();
 
 	(void)state;
@@ -318,7 +314,7 @@ static void second_commit_is_enoent(void **state)
 	assert_rc(rig_commit(&x, tag, 0), -ENOENT);
 	assert_rc(rig_wait(u, q, 1, 0), -EIO);
 	/* Nor does an old tag ever name a later request. */
-	later = submit_nop();
+	later = queue_with_work();
 	assert_int_not_equal(fetch_tag(), tag);
 	assert_rc(rig_commit(&x, tag, 0), -ENOENT);
 	assert_rc(rig_wait(u, later, 1, 0), -ETIME);
@@ -326,7 +322,7 @@ static void second_commit_is_enoent(void **state)
 
 static void status_that_is_no_errno_is_einval(void **state)
 {
-	uint32_t q = submit_nop();
+	uint32_t q = queue_with_work();
 	uint64_t tag = fetch_tag();
 
 	(void)state;
@@ -346,7 +342,7 @@ static void old_generation_is_estale(void **state)
 	uint64_t tag;
 
 	(void)state;
-	submit_nop();
+	queue_with_work();
 	tag = fetch_tag();
 	rig_exec_close(&x);
 	assert_rc(rig_exec_open(&rig, &x, SLOTS), 0);
@@ -358,7 +354,7 @@ static void old_generation_is_estale(void **state)
 	moves.address = (uintptr_t)&mv;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_MOVE, &moves), -ESTALE);
 	assert_int_equal(rig_residency(u, bo, 0), 0);
-	q = submit_nop();
+	q = queue_with_work();
 	done.tag = fetch_tag();
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_COMMIT, &done), -ESTALE);
 	assert_rc(rig_commit(&x, tag, 0), -ESTALE);	/* of the one that died */
@@ -563,7 +559,7 @@ static void counters_are_added_to_client_and_never_fall(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < VB_COUNT_COUNT; i++)
 		add[i] = 1000 + i;
-	submit_nop();
+	queue_with_work();
 	assert_rc(rig_fetch(&x, &req), 0);
 	s.client = req.out_client;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXEC_STATS, &s), 0);
@@ -764,7 +760,7 @@ static void shutdown_stops_fetch(void **state)
 
 	(void)state;
 	needs_loopback("a module is not shut down while it is open");
-	q = submit_nop();
+	q = queue_with_work();
 	vgpu_loop_shutdown(rig.loop);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &req), -ESHUTDOWN);
 	assert_rc(rig_wait(u, q, 1, 0), -ENODEV);

@@ -616,7 +616,7 @@ static void attached_memory_outlives_its_executor(void **state)
 
 enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, N = VB_TIER_NVME, Z = VB_TIER_ZERO };
 
-static int hands_setup(void **state)
+static int setup(void **state)
 {
 	return hands_open(state, 4);
 }
@@ -783,37 +783,36 @@ static void executor_says_that_it_cannot_use_an_imported_object(void **state)
 	close(fd);
 }
 
-#define BY_HAND(name)	cmocka_unit_test_setup_teardown(name, hands_setup, hands_teardown)
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
+#define EXECUTOR(name)	cmocka_unit_test_setup_teardown(name, setup, hands_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(udmabuf_is_imported_and_both_sides_see_the_same),
-		CASE(system_heap_is_imported_and_read_only_is_sealed),
-		CASE(imported_objects_have_no_tiers),
-		CASE(imports_count_against_the_bytes_of_a_client),
-		CASE(what_is_no_dmabuf_is_ebadf),
-		CASE(import_by_the_creator_is_the_same_object),
-		CASE(another_client_shares_the_object_and_its_eviction),
-		CASE(holds_of_clients_are_their_own),
-		CASE(what_was_given_to_be_read_stays_so),
-		CASE(exported_memory_returns_with_the_last_descriptor),
-		CASE(another_process_shares_the_object),
-		CASE(attached_objects_are_pinned),
-		CASE(attached_objects_are_bounded_by_the_minimum),
-		CASE(attached_memory_outlives_its_executor),
+		AS_CLIENT(udmabuf_is_imported_and_both_sides_see_the_same),
+		AS_CLIENT(system_heap_is_imported_and_read_only_is_sealed),
+		AS_CLIENT(imported_objects_have_no_tiers),
+		AS_CLIENT(imports_count_against_the_bytes_of_a_client),
+		AS_CLIENT(what_is_no_dmabuf_is_ebadf),
+		AS_CLIENT(import_by_the_creator_is_the_same_object),
+		AS_CLIENT(another_client_shares_the_object_and_its_eviction),
+		AS_CLIENT(holds_of_clients_are_their_own),
+		AS_CLIENT(what_was_given_to_be_read_stays_so),
+		AS_CLIENT(exported_memory_returns_with_the_last_descriptor),
+		AS_CLIENT(another_process_shares_the_object),
+		AS_CLIENT(attached_objects_are_pinned),
+		AS_CLIENT(attached_objects_are_bounded_by_the_minimum),
+		AS_CLIENT(attached_memory_outlives_its_executor),
 	};
 
 	const struct CMUnitTest by_hand[] = {
-		BY_HAND(clients_copy_from_an_arena_of_udmabuf),
-		BY_HAND(arena_over_an_export_attaches_to_it),
-		BY_HAND(sealed_exports_are_not_attached_to_be_written),
+		EXECUTOR(clients_copy_from_an_arena_of_udmabuf),
+		EXECUTOR(arena_over_an_export_attaches_to_it),
+		EXECUTOR(sealed_exports_are_not_attached_to_be_written),
 	};
 	const struct CMUnitTest real[] = {
-		CASE(executor_says_that_it_cannot_use_an_imported_object),
-		CASE(another_client_shares_the_object_and_its_eviction),
-		CASE(another_process_shares_the_object),
+		AS_CLIENT(executor_says_that_it_cannot_use_an_imported_object),
+		AS_CLIENT(another_client_shares_the_object_and_its_eviction),
+		AS_CLIENT(another_process_shares_the_object),
 	};
 	int failed = 0;
 

@@ -311,24 +311,22 @@ static void executor_is_asked_once_and_may_refuse(void **state)
 	rig_exec_close(&x);
 }
 
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest served[] = {
-		CASE(region_is_drained_and_nothing_is_lost),
-		CASE(what_is_reserved_keeps_its_memory),
-		CASE(minimum_keeps_its_memory),
-		CASE(pinned_chunks_stay_where_they_are),
+		AS_CLIENT(region_is_drained_and_nothing_is_lost),
+		AS_CLIENT(what_is_reserved_keeps_its_memory),
+		AS_CLIENT(minimum_keeps_its_memory),
+		AS_CLIENT(pinned_chunks_stay_where_they_are),
 	};
 	const struct CMUnitTest real[] = {
-		CASE(library_gives_memory_back_and_nothing_is_lost),
-		CASE(library_keeps_what_clients_map),
-		CASE(library_takes_memory_back_while_clients_work),
+		AS_CLIENT(library_gives_memory_back_and_nothing_is_lost),
+		AS_CLIENT(library_keeps_what_clients_map),
+		AS_CLIENT(library_takes_memory_back_while_clients_work),
 	};
 	const struct CMUnitTest by_hand[] = {
-		CASE(region_that_nobody_maps_is_freed_at_once),
-		CASE(executor_is_asked_once_and_may_refuse),
+		AS_CLIENT(region_that_nobody_maps_is_freed_at_once),
+		AS_CLIENT(executor_is_asked_once_and_may_refuse),
 	};
 	int failed = 0;
 

@@ -744,35 +744,33 @@ static void pins_and_streams_may_take_longer_than_one_wait(void **state)
 	free(bytes);
 }
 
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest served[] = {
-		CASE(fault_reads_zero_and_keeps_what_is_written),
-		CASE(read_faults_leave_chunks_clean),
-		CASE(mapping_larger_than_the_arena_works),
-		CASE(file_pages_come_by_fault),
-		CASE(ioctl_and_mapping_see_each_other),
-		CASE(threads_fault_one_object_larger_than_the_arena),
-		CASE(mappings_are_checked),
-		CASE(sealed_objects_are_not_mapped_to_be_written),
-		CASE(mapping_outlives_handle_and_client_node),
-		CASE(direct_io_reads_into_a_mapping),
-		CASE(pipe_io_faults_in_the_kernel),
-		CASE(pages_lent_to_a_pipe_are_no_victims),
-		CASE(pinned_memory_of_a_dead_object_is_not_handed_out),
-		CASE(slots_in_quarantine_are_worked_around),
-		CASE(large_chunks_are_mapped_by_huge_pages),
-		CASE(killed_clients_leave_nothing_behind),
+		AS_CLIENT(fault_reads_zero_and_keeps_what_is_written),
+		AS_CLIENT(read_faults_leave_chunks_clean),
+		AS_CLIENT(mapping_larger_than_the_arena_works),
+		AS_CLIENT(file_pages_come_by_fault),
+		AS_CLIENT(ioctl_and_mapping_see_each_other),
+		AS_CLIENT(threads_fault_one_object_larger_than_the_arena),
+		AS_CLIENT(mappings_are_checked),
+		AS_CLIENT(sealed_objects_are_not_mapped_to_be_written),
+		AS_CLIENT(mapping_outlives_handle_and_client_node),
+		AS_CLIENT(direct_io_reads_into_a_mapping),
+		AS_CLIENT(pipe_io_faults_in_the_kernel),
+		AS_CLIENT(pages_lent_to_a_pipe_are_no_victims),
+		AS_CLIENT(pinned_memory_of_a_dead_object_is_not_handed_out),
+		AS_CLIENT(slots_in_quarantine_are_worked_around),
+		AS_CLIENT(large_chunks_are_mapped_by_huge_pages),
+		AS_CLIENT(killed_clients_leave_nothing_behind),
 	};
 	const struct CMUnitTest by_hand[] = {
-		CASE(fault_ends_in_sigbus_when_the_executor_leaves),
-		CASE(executor_says_no_and_the_fault_is_sigbus),
-		CASE(killed_executor_ends_what_waits_and_another_may_come),
-		CASE(silent_executor_is_killed_and_an_idle_one_is_not),
-		CASE(wait_goes_on_after_a_handler_that_says_so),
-		CASE(pins_and_streams_may_take_longer_than_one_wait),
+		AS_CLIENT(fault_ends_in_sigbus_when_the_executor_leaves),
+		AS_CLIENT(executor_says_no_and_the_fault_is_sigbus),
+		AS_CLIENT(killed_executor_ends_what_waits_and_another_may_come),
+		AS_CLIENT(silent_executor_is_killed_and_an_idle_one_is_not),
+		AS_CLIENT(wait_goes_on_after_a_handler_that_says_so),
+		AS_CLIENT(pins_and_streams_may_take_longer_than_one_wait),
 	};
 	int failed = 0;
 

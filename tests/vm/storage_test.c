@@ -288,19 +288,17 @@ static void arena_without_room_is_enospc_with_numbers_and_leaves_nothing(void **
 	write_object(id, 2);
 }
 
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest any_chunks[] = {
-		CASE(bad_sectors_of_a_file_cost_their_chunks_alone),
-		CASE(command_on_a_bad_sector_ends_with_eio_and_names_the_chunk),
-		CASE(arena_without_room_is_enospc_with_numbers_and_leaves_nothing),
+		AS_CLIENT(bad_sectors_of_a_file_cost_their_chunks_alone),
+		AS_CLIENT(command_on_a_bad_sector_ends_with_eio_and_names_the_chunk),
+		AS_CLIENT(arena_without_room_is_enospc_with_numbers_and_leaves_nothing),
 	};
 	/* The disk has seven large slots, most of them bad. */
 	const struct CMUnitTest small_chunks[] = {
-		CASE(sectors_that_cannot_be_written_cost_their_room_alone),
-		CASE(chunks_that_cannot_be_read_back_are_eio_and_no_others),
+		AS_CLIENT(sectors_that_cannot_be_written_cost_their_room_alone),
+		AS_CLIENT(chunks_that_cannot_be_read_back_are_eio_and_no_others),
 	};
 	int failed = 0;
 

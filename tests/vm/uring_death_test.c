@@ -421,12 +421,12 @@ int main(void)
 		BOTH(client_killed_while_it_waits_leaves_nothing),
 		BOTH(exec_of_a_client_that_waits_does_not_hang),
 		BOTH(closed_ring_lets_a_client_go),
-		ALONE(executor_killed_with_armed_fetches_is_replaced),
-		ALONE(executor_that_exits_with_armed_fetches_is_replaced),
-		ALONE(exec_with_armed_fetches_does_not_hang),
-		ALONE(exec_beside_a_thread_with_armed_fetches_does_not_hang),
-		ALONE(fetches_of_a_dead_process_do_not_wait_for_who_holds_its_ring),
-		ALONE(kills_at_any_moment_leave_a_device_that_works),
+		AS_CLIENT(executor_killed_with_armed_fetches_is_replaced),
+		AS_CLIENT(executor_that_exits_with_armed_fetches_is_replaced),
+		AS_CLIENT(exec_with_armed_fetches_does_not_hang),
+		AS_CLIENT(exec_beside_a_thread_with_armed_fetches_does_not_hang),
+		AS_CLIENT(fetches_of_a_dead_process_do_not_wait_for_who_holds_its_ring),
+		AS_CLIENT(kills_at_any_moment_leave_a_device_that_works),
 	};
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {

@@ -75,25 +75,6 @@ static inline int both_teardown(void **state)
 
 /* ---- words of the tests ---- */
 
-static inline uint32_t new_queue(void)
-{
-	uint32_t q;
-
-	assert_rc(rig_queue(u, 0, &q), 0);
-	return q;
-}
-
-static inline uint64_t submit_nop(uint32_t q)
-{
-	static struct rig_stream s;
-	uint64_t seqno;
-
-	rig_stream(&s);
-	rig_add_nop(&s);
-	assert_rc(rig_submit(u, q, &s, &seqno), 0);
-	return seqno;
-}
-
 static inline void commit_next(int status)
 {
 	struct vb_ioc_fetch req;
@@ -243,6 +224,5 @@ static inline void *serve(void *arg)
 
 #define EXECUTOR(name)	cmocka_unit_test_setup_teardown(name, uring_setup, uring_teardown)
 #define BOTH(name)	cmocka_unit_test_setup_teardown(name, both_setup, both_teardown)
-#define ALONE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
 
 #endif

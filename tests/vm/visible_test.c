@@ -213,11 +213,6 @@ static void fdinfo_has_the_documented_keys(void **state)
 
 /* ---- fdinfo, the test is the executor ---- */
 
-static int setup_by_hand(void **state)
-{
-	return hands_open(state, HOST_SLOTS);
-}
-
 static void count_stall(uint32_t client, uint64_t ns)
 {
 	uint64_t counters[VB_COUNT_COUNT] = { [VB_COUNT_STALL_NS] = ns };
@@ -587,24 +582,21 @@ static void aborted_move_is_traced(void **state)
 	event(event(text, "vb_move_begin", words), "vb_move_abort", words);
 }
 
-#define CASE(name)	cmocka_unit_test_setup_teardown(name, client_setup, selftest_teardown)
-#define BY_HAND(name)	cmocka_unit_test_setup_teardown(name, setup_by_hand, hands_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(fdinfo_says_what_a_client_holds),
-		CASE(fdinfo_counts_work_and_pins),
-		CASE(fdinfo_of_the_executor_is_of_all_clients),
-		CASE(fdinfo_has_the_documented_keys),
-		CASE(sysfs_says_what_the_requests_say),
-		CASE(sysfs_limits_are_those_of_new_clients),
-		CASE(sysfs_has_a_limit_of_each_kind),
-		CASE(debugfs_shows_the_states_of_chunks),
-		CASE(submission_is_traced_hop_by_hop),
-		CASE(canceled_submission_is_traced_to_its_end),
-		CASE(chunk_is_traced_step_by_step),
-		CASE(quarantine_is_shown_and_traced),
+		AS_CLIENT(fdinfo_says_what_a_client_holds),
+		AS_CLIENT(fdinfo_counts_work_and_pins),
+		AS_CLIENT(fdinfo_of_the_executor_is_of_all_clients),
+		AS_CLIENT(fdinfo_has_the_documented_keys),
+		AS_CLIENT(sysfs_says_what_the_requests_say),
+		AS_CLIENT(sysfs_limits_are_those_of_new_clients),
+		AS_CLIENT(sysfs_has_a_limit_of_each_kind),
+		AS_CLIENT(debugfs_shows_the_states_of_chunks),
+		AS_CLIENT(submission_is_traced_hop_by_hop),
+		AS_CLIENT(canceled_submission_is_traced_to_its_end),
+		AS_CLIENT(chunk_is_traced_step_by_step),
+		AS_CLIENT(quarantine_is_shown_and_traced),
 	};
 	const struct CMUnitTest by_hand[] = {
 		BY_HAND(fdinfo_follows_a_command_that_fails),
