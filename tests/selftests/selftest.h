@@ -77,6 +77,15 @@ static inline int selftest_group(const char *label, const struct CMUnitTest *tes
 	}										\
 } while (0)
 
+/* For a program that is nothing without the module: is there one? */
+static inline bool selftest_has_module(const char *label)
+{
+	if (getenv("VBLACKWELL_SELFTEST_NODE"))
+		return true;
+	fprintf(stderr, "SKIP: %s: VBLACKWELL_SELFTEST_NODE is not set\n", label);
+	return false;
+}
+
 /* Errors are numbers with a sign: print them so. */
 #define assert_rc(expression, expected)	assert_int_equal((expression), (expected))
 

@@ -816,10 +816,8 @@ int main(void)
 	};
 	int failed = 0;
 
-	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
-		fprintf(stderr, "SKIP: dmabuf: VBLACKWELL_SELFTEST_NODE is not set\n");
+	if (!selftest_has_module("dmabuf"))
 		return 0;
-	}
 	failed += SELFTEST_RUN("dmabuf", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("dmabuf, executor by hand", by_hand, RIG_NONE, 0, 0);
 	failed += SELFTEST_RUN("dmabuf, executor", real, RIG_REAL, 4 * HOST_SLOTS, NVME_SLOTS);

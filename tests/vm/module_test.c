@@ -449,24 +449,33 @@ static void *access_later(void *arg)
 	return (void *)(intptr_t)(machine_peek(arg) < 0);
 }
 
-/* Somebody faults, and the executor leaves without an answer. */
+/* Somebody faults at the byte that is returned, and the executor has the request. */
+static uint8_t *begin_fault(struct rig_exec *x, pthread_t *thread, struct vb_ioc_fetch *req)
+{
+	uint32_t id;
+	uint8_t *p;
+
+	assert_int_equal(rig_exec_open(&rig, x, 4), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	p = machine_map(u, id, chunks(1), true);
+	assert_int_equal(pthread_create(thread, NULL, access_later, p), 0);
+	while (rig_fetch(x, req) == -EAGAIN)
+		usleep(1000);
+	assert_int_equal(req->out_type, VB_FETCH_PAGE_IN);
+	return p;
+}
+
+/* And then leaves without an answer. */
 static void fault_ends_in_sigbus_when_the_executor_leaves(void **state)
 {
 	struct vb_ioc_fetch req;
 	struct rig_exec x;
 	pthread_t thread;
-	uint32_t id;
 	uint8_t *p;
 	void *rc;
 
 	(void)state;
-	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
-	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
-	p = machine_map(u, id, chunks(1), true);
-	assert_int_equal(pthread_create(&thread, NULL, access_later, p), 0);
-	while (rig_fetch(&x, &req) == -EAGAIN)
-		usleep(1000);
-	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+	p = begin_fault(&x, &thread, &req);
 	rig_exec_close(&x);
 	pthread_join(thread, &rc);
 	assert_true((intptr_t)rc);
@@ -479,17 +488,11 @@ static void executor_says_no_and_the_fault_is_sigbus(void **state)
 	struct vb_ioc_fetch req;
 	struct rig_exec x;
 	pthread_t thread;
-	uint32_t id;
 	uint8_t *p;
 	void *rc;
 
 	(void)state;
-	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
-	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
-	p = machine_map(u, id, chunks(1), true);
-	assert_int_equal(pthread_create(&thread, NULL, access_later, p), 0);
-	while (rig_fetch(&x, &req) == -EAGAIN)
-		usleep(1000);
+	p = begin_fault(&x, &thread, &req);
 	assert_rc(rig_commit(&x, req.out_tag, -EIO), 0);
 	pthread_join(thread, &rc);
 	assert_true((intptr_t)rc);
@@ -774,10 +777,8 @@ int main(void)
 	};
 	int failed = 0;
 
-	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
-		fprintf(stderr, "SKIP: module: VBLACKWELL_SELFTEST_NODE is not set\n");
+	if (!selftest_has_module("module"))
 		return 0;
-	}
 	failed += SELFTEST_RUN("module", served, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("module, executor", served, RIG_REAL, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("module, executor by hand", by_hand, RIG_NONE, 0, 0);

@@ -302,10 +302,8 @@ int main(void)
 	};
 	int failed = 0;
 
-	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
-		fprintf(stderr, "SKIP: storage: VBLACKWELL_SELFTEST_NODE is not set\n");
+	if (!selftest_has_module("storage"))
 		return 0;
-	}
 	failed += SELFTEST_RUN("storage", any_chunks, RIG_NONE, 0, 0);
 	rig_params = (struct rig_params){ SMALL_CHUNK, RIG_NONE, 0, 0 };
 	failed += selftest_group("storage, arena, 64 KiB chunks", small_chunks,

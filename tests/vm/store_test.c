@@ -346,9 +346,7 @@ int main(void)
 		CASE(who_comes_while_others_leave_finds_the_store_or_makes_it),
 	};
 
-	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
-		fprintf(stderr, "SKIP: stores: VBLACKWELL_SELFTEST_NODE is not set\n");
+	if (!selftest_has_module("stores"))
 		return 0;
-	}
 	return SELFTEST_RUN("stores", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS) ? 1 : 0;
 }

@@ -314,9 +314,7 @@ int main(void)
 		EXECUTOR(many_workers_and_many_queues_lose_nothing),
 	};
 
-	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
-		fprintf(stderr, "SKIP: uring, executor: VBLACKWELL_SELFTEST_NODE is not set\n");
+	if (!selftest_has_module("uring, executor"))
 		return 0;
-	}
 	return SELFTEST_RUN("uring, executor", tests, RIG_NONE, 0, 0) ? 1 : 0;
 }

@@ -204,9 +204,7 @@ int main(void)
 		BOTH(cqes_of_many_queues_tell_the_truth),
 	};
 
-	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
-		fprintf(stderr, "SKIP: uring, fences: VBLACKWELL_SELFTEST_NODE is not set\n");
+	if (!selftest_has_module("uring, fences"))
 		return 0;
-	}
 	return SELFTEST_RUN("uring, fences", tests, RIG_NONE, 0, 0) ? 1 : 0;
 }
