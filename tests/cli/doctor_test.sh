@@ -111,6 +111,13 @@ else
 fi
 cause=full lacks warn disk '/proc: 0 B free' 'free some space: make run takes 4 GiB' \
 	$vbctl doctor --dir /proc
+# NFS has O_DIRECT, and no files without a name.
+preloaded FAKE_NO_TMPFILE=1 $doctor >"$work/out"
+verdict doctor_tries_o_direct_without_files_that_have_no_name \
+	test "$(grep ' filesystem ' "$work/out")" = "$(grep ' filesystem ' "$work/doctor")"
+preloaded FAKE_NO_TMPFILE=1 $vbrun machine "$work" >"$work/out"
+verdict machine_measures_without_files_that_have_no_name grep -q '^storage ' "$work/out"
+verdict nothing_is_left_of_files_with_a_name test -z "$(find "$work" -name '.vblackwell*')"
 cause=absent lacks fail filesystem 'absent: .*No such file' 'give --dir a folder' \
 	$vbctl doctor --dir "$work/absent"
 $vbctl doctor --dir "$work/absent" >/dev/null

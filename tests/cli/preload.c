@@ -5,7 +5,8 @@
  * $FAKE_ROOT.
  *
  * $FAKE_ERRNO: what opening the device ends with.  $FAKE_ANSWER: what QUERY_DEVICE of it ends
- * with; 0: it answers as a device does.
+ * with; 0: it answers as a device does.  $FAKE_NO_TMPFILE: file systems make no files without
+ * a name.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -51,6 +52,10 @@ int open(const char *path, int flags, ...)
 	va_end(list);
 	if (is_device(path) && fail) {
 		errno = atoi(fail);
+		return -1;
+	}
+	if ((flags & O_TMPFILE) == O_TMPFILE && getenv("FAKE_NO_TMPFILE")) {
+		errno = EOPNOTSUPP;
 		return -1;
 	}
 	fd = real(moved(path, to, sizeof(to)), flags, mode);

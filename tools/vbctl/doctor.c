@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "common/cli.h"
+#include "common/scratch.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "kernels/cgroup.h"
@@ -201,11 +202,11 @@ static const char *filesystem_name(const char *folder)
 /* Does a read past the page cache really work here? */
 static int try_direct(const char *folder)
 {
-	int fd = open(folder, O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600), rc = 0;
+	int fd = scratch_open(folder, O_DIRECT), rc = 0;
 	void *page = NULL;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (posix_memalign(&page, 4096, 4096)) {
 		close(fd);
 		return -ENOMEM;

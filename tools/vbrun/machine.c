@@ -15,6 +15,7 @@
 #include "common/cli.h"
 #include "common/probe.h"
 #include "common/progress.h"
+#include "common/scratch.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "device.h"
@@ -119,14 +120,13 @@ static int scratch_fill(int fd, struct progress *progress)
 	return rc || !fsync(fd) ? rc : -errno;
 }
 
-/* A file without a name in a folder, gone when it is closed. */
-static int scratch_open(const char *folder, int *out_fd)
+static int scratch_make(const char *folder, int *out_fd)
 {
 	struct progress progress;
-	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), rc;
+	int fd = scratch_open(folder, 0), rc;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	progress_begin(&progress, "scratch file to read from", PROBE_BYTES);
 	rc = scratch_fill(fd, &progress);
 	progress_end(&progress);
@@ -144,7 +144,7 @@ static int probe_path(const char *path, struct probe *out)
 	if (stat(path, &st))
 		return -errno;
 	if (S_ISDIR(st.st_mode)) {
-		rc = scratch_open(path, &fd);
+		rc = scratch_make(path, &fd);
 		if (rc)
 			return rc;
 	} else {
