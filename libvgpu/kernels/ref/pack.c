@@ -68,30 +68,6 @@ static void mxfp4_block(uint8_t *group, uint32_t row, uint32_t block,
 	}
 }
 
-static int pack_mxfp4_ref(void *dst, const void *src, enum vgpu_wformat src_format,
-			  size_t ld, uint32_t rows, uint32_t k)
-{
-	float x[VGPU_BLOCK];
-	struct vgpu_pack_source s;
-	int rc;
-
-	rc = vgpu_pack_source_init(&s, src, src_format, ld, rows, k);
-	if (rc)
-		return rc;
-	if (!source_below(&s, VGPU_F32_INFINITY))
-		return -EDOM;
-
-	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, k));
-	for (uint32_t b = 0; b < vgpu_k_blocks(k); b++) {
-		for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++) {
-			uint32_t max = source_block(&s, row, b, x);
-
-			mxfp4_block(dst, row, b, x, max);
-		}
-	}
-	return 0;
-}
-
 static void int8_block(uint8_t *group, uint32_t row, uint32_t block,
 		       const float x[VGPU_BLOCK], uint32_t max)
 {
@@ -108,28 +84,54 @@ static void int8_block(uint8_t *group, uint32_t row, uint32_t block,
 	}
 }
 
-static int pack_int8_ref(void *dst, const void *src, enum vgpu_wformat src_format,
-			 size_t ld, uint32_t rows, uint32_t k)
+/**
+ * struct target - what is packed to
+ * @format: of the group
+ * @limit: bits of the magnitude from which a value has no code
+ * @block: encode 32 values of a row, of which @max is the largest magnitude
+ */
+struct target {
+	enum vgpu_wformat format;
+	uint32_t limit;
+	void (*block)(uint8_t *group, uint32_t row, uint32_t block, const float x[VGPU_BLOCK],
+		      uint32_t max);
+};
+
+static int pack(const struct target *to, void *dst, const struct vgpu_pack_source *s)
 {
 	float x[VGPU_BLOCK];
-	struct vgpu_pack_source s;
-	int rc;
 
-	rc = vgpu_pack_source_init(&s, src, src_format, ld, rows, k);
-	if (rc)
-		return rc;
-	if (!source_below(&s, VGPU_INT8_LIMIT))
+	if (!source_below(s, to->limit))
 		return -EDOM;
-
-	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_INT8_G16, k));
-	for (uint32_t b = 0; b < vgpu_k_blocks(k); b++) {
+	memset(dst, 0, vgpu_weight_unit_bytes(to->format, s->k));
+	for (uint32_t b = 0; b < vgpu_k_blocks(s->k); b++) {
 		for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++) {
-			uint32_t max = source_block(&s, row, b, x);
+			uint32_t max = source_block(s, row, b, x);
 
-			int8_block(dst, row, b, x, max);
+			to->block(dst, row, b, x, max);
 		}
 	}
 	return 0;
+}
+
+static int pack_mxfp4_ref(void *dst, const void *src, enum vgpu_wformat src_format,
+			  size_t ld, uint32_t rows, uint32_t k)
+{
+	static const struct target to = { VGPU_W_MXFP4_G16, VGPU_F32_INFINITY, mxfp4_block };
+	struct vgpu_pack_source s;
+	int rc = vgpu_pack_source_init(&s, src, src_format, ld, rows, k);
+
+	return rc ? rc : pack(&to, dst, &s);
+}
+
+static int pack_int8_ref(void *dst, const void *src, enum vgpu_wformat src_format,
+			 size_t ld, uint32_t rows, uint32_t k)
+{
+	static const struct target to = { VGPU_W_INT8_G16, VGPU_INT8_LIMIT, int8_block };
+	struct vgpu_pack_source s;
+	int rc = vgpu_pack_source_init(&s, src, src_format, ld, rows, k);
+
+	return rc ? rc : pack(&to, dst, &s);
 }
 
 static void weight_decode_ref(const struct vgpu_panel *w, float *dst, size_t ldd)
