@@ -97,7 +97,7 @@ if [ -z "$sanitized" ]; then
 	# Root may have as many processes as it wants; a sanitizer's own need one.
 	# shellcheck disable=SC2086
 	refuses too_few_processes_are_named 1 'threads: Resource temporarily unavailable' \
-		$other bash -c 'ulimit -u 1; exec "$@"' - $vbrun machine
+		$other prlimit --nproc=1 $vbrun machine
 	same as_little_address_space_as_it_takes_is_enough limited '-v 500000'
 	# What is compared with runs in a tier of 1 GiB, which is not to be had: said, and no failure.
 	bash -c 'ulimit -v 400000; "$@"' - $vbrun embed --model "$model" --passes 1 x >"$work/text" 2>&1
