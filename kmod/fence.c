@@ -186,14 +186,9 @@ static int wait_result(struct vb_queue *q, struct vb_ioc_wait *cmd)
 	return 0;
 }
 
-static bool was_submitted(struct vb_queue *q, u64 seqno)
+static bool was_submitted(const struct vb_queue *q, u64 seqno)
 {
-	bool was;
-
-	spin_lock(&vb.work_lock);
-	was = seqno && seqno <= q->submitted;
-	spin_unlock(&vb.work_lock);
-	return was;
+	return seqno && seqno <= READ_ONCE(q->submitted);
 }
 
 unsigned int vb_wait_spin_us = 50;

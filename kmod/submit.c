@@ -114,6 +114,8 @@ static void fences_disarm(struct vb_submission *s)
 {
 	u32 i;
 
+	if (!s->bo_count && !s->fence_count)
+		return;
 	spin_lock(&vb.work_lock);
 	for (i = 0; i < s->bo_count; i++)
 		s->bos[i]->writers -= (s->refs[i].access & VB_ACCESS_WRITE) != 0;
@@ -409,7 +411,8 @@ static int publish_locked(struct vb_submission *s, u64 *out_seqno, struct list_h
 	rc = vb_quota_charge(&q->client->quota, VB_USE_SUBMISSIONS, 1);
 	if (rc)
 		return rc;
-	s->seqno = ++q->submitted;
+	s->seqno = q->submitted + 1;
+	WRITE_ONCE(q->submitted, s->seqno);	/* vb_wait() looks at it */
 	*out_seqno = s->seqno;
 	vb_count_locked(q->client, VB_COUNT_SUBMITS, 1);
 	trace_vb_submit(q, s);
