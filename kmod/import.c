@@ -26,6 +26,7 @@
 #include "client.h"
 #include "conftest.h"
 #include "cpu.h"
+#include "map.h"
 #include "ucmd.h"
 
 #ifdef VB_HAS_IMPORT_NS_TOKEN
@@ -206,10 +207,13 @@ struct file *vb_import_file(struct vb_bo *bo)
  */
 int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
 {
-	if (!(vma->vm_flags & VM_SHARED))
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	if (vma->vm_flags & VM_WRITE && bo->traits.sealed)
 		return -EROFS;
+	/* Our node is open for writing; the exporter's descriptor was not. */
+	if (bo->traits.sealed)
+		vb_vma_keep_readonly(vma);
 	return dma_buf_mmap(bo->import->dmabuf, vma, vma->vm_pgoff);
 }
 

@@ -44,12 +44,16 @@ static void flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 #endif
 }
 
-static void flags_clear(struct vm_area_struct *vma, vm_flags_t flags)
+/**
+ * vb_vma_keep_readonly() - what is mapped to be read stays so, whatever mprotect() asks for
+ * @vma: mapping that is being made
+ */
+void vb_vma_keep_readonly(struct vm_area_struct *vma)
 {
 #ifdef VB_HAS_VM_FLAGS_SET
-	vm_flags_clear(vma, flags);
+	vm_flags_clear(vma, VM_MAYWRITE);
 #else
-	vma->vm_flags &= ~flags;
+	vma->vm_flags &= ~VM_MAYWRITE;
 #endif
 }
 
@@ -332,8 +336,11 @@ int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
 	bool write = vma->vm_flags & VM_WRITE;
 	int rc;
 
-	/* A private copy would hide from the owner what others write. */
-	if (!(vma->vm_flags & VM_SHARED))
+	/*
+	 * A private copy would hide from the owner what others write.  A shared mapping of
+	 * what was opened to be read has this flag, and not VM_SHARED.
+	 */
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	if (!is_inside(bo, vma))
 		return -ERANGE;
@@ -344,9 +351,9 @@ int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
 	if (rc)
 		return rc;
 	vma_set_file(vma, bo->pages);
-	/* What is mapped to be read stays so: sealing counts on it. */
+	/* Sealing counts on it. */
 	if (!write)
-		flags_clear(vma, VM_MAYWRITE);
+		vb_vma_keep_readonly(vma);
 	flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	vb_bo_use(bo);
 	vma->vm_private_data = bo;
@@ -472,7 +479,7 @@ static int table_mmap(struct vm_area_struct *vma)
 	bo = which <= VB_ID_MAX ? vb_bo_look(which) : NULL;
 	if (!bo)
 		return -ENOENT;
-	flags_clear(vma, VM_MAYWRITE);
+	vb_vma_keep_readonly(vma);
 	vma->vm_private_data = bo;
 	vma->vm_ops = &table_vm_ops;
 	return 0;
@@ -488,7 +495,7 @@ static int submit_mmap(struct vb_exec *x, struct vm_area_struct *vma)
 		return -EPERM;
 	if (vma->vm_end - vma->vm_start != VB_MMAP_SUBMIT_BYTES)
 		return -EINVAL;
-	flags_clear(vma, VM_MAYWRITE);
+	vb_vma_keep_readonly(vma);
 	rc = remap_vmalloc_range(vma, vb.submit_base, 0);
 	if (!rc)
 		WRITE_ONCE(x->submit_address, vma->vm_start);
@@ -503,7 +510,7 @@ static int fetch_mmap(struct vb_exec *x, struct vm_area_struct *vma)
 		return -EPERM;
 	if (vma->vm_end - vma->vm_start != VB_MMAP_FETCH_BYTES)
 		return -EINVAL;
-	flags_clear(vma, VM_MAYWRITE);
+	vb_vma_keep_readonly(vma);
 	return remap_vmalloc_range(vma, x->slots, 0);
 }
 

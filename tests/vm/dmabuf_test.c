@@ -188,6 +188,12 @@ static void system_heap_is_imported_and_read_only_is_sealed(void **state)
 	assert_rc(u->ops->map(u, (uint64_t)id << 46, bytes, true, &p), -EROFS);
 	assert_rc(rig_read(u, id, 0, &byte, 1), 0);
 	assert_int_equal(byte, 0);
+	/* What is mapped to be read does not become more by mprotect(). */
+	theirs = map_handle(u, id, bytes, false);
+	assert_int_equal(theirs[0], 0);
+	assert_int_equal(mprotect(theirs, bytes, PROT_READ | PROT_WRITE), -1);
+	assert_int_equal(errno, EACCES);
+	munmap(theirs, bytes);
 	assert_rc(rig_bo_destroy(u, id), 0);
 	close(fd);
 }
@@ -352,7 +358,7 @@ static void what_was_given_to_be_read_stays_so(void **state)
 {
 	struct vgpu_uapi *other = rig_client(&rig);
 	uint32_t id, shared;
-	uint8_t byte = 3;
+	uint8_t byte = 3, *p;
 	int fd;
 
 	(void)state;
@@ -360,6 +366,10 @@ static void what_was_given_to_be_read_stays_so(void **state)
 	assert_rc(rig_write(u, id, 0, &byte, 1), 0);
 	assert_rc(export(u, id, O_CLOEXEC, &fd), 0);
 	assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+	p = map_fd(fd, 4096, PROT_READ);
+	assert_int_equal(*p, 3);
+	assert_int_equal(mprotect(p, 4096, PROT_READ | PROT_WRITE), -1);
+	munmap(p, 4096);
 	assert_rc(import(other, fd, &shared, NULL), -EACCES);
 	assert_rc(rig_seal(u, id), 0);
 	assert_rc(import(other, fd, &shared, NULL), 0);
