@@ -130,16 +130,14 @@ struct limit_call {
 
 static int limit_call_locked(struct limit_call *l)
 {
-	const struct vb_quota_device *d = &vb.quota;
+	struct vb_quota_device *d = &vb.quota;
 	struct vb_ioc_limit *cmd = l->cmd;
 	int rc = 0;
 
-	if (cmd->flags & VB_LIMIT_SET) {
-		if (cmd->value > vb_quota_limit(d, l->quota, cmd->limit) && !l->may_raise)
-			rc = -EPERM;
-		else
-			rc = vb_quota_set(&vb.quota, l->quota, cmd->limit, cmd->value);
-	}
+	if (cmd->flags & VB_LIMIT_SET && l->may_raise)
+		rc = vb_quota_set(d, l->quota, cmd->limit, cmd->value);
+	else if (cmd->flags & VB_LIMIT_SET)
+		rc = vb_quota_lower(d, l->quota, cmd->limit, cmd->value);
 	cmd->out_value = vb_quota_limit(d, l->quota, cmd->limit);
 	cmd->out_used = vb_quota_used(l->quota, cmd->limit);
 	return rc;

@@ -165,6 +165,21 @@ int vb_quota_set(struct vb_quota_device *d, struct vb_quota *q, u32 limit, u64 v
 	return -ENOSPC;
 }
 
+int vb_quota_lower(struct vb_quota_device *d, struct vb_quota *q, u32 limit, u64 value)
+{
+	u32 tier = limit == VB_LIMIT_HOST_MIN ? HOST : DEVICE;
+	u64 old = q->limits[limit], before = d->promised[tier];
+	int rc;
+
+	if (value > vb_quota_limit(d, q, limit))
+		return -EPERM;
+	rc = vb_quota_set(d, q, limit, value);
+	if (rc || !is_minimum(limit) || d->promised[tier] <= before)
+		return rc;
+	vb_quota_set(d, q, limit, old);
+	return -EPERM;
+}
+
 u64 vb_quota_used(const struct vb_quota *q, u32 limit)
 {
 	switch (limit) {

@@ -103,6 +103,20 @@ u64 vb_quota_least(const struct vb_quota *c, u32 limit);
  */
 int vb_quota_set(struct vb_quota_device *d, struct vb_quota *q, u32 limit, u64 value);
 
+/**
+ * vb_quota_lower() - vb_quota_set() by one who may not raise it
+ * @d: device
+ * @q: client or user
+ * @limit: enum vb_limit
+ * @value: bytes (or a count)
+ *
+ * A minimum that was not set is promised to nobody: to set it is to raise it, even to
+ * less than the default, unless the user was promised as much.
+ *
+ * Return: as vb_quota_set(); -EPERM that would be more than it has.
+ */
+int vb_quota_lower(struct vb_quota_device *d, struct vb_quota *q, u32 limit, u64 value);
+
 /* What counts against a limit now. */
 u64 vb_quota_used(const struct vb_quota *q, u32 limit);
 

@@ -185,6 +185,34 @@ static void minima_must_fit_the_room(void **state)
 	assert_int_equal(vb_quota_set(&device, &user[2], VB_LIMIT_DEVICE_MIN, 1000), 0);
 }
 
+/* The default of a minimum is a share of what nobody was promised, and no promise. */
+static void who_may_not_raise_gets_no_promise(void **state)
+{
+	u64 promised;
+
+	(void)state;
+	for (u32 i = 0; i < USERS * CLIENTS; i++) {
+		struct vb_quota *c = &client[i / CLIENTS][i % CLIENTS];
+
+		assert_int_equal(vb_quota_lower(&device, c, VB_LIMIT_HOST_MIN, 1), -EPERM);
+		assert_int_equal(vb_quota_lower(&device, c, VB_LIMIT_HOST_MIN, 0), 0);
+		assert_int_equal(vb_quota_lower(&device, c, VB_LIMIT_HOST_MIN, 1), -EPERM);
+	}
+	assert_int_equal(device.promised[0], 0);
+	/* What its user was promised, or itself, is its own to divide and to give up. */
+	vb_quota_set(&device, &user[0], VB_LIMIT_HOST_MIN, 300);
+	promised = device.promised[0];
+	vb_quota_set(&device, &client[0][0], VB_LIMIT_HOST_MIN, 200);
+	assert_int_equal(vb_quota_lower(&device, &client[0][0], VB_LIMIT_HOST_MIN, 201), -EPERM);
+	assert_int_equal(vb_quota_lower(&device, &client[0][0], VB_LIMIT_HOST_MIN, 150), 0);
+	vb_quota_set(&device, &client[0][1], VB_LIMIT_HOST_MIN, VB_QUOTA_NONE);
+	assert_int_equal(vb_quota_lower(&device, &client[0][1], VB_LIMIT_HOST_MIN, 20), 0);
+	assert_int_equal(device.promised[0], promised);
+	assert_int_equal(vb_quota_lower(&device, &client[1][0], VB_LIMIT_BYTES_MAX, 5), 0);
+	assert_int_equal(vb_quota_lower(&device, &client[1][0], VB_LIMIT_BYTES_MAX, 6), -EPERM);
+	check_sums();
+}
+
 static void what_others_hold_cannot_be_promised(void **state)
 {
 	(void)state;
@@ -298,6 +326,7 @@ int main(void)
 		CASE(clients_that_leave_take_their_minimum_with_them),
 		CASE(charge_is_refused_by_client_and_by_user),
 		CASE(minima_must_fit_the_room),
+		CASE(who_may_not_raise_gets_no_promise),
 		CASE(what_others_hold_cannot_be_promised),
 		CASE(clients_without_a_minimum_share_half),
 		CASE(one_may_hold_all_that_is_promised_to_nobody),

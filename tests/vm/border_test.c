@@ -249,6 +249,40 @@ static void stranger_cannot_raise_limits(void **state)
 	as_stranger(change_limits);
 }
 
+/* Each new client's default is a part of what is left: together they would have it all. */
+static void ask_for_promises(struct vgpu_uapi *own)
+{
+	struct vgpu_uapi *more;
+
+	must(limit(own, VB_LIMIT_HOST_MIN, VB_LIMIT_SET, 0, chunks(1), NULL) == -EPERM);
+	for (int i = 0; i < 8; i++) {
+		must(!vgpu_uapi_open_node(node(), &more));
+		must(limit(more, VB_LIMIT_HOST_MIN, VB_LIMIT_SET, 0, 1, NULL) == -EPERM);
+	}
+	must(limit(own, VB_LIMIT_HOST_MIN, VB_LIMIT_SET, 0, 0, NULL) == 0);
+}
+
+static void divide_a_promise(struct vgpu_uapi *own)
+{
+	must(limit(own, VB_LIMIT_HOST_MIN, VB_LIMIT_SET, 0, chunks(4) + 1, NULL) == -EPERM);
+	must(limit(own, VB_LIMIT_HOST_MIN, VB_LIMIT_SET, 0, chunks(4), NULL) == 0);
+}
+
+static void stranger_cannot_have_memory_promised(void **state)
+{
+	uint32_t id;
+	void *p;
+
+	(void)state;
+	as_stranger(ask_for_promises);
+	assert_rc(rig_bo(u, chunks(15), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_map(u, id, 0, chunks(15), VB_MAP_READ, &p), 0);
+	assert_rc(rig_unmap(u, id, 0, chunks(15), VB_MAP_READ), 0);
+	assert_rc(stranger_limit(VB_LIMIT_HOST_MIN, chunks(4)), 0);
+	as_stranger(divide_a_promise);
+	assert_rc(stranger_limit(VB_LIMIT_HOST_MIN, NONE), 0);
+}
+
 static void use_two_clients(struct vgpu_uapi *own)
 {
 	struct vgpu_uapi *second;
@@ -367,6 +401,7 @@ int main(void)
 		CASE(stranger_cannot_reach_objects_of_others),
 		CASE(stranger_finds_no_stale_data),
 		CASE(stranger_cannot_raise_limits),
+		CASE(stranger_cannot_have_memory_promised),
 		CASE(users_are_limited_each_by_its_own),
 		CASE(who_opened_a_client_is_charged_whoever_uses_it),
 		CASE(promise_to_a_user_is_kept_before_it_comes),

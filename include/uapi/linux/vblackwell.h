@@ -830,7 +830,8 @@ enum vb_limit {
  * @out_value: value in force: all values, as @value
  * @out_used: what counts against it now, in the unit of @value, 0 .. 2^63 - 1
  *
- * A client may lower its own; raising needs CAP_SYS_ADMIN (module).  A limit
+ * A client may lower its own; raising needs CAP_SYS_ADMIN (module), and so does a
+ * minimum where none was set, unless its user was promised as much.  A limit
  * below what is used holds from the next charge on; nothing is taken back.
  *
  * The clients of one user (the effective uid that opened them) are charged to it
