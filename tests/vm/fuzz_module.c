@@ -223,6 +223,9 @@ static int wait_until_unused(void)
 	return -1;
 }
 
+/* What ended under io_uring's lock a work frees; memory that is kept is kept for longer. */
+#define SETTLE_US	100000
+
 /* The device is as new: an executor finds it empty, and can serve a client. */
 static int check_device(void)
 {
@@ -234,10 +237,11 @@ static int check_device(void)
 	struct vb_ioc_bo_create bo = {
 		.size = sizeof(bo), .kind = VB_BO_ANONYMOUS, .fd = -1, .bytes = 4 * fuzz->chunk_bytes,
 	};
-	int node = open("/dev/vblackwell-exec", O_RDWR | O_CLOEXEC);
-	int client = open("/dev/vblackwell", O_RDWR | O_CLOEXEC);
-	int rc = 0;
+	int node, client, rc = 0;
 
+	usleep(SETTLE_US);
+	node = open("/dev/vblackwell-exec", O_RDWR | O_CLOEXEC);
+	client = open("/dev/vblackwell", O_RDWR | O_CLOEXEC);
 	if (node < 0 || client < 0 || ioctl(node, VB_IOC_EXEC_ATTACH, &attach) ||
 	    ioctl(node, VB_IOC_ARENA_CREATE, &arena) || arena.out_arena ||
 	    ioctl(client, VB_IOC_QUERY_TIER, &tier)) {
