@@ -201,7 +201,7 @@ static vm_fault_t fault_wait(struct vm_fault *vmf, struct vb_bo *bo, u32 chunk, 
 	if (drops)
 		mmap_read_unlock(mm);
 	rc = wait_for_chunk(bo, chunk, flags, moving,
-			    ktime_get_ns() + (drops ? VB_WAIT_NS : VB_FAULT_NS));
+			    drops ? vb_bound(0) : ktime_get_ns() + VB_FAULT_NS);
 	vb_bo_put(bo);
 	if (!drops)
 		return rc ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
