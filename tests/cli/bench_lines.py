@@ -32,6 +32,7 @@ PARAMETERS = {
     "pool": "mode threads peer",
     "policy-": "policy peer bound",
     "submit": "mode threads peer bound",
+    "fault": "mode residency peer",
     "broker": "mode threads peer",
     "share": "mode threads peer",
     "embed": "weight mode threads residency policy peer bound",
