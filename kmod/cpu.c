@@ -8,6 +8,7 @@
 
 #include <linux/highmem.h>
 #include <linux/hrtimer.h>
+#include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -417,6 +418,7 @@ struct rw {
 	bool write;
 	u64 offset, bytes, done, deadline_ns;
 	char __user *memory;
+	char *bounce;		/* a page, or NULL */
 	u32 window;
 };
 
@@ -433,35 +435,55 @@ static bool reads_as_zero(struct rw *rw, u32 chunk)
 	return zero;
 }
 
-static int copy_in_page(struct rw *rw, struct page *page, u32 at, u32 bytes, u64 done)
+/*
+ * Without faults: memory of the caller that is not there may take its time to come (a
+ * userfaultfd, another object of ours), and meanwhile nobody could evict the chunk.
+ * Return: bytes that were copied.
+ */
+static u32 copy_in_page(struct rw *rw, struct page *page, u32 at, u32 bytes)
 {
-	char *p = kmap_local_page(page);
-	unsigned long left;
+	char __user *memory = rw->memory + rw->done;
+	unsigned long left = bytes;
+	char *p;
 
+	if (!access_ok(memory, bytes))
+		return 0;
+	p = kmap_local_page(page);
+	pagefault_disable();
 	if (rw->write)
-		left = copy_from_user(p + at, rw->memory + done, bytes);
+		left = __copy_from_user_inatomic(p + at, memory, bytes);
 	else
-		left = copy_to_user(rw->memory + done, p + at, bytes);
+		left = __copy_to_user_inatomic(memory, p + at, bytes);
+	pagefault_enable();
 	kunmap_local(p);
-	return left ? -EFAULT : 0;
+	return bytes - left;
 }
 
 /* The chunk is held and its region counted: no lock is needed to copy. */
-static int copy_part(struct rw *rw, const struct vb_slot *slot, u64 in_chunk, u64 bytes)
+static void copy_part(struct rw *rw, const struct vb_slot *slot, u64 in_chunk, u64 bytes)
 {
-	u64 done = 0;
-	int rc = 0;
+	u64 end = rw->done + bytes;
+	u32 at, n, copied;
 
-	while (!rc && done < bytes) {
-		u32 at = offset_in_page(in_chunk + done);
-		u32 n = min_t(u64, PAGE_SIZE - at, bytes - done);
-
-		rc = copy_in_page(rw, vb_slot_page(slot, (in_chunk + done) >> PAGE_SHIFT), at, n,
-				  rw->done + done);
-		done += n;
+	do {
+		at = offset_in_page(in_chunk);
+		n = min_t(u64, PAGE_SIZE - at, end - rw->done);
+		copied = copy_in_page(rw, vb_slot_page(slot, in_chunk >> PAGE_SHIFT), at, n);
+		rw->done += copied;
+		in_chunk += copied;
 		cond_resched();
-	}
-	return rc;
+	} while (copied == n && rw->done < end);
+}
+
+static void copy_bounced(struct rw *rw, const struct vb_slot *slot, u64 in_chunk, u32 bytes)
+{
+	char *p = kmap_local_page(vb_slot_page(slot, in_chunk >> PAGE_SHIFT));
+
+	if (rw->write)
+		memcpy(p + offset_in_page(in_chunk), rw->bounce, bytes);
+	else
+		memcpy(rw->bounce, p + offset_in_page(in_chunk), bytes);
+	kunmap_local(p);
 }
 
 static struct vb_slot *held_slot(struct rw *rw, u32 chunk, struct vb_region **region)
@@ -483,27 +505,74 @@ static void unhold(struct rw *rw, u32 chunk)
 	mutex_unlock(&rw->bo->lock);
 }
 
-static int copy_held(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes)
+/* Part of a chunk, on its way: what can be copied without a fault, or (@bounced) by our page. */
+static int rw_held(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes, bool bounced)
 {
+	u32 left = rw->range.end - chunk;
 	struct vb_region *region;
-	struct vb_slot *slot = held_slot(rw, chunk, &region);
-	int rc = -EIO;	/* lost with the executor */
+	struct vb_slot *slot;
+	int rc;
 
+	rc = vb_hold(rw->bo, chunk, chunk + min(left, rw->window),
+		     rw->write ? VB_HOLD_WRITE : VB_HOLD_READ, rw->deadline_ns);
+	if (rc)
+		return rc;
+	slot = held_slot(rw, chunk, &region);
 	if (slot) {
-		rc = copy_part(rw, slot, in_chunk, bytes);
+		if (bounced)
+			copy_bounced(rw, slot, in_chunk, bytes);
+		else
+			copy_part(rw, slot, in_chunk, bytes);
 		vb_region_put(region);
 	}
 	unhold(rw, chunk);
-	return rc;
+	return slot ? 0 : -EIO;	/* lost with the executor */
 }
 
+/* One page by way of ours: the caller's memory is waited for without the chunk. */
+static int rw_page(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes)
+{
+	char __user *memory = rw->memory + rw->done;
+	int rc;
+
+	bytes = min_t(u64, bytes, PAGE_SIZE - offset_in_page(in_chunk));
+	if (!rw->bounce)
+		rw->bounce = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	if (!rw->bounce)
+		return -ENOMEM;
+	if (rw->write && copy_from_user(rw->bounce, memory, bytes))
+		return -EFAULT;
+	rc = rw_held(rw, chunk, in_chunk, bytes, true);
+	if (rc)
+		return rc;
+	if (!rw->write && copy_to_user(memory, rw->bounce, bytes))
+		return -EFAULT;
+	rw->done += bytes;
+	return 0;
+}
+
+/* The caller's memory comes first, so that nearly always all of it is there for the copy. */
+static int rw_chunk(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes)
+{
+	u64 before = rw->done, copied;
+	int rc;
+
+	if (rw->write)
+		fault_in_readable(rw->memory + rw->done, bytes);
+	else
+		fault_in_writeable(rw->memory + rw->done, bytes);
+	rc = rw_held(rw, chunk, in_chunk, bytes, false);
+	copied = rw->done - before;
+	return rc || copied == bytes ? rc : rw_page(rw, chunk, in_chunk + copied, bytes - copied);
+}
+
+/* Some bytes of one chunk, at least one. */
 static int rw_part(struct rw *rw)
 {
 	u64 at = rw->bo->head_bytes + rw->offset + rw->done;
 	u32 chunk = at >> vb.chunk_shift;
 	u64 in_chunk = at & (vb.chunk_bytes - 1);
 	u64 bytes = min_t(u64, rw->bytes - rw->done, vb.chunk_bytes - in_chunk);
-	u32 left = rw->range.end - chunk;
 	struct vb_copy copy = {
 		.bo = rw->bo,
 		.write = rw->write,
@@ -512,16 +581,14 @@ static int rw_part(struct rw *rw)
 	};
 	int rc;
 
+	if (fatal_signal_pending(current))
+		return -EINTR;
 	if (reads_as_zero(rw, chunk))
 		rc = clear_user(copy.memory, bytes) ? -EFAULT : 0;
 	else
 		rc = vb_device_copy(&copy, chunk, in_chunk);
-	if (rc == -EAGAIN) {
-		rc = vb_hold(rw->bo, chunk, chunk + min(left, rw->window),
-			     rw->write ? VB_HOLD_WRITE : VB_HOLD_READ, rw->deadline_ns);
-		if (!rc)
-			rc = copy_held(rw, chunk, in_chunk, bytes);
-	}
+	if (rc == -EAGAIN)
+		return rw_chunk(rw, chunk, in_chunk, bytes);
 	if (!rc)
 		rw->done += bytes;
 	return rc;
@@ -572,6 +639,7 @@ static int rw_all(struct vb_client *c, struct rw *rw)
 		return rc;
 	while (!rc && rw->done < rw->bytes)
 		rc = rw_part(rw);
+	free_page((unsigned long)rw->bounce);
 	write_maps_add(bo, -rw->write);
 	return rc;
 }

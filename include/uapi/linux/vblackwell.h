@@ -458,7 +458,8 @@ struct vb_ioc_bo_unmap {
  * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound on each page-in
  * @out_done_bytes: bytes moved; on an error, the bytes before it
  *
- * Streams chunk by chunk, so the object may be larger than the host tier.
+ * Streams chunk by chunk, so the object may be larger than the host tier.  A chunk is
+ * kept in memory while it is copied, and not while @address is waited for (module).
  * Errors: as VB_IOC_BO_MAP; -EFAULT.  Context: waits for page-in, killable.
  */
 struct vb_ioc_bo_rw {
