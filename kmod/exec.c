@@ -555,7 +555,7 @@ static struct file *file_of(struct vb_bo *bo)
 {
 	if (bo->import)
 		return vb_import_file(bo);
-	return bo->file->direct ? bo->file->direct : bo->file->file;
+	return bo->file->file;
 }
 
 /* The descriptor is there before the caller is told, and works when it has been. */

@@ -3,8 +3,7 @@
  * Files of clients, of which objects are made.
  *
  * The tensors of a model are many objects of one file, and so are those of everybody who
- * opened it: as long as a file looks the same it is kept open once, as its first client
- * opened it.
+ * opened it: as long as a file looks the same it is kept open once, by us.
  */
 #include "file.h"
 
@@ -82,22 +81,22 @@ int vb_file_check_known(const struct vb_file *f)
 }
 
 /*
- * The executor may not open what a client can, and a file's flags are not ours to
- * change.  Opened by the client's thread: a file system that does not answer keeps the
- * client waiting, not the executor.
+ * The executor may not open what a client can.  A file of our own: of the client's, its
+ * flags are not ours to change, and the client may change them while others read the
+ * store.  Past the page cache where the file system can.  Opened by the client's thread:
+ * one that does not answer keeps the client waiting, not the executor.
  */
 static struct file *file_reopen(struct file *file)
 {
-	struct file *direct;
+	const int flags = O_RDONLY | O_LARGEFILE;
+	struct file *own;
 
-	direct = dentry_open(&file->f_path, O_RDONLY | O_DIRECT | O_LARGEFILE, file->f_cred);
-	return IS_ERR(direct) ? NULL : direct;
+	own = dentry_open(&file->f_path, flags | O_DIRECT, file->f_cred);
+	return IS_ERR(own) ? dentry_open(&file->f_path, flags, file->f_cred) : own;
 }
 
 static void file_free(struct vb_file *f)
 {
-	if (f->direct)
-		fput(f->direct);
 	fput(f->file);
 	kfree(f);
 }
@@ -137,6 +136,30 @@ static struct vb_file *file_share(struct vb_file *f)
 	return other;
 }
 
+static int file_open(struct file *from, struct vb_file **out)
+{
+	struct vb_file *f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+	int rc;
+
+	if (!f)
+		return -ENOMEM;
+	rc = file_look(from, f, AT_STATX_SYNC_AS_STAT);
+	if (rc)
+		goto err_free;
+	f->file = file_reopen(from);
+	if (IS_ERR(f->file)) {
+		rc = PTR_ERR(f->file);
+		goto err_free;
+	}
+	f->refs = 1;
+	*out = file_share(f);
+	return 0;
+
+err_free:
+	kfree(f);
+	return rc;
+}
+
 /**
  * vb_file_open() - the file behind a descriptor of the caller
  * @fd: open for reading, a regular file or a block device
@@ -148,30 +171,11 @@ static struct vb_file *file_share(struct vb_file *f)
 int vb_file_open(int fd, struct vb_file **out)
 {
 	struct file *file = fget(fd);
-	struct vb_file *f;
 	int rc;
 
 	if (!file)
 		return -EBADF;
-	rc = -EACCES;
-	if (!(file->f_mode & FMODE_READ))
-		goto err_put;
-	rc = -ENOMEM;
-	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
-	if (!f)
-		goto err_put;
-	rc = file_look(file, f, AT_STATX_SYNC_AS_STAT);
-	if (rc)
-		goto err_free;
-	f->file = file;
-	f->direct = file_reopen(file);
-	f->refs = 1;
-	*out = file_share(f);
-	return 0;
-
-err_free:
-	kfree(f);
-err_put:
+	rc = file->f_mode & FMODE_READ ? file_open(file, out) : -EACCES;
 	fput(file);
 	return rc;
 }

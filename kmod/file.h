@@ -8,11 +8,9 @@
 #include "core/deps.h"
 
 /**
- * struct vb_file - a file as a client opened it, and what it looked like then
+ * struct vb_file - a file that a client had opened, and what it looked like then
  * @link: in the table of files; its lock, as @refs; the rest is fixed
- * @file: counted
- * @direct: it again, to be read past the page cache, or NULL where its file system
- *	cannot; what the executor gets
+ * @file: opened anew, to be read only; what the executor gets
  * @refs: objects
  * @bytes: length
  * @ino: inode number
@@ -21,7 +19,7 @@
  */
 struct vb_file {
 	struct hlist_node link;
-	struct file *file, *direct;
+	struct file *file;
 	u32 refs;
 	u64 bytes, ino;
 	dev_t dev;

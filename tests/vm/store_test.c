@@ -6,6 +6,7 @@
 #include "selftests/client.h"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -328,6 +329,52 @@ static void who_comes_while_others_leave_finds_the_store_or_makes_it(void **stat
 	assert_int_equal(charged(u) + charged(other), 0);
 }
 
+/* ---- the test is the executor ---- */
+
+static int open_object(struct rig_exec *x, uint32_t bo)
+{
+	struct vb_ioc_object_open o = { .size = sizeof(o) };
+	struct vb_ioc_fetch req;
+
+	assert_rc(rig_advise(u, bo, VB_ADVISE_PREFETCH, 0, 1), 0);
+	assert_rc(rig_fetch(x, &req), 0);
+	o.object = req.out_object;
+	assert_rc(rig_commit(x, req.out_tag, 0), 0);
+	assert_rc(vgpu_uapi_call(x->node, VB_IOC_OBJECT_OPEN, &o), 0);
+	return o.out_fd;
+}
+
+/* Also where the file system knows no direct I/O. */
+static void executor_reads_a_file_of_its_own(void **state)
+{
+	char folder[] = "/tmp/storeXXXXXX", path[64], byte = 0;
+	struct rig_exec x;
+	int theirs, ours, flags;
+	uint32_t bo;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(mount("none", folder, "ramfs", 0, NULL), 0);
+	snprintf(path, sizeof(path), "%s/file", folder);
+	theirs = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(pwrite(theirs, "x", 1, (off_t)rig.chunk_bytes - 1), 1);
+	assert_rc(rig_bo_file(u, theirs, 0, rig.chunk_bytes, &bo), 0);
+	ours = open_object(&x, bo);
+	assert_int_equal(fcntl(theirs, F_SETFL, O_NONBLOCK | O_APPEND), 0);
+	flags = fcntl(ours, F_GETFL);
+	assert_int_equal(flags & (O_ACCMODE | O_NONBLOCK | O_APPEND), O_RDONLY);
+	assert_int_equal(pread(ours, &byte, 1, (off_t)rig.chunk_bytes - 1), 1);
+	assert_int_equal(byte, 'x');
+	close(ours);
+	close(theirs);
+	assert_rc(rig_bo_destroy(u, bo), 0);
+	rig_exec_close(&x);
+	/* Its file system may go when the object has. */
+	assert_int_equal(umount2(folder, MNT_DETACH), 0);
+	rmdir(folder);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -345,8 +392,12 @@ int main(void)
 		CASE(several_handles_may_stand_in_one_submission),
 		CASE(who_comes_while_others_leave_finds_the_store_or_makes_it),
 	};
+	const struct CMUnitTest by_hand[] = { CASE(executor_reads_a_file_of_its_own) };
+	int failed = 0;
 
 	if (!selftest_has_module("stores"))
 		return 0;
-	return SELFTEST_RUN("stores", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS) ? 1 : 0;
+	failed += SELFTEST_RUN("stores", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("stores, executor by hand", by_hand, RIG_NONE, 0, 0);
+	return failed ? 1 : 0;
 }
