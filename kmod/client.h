@@ -40,6 +40,7 @@ struct vb_user;
  * @schedule: queued and not fetched yet, or NULL; work_lock
  * @scheduled: the executor has heard a schedule of it; work_lock
  * @untold: its queues with an end that nobody was told of; work_lock
+ * @waits: what waits for a fence of its without a thread; work_lock
  * @wait: poll() waits here for such an end
  * @next_bo: next handle; lock of @bos
  * @next_queue: next handle; lock of @queues
@@ -61,7 +62,7 @@ struct vb_client {
 	u64 counters[VB_COUNT_COUNT];
 	struct vb_request *schedule;
 	bool scheduled;
-	u32 untold;
+	u32 untold, waits;
 	wait_queue_head_t wait;
 };
 

@@ -53,6 +53,73 @@ int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result
 	return 0;
 }
 
+/* ---- who waits ---- */
+
+static struct vb_dependent *dependent_of(struct rb_node *node)
+{
+	return rb_entry_safe(node, struct vb_dependent, node);
+}
+
+static bool is_before(struct rb_node *a, const struct rb_node *b)
+{
+	return dependent_of(a)->seqno < rb_entry(b, struct vb_dependent, node)->seqno;
+}
+
+/**
+ * vb_dependent_add_locked() - wait for a fence that is not over
+ * @q: whose fence; it is held until then by the submission that has the fence
+ * @d: its seqno is set, and who waits
+ *
+ * In the order of the fences: one that ends costs time by those who wait for it, and a
+ * client must not keep the lock by having many wait for the last one.
+ *
+ * Context: work_lock.
+ * Return: 0; -EDQUOT too many wait that are not submissions, which have a limit.
+ */
+int vb_dependent_add_locked(struct vb_queue *q, struct vb_dependent *d)
+{
+	lockdep_assert_held(&vb.work_lock);
+	if (!d->submission && q->client->waits >= VB_WAITS_MAX)
+		return -EDQUOT;
+	q->client->waits += !d->submission;
+	d->queue = q;
+	rb_add_cached(&d->node, &q->dependents, is_before);
+	return 0;
+}
+
+void vb_dependent_remove_locked(struct vb_dependent *d)
+{
+	lockdep_assert_held(&vb.work_lock);
+	rb_erase_cached(&d->node, &d->queue->dependents);
+	d->queue->client->waits -= !d->submission;
+	d->queue = NULL;
+}
+
+/* The first that waits for this fence or a later one. */
+static struct vb_dependent *dependent_from(const struct vb_queue *q, u64 seqno)
+{
+	struct rb_node *at = q->dependents.rb_root.rb_node;
+	struct vb_dependent *d, *found = NULL;
+
+	while (at) {
+		d = dependent_of(at);
+		if (d->seqno >= seqno)
+			found = d;
+		at = d->seqno >= seqno ? at->rb_left : at->rb_right;
+	}
+	return found;
+}
+
+/* The next one whose fence is over. */
+static struct vb_dependent *dependent_next(const struct vb_queue *q)
+{
+	struct vb_dependent *d = dependent_of(rb_first_cached(&q->dependents));
+
+	if (d && d->seqno <= q->completed)
+		return d;
+	return q->destroyed ? dependent_from(q, q->canceled_from) : NULL;
+}
+
 static void eventfd_add_one(struct eventfd_ctx *eventfd)
 {
 #ifdef VB_HAS_EVENTFD_SIGNAL_ONE
@@ -62,20 +129,24 @@ static void eventfd_add_one(struct eventfd_ctx *eventfd)
 #endif
 }
 
+static void eventfd_end(struct vb_dependent *d)
+{
+	eventfd_add_one(d->eventfd);
+	eventfd_ctx_put(d->eventfd);
+	kfree(d);
+}
+
 static void dependent_signal_locked(struct vb_dependent *d, int status)
 {
 	struct vb_submission *s = d->submission;
 
-	list_del(&d->link);
-	d->queue = NULL;
+	vb_dependent_remove_locked(d);
 	if (d->cmd) {
 		vb_uring_signal_locked(d, status);
 		return;
 	}
 	if (!s) {
-		eventfd_add_one(d->eventfd);
-		eventfd_ctx_put(d->eventfd);
-		kfree(d);
+		eventfd_end(d);
 		return;
 	}
 	if (status && !s->in_status)
@@ -123,13 +194,11 @@ __poll_t vb_client_poll(struct file *filp, struct poll_table_struct *table)
 /* Only marks the queues that wait: whoever calls advances them, outside this walk. */
 void vb_fences_signal_locked(struct vb_queue *q)
 {
-	struct vb_dependent *d, *next;
+	struct vb_dependent *d;
 	struct vb_result r;
 
 	lockdep_assert_held(&vb.work_lock);
-	list_for_each_entry_safe(d, next, &q->dependents, link) {
-		if (!vb_fence_is_over_locked(q, d->seqno))
-			continue;
+	while ((d = dependent_next(q))) {
 		vb_fence_result_locked(q, d->seqno, &r);
 		if (d->cmd)
 			vb_fence_told_locked(q, d->seqno);
@@ -223,17 +292,16 @@ int vb_wait(struct vb_client *c, struct vb_ucmd *u)
 
 static int eventfd_arm(struct vb_queue *q, u64 seqno, struct vb_dependent *d)
 {
-	int rc = -EINVAL;
+	int rc = 0;
 
 	spin_lock(&vb.work_lock);
-	if (seqno && seqno <= q->submitted) {
-		d->queue = q;
-		d->seqno = seqno;
-		list_add_tail(&d->link, &q->dependents);
-		if (vb_fence_is_over_locked(q, seqno))
-			dependent_signal_locked(d, 0);
-		rc = 0;
-	}
+	d->seqno = seqno;
+	if (!seqno || seqno > q->submitted)
+		rc = -EINVAL;
+	else if (vb_fence_is_over_locked(q, seqno))
+		eventfd_end(d);
+	else
+		rc = vb_dependent_add_locked(q, d);
 	spin_unlock(&vb.work_lock);
 	return rc;
 }

@@ -3,8 +3,8 @@
 #ifndef VB_FENCE_H
 #define VB_FENCE_H
 
-#include <linux/list.h>
 #include <linux/poll.h>
+#include <linux/rbtree.h>
 
 #include "core/deps.h"
 
@@ -25,7 +25,7 @@ struct vb_result {
 
 /**
  * struct vb_dependent - who waits for a fence without a thread
- * @link: in vb_queue.dependents; work_lock, as all of it
+ * @node: in vb_queue.dependents, by @seqno; work_lock, as all of it
  * @queue: whose fence; NULL once it has signalled
  * @seqno: of the fence
  * @submission: which has this in-fence, and owns this structure; or NULL
@@ -33,7 +33,7 @@ struct vb_result {
  * @cmd: command of io_uring that ends with the fence, when there is neither
  */
 struct vb_dependent {
-	struct list_head link;
+	struct rb_node node;
 	struct vb_queue *queue;
 	u64 seqno;
 	struct vb_submission *submission;
@@ -41,6 +41,8 @@ struct vb_dependent {
 	struct io_uring_cmd *cmd;
 };
 
+int vb_dependent_add_locked(struct vb_queue *q, struct vb_dependent *d);
+void vb_dependent_remove_locked(struct vb_dependent *d);
 bool vb_fence_is_over_locked(const struct vb_queue *q, u64 seqno);
 int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result *out);
 void vb_fence_store_locked(struct vb_queue *q, u64 seqno, const struct vb_result *r);

@@ -51,7 +51,7 @@ static struct vb_queue *queue_new(struct vb_client *c, u32 weight)
 	timerqueue_init(&q->expiry);
 	INIT_LIST_HEAD(&q->advance_link);
 	INIT_LIST_HEAD(&q->pending);
-	INIT_LIST_HEAD(&q->dependents);
+	q->dependents = RB_ROOT_CACHED;
 	init_waitqueue_head(&q->wait);
 	return q;
 }

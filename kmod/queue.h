@@ -5,6 +5,7 @@
 
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/rbtree.h>
 #include <linux/timerqueue.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -37,7 +38,7 @@ struct vb_ucmd;
  * @results: ring by seqno & (@result_size - 1)
  * @result_size: a power of two
  * @forgotten: last failed seqno that left the ring, or 0
- * @dependents: of its fences
+ * @dependents: of its fences, by seqno
  * @wait: woken when @completed moves
  */
 struct vb_queue {
@@ -57,7 +58,7 @@ struct vb_queue {
 	struct vb_result *results;
 	u32 result_size;
 	u64 forgotten;
-	struct list_head dependents;
+	struct rb_root_cached dependents;
 	wait_queue_head_t wait;
 };
 

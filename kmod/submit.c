@@ -121,7 +121,7 @@ static void fences_disarm(struct vb_submission *s)
 		s->bos[i]->writers -= (s->refs[i].access & VB_ACCESS_WRITE) != 0;
 	for (i = 0; i < s->fence_count; i++)
 		if (s->fences[i].queue)
-			list_del(&s->fences[i].link);
+			vb_dependent_remove_locked(&s->fences[i]);
 	spin_unlock(&vb.work_lock);
 }
 
@@ -356,10 +356,8 @@ static int add_fence_locked(struct vb_submission *s, struct vb_queue *q, u64 seq
 	d->seqno = seqno;
 	s->fence_count++;
 	if (!vb_fence_is_over_locked(q, seqno)) {
-		d->queue = q;
 		s->unmet++;
-		list_add_tail(&d->link, &q->dependents);
-		return 0;
+		return vb_dependent_add_locked(q, d);
 	}
 	rc = vb_fence_result_locked(q, seqno, &r);
 	if (!rc && r.status && !s->in_status)

@@ -190,10 +190,8 @@ static void take_locked(struct armed *a)
 {
 	lockdep_assert_held(&vb.work_lock);
 	list_del_init(&a->link);
-	if (a->wait && a->wait->d.queue) {
-		list_del(&a->wait->d.link);
-		a->wait->d.queue = NULL;
-	}
+	if (a->wait && a->wait->d.queue)
+		vb_dependent_remove_locked(&a->wait->d);
 }
 
 static void end_later_locked(struct armed *a)
@@ -437,8 +435,10 @@ static int wait_arm_locked(struct io_uring_cmd *cmd, struct vb_queue *q, u64 seq
 		w->status = rc ? rc : r.status;
 		return 1;
 	}
-	w->d = (struct vb_dependent){ .queue = q, .seqno = seqno, .cmd = cmd };
-	list_add_tail(&w->d.link, &q->dependents);
+	w->d = (struct vb_dependent){ .seqno = seqno, .cmd = cmd };
+	rc = vb_dependent_add_locked(q, &w->d);
+	if (rc)
+		return rc;
 	arm_locked(cmd, &vb.waits);
 	return 0;
 }

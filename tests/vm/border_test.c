@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -375,6 +376,95 @@ static void one_user_cannot_fill_the_submit_region(void **state)
 	assert_rc(rig_wait(u, queue, again, 60000), 0);
 }
 
+/* ---- waiting ---- */
+
+#define NOPS	1000u
+#define WAITERS	3000u	/* submissions, of VB_SUBMIT_FENCES_MAX in-fences each */
+
+/* How long all but the last of so many submissions take, once they may run. */
+static uint64_t run_nops(uint32_t queue, uint64_t first)
+{
+	uint64_t before = rig_now();
+
+	fake_exec_resume(rig.fake);
+	assert_rc(rig_wait(u, queue, first + NOPS - 1, 120000), 0);
+	return rig_now() - before;
+}
+
+static void submit_nops(uint32_t queue)
+{
+	fake_exec_pause(rig.fake);
+	rig_stream(&big);
+	rig_add_nop(&big);
+	for (uint32_t i = 0; i <= NOPS; i++)
+		assert_rc(rig_submit(u, queue, &big, NULL), 0);
+}
+
+static void who_waits_for_the_last_fence_does_not_slow_down_the_others(void **state)
+{
+	uint64_t alone, waited_for;
+	uint32_t queue, other;
+
+	(void)state;
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	assert_rc(rig_queue(u, 0, &other), 0);
+	submit_nops(queue);
+	alone = run_nops(queue, 1);
+	assert_rc(rig_wait(u, queue, NOPS + 1, 60000), 0);
+	submit_nops(queue);
+	for (uint32_t i = 0; i < VB_SUBMIT_FENCES_MAX; i++)
+		rig_add_fence(&big, queue, 2 * (NOPS + 1));
+	for (uint32_t i = 0; i < WAITERS; i++)
+		assert_rc(rig_submit(u, other, &big, NULL), 0);
+	waited_for = run_nops(queue, NOPS + 2);
+	assert_rc(rig_wait(u, other, WAITERS, 120000), 0);
+	if (waited_for > 3 * alone + 200000000)
+		fail_msg("%llu ms, %llu ms without who waits", (unsigned long long)waited_for / 1000000,
+			 (unsigned long long)alone / 1000000);
+}
+
+static int tell(uint32_t queue, uint64_t seqno, int fd)
+{
+	struct vb_ioc_fence_eventfd cmd = {
+		.size = sizeof(cmd), .queue_id = queue, .seqno = seqno, .fd = fd,
+	};
+
+	return vgpu_uapi_call(u, VB_IOC_FENCE_EVENTFD, &cmd);
+}
+
+static void expect_told(int fd, uint64_t times)
+{
+	uint64_t sum = 0, n;
+
+	for (; sum < times; sum += n)
+		assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
+	assert_int_equal(sum, times);
+}
+
+static void eventfds_that_wait_are_limited_and_all_are_told(void **state)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+	uint32_t queue;
+
+	(void)state;
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	submit_nops(queue);
+	for (uint32_t i = 0; i < VB_WAITS_MAX; i++)
+		assert_rc(tell(queue, NOPS + 1 - i % 7, fd), 0);
+	assert_rc(tell(queue, NOPS + 1, fd), -EDQUOT);
+	fake_exec_resume(rig.fake);
+	assert_rc(rig_wait(u, queue, NOPS + 1, 60000), 0);
+	expect_told(fd, VB_WAITS_MAX);
+	/* There is room again, and of a queue that goes all are told as well. */
+	submit_nops(queue);
+	for (uint32_t i = 0; i < NOPS; i++)
+		assert_rc(tell(queue, 2 * (NOPS + 1) - i, fd), 0);
+	assert_rc(rig_queue_destroy(u, queue), 0);
+	fake_exec_resume(rig.fake);
+	expect_told(fd, NOPS);
+	close(fd);
+}
+
 /* Fifteen chunks of content; eight are kept for a user who is not there. */
 static void promise_to_a_user_is_kept_before_it_comes(void **state)
 {
@@ -406,6 +496,8 @@ int main(void)
 		CASE(who_opened_a_client_is_charged_whoever_uses_it),
 		CASE(promise_to_a_user_is_kept_before_it_comes),
 		CASE(one_user_cannot_fill_the_submit_region),
+		CASE(who_waits_for_the_last_fence_does_not_slow_down_the_others),
+		CASE(eventfds_that_wait_are_limited_and_all_are_told),
 	};
 
 	if (!selftest_has_module("borders"))

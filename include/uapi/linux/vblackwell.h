@@ -80,6 +80,7 @@
 #define VB_STREAM_BYTES_MAX	(1u << 20)	/* one command buffer */
 #define VB_SUBMIT_BOS_MAX	4096u		/* BO references a submission */
 #define VB_SUBMIT_FENCES_MAX	64u		/* in-fences a submission */
+#define VB_WAITS_MAX		16384u		/* fences awaited by eventfd and io_uring, a client */
 #define VB_SCHEDULE_MAX		(1u << 20)	/* ranges a schedule */
 #define VB_OBJECT_BYTES_MAX	(1ull << 46)	/* 64 TiB a BO */
 #define VB_OPERAND_RANK_MAX	4u
@@ -758,7 +759,8 @@ struct vb_ioc_wait {
  * @fd: eventfd that gets 1 added when the fence ends (at once when it has)
  * @__reserved: must be 0
  *
- * Errors: -EBADF @fd; -EINVAL @fd is no eventfd, or @seqno was never submitted.
+ * Errors: -EBADF @fd; -EINVAL @fd is no eventfd, or @seqno was never submitted; -EDQUOT
+ * VB_WAITS_MAX wait already (module).
  * Context: takes the fence spinlock; never waits.
  */
 struct vb_ioc_fence_eventfd {
@@ -1523,7 +1525,7 @@ struct vb_ioc_recover {
  * @seqno: as VB_IOC_WAIT
  *
  * Result: how the fence ended; -ENOENT no such queue; -EINVAL never submitted; -ESTALE
- * as VB_IOC_WAIT.  Fences that end together may be reported in any order.
+ * as VB_IOC_WAIT; -EDQUOT VB_WAITS_MAX wait already.  Fences that end together may be reported in any order.
  */
 struct vb_uring_wait {
 	__u32 queue_id;
