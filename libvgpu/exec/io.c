@@ -145,6 +145,7 @@ static void req_finish(struct vgpu_io *io, struct vgpu_io_req *req, int32_t resu
 		io->bounce[io->bounce_free++] = req->engine.bounce;
 	if (req->late && req->engine.state == REQ_FLIGHT)
 		io->stats.overdue--;
+	io->aside -= req->engine.aside;
 	io->progress_ns = io_now(io);
 	list_remove(from, req);
 	req_users(io, req, -1);
@@ -230,7 +231,7 @@ static void pump(struct vgpu_io *io)
 	struct vgpu_io_req *req;
 	bool bounce;
 
-	while (io->flight.count < io->depth && io->pending.head) {
+	while (io->flight.count - io->aside < io->depth && io->pending.head) {
 		req = io->pending.head;
 		bounce = !req_aligned(req, io->files[req->file]);
 		if (bounce && !io->bounce_free)
@@ -558,6 +559,16 @@ void vgpu_io_cancel(struct vgpu_io *io, struct vgpu_io_req *req)
 		req->engine.cancelled = true;
 		io->ops->cancel(io, req);
 	}
+}
+
+void vgpu_io_set_aside(struct vgpu_io *io, struct vgpu_io_req *req)
+{
+	if (req->engine.state != REQ_FLIGHT || req->engine.aside ||
+	    (io->ops->set_aside && !io->ops->set_aside(io)))
+		return;
+	req->engine.aside = true;
+	io->aside++;
+	pump(io);
 }
 
 /* Files -------------------------------------------------------------------------------- */

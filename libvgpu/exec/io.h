@@ -84,6 +84,7 @@ struct vgpu_io_req {
 		bool bouncing;
 		bool was_direct;
 		bool exact;
+		bool aside;
 	} engine;
 };
 
@@ -276,6 +277,14 @@ void vgpu_io_cancel(struct vgpu_io *io, struct vgpu_io_req *req);
  * Return: how many there are, also beyond @max.
  */
 uint32_t vgpu_io_overdue(struct vgpu_io *io, struct vgpu_io_req **out, uint32_t max);
+
+/**
+ * vgpu_io_set_aside() - a request takes very long: others are started in its place
+ *
+ * It stays with the engine as ever, but does not count for the depth any more.  Does nothing
+ * for one that is not in flight, or when the engine cannot have more.
+ */
+void vgpu_io_set_aside(struct vgpu_io *io, struct vgpu_io_req *req);
 
 /** vgpu_io_engine_name() - "uring", "threads", "buffered" or "test"; valid as long as @io */
 const char *vgpu_io_engine_name(const struct vgpu_io *io);

@@ -13,8 +13,8 @@
  * Between io.c, which knows requests, and the engines, which know attempts.
  *
  * A request becomes one or more attempts, one at a time: a contiguous transfer, aligned as the
- * file wants it. io.c starts an attempt only while fewer than depth are in flight, so an engine
- * never refuses one. The engine answers each with exactly one vgpu_io_attempt_done(), from its
+ * file wants it. io.c starts an attempt only while fewer than depth are in flight, and one more for
+ * each that the engine allowed to be set aside, so an engine never refuses one. The engine answers each with exactly one vgpu_io_attempt_done(), from its
  * reap() only, on the caller's thread.
  */
 
@@ -97,6 +97,7 @@ struct vgpu_io_attempt {
  * @region_add: register io->regions[index], or say in io->degraded why not; may be NULL
  * @region_register: what @region_add has left for later; may be NULL
  * @region_remove: undo; may be NULL
+ * @set_aside: can one more than depth attempts be in flight?  NULL: always
  * @start: begin an attempt; the engine keeps a copy
  * @flush: hand what was begun to the kernel; may be NULL
  * @reap: answer finished attempts, waiting at most timeout_ns (0 polls) for the first; 0 or
@@ -116,6 +117,7 @@ struct vgpu_io_ops {
 	void (*region_add)(struct vgpu_io *io, uint32_t index);
 	void (*region_register)(struct vgpu_io *io, uint32_t index);
 	void (*region_remove)(struct vgpu_io *io, uint32_t index);
+	bool (*set_aside)(struct vgpu_io *io);
 	void (*start)(struct vgpu_io *io, const struct vgpu_io_attempt *attempt);
 	void (*flush)(struct vgpu_io *io);
 	int (*reap)(struct vgpu_io *io, int64_t timeout_ns);
@@ -150,7 +152,8 @@ struct vgpu_io_list {
  * struct vgpu_io - an engine instance
  * @ops: which one
  * @engine: its own state
- * @depth: attempts in flight at once
+ * @depth: attempts in flight at once, beside those set aside
+ * @aside: of @flight, those
  * @flags: struct vgpu_io_params.flags
  * @timeout_ns: deadline of a request
  * @pending: submitted, waiting for room, oldest first
@@ -181,6 +184,7 @@ struct vgpu_io {
 	uint64_t timeout_ns;
 	struct vgpu_io_list pending;
 	struct vgpu_io_list flight;
+	uint32_t aside;
 	struct vgpu_io_list done;
 	bool unflushed;
 	uint64_t progress_ns, ahead_ns;

@@ -406,6 +406,13 @@ static void test_close(struct vgpu_io *io)
 	free(t);
 }
 
+/* There is a job for each of depth attempts. */
+static bool test_set_aside(struct vgpu_io *io)
+{
+	(void)io;
+	return false;
+}
+
 const struct vgpu_io_ops vgpu_io_test_ops = {
 	.name = "test",
 	.depth = 8,
@@ -416,6 +423,7 @@ const struct vgpu_io_ops vgpu_io_test_ops = {
 	.region_add = test_region_add,
 	.region_register = test_region_register,
 	.region_remove = test_region_remove,
+	.set_aside = test_set_aside,
 	.start = test_start,
 	.reap = test_reap,
 	.cancel = test_cancel,

@@ -31,6 +31,13 @@ struct job {
 	struct job *next;
 };
 
+/* A worker and a job beside the depth ones: another worker may never come back. */
+struct more {
+	struct job job;
+	pthread_t thread;
+	struct more *next;
+};
+
 struct queue {
 	struct job *head;
 	struct job *tail;
@@ -47,6 +54,7 @@ struct queue {
  * @buffered: announce reads; fixed after creation
  * @free: unused jobs; the caller's thread only
  * @jobs: depth of them
+ * @more: jobs, and workers, for attempts that were set aside
  * @threads: workers
  * @count: entries of @threads
  */
@@ -60,6 +68,7 @@ struct pool {
 	bool buffered;
 	struct job *free;
 	struct job *jobs;
+	struct more *more;
 	pthread_t *threads;
 	uint32_t count;
 };
@@ -157,6 +166,12 @@ static void pool_free(struct pool *pool)
 	pthread_cond_destroy(&pool->finished);
 	pthread_cond_destroy(&pool->work);
 	pthread_mutex_destroy(&pool->lock);
+	while (pool->more) {
+		struct more *more = pool->more;
+
+		pool->more = more->next;
+		free(more);
+	}
 	free(pool->threads);
 	free(pool->jobs);
 	free(pool);
@@ -170,6 +185,8 @@ static void threads_close(struct vgpu_io *io)
 	pool_stop(pool);
 	for (i = 0; i < pool->count; i++)
 		pthread_join(pool->threads[i], NULL);
+	for (struct more *more = pool->more; more; more = more->next)
+		pthread_join(more->thread, NULL);
 	pool_free(pool);
 }
 
@@ -181,6 +198,8 @@ static void threads_abandon(struct vgpu_io *io)
 	pool_stop(pool);
 	for (i = 0; i < pool->count; i++)
 		pthread_detach(pool->threads[i]);
+	for (struct more *more = pool->more; more; more = more->next)
+		pthread_detach(more->thread);
 }
 
 static struct pool *pool_alloc(uint32_t depth)
@@ -211,24 +230,50 @@ static struct pool *pool_alloc(uint32_t depth)
 }
 
 /* Workers take no signals: those are for the threads of the application. */
-static int pool_start(struct pool *pool, uint32_t depth)
+static int worker_start(struct pool *pool, pthread_t *thread)
 {
 	sigset_t all, old;
 	pthread_attr_t attr;
-	int rc = 0;
+	int rc;
 
 	sigfillset(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = -pthread_create(thread, &attr, worker, pool);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return rc;
+}
+
+static int pool_start(struct pool *pool, uint32_t depth)
+{
+	int rc = 0;
+
 	while (!rc && pool->count < depth) {
-		rc = -pthread_create(&pool->threads[pool->count], &attr, worker, pool);
+		rc = worker_start(pool, &pool->threads[pool->count]);
 		if (!rc)
 			pool->count++;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	return pool->count ? 0 : rc;
+}
+
+static bool threads_set_aside(struct vgpu_io *io)
+{
+	struct more *more = calloc(1, sizeof(*more));
+	struct pool *pool = io->engine;
+
+	if (!more)
+		return false;
+	if (worker_start(pool, &more->thread)) {
+		free(more);
+		return false;
+	}
+	more->next = pool->more;
+	pool->more = more;
+	more->job.next = pool->free;
+	pool->free = &more->job;
+	return true;
 }
 
 static int threads_open(struct vgpu_io *io, const struct vgpu_io_params *params)
@@ -339,6 +384,7 @@ const struct vgpu_io_ops vgpu_io_threads_ops = {
 	.open = threads_open,
 	.close = threads_close,
 	.abandon = threads_abandon,
+	.set_aside = threads_set_aside,
 	.start = threads_start,
 	.reap = threads_reap,
 	.cancel = threads_cancel,
@@ -351,6 +397,7 @@ const struct vgpu_io_ops vgpu_io_buffered_ops = {
 	.open = threads_open,
 	.close = threads_close,
 	.abandon = threads_abandon,
+	.set_aside = threads_set_aside,
 	.start = threads_start,
 	.reap = threads_reap,
 	.cancel = threads_cancel,

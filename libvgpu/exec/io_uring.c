@@ -26,6 +26,9 @@
 #define SLOT_BYTES	(UINT64_C(1) << SLOT_SHIFT)
 #define SLOTS		16384u		/* IORING_MAX_REG_BUFFERS of the kernel */
 
+/* Threads of the kernel for transfers that block, a NUMA node. */
+#define WORKERS_MAX	256u
+
 /* user_data of a cancellation; no request has this address. */
 #define CANCEL_DATA	1u
 
@@ -182,6 +185,8 @@ static int uring_open(struct vgpu_io *io, const struct vgpu_io_params *params)
 		rc = -EOPNOTSUPP;
 		goto err_exit;
 	}
+	/* Transfers that block have a thread of the kernel each; some may never end. */
+	io_uring_register_iowq_max_workers(&u->ring, (unsigned int[]){ WORKERS_MAX, 0 });
 	u->fixed_files = !io_uring_register_files_sparse(&u->ring, VGPU_IO_FILES_MAX);
 	u->fixed_buffers = !io_uring_register_buffers_sparse(&u->ring, SLOTS);
 	rc = vgpu_uring_restrict(&u->ring);
@@ -390,13 +395,24 @@ static void attempt_prep(struct io_uring_sqe *sqe, const struct vgpu_io_attempt 
 		io_uring_prep_read(sqe, fd, at->buf, at->bytes, at->offset);
 }
 
+/* Completions that find no room are kept by the kernel. */
+static bool uring_set_aside(struct vgpu_io *io)
+{
+	struct uring *u = io->engine;
+
+	return !io_uring_sq_ready(&u->ring);
+}
+
 static void uring_start(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
 {
 	struct uring *u = io->engine;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 	bool fixed = u->fixed_files && attempt->fd == file_registered(io, attempt->file);
 
-	/* At most depth transfers are waiting here, and uring_cancel() leaves that room. */
+	/*
+	 * At most depth transfers are waiting here: uring_cancel() leaves that room, and what
+	 * is set aside was submitted.
+	 */
 	attempt_prep(sqe, attempt, fixed ? (int)attempt->file : attempt->fd,
 		     attempt_slot(io, attempt));
 	if (fixed)
@@ -495,6 +511,7 @@ const struct vgpu_io_ops vgpu_io_uring_ops = {
 	.region_add = uring_region_add,
 	.region_register = uring_region_register,
 	.region_remove = uring_region_remove,
+	.set_aside = uring_set_aside,
 	.start = uring_start,
 	.flush = uring_flush,
 	.reap = uring_reap,

@@ -64,9 +64,11 @@ static void site_file(struct site *s, int access)
 }
 
 /* Mount with @rules (up to NULL) and open the engine that the test was made for. */
-static struct site *site_open(void **state, uint32_t timeout_ms, const char *const *rules)
+static struct site *site_open_deep(void **state, uint32_t timeout_ms, uint32_t depth,
+				   const char *const *rules)
 {
-	struct vgpu_io_params params = { .engine = *state, .timeout_ms = timeout_ms };
+	struct vgpu_io_params params = { .engine = *state, .timeout_ms = timeout_ms,
+					 .depth = depth };
 	struct site *s = &site;
 
 	if (mount_point.why_not) {
@@ -84,6 +86,11 @@ static struct site *site_open(void **state, uint32_t timeout_ms, const char *con
 	assert_int_equal(fuse_mount_start(&mount_point, rules), 0);
 	site_file(s, O_RDWR);
 	return s;
+}
+
+static struct site *site_open(void **state, uint32_t timeout_ms, const char *const *rules)
+{
+	return site_open_deep(state, timeout_ms, 0, rules);
 }
 
 static void site_close(struct site *s)
@@ -273,6 +280,27 @@ static void fuse_silent_server_holds_one_request_until_it_dies(void **state)
 	site_close(s);
 }
 
+static void fuse_silent_requests_set_aside_make_room_for_others(void **state)
+{
+	struct site *s = site_open_deep(state, 60000, 2, FUSE_RULES("hang@0", "hang@65536"));
+	struct vgpu_io_stats stats;
+	uint32_t i;
+
+	vgpu_io_submit(s->io, s->reqs);
+	assert_int_equal(reap(s, 1, SECOND_NS / 2), 0);
+	vgpu_io_stats_get(s->io, &stats);
+	assert_int_equal(stats.in_flight, 2);
+	for (i = 0; i < 4; i++)
+		vgpu_io_set_aside(s->io, &s->reqs[i / 2]);
+	assert_int_equal(reap(s, PIECES - 2, 20 * SECOND_NS), PIECES - 2);
+	for (i = 2; i < PIECES; i++)
+		assert_int_equal(s->reqs[i].result, 0);
+	assert_memory_equal(s->buf + 2 * PIECE, content + 2 * PIECE, FILE_BYTES - 2 * PIECE);
+	kill(mount_point.pid, SIGKILL);
+	assert_int_equal(reap(s, 2, 20 * SECOND_NS), 2);
+	site_close(s);
+}
+
 static void *abandoned[8];
 static int abandoned_count;
 
@@ -303,6 +331,7 @@ static const struct engine_test list[] = {
 	ENGINE_TEST(fuse_file_truncated_under_us_ends_there),
 	ENGINE_TEST(fuse_slow_answer_is_late_but_right),
 	ENGINE_TEST(fuse_silent_server_holds_one_request_until_it_dies),
+	ENGINE_TEST(fuse_silent_requests_set_aside_make_room_for_others),
 	ENGINE_TEST(fuse_silent_server_is_abandoned_at_close),
 };
 
