@@ -104,6 +104,13 @@ static uint64_t jobs_have_turn_since(const struct vgpu_exec *x, uint64_t now)
 	return since;
 }
 
+/* What was announced and did not come, by an error of who wanted it. */
+static void exec_forget_wants(struct vgpu_exec *x)
+{
+	if (!x->jobs && !x->page_ins)
+		vgpu_resid_unwant_all(&x->resid);
+}
+
 /* What a client asks for beside its commands is time that it has had: from here ... */
 static void exec_begin(struct vgpu_exec *x)
 {
@@ -158,6 +165,7 @@ static void exec_page_in(struct vgpu_exec *x, bool amid)
 			at = &p->next;
 		}
 	}
+	exec_forget_wants(x);
 }
 
 static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
@@ -170,6 +178,7 @@ static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 	}
 	p->req = *req;
 	p->came = vgpu_now_ns();
+	p->awaited = VB_SLOT_ANY;
 	while (*at)
 		at = &(*at)->next;
 	*at = p;
@@ -185,10 +194,20 @@ static int exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 	return rc;
 }
 
+/* A page-in that waits keeps what came of its object. */
+static bool exec_pages_in(const struct vgpu_exec *x, const struct vgpu_object *o)
+{
+	const struct vgpu_page_in *p = x->page_ins;
+
+	while (p && p->req.out_object != o->id)
+		p = p->next;
+	return p;
+}
+
 /* Return: false when storage still has a chunk of it. */
 static bool exec_try_forget(struct vgpu_exec *x, struct vgpu_object *o)
 {
-	if (!vgpu_resid_forget(&x->resid, o))
+	if (exec_pages_in(x, o) || !vgpu_resid_forget(&x->resid, o))
 		return false;
 	vgpu_store_forget(&x->store, o->id);
 	return true;
@@ -374,15 +393,26 @@ void vgpu_exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job)
 		x->ran = NULL;
 }
 
-/* One command of one job. */
-static void exec_step(struct vgpu_exec *x)
+/* What came may be what a job waits for. */
+static void exec_wake_slow(struct vgpu_exec *x)
 {
-	struct vgpu_job *job = vgpu_turn_take(&x->turns);
+	for (struct vgpu_job *job = x->jobs; job; job = job->next) {
+		if (job->slow && vgpu_job_may_go_on(&x->env, job))
+			vgpu_turn_ready(&x->turns, job);
+	}
+}
+
+/* One command of one job; false when all that there are wait for storage. */
+static bool exec_step(struct vgpu_exec *x)
+{
+	struct vgpu_job *job;
 	uint64_t before;
 	bool done;
 
+	exec_wake_slow(x);
+	job = vgpu_turn_take(&x->turns);
 	if (!job)
-		return;
+		return false;
 	if (x->ran != job)
 		exec_yield(x);
 	x->ran = job;
@@ -390,18 +420,18 @@ static void exec_step(struct vgpu_exec *x)
 	done = vgpu_job_step(&x->env, job);
 	vgpu_turn_end(&x->turns, job, job->busy_ns - before);
 	if (!done) {
-		vgpu_turn_ready(&x->turns, job);
+		if (!job->slow)
+			vgpu_turn_ready(&x->turns, job);
 		/* Who waits for a long job sees it move. */
 		if (x->resid.count[VB_COUNT_ACCESSES] >= FLUSH_ACCESSES)
 			exec_flush_counters(x, job->req.out_client);
-		return;
+		return true;
 	}
 	vgpu_exec_remove_job(x, job);
 	exec_finish_job(x, job);
 	exec_start_jobs(x);
-	/* What was announced and did not come, by an error of another job. */
-	if (!x->jobs)
-		vgpu_resid_unwant_all(&x->resid);
+	exec_forget_wants(x);
+	return true;
 }
 
 static enum exec_stop exec_stop(struct vgpu_exec *x)
@@ -496,14 +526,31 @@ bool vgpu_exec_serve_amid(void *arg)
 	return !exec_is_stopping(arg);
 }
 
-/* Run until no job is left; between commands, serve what others ask for. */
+/* Nothing to do but for storage: wait for that a moment. */
+static void exec_pause(struct vgpu_exec *x)
+{
+	const struct timespec pause = { .tv_nsec = TEND_NS };
+
+	nanosleep(&pause, NULL);
+	vgpu_resid_pump(&x->resid, 0);
+}
+
+/*
+ * Run until no job is left, but for those that wait for storage, to which the tender
+ * comes back; between commands, serve what others ask for.
+ */
 static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 {
 	exec_page_in(x, false);
 	while (x->jobs && !exec_is_stopping(x)) {
+		bool ran = exec_step(x);
+
+		if (!ran && exec_stop(x) != EXEC_DRAINS)
+			return;
+		if (!ran)
+			exec_pause(x);
 		if (exec_stop(x) == EXEC_DRAINS)
 			fetch_flags |= VB_FETCH_F_URGENT;
-		exec_step(x);
 		if (__atomic_exchange_n(&x->grow, 0, __ATOMIC_RELAXED))
 			exec_grow(x);
 		/* On the module the last commit goes with the next sleep for work. */
@@ -516,7 +563,7 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 static void exec_unlock(struct vgpu_exec *x)
 {
 	vgpu_commit_all(&x->fetch, &x->commits);
-	if ((x->resid.moving || x->page_ins) && !x->tending)
+	if ((x->resid.moving || x->page_ins || x->jobs) && !x->tending)
 		pthread_cond_signal(&x->tend);
 	pthread_mutex_unlock(&x->run);
 }
@@ -548,7 +595,7 @@ void vgpu_exec_tend_memory(struct vgpu_exec *x)
  * The executor's thread sleeps in FETCH and clients serve only while they wait, so
  * that transfers can be left with nobody to take their results in: what was read
  * ahead at the end of the last submission, or is being written out.  A client may
- * wait for exactly these chunks.
+ * wait for exactly these chunks, and jobs may.
  */
 void *vgpu_exec_tend(void *arg)
 {
@@ -557,15 +604,16 @@ void *vgpu_exec_tend(void *arg)
 
 	pthread_mutex_lock(&x->run);
 	while (locked && !exec_is_stopping(x)) {
-		if (!x->resid.moving && !x->forgets && !x->page_ins) {
+		if (!x->resid.moving && !x->forgets && !x->page_ins && !x->jobs) {
 			x->tending = false;
 			pthread_cond_wait(&x->tend, &x->run);
 			x->tending = true;
 			continue;
 		}
 		vgpu_resid_pump(&x->resid, 0);
+		vgpu_resid_beat(&x->resid);
 		exec_retry_forgets(x);
-		exec_page_in(x, false);
+		exec_run(x, VB_FETCH_F_NOWAIT);
 		vgpu_commit_all(&x->fetch, &x->commits);
 		pthread_mutex_unlock(&x->run);
 		locked = tend_lock(x);
@@ -630,6 +678,8 @@ void *vgpu_exec_thread(void *arg)
 		if (n)
 			exec_run_fetched(x, req, n, &last);
 	}
+	if (exec_stop(x) == EXEC_DRAINS)
+		exec_run_fetched(x, req, 0, &last);
 	vgpu_commit_all(&x->fetch, &last);
 	return NULL;
 }
@@ -639,7 +689,7 @@ int vgpu_exec_check(struct vgpu_exec *x, char *text, size_t len)
 	int rc;
 
 	pthread_mutex_lock(&x->run);
-	rc = vgpu_resid_check(&x->resid, !x->jobs, text, len);
+	rc = vgpu_resid_check(&x->resid, !x->jobs && !x->page_ins, text, len);
 	exec_unlock(x);
 	return rc;
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "crc32c.h"
 #include "region.h"
 #include "slot.h"
@@ -29,8 +30,9 @@
  * @slot: host slot
  * @nvme_slot: the way out: where it goes
  * @source: derived
+ * @since: when it was handed to the engine
  * @flying: with the engine
- * @overdue: counted in vgpu_resid.overdue
+ * @overdue, @slow: counted in struct vgpu_resid
  * @all: every fill there is
  */
 struct vgpu_fill {
@@ -39,7 +41,8 @@ struct vgpu_fill {
 	uint32_t slot;
 	uint32_t nvme_slot;
 	struct vgpu_source source;
-	bool flying, overdue;
+	uint64_t since;
+	bool flying, overdue, slow;
 	struct vgpu_fill *next, *all;
 };
 
@@ -112,9 +115,69 @@ static void fill_submit(struct vgpu_resid *r, struct vgpu_fill *f)
 	if (!(f->req.flags & VGPU_IO_WRITE))
 		r->count[VB_COUNT_READ_BYTES] += f->req.bytes;
 	r->moving++;
+	f->since = vgpu_now_ns();
 	f->flying = true;
 	f->req.user = (uintptr_t)f;
 	vgpu_io_submit(r->io, &f->req);
+}
+
+static void fill_set_slow(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	if (f->slow)
+		return;
+	f->slow = true;
+	r->slow++;
+	r->slot[f->slot].flags |= VGPU_SLOT_SLOW;
+	vgpu_io_set_aside(r->io, &f->req);
+}
+
+/* A transfer of it came back. */
+static void fill_clear_overdue(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	r->overdue -= f->overdue;
+	f->overdue = false;
+	r->slot[f->slot].flags &= (uint8_t)~VGPU_SLOT_OVERDUE;
+}
+
+/* The last one did. */
+static void fill_clear_slow(struct vgpu_resid *r, struct vgpu_fill *f)
+{
+	r->slow -= f->slow;
+	f->slow = false;
+	r->slot[f->slot].flags &= (uint8_t)~VGPU_SLOT_SLOW;
+}
+
+/* What we keep in storage of our own is waited for. */
+static bool fill_is_of_client(const struct vgpu_fill *f)
+{
+	return f->flying && f->from == VB_TIER_SOURCE;
+}
+
+/* A disk that is busy answers one of its reads now and then. */
+static bool fill_is_silent(const struct vgpu_resid *r, const struct vgpu_fill *f, uint64_t now)
+{
+	uint64_t answered = r->slot[f->slot].object->file->answered_ns;
+
+	return now - (f->since > answered ? f->since : answered) >= VGPU_SLOW_NS;
+}
+
+void vgpu_fill_note_slow(struct vgpu_resid *r, uint32_t slot)
+{
+	uint64_t now = vgpu_now_ns();
+
+	for (struct vgpu_fill *f = r->all_fills; f; f = f->all) {
+		if (fill_is_of_client(f) && (f->slot == slot || fill_is_silent(r, f, now)))
+			fill_set_slow(r, f);
+	}
+}
+
+uint32_t vgpu_fill_slow_of(const struct vgpu_resid *r, uint32_t client)
+{
+	uint32_t n = 0;
+
+	for (const struct vgpu_fill *f = r->slow ? r->all_fills : NULL; f; f = f->all)
+		n += f->slow && fill_is_of_client(f) && r->slot[f->slot].object->client == client;
+	return n;
 }
 
 void vgpu_fill_overdue(struct vgpu_resid *r, struct vgpu_io_req *req)
@@ -123,6 +186,7 @@ void vgpu_fill_overdue(struct vgpu_resid *r, struct vgpu_io_req *req)
 
 	if (f->overdue)
 		return;
+	fill_set_slow(r, f);
 	f->overdue = true;
 	r->overdue++;
 	r->slot[f->slot].flags |= VGPU_SLOT_OVERDUE;
@@ -203,6 +267,8 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 
 	if (from < 0)
 		return from;
+	if (from == VB_TIER_SOURCE && vgpu_fill_slow_of(r, o->client) >= VGPU_SLOW_MAX)
+		return -EAGAIN;
 	while (!vgpu_fill_has_room(r, o, chunk) && vgpu_resid_is_moving(r)) {
 		rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)
@@ -396,14 +462,14 @@ void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req)
 	struct vgpu_fill *f = (struct vgpu_fill *)req;
 
 	r->moving--;
+	r->arrived++;
+	fill_clear_overdue(r, f);
+	if (f->from == VB_TIER_SOURCE)
+		r->slot[f->slot].object->file->answered_ns = vgpu_now_ns();
 	f->flying = false;
-	if (f->overdue) {
-		f->overdue = false;
-		r->overdue--;
-		r->slot[f->slot].flags &= (uint8_t)~VGPU_SLOT_OVERDUE;
-	}
 	if (fill_goes_on(r, f))
 		return;
+	fill_clear_slow(r, f);
 	if (f->from == VB_TIER_HOST)
 		fill_out_done(r, f);
 	else

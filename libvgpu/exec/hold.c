@@ -153,6 +153,16 @@ static int held_place(struct vgpu_resid *r, const struct vgpu_held *held, uint32
 	return rc;
 }
 
+/* All of them are asked for again: what came of one stays until the others have come. */
+static void held_expect(struct vgpu_resid *r, const struct vgpu_held *held)
+{
+	for (uint32_t i = 0; i < held->count; i++) {
+		const struct vgpu_hold *h = &held->hold[i];
+
+		vgpu_resid_expect(r, h->object, h->first, h->end);
+	}
+}
+
 int vgpu_held_take(struct vgpu_resid *r, struct vgpu_held *held, bool placed)
 {
 	uint32_t at[VGPU_HOLDS_MAX];
@@ -165,6 +175,8 @@ int vgpu_held_take(struct vgpu_resid *r, struct vgpu_held *held, bool placed)
 		rc = held_place(r, held, at);
 	for (uint32_t i = 0; i < held->count && !rc; i++)
 		rc = hold_take(r, &held->hold[i], at[i]);
+	if (rc == -EAGAIN)
+		held_expect(r, held);
 	if (rc)
 		vgpu_held_release(r, held);
 	return rc;

@@ -11,6 +11,8 @@
 #include "clock.h"
 #include "hold.h"
 
+/* How often a command that waits for storage is tried when nothing arrives. */
+#define SLOW_CHECK_NS	(10u * 1000 * 1000)
 /* How often a running command asks whether it is still wanted. */
 #define CANCEL_CHECK_NS	(1000u * 1000)
 /* Chunks of the declared future that are looked at when a job has none left. */
@@ -252,6 +254,8 @@ static void room_pause(void)
 static int job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int rc,
 			     const char *what, uint32_t need)
 {
+	if (rc == -EAGAIN)
+		return rc;
 	if (!vgpu_room_waits(&job->room, env->resid, rc, vgpu_now_ns()))
 		return job->room.since && env->resid->blocks ?
 			job_fail_room(env, job, rc, what, need) : rc;
@@ -260,6 +264,41 @@ static int job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int
 	if (!env->serve_others(env->serve_arg))
 		return -ECANCELED;
 	return job_check_cancel(env, job);
+}
+
+/*
+ * A file keeps the command waiting: others run meanwhile.  Return: 0, it goes on where it
+ * was; -ETIMEDOUT it has waited enough.
+ */
+static int job_wait_for_storage(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	uint64_t now = vgpu_now_ns();
+
+	if (!job->slow_since)
+		job->slow_since = now;
+	if (now - job->slow_since >= env->resid->storage_wait_ns)
+		return job_fail(job, -ETIMEDOUT, "command %u (%s): storage does not answer",
+				job->number, vb_cmd_name(job->cmd->opcode));
+	job->again = job->slow = true;
+	job->slow_until = now + SLOW_CHECK_NS;
+	job->arrived = env->resid->arrived;
+	job->awaited = vgpu_resid_await(env->resid);
+	return 0;
+}
+
+/* A part of the command is done. */
+static void job_went_on(struct vgpu_job *job)
+{
+	job->slow_since = 0;
+	job->part = (struct vgpu_attempt){ 0 };
+}
+
+bool vgpu_job_may_go_on(const struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	if (job->slow && job->arrived == env->resid->arrived && vgpu_now_ns() < job->slow_until)
+		return false;
+	job->slow = false;
+	return true;
 }
 
 static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct vgpu_held *held)
@@ -288,7 +327,7 @@ static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct
 	}
 	vgpu_resid_tried(r);
 	job->again = rc && vgpu_room_waits(&job->room, r, rc, vgpu_now_ns());
-	if (!rc || job->again)
+	if (!rc || rc == -EAGAIN || job->again)
 		return rc;
 	if (job->room.since && r->blocks)
 		job_fail_room(env, job, rc, "it", need);
@@ -451,14 +490,13 @@ static int panel_pin_once(struct vgpu_job_env *env, struct vgpu_job *job,
 static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_stream *s,
 		     uint32_t matrix, uint32_t index, struct panel *p)
 {
-	struct vgpu_attempt attempt = { 0 };
 	int rc = job_check_cancel(env, job);
 
 	env->resid->blocks = 0;
 	while (!rc) {
 		bool carried = job_has_carry(job);
 
-		vgpu_resid_try(env->resid, &attempt);
+		vgpu_resid_try(env->resid, &job->part);
 		rc = panel_pin_once(env, job, s, matrix, index, p);
 		vgpu_resid_tried(env->resid);
 		if (!rc)
@@ -475,6 +513,19 @@ static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struc
 	return rc;
 }
 
+static void panel_expect(struct vgpu_job_env *env, const struct vgpu_stream *s, uint32_t matrix,
+			 uint32_t index)
+{
+	for (uint32_t part = 0; part < s->parts; part++) {
+		struct vgpu_span span = vgpu_stream_span(s, part, matrix, index);
+		uint32_t first, end;
+
+		vgpu_object_chunks(s->part[part].object, env->resid->chunk_bytes, span.offset,
+				   span.bytes, &first, &end);
+		vgpu_resid_expect(env->resid, s->part[part].object, first, end);
+	}
+}
+
 static int panel_do(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_work *work,
 		    const struct vgpu_stream *s, uint32_t matrix, uint32_t index, struct panel *p)
 {
@@ -483,6 +534,8 @@ static int panel_do(struct vgpu_job_env *env, struct vgpu_job *job, const struct
 	if (rc)
 		return rc;
 	rc = panel_run(env, job, work, s, matrix, index, p);
+	if (rc == -EAGAIN)
+		panel_expect(env, s, matrix, index);
 	panel_unpin(env, job, s, p, !rc);
 	return rc;
 }
@@ -491,11 +544,12 @@ static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
 		      const struct vgpu_work *work, const struct vgpu_stream *s,
 		      const uint32_t *list, uint32_t count, struct panel *p)
 {
-	struct vgpu_panel_cursor own = { 0 };
+	struct vgpu_panel_cursor own = { 0 }, *at = &job->resume;
 	bool listed = job->cmd->opcode == VB_CMD_MATMUL_ID;
 
-	for (uint32_t i = 0; i < count; i++) {
-		for (uint32_t index = 0; index < s->panels; index++) {
+	for (; at->index < count; at->index++, at->panel = 0) {
+		for (; at->panel < s->panels; at->panel++) {
+			uint32_t i = at->index, index = at->panel;
 			int rc;
 
 			if (listed) {
@@ -511,6 +565,7 @@ static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
 			rc = panel_do(env, job, work, s, list[i], index, p);
 			if (rc)
 				return rc;
+			job_went_on(job);
 		}
 	}
 	return 0;
@@ -629,13 +684,12 @@ static void gather_drop_chunk(struct gather *g)
 static int gather_chunk(struct gather *g, uint32_t chunk, const uint8_t **data)
 {
 	struct vgpu_resid *r = g->env->resid;
-	struct vgpu_attempt attempt = { 0 };
 	int rc = 0;
 
 	r->blocks = 0;
 	while (!rc && (g->slot == VB_SLOT_ANY || g->chunk != chunk)) {
 		gather_drop_chunk(g);
-		vgpu_resid_try(r, &attempt);
+		vgpu_resid_try(r, &g->job->part);
 		rc = vgpu_resid_use(r, g->table, chunk, 0, &g->slot);
 		vgpu_resid_tried(r);
 		g->chunk = chunk;
@@ -648,7 +702,12 @@ static int gather_chunk(struct gather *g, uint32_t chunk, const uint8_t **data)
 	if (rc)
 		return rc;
 	*data = vgpu_resid_ptr(r, g->slot);
-	return vgpu_resid_wait(r, g->slot);
+	rc = vgpu_resid_wait(r, g->slot);
+	if (rc == -EAGAIN)
+		vgpu_resid_expect(r, g->table, chunk, chunk + 1);
+	else
+		job_went_on(g->job);
+	return rc;
 }
 
 /* One unit of the table, together in memory: in its slot, or copied to scratch. */
@@ -706,16 +765,19 @@ static int gather_read_ids(struct vgpu_job *job, const struct vgpu_work *work, s
 static int gather_rows(struct gather *g, const struct pick *picks, uint32_t rows)
 {
 	const uint8_t *unit;
+	uint32_t *i = &g->job->resume.index;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < rows && !rc; i++) {
-		if (i % GATHER_CANCEL_ROWS == 0)
+	for (; *i < rows; (*i)++) {
+		if (*i % GATHER_CANCEL_ROWS == 0)
 			rc = job_check_cancel(g->env, g->job);
 		if (!rc)
-			rc = gather_unit(g, picks[i].row, &unit);
+			rc = gather_unit(g, picks[*i].row, &unit);
 		if (!rc)
-			rc = g->env->backend->row(g->env->be, g->work, picks[i].out, picks[i].row,
+			rc = g->env->backend->row(g->env->be, g->work, picks[*i].out, picks[*i].row,
 						  unit);
+		if (rc)
+			break;
 	}
 	gather_drop_chunk(g);
 	return rc;
@@ -800,7 +862,6 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 	if (rc)
 		return rc;
 	job->room.since = 0;
-	job->attempt = (struct vgpu_attempt){ 0 };
 	job_point_at_operands(env, job, &held, &work);
 	rc = job_dispatch(env, job, &work, vgpu_held_slots(&held));
 	vgpu_held_release(env->resid, &held);
@@ -810,20 +871,29 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	uint64_t start = vgpu_now_ns();
+	uint32_t awaited = job->awaited;
 	int rc;
 
 	if (job->status || !job->cmd)
 		return true;
+	job->awaited = VB_SLOT_ANY;
 	env->resid->fault_error = 0;
 	rc = job_run_command(env, job);
+	if (rc == -EAGAIN)
+		rc = job_wait_for_storage(env, job);
+	vgpu_resid_awaited(env->resid, &awaited);
 	if (job->again) {
-		/* Nothing was done; between two steps others are served. */
+		/* Between two steps others are served. */
 		job->again = false;
-		room_pause();
+		if (!job->slow)
+			room_pause();
 		job->busy_ns += vgpu_now_ns() - start;
 		return false;
 	}
 	env->resid->count[VB_COUNT_COMMANDS]++;
+	job->attempt = (struct vgpu_attempt){ 0 };
+	job->resume = (struct vgpu_panel_cursor){ 0 };
+	job_went_on(job);
 	if (rc) {
 		job->status = rc;
 		job->bad_command = job->number;
@@ -930,7 +1000,7 @@ int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		return -ENOMEM;
 	*job = (struct vgpu_job){
 		.req = *req, .bad_command = UINT32_MAX, .checked_at = vgpu_now_ns(),
-		.carry = { VB_SLOT_ANY, VB_SLOT_ANY },
+		.carry = { VB_SLOT_ANY, VB_SLOT_ANY }, .awaited = VB_SLOT_ANY,
 	};
 	memset(job->bos, 0, list_bytes);
 	job_check_stream(env, job);
@@ -959,6 +1029,7 @@ void vgpu_job_yield(struct vgpu_job_env *env, struct vgpu_job *job)
 void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	vgpu_job_yield(env, job);
+	vgpu_resid_awaited(env->resid, &job->awaited);
 	for (uint32_t i = 0; job->started && i < job->req.out_bo_count && job->bos[i]; i++)
 		job->bos[i]->jobs--;
 	free(job);

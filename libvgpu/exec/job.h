@@ -54,8 +54,12 @@ struct vgpu_ahead {
  * @checked_at: when cancellation was last looked for
  * @share: of the executor's time; turn.h
  * @room: the command, or its next panel, waits for it
- * @attempt: to have what the command holds
- * @again: the command found none, and is to be tried once more
+ * @attempt: to have what the command holds; @part: its next panel, or row
+ * @again: the command cannot go on now, and is to be tried once more
+ * @slow: because a file keeps it waiting: nobody tries before @slow_until, or something
+ *	arrived (@arrived: vgpu_resid.arrived then)
+ * @slow_since: when it began to, or 0; @awaited: what for, VB_SLOT_ANY unknown
+ * @resume: where it goes on: the panel, or the row of a gather (index)
  * @scratch: slots of its scratch objects, which go nowhere while it runs
  * @need: most slots that one of its commands needs at once
  * @started: commands may run: its scratch is kept from then on
@@ -72,12 +76,14 @@ struct vgpu_job {
 	uint64_t busy_ns, checked_at;
 	struct vb_share_queue share;
 	struct vgpu_room room;
-	struct vgpu_attempt attempt;
-	bool again, started;
+	struct vgpu_attempt attempt, part;
+	bool again, started, slow;
+	uint64_t slow_since, slow_until, arrived;
+	struct vgpu_panel_cursor resume;
 	uint64_t scratch;
 	uint32_t need;
 	struct vgpu_ahead ahead;
-	uint32_t carry[2];
+	uint32_t carry[2], awaited;
 	char text[VGPU_JOB_TEXT];
 	struct vgpu_job *next;
 	struct vgpu_object *bos[];
@@ -111,8 +117,13 @@ int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		    struct vgpu_job **out);
 /* Its turn to run has come; once. */
 void vgpu_job_start(struct vgpu_job *job);
-/* Run one command of a job that was started; true when the job is done. */
+/*
+ * Run one command of a job that was started; true when the job is done.  False with
+ * vgpu_job.slow set: it waits for storage, see vgpu_job_may_go_on().
+ */
 bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job);
+/* Is it worth a try?  Clears vgpu_job.slow. */
+bool vgpu_job_may_go_on(const struct vgpu_job_env *env, struct vgpu_job *job);
 /* Others run now: it keeps nothing pinned meanwhile. */
 void vgpu_job_yield(struct vgpu_job_env *env, struct vgpu_job *job);
 /* Free; the caller commits it. */

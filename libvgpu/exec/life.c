@@ -204,7 +204,7 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	struct vgpu_resid_params rp = {
 		.generation = x->fetch.generation, .chunk_bytes = p->chunk_bytes,
 		.capacity = room->capacity, .staging = room->staging,
-		.room_wait_ms = p->room_wait_ms,
+		.room_wait_ms = p->room_wait_ms, .io_timeout_ms = p->io_timeout_ms,
 		.policy = p->policy ? p->policy : DEFAULT_POLICY,
 		.left = x->recovering ? &x->left : NULL,
 	};

@@ -10,6 +10,11 @@
 #include "io.h"
 #include "../uapi.h"
 
+/* So long one transfer of a client's file may keep everybody waiting. */
+#define VGPU_SLOW_NS		(100ull * 1000u * 1000u)
+/* Transfers that a client has when one of them takes longer. */
+#define VGPU_SLOW_MAX		4u
+
 /**
  * struct vgpu_file - a file that objects come from; one for all of them
  * @device, @inode: which file
@@ -17,12 +22,14 @@
  * @index: in the I/O engine
  * @align: what requests to it must keep, in bytes
  * @users: objects
+ * @answered_ns: when a transfer of it last came back
  * @next: in the store's list
  */
 struct vgpu_file {
 	uint64_t device, inode;
 	int fd;
 	uint32_t index, align, users;
+	uint64_t answered_ns;
 	struct vgpu_file *next;
 };
 

@@ -23,7 +23,10 @@ static int page_in_first(struct vgpu_resid *r, struct vgpu_object *o, struct vgp
 	if (rc)
 		return rc;
 	p->slots = 1;
-	return vgpu_resid_wait(r, p->slot);
+	rc = vgpu_resid_wait(r, p->slot);
+	if (rc == -EAGAIN)
+		vgpu_page_in_release(r, p);
+	return rc;
 }
 
 /* No more than the tier has room for: a hint may name millions of chunks that are empty. */
@@ -74,20 +77,41 @@ static int page_in_serve(struct vgpu_resid *r, struct vgpu_object *o, struct vgp
 	return 0;
 }
 
+/* It is tried again; or has its deadline passed, or storage's? */
+static int page_in_later(struct vgpu_resid *r, struct vgpu_page_in *p, int rc)
+{
+	uint64_t now = vgpu_now_ns();
+
+	if (p->req.out_deadline_ns && p->req.out_deadline_ns < now)
+		return -ETIME;
+	if (rc != -EAGAIN)
+		return -EAGAIN;
+	if (!p->slow_since)
+		p->slow_since = now;
+	if (now - p->slow_since >= r->storage_wait_ns)
+		return -ETIMEDOUT;
+	p->awaited = vgpu_resid_await(r);
+	return -EAGAIN;
+}
+
 int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu_page_in *p)
 {
 	struct vgpu_object *o;
+	uint32_t awaited = p->awaited;
 	int rc = vgpu_store_get(store, p->req.out_object, &o);
 
+	p->awaited = VB_SLOT_ANY;
 	r->blocks = 0;
 	vgpu_resid_try(r, &p->attempt);
 	if (!rc)
 		rc = page_in_serve(r, o, p);
 	vgpu_resid_tried(r);
-	if (vgpu_room_waits(&p->room, r, rc, vgpu_now_ns()))
-		return p->req.out_deadline_ns && p->req.out_deadline_ns < vgpu_now_ns() ? -ETIME :
-										     -EAGAIN;
-	return rc == -ENOSPC && r->blocks ? -EBUSY : rc;
+	if (rc == -EAGAIN || vgpu_room_waits(&p->room, r, rc, vgpu_now_ns()))
+		rc = page_in_later(r, p, rc);
+	else if (rc == -ENOSPC && r->blocks)
+		rc = -EBUSY;
+	vgpu_resid_awaited(r, &awaited);
+	return rc;
 }
 
 void vgpu_page_in_release(struct vgpu_resid *r, struct vgpu_page_in *p)

@@ -3,7 +3,8 @@
  * Page-ins: content that a client's thread wants in host memory.
  *
  * They are served in the order in which they came.  One that finds no room waits in
- * line (room.h); those behind it are served meanwhile, but for its turns.
+ * line (room.h); those behind it are served meanwhile, but for its turns.  One whose file
+ * is slow keeps its slot and stands aside.
  */
 #ifndef VGPU_EXEC_PAGE_IN_H
 #define VGPU_EXEC_PAGE_IN_H
@@ -15,23 +16,26 @@
  * @req: as fetched
  * @came: CLOCK_MONOTONIC
  * @attempt: to serve it
+ * @slow_since: when its file kept it waiting first, or 0
+ * @awaited: what it waits for then; VB_SLOT_ANY
  * @slot, @slots: once it is served: pinned until the client was answered, who then
  *	holds them
  */
 struct vgpu_page_in {
 	struct vb_ioc_fetch req;
-	uint64_t came;
+	uint64_t came, slow_since;
 	struct vgpu_room room;
 	struct vgpu_attempt attempt;
-	uint32_t slot, slots;
+	uint32_t slot, slots, awaited;
 	struct vgpu_page_in *next;
 };
 
 /**
  * vgpu_page_in_try() - serve it
  *
- * Return: 0, or what it ends with: -ETIME its deadline passed, -EBUSY clients hold what
- * it needs too long, what vgpu_resid_use_run() said; -EAGAIN it waits.
+ * Return: 0, or what it ends with: -ETIME its deadline passed, -ETIMEDOUT its file does
+ * not answer, -EBUSY clients hold what it needs too long, what vgpu_resid_use_run() said;
+ * -EAGAIN it waits.
  */
 int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu_page_in *p);
 /* The client was answered. */

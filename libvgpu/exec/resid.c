@@ -13,6 +13,7 @@
 #include "slot.h"
 #include "trace.h"
 
+#define BEAT_NS		(50ull * 1000u * 1000u)
 /* How often held slots are looked after while the policy finds no room. */
 #define HELD_CHECK	64u
 /* vgpu.h tells clients. */
@@ -315,6 +316,12 @@ static bool resid_shrink(struct vgpu_resid *r)
 	return !vgpu_resid_shed_one(r);
 }
 
+void vgpu_resid_note_slow(struct vgpu_resid *r)
+{
+	if (r->slow || r->awaited)
+		r->blocks |= VGPU_BLOCK_SLOW;
+}
+
 /* Make sure that @n slots are free; may wait for I/O. */
 int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 {
@@ -341,8 +348,10 @@ int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 		if (resid_shrink(r))
 			continue;
 		/* What was held when it was asked last may be able to leave by now. */
-		if (!held)
+		if (!held) {
+			vgpu_resid_note_slow(r);
 			return -ENOSPC;
+		}
 		held = false;
 		resid_release_held(r);
 	}
@@ -365,12 +374,16 @@ static void resid_check_held(struct vgpu_resid *r)
  * Uses
  */
 
-/* Requests that storage keeps for good: whoever waits for them is told. */
-static void resid_note_overdue(struct vgpu_resid *r)
+/*
+ * Requests that storage keeps, or keeps for good: whoever waits for them is told, and who
+ * waited for @slot.
+ */
+static void resid_note_late(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_io_req *late[VGPU_IO_DEPTH_MAX];
 	uint32_t n = vgpu_io_overdue(r->io, late, VGPU_IO_DEPTH_MAX);
 
+	vgpu_fill_note_slow(r, slot);
 	for (uint32_t i = 0; i < n && i < VGPU_IO_DEPTH_MAX; i++)
 		vgpu_fill_overdue(r, late[i]);
 }
@@ -560,6 +573,20 @@ void vgpu_slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s)
 		       VGPU_TRACE_PREFETCH_USED, vgpu_slot_key(s), 0, 0);
 }
 
+/* Is there a reason not to wait for it? */
+static int slot_is_late(struct vgpu_resid *r, const struct vgpu_slot *s)
+{
+	if (s->flags & VGPU_SLOT_OVERDUE) {
+		r->fault_key = vgpu_slot_key(s);
+		r->fault_error = -ETIMEDOUT;
+		return -ETIMEDOUT;
+	}
+	if (!(s->flags & VGPU_SLOT_SLOW))
+		return 0;
+	r->late_slot = (uint32_t)(s - r->slot);
+	return -EAGAIN;
+}
+
 int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
 		   uint32_t *out_slot)
 {
@@ -570,7 +597,7 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 	int rc, keep = 0;
 
 	if (slot != VB_SLOT_ANY && r->slot[slot].flags & VGPU_SLOT_OVERDUE)
-		return -ETIMEDOUT;
+		return slot_is_late(r, &r->slot[slot]);
 	for (uint32_t part = 0; part < 2; part++) {
 		if (!(flags & VGPU_USE_PART(part)))
 			continue;
@@ -616,19 +643,55 @@ int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)
 	if (s->state == VGPU_SLOT_READY)
 		return 0;
 	start = vgpu_now_ns();
+	/* Whose files are slow keeps nobody waiting again. */
+	if (vgpu_fill_slow_of(r, s->object->client))
+		vgpu_fill_note_slow(r, slot);
 	while (vgpu_slot_is_moving(s)) {
-		rc = s->flags & VGPU_SLOT_OVERDUE ? -ETIMEDOUT :
-						    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
+		rc = slot_is_late(r, s);
+		if (!rc)
+			rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)
 			break;
 		/* Others may go on while this one never comes. */
-		if (vgpu_now_ns() - start > VGPU_PUMP_WAIT_NS)
-			resid_note_overdue(r);
+		if (vgpu_now_ns() - start > VGPU_SLOW_NS)
+			resid_note_late(r, slot);
 	}
 	r->count[VB_COUNT_STALL_NS] += vgpu_now_ns() - start;
 	if (rc < 0)
 		return rc;
 	return s->state == VGPU_SLOT_FAILED ? s->error : 0;
+}
+
+uint32_t vgpu_resid_await(struct vgpu_resid *r)
+{
+	uint32_t slot = r->late_slot;
+
+	r->late_slot = VB_SLOT_ANY;
+	if (slot == VB_SLOT_ANY || !vgpu_slot_is_moving(&r->slot[slot]))
+		return VB_SLOT_ANY;
+	vgpu_slot_pin(r, slot);
+	r->awaited++;
+	return slot;
+}
+
+void vgpu_resid_awaited(struct vgpu_resid *r, uint32_t *slot)
+{
+	if (*slot == VB_SLOT_ANY)
+		return;
+	r->awaited--;
+	vgpu_resid_unpin(r, *slot);
+	*slot = VB_SLOT_ANY;
+}
+
+void vgpu_resid_expect(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+		       uint32_t end)
+{
+	for (uint32_t c = first; c < end; c++) {
+		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
+
+		if (slot != VB_SLOT_ANY && !vgpu_slot_wants(r, &r->slot[slot]))
+			vgpu_slot_want(r, slot);
+	}
 }
 
 void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot)
@@ -663,7 +726,8 @@ static int resid_read_ahead(struct vgpu_resid *r, struct vgpu_object *o, uint32_
 {
 	int rc = -EAGAIN;
 
-	if (vgpu_fill_has_room(r, o, chunk))
+	/* They may be slow, all of them, and keep their slots: not more than are for that. */
+	if (r->moving - r->slow < r->staging && vgpu_fill_has_room(r, o, chunk))
 		rc = vgpu_fill_start(r, o, chunk, VB_SLOT_ANY, out_slot);
 	if (rc)
 		return rc;
@@ -754,7 +818,7 @@ static bool resid_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t c
 
 		if (slot == VB_SLOT_ANY || !vgpu_slot_is_moving(&r->slot[slot]))
 			return true;
-		if (r->slot[slot].flags & VGPU_SLOT_OVERDUE ||
+		if (r->slot[slot].flags & VGPU_SLOT_SLOW ||
 		    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) < 0)
 			return false;
 	}
@@ -802,7 +866,7 @@ void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t firs
 		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[slot]));
 		vgpu_slot_unwant(r, slot, UINT32_MAX);
 		slot_is_no_guess(r, &r->slot[slot]);
-		vgpu_slot_flag(r, slot, 0, (uint8_t)~VGPU_SLOT_OVERDUE);
+		vgpu_slot_flag(r, slot, 0, (uint8_t)~(VGPU_SLOT_OVERDUE | VGPU_SLOT_SLOW));
 		slot_let_go(r, slot);
 	}
 	w.at = 0;
@@ -842,11 +906,14 @@ bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
 	return true;
 }
 
-/* To wait for storage is no silence: whoever says nothing too long is detached. */
-static void resid_beat(struct vgpu_resid *r)
+void vgpu_resid_beat(struct vgpu_resid *r)
 {
 	struct vb_ioc_poll_cancel beat = { .size = sizeof(beat) };
+	uint64_t now = vgpu_now_ns();
 
+	if (now - r->beat_at < BEAT_NS)
+		return;
+	r->beat_at = now;
 	vgpu_uapi_call(r->node, VB_IOC_POLL_CANCEL, &beat);
 }
 
@@ -866,10 +933,10 @@ int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
 		done = req->next;
 		vgpu_fill_done(r, req);
 	}
-	if (!n && wait_ns) {
-		resid_note_overdue(r);
-		resid_beat(r);
-	}
+	if (!n && (wait_ns || r->slow))
+		resid_note_late(r, VB_SLOT_ANY);
+	if (!n && wait_ns)
+		vgpu_resid_beat(r);
 	return n;
 }
 
@@ -950,7 +1017,9 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 	r->staging = p->staging;
 	r->slots = p->capacity + p->staging;
 	r->room_wait_ns = (p->room_wait_ms ? p->room_wait_ms : ROOM_WAIT_MS) * 1000000ull;
+	r->storage_wait_ns = (p->io_timeout_ms ? p->io_timeout_ms : VGPU_IO_TIMEOUT_MS) * 1000000ull;
 	r->last_streamed[0] = r->last_streamed[1] = VGPU_POLICY_NONE;
+	r->late_slot = VB_SLOT_ANY;
 	memset(r->region, 0xff, sizeof(r->region));
 	r->policy = vgpu_policy_find(p->policy);
 	if (!r->policy)

@@ -14,8 +14,12 @@
  * keeps it: not retained, no pin, nobody wants it.  A FAILED one keeps its place at
  * the device until its last pin goes, so that nobody is handed other bytes.
  *
- * Storage that never answers keeps its slot (OVERDUE): uses of it fail, and it is
- * not used for anything else until the engine hands the request back.
+ * A client's file may take as long as it likes.  Who reads it waits VGPU_SLOW_NS for it;
+ * then the read is SLOW, and so are others if nothing came of their file for so long:
+ * nobody stands still for them any more, whoever needs one is told -EAGAIN and comes back,
+ * and a client may have few of them at once.  Storage that never
+ * answers keeps its slot (OVERDUE): uses of it fail, and it is not used for anything else
+ * until the engine hands the request back.
  *
  *	use()    a command works on the chunk: asks the policy, pins
  *	want()   a command that is queued will: starts the read, keeps the slot
@@ -54,6 +58,7 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
 #define VGPU_SLOT_PARKED	(1u << 4)	/* could not leave when last asked to */
 #define VGPU_SLOT_GUESS		(1u << 5)	/* read by hint(), and nobody wants it yet */
 #define VGPU_SLOT_REFUSED	(1u << 6)	/* FREE, but the device has it in quarantine */
+#define VGPU_SLOT_SLOW		(1u << 7)	/* nobody stands still for its transfer */
 
 /**
  * enum vgpu_slot_list - lists of slots (slot.c)
@@ -70,6 +75,7 @@ enum vgpu_slot_list { VGPU_LIST_FREE, VGPU_LIST_UNWANTED, VGPU_LIST_WANTED, VGPU
 /* Who was in the way of room that could not be made (struct vgpu_resid.blocks). */
 #define VGPU_BLOCK_CLIENT	(1u << 0)	/* clients map or pin a slot */
 #define VGPU_BLOCK_GONE		(1u << 1)	/* an object was destroyed: FORGET is on its way */
+#define VGPU_BLOCK_SLOW		(1u << 2)	/* slow files keep slots, or who waits for them */
 
 /**
  * struct vgpu_slot - one slot of the host arena
@@ -121,7 +127,12 @@ struct vgpu_attempt {
  * @free: FREE slots
  * @moving: fills and write-outs that are with the I/O engine
  * @leaving: of these, the write-outs
- * @overdue: of @moving, those that nobody should wait for
+ * @overdue: of @moving, those that passed their deadline
+ * @slow: of @moving, those that nobody stands still for; the overdue ones are among them
+ * @beat_at: when the device was told last that we wait
+ * @arrived: transfers that came back, for who waits for one
+ * @late_slot: what -EAGAIN was last about, or VB_SLOT_ANY
+ * @awaited: pins of who waits for such slots
  * @wanted: sum of the slots' wants
  * @round: of announcements; the next one begins when all are forgotten
  * @guesses: slots with VGPU_SLOT_GUESS
@@ -132,6 +143,7 @@ struct vgpu_attempt {
  * @unwritten: write-outs that storage refused since the last one that it took
  * @fault_key, @fault_error: the last transfer that failed, for its sentence
  * @room_wait_ns: how long clients may hold what somebody waits for (room.h)
+ * @storage_wait_ns: how long anybody waits for a client's file, coming back to it
  * @beside: memory that fills of derived chunks and copies of operands hold
  * @attempt: what is used now was perhaps tried before; NULL: it was not
  * @count: this executor's share of enum vb_counter, since the last flush
@@ -164,11 +176,12 @@ struct vgpu_resid {
 	int32_t region[VGPU_REGIONS_MAX];
 	uint64_t region_offset[VGPU_REGIONS_MAX];
 	uint32_t regions, region_slots;
-	uint32_t capacity, staging, slots, slots_most, free, moving, leaving, overdue;
+	uint32_t capacity, staging, slots, slots_most, free, moving, leaving, overdue, slow;
+	uint32_t late_slot, awaited;
 	uint32_t guesses, blocks, refused, unwritten, round;
-	uint64_t wanted, bypasses, fault_key;
+	uint64_t wanted, bypasses, fault_key, arrived, beat_at;
 	int32_t fault_error;
-	uint64_t room_wait_ns;
+	uint64_t room_wait_ns, storage_wait_ns;
 	uint64_t clock, last_streamed[2];
 	struct vgpu_beside beside;
 	struct vgpu_attempt *attempt;
@@ -188,13 +201,13 @@ struct vgpu_resid {
 /**
  * struct vgpu_resid_params - what vgpu_resid_init() needs beside the parts
  * @capacity, @staging: slots
- * @room_wait_ms: as in struct vgpu_exec_params
+ * @room_wait_ms, @io_timeout_ms: as in struct vgpu_exec_params
  * @left: NULL, or the arenas to go on with; @capacity and @staging are its host slots
  */
 struct vgpu_resid_params {
 	uint32_t generation, chunk_bytes;
 	uint32_t capacity, staging;
-	uint32_t room_wait_ms;
+	uint32_t room_wait_ms, io_timeout_ms;
 	const char *policy;
 	struct vgpu_left *left;
 };
@@ -222,8 +235,9 @@ void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned);
  * Accounts the use, starts the read if it is not there, pins the slot.  The bytes
  * are there after vgpu_resid_wait().  Undo with vgpu_resid_unpin().
  *
- * Return: 0; -ENOSPC every slot is in use (see vgpu_resid.blocks); -EIO lost; -ETIMEDOUT storage does not
- * answer; what the device said.
+ * Return: 0; -ENOSPC every slot is in use (see vgpu_resid.blocks); -EAGAIN its client's
+ * files are slow, try later; -EIO lost; -ETIMEDOUT storage does not answer; what the
+ * device said.
  */
 int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
 		   uint32_t *out_slot);
@@ -237,8 +251,27 @@ static inline void vgpu_resid_tried(struct vgpu_resid *r)
 	r->attempt = NULL;
 }
 
-/* Wait for the bytes of a slot that is pinned; 0 or what went wrong. */
+/**
+ * vgpu_resid_wait() - wait for the bytes of a slot that is pinned
+ *
+ * Return: 0; -EAGAIN its file is slow: come back when vgpu_resid.arrived has changed, or
+ * after a moment, see vgpu_resid_await(); what went wrong.
+ */
 int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot);
+/**
+ * vgpu_resid_await() - keep what -EAGAIN was about, or how it ended, until it is asked for
+ *
+ * Return: a slot for vgpu_resid_awaited(), or VB_SLOT_ANY.
+ */
+uint32_t vgpu_resid_await(struct vgpu_resid *r);
+/* It was asked for again; @slot is VB_SLOT_ANY then. */
+void vgpu_resid_awaited(struct vgpu_resid *r, uint32_t *slot);
+/*
+ * After -EAGAIN: what comes, or came, of the chunks [first, end) stays until it is used,
+ * though nothing pins it meanwhile.
+ */
+void vgpu_resid_expect(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+		       uint32_t end);
 void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot);
 /* The panels of one stream end, or pause: the next use of its last chunk is a new one. */
 static inline void vgpu_resid_stream_end(struct vgpu_resid *r)
@@ -304,8 +337,14 @@ bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o);
 /* Will waiting bring anything? */
 static inline bool vgpu_resid_is_moving(const struct vgpu_resid *r)
 {
-	return r->moving > r->overdue;
+	return r->moving > r->slow;
 }
+
+/*
+ * To wait is no silence: an executor that has work and says nothing too long is taken for
+ * dead.  As often as somebody likes to call it.
+ */
+void vgpu_resid_beat(struct vgpu_resid *r);
 
 /**
  * vgpu_resid_pump() - take finished I/O in
@@ -343,6 +382,8 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		    uint32_t *out_slot);
 /* Is there memory beside the tier for it, or would vgpu_fill_start() wait for it? */
 bool vgpu_fill_has_room(const struct vgpu_resid *r, const struct vgpu_object *o, uint32_t chunk);
+/* No room: do slow files have some of it? */
+void vgpu_resid_note_slow(struct vgpu_resid *r);
 /* Start to write a dirty slot to NVMe; it is LEAVING until vgpu_slot_left(). */
 int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot);
 /* A request came back. */
@@ -351,8 +392,12 @@ void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req);
 void vgpu_fill_drain(struct vgpu_resid *r, bool abandoned);
 /* A request passed its deadline and did not come back. */
 void vgpu_fill_overdue(struct vgpu_resid *r, struct vgpu_io_req *req);
+/* Reads of clients' files of which nothing came for VGPU_SLOW_NS are slow, and that of @slot. */
+void vgpu_fill_note_slow(struct vgpu_resid *r, uint32_t slot);
+/* Reads of a client's files that are slow. */
+uint32_t vgpu_fill_slow_of(const struct vgpu_resid *r, uint32_t client);
 /* A wait for storage is bounded by the engine's own deadline; this only paces it. */
-#define VGPU_PUMP_WAIT_NS	(1000LL * 1000 * 1000)
+#define VGPU_PUMP_WAIT_NS	((int64_t)VGPU_SLOW_NS)
 /* The bytes of a slot did not come: it is given back, at the device too. */
 void vgpu_slot_abort(struct vgpu_resid *r, uint32_t slot);
 /* Called by fill.c when a slot changed. */

@@ -12,7 +12,7 @@
 /* What the slots say all together. */
 struct tally {
 	uint32_t state[VGPU_SLOT_LEAVING + 1];
-	uint32_t retained, overdue;
+	uint32_t retained, overdue, slow;
 	uint32_t list[VGPU_LISTS + 1];
 	uint64_t wants;
 	uint32_t guesses;
@@ -96,6 +96,7 @@ static int check_slots(struct check *c)
 		c->tally.state[s->state]++;
 		c->tally.retained += !!(s->flags & VGPU_SLOT_RETAINED);
 		c->tally.overdue += !!(s->flags & VGPU_SLOT_OVERDUE);
+		c->tally.slow += !!(s->flags & VGPU_SLOT_SLOW);
 		c->tally.list[s->list]++;
 		c->tally.wants += vgpu_slot_wants(c->r, s);
 		c->tally.guesses += !!(s->flags & VGPU_SLOT_GUESS);
@@ -120,9 +121,11 @@ static int check_sums(struct check *c)
 	if (t->state[VGPU_SLOT_FILLING] + t->state[VGPU_SLOT_LEAVING] != r->moving)
 		return fault(c, "%u fill and %u leave, %u counted", t->state[VGPU_SLOT_FILLING],
 			     t->state[VGPU_SLOT_LEAVING], r->moving);
-	if (t->state[VGPU_SLOT_LEAVING] != r->leaving || t->overdue != r->overdue)
-		return fault(c, "%u leave and %u are overdue, %u and %u counted",
-			     t->state[VGPU_SLOT_LEAVING], t->overdue, r->leaving, r->overdue);
+	if (t->state[VGPU_SLOT_LEAVING] != r->leaving || t->overdue != r->overdue ||
+	    t->slow != r->slow)
+		return fault(c, "%u leave, %u are overdue and %u slow, %u, %u and %u counted",
+			     t->state[VGPU_SLOT_LEAVING], t->overdue, t->slow, r->leaving,
+			     r->overdue, r->slow);
 	for (uint32_t l = 0; l < VGPU_LISTS; l++)
 		if (t->list[l] != r->list[l].count)
 			return fault(c, "%u slots belong to list %u, %u are in it", t->list[l], l,

@@ -55,6 +55,7 @@ static bool slot_can_move(const struct vgpu_slot *s, uint32_t pins)
 /* Nobody knows a place: who is in the way? */
 static void note_blocks(struct vgpu_resid *r)
 {
+	vgpu_resid_note_slow(r);
 	for (uint32_t i = 0; i < r->slots && !r->blocks; i++) {
 		struct vgpu_slot *s = &r->slot[i];
 
@@ -387,6 +388,8 @@ int vgpu_resid_use_run(struct vgpu_resid *r, struct vgpu_run *run, bool write)
 		run->slot = at;
 		rc = run_finish(r, run, write);
 	}
+	if (rc == -EAGAIN)
+		vgpu_resid_expect(r, run->object, run->first, run->end);
 	if (rc)
 		run_release(r, run);
 	return rc;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -446,6 +447,110 @@ static void fault_storage_that_does_not_answer_stops_nobody_else(void **state)
 	model_close(&m);
 }
 
+/* What another client does beside it, in milliseconds: a write, a command, a read. */
+static uint64_t other_runs(struct vgpu_uapi *other, uint32_t bo, uint32_t to, uint32_t queue)
+{
+	uint64_t start = xrig_now(), seqno;
+	float word = 3, got = 0;
+	struct xstream s;
+	struct vb_ioc_bo_rw rw = { .size = sizeof(rw), .bo_id = bo, .bytes = 4,
+				   .address = (uintptr_t)&word };
+
+	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_WRITE, &rw), 0);
+	xstream_begin(&s);
+	struct vb_cmd_copy c = {
+		.h = { VB_CMD_COPY, 0, sizeof(c) },
+		.x = xvector(&s, bo, VB_ACCESS_READ, 0, VB_FORMAT_F32, 1),
+		.y = xvector(&s, to, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1),
+	};
+	xstream_add(&s, &c, sizeof(c));
+	assert_int_equal(xsubmit(other, queue, &s, &seqno), 0);
+	assert_int_equal(xwait(other, queue, seqno, NULL), 0);
+	rw.bo_id = to;
+	rw.address = (uintptr_t)&got;
+	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_READ, &rw), 0);
+	assert_true(got == word);
+	return (xrig_now() - start) / 1000000u;
+}
+
+static uint32_t other_object(struct vgpu_uapi *other)
+{
+	struct vb_ioc_bo_create c = { .size = sizeof(c), .kind = VB_BO_ANONYMOUS, .fd = -1,
+				      .life = VB_LIFE_VOLATILE, .bytes = 4 };
+
+	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_CREATE, &c), 0);
+	return c.out_bo_id;
+}
+
+static void *read_last_chunk(void *arg)
+{
+	struct model *m = arg;
+	char byte;
+
+	return (void *)(intptr_t)xrig_read(&m->r, m->file, BYTES - 1, &byte, 1);
+}
+
+/*
+ * A client's reads do not come, of a command and of a thread that reads: others go on, long
+ * before storage's deadline, and so do these once they come.
+ */
+static void fault_file_that_is_silent_keeps_only_its_client_waiting(void **state)
+{
+	struct vgpu_exec_params p = params(20);
+	struct vgpu_uapi *other;
+	uint32_t bo, to, queue;
+	uint64_t seqno, ms = 0;
+	pthread_t reader;
+	struct model m;
+	void *rc;
+
+	(void)state;
+	p.io_timeout_ms = 100000;
+	model_open(&m, &p);
+	other = xrig_client(&m.r);
+	queue = xrig_queue(other, 0);
+	bo = other_object(other);
+	to = other_object(other);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER });
+	assert_int_equal(xsubmit(m.r.client, m.r.queue, &m.s, &seqno), 0);
+	assert_int_equal(pthread_create(&reader, NULL, read_last_chunk, &m), 0);
+	for (uint32_t i = 0; i < 50; i++)
+		ms += other_runs(other, bo, to, queue);
+	assert_true(ms < 10000);
+	xrig_assert_sound(&m.r);
+	calm(&m);
+	vgpu_exec_with_io(m.r.exec, fault_release, NULL);
+	assert_int_equal(xwait(m.r.client, m.r.queue, seqno, NULL), 0);
+	assert_int_equal(pthread_join(reader, &rc), 0);
+	assert_int_equal((intptr_t)rc, 0);
+	model_expect_right(&m);
+	other->ops->close(other);
+	model_close(&m);
+}
+
+/* Each read takes longer than anybody waits at once; the tier cannot keep the model. */
+static void fault_slow_file_gives_right_numbers(void **state)
+{
+	uint64_t begin[VB_COUNT_COUNT], slow[VB_COUNT_COUNT], prompt[VB_COUNT_COUNT];
+	struct vgpu_exec_params p = params(14);
+	struct model m;
+
+	(void)state;
+	model_open(&m, &p);
+	xrig_counters(&m.r, begin);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 250000000 });
+	xrig_must_run(&m.r, &m.s);
+	calm(&m);
+	model_expect_right(&m);
+	/* A use that is tried again is the same use. */
+	xrig_counters(&m.r, slow);
+	xrig_must_run(&m.r, &m.s);
+	xrig_counters(&m.r, prompt);
+	assert_int_equal(prompt[VB_COUNT_ACCESSES] - slow[VB_COUNT_ACCESSES],
+			 slow[VB_COUNT_ACCESSES] - begin[VB_COUNT_ACCESSES]);
+	model_close(&m);
+}
+
 static void fault_object_of_a_lost_transfer_goes_when_it_came_back(void **state)
 {
 	struct vgpu_exec_params p = params(14);
@@ -831,6 +936,8 @@ int main(void)
 		cmocka_unit_test(fault_slots_that_cannot_be_written_are_not_tried_again),
 		cmocka_unit_test(fault_no_write_succeeds_is_an_error_not_a_loop),
 		cmocka_unit_test(fault_storage_that_does_not_answer_stops_nobody_else),
+		cmocka_unit_test(fault_file_that_is_silent_keeps_only_its_client_waiting),
+		cmocka_unit_test(fault_slow_file_gives_right_numbers),
 		cmocka_unit_test(fault_object_of_a_lost_transfer_goes_when_it_came_back),
 		cmocka_unit_test(fault_closing_does_not_wait_for_a_lost_transfer),
 		cmocka_unit_test(fault_write_that_never_ends_stops_nobody_else),
