@@ -128,24 +128,29 @@ static uint64_t probe_bytes(const struct vgpu_engine *e)
 	return turns > PROBE_BYTES ? turns : PROBE_BYTES;
 }
 
-void vgpu_engine_choose(void *arg, int fd, uint64_t bytes)
+struct vgpu_measure vgpu_engine_wants(void *arg, uint64_t bytes)
 {
 	struct vgpu_engine *e = arg;
-	struct vgpu_io_probe_result probe;
-	const struct vgpu_io_probe_row *best;
-	double ours;
 
 	if (e->fixed || e->probed || bytes / PROBE_FILE_SHARE < probe_bytes(e))
-		return;
+		return (struct vgpu_measure){ 0 };
 	e->probed = true;
-	if (e->measure(fd, e->chunk_bytes, probe_bytes(e), &probe) || !probe.count)
+	return (struct vgpu_measure){ e->measure, e->chunk_bytes, probe_bytes(e) };
+}
+
+void vgpu_engine_chose(void *arg, const struct vgpu_io_probe_result *found)
+{
+	const struct vgpu_io_probe_row *best = &found->rows[found->best];
+	struct vgpu_engine *e = arg;
+	double ours;
+
+	if (!found->count)
 		return;
-	best = &probe.rows[probe.best];
-	ours = row_of(&probe, vgpu_io_engine_name(e->io));
+	ours = row_of(found, vgpu_io_engine_name(e->io));
 	/* One that was not measured is not known to be slower. */
 	if (ours > 0 && best->gbps > WORTH_CHANGING * ours)
 		vgpu_engine_change(e, best->engine);
 	pthread_mutex_lock(&e->lock);
-	snprintf(e->probe, sizeof(e->probe), "%s", probe.reason);
+	snprintf(e->probe, sizeof(e->probe), "%s", found->reason);
 	pthread_mutex_unlock(&e->lock);
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "io.h"
+#include "object.h"
 
 struct vgpu_resid;
 
@@ -65,13 +66,21 @@ int vgpu_engine_describe(struct vgpu_engine *e, const char *key, char *text, siz
 int vgpu_engine_change(struct vgpu_engine *e, const char *name);
 
 /**
- * vgpu_engine_choose() - a file is about to be added: measure, and change if it pays
- * @arg: struct vgpu_engine; signature of struct vgpu_store.choose
- * @fd: the file
+ * vgpu_engine_wants() - a file is about to be opened: measure the engines on it?
+ * @arg: struct vgpu_engine; signature of struct vgpu_store.wants
  * @bytes: of it that will be used; short files are not worth a probe
  *
- * Reads at most 64 MiB of the file, or 96 chunks where that is more.  Waits for what is in flight if it changes.
+ * Reads at most 64 MiB of the file, or 96 chunks where that is more.
+ * Return: how; all 0: no.
  */
-void vgpu_engine_choose(void *arg, int fd, uint64_t bytes);
+struct vgpu_measure vgpu_engine_wants(void *arg, uint64_t bytes);
+
+/**
+ * vgpu_engine_chose() - change to what was found to be fastest, if it pays
+ * @arg: struct vgpu_engine; signature of struct vgpu_store.chose
+ *
+ * Waits for what is in flight if it changes.
+ */
+void vgpu_engine_chose(void *arg, const struct vgpu_io_probe_result *found);
 
 #endif

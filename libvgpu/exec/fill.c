@@ -267,8 +267,12 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 
 	if (from < 0)
 		return from;
-	if (from == VB_TIER_SOURCE && vgpu_fill_slow_of(r, o->client) >= VGPU_SLOW_MAX)
-		return -EAGAIN;
+	if (from == VB_TIER_SOURCE) {
+		rc = vgpu_fill_slow_of(r, o->client) < VGPU_SLOW_MAX ?
+			vgpu_store_file_ready(r->store, o->file) : -EAGAIN;
+		if (rc)
+			return rc;
+	}
 	while (!vgpu_fill_has_room(r, o, chunk) && vgpu_resid_is_moving(r)) {
 		rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 		if (rc < 0)

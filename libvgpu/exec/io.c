@@ -573,37 +573,67 @@ void vgpu_io_set_aside(struct vgpu_io *io, struct vgpu_io_req *req)
 
 /* Files -------------------------------------------------------------------------------- */
 
-int vgpu_io_file_add(struct vgpu_io *io, int fd, uint32_t flags, uint32_t *out_file)
+/* @file is the engine's from here on, unless this fails. */
+static int file_enter(struct vgpu_io *io, struct vgpu_io_file *file, uint32_t *out_file)
 {
-	struct vgpu_io_file *file;
 	uint32_t i = 0;
 	int rc;
 
-	if (flags & ~VGPU_IO_FILE_BUFFERED)
-		return -EINVAL;
 	while (i < VGPU_IO_FILES_MAX && io->files[i])
 		i++;
 	if (i == VGPU_IO_FILES_MAX)
 		return -ENOSPC;
+	io->files[i] = file;
+	rc = io->ops->file_add ? io->ops->file_add(io, i) : 0;
+	if (rc)
+		io->files[i] = NULL;
+	else
+		*out_file = i;
+	return rc;
+}
+
+int vgpu_io_file_add(struct vgpu_io *io, int fd, uint32_t flags, uint32_t *out_file)
+{
+	struct vgpu_io_file *file;
+	int rc;
+
+	if (flags & ~VGPU_IO_FILE_BUFFERED)
+		return -EINVAL;
 	file = malloc(sizeof(*file));
 	if (!file)
 		return -ENOMEM;
 	rc = vgpu_io_file_open(file, fd, io->ops->buffered || (flags & VGPU_IO_FILE_BUFFERED));
 	if (rc)
 		goto err_free;
-
-	io->files[i] = file;
-	rc = io->ops->file_add ? io->ops->file_add(io, i) : 0;
+	rc = file_enter(io, file, out_file);
 	if (rc)
 		goto err_close;
-	*out_file = i;
 	return 0;
 
 err_close:
-	io->files[i] = NULL;
 	vgpu_io_file_close(file);
 err_free:
 	free(file);
+	return rc;
+}
+
+int vgpu_io_file_lend(struct vgpu_io *io, const struct vgpu_io_file *file, uint32_t *out_file)
+{
+	struct vgpu_io_file *lent;
+	int rc;
+
+	if (io->ops->buffered && file->fd < 0)
+		return -EBADF;
+	lent = malloc(sizeof(*lent));
+	if (!lent)
+		return -ENOMEM;
+	*lent = *file;
+	lent->lent = true;
+	if (io->ops->buffered)
+		vgpu_io_file_buffer(lent);
+	rc = file_enter(io, lent, out_file);
+	if (rc)
+		free(lent);
 	return rc;
 }
 
@@ -611,7 +641,10 @@ static void file_forget(struct vgpu_io *io, uint32_t file)
 {
 	if (io->ops->file_remove)
 		io->ops->file_remove(io, file);
-	vgpu_io_file_close(io->files[file]);
+	if (io->files[file]->lent)
+		vgpu_io_file_drop(io->files[file]);
+	else
+		vgpu_io_file_close(io->files[file]);
 	free(io->files[file]);
 	io->files[file] = NULL;
 }

@@ -179,6 +179,31 @@ struct vgpu_io_file_info {
  */
 int vgpu_io_file_add(struct vgpu_io *io, int fd, uint32_t flags, uint32_t *out_file);
 
+struct vgpu_io_file;
+/**
+ * vgpu_io_file_prepare() - open a file for whichever engine will use it
+ * @fd: as for vgpu_io_file_add()
+ * @out: for vgpu_io_file_lend() and vgpu_io_file_release()
+ *
+ * All of vgpu_io_file_add() that may block, for as long as the file's server likes.
+ *
+ * Context: any thread, beside any engine.
+ * Return: as vgpu_io_file_add().
+ */
+int vgpu_io_file_prepare(int fd, struct vgpu_io_file **out);
+
+/** vgpu_io_file_release() - close it, when no engine has it; may block like close(2) */
+void vgpu_io_file_release(struct vgpu_io_file *file);
+
+/**
+ * vgpu_io_file_lend() - make a prepared file known to the engine
+ * @file: outlives its use there
+ *
+ * Does not block, nor does vgpu_io_file_remove() of it.
+ * Return: as vgpu_io_file_add().
+ */
+int vgpu_io_file_lend(struct vgpu_io *io, const struct vgpu_io_file *file, uint32_t *out_file);
+
 /**
  * vgpu_io_file_remove() - forget a file
  *

@@ -24,6 +24,7 @@
  * @direct_fd: O_DIRECT, -1 when refused
  * @direct: attempts use @direct_fd
  * @block: block device
+ * @lent: the descriptors are not the engine's to close
  * @access: O_RDONLY, O_WRONLY or O_RDWR
  * @align: in bytes, 1 unless @direct
  * @users: requests with the engine that name it
@@ -33,7 +34,7 @@ struct vgpu_io_file {
 	int fd;
 	int direct_fd;
 	bool direct;
-	bool block;
+	bool block, lent;
 	int access;
 	uint32_t align;
 	uint32_t users;
@@ -218,6 +219,12 @@ void vgpu_io_drop_behind(const struct vgpu_io_attempt *attempt);
 
 /** vgpu_io_file_open() - fill @file in from a caller's descriptor; 0 or -errno */
 int vgpu_io_file_open(struct vgpu_io_file *file, int fd, bool buffered);
+
+/** vgpu_io_file_buffer() - use it through the page cache, as the engine asks */
+void vgpu_io_file_buffer(struct vgpu_io_file *file);
+
+/** vgpu_io_file_drop() - what readahead brought and nobody asked for goes from the page cache */
+void vgpu_io_file_drop(const struct vgpu_io_file *file);
 
 /** vgpu_io_file_close() - close what vgpu_io_file_open() opened */
 void vgpu_io_file_close(struct vgpu_io_file *file);

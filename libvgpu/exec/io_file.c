@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -98,6 +99,13 @@ static void file_open_direct(struct vgpu_io_file *file, int fd, int status)
 	snprintf(file->reason, sizeof(file->reason), "O_DIRECT, aligned to %u bytes", file->align);
 }
 
+void vgpu_io_file_buffer(struct vgpu_io_file *file)
+{
+	file->direct = false;
+	file->align = 1;
+	snprintf(file->reason, sizeof(file->reason), "buffered: as asked");
+}
+
 int vgpu_io_file_open(struct vgpu_io_file *file, int fd, bool buffered)
 {
 	int status = fcntl(fd, F_GETFL);
@@ -117,15 +125,40 @@ int vgpu_io_file_open(struct vgpu_io_file *file, int fd, bool buffered)
 	if (!buffered)
 		file_open_direct(file, fd, status);
 	else
-		snprintf(file->reason, sizeof(file->reason), "buffered: as asked");
+		vgpu_io_file_buffer(file);
 	return file->direct || file->fd >= 0 ? 0 : -EBADF;
+}
+
+int vgpu_io_file_prepare(int fd, struct vgpu_io_file **out)
+{
+	struct vgpu_io_file *file = malloc(sizeof(*file));
+	int rc;
+
+	if (!file)
+		return -ENOMEM;
+	rc = vgpu_io_file_open(file, fd, false);
+	if (rc)
+		free(file);
+	else
+		*out = file;
+	return rc;
+}
+
+void vgpu_io_file_release(struct vgpu_io_file *file)
+{
+	vgpu_io_file_close(file);
+	free(file);
+}
+
+void vgpu_io_file_drop(const struct vgpu_io_file *file)
+{
+	if (file->fd >= 0 && !file->direct)
+		posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 void vgpu_io_file_close(struct vgpu_io_file *file)
 {
-	/* What readahead brought and nobody asked for. */
-	if (file->fd >= 0 && !file->direct)
-		posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+	vgpu_io_file_drop(file);
 	if (file->fd >= 0)
 		close(file->fd);
 	if (file->direct_fd >= 0)

@@ -216,7 +216,8 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	x->resid.store = &x->store;
 	x->resid.io = x->engine.io;
 	x->engine.resid = &x->resid;
-	x->store.choose = vgpu_engine_choose;
+	x->store.wants = vgpu_engine_wants;
+	x->store.chose = vgpu_engine_chose;
 	x->store.choose_arg = &x->engine;
 	x->resid.nvme = x->nvme;
 	x->resid.pool = x->pool;

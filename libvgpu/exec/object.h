@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What the executor knows of an object: its file, its geometry, its table. */
+/*
+ * What the executor knows of an object: its file, its geometry, its table.
+ *
+ * A file is opened, and closed, by an errand: its server may not answer.  Until it is open
+ * there is nothing to be read from it (vgpu_store_file_ready()).
+ */
 #ifndef VGPU_EXEC_OBJECT_H
 #define VGPU_EXEC_OBJECT_H
 
@@ -15,10 +20,16 @@
 /* Transfers that a client has when one of them takes longer. */
 #define VGPU_SLOW_MAX		4u
 
+struct vgpu_errand;
+struct vgpu_opening;
+
 /**
  * struct vgpu_file - a file that objects come from; one for all of them
  * @device, @inode: which file
- * @fd: the first client's descriptor, ours to close
+ * @client: who came with it first
+ * @opening: its descriptors, while @errand opens it the errand's
+ * @errand: opens it, or NULL; @waits: is to begin when its client has fewer of them
+ * @error: what became of that; 0: it can be read
  * @index: in the I/O engine
  * @align: what requests to it must keep, in bytes
  * @users: objects
@@ -27,10 +38,25 @@
  */
 struct vgpu_file {
 	uint64_t device, inode;
-	int fd;
+	uint32_t client;
+	struct vgpu_opening *opening;
+	struct vgpu_errand *errand;
+	bool waits;
+	int error;
 	uint32_t index, align, users;
 	uint64_t answered_ns;
 	struct vgpu_file *next;
+};
+
+/**
+ * struct vgpu_measure - how fast the engines read a file
+ * @fn: NULL: nobody wants to know
+ * @chunk_bytes, @bytes: its arguments
+ */
+struct vgpu_measure {
+	vgpu_io_measure_fn fn;
+	uint32_t chunk_bytes;
+	uint64_t bytes;
 };
 
 /**
@@ -84,13 +110,16 @@ struct vb_table_entry vgpu_object_entry(const struct vgpu_object *o, uint32_t ch
 /**
  * struct vgpu_store - all objects that the executor has met
  * @io: NULL once the engine is closed, and every file with it
- * @choose: NULL, or asked before a file is added: it may replace @io (vgpu_store_move)
- * @choose_arg: handed to it
+ * @wants: NULL, or asked before a file of so many bytes is opened: is it to be measured?
+ * @chose: told what that found, before the file is added: it may replace @io
+ *	(vgpu_store_move)
+ * @choose_arg: handed to both
  */
 struct vgpu_store {
 	struct vgpu_uapi *node;
 	struct vgpu_io *io;
-	void (*choose)(void *arg, int fd, uint64_t bytes);
+	struct vgpu_measure (*wants)(void *arg, uint64_t bytes);
+	void (*chose)(void *arg, const struct vgpu_io_probe_result *found);
 	void *choose_arg;
 	struct vgpu_file *files;
 	uint32_t buckets;		/* power of two; grows with @count, the objects */
@@ -104,15 +133,24 @@ void vgpu_store_destroy(struct vgpu_store *s);
 /**
  * vgpu_store_get() - the object of an id, opened when it is new
  *
- * Return: 0; what VB_IOC_OBJECT_OPEN or vgpu_io_file_add() said.
+ * Its file may not be ready yet.
+ *
+ * Return: 0; what VB_IOC_OBJECT_OPEN or vgpu_io_file_prepare() said.
  */
 int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out);
 /* The object if it was opened before, else NULL. */
 struct vgpu_object *vgpu_store_find(struct vgpu_store *s, uint32_t id);
 /**
+ * vgpu_store_file_ready() - can it be read?
+ *
+ * Return: 0; -EAGAIN its server has not answered yet; what vgpu_io_file_prepare() or
+ * vgpu_io_file_lend() said.
+ */
+int vgpu_store_file_ready(struct vgpu_store *s, struct vgpu_file *f);
+/**
  * vgpu_store_move() - use another engine for every file
  *
- * Nothing may be in flight.  Return: 0, or what vgpu_io_file_add() said, with nothing
+ * Nothing may be in flight.  Return: 0, or what vgpu_io_file_lend() said, with nothing
  * changed.
  */
 int vgpu_store_move(struct vgpu_store *s, struct vgpu_io *io);
