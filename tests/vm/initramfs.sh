@@ -16,7 +16,7 @@ root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 
 # Drivers that the machine needs and that the kernel does not have built in.
-drivers="nvme ext4"	# built in where the name is not a file
+drivers="nvme ext4 fuse"	# built in where the name is not a file
 
 copy_drivers() {
 	local release driver name path

@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A file whose file system falls silent, under the module and the library's executor: waits
+ * end at their deadline and with their process, and nobody else waits with them.
+ *
+ * The file system is a child that speaks to /dev/fuse: one file, "file", of the rig's
+ * pattern.  What it does not answer is never answered, until it dies: with its parent, and
+ * in any case before anybody gives the test up, since a process that waits for it can
+ * itself not be killed (fuse: "Either request is already in userspace, or it was forced.
+ * Wait it out").
+ */
+#include "selftests/selftest.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "exec/exec.h"
+
+#define MOUNTED		"/tmp/vb-silent"
+#define HOST_SLOTS	24u
+#define FILE_CHUNKS	6u
+#define MOST_MS		20000u		/* nothing takes so long */
+#define SERVER_SECONDS	100u
+
+static struct vgpu_uapi *u;
+
+static uint64_t chunks(uint64_t n)
+{
+	return n * rig.chunk_bytes;
+}
+
+/* ---- the file system ---- */
+
+/**
+ * struct silence - what the child does not answer
+ * @opcodes: a bit each of enum fuse_opcode
+ * @ignored: requests so far
+ */
+static struct silence {
+	uint64_t opcodes;
+	uint32_t ignored;
+} *silence;
+
+static pid_t server;
+static int server_fd;
+static uint64_t file_bytes;
+
+union request {
+	struct fuse_in_header h;
+	char bytes[128 << 10];
+};
+
+static void answer(const struct fuse_in_header *h, int error, const void *out, size_t bytes)
+{
+	static char buf[sizeof(struct fuse_out_header) + (128 << 10)];
+	struct fuse_out_header head = {
+		.len = (uint32_t)(sizeof(head) + (error ? 0 : bytes)), .error = error,
+		.unique = h->unique,
+	};
+
+	memcpy(buf, &head, sizeof(head));
+	if (!error && bytes)
+		memcpy(buf + sizeof(head), out, bytes);
+	/* A request that was interrupted is not waited for any more. */
+	if (write(server_fd, buf, head.len) < 0 && errno != ENOENT)
+		_exit(2);
+}
+
+static struct fuse_attr attr_of(uint64_t node)
+{
+	bool root = node == FUSE_ROOT_ID;
+
+	return (struct fuse_attr){
+		.ino = node, .size = root ? 0 : file_bytes, .mode = root ? S_IFDIR | 0755 :
+		S_IFREG | 0644, .nlink = 1, .blksize = 4096,
+	};
+}
+
+static void answer_read(const struct fuse_in_header *h, const struct fuse_read_in *in)
+{
+	static uint8_t data[128 << 10];
+	uint64_t n = in->offset < file_bytes ? file_bytes - in->offset : 0;
+
+	n = n < in->size ? n : in->size;
+	n = n < sizeof(data) ? n : sizeof(data);
+	for (uint64_t i = 0; i < n; i++)
+		data[i] = rig_pattern(in->offset + i);
+	answer(h, 0, data, n);
+}
+
+static void serve_one(const union request *r)
+{
+	const struct fuse_init_in *init = (const void *)(&r->h + 1);
+	struct fuse_init_out started = {
+		.major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = init->max_readahead,
+		.max_background = 16, .congestion_threshold = 12, .max_write = 64 << 10,
+		.time_gran = 1,
+	};
+	struct fuse_entry_out entry = { .nodeid = 2, .attr = attr_of(2) };
+	struct fuse_attr_out attr = { .attr = attr_of(r->h.nodeid) };
+	struct fuse_open_out opened = { .fh = 1 };
+
+	switch (r->h.opcode) {
+	case FUSE_INIT:
+		answer(&r->h, 0, &started, sizeof(started));
+		break;
+	case FUSE_LOOKUP:
+		answer(&r->h, 0, &entry, sizeof(entry));
+		break;
+	case FUSE_GETATTR:
+		answer(&r->h, 0, &attr, sizeof(attr));
+		break;
+	case FUSE_OPEN:
+		answer(&r->h, 0, &opened, sizeof(opened));
+		break;
+	case FUSE_READ:
+		answer_read(&r->h, (const void *)(&r->h + 1));
+		break;
+	case FUSE_FLUSH:
+	case FUSE_RELEASE:
+		answer(&r->h, 0, NULL, 0);
+		break;
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+		break;
+	default:
+		answer(&r->h, -ENOSYS, NULL, 0);
+	}
+}
+
+static void serve_files(void)
+{
+	static union request r;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	alarm(SERVER_SECONDS);
+	while (read(server_fd, &r, sizeof(r)) > 0) {
+		uint64_t opcodes = __atomic_load_n(&silence->opcodes, __ATOMIC_ACQUIRE);
+
+		if (r.h.opcode < 64 && opcodes >> r.h.opcode & 1)
+			__atomic_add_fetch(&silence->ignored, 1, __ATOMIC_RELEASE);
+		else
+			serve_one(&r);
+	}
+	_exit(0);
+}
+
+/* NULL, or why there is none. */
+static const char *server_start(void)
+{
+	char options[96];
+
+	server_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (server_fd < 0)
+		return "this kernel has no FUSE";
+	mkdir(MOUNTED, 0700);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", server_fd);
+	if (mount("silent", MOUNTED, "fuse", MS_NOSUID | MS_NODEV, options))
+		return "FUSE cannot be mounted";
+	silence = mmap(NULL, sizeof(*silence), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	memset(silence, 0, sizeof(*silence));
+	file_bytes = chunks(FILE_CHUNKS);
+	server = fork();
+	if (!server)
+		serve_files();
+	close(server_fd);
+	return NULL;
+}
+
+/* All that waits for it ends with its death. */
+static void server_end(void)
+{
+	if (server <= 0)
+		return;
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	server = 0;
+	umount2(MOUNTED, MNT_DETACH);
+}
+
+static void be_silent(uint64_t opcodes)
+{
+	__atomic_store_n(&silence->opcodes, opcodes, __ATOMIC_RELEASE);
+}
+
+#define NEVER(opcode)	(1ull << (opcode))
+
+/* ---- the device ---- */
+
+static int start(uint32_t io_timeout_ms)
+{
+	struct vgpu_exec_params p = {
+		.chunk_bytes = rig.chunk_bytes, .threads = 1, .host_bytes = chunks(HOST_SLOTS),
+		.io_timeout_ms = io_timeout_ms,
+	};
+	struct vgpu_uapi *node;
+	char text[512] = "";
+	int rc = rig_exec_node(&rig, &node);
+
+	if (!rc)
+		rc = vgpu_exec_open(node, &p, text, sizeof(text), &rig.real);
+	if (rc)
+		fprintf(stderr, "executor: %s (%s)\n", text, strerror(-rc));
+	return rc;
+}
+
+static int setup(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	return rc;
+}
+
+static void set_executor_timeout_ms(unsigned int ms)
+{
+	FILE *f = fopen("/sys/module/vblackwell/parameters/executor_timeout_ms", "w");
+
+	assert_non_null(f);
+	fprintf(f, "%u\n", ms);
+	assert_int_equal(fclose(f), 0);
+}
+
+static int teardown(void **state)
+{
+	set_executor_timeout_ms(30000);
+	server_end();
+	return selftest_teardown(state);
+}
+
+#define needs_fuse() do {								\
+	const char *why_ = server_start();						\
+											\
+	if (why_) {									\
+		fprintf(stderr, "SKIP: %s: %s\n", __func__, why_);			\
+		skip();									\
+	}										\
+} while (0)
+
+/* One chunk of the file; nobody reads ahead from one object into another. */
+static uint32_t file_object(uint32_t chunk)
+{
+	int fd = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+	uint32_t id;
+
+	assert_true(fd >= 0);
+	assert_rc(rig_bo_file(u, fd, chunks(chunk), chunks(1), &id), 0);
+	close(fd);
+	return id;
+}
+
+static int read_by(uint32_t id, uint64_t deadline_ns)
+{
+	uint32_t word = 0;
+	struct vb_ioc_bo_rw rw = { .size = sizeof(rw), .bo_id = id, .bytes = 4,
+				   .address = (uintptr_t)&word, .deadline_ns = deadline_ns };
+
+	return vgpu_uapi_call(u, VB_IOC_BO_READ, &rw);
+}
+
+static sigjmp_buf bus;
+
+static void on_bus(int sig)
+{
+	(void)sig;
+	siglongjmp(bus, 1);
+}
+
+static bool raises_sigbus(const volatile uint8_t *p)
+{
+	struct sigaction act = { .sa_handler = on_bus }, old;
+	volatile bool raised = true;
+
+	sigaction(SIGBUS, &act, &old);
+	if (!sigsetjmp(bus, 1)) {
+		(void)*p;
+		raised = false;
+	}
+	sigaction(SIGBUS, &old, NULL);
+	return raised;
+}
+
+static uint8_t *map_object(uint32_t id, uint64_t bytes)
+{
+	void *p;
+
+	assert_rc(u->ops->map(u, (uint64_t)id << 46, bytes, false, &p), 0);
+	return p;
+}
+
+static int submit_copy(uint32_t from, uint32_t to, uint32_t queue, uint64_t *seqno)
+{
+	struct rig_stream s;
+
+	rig_stream(&s);
+	rig_add_bo(&s, from, VB_ACCESS_READ);
+	rig_add_bo(&s, to, VB_ACCESS_WRITE);
+	rig_add_copy(&s, 0, 1, 1024);
+	return rig_submit(u, queue, &s, seqno);
+}
+
+/* An object of somebody else: written, read and used by a command, each in time. */
+static void expect_served(uint32_t anonymous, uint32_t queue)
+{
+	uint64_t begin = rig_now(), seqno;
+	uint32_t to, word = 0x12345678, got = 0;
+
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &to), 0);
+	assert_rc(rig_write(u, anonymous, 0, &word, 4), 0);
+	assert_rc(submit_copy(anonymous, to, queue, &seqno), 0);
+	assert_rc(rig_wait(u, queue, seqno, MOST_MS), 0);
+	assert_rc(rig_read(u, to, 0, &got, 4), 0);
+	assert_int_equal(got, word);
+	assert_rc(rig_bo_destroy(u, to), 0);
+	assert_true(rig_now() - begin < MOST_MS / 4 * 1000000ull);
+}
+
+/* ---- tests ---- */
+
+static void silent_file_ends_each_wait_in_time_and_stops_nobody_else(void **state)
+{
+	uint32_t id[5], other, queue, theirs, to;
+	uint64_t begin = rig_now(), seqno;
+	uint8_t byte, *p;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(1000), 0);
+	for (uint32_t i = 0; i < 5; i++)
+		id[i] = file_object(i);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &to), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	assert_rc(rig_queue(u, 0, &theirs), 0);
+	assert_rc(rig_read(u, id[0], 5, &byte, 1), 0);
+	assert_int_equal(byte, rig_pattern(5));
+	be_silent(NEVER(FUSE_READ));
+	assert_rc(read_by(id[1], rig_now() + 300000000ull), -ETIME);
+	assert_rc(submit_copy(id[2], to, queue, &seqno), 0);
+	expect_served(other, theirs);
+	assert_rc(rig_wait(u, queue, seqno, MOST_MS), -ETIMEDOUT);
+	assert_rc(read_by(id[3], 0), -ETIMEDOUT);
+	p = map_object(id[4], chunks(1));
+	assert_true(raises_sigbus(p));
+	munmap(p, chunks(1));
+	assert_rc(read_by(id[0], 0), 0);
+	expect_served(other, theirs);
+	assert_true(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE) > 0);
+	assert_true(rig_now() - begin < MOST_MS * 1000000ull);
+	/* It dies: what it had not answered ends, and is no other error than a disk's. */
+	server_end();
+	usleep(300000);
+	assert_rc(read_by(id[3], 0), -EIO);
+	expect_served(other, theirs);
+}
+
+static uint32_t silent_id, silent_queue;
+
+static void by_read(void)
+{
+	read_by(silent_id, 0);
+}
+
+static void by_fault(void)
+{
+	raises_sigbus(map_object(silent_id, chunks(1)));
+}
+
+static void by_map(void)
+{
+	void *p;
+
+	rig_map(u, silent_id, 0, chunks(1), VB_MAP_READ, &p);
+}
+
+static void by_pin(void)
+{
+	rig_advise(u, silent_id, VB_ADVISE_PIN, 0, chunks(1));
+}
+
+static void by_wait(void)
+{
+	uint32_t to;
+	uint64_t seqno;
+
+	if (!rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &to) &&
+	    !submit_copy(silent_id, to, silent_queue, &seqno))
+		rig_wait(u, silent_queue, seqno, RIG_FOREVER);
+}
+
+/* It waits, and is gone within a second of SIGKILL. */
+static void expect_killable(void (*wait)(void))
+{
+	pid_t pid = fork();
+	uint64_t killed;
+	int status;
+
+	if (!pid) {
+		wait();
+		_exit(1);
+	}
+	usleep(400000);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	killed = rig_now();
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_true(rig_now() - killed < 1000000000ull);
+}
+
+/* Storage's own deadline is far away: others are served all the same. */
+static void waits_for_a_silent_file_end_with_their_process(void **state)
+{
+	static void (*const waits[])(void) = { by_read, by_fault, by_map, by_pin, by_wait };
+	uint32_t other, queue;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(60000), 0);
+	silent_id = file_object(1);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
+	assert_rc(rig_queue(u, 0, &silent_queue), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	be_silent(NEVER(FUSE_READ));
+	for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+		expect_killable(waits[i]);
+		expect_served(other, queue);
+	}
+	server_end();
+}
+
+/* To open a file once more, or to close it, is its server's business too. */
+static void silent_open_and_close_stop_nobody_else(void **state)
+{
+	uint32_t id[2], other, queue;
+	uint8_t byte;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(2000), 0);
+	id[0] = file_object(0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	be_silent(NEVER(FUSE_OPEN));
+	assert_rc(read_by(id[0], rig_now() + 300000000ull), -ETIME);
+	expect_served(other, queue);
+	assert_rc(read_by(id[0], 0), -ETIMEDOUT);
+	assert_true(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE) > 0);
+	assert_rc(rig_bo_destroy(u, id[0]), 0);
+	be_silent(0);
+	id[1] = file_object(1);
+	assert_rc(rig_read(u, id[1], 7, &byte, 1), 0);
+	assert_int_equal(byte, rig_pattern(chunks(1) + 7));
+	be_silent(NEVER(FUSE_FLUSH));
+	assert_rc(rig_bo_destroy(u, id[1]), 0);
+	for (int i = 0; i < 5; i++)
+		expect_served(other, queue);
+	server_end();
+}
+
+/* Storage may keep it waiting for longer than it may be silent itself. */
+static void waiting_for_a_silent_file_is_no_silence_of_the_executor(void **state)
+{
+	uint32_t id[2], other, queue, to;
+	uint64_t seqno;
+
+	(void)state;
+	needs_fuse();
+	set_executor_timeout_ms(2000);
+	assert_rc(start(5000), 0);
+	id[0] = file_object(0);
+	id[1] = file_object(1);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &to), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	be_silent(NEVER(FUSE_READ));
+	assert_rc(read_by(id[0], 0), -ETIMEDOUT);
+	assert_rc(submit_copy(id[1], to, queue, &seqno), 0);
+	assert_rc(rig_wait(u, queue, seqno, MOST_MS), -ETIMEDOUT);
+	expect_served(other, queue);
+	server_end();
+}
+
+/* The executor asks a file system for content, and for nothing else. */
+static void executor_does_not_ask_what_a_file_looks_like(void **state)
+{
+	uint32_t id, other, queue;
+	uint8_t byte;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(1000), 0);
+	id = file_object(1);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	be_silent(NEVER(FUSE_GETATTR));
+	assert_rc(rig_read(u, id, 9, &byte, 1), 0);
+	assert_int_equal(byte, rig_pattern(chunks(1) + 9));
+	expect_served(other, queue);
+	assert_int_equal(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE), 0);
+	be_silent(0);
+}
+
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(silent_file_ends_each_wait_in_time_and_stops_nobody_else),
+		CASE(waits_for_a_silent_file_end_with_their_process),
+		CASE(silent_open_and_close_stop_nobody_else),
+		CASE(waiting_for_a_silent_file_is_no_silence_of_the_executor),
+		CASE(executor_does_not_ask_what_a_file_looks_like),
+	};
+
+	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
+		fprintf(stderr, "SKIP: fuse: VBLACKWELL_SELFTEST_NODE is not set\n");
+		return 0;
+	}
+	return SELFTEST_RUN("fuse", tests, RIG_NONE, 0, 0) ? 1 : 0;
+}
