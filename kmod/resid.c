@@ -600,6 +600,14 @@ static int move_drop(struct vb_bo *bo, const struct vb_move *mv)
 	return step_end(&s, rc);
 }
 
+static int move_record(struct vb_bo *bo, const struct vb_move *mv)
+{
+	struct step s;
+
+	step_begin(&s, bo, mv->chunk);
+	return step_end(&s, vb_chunk_record(s.e, &bo->traits, mv->to, mv->crc));
+}
+
 static int move_step(struct vb_bo *bo, struct vb_move *mv)
 {
 	switch (mv->op) {
@@ -611,6 +619,8 @@ static int move_step(struct vb_bo *bo, struct vb_move *mv)
 	case VB_MOVE_DROP:
 	case VB_MOVE_WRITE:
 		return move_drop(bo, mv);
+	case VB_MOVE_RECORD:
+		return move_record(bo, mv);
 	default:
 		return -EINVAL;
 	}

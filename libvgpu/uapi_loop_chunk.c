@@ -311,6 +311,9 @@ static int move_one_locked(struct vgpu_loop *loop, struct vb_move *mv)
 	case VB_MOVE_WRITE:
 		rc = move_drop_locked(o, mv);
 		break;
+	case VB_MOVE_RECORD:
+		rc = vb_chunk_record(&o->table[mv->chunk], &o->traits, mv->to, mv->crc);
+		break;
 	default:
 		return -EINVAL;
 	}

@@ -291,6 +291,15 @@ int vb_chunk_write(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 	return 0;
 }
 
+int vb_chunk_record(struct vb_table_entry *e, const struct vb_chunk_traits *t, u8 tier, u32 crc)
+{
+	if (!has_source(t) || tier >= VB_TIER_COUNT || !has(e, tier) || e->flags & VB_ENTRY_CRC)
+		return -EINVAL;
+	e->crc = crc;
+	e->flags |= VB_ENTRY_CRC;
+	return 0;
+}
+
 int vb_chunk_map(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		 bool write, struct vb_chunk_freed *freed)
 {

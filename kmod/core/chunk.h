@@ -181,6 +181,19 @@ int vb_chunk_write(struct vb_table_entry *e, const struct vb_chunk_traits *t,
 		   u8 tier, struct vb_chunk_freed *freed);
 
 /**
+ * vb_chunk_record() - the checksum of a copy that came without
+ * @e: entry
+ * @t: traits
+ * @tier: has a valid copy
+ * @crc: CRC32C of the content
+ *
+ * Whoever waits for a chunk that is read first need not wait for its checksum.
+ *
+ * Return: 0; -EINVAL neither file nor derived, no valid copy there, or one is recorded.
+ */
+int vb_chunk_record(struct vb_table_entry *e, const struct vb_chunk_traits *t, u8 tier, u32 crc);
+
+/**
  * vb_chunk_map() - a client maps the host copy
  * @e: entry
  * @t: traits

@@ -134,6 +134,7 @@ static bool exec_try_page_in(struct vgpu_exec *x, struct vgpu_page_in *p)
 	rc = vgpu_page_in_try(&x->resid, &x->store, p);
 	if (rc != -EAGAIN) {
 		exec_answer(x, &p->req, rc);
+		vgpu_fill_record(&x->resid);
 		vgpu_page_in_release(&x->resid, p);
 	}
 	exec_end(x, p->req.out_client);

@@ -5,7 +5,8 @@
  *	zero	an anonymous chunk that nobody touched: cleared at once
  *	nvme	an anonymous chunk that was written out: read, CRC32C checked
  *	file	read from the file, its tail cleared; the device compares the CRC32C
- *		with that of the first read
+ *		with that of the first read, which is computed when whoever waits for
+ *		that has it
  *	derived	its source is read beside, piece by piece, and transformed into the slot
  *
  * Each is MOVE_BEGIN, the copy, MOVE_COMMIT or MOVE_ABORT.  Requests to the engine
@@ -342,7 +343,7 @@ int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot)
  */
 
 static int fill_finish_file(struct vgpu_resid *r, const struct vgpu_fill *f,
-			    const struct vgpu_object *o, uint32_t chunk, uint32_t *crc)
+			    const struct vgpu_object *o, uint32_t chunk)
 {
 	uint8_t *slot = vgpu_resid_ptr(r, f->slot);
 	uint64_t live = chunk_live_bytes(r, o, chunk);
@@ -350,18 +351,16 @@ static int fill_finish_file(struct vgpu_resid *r, const struct vgpu_fill *f,
 	if (f->req.done_bytes < live)
 		return -ESTALE;		/* the file is shorter than it was */
 	memset(slot + live, 0, r->chunk_bytes - live);
-	*crc = vgpu_crc32c(0, slot, r->chunk_bytes);
 	return 0;
 }
 
 static int fill_finish_derived(struct vgpu_resid *r, const struct vgpu_object *o, uint32_t chunk,
-			       uint32_t slot, uint32_t *crc)
+			       uint32_t slot)
 {
 	uint64_t live = chunk_live_bytes(r, o, chunk);
 	uint8_t *data = vgpu_resid_ptr(r, slot);
 
 	memset(data + live, 0, r->chunk_bytes - live);
-	*crc = vgpu_crc32c(0, data, r->chunk_bytes);
 	return 0;
 }
 
@@ -413,8 +412,33 @@ static int fill_finish(struct vgpu_resid *r, const struct vgpu_fill *f, struct v
 	if (f->from == VB_TIER_NVME)
 		return fill_finish_nvme(r, f, o, chunk, crc);
 	if (o->kind == VB_BO_DERIVED)
-		return fill_finish_derived(r, o, chunk, f->slot, crc);
-	return fill_finish_file(r, f, o, chunk, crc);
+		return fill_finish_derived(r, o, chunk, f->slot);
+	return fill_finish_file(r, f, o, chunk);
+}
+
+/* Nothing is there to compare it with, and somebody waits. */
+static bool fill_is_recorded_later(const struct vgpu_resid *r, const struct vgpu_fill *f)
+{
+	const struct vgpu_slot *s = &r->slot[f->slot];
+
+	return f->from == VB_TIER_SOURCE && f->slot == r->asked_slot &&
+	       r->unrecorded == VB_SLOT_ANY &&
+	       !(vgpu_object_entry(s->object, s->chunk).flags & VB_ENTRY_CRC);
+}
+
+void vgpu_fill_record(struct vgpu_resid *r)
+{
+	uint32_t slot = r->unrecorded, crc;
+	struct vgpu_slot *s;
+
+	if (slot == VB_SLOT_ANY)
+		return;
+	r->unrecorded = VB_SLOT_ANY;
+	s = &r->slot[slot];
+	crc = vgpu_crc32c(0, vgpu_resid_ptr(r, slot), r->chunk_bytes);
+	/* Refused only when the object is gone by now. */
+	vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_RECORD, VB_TIER_HOST, VB_TIER_HOST, NULL,
+			&crc);
 }
 
 static void fill_in_done(struct vgpu_resid *r, struct vgpu_fill *f)
@@ -422,10 +446,13 @@ static void fill_in_done(struct vgpu_resid *r, struct vgpu_fill *f)
 	struct vgpu_slot *s = &r->slot[f->slot];
 	uint32_t crc = 0, slot = f->slot;
 	int rc = fill_finish(r, f, s->object, s->chunk, &crc);
+	bool later = !rc && fill_is_recorded_later(r, f);
 
 	if (!rc) {
+		if (f->from == VB_TIER_SOURCE && !later)
+			crc = vgpu_crc32c(0, vgpu_resid_ptr(r, f->slot), r->chunk_bytes);
 		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_COMMIT, f->from, VB_TIER_HOST,
-				     &slot, &crc);
+				     &slot, later ? NULL : &crc);
 		if (rc == -ESTALE)
 			r->count[VB_COUNT_CRC_ERRORS]++;
 	}
@@ -433,6 +460,8 @@ static void fill_in_done(struct vgpu_resid *r, struct vgpu_fill *f)
 		r->count[VB_COUNT_IO_ERRORS]++;
 		r->fault_key = vgpu_policy_key(s->object->id, s->chunk);
 		r->fault_error = rc;
+	} else if (later) {
+		r->unrecorded = f->slot;
 	}
 	vgpu_slot_filled(r, f->slot, rc);
 }

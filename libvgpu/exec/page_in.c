@@ -23,7 +23,9 @@ static int page_in_first(struct vgpu_resid *r, struct vgpu_object *o, struct vgp
 	if (rc)
 		return rc;
 	p->slots = 1;
+	r->asked_slot = p->slot;
 	rc = vgpu_resid_wait(r, p->slot);
+	r->asked_slot = VB_SLOT_ANY;
 	if (rc == -EAGAIN)
 		vgpu_page_in_release(r, p);
 	return rc;

@@ -280,6 +280,26 @@ static void fault_flipped_bit_of_a_file_is_noticed_when_read_again(void **state)
 	model_close(&m);
 }
 
+/* Its checksum was computed after the client had it. */
+static void fault_flipped_bit_of_what_a_client_read_first_is_noticed(void **state)
+{
+	struct vgpu_exec_params p = params(12);
+	char first[16], byte;
+	struct model m;
+
+	(void)state;
+	model_open(&m, &p);
+	assert_int_equal(xrig_read(&m.r, m.file, 0, first, sizeof(first)), 0);
+	assert_memory_equal(first, m.w, sizeof(first));
+	assert_int_equal(xrig_advise(&m.r, m.file, VB_ADVISE_EVICT, 0, XCHUNK), 0);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_FLIP });
+	assert_int_equal(xrig_read(&m.r, m.file, 0, &byte, 1), -ESTALE);
+	calm(&m);
+	assert_int_equal(xrig_read(&m.r, m.file, 0, first, sizeof(first)), 0);
+	assert_memory_equal(first, m.w, sizeof(first));
+	model_close(&m);
+}
+
 static void arena(struct vgpu_exec_params *p, char *path, size_t len, uint32_t slots)
 {
 	snprintf(path, len, "/var/tmp/vgpu-arena-%d", getpid());
@@ -931,6 +951,7 @@ int main(void)
 		cmocka_unit_test(fault_slot_of_a_chunk_that_failed_is_nobody_elses_yet),
 		cmocka_unit_test(fault_short_late_and_reordered_reads_change_nothing),
 		cmocka_unit_test(fault_flipped_bit_of_a_file_is_noticed_when_read_again),
+		cmocka_unit_test(fault_flipped_bit_of_what_a_client_read_first_is_noticed),
 		cmocka_unit_test(fault_flipped_bit_of_the_arena_is_eio),
 		cmocka_unit_test(fault_writes_that_fail_lose_nothing),
 		cmocka_unit_test(fault_slots_that_cannot_be_written_are_not_tried_again),

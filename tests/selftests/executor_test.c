@@ -514,6 +514,43 @@ static void checksum_that_differs_is_estale_and_nothing_changes(void **state)
 	close(fd);
 }
 
+/* What was handed out before its checksum was known. */
+static void recorded_checksum_is_as_good_as_one_that_came_along(void **state)
+{
+	int fd = rig_file(&rig, rig.chunk_bytes);
+	struct vb_ioc_fetch req;
+	struct vb_move mv = { .from = S, .to = H, .slot = VB_SLOT_ANY };
+	uint32_t bo;
+
+	(void)state;
+	assert_rc(rig_bo_file(u, fd, 0, rig.chunk_bytes, &bo), 0);
+	assert_rc(rig_advise(u, bo, VB_ADVISE_PREFETCH, 0, 1), 0);
+	assert_rc(rig_fetch(&x, &req), 0);
+	mv.object = req.out_object;
+	mv.op = VB_MOVE_BEGIN;
+	mv.arena = x.host;
+	assert_rc(rig_move(&x, &mv), 0);
+	mv.op = VB_MOVE_RECORD;
+	mv.crc = 5;
+	assert_rc(rig_move(&x, &mv), -EINVAL);
+	mv.op = VB_MOVE_COMMIT;
+	assert_rc(rig_move(&x, &mv), 0);
+	mv.op = VB_MOVE_RECORD;
+	assert_rc(rig_move(&x, &mv), 0);
+	assert_rc(rig_move(&x, &mv), -EINVAL);
+	assert_rc(rig_step(&x, mv.object, 0, VB_MOVE_DROP, H, H), 0);
+	mv.op = VB_MOVE_BEGIN;
+	mv.slot = VB_SLOT_ANY;
+	assert_rc(rig_move(&x, &mv), 0);
+	mv.op = VB_MOVE_COMMIT;
+	mv.flags = VB_MOVE_F_CRC;
+	mv.crc = 6;
+	assert_rc(rig_move(&x, &mv), -ESTALE);
+	mv.crc = 5;
+	assert_rc(rig_move(&x, &mv), 0);
+	close(fd);
+}
+
 /* ---- objects and counters ---- */
 
 static void object_open_tells_all_and_only_what_lives(void **state)
@@ -792,6 +829,7 @@ int main(void)
 		HANDS(slot_that_storage_cannot_keep_leaves_its_arena),
 		HANDS(each_move_of_a_batch_has_its_own_status),
 		HANDS(checksum_that_differs_is_estale_and_nothing_changes),
+		HANDS(recorded_checksum_is_as_good_as_one_that_came_along),
 		HANDS(object_open_tells_all_and_only_what_lives),
 		HANDS(counters_are_added_to_client_and_never_fall),
 		HANDS(schedule_reaches_the_executor_with_object_ids),

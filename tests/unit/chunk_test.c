@@ -696,6 +696,34 @@ static void chunk_sealed_dirty_content_is_written_once(void **state)
 	assert_int_equal(vb_chunk_write(&e, &t, VB_TIER_NVME, &freed), -EROFS);
 }
 
+static void chunk_that_came_without_a_checksum_has_one_recorded_once(void **state)
+{
+	struct vb_chunk_traits t = { VB_BO_FILE, VB_LIFE_VOLATILE, true }, anonymous = { 0 };
+	struct vb_table_entry e = { 0 };
+	struct vb_chunk_freed freed;
+	const u32 host = VB_LOC(0, 1);
+	u32 crc = 7, other = 8;
+
+	(void)state;
+	anonymous.kind = VB_BO_ANONYMOUS;
+	assert_int_equal(vb_chunk_record(&e, &t, VB_TIER_HOST, crc), -EINVAL);
+	assert_int_equal(vb_chunk_begin(&e, &t, VB_TIER_SOURCE, VB_TIER_HOST, host), 0);
+	assert_int_equal(vb_chunk_record(&e, &t, VB_TIER_HOST, crc), -EINVAL);
+	assert_int_equal(vb_chunk_commit(&e, &t, VB_TIER_SOURCE, VB_TIER_HOST, host, NULL,
+					 &freed), 0);
+	assert_int_equal(vb_chunk_record(&e, &t, VB_TIER_DEVICE, crc), -EINVAL);
+	assert_int_equal(vb_chunk_record(&e, &t, VB_TIER_COUNT, crc), -EINVAL);
+	assert_int_equal(vb_chunk_record(&e, &anonymous, VB_TIER_HOST, crc), -EINVAL);
+	assert_int_equal(vb_chunk_record(&e, &t, VB_TIER_HOST, crc), 0);
+	assert_int_equal(vb_chunk_record(&e, &t, VB_TIER_HOST, crc), -EINVAL);
+	assert_int_equal(vb_chunk_drop(&e, &t, VB_TIER_HOST, &freed), 0);
+	assert_int_equal(vb_chunk_begin(&e, &t, VB_TIER_SOURCE, VB_TIER_HOST, host), 0);
+	assert_int_equal(vb_chunk_commit(&e, &t, VB_TIER_SOURCE, VB_TIER_HOST, host, &other,
+					 &freed), -ESTALE);
+	assert_int_equal(vb_chunk_commit(&e, &t, VB_TIER_SOURCE, VB_TIER_HOST, host, &crc,
+					 &freed), 0);
+}
+
 static void chunk_generation_counts_the_moves_that_ended(void **state)
 {
 	struct vb_chunk_traits t = { VB_BO_FILE, VB_LIFE_VOLATILE, true };
@@ -835,6 +863,7 @@ int main(void)
 		cmocka_unit_test(chunk_walk_reads_as_last_written_and_keeps_every_slot),
 		cmocka_unit_test(chunk_pins_and_maps_stop_at_their_limit),
 		cmocka_unit_test(chunk_sealed_dirty_content_is_written_once),
+		cmocka_unit_test(chunk_that_came_without_a_checksum_has_one_recorded_once),
 		cmocka_unit_test(chunk_generation_counts_the_moves_that_ended),
 		cmocka_unit_test(chunk_rollback_undoes_any_move),
 		cmocka_unit_test(chunk_state_has_the_names_of_the_design),

@@ -1050,6 +1050,8 @@ enum vb_move_op {
 	VB_MOVE_DROP = 4,	/* give up the copy in @from; never the last authority */
 	/* A command is about to write the copy in @to: others become stale, the chunk dirty. */
 	VB_MOVE_WRITE = 5,
+	/* The copy in @to came from its source by a COMMIT without checksum: it is @crc. */
+	VB_MOVE_RECORD = 6,
 };
 
 #define VB_SLOT_ANY		0xffffffffu
@@ -1068,7 +1070,7 @@ enum vb_move_op {
  * @arena: BEGIN: arena of @to
  * @slot: BEGIN: slot wanted, 0 .. VB_ARENA_SLOTS_MAX - 1, or VB_SLOT_ANY; out: slot
  *	taken
- * @crc: COMMIT with VB_MOVE_F_CRC: CRC32C of the content
+ * @crc: COMMIT with VB_MOVE_F_CRC, and RECORD: CRC32C of the content
  * @out_status: 0 or -errno of this step
  * @__reserved: must be 0
  *
@@ -1078,7 +1080,8 @@ enum vb_move_op {
  * gone; -EDQUOT the client is at VB_LIMIT_HOST_MAX: something of its own must go
  * first.  COMMIT: -EINVAL no such move runs; -ESTALE, -EIO the checksum is not the
  * recorded one (nothing changes: ABORT follows).  DROP: -EBUSY also for the last
- * copy of content that is nowhere else.  Any: -ESTALE no such object, -ERANGE no
+ * copy of content that is nowhere else.  RECORD: -EINVAL it has no source, no copy there,
+ * or a checksum.  Any: -ESTALE no such object, -ERANGE no
  * such chunk.
  */
 struct vb_move {
