@@ -25,6 +25,7 @@
  * @direct: attempts use @direct_fd
  * @block: block device
  * @lent: the descriptors are not the engine's to close
+ * @remote: on no device of this machine: its transfers may block whoever starts them
  * @access: O_RDONLY, O_WRONLY or O_RDWR
  * @align: in bytes, 1 unless @direct
  * @users: requests with the engine that name it
@@ -34,7 +35,7 @@ struct vgpu_io_file {
 	int fd;
 	int direct_fd;
 	bool direct;
-	bool block, lent;
+	bool block, lent, remote;
 	int access;
 	uint32_t align;
 	uint32_t users;

@@ -79,6 +79,8 @@ static int file_check(struct vgpu_io_file *file, int fd, int status)
 
 	file->access = status & O_ACCMODE;
 	file->block = S_ISBLK(st.stx_mode);
+	/* FUSE and network file systems; and some that are not, to which it does no harm. */
+	file->remote = !file->block && !st.stx_dev_major;
 	return 0;
 }
 

@@ -154,7 +154,8 @@ int vgpu_uring_restrict(struct io_uring *ring)
 		may_submit(IORING_OP_READ), may_submit(IORING_OP_WRITE),
 		may_submit(IORING_OP_READ_FIXED), may_submit(IORING_OP_WRITE_FIXED),
 		may_submit(IORING_OP_ASYNC_CANCEL),
-		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+		  .sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC },
 		may_register(IORING_REGISTER_FILES_UPDATE),
 		may_register(IORING_REGISTER_BUFFERS_UPDATE),
 	};
@@ -417,6 +418,9 @@ static void uring_start(struct vgpu_io *io, const struct vgpu_io_attempt *attemp
 		     attempt_slot(io, attempt));
 	if (fixed)
 		sqe->flags |= IOSQE_FIXED_FILE;
+	/* Before 6.5 io_uring believes of every file without a disk that it does not block. */
+	if (io->files[attempt->file]->remote)
+		sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data(sqe, attempt->req);
 }
 
