@@ -762,20 +762,22 @@ static int gather_read_ids(struct vgpu_job *job, const struct vgpu_work *work, s
 	return 0;
 }
 
-static int gather_rows(struct gather *g, const struct pick *picks, uint32_t rows)
+/* Of the rows from @first on, in the table's order; the job remembers how far it came. */
+static int gather_rows(struct gather *g, const struct pick *picks, uint32_t first, uint32_t rows)
 {
+	uint32_t *at = &g->job->resume.index;
+	const struct pick *pick;
 	const uint8_t *unit;
-	uint32_t *i = &g->job->resume.index;
 	int rc = 0;
 
-	for (; *i < rows; (*i)++) {
-		if (*i % GATHER_CANCEL_ROWS == 0)
+	for (; *at < first + rows; (*at)++) {
+		pick = &picks[*at - first];
+		if (*at % GATHER_CANCEL_ROWS == 0)
 			rc = job_check_cancel(g->env, g->job);
 		if (!rc)
-			rc = gather_unit(g, picks[*i].row, &unit);
+			rc = gather_unit(g, pick->row, &unit);
 		if (!rc)
-			rc = g->env->backend->row(g->env->be, g->work, picks[*i].out, picks[*i].row,
-						  unit);
+			rc = g->env->backend->row(g->env->be, g->work, pick->out, pick->row, unit);
 		if (rc)
 			break;
 	}
@@ -789,7 +791,7 @@ static int job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
 	const struct vb_cmd_gather *c = (const void *)job->cmd;
 	struct gather g = { .env = env, .job = job, .work = work, .slot = VB_SLOT_ANY,
 			    .table = job->bos[c->table.bo] };
-	uint32_t rows = c->ids.shape[0], step = rows < GATHER_ROWS ? rows : GATHER_ROWS;
+	uint32_t rows = c->ids.shape[0], step = rows < GATHER_ROWS ? rows : GATHER_ROWS, n;
 	struct pick *picks;
 	int rc = vb_format_unit(c->table.format, c->table.shape[1], &g.unit);
 
@@ -799,11 +801,12 @@ static int job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
 	picks = malloc((size_t)step * sizeof(*picks));
 	g.scratch = aligned_alloc(64, (g.unit.bytes + 63) / 64 * 64);
 	rc = picks && g.scratch ? 0 : -ENOMEM;
-	for (uint32_t first = 0; first < rows && !rc; first += step) {
-		step = rows - first < step ? rows - first : step;
-		rc = gather_read_ids(job, work, picks, first, step);
+	for (uint32_t first = job->resume.index / GATHER_ROWS * GATHER_ROWS;
+	     first < rows && !rc; first += n) {
+		n = rows - first < step ? rows - first : step;
+		rc = gather_read_ids(job, work, picks, first, n);
 		if (!rc)
-			rc = gather_rows(&g, picks, step);
+			rc = gather_rows(&g, picks, first, n);
 	}
 	free(g.scratch);
 	free(picks);
