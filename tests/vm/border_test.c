@@ -367,13 +367,13 @@ static void one_user_cannot_fill_the_submit_region(void **state)
 	assert_in_range(n, 400, 512);
 	as_stranger(submit_beside_a_flood);
 	fake_exec_resume(rig.fake);
-	assert_rc(rig_wait(u, queue, n, 60000), 0);
+	assert_rc(rig_wait(u, queue, n, 300000), 0);
 	/* It comes back, the last of it after its fence. */
 	fake_exec_pause(rig.fake);
 	again = flood(u, &queue);
 	assert_in_range(again, n - 2, n);
 	fake_exec_resume(rig.fake);
-	assert_rc(rig_wait(u, queue, again, 60000), 0);
+	assert_rc(rig_wait(u, queue, again, 300000), 0);
 }
 
 /* ---- waiting ---- */
