@@ -80,7 +80,7 @@
 #define VB_STREAM_BYTES_MAX	(1u << 20)	/* one command buffer */
 #define VB_SUBMIT_BOS_MAX	4096u		/* BO references a submission */
 #define VB_SUBMIT_FENCES_MAX	64u		/* in-fences a submission */
-#define VB_WAITS_MAX		16384u		/* fences awaited by eventfd and io_uring, a client */
+#define VB_WAITS_MAX		16384u		/* fences a client awaits by eventfd, io_uring */
 #define VB_SCHEDULE_MAX		(1u << 20)	/* ranges a schedule */
 #define VB_OBJECT_BYTES_MAX	(1ull << 46)	/* 64 TiB a BO */
 #define VB_OPERAND_RANK_MAX	4u
@@ -1528,7 +1528,8 @@ struct vb_ioc_recover {
  * @seqno: as VB_IOC_WAIT
  *
  * Result: how the fence ended; -ENOENT no such queue; -EINVAL never submitted; -ESTALE
- * as VB_IOC_WAIT; -EDQUOT VB_WAITS_MAX wait already.  Fences that end together may be reported in any order.
+ * as VB_IOC_WAIT; -EDQUOT VB_WAITS_MAX wait already.  Fences that end together may be
+ * reported in any order.
  */
 struct vb_uring_wait {
 	__u32 queue_id;
