@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "common/ring.h"
+#include "vm/machine.h"
 
 #define DEATHS		16	/* that a submission may cause */
 #define GUILTY		7u	/* weight of a queue whose submissions end executors */
@@ -22,30 +23,18 @@
 
 static struct vgpu_uapi *u;
 
-static void set_parameter_ms(const char *name, unsigned int ms)
-{
-	char path[96];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/module/vblackwell/parameters/%s", name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fprintf(f, "%u\n", ms);
-	assert_int_equal(fclose(f), 0);
-}
-
 static int setup(void **state)
 {
 	int rc = selftest_setup(state);
 
 	u = rig.client;
-	set_parameter_ms("recovery_ms", 20000);
+	machine_set_ms("recovery_ms", 20000);
 	return rc;
 }
 
 static int teardown(void **state)
 {
-	set_parameter_ms("recovery_ms", 0);
+	machine_set_ms("recovery_ms", 0);
 	return selftest_teardown(state);
 }
 
@@ -313,9 +302,9 @@ static void suspects_are_handed_out_one_at_a_time(void **state)
 	void *tag;
 
 	(void)state;
-	set_parameter_ms("executor_timeout_ms", 3000);
+	machine_set_ms("executor_timeout_ms", 3000);
 	submit_and_die(queue, NULL, 3, FALLS_SILENT, 0);
-	set_parameter_ms("executor_timeout_ms", 30000);
+	machine_set_ms("executor_timeout_ms", 30000);
 	attach(&x);
 	assert_rc(rig_fetch(&x, &first), 0);
 	assert_rc(rig_fetch(&x, &req), -EAGAIN);

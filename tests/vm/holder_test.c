@@ -5,6 +5,7 @@
  * until then nobody takes the module away.
  */
 #include "selftests/selftest.h"
+#include "vm/machine.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -25,15 +26,6 @@ static void must(bool ok)
 {
 	if (!ok)
 		_exit(99);
-}
-
-static void set_recovery_ms(unsigned int ms)
-{
-	FILE *f = fopen("/sys/module/vblackwell/parameters/recovery_ms", "w");
-
-	assert_non_null(f);
-	fprintf(f, "%u\n", ms);
-	assert_int_equal(fclose(f), 0);
 }
 
 static uint32_t device_state(void)
@@ -153,13 +145,13 @@ static int setup(void **state)
 	int rc = selftest_setup(state);
 
 	u = rig.client;
-	set_recovery_ms(20000);
+	machine_set_ms("recovery_ms", 20000);
 	return rc;
 }
 
 static int teardown(void **state)
 {
-	set_recovery_ms(0);
+	machine_set_ms("recovery_ms", 0);
 	return selftest_teardown(state);
 }
 

@@ -4,6 +4,7 @@
  * paragraph on it.  The executor is the test itself; it dies by closing its node.
  */
 #include "selftests/selftest.h"
+#include "vm/machine.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -25,15 +26,6 @@ static struct rig_exec x;
 static uint64_t chunks(uint64_t n)
 {
 	return n * rig.chunk_bytes;
-}
-
-static void set_recovery_ms(unsigned int ms)
-{
-	FILE *f = fopen("/sys/module/vblackwell/parameters/recovery_ms", "w");
-
-	assert_non_null(f);
-	fprintf(f, "%u\n", ms);
-	assert_int_equal(fclose(f), 0);
 }
 
 static uint32_t device_state(void)
@@ -202,7 +194,7 @@ static int setup(void **state)
 	int rc = selftest_setup(state);
 
 	u = rig.client;
-	set_recovery_ms(20000);
+	machine_set_ms("recovery_ms", 20000);
 	begin(&x);
 	return rc;
 }
@@ -211,7 +203,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	rig_exec_close(&x);
-	set_recovery_ms(0);
+	machine_set_ms("recovery_ms", 0);
 	return selftest_teardown(state);
 }
 
@@ -592,7 +584,7 @@ static void without_a_successor_all_ends_with_enodev(void **state)
 	int rc;
 
 	(void)state;
-	set_recovery_ms(700);
+	machine_set_ms("recovery_ms", 700);
 	absent_object(&bo);
 	assert_rc(rig_queue(u, 0, &queue), 0);
 	submit_one(queue, 0, 0);
@@ -617,7 +609,7 @@ static void successors_that_die_do_not_prolong_the_wait(void **state)
 	int deaths = 0;
 
 	(void)state;
-	set_recovery_ms(1500);
+	machine_set_ms("recovery_ms", 1500);
 	absent_object(&bo);
 	start_reader(&r, bo);
 	die(&x);

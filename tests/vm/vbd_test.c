@@ -9,6 +9,7 @@
  * Environment: VM_KILLS, how often.
  */
 #include "selftests/selftest.h"
+#include "vm/machine.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -39,15 +40,6 @@ static unsigned int kills(void)
 	const char *text = getenv("VM_KILLS");
 
 	return text ? (unsigned int)atoi(text) : 5;
-}
-
-static void set_recovery_ms(unsigned int ms)
-{
-	FILE *f = fopen("/sys/module/vblackwell/parameters/recovery_ms", "w");
-
-	assert_non_null(f);
-	fprintf(f, "%u\n", ms);
-	assert_int_equal(fclose(f), 0);
 }
 
 /* An arena is made on a disk that is blank at both ends, or was one. */
@@ -262,7 +254,7 @@ static int setup(void **state)
 	int rc = selftest_setup(state);
 
 	u = rig.client;
-	set_recovery_ms(WAIT_MS);
+	machine_set_ms("recovery_ms", WAIT_MS);
 	blank_disk();
 	return rc;
 }
@@ -275,7 +267,7 @@ static int teardown(void **state)
 	}
 	vbd = 0;
 	slow = false;
-	set_recovery_ms(0);
+	machine_set_ms("recovery_ms", 0);
 	return selftest_teardown(state);
 }
 
