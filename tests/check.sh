@@ -15,8 +15,9 @@
 #		the module in virtual machines of every kernel there is; writes what came of it
 #		to Documentation/results/check-all.md
 #
-# Two suites run at a time, but for those that measure time.  The first result needs nothing
-# that has to be installed or built; then come missing packages (exit status 2 where only
+# Two suites run at a time, but for those that measure time; under the sanitizers and
+# fuzzers the virtual machines run beside them.  The first result needs nothing that has
+# to be installed or built; then come missing packages (exit status 2 where only
 # root may install them: the line to run is printed).
 #
 # Environment: FUZZ_SECONDS, KERNELS and VM_DEPTH (as of make check-vm) instead of these;
@@ -100,17 +101,36 @@ but() {
 	done
 }
 
-# sanitized SAN LABEL LATE [TOOL-SUITE...]: all of the tools' without any
+# only LIST: of the suites from standard input those that it has
+only() {
+	local suite
+	while read -r suite; do
+		! is_in "$1" "$suite" || echo "$suite"
+	done
+}
+
+# sanitized FILTER SAN LABEL LATE [TOOL-SUITE...]: all of the tools' without any; of all
+# what FILTER (but, only) leaves of those that measure time
 sanitized() {
-	local san=$1 label=$2 late=$3
-	shift 3
+	local filter=$1 san=$2 label=$3 late=$4
+	shift 4
 	build SAN="$san" lib tools tests || return
-	suites | but "$late" | run "build-$san/" --label "$label"
-	tool_suites | but "$late" | while read -r suite; do
+	suites | but "$late" | $filter "$alone" | run "build-$san/" --label "$label"
+	tool_suites | but "$late" | $filter "$alone" | while read -r suite; do
 		if [ $# -eq 0 ] || is_in "$*" "$suite"; then
 			echo "$suite"
 		fi
 	done | BUILD=build-$san run '' --label "$label" --limit 900
+}
+
+address_sanitized() {
+	# shellcheck disable=SC2046
+	sanitized "$1" address asan "$late_address" $([ $form != person ] || echo "$short")
+}
+
+thread_sanitized() {
+	# shellcheck disable=SC2086
+	[ $form = person ] || sanitized "$1" thread tsan "$late_thread" $threaded
 }
 
 # fuzz_one NAME: from its corpus, new finds are thrown away
@@ -167,16 +187,34 @@ one_machine() {
 # Each kernel is a suite of its own; one that cannot be had is a skip.
 machines() {
 	local kernel
+	for kernel in ${KERNELS:-$kernels}; do
+		one_machine ${kernel/\// }
+	done
+	# By the tools that came with the kernels.
+	tests/run.sh --limit 900 tests/vm/style.sh
+}
+
+# Machines wait more than they compute: they run while other things do, which give way to
+# them.  In a process group of their own, that nothing of them outlives this.
+begin_machines() {
 	if ! tools/deps.sh vm; then
 		echo "skip machines: their packages are not installed" | tee -a $TALLY.skips
 		echo "0 0 1 0 0 machines" >>$TALLY
 	elif build vm-programs; then
-		for kernel in ${KERNELS:-$kernels}; do
-			one_machine ${kernel/\// }
-		done
-		# By the tools that came with the kernels.
-		tests/run.sh --limit 900 tests/vm/style.sh
+		set -m
+		machines >$LOGS/machines.said 2>&1 &
+		machines=$!
+		set +m
+		trap 'kill -TERM -- -$machines; exit 130' INT TERM
+		renice -n 5 -p $$ >/dev/null
 	fi
+}
+
+end_machines() {
+	[ -n "$machines" ] || return
+	wait "$machines"
+	trap - INT TERM
+	cat $LOGS/machines.said
 }
 
 stage "first"
@@ -189,25 +227,31 @@ build all tests benches && suites | run build/
 stage "tools"
 ls tests/cli/*_test.sh | grep -v one_command_test | run '' --limit 900
 
+stage "virtual machines begin, beside what follows"
+machines=
+begin_machines
+
 stage "address and undefined behaviour sanitizers"
 # Tests that make up machines load a library of theirs before the sanitizer's.
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:verify_asan_link_order=0
 export UBSAN_OPTIONS=print_stacktrace=1
-# shellcheck disable=SC2086
-sanitized address asan "$late_address" $([ $form != person ] || echo $short)
+address_sanitized but
 
 if [ $form != person ]; then
 	stage "thread sanitizer"
 	export TSAN_OPTIONS=second_deadlock_stack=1
-	# shellcheck disable=SC2086
-	sanitized thread tsan "$late_thread" $threaded
+	thread_sanitized but
 fi
 
 stage "fuzzers, $fuzz s each"
 fuzzers
 
 stage "virtual machines"
-machines
+end_machines
+
+stage "what measures time, under the sanitizers"
+address_sanitized only
+thread_sanitized only
 
 took=$(($(date +%s) - begin))
 echo "== total $took s"

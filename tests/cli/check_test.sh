@@ -177,7 +177,10 @@ verdict check_says_fuzzers_in_order test "$(grep -oE '^fuzz/.' "$work/out" | tr 
 	'fuzz/x fuzz/y '
 verdict check_of_a_person_boots_one_kernel test "$(grep machine "$work/order")" = 'machine 6.1 short 65536'
 verdict check_looks_at_style_with_what_the_machines_brought test \
-	"$(tail -2 "$work/order" | tr '\n' '|')" = 'machine 6.1 short 65536|style|'
+	"$(grep -E '^(machine|style)' "$work/order" | tr '\n' '|')" = 'machine 6.1 short 65536|style|'
+verdict check_says_of_machines_what_came_of_them grep -q '^linux-6.1 vm/run  *1 passed' "$work/out"
+verdict check_runs_what_measures_time_beside_no_machine test \
+	"$(tail -1 "$work/order")" = 'io_open in build-address'
 verdict check_counts_all_of_it grep -qx '13 passed, 0 failed, 0 skipped' "$work/out"
 checks ci
 verdict check_of_ci_boots_two test "$(grep machine "$work/order" | tr '\n' '|')" = \
@@ -204,6 +207,21 @@ checks ci
 verdict check_of_ci_leaves_out_what_is_late test "$(late)" = 1010
 RESULT=$work/late.page checks all
 verdict check_of_all_does_not test "$(late)" = 1111
+# Others go on beside a machine, and whoever interrupts ends it too.
+does $tree/tests/vm/run.sh machine "until grep -q '^x' $work/order; do sleep 0.02; done" 'echo ok one'
+checks person
+verdict check_runs_fuzzers_beside_machines grep -q '^linux-6.1 vm/run  *1 passed' "$work/out"
+does $tree/tests/vm/run.sh machine "trap 'touch $work/machine.ended; exit 1' TERM" \
+	": >$work/machine.begun" 'for i in $(seq 200); do sleep 0.1; done'
+rm -f "$work/machine.begun"
+PATH=$work/path:$PATH $tree/tests/check.sh person >"$work/out" 2>&1 &
+until [ -e "$work/machine.begun" ]; do sleep 0.02; done
+kill -TERM $!
+wait $!
+verdict check_that_is_interrupted_says_so test $? -eq 130
+for _ in $(seq 100); do [ -e "$work/machine.ended" ] && break; sleep 0.02; done
+verdict check_that_is_interrupted_ends_its_machines test -e "$work/machine.ended"
+does $tree/tests/vm/run.sh 'machine $VM_KERNELS $VM_DEPTH $VM_CHUNKS' 'echo "ok boots"'
 echo 2 >"$work/deps"
 checks person
 verdict check_ends_with_2_where_packages_are_missing test $? -eq 2

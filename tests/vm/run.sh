@@ -129,8 +129,12 @@ boot() {
 		-chardev "file,id=c1,path=$logs/$name.dmesg" -serial chardev:c1 \
 		-kernel "$folder/vmlinuz" -initrd "$logs/$name.cpio.gz" \
 		-append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic transparent_hugepage=always $campaigns ${VM_APPEND:-}" \
-		>"$logs/$name.qemu" 2>&1
+		>"$logs/$name.qemu" 2>&1 &
+	# timeout has a process group of its own: what ends us does not reach it.
+	trap "kill $!; rm -f $disk $bad $empty; exit 130" INT TERM
+	wait $!
 	rc=$?
+	trap - INT TERM
 	rm -f "$disk" "$bad" "$empty"
 	return $rc
 }
