@@ -7,7 +7,8 @@
 #                                    what it returns; each structure: every field
 #   header_doc.py uapi HEADER        each structure: every field, with its unit; each number, with
 #                                    its range, or it has a line in the table of ranges on top;
-#                                    each request: which locks it takes and what it waits for;
+#                                    each request: which locks it takes, of those that the top
+#                                    names, and what it waits for;
 #                                    each errno: a line in the table of errors
 #
 # Prints a line a gap. Exit status: 0 none, 1 some.
@@ -142,9 +143,17 @@ def has_range(name, text, table):
     return any(RANGE.search(said) for said in [text] + rows)
 
 
+def unknown_locks(comment, known):
+    """Locks of a request that the list on top does not have."""
+    context = re.search(r'\bContext: (.*?)(\n\s*\n|$)', text_of(comment), re.S)
+    named = re.findall(r"([\w']+)\s+(?:spin)?lock\b", context.group(1) if context else '')
+    return [name for name in named if name not in known | {'no', 'a', 'any'}]
+
+
 def uapi(source):
     gaps, requests = [], {}
     head = source[:source.index('#ifndef')]
+    locks = set(re.findall(r'"([\w\']+) lock"', head))
     table, ranges = set(re.findall(r'-(E[A-Z0-9]+)', head)), range_table(head)
     for comment, name, body in structures(source):
         first, said, rest = parts(comment)
@@ -167,6 +176,8 @@ def uapi(source):
             requests[request] = name
         if asked and not re.search(r'\bContext: \S', text_of(comment)):
             gaps.append(f'{asked[0]}: no Context: which locks, what it waits for')
+        gaps += [f'{asked[0]}: takes the "{lock} lock", which the top does not name'
+                 for lock in (unknown_locks(comment, locks) if asked else [])]
         if asked and fields[0] != 'size':
             gaps.append(f'struct {name}: does not begin with its size')
     for request, name in re.findall(r'#define (VB_IOC_\w+)\s+_IO\w+\([^,]*, [^,]*, struct (\w+)\)', source):

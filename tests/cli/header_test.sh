@@ -64,6 +64,9 @@ finds an_output_without_its_prefix uapi $uapi \
 finds a_request_that_says_not_what_it_locks uapi $uapi \
 	'/struct vb_ioc_wait -/,/^};/ s/Context:/So:/' \
 	'VB_IOC_WAIT: no Context: which locks, what it waits for'
+finds a_lock_that_there_is_not uapi $uapi \
+	'/struct vb_ioc_wait -/,/^};/ s/work lock/fence lock/' \
+	'VB_IOC_WAIT: takes the "fence lock", which the top does not name'
 finds a_request_without_a_structure_that_names_it uapi $uapi \
 	's/ioctl\(VB_IOC_WAIT\)/a wait/' \
 	'VB_IOC_WAIT: the comment of struct vb_ioc_wait does not name it'

@@ -10,11 +10,16 @@
  * process ("loopback"); what only the module can do says so below.
  *
  * Rules for every structure: @size comes first and is sizeof() as the caller
- * knows it; a shorter structure is filled up with zeros, a longer one is taken
- * when its tail is zero, else -E2BIG; reserved fields must be 0, else -EINVAL;
- * addresses travel as __u64; flags not listed are refused with -EINVAL.  What a call
- * only writes begins with out_; what it reads and then writes does not, and the text
- * says behind "out:" what is written.
+ * knows it, at least 4, else -EINVAL; a shorter structure is filled up with zeros, a
+ * longer one is taken when its tail is zero and it has at most 4096 bytes, else -E2BIG;
+ * reserved fields must be 0, else -EINVAL; addresses travel as __u64; flags not listed
+ * are refused with -EINVAL.  What a call only writes begins with out_; what it reads and
+ * then writes does not, and the text says behind "out:" what is written.  After an error
+ * these fields mean something only where the text says so.  Structures in an array have
+ * the length that they have here, and none of them grows.
+ *
+ * A request is told by type, number and direction of its VB_IOC_* value, never by the
+ * size in it: the structure says how long it is, and may grow without a new request.
  *
  * Units and ranges of fields that are named alike, with out_ before it or without; a
  * field that has others says so.  Both ends of a range are in it.
@@ -36,6 +41,14 @@
  *   @*status, @*_reason  0, or -errno: -511 .. 0
  *   @*bad_command  index of a command in its stream, 0 .. 2^17 - 1, or ~0: of none
  *
+ * Context: says which locks of the module a request takes, and for what it waits; the
+ * loopback has one of its own.  Outermost first: "executor lock", "client's lock" and
+ * "BO's lock", mutexes; "slot lock" (arenas, what is charged for them) and "work lock"
+ * (requests, queues, fences, counters), spinlocks, neither inside the other.  The locks of
+ * tables of handles are taken to look one up, and no other inside them.  Neither the BO's
+ * lock nor a spinlock is held across a copy from or to the caller's memory, and none at all
+ * while a request waits.  A signal ends every wait (see -EINTR).
+ *
  * Errors mean the same in every call:
  *   -EINVAL     a field is out of its range, an unknown flag, reserved not 0
  *   -E2BIG      a structure longer than known has bytes set in its tail
@@ -47,7 +60,8 @@
  *   -ENOMEM     the kernel (or the process) itself is out of memory
  *   -EBUSY      the object is pinned, mapped, moving, or has users
  *   -EROFS      a sealed, file or derived object would be written
- *   -EPERM      the caller's role or credentials do not allow it
+ *   -EPERM      the caller's role or credentials do not allow it, or the executor's
+ *		state: not attached, not LIVE
  *   -ESTALE     the file behind an object changed; an old generation
  *   -EIO        storage or device failed, or content was lost
  *   -EDOM       a weight to be packed is NaN, infinite or too large
@@ -55,7 +69,7 @@
  *   -ETIMEDOUT  storage did not answer within the executor's own bound
  *   -ECANCELED  the queue or the client went away first; a command of io_uring: its
  *		ring, or the task that issued it
- *   -ENODEV     no executor came back within recovery_ms
+ *   -ENODEV     no executor came back within recovery_ms, or there was none
  *   -EAGAIN     nothing to do now and the caller asked not to wait
  *   -EINTR      the handler of a signal ran while waiting (and was not set with
  *		SA_RESTART, which repeats the call); repeat it
@@ -212,7 +226,7 @@ enum vb_cpu_path {
  * @out_numa_node: node, 0 .. 2^31 - 1, or -1
  * @out_arena: arena number in VB_LOC
  * @out_bytes: capacity
- * @out_used_bytes: bytes of slots that hold a chunk
+ * @out_used_bytes: bytes of slots that hold a chunk, or wait for one
  * @out_pinned_bytes: of these, in pinned or mapped chunks
  * @out_reserved_bytes: promised to anonymous BOs (host and NVMe together are
  *	reported on the first host arena)
@@ -223,7 +237,8 @@ enum vb_cpu_path {
  *	that says
  *
  * The one answer to "how much": sysfs, fdinfo, metrics and tools print these.
- * Context: takes the arena spinlock, never waits.
+ *
+ * Errors: -EINVAL @index.  Context: takes the slot lock, never waits.
  */
 struct vb_ioc_query_tier {
 	__u32 size;
@@ -327,7 +342,9 @@ struct vb_transform {
  * Errors: -ENOSPC with nothing changed when the arenas cannot reserve; -EDQUOT;
  * -EBADF @fd; -EACCES @fd not readable; -ERANGE the range ends behind the file;
  * -EINVAL names no memory: kind, life or transform do not fit together.
- * Context: may sleep; takes the client's object lock.
+ * Context: may sleep; takes the slot lock (stores: the client's and the BO's lock first).
+ * Waits, when the arenas cannot reserve, for destroyed objects that the executor still has
+ * to forget.
  */
 struct vb_ioc_bo_create {
 	__u32 size;
@@ -350,7 +367,8 @@ struct vb_ioc_bo_create {
  *
  * The handle is gone at once; memory returns when the last submission, mapping
  * and export ends (loopback: mappings that are left end with the client).
- * Context: takes the client's object lock; never waits.
+ * Context: may sleep; takes the slot and the work lock (stores: the client's and the BO's
+ * lock first); never waits.
  */
 struct vb_ioc_bo_destroy {
 	__u32 size;
@@ -374,7 +392,7 @@ struct vb_ioc_bo_destroy {
  * @out_tier_bytes: bytes of chunks with a current copy, a tier
  * @out_dirty_bytes: of chunks whose only copy is newer than NVMe or source
  *
- * Context: takes the BO's lock.
+ * Context: takes the BO's lock; never waits.
  */
 struct vb_ioc_bo_info {
 	__u32 size;
@@ -406,16 +424,17 @@ struct vb_ioc_bo_info {
  *	a mapping begins at a multiple of the page size below it; loopback: 0
  *
  * Makes the chunks of the range resident in the host tier and keeps them there
- * until VB_IOC_BO_UNMAP with the same range.  Mappings nest.  Writing makes
- * copies in other tiers stale.
+ * until VB_IOC_BO_UNMAP with the same range.  Mappings nest, 2^16 - 1 of a chunk.
+ * Writing makes copies in other tiers stale.
  *
  * Errors: -ERANGE; -EROFS write to a sealed object; -ENOSPC the client's host
  * share cannot hold the range beside what it has mapped, or others were promised
  * what it would take (use BO_READ and BO_WRITE); -EBUSY a device copy is being
  * written, clients kept the slots that it needs for longer than the executor
- * waits, or (loopback, which needs adjacent slots) a part of the
- * range is mapped where the rest cannot follow; -ETIME; -EIO; -ESTALE.
- * Context: waits for page-in, killable; no lock held meanwhile.
+ * waits, a chunk has as many mappings as there may be, or (loopback, which needs
+ * adjacent slots) a part of the range is mapped where the rest cannot follow; -ETIME;
+ * -EIO; -ESTALE; -ENODEV.
+ * Context: takes the client's lock, the BO's lock, the slot lock; waits for page-in.
  */
 struct vb_ioc_bo_map {
 	__u32 size;
@@ -438,7 +457,8 @@ struct vb_ioc_bo_map {
  * @offset: as given to VB_IOC_BO_MAP
  * @bytes: as given to VB_IOC_BO_MAP
  *
- * Errors: -EINVAL no such mapping.  Context: takes the BO's lock.
+ * Errors: -EINVAL no such mapping.
+ * Context: takes the client's lock, the BO's lock, the slot lock; never waits.
  */
 struct vb_ioc_bo_unmap {
 	__u32 size;
@@ -461,7 +481,8 @@ struct vb_ioc_bo_unmap {
  *
  * Streams chunk by chunk, so the object may be larger than the host tier.  A chunk is
  * kept in memory while it is copied, and not while @address is waited for (module).
- * Errors: as VB_IOC_BO_MAP; -EFAULT.  Context: waits for page-in, killable.
+ * Errors: as VB_IOC_BO_MAP; -EFAULT.
+ * Context: takes the BO's lock, the slot lock; waits for page-in, chunk by chunk.
  */
 struct vb_ioc_bo_rw {
 	__u32 size;
@@ -479,7 +500,7 @@ struct vb_ioc_bo_rw {
  * @bo_id: handle of an anonymous BO; sealed objects stay sealed
  *
  * Errors: -EBUSY a writable mapping, a pin, or a queued submission that writes
- * it exists.  Context: takes the BO's lock.
+ * it exists.  Context: takes the BO's lock, the work lock; never waits.
  */
 struct vb_ioc_bo_seal {
 	__u32 size;
@@ -503,10 +524,12 @@ enum vb_advice {
  * @bytes: length, at least 1, at most the rest of the object; widened to whole chunks
  * @out_bytes: bytes of chunks for which the advice took effect
  *
- * Errors: -EDQUOT a pin beyond the client's host minimum; -EBUSY eviction met
+ * Errors: -EDQUOT a pin beyond the client's host minimum; -EINVAL UNPIN of a chunk of
+ * the range that the client has not pinned, and none is unpinned; -EBUSY eviction met
  * pinned or mapped chunks (the others were evicted), or chunks that other clients share.
- * Context: PIN and EVICT wait for the executor, killable; PREFETCH only queues, and is
- * forgotten when the executor dies.
+ * Context: takes the client's lock, the BO's lock, the slot lock, the work lock.  PIN and
+ * EVICT wait for the executor; PREFETCH only queues, and is forgotten when the executor
+ * dies.
  */
 struct vb_ioc_bo_advise {
 	__u32 size;
@@ -530,7 +553,8 @@ struct vb_ioc_bo_advise {
  * @out_count: bytes written, 0 .. @count
  * @__reserved: must be 0
  *
- * Context: takes the BO's lock a stretch of chunks at a time.
+ * Errors: -ERANGE @first_chunk.
+ * Context: takes the BO's lock a stretch of chunks at a time; never waits.
  */
 struct vb_ioc_bo_residency {
 	__u32 size;
@@ -626,7 +650,7 @@ struct vb_ioc_bo_import {
  * @out_number: the queue's number on the whole device, as executor, log and
  *	tracepoints name it
  *
- * Errors: -EDQUOT.  Context: takes the client's object lock.
+ * Errors: -EDQUOT.  Context: may sleep; takes the work lock; never waits.
  */
 struct vb_ioc_queue_create {
 	__u32 size;
@@ -641,7 +665,7 @@ struct vb_ioc_queue_create {
  * @queue_id: handle
  *
  * Queued submissions end with -ECANCELED; a running one finishes at its next
- * panel and is discarded.  Context: never waits.
+ * panel and is discarded.  Context: may sleep; takes the work lock; never waits.
  */
 struct vb_ioc_queue_destroy {
 	__u32 size;
@@ -702,7 +726,8 @@ struct vb_fence {
  * -EDQUOT submissions in flight, or (module) their bytes: a user may hold as much of
  * the submit region as it leaves free; -ENOSPC the client's host share is below two
  * panels; -EINVAL header, duplicate BO, a fence of this queue at or after this
- * submission.  Context: copies from user space before it takes the queue lock.
+ * submission.  Context: copies from user space first; takes the BO's lock of objects whose
+ * file changed, the slot lock, the work lock; never waits.
  */
 struct vb_ioc_submit {
 	__u32 size;
@@ -723,7 +748,8 @@ struct vb_ioc_submit {
  * @size: sizeof(struct vb_ioc_wait)
  * @queue_id: handle
  * @seqno: a submission that was already made
- * @timeout_ns: CLOCK_MONOTONIC; 0 only looks
+ * @timeout_ns: until when, a point in time of CLOCK_MONOTONIC; 0 only looks, ~0 is without
+ *	a bound
  * @out_status: 0, or the -errno with which the submission ended
  * @out_bad_command: index of the command to blame, or ~0
  * @out_busy_ns: executor time the submission took, transfers included
@@ -734,7 +760,7 @@ struct vb_ioc_submit {
  *
  * Errors: -ETIME not signalled yet; -EINVAL never submitted; -ESTALE so old that
  * its result is not known any more, and one as old did fail.
- * Context: looks for some microseconds awake, then sleeps, killable; no lock held.
+ * Context: looks for some microseconds awake, then sleeps; takes the work lock to look.
  *
  * poll() on the client node (module only) says POLLIN while some queue has a fence that
  * ended and that nobody was told of.  Who is told of a fence, here or by a command of
@@ -761,7 +787,7 @@ struct vb_ioc_wait {
  *
  * Errors: -EBADF @fd; -EINVAL @fd is no eventfd, or @seqno was never submitted; -EDQUOT
  * VB_WAITS_MAX wait already (module).
- * Context: takes the fence spinlock; never waits.
+ * Context: may sleep; takes the work lock; never waits.
  */
 struct vb_ioc_fence_eventfd {
 	__u32 size;
@@ -799,7 +825,7 @@ struct vb_range {
  *
  * Errors: -ENOENT; -ERANGE; -EDQUOT (module) it does not fit the user's share of the
  * submit region.
- * Context: copies first; takes the client's lock.
+ * Context: copies first; takes the work lock; never waits.
  */
 struct vb_ioc_schedule {
 	__u32 size;
@@ -855,7 +881,8 @@ enum vb_limit {
  * Errors: -EINVAL no such limit, no such uid, a @value without VB_LIMIT_SET, or no weight;
  * -ENOSPC a minimum that the tier cannot promise beside what others were promised, or
  * have pinned or mapped; -EPERM raising, or a user's limits, without privilege.
- * Context: takes the slot spinlock (submissions, weight: the work spinlock); never waits.
+ * Context: takes the slot lock (submissions, weight: the work lock); never waits.  With
+ * VB_LIMIT_USER it may sleep.
  */
 struct vb_ioc_limit {
 	__u32 size;
@@ -901,8 +928,7 @@ enum vb_counter {
  *	with 0
  * @address: array of __u64
  *
- * Context: reads without a lock, copies after; each counter is whole, the set of
- * them is not one moment's.
+ * Errors: -EFAULT.  Context: takes the work lock, and copies after; all are of one moment.
  */
 struct vb_ioc_stats {
 	__u32 size;
@@ -950,8 +976,9 @@ struct vb_ioc_stats {
  *
  * Until this has succeeded every other request of the node is -EPERM.
  *
- * Errors: -EBUSY another executor is attached, or its file is not released.
- * Context: takes the executor lock; never waits.
+ * Errors: -EBUSY this file has attached already.  (A second executor gets no further than
+ * open(), which is -EBUSY until the file of the first is released.)
+ * Context: takes the executor lock, the work lock; never waits.
  */
 struct vb_ioc_exec_attach {
 	__u32 size;
@@ -999,7 +1026,7 @@ enum vb_arena_memory {
  * -EBADF @memory_fd is no dma-buf; -ENOENT no BAR is bound; -EBUSY it is in use, or a
  * client still does I/O with it; -EOPNOTSUPP loopback, or a kernel that cannot; what
  * the exporter says.  Context: may sleep (allocates the slot map; takes dma_resv before
- * any lock of ours); takes the executor lock.
+ * any lock of ours); takes the executor lock, the slot lock.
  */
 struct vb_ioc_arena_create {
 	__u32 size;
@@ -1032,7 +1059,7 @@ struct vb_ioc_arena_create {
  * Errors: -EEXIST a slot is in a region already; -EBUSY on removal while one is in
  * use, or while its bytes are promised to objects or as minima; -ENOMEM.
  * Context: may sleep (allocates folios before any lock); takes the executor lock, the
- * arena spinlock for the slots.
+ * slot lock for the slots.
  */
 struct vb_ioc_region {
 	__u32 size;
@@ -1106,7 +1133,7 @@ struct vb_move {
  * @generation: from attach
  * @out_failed: moves whose out_status is not 0, 0 .. @count
  *
- * Context: may sleep (zapping); takes each BO's lock in turn.
+ * Context: may sleep (zapping); takes each BO's lock in turn, the slot lock; never waits.
  */
 struct vb_ioc_move {
 	__u32 size;
@@ -1185,8 +1212,9 @@ struct vb_exec_bo {
  * @spin_ns: module: how long to look for work, awake, before sleeping: where a wake-up
  *	costs more than the work itself
  *
- * Errors: -EAGAIN with VB_FETCH_F_NOWAIT; -ESHUTDOWN the device closes.
- * Context: takes the queue lock; sleeps without it, interruptible.
+ * Errors: -EAGAIN with VB_FETCH_F_NOWAIT; -ESHUTDOWN the device closes (loopback); -EPERM
+ * the device is not LIVE, -EINVAL VB_MMAP_SUBMIT is not mapped (module).
+ * Context: takes the work lock; waits for work.
  */
 struct vb_ioc_fetch {
 	__u32 size;
@@ -1222,7 +1250,7 @@ struct vb_ioc_fetch {
  * generation; -EINVAL @status is no errno; -EBUSY not yet: success of a submission
  * that left a durable BO's content on a device alone, or FORGET of an object with
  * a move running.
- * Context: takes the queue lock and the fence spinlock; wakes, never waits.
+ * Context: takes the work lock; may sleep (what ended is freed); never waits.
  */
 struct vb_ioc_commit {
 	__u32 size;
@@ -1242,7 +1270,7 @@ struct vb_ioc_commit {
  * @size: sizeof(struct vb_ioc_exchange)
  * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT as VB_IOC_FETCH; VB_EXCHANGE_F_STOP: ends
  *	those that sleep in this call, and all later ones as if with VB_FETCH_F_NOWAIT
- * @commits_address: array of struct vb_ioc_commit
+ * @commits_address: array of struct vb_ioc_commit, each with the @size that it has here
  * @fetches_address: array of struct vb_ioc_fetch, filled from the first on
  * @commit_count: 0 .. VB_EXCHANGE_MAX
  * @fetch_count: 0 .. VB_EXCHANGE_MAX; 0: only commit
@@ -1285,8 +1313,8 @@ struct vb_ioc_exchange {
  * @out_cancel: VB_CANCEL_*
  * @tag: from fetch
  *
- * Errors: -ENOENT no request has this tag.  Context: looks the tag up under RCU;
- * no lock, never waits.
+ * Errors: -ENOENT no request has this tag; -ESTALE one of an old generation.
+ * Context: takes the work lock; never waits.
  */
 struct vb_ioc_poll_cancel {
 	__u32 size;
@@ -1315,9 +1343,10 @@ struct vb_ioc_poll_cancel {
  * @out_table_address: loopback: struct vb_table_entry[out_chunks], read-only
  * @out_table_mmap: module: mmap() it from the executor node
  *
- * Errors: -ENOENT no such object; -ESTALE its file changed; -EMFILE; -EINVAL there is a
- * descriptor, and @size ends before @out_fd (module).
- * Context: may sleep (installs @out_fd after the last thing that can fail).
+ * Errors: -ESTALE no such object (any more), or its file changed; -EMFILE; -EINVAL there is
+ * a descriptor, and @size ends before @out_fd (module).
+ * Context: may sleep (installs @out_fd after the last thing that can fail); takes the BO's
+ * lock; never waits.
  */
 struct vb_ioc_object_open {
 	__u32 size;
@@ -1346,7 +1375,9 @@ struct vb_ioc_object_open {
  * @address: array of __u64, added to the device's (and the client's) counters;
  *	SUBMITS, ERRORS and BUSY_NS the device counts itself, and ignores here
  *
- * Context: copies first; takes the client's lock to find it; never waits.
+ * A client that is gone is no error: what it had done counts for the device.
+ *
+ * Errors: -EINVAL @count; -EFAULT.  Context: copies first; takes the work lock; never waits.
  */
 struct vb_ioc_exec_stats {
 	__u32 size;
@@ -1404,7 +1435,7 @@ struct vb_ioc_exec_stats {
  * @out_identity: as created: all values
  *
  * Errors: -ENOENT no arena has this number, nor any higher one.
- * Context: takes the arena spinlock; never waits.
+ * Context: takes the executor lock; never waits.
  */
 struct vb_ioc_arena_query {
 	__u32 size;
@@ -1437,7 +1468,8 @@ struct vb_ioc_arena_query {
  * recovery, and who adopts an nvme arena so answers for late writes.
  * -ESTALE another identity, or none; -ENOENT no such orphan; -EINVAL device arenas are
  * never orphans; -EPERM not RECOVERING.
- * Context: takes the executor lock, each BO's lock in turn; may sleep.
+ * Context: takes the executor lock, each BO's lock in turn, the slot lock, the work lock;
+ * may sleep; never waits.
  */
 struct vb_ioc_arena_adopt {
 	__u32 size;
@@ -1454,7 +1486,7 @@ struct vb_ioc_arena_adopt {
  * @out_object: the first id from there on that VB_IOC_OBJECT_OPEN may know
  * @__reserved: must be 0
  *
- * Errors: -ENOENT none.  Context: takes the lock of the ids; never waits.
+ * Errors: -ENOENT none.  Context: takes no lock but that of the table; never waits.
  */
 struct vb_ioc_object_next {
 	__u32 size;
@@ -1478,7 +1510,8 @@ struct vb_ioc_object_next {
  * after recovery_ms, also those that the caller made.
  *
  * Errors: -ESTALE another generation; -EPERM not RECOVERING.
- * Context: takes the executor lock, each BO's lock in turn; may sleep.
+ * Context: takes the executor lock, each BO's lock in turn, the slot lock, the work lock;
+ * may sleep; never waits.
  */
 struct vb_ioc_recover {
 	__u32 size;
@@ -1688,8 +1721,9 @@ enum vb_format {
  * @format: enum vb_format
  * @rank: dimensions used, 1 .. VB_OPERAND_RANK_MAX; 0 with VB_FORMAT_NONE
  * @__reserved: must be 0
- * @offset: of element 0, in bytes, 0 .. the length of the BO - 1; F32, I32 and packed
- *	formats: see each command
+ * @offset: of element 0, in bytes, 0 .. the length of the BO - 1; a multiple of an element,
+ *	as outer strides are; weights, scales and tables of row-major formats: any; packed
+ *	ones: a multiple of 64
  * @shape: elements, outermost first, 1 .. 2^32 - 1; those from @rank on must be 0
  * @stride: bytes from one index to the next in each dimension, those of what one index
  *	holds .. 2^63 - 1, or 0: dense.  The innermost of an array is always dense, as
@@ -1769,8 +1803,7 @@ enum vb_binary {
  * @mode: enum vb_mode
  * @act: enum vb_unary
  * @x: F32 [m][k]
- * @w: any weight format [n][k]; bytes of row-major F32/F16/BF16 at any offset,
- *	packed ones at a multiple of 64
+ * @w: weight [n][k]: F32, F16, BF16, MXFP4, MXFP4_SPLIT, Q8_0, MXFP4_G16 or INT8_G16
  * @scales: VB_FORMAT_U8 [n][k / 32] with MXFP4_SPLIT, else NONE
  * @y: F32 [m][n]; must not overlap an input other than @residual itself
  * @bias: F32 [n] or NONE
@@ -1794,7 +1827,7 @@ struct vb_cmd_matmul {
  * @mode: enum vb_mode
  * @__reserved: must be 0
  * @x: F32 [m][k] (the same for every t) or [m][top][k]
- * @w: any weight format [experts][n][k]
+ * @w: weight [experts][n][k], as of MATMUL
  * @scales: U8 [experts][n][k / 32] with MXFP4_SPLIT, else NONE
  * @ids: I32 [m][top]; read once, each checked against experts when it is read:
  *	one outside ends the command with -EINVAL
@@ -1953,7 +1986,7 @@ struct vb_cmd_topk {
 /**
  * struct vb_cmd_gather - y[i] = table[ids[i]], decoded to F32
  * @h: opcode VB_CMD_GATHER
- * @table: any weight format [rows][k] except MXFP4_SPLIT
+ * @table: weight [rows][k], as of MATMUL but for MXFP4_SPLIT
  * @ids: I32 [m]; read once, each checked against rows when it is read
  * @y: F32 [m][k]
  */
