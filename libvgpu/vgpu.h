@@ -527,8 +527,9 @@ enum vgpu_advice { VGPU_ADVISE_PREFETCH = 1, VGPU_ADVISE_EVICT = 2, VGPU_ADVISE_
  * @out_bytes: of chunks for which the advice took effect, or NULL
  *
  * PIN and EVICT wait for the executor, PREFETCH only queues; pins nest.
- * Return: 0; -EDQUOT a pin beyond the client's host minimum; -EBUSY eviction met pinned or
- * mapped chunks (the others are gone).
+ * Return: 0; -EDQUOT a pin beyond the client's host minimum; -EINVAL UNPIN of what is not
+ * pinned, and nothing is unpinned; -EBUSY eviction met pinned or mapped chunks (the others
+ * are gone); -ERANGE.
  */
 VGPU_API int vgpu_bo_advise(struct vgpu_bo *bo, enum vgpu_advice advice, uint64_t offset,
 			    uint64_t bytes, uint64_t *out_bytes);
@@ -655,11 +656,12 @@ VGPU_API uint32_t vgpu_cmdbuf_commands(const struct vgpu_cmdbuf *cb);
  * -ERANGE an operand ends behind its object; -EROFS a sealed or file object would be
  * written; -EOVERFLOW a shape; -E2BIG more than 1 MiB or 4096 objects; -ENOMEM.
  *
- * Weights (w, table) may have any format of enum vgpu_format but I32 and U8, at any offset,
- * packed ones at a multiple of 64.  Other operands lie at a multiple of their element.
- * Operands are dense in their last dimension, weights in their last two; the others may have
- * strides.  An output may overlap nothing that the command reads but where "may be" says so, and then exactly.
- * include/uapi/linux/vblackwell.h says the same of the stream itself.
+ * Weights (w, table) have a format that vgpu_format_is_weight() is true of, and lie at any
+ * offset, packed ones at a multiple of 64.  Other operands lie at a multiple of their
+ * element.  Operands are dense in their last dimension, weights in their last two; the others
+ * may have strides.  An output may overlap nothing that the command reads or writes but where
+ * "may be" says so, and then exactly.  include/uapi/linux/vblackwell.h says the same of the
+ * stream itself.
  */
 
 /** struct vgpu_matmul - y = act(x w^T + bias) + residual */
@@ -784,7 +786,7 @@ VGPU_API int vgpu_cmd_unary(struct vgpu_cmdbuf *cb, enum vgpu_unary op, struct v
  * @op: which
  * @a: F32 [m][n]
  * @b: F32 [m][n], or [n] for every row
- * @y: F32 [m][n]; may be @a or @b
+ * @y: F32 [m][n]; may be @a, or @b of that shape
  *
  * Return: 0, or why it is refused, as all recording.
  */
@@ -838,8 +840,8 @@ VGPU_API int vgpu_cmd_gather(struct vgpu_cmdbuf *cb, struct vgpu_array table,
 /**
  * vgpu_cmd_copy() - y = x
  * @cb: the command is added to it
- * @x: any format that is no packed one
- * @y: the same shape and format; F32, F16 and BF16 convert, nearest even
+ * @x: F32, F16, BF16, I32 or U8, any shape
+ * @y: the same shape and format; F32, F16 and BF16 convert into each other, nearest even
  *
  * Return: 0, or why it is refused, as all recording.
  */
@@ -1497,8 +1499,10 @@ struct vgpu_probe {
  * @bytes: most bytes to read in all
  * @out: what was found
  *
- * The page cache takes no part.  Return: 0; -EINVAL; -ENODATA @bytes or the file is too
- * short to measure anything; an I/O error.
+ * The page cache takes no part.
+ *
+ * Return: 0; -EINVAL @chunk_bytes; -ENODATA @bytes or the file is too short to measure
+ * anything; an I/O error.
  */
 VGPU_API int vgpu_probe(int fd, uint32_t chunk_bytes, uint64_t bytes, struct vgpu_probe *out);
 
