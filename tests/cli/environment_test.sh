@@ -35,8 +35,16 @@ done
 verdict nothing_was_made_in_the_root_folder test "$(ls -A /)" = "$before"
 refuses a_cache_that_cannot_be_made_is_named 1 '/dev/null/c.*; VBLACKWELL_CACHE names another place' \
 	env VBLACKWELL_CACHE=/dev/null/c $vbrun embed x
-refuses a_folder_for_traces_that_is_not_there_is_named 1 '/absent/vbrun-trace-[A-Za-z0-9]+: cannot make a trace' \
+no_folder='/absent/vbrun-trace-[A-Za-z0-9]+: cannot make a trace file: No such file or directory; TMPDIR names another folder'
+refuses a_folder_for_traces_that_is_not_there_is_named 1 "$no_folder, --no-compare needs none$" \
 	env TMPDIR=/absent $vbrun stream "$checkpoint"
+refuses a_folder_for_traces_that_is_not_there_is_named_by_route 1 "$no_folder$" \
+	env TMPDIR=/absent $vbrun stream "$checkpoint" --route zipf
+for how in '--no-compare' '--passes 0'; do
+	# shellcheck disable=SC2086
+	TMPDIR=/absent $vbrun stream "$checkpoint" --host 6M $how >/dev/null 2>&1
+	verdict "stream_needs_no_folder_for_traces_${how//[^a-z]/}" test $? -eq 0
+done
 
 # --- a cache that only others may write to: packed on demand, the same bits ---
 embed --packed file --passes 0 --vectors "$work/want" >/dev/null

@@ -78,6 +78,14 @@ done <<'END'
 2|--chunk 100000 is no power of two|vbctl plan f --chunk 100000
 2|--chunk 32K is outside 65536 .. 2097152|vbrun stream f --chunk 32K
 2|--nvme-size 1.00 MiB is for --nvme FILE, which is not given|vbrun stream f --nvme-size 1M
+2|stream: --m is not for --route, which runs one token at a time|vbrun stream f --route zipf --m 32
+2|stream: --passes is not for --route, which|vbrun stream f --route zipf --passes 4
+2|stream: --no-compare is not for --route, which|vbrun stream f --route zipf --no-compare
+2|stream: --tokens is for --route zipf, which is not given|vbrun stream f --tokens 9
+2|stream: --seed is for --route zipf, which is not given|vbrun stream f --seed 9
+2|gen: --size is not for --bert, whose|vbrun gen f --bert --size 1M
+2|gen: --experts is not for --bert, whose|vbrun gen f --bert --experts 4
+2|gen: --format is not for --bert, whose|vbrun gen f --bert --format f32
 2|--compare and --no-compare exclude each other|vbrun embed --compare --no-compare
 2|--trace needs a device of its own, without --device|vbrun embed --trace t --device /dev/null
 2|--compare needs devices of its own, without --device|vbrun embed --compare --device /dev/null

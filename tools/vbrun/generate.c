@@ -12,6 +12,8 @@
 #include "common/summary.h"
 #include "gen.h"
 
+#define FORMAT_OPEN UINT32_MAX	/* not given */
+
 /**
  * struct generate_options - what was asked for
  * @checkpoint: a mixture of experts in one file
@@ -67,10 +69,25 @@ static int generate(struct generate_options *o)
 	return CLI_OK;
 }
 
+/* A model for embed has no experts, and the size that follows from its shape. */
+static int settle(struct generate_options *o)
+{
+	bool format = o->format != FORMAT_OPEN;
+
+	if (o->bert && (o->checkpoint.bytes || o->checkpoint.experts || format))
+		return cli_usage("gen: %s is not for --bert, whose --layers, --hidden and --ffn say all",
+				 o->checkpoint.bytes ? "--size" : format ? "--format" : "--experts");
+	if (!o->checkpoint.bytes)
+		o->checkpoint.bytes = (uint64_t)2 << 30;
+	if (!format)
+		o->format = VBRUN_GEN_MXFP4;
+	return CLI_RUN;
+}
+
 int vbrun_generate(int argc, char **argv)
 {
 	static const char *const formats[] = { "mxfp4", "bf16", "f32", NULL };
-	struct generate_options o = { .checkpoint.bytes = (uint64_t)2 << 30, .seed = 1 };
+	struct generate_options o = { .format = FORMAT_OPEN, .seed = 1 };
 	const struct cli_option options[] = {
 		{ "size", CLI_SIZE, &o.checkpoint.bytes, "SIZE", "aim at this size (default 2G)",
 		  NULL, 1 << 20, (uint64_t)1 << 46 },
@@ -96,6 +113,8 @@ int vbrun_generate(int argc, char **argv)
 	unsigned int count;
 	int rc = cli_parse(&command, argc, argv, &count);
 
+	if (rc == CLI_RUN)
+		rc = settle(&o);
 	if (rc != CLI_RUN)
 		return rc;
 	o.checkpoint.path = argv[1];

@@ -633,7 +633,7 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 	if (!rc)
 		error = stream_trace(o, trace, sizeof(trace), &fd);
 	if (error)
-		rc = cli_fail("%s: cannot make a trace file: %s", trace, part_why(error));
+		rc = stream_trace_none(o, trace, error);
 	if (!rc)
 		rc = measure(o, &r, trace, json);
 	if (!rc)

@@ -30,9 +30,17 @@
 #define PROBE_CHUNKS_MIN 96u
 #define COMPUTE_SECONDS 1.0
 #define PASSES_MAX 1000u
+#define PASSES 5u
+#define ROUTE_TOKENS 64u
 #define ROUTE_SEED 20260102u
 
 const char *const stream_modes[] = { "f32", "a16", "a8", NULL };
+
+/* With the fewest reads possible, which its trace tells. */
+static bool stream_is_compared(const struct stream_options *o)
+{
+	return o->route || (o->passes && !o->no_compare);
+}
 
 int stream_trace(const struct stream_options *o, char *path, size_t len, int *out_fd)
 {
@@ -41,6 +49,9 @@ int stream_trace(const struct stream_options *o, char *path, size_t len, int *ou
 	int rc;
 
 	*out_fd = -1;
+	*path = 0;
+	if (!o->device.trace && !stream_is_compared(o))
+		return 0;
 	if (o->device.trace) {
 		rc = part_find(o->device.trace, &part);
 		snprintf(path, len, "%s", rc ? o->device.trace : part.at);
@@ -55,6 +66,13 @@ int stream_trace(const struct stream_options *o, char *path, size_t len, int *ou
 	unlink(path);
 	snprintf(path, len, "/proc/self/fd/%d", *out_fd);
 	return 0;
+}
+
+int stream_trace_none(const struct stream_options *o, const char *path, int rc)
+{
+	return cli_fail("%s: cannot make a trace file: %s%s%s", path, part_why(rc),
+			o->device.trace ? "" : "; TMPDIR names another folder",
+			o->device.trace || o->route ? "" : ", --no-compare needs none");
 }
 
 int stream_trace_fail(const struct stream_options *o, int rc)
@@ -229,7 +247,7 @@ static int measure_stream(const struct stream_options *o, const char *trace,
 	struct vgpu *v;
 	int rc;
 
-	device.trace = trace;
+	device.trace = *trace ? trace : NULL;
 	rc = device_open(&device, &v);
 	if (rc)
 		return rc;
@@ -335,7 +353,7 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 
 	rc = stream_trace(o, trace, sizeof(trace), &fd);
 	if (rc)
-		return cli_fail("%s: cannot make a trace file: %s", trace, part_why(rc));
+		return stream_trace_none(o, trace, rc);
 	r.passes = calloc(o->passes + 1, sizeof(*r.passes));
 	r.json = summary_new("stream");
 	if (!r.passes || !r.json)
@@ -345,7 +363,7 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 	if (!rc)
 		rc = measure_stream(o, trace, ck, w, &r);
 	probe_end(r.rounds, &r.probe);
-	if (!rc && o->passes && !o->no_compare)
+	if (!rc && stream_is_compared(o))
 		rc = compare(o, trace, ck, w, &r);
 	if (fd >= 0)
 		close(fd);
@@ -417,6 +435,22 @@ static int stream_weights(struct stream_options *o, const struct vgpu_checkpoint
 	return rc ? rc : stream_all(o, ck, w, &conversions, reads);
 }
 
+/* What the two forms do not share; 0 and UINT32_MAX: not given. */
+static int settle_options(struct stream_options *o)
+{
+	if (o->route && (o->m || o->passes != UINT32_MAX || o->no_compare))
+		return cli_usage("stream: %s is not for --route, which runs one token at a time",
+				 o->m ? "--m" : o->no_compare ? "--no-compare" : "--passes");
+	if (!o->route && (o->tokens || o->seed))
+		return cli_usage("stream: %s is for --route zipf, which is not given",
+				 o->tokens ? "--tokens" : "--seed");
+	o->m = o->m ? o->m : 1;
+	o->passes = o->passes != UINT32_MAX ? o->passes : PASSES;
+	o->tokens = o->tokens ? o->tokens : ROUTE_TOKENS;
+	o->seed = o->seed ? o->seed : ROUTE_SEED;
+	return CLI_RUN;
+}
+
 static int stream_checkpoint(struct stream_options *o)
 {
 	struct vgpu_checkpoint *ck;
@@ -447,8 +481,7 @@ static int stream_checkpoint(struct stream_options *o)
 int vbrun_stream(int argc, char **argv)
 {
 	static const char *const routes[] = { "none", "zipf", NULL };
-	struct stream_options o = { .m = 1, .passes = 5, .mode = VGPU_MODE_A16, .tokens = 64,
-				    .seed = ROUTE_SEED };
+	struct stream_options o = { .passes = UINT32_MAX, .mode = VGPU_MODE_A16 };
 	const struct cli_option options[] = {
 		DEVICE_OPTIONS(o.device),
 		{ "m", CLI_NUMBER, &o.m, "ROWS", "rows of activations (default 1)", NULL, 1, 65536 },
@@ -461,7 +494,7 @@ int vbrun_stream(int argc, char **argv)
 		{ "route", CLI_CHOICE, &o.route, "HOW", "zipf: experts chosen at run time", routes,
 		  0, 0 },
 		{ "tokens", CLI_NUMBER, &o.tokens, "N", "of --route (default 64)", NULL, 1, 1000000 },
-		{ "seed", CLI_NUMBER, &o.seed, "N", "of --route (default 20260102)", NULL, 0, 0 },
+		{ "seed", CLI_NUMBER, &o.seed, "N", "of --route (default 20260102)", NULL, 1, 0 },
 		{ "no-compare", CLI_FLAG, &o.no_compare, NULL,
 		  "no optimum, probe and compute-only run", NULL, 0, 0 },
 		{ "json", CLI_FLAG, &o.json, NULL, "summary as JSON", NULL, 0, 0 },
@@ -488,6 +521,8 @@ int vbrun_stream(int argc, char **argv)
 	rc = cli_parse(&command, argc, argv, &count);
 	if (rc == CLI_RUN)
 		rc = device_check(&o.device);
+	if (rc == CLI_RUN)
+		rc = settle_options(&o);
 	if (rc != CLI_RUN)
 		return rc;
 	rc = device_check_outputs((const char *[]){ o.save, o.device.trace }, 2);

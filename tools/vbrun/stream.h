@@ -119,13 +119,17 @@ int stream_route_room(const struct weights *w, uint64_t chunk_bytes, uint64_t *o
 
 /**
  * stream_trace() - the trace to record: the part of the one asked for, or a temporary file
- * @path: receives a name that can be opened while @out_fd is open; after a failure, one to print
+ * @path: receives a name that can be opened while @out_fd is open, "" when none is needed; after
+ *	a failure, one to print
  * @len: PART_PATH_BYTES
  * @out_fd: the temporary file, to be closed; -1: none
  *
  * Return: 0, or -errno of part_find() or mkostemp().
  */
 int stream_trace(const struct stream_options *o, char *path, size_t len, int *out_fd);
+
+/** stream_trace_none() - say why there is none. Return: CLI_FAILED. */
+int stream_trace_none(const struct stream_options *o, const char *path, int rc);
 
 /** stream_trace_fail() - say why that trace cannot be read. Return: CLI_FAILED. */
 int stream_trace_fail(const struct stream_options *o, int rc);
