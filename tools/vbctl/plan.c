@@ -41,6 +41,7 @@
  * @staging: reserve for transfers
  * @need: smallest host tier that works, with chunks of that size
  * @in_device, @in_host, @overflow: where @content goes
+ * @today: @overflow without @device, which no backend has yet
  * @conversions: weights that are packed
  * @rates: measured or assumed
  */
@@ -51,7 +52,7 @@ struct plan {
 	bool measure, json;
 	uint64_t source, content, derived, derived_source;
 	uint64_t activations, staging, need;
-	uint64_t in_device, in_host, overflow;
+	uint64_t in_device, in_host, overflow, today;
 	struct conversions conversions;
 	struct rates rates;
 };
@@ -100,6 +101,7 @@ static void place(struct plan *p, const struct weights *w)
 	p->in_device = p->content < p->device ? p->content : p->device;
 	p->in_host = p->content - p->in_device < room ? p->content - p->in_device : room;
 	p->overflow = p->content - p->in_device - p->in_host;
+	p->today = p->content > room ? p->content - room : 0;
 }
 
 /* Bytes that a pass reads from storage: derived weights read what they come from. */
@@ -152,7 +154,8 @@ static void print_tiers(const struct plan *p)
 	printf("%-12s %10s              read again each pass, never written\n", "storage",
 	       size_text(p->overflow).s);
 	if (p->device)
-		printf("             no device backend yet: its share would run from host and storage\n");
+		printf("             no device backend yet: this supposes one; today %s would be read again "
+		       "each pass\n", size_text(p->today).s);
 }
 
 static void print_derived(const struct plan *p)
@@ -292,7 +295,7 @@ int vbctl_plan(int argc, char **argv)
 	const struct cli_option options[] = {
 		{ "host", CLI_SIZE, &p.host, "SIZE", "host tier (default 512M)", NULL, 1,
 		  (uint64_t)1 << 46 },
-		{ "device", CLI_SIZE, &p.device, "SIZE", "device tier (default none)", NULL, 0,
+		{ "device", CLI_SIZE, &p.device, "SIZE", "suppose a device of this size (default none)", NULL, 0,
 		  (uint64_t)1 << 46 },
 		{ "format", CLI_CHOICE, &p.format, "F", "pack weights: keep (default; only types "
 		  "without a product, to int8), int8, mxfp4", weights_packs, 0, 0 },
