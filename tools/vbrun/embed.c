@@ -452,7 +452,15 @@ static void cell_accuracy(const struct embed *e, const struct embed_run *r)
 	printf(" %17.3g", a.nmse);
 }
 
-/* The device is the CPU as long as no other backend is there; then nothing falls back. */
+/* Why no other figure can stand there. */
+static const char *placement_note(const char *backend)
+{
+	if (!strcmp(backend, "cpu"))
+		return ": the device is this machine's CPU, no GPU or NPU backend is there yet to "
+		       "lack an op";
+	return strcmp(backend, "null") ? "" : ": computes nothing";
+}
+
 static void print_placement(const struct embed *e)
 {
 	uint64_t commands = e->runs[RUN_ASKED].c.c[VGPU_COUNT_COMMANDS];
@@ -461,8 +469,8 @@ static void print_placement(const struct embed *e)
 
 	if (vgpu_describe(e->v, "backend", backend, sizeof(backend)) <= 0)
 		snprintf(backend, sizeof(backend), "of another process");
-	printf("\nops on device        %" PRIu64 " of %" PRIu64 " (backend %s)", commands - fallbacks,
-	       commands, backend);
+	printf("\nops on device        %" PRIu64 " of %" PRIu64 " (backend %s%s)", commands - fallbacks,
+	       commands, backend, placement_note(backend));
 	if (fallbacks)
 		printf(", %" PRIu64 " on the CPU: the backend lacks them", fallbacks);
 	printf("\n");
