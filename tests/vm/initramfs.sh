@@ -6,7 +6,8 @@
 #   tests/vm/initramfs.sh KERNEL MODULE.ko OUT SUITE PROGRAM...
 #
 # KERNEL is a folder of tests/vm/kernel.sh, SUITE a shell script that becomes
-# /suite/run.  Programs come with the libraries that ldd names.
+# /suite/run.  Programs come with the libraries that ldd names, and without what a
+# debugger reads: an emulated CPU unpacks all that, so nothing is compressed either.
 set -eu
 
 here=$(dirname "$(readlink -f "$0")")
@@ -44,7 +45,8 @@ copy_drivers() {
 copy_programs() {
 	local program library
 	for program in "$@"; do
-		cp "$program" "$root/suite/"
+		strip -o "$root/suite/${program##*/}" "$program" 2>/dev/null ||
+			cp "$program" "$root/suite/"	# a script
 		ldd "$program" 2>/dev/null | grep -o '/[^ )]*' | while read -r library; do
 			[ -e "$root/lib/$(basename "$library")" ] || cp -L "$library" "$root/lib/"
 		done
@@ -61,4 +63,4 @@ cp "$module" "$root/suite/vblackwell.ko"
 chmod 755 "$root" "$root/init" "$root/suite/run"
 copy_drivers
 copy_programs "$@"
-(cd "$root" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$out"
+(cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) >"$out"

@@ -127,7 +127,7 @@ boot() {
 		-nodefaults -no-reboot -display none -nic none \
 		-chardev "file,id=c0,path=$logs/$name.console" -serial chardev:c0 \
 		-chardev "file,id=c1,path=$logs/$name.dmesg" -serial chardev:c1 \
-		-kernel "$folder/vmlinuz" -initrd "$logs/$name.cpio.gz" \
+		-kernel "$folder/vmlinuz" -initrd "$logs/$name.cpio" \
 		-append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic transparent_hugepage=always $campaigns ${VM_APPEND:-}" \
 		>"$logs/$name.qemu" 2>&1 &
 	# timeout has a process group of its own: what ends us does not reach it.
@@ -203,7 +203,7 @@ one() {
 		grep -E 'error|warning|ERROR' "$logs/$name.build" | head -20 | sed 's/^/# /'
 		return
 	fi
-	"$here/initramfs.sh" "$folder" "$logs/$name/vblackwell.ko" "$logs/$name.cpio.gz" "$suite" \
+	"$here/initramfs.sh" "$folder" "$logs/$name/vblackwell.ko" "$logs/$name.cpio" "$suite" \
 		$programs || { fail "$name" "no initramfs"; return; }
 	: >"$logs/$name.console"
 	: >"$logs/$name.dmesg"
