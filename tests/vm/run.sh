@@ -79,7 +79,7 @@ make_module() {
 	local m=$1 headers=$2 cc
 	shift 2
 	cc=$(cat "$folder/cc")
-	"$@" make -s -C "$headers" M="$m" CC="$cc" HOSTCC="$cc" CONFIG_DEBUG_INFO_BTF_MODULES= \
+	"$@" make -s -j"$(nproc)" -C "$headers" M="$m" CC="$cc" HOSTCC="$cc" CONFIG_DEBUG_INFO_BTF_MODULES= \
 		KBUILD_MODPOST_WARN= KCOV_INSTRUMENT=y modules
 }
 
