@@ -17,6 +17,19 @@ part() {
 	[ "${VM_ONLY:-$1}" = "$1" ]
 }
 
+seconds() {
+	cut -d. -f1 /proc/uptime
+}
+
+# timed NAME COMMAND...: and how long it took.
+timed() {
+	local label=$1 began
+	began=$(seconds)
+	shift
+	"$@"
+	echo "# $label: $(($(seconds) - began)) s"
+}
+
 # run NAME PROGRAM: a cmocka program; its verdicts become our lines.
 run() {
 	name=$1
@@ -64,7 +77,7 @@ tests() {
 		load "$chunk" || continue
 		for t in *_test; do
 			echo "vm: $t $chunk" >/dev/kmsg
-			run "$t-$chunk" "./$t"
+			timed "$t-$chunk" run "$t-$chunk" "./$t"
 		done
 		unload "$chunk"
 	done
@@ -220,11 +233,10 @@ leaks() {
 	fi
 }
 
+echo "# booted: $(seconds) s"
 part tests && tests
-part served && served
-part loads && loads
-part fuzz && fuzz
-part fail_nth && fail_nth
-part fail_load && fail_load
-leaks
+for campaign in served loads fuzz fail_nth fail_load; do
+	part $campaign && timed $campaign $campaign
+done
+timed leaks leaks
 exit 0
