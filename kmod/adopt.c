@@ -20,7 +20,7 @@ static void slot_orphan(struct vb_arena *a, struct vb_region *region, struct vb_
 	slot->baseline = 0;
 	if (vb_slots_is_free(&a->slots, i) && vb_slot_foreign(region, slot) &&
 	    !vb_slots_take_this(&a->slots, i))
-		list_add_tail(&slot->quarantine, &vb.quarantine);
+		vb_quarantine_enter_locked(slot, NULL);
 	spin_unlock(&vb.slot_lock);
 }
 

@@ -120,6 +120,23 @@ void vb_limit_unslot_locked(struct vb_client *c, u32 tier)
 		vb_quota_sub(&c->quota, use_of_tier(tier), vb.chunk_bytes);
 }
 
+/* The client may be gone: the slot counts its user, as a client does. */
+void vb_limit_keep_locked(struct vb_user *user, u32 tier)
+{
+	lockdep_assert_held(&vb.slot_lock);
+	user->refs++;
+	user->quarantined++;
+	vb_quota_add(&user->quota, use_of_tier(tier), vb.chunk_bytes);
+}
+
+void vb_limit_let_go_locked(struct vb_user *user, u32 tier)
+{
+	lockdep_assert_held(&vb.slot_lock);
+	vb_quota_sub(&user->quota, use_of_tier(tier), vb.chunk_bytes);
+	user->quarantined--;
+	vb_user_put_locked(user);
+}
+
 /* ---- VB_IOC_LIMIT ---- */
 
 struct limit_call {

@@ -31,6 +31,7 @@
 #include "trace.h"
 #include "ucmd.h"
 #include "usage.h"
+#include "user.h"
 #include "vb.h"
 #include "wait.h"
 
@@ -116,7 +117,7 @@ static void slots_free_locked(struct vb_bo *bo, const struct vb_chunk_freed *fre
 	for (i = 0; i < freed->count; i++) {
 		u32 arena = VB_LOC_ARENA(freed->loc[i]);
 
-		vb_slot_give_locked(freed->loc[i]);
+		vb_slot_give_locked(freed->loc[i], bo->client->user);
 		bo->slots--;
 		bo->client->slots[arena]--;
 		vb_limit_unslot_locked(bo->client, vb.arenas[arena]->tier);
@@ -437,6 +438,11 @@ static int slot_take_locked(struct vb_bo *bo, const struct vb_move *mv, u32 *out
 	int rc;
 
 	rc = vb_limit_slot_locked(bo->client, mv->to, mv->from);
+	if (rc == -EDQUOT && bo->client->user->quarantined) {
+		/* Some of these may be free by now. */
+		vb_quarantine_sweep_locked();
+		rc = vb_limit_slot_locked(bo->client, mv->to, mv->from);
+	}
 	if (rc)
 		return rc;
 	rc = vb_slot_take_locked(mv->to, mv->arena, mv->slot, out);

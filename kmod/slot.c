@@ -5,7 +5,8 @@
  * The memory of host slots is ours, so that it outlives the executor, and it comes in the
  * largest pieces there are; that of a BAR is lent to us page by page; other slots are
  * numbers to us.  A slot whose memory others still refer to when it is given back is in
- * quarantine until they do no longer.
+ * quarantine until they do no longer, and its user stays charged for it: one lent page
+ * keeps a whole slot from everybody else.
  */
 #include "slot.h"
 
@@ -16,6 +17,7 @@
 #include "core/slots.h"
 #include "arena.h"
 #include "conftest.h"
+#include "limit.h"
 #include "region.h"
 #include "trace.h"
 #include "vb.h"
@@ -155,6 +157,28 @@ void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot)
 
 /* ---- taken, given, in quarantine ---- */
 
+static u32 tier_of(const struct vb_slot *slot)
+{
+	return vb.arenas[VB_LOC_ARENA(slot->loc)]->tier;
+}
+
+void vb_quarantine_enter_locked(struct vb_slot *slot, struct vb_user *user)
+{
+	lockdep_assert_held(&vb.slot_lock);
+	list_add_tail(&slot->quarantine, &vb.quarantine);
+	slot->user = user;
+	if (user)
+		vb_limit_keep_locked(user, tier_of(slot));
+}
+
+static void leave_locked(struct vb_slot *slot)
+{
+	list_del_init(&slot->quarantine);
+	if (slot->user)
+		vb_limit_let_go_locked(slot->user, tier_of(slot));
+	slot->user = NULL;
+}
+
 void vb_quarantine_sweep_locked(void)
 {
 	struct vb_slot *slot, *next;
@@ -169,7 +193,7 @@ void vb_quarantine_sweep_locked(void)
 		if (foreign > slot->baseline)
 			continue;
 		trace_vb_quarantine_leave(slot, foreign);
-		list_del_init(&slot->quarantine);
+		leave_locked(slot);
 		vb_slots_give(&vb.arenas[VB_LOC_ARENA(slot->loc)]->slots, VB_LOC_SLOT(slot->loc));
 	}
 }
@@ -182,7 +206,7 @@ void vb_quarantine_leave_locked(void)
 	lockdep_assert_held(&vb.slot_lock);
 	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine)
 		if (vb_arena_is_gone(slot->loc))
-			list_del_init(&slot->quarantine);
+			leave_locked(slot);
 }
 
 /* One from the top, so that runs of adjacent slots stay whole at the bottom. */
@@ -214,7 +238,7 @@ int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc)
 	return 0;
 }
 
-void vb_slot_give_locked(u32 loc)
+void vb_slot_give_locked(u32 loc, struct vb_user *user)
 {
 	struct vb_arena *a = vb_arena_of(VB_LOC_ARENA(loc));
 	struct vb_region *region;
@@ -228,7 +252,7 @@ void vb_slot_give_locked(u32 loc)
 	if (slot)
 		foreign = vb_slot_foreign(region, slot);
 	if (slot && foreign > slot->baseline) {
-		list_add_tail(&slot->quarantine, &vb.quarantine);
+		vb_quarantine_enter_locked(slot, user);
 		trace_vb_quarantine(slot, foreign);
 	} else {
 		WARN_ON_ONCE(vb_slots_give(&a->slots, VB_LOC_SLOT(loc)));

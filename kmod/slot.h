@@ -9,6 +9,7 @@
 
 struct page;
 struct vb_region;
+struct vb_user;
 
 /**
  * struct vb_slot - the memory of one slot whose pages we know: host, or a BAR
@@ -19,13 +20,15 @@ struct vb_region;
  * @baseline: references beyond mappings and ours when the slot was taken: those of
  *	registered buffers; protected by the lock of the BO that holds the slot
  * @quarantine: in vb_device.quarantine while others still refer to the memory;
- *	slot_lock
+ *	slot_lock, as the next
+ * @user: who is charged for it there; counted; or NULL
  * @before: such references when a successor adopted the arena, not its own; exec_lock
  * @loc: VB_LOC of it; fixed
  */
 struct vb_slot {
 	struct page **block;
 	struct list_head quarantine;
+	struct vb_user *user;
 	u32 loc;
 	u32 object, chunk;
 	int baseline, before;
@@ -44,9 +47,10 @@ void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot);
 void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot);
 
 int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc);
-/* Into quarantine when others still refer to its memory. */
-void vb_slot_give_locked(u32 loc);
+/* Into quarantine when others still refer to its memory: then @user stays charged. */
+void vb_slot_give_locked(u32 loc, struct vb_user *user);
 void vb_slot_retire(u32 loc);
+void vb_quarantine_enter_locked(struct vb_slot *slot, struct vb_user *user);	/* NULL: nobody's */
 void vb_quarantine_sweep_locked(void);	/* slot_lock, as the next: those that are free again */
 void vb_quarantine_leave_locked(void);	/* those of arenas that are gone */
 

@@ -2,8 +2,8 @@
 /*
  * Users: what the clients of one uid have and may have together.
  *
- * A user is there while one of its clients is, and for good once a limit was set for
- * it, whether it has clients or not.
+ * A user is there while one of its clients is, or a slot in quarantine, and for good once
+ * a limit was set for it, whether it has clients or not.
  */
 #include "user.h"
 
@@ -76,17 +76,20 @@ struct vb_user *vb_user_get(kuid_t uid)
 	return user_add(user);
 }
 
+void vb_user_put_locked(struct vb_user *user)
+{
+	lockdep_assert_held(&vb.slot_lock);
+	if (--user->refs || user->kept)
+		return;
+	hlist_del(&user->link);
+	kfree(user);
+}
+
 void vb_user_put(struct vb_user *user)
 {
-	bool last;
-
 	spin_lock(&vb.slot_lock);
-	last = !--user->refs && !user->kept;
-	if (last)
-		hlist_del(&user->link);
+	vb_user_put_locked(user);
 	spin_unlock(&vb.slot_lock);
-	if (last)
-		kfree(user);
 }
 
 void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), void *arg)

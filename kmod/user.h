@@ -10,8 +10,9 @@
 
 /**
  * struct vb_user - whose clients they are
- * @link: in the table of users; slot_lock, as the next two
- * @refs: clients, calls in progress
+ * @link: in the table of users; slot_lock, as the next three
+ * @refs: clients, calls in progress, slots in quarantine
+ * @quarantined: slots there
  * @kept: a limit was set for it
  * @uid: fixed
  * @quota: as vb_client.quota
@@ -19,7 +20,7 @@
  */
 struct vb_user {
 	struct hlist_node link;
-	u32 refs;
+	u32 refs, quarantined;
 	bool kept;
 	kuid_t uid;
 	struct vb_quota quota;
@@ -28,6 +29,7 @@ struct vb_user {
 
 struct vb_user *vb_user_get(kuid_t uid);
 void vb_user_put(struct vb_user *user);
+void vb_user_put_locked(struct vb_user *user);	/* slot_lock */
 void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), void *arg);
 void vb_users_free(void);
 

@@ -211,16 +211,16 @@ static bool fits(const struct vb_quota *q, u32 use, u64 n)
 	return n <= limit && q->used[use] <= limit - n;
 }
 
-void vb_quota_add(struct vb_quota *c, u32 use, u64 n)
+void vb_quota_add(struct vb_quota *q, u32 use, u64 n)
 {
-	c->used[use] += n;
-	c->user->used[use] += n;
+	q->used[use] += n;
+	if (q->user)
+		q->user->used[use] += n;
 }
 
-void vb_quota_sub(struct vb_quota *c, u32 use, u64 n)
+void vb_quota_sub(struct vb_quota *q, u32 use, u64 n)
 {
-	c->used[use] -= n;
-	c->user->used[use] -= n;
+	vb_quota_add(q, use, -n);
 }
 
 int vb_quota_charge(struct vb_quota *c, u32 use, u64 n)

@@ -129,9 +129,9 @@ u64 vb_quota_used(const struct vb_quota *q, u32 limit);
  * Return: 0; -EDQUOT a maximum of the client or of its user.
  */
 int vb_quota_charge(struct vb_quota *c, u32 use, u64 n);
-/* The same where it cannot be refused; and less. */
-void vb_quota_add(struct vb_quota *c, u32 use, u64 n);
-void vb_quota_sub(struct vb_quota *c, u32 use, u64 n);
+/* The same where it cannot be refused, of a client, or of a user alone; and less. */
+void vb_quota_add(struct vb_quota *q, u32 use, u64 n);
+void vb_quota_sub(struct vb_quota *q, u32 use, u64 n);
 
 /**
  * vb_quota_hold() - keep host memory from being taken away

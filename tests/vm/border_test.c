@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #define STRANGER	1000u
@@ -483,6 +484,65 @@ static void promise_to_a_user_is_kept_before_it_comes(void **state)
 	assert_rc(rig_map(u, id, chunks(7), chunks(1), VB_MAP_READ, &p), 0);
 }
 
+/* One page of a slot in a pipe keeps the whole slot from everybody else. */
+static int lend_and_destroy(struct vgpu_uapi *own)
+{
+	struct iovec iov = { .iov_len = 4096 };
+	uint32_t id, value = 1;
+	int fds[2], rc;
+
+	must(!pipe(fds));
+	must(!rig_bo(own, chunks(1), VB_LIFE_VOLATILE, &id));
+	rc = rig_write(own, id, 0, &value, sizeof(value));
+	if (!rc) {
+		must(!own->ops->map(own, (uint64_t)id << 46, 4096, true, &iov.iov_base));
+		must(vmsplice(fds[1], &iov, 1, 0) == 4096);
+		munmap(iov.iov_base, 4096);
+	}
+	must(!rig_bo_destroy(own, id));
+	return rc;
+}
+
+static void lock_up_slots(struct vgpu_uapi *own)
+{
+	struct vgpu_uapi *second;
+	uint64_t used;
+	uint32_t id;
+	void *p;
+
+	for (int i = 0; i < 4; i++)
+		must(!lend_and_destroy(own));
+	must(lend_and_destroy(own) == -EDQUOT);
+	must(!vgpu_uapi_open_node(node(), &second));
+	must(lend_and_destroy(second) == -EDQUOT);
+	must(!limit(own, VB_LIMIT_HOST_MAX, VB_LIMIT_USER, STRANGER, 0, &used));
+	must(used == chunks(4));
+	/* Fifteen slots are for content: others still have eleven. */
+	must(!rig_bo(u, chunks(11), VB_LIFE_VOLATILE, &id));
+	must(!rig_map(u, id, 0, chunks(11), VB_MAP_READ, &p));
+	must(!rig_unmap(u, id, 0, chunks(11), VB_MAP_READ));
+	must(!rig_bo_destroy(u, id));
+}
+
+static void write_one(struct vgpu_uapi *own)
+{
+	must(!lend_and_destroy(own));
+}
+
+static void slots_in_quarantine_are_charged_to_their_user(void **state)
+{
+	uint64_t used;
+
+	(void)state;
+	assert_rc(stranger_limit(VB_LIMIT_HOST_MAX, chunks(4)), 0);
+	as_stranger(lock_up_slots);
+	/* With its pipes the stranger's slots came back, to it as well. */
+	as_stranger(write_one);
+	assert_rc(limit(u, VB_LIMIT_HOST_MAX, VB_LIMIT_USER, STRANGER, 0, &used), 0);
+	assert_in_range(used, 0, chunks(1));
+	assert_rc(stranger_limit(VB_LIMIT_HOST_MAX, NONE), 0);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
 
 int main(void)
@@ -496,6 +556,7 @@ int main(void)
 		CASE(stranger_cannot_have_memory_promised),
 		CASE(users_are_limited_each_by_its_own),
 		CASE(who_opened_a_client_is_charged_whoever_uses_it),
+		CASE(slots_in_quarantine_are_charged_to_their_user),
 		CASE(promise_to_a_user_is_kept_before_it_comes),
 		CASE(one_user_cannot_fill_the_submit_region),
 		CASE(who_waits_for_the_last_fence_does_not_slow_down_the_others),
