@@ -26,8 +26,7 @@ def up(x, to):
 def touched(n):		# chunks under n bytes, wherever they begin
     return up(n, chunk) + 1
 
-source = content = derived = derived_source = acts = 0
-least = max(6, host // chunk // 20) if host else 6
+source = content = derived = derived_source = xs = ys = products = 0
 panels = 6 * chunk
 for name, t in head.items():
     shape, (begin, end) = t["shape"], t["data_offsets"]
@@ -61,11 +60,23 @@ for name, t in head.items():
             content += bytes_
             need = touched(2 * max(row, chunk))
     panels = max(panels, need * chunk)
-    acts = max(acts, m * k * 4 + min(m * n * 4, 8 * MiB))
+    # a product of more than 8 MiB is cut into several, of whole groups of packed rows
+    group = 16 if fmt != "keep" and not name.endswith("_blocks") else 1
+    rows = max(8 * MiB // 4 // m // group * group, group)
+    xs, ys = max(xs, m * k * 4), max(ys, m * min(n, rows) * 4)
+    products += math.prod(shape[:-3 if name.endswith("_blocks") else -2]) * up(n, rows)
 
-staging = max(host // chunk // 20 * chunk, panels)
-act_room = (up(acts, chunk) + 1) * chunk
-need = panels + act_room + chunk
+# the first 16 outputs of each product beside them
+arrays = xs, ys, products * 64
+acts, act_room = sum(arrays), sum(up(a, chunk) * chunk for a in arrays)
+
+def reserve(host):
+    return max(host // chunk // 20 * chunk, panels)
+
+staging = reserve(host)
+need = act_room + panels
+while need < act_room + reserve(need):
+    need = act_room + reserve(need)
 room = max(0, host // chunk * chunk - staging - act_room)
 in_device = min(content, device)
 in_host = min(content - in_device, room)
@@ -169,6 +180,24 @@ refuses a_byte_less_than_the_plan_needs_is_refused 1 "\($need bytes\)" \
 	$vbctl plan "$work/moe.safetensors" --host $((need - 1)) --chunk 64K
 $vbctl plan "$work/moe.safetensors" --host "$need" --chunk 64K >/dev/null
 verdict what_the_plan_needs_is_accepted test $? -eq 0
+# What it asks for is what a run takes, compared and all, and a chunk less is too little.
+for file in moe bf16; do
+	for m in 1 32; do
+		at="$work/$file.safetensors --chunk 64K --m $m"
+		# shellcheck disable=SC2086
+		need=$($vbctl plan $at --host 1K --json 2>/dev/null | sed -n 's/.*"need_host_bytes": \([0-9]*\).*/\1/p')
+		# shellcheck disable=SC2086
+		$vbrun stream $at --host "$need" --passes 2 --json >"$work/run.json" 2>"$work/err"
+		verdict "run_in_what_the_plan_needs_succeeds_${file}_m_$m" test $? -eq 0
+		# shellcheck disable=SC2086
+		refuses "run_in_less_is_refused_with_that_number_${file}_m_$m" 1 "stream: --host .* \($need bytes\)" \
+			$vbrun stream $at --host $((need - 1))
+		# shellcheck disable=SC2086
+		refuses "run_in_a_chunk_less_has_no_room_${file}_m_$m" 1 'bytes cannot be reserved' \
+			$vbrun stream $at --host $((need - 65536)) --staging 384K --no-compare
+	done
+done
+need=$(field "$work/plan.json" need_host_bytes)
 # A device makes no difference to what the host needs: it holds no activations.
 refuses a_device_does_not_replace_the_host 1 "\($need bytes\)" \
 	$vbctl plan "$work/moe.safetensors" --host 256K --device 1G --chunk 64K

@@ -329,3 +329,15 @@ uint64_t weights_default_staging(const struct weights *w, uint64_t host_bytes,
 	}
 	return bytes;
 }
+
+uint64_t weights_host(const struct weights *w, uint64_t room_bytes, uint64_t chunk_bytes)
+{
+	uint64_t host = room_bytes, more = 0;
+
+	/* The reserve grows with the tier, twenty times slower. */
+	do {
+		host += more;
+		more = room_bytes + weights_default_staging(w, host, chunk_bytes) - host;
+	} while (more);
+	return host;
+}

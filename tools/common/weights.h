@@ -139,4 +139,12 @@ uint64_t weights_staging(const struct weight *w, uint64_t chunk_bytes);
 uint64_t weights_default_staging(const struct weights *w, uint64_t host_bytes,
 				 uint64_t chunk_bytes);
 
+/**
+ * weights_host() - the host tier that leaves some room beside that reserve
+ * @room_bytes: for content, whole chunks
+ *
+ * Return: bytes.
+ */
+uint64_t weights_host(const struct weights *w, uint64_t room_bytes, uint64_t chunk_bytes);
+
 #endif

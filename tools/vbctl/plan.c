@@ -18,14 +18,12 @@
 
 #include "common/cli.h"
 #include "common/conversions.h"
+#include "common/intermediates.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "common/weights.h"
 #include "rates.h"
 #include "vgpu.h"
-
-/* A product with more output is cut by rows, as vbrun stream does. */
-#define Y_BYTES_MAX ((uint64_t)8 << 20)
 
 /**
  * struct plan - the question and the answer, in bytes unless said otherwise
@@ -37,7 +35,7 @@
  * @content: weights as they are used
  * @derived: of @content, made from other bytes when they are needed
  * @derived_source: what these are made from
- * @activations: intermediates of one product
+ * @activations: what the products keep beside weights
  * @staging: reserve for transfers
  * @need: smallest host tier that works, with chunks of that size
  * @in_device, @in_host, @overflow: where @content goes
@@ -57,14 +55,9 @@ struct plan {
 	struct rates rates;
 };
 
-static uint64_t chunks_of(const struct plan *p, uint64_t bytes)
+static void add_weight(struct plan *p, const struct weight *w)
 {
-	return (bytes + p->chunk - 1) / p->chunk;
-}
-
-static void add_weight(struct plan *p, const struct weight *w, uint64_t *least)
-{
-	uint64_t bytes = w->bytes + w->scales_bytes, staging, x, y;
+	uint64_t bytes = w->bytes + w->scales_bytes;
 
 	p->source += bytes;
 	if (w->used != w->format) {
@@ -72,31 +65,21 @@ static void add_weight(struct plan *p, const struct weight *w, uint64_t *least)
 		p->derived += w->used_bytes;
 	}
 	p->content += w->used_bytes;
-	staging = weights_staging(w, p->chunk);
-	if (staging > *least)
-		*least = staging;
-	x = (uint64_t)p->m * w->k * sizeof(float);
-	y = (uint64_t)p->m * w->n * sizeof(float);
-	if (y > Y_BYTES_MAX)
-		y = Y_BYTES_MAX;
-	if (p->activations < x + y)
-		p->activations = x + y;
 }
 
 /* Everything that follows from the sizes alone. */
 static void place(struct plan *p, const struct weights *w)
 {
-	uint64_t least = vgpu_staging_bytes(0, (uint32_t)p->chunk), host, acts, room;
+	struct intermediates arrays = intermediates_of(w, p->m);
+	uint64_t acts = intermediates_bytes(&arrays, p->chunk), host, room;
 
 	conversions_list(w, &p->conversions);
 	for (size_t i = 0; i < w->count; i++)
-		add_weight(p, &w->list[i], &least);
-	acts = (chunks_of(p, p->activations) + 1) * p->chunk;
-	p->need = least + acts + p->chunk;
+		add_weight(p, &w->list[i]);
+	p->activations = intermediates_bytes(&arrays, 1);
+	p->need = intermediates_host(w, p->m, p->chunk);
 	host = p->host / p->chunk * p->chunk;
-	p->staging = vgpu_staging_bytes(host, (uint32_t)p->chunk);
-	if (p->staging < least)
-		p->staging = least;
+	p->staging = weights_default_staging(w, host, p->chunk);
 	room = host > p->staging + acts ? host - p->staging - acts : 0;
 	p->in_device = p->content < p->device ? p->content : p->device;
 	p->in_host = p->content - p->in_device < room ? p->content - p->in_device : room;
@@ -243,12 +226,8 @@ static int answer(struct plan *p)
 		summarise(p, possible);
 	else if (possible)
 		print_plan(p);
-	if (possible)
-		return CLI_OK;
-	return cli_fail("plan: --host %s is below the %s (%" PRIu64 " bytes) that two panels and %s "
-			"of activations need at chunks of %s", size_text(p->host).s,
-			size_text(p->need).s, p->need, size_text(p->activations).s,
-			size_text(p->chunk).s);
+	return possible ? CLI_OK : intermediates_refuse("plan", p->host, p->need, p->activations,
+							p->chunk);
 }
 
 static int plan_checkpoint(struct plan *p, const struct vgpu_checkpoint *ck)

@@ -33,7 +33,7 @@ static int open_on(struct arithmetic *a, const struct device_options *device,
 	if (device_open(device, &a->v))
 		return -ENODEV;
 	a->ms = (struct matrices){ .v = a->v, .m = o->m, .mode = (enum vgpu_mode)o->mode };
-	rc = matrices_open(&a->ms, ck, w, bytes_max, STREAM_Y_BYTES_MAX);
+	rc = matrices_open(&a->ms, ck, w, bytes_max);
 	if (!rc)
 		rc = matrices_declare(&a->ms);
 	if (rc)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/intermediates.h"
 #include "random.h"
 
 /* Seed of the activations: any, but the same for every budget. */
@@ -62,13 +63,11 @@ static int add_slice(struct matrices *ms, const struct matrix_slice *s)
 
 /**
  * struct cut - how a checkpoint is cut into products
- * @rows_max: most rows of one
  * @share: part of the weights to take, evenly over the file; 1: all
  * @bytes_max: and never more bytes
  * @seen: bytes of all slices so far, taken or not
  */
 struct cut {
-	uint32_t rows_max;
 	double share;
 	uint64_t bytes_max, seen;
 };
@@ -85,18 +84,15 @@ static bool takes(const struct matrices *ms, struct cut *cut, const struct matri
 	       (double)ms->bytes + (double)bytes / 2 <= cut->share * (double)cut->seen;
 }
 
-/* One matrix, in slices of at most @cut->rows_max rows, or of one unit. */
+/* One matrix, in slices of as many rows as a product takes. */
 static int cut_matrix(struct matrices *ms, const struct weight *w, uint32_t expert,
 		      struct cut *cut)
 {
-	uint32_t rows_max = cut->rows_max / w->unit_rows * w->unit_rows;
+	uint32_t rows_max = intermediates_rows(w, ms->m);
 	int rc;
 
-	if (!rows_max)
-		rows_max = w->unit_rows;
-
-	for (uint32_t first = 0; first < w->n; first += rows_max) {
-		struct matrix_slice s = { w, expert, first, w->n - first };
+	for (uint64_t first = 0; first < w->n; first += rows_max) {
+		struct matrix_slice s = { w, expert, (uint32_t)first, w->n - (uint32_t)first };
 
 		if (s.rows > rows_max)
 			s.rows = rows_max;
@@ -109,12 +105,9 @@ static int cut_matrix(struct matrices *ms, const struct weight *w, uint32_t expe
 	return 0;
 }
 
-static int cut_all(struct matrices *ms, const struct weights *w, uint64_t bytes_max,
-		   uint64_t y_bytes_max)
+static int cut_all(struct matrices *ms, const struct weights *w, uint64_t bytes_max)
 {
-	uint64_t rows = y_bytes_max / sizeof(float) / ms->m;
 	struct cut cut = {
-		.rows_max = rows > UINT32_MAX / 2 ? UINT32_MAX / 2 : rows ? (uint32_t)rows : 1,
 		.share = bytes_max && bytes_max < w->used_bytes ?
 			 (double)bytes_max / (double)w->used_bytes : 1,
 		.bytes_max = bytes_max,
@@ -166,7 +159,7 @@ static int make_arrays(struct matrices *ms)
 		rc = vgpu_bo_create(ms->v, (uint64_t)ms->m * n_max * sizeof(float),
 				    VGPU_LIFE_VOLATILE, &ms->y);
 	if (!rc)
-		rc = vgpu_bo_create(ms->v, (uint64_t)ms->slice_count * MATRICES_DIGEST_COLS *
+		rc = vgpu_bo_create(ms->v, (uint64_t)ms->slice_count * INTERMEDIATES_DIGEST_COLS *
 				    sizeof(float), VGPU_LIFE_VOLATILE, &ms->digest);
 	return rc ? rc : fill_x(ms, k_max);
 }
@@ -174,7 +167,7 @@ static int make_arrays(struct matrices *ms)
 static int record_slice(struct matrices *ms, struct vgpu_cmdbuf *cb, uint32_t index)
 {
 	const struct matrix_slice *s = &ms->slices[index];
-	uint32_t cols = s->rows < MATRICES_DIGEST_COLS ? s->rows : MATRICES_DIGEST_COLS;
+	uint32_t cols = s->rows < INTERMEDIATES_DIGEST_COLS ? s->rows : INTERMEDIATES_DIGEST_COLS;
 	struct vgpu_matmul c = {
 		.mode = ms->mode,
 		.x = vgpu_matrix(ms->x, 0, VGPU_FORMAT_F32, ms->m, s->w->k),
@@ -192,7 +185,7 @@ static int record_slice(struct matrices *ms, struct vgpu_cmdbuf *cb, uint32_t in
 		return rc;
 	return vgpu_cmd_copy(cb, vgpu_matrix(ms->y, 0, VGPU_FORMAT_F32, 1, cols),
 			     vgpu_matrix(ms->digest,
-					 (uint64_t)index * MATRICES_DIGEST_COLS * sizeof(float),
+					 (uint64_t)index * INTERMEDIATES_DIGEST_COLS * sizeof(float),
 					 VGPU_FORMAT_F32, 1, cols));
 }
 
@@ -293,12 +286,12 @@ static int list_uses(struct matrices *ms)
 }
 
 int matrices_open(struct matrices *out, const struct vgpu_checkpoint *ck, const struct weights *w,
-		  uint64_t bytes_max, uint64_t y_bytes_max)
+		  uint64_t bytes_max)
 {
 	int rc;
 
 	out->ck = ck;
-	rc = cut_all(out, w, bytes_max, y_bytes_max);
+	rc = cut_all(out, w, bytes_max);
 	if (!rc)
 		rc = operands_open(&out->ops, out->v, ck, w);
 	if (!rc)

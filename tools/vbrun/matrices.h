@@ -15,9 +15,6 @@
 #include "operands.h"
 #include "vgpu.h"
 
-/* First outputs of each product that go into the digest. */
-#define MATRICES_DIGEST_COLS 16u
-
 /**
  * struct matrices - the recorded work
  * @v: device
@@ -56,14 +53,13 @@ struct matrices {
  * @ck: stays open as long as @out
  * @w: its matrices
  * @bytes_max: a sample of at most so many bytes, evenly over the files; 0: all
- * @y_bytes_max: a product with more output is cut into several by rows
  * @out: m, mode, v are set by the caller, the rest is zero; matrices_close() it
  *	also after an error
  *
  * Return: 0; -ENODATA no matrix at all; what the device said.
  */
 int matrices_open(struct matrices *out, const struct vgpu_checkpoint *ck, const struct weights *w,
-		  uint64_t bytes_max, uint64_t y_bytes_max);
+		  uint64_t bytes_max);
 void matrices_close(struct matrices *ms);
 
 /** matrices_declare() - tell the device the order of use, again and again */

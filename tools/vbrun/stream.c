@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/cli.h"
+#include "common/intermediates.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "compare_weights.h"
@@ -215,7 +216,7 @@ static int stream_on(const struct stream_options *o, struct vgpu *v,
 	r->threads = device_threads(v);
 	if (!o->json && !o->bench)
 		device_print(v);
-	rc = matrices_open(&ms, ck, w, 0, STREAM_Y_BYTES_MAX);
+	rc = matrices_open(&ms, ck, w, 0);
 	if (!rc)
 		rc = matrices_declare(&ms);
 	r->weight_bytes = ms.bytes;
@@ -272,7 +273,8 @@ static int measure_arithmetic(const struct stream_options *o, const struct vgpu_
 		rc = arithmetic_pass(&r->arithmetic);
 	reads_take(&r->reads, READS_COMPUTE);
 	/* Without a sample there is no such figure; the rest stands. */
-	if (rc == -ENODATA)
+	/* Nor more of it where a sample that was read once does not stay in memory. */
+	if (rc == -ENODATA || rc == -EAGAIN)
 		return CLI_OK;
 	return rc == -EINTR ? CLI_INTERRUPTED : rc ? CLI_FAILED : CLI_OK;
 }
@@ -377,20 +379,17 @@ static int stream_all(const struct stream_options *o, const struct vgpu_checkpoi
 	return rc;
 }
 
-/* Host bytes that leave so many for content after what is kept for transfers. */
-static uint64_t host_with_room(const struct device_options *o, const struct weights *w,
-			       uint64_t room)
+/* What activations need is known before anything is opened; an arena may take them as well. */
+static int check_tier(const struct stream_options *o, const struct weights *w)
 {
-	uint64_t host = room, more = 0;
+	const struct device_options *d = &o->device;
+	struct intermediates arrays = intermediates_of(w, o->m);
+	uint64_t need = intermediates_host(w, o->m, d->chunk_bytes);
 
-	if (o->staging_bytes)
-		return room + o->staging_bytes;
-	/* The reserve grows with the tier, twenty times slower. */
-	do {
-		host += more;
-		more = room + weights_default_staging(w, host, o->chunk_bytes) - host;
-	} while (more);
-	return host;
+	if (o->route || d->staging_bytes || d->nvme_path || d->host_bytes >= need)
+		return CLI_OK;
+	return intermediates_refuse("stream", d->host_bytes, need, intermediates_bytes(&arrays, 1),
+				    d->chunk_bytes);
 }
 
 /* What the options leave open follows from the weights. */
@@ -407,10 +406,14 @@ static int choose_tier(struct stream_options *o, const struct weights *w)
 		rc = stream_route_room(w, d->chunk_bytes, &room);
 		if (rc)
 			return rc;
-		d->host_bytes = host_with_room(d, w, room);
+		d->host_bytes = d->staging_bytes ? room + d->staging_bytes :
+						   weights_host(w, room, d->chunk_bytes);
 	}
 	if (!d->host_bytes)
 		d->host_bytes = HOST_BYTES;
+	rc = check_tier(o, w);
+	if (rc)
+		return rc;
 	if (!d->staging_bytes)
 		d->staging_bytes = weights_default_staging(w, d->host_bytes, d->chunk_bytes);
 	return CLI_OK;

@@ -16,8 +16,6 @@
 
 /* --route without --host: room for one byte of experts in so many. */
 #define STREAM_ROUTE_PARTS 4u
-/* Products with more output are cut by rows. */
-#define STREAM_Y_BYTES_MAX ((uint64_t)8 << 20)
 
 /**
  * struct stream_options - what `vbrun stream` was asked for
