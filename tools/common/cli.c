@@ -102,6 +102,15 @@ int cli_version(const char *program)
 	return CLI_OK;
 }
 
+static bool takes_size(const struct cli_command *command)
+{
+	const struct cli_option *o = command->options;
+
+	while (o->name && o->kind != CLI_SIZE)
+		o++;
+	return o->name;
+}
+
 static void print_help(const struct cli_command *command)
 {
 	const struct cli_option *o;
@@ -115,6 +124,8 @@ static void print_help(const struct cli_command *command)
 		printf("  %-22s %s\n", left, o->help);
 	}
 	printf("  %-22s this text\n", "--help");
+	if (takes_size(command))
+		printf("\nSIZE is in bytes, or with K, M, G, T: powers of 1024.\n");
 	if (command->more)
 		printf("\n%s", command->more);
 	printf("\n%s", cli_status_help);

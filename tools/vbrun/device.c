@@ -267,6 +267,18 @@ void device_print(struct vgpu *v)
 			printf("%-12s %s\n", describe_keys[i], text);
 }
 
+void device_print_staging(const char *text, int width)
+{
+	unsigned long long tier, most, limit;
+
+	if (sscanf(text, "%llu bytes of the tier, beside it at most %llu so far of %llu", &tier, &most,
+		   &limit) != 3)
+		printf("%-*s %s\n", width, "staging", text);
+	else
+		printf("%-*s %s of the tier; beside it at most %s so far, of %s\n", width, "staging",
+		       size_text(tier).s, size_text(most).s, size_text(limit).s);
+}
+
 void device_summary(struct vgpu *v, struct json_object *o)
 {
 	struct json_object *device = summary_object(o, "device");

@@ -48,13 +48,14 @@ extern const char *const device_backends[];
 	  NULL, 0, 0 }, \
 	{ "nvme-size", CLI_SIZE, &(o).nvme_bytes, "SIZE", "its size (default 256M)", \
 	  NULL, 1 << 20, (uint64_t)1 << 46 }, \
-	{ "policy", CLI_CHOICE, &(o).policy, "P", "replay, schedule, freq or lru", \
+	{ "policy", CLI_CHOICE, &(o).policy, "P", "replay (default), schedule, freq or lru", \
 	  device_policies, 0, 0 }, \
-	{ "engine", CLI_CHOICE, &(o).engine, "E", "auto, uring, threads or buffered", \
+	{ "engine", CLI_CHOICE, &(o).engine, "E", "of I/O: auto (default), uring, threads or buffered", \
 	  device_engines, 0, 0 }, \
-	{ "backend", CLI_CHOICE, &(o).backend, "B", "cpu, or null: everything but arithmetic", \
-	  device_backends, 0, 0 }, \
-	{ "threads", CLI_NUMBER, &(o).threads, "N", "threads that compute", NULL, 1, 1024 }, \
+	{ "backend", CLI_CHOICE, &(o).backend, "B", \
+	  "cpu (default), or null: everything but arithmetic", device_backends, 0, 0 }, \
+	{ "threads", CLI_NUMBER, &(o).threads, "N", \
+	  "threads that compute (default: VBLACKWELL_THREADS, or all CPUs)", NULL, 1, 1024 }, \
 	{ "trace", CLI_TEXT, &(o).trace, "FILE", "record what the tier does, for vbctl replay", \
 	  NULL, 0, 0 }
 
@@ -154,5 +155,8 @@ uint32_t device_threads(struct vgpu *v);
 /* One line "key: text" a key of vgpu_describe(), and the same into a summary. */
 void device_print(struct vgpu *v);
 void device_summary(struct vgpu *v, struct json_object *o);
+
+/** device_print_staging() - what vgpu_describe() says of "staging", in units for people */
+void device_print_staging(const char *text, int width);
 
 #endif

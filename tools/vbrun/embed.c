@@ -541,7 +541,7 @@ static void print_table(const struct embed *e)
 	print_placement(e);
 	show_tiers(e, NULL);
 	if (vgpu_describe(e->v, "staging", text, sizeof(text)) > 0)
-		printf("%-20s %s\n", "staging", text);
+		device_print_staging(text, 20);
 	printf("\n");
 	print_row(e, "", cell_label);
 	print_row(e, "host tier", cell_tier);
@@ -833,8 +833,8 @@ int vbrun_embed(int argc, char **argv)
 		{ "device", CLI_TEXT, &e.o.node, "PATH", "/dev/vblackwell: budgets and engines are "
 		  "those of its executor, and only what was asked for runs", NULL, 0, 0 },
 		DEVICE_OPTIONS(e.o.device),
-		{ "passes", CLI_NUMBER, &e.o.passes, "N", "later passes over the texts, at most",
-		  NULL, 0, 64 },
+		{ "passes", CLI_NUMBER, &e.o.passes, "N", "later passes over the texts, at most "
+		  "(default 50)", NULL, 0, 64 },
 		{ "vectors", CLI_TEXT, &e.o.vectors, "FILE", "embeddings there, raw float32", NULL, 0,
 		  0 },
 		{ "accuracy", CLI_FLAG, &e.o.accuracy, NULL, "over built-in sentences, against f32 "

@@ -139,6 +139,19 @@ void residency_print(const struct residency_row *rows, uint32_t count, FILE *to)
 				size_text(row.tier_bytes[VGPU_TIER_HOST]).s, row.bar);
 }
 
+char *residency_text(const struct residency_row *rows, uint32_t count)
+{
+	char *text = NULL;
+	size_t bytes;
+	FILE *to = open_memstream(&text, &bytes);
+
+	if (!to)
+		return NULL;
+	residency_print(rows, count, to);
+	fclose(to);
+	return text;
+}
+
 void residency_summary(const struct residency_row *rows, uint32_t count, struct json_object *o)
 {
 	struct json_object *list = summary_list(o, "objects"), *item;

@@ -30,6 +30,8 @@ extern const char residency_key[];
 
 /* Print a bar for each row, and the key to the letters. */
 void residency_print(const struct residency_row *rows, uint32_t count, FILE *to);
+/* The same to print when the objects are gone: free() it. NULL: no memory. */
+char *residency_text(const struct residency_row *rows, uint32_t count);
 /* The same as numbers: list "objects" of @o. */
 void residency_summary(const struct residency_row *rows, uint32_t count, struct json_object *o);
 

@@ -69,6 +69,7 @@ enum route_array { R_WEIGHTS, R_NOISE, R_LOGITS, R_VALUES, R_PROBS, R_IDS, R_X, 
  * @expert_bytes: as operands
  * @source_bytes: as they lie in the file
  * @packed: some are made when they are read, of more or fewer bytes than that
+ * @bar: where the objects were at the end, as text
  * @digest: of all ids and the last hidden state
  */
 struct route {
@@ -88,6 +89,7 @@ struct route {
 	double seconds;
 	uint64_t digest, expert_bytes, source_bytes, staging_bytes;
 	bool packed;
+	char *bar;
 };
 
 /* --- the model ---------------------------------------------------------- */
@@ -488,6 +490,12 @@ static void print_route(const struct stream_options *o, const struct route *r,
 	printf("%-22s %016" PRIx64 "\n", "digest of choices", r->digest);
 	stream_print_reserve(o, r->staging_bytes);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(process_peak_bytes()).s);
+	if (r->bar)
+		printf("\n%s", r->bar);
+	printf("\nroute: %s experts in %s: %.2f tokens/s, %.1f %% hits, stall %.1f %%\n",
+	       size_text(r->expert_bytes).s, size_text(o->device.host_bytes).s, 1 / r->seconds,
+	       100 * ratio(r->c.c[VGPU_COUNT_HITS], r->c.c[VGPU_COUNT_ACCESSES]),
+	       100 * counters_stall(&r->c));
 }
 
 static void summarise(const struct stream_options *o, const struct route *r,
@@ -559,8 +567,7 @@ static void bench_line(const struct stream_options *o, const struct route *r,
 
 /* --- the whole ---------------------------------------------------------- */
 
-static void show_objects(const struct stream_options *o, const struct route *r,
-			 struct json_object *json)
+static void show_objects(struct route *r, struct json_object *json)
 {
 	struct residency_row rows[3] = {
 		{ .name = "checkpoint", .bo = { r->ops.files[0] } },
@@ -569,8 +576,7 @@ static void show_objects(const struct stream_options *o, const struct route *r,
 	};
 
 	residency_summary(rows, 3, json);
-	if (!o->json && !o->bench)
-		residency_print(rows, 3, stdout);
+	r->bar = residency_text(rows, 3);
 }
 
 static int measure(const struct stream_options *o, struct route *r, const char *trace,
@@ -598,7 +604,7 @@ static int measure(const struct stream_options *o, struct route *r, const char *
 		cli_fail_vgpu(rc, "%s", o->path);
 	if (!rc) {
 		device_summary(r->v, json);
-		show_objects(o, r, json);
+		show_objects(r, json);
 	}
 	drop_objects(r);
 	vgpu_close(r->v);
@@ -643,5 +649,6 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 	rc = device_trace_end(o->device.trace, rc);
 	json_object_put(json);
 	free(r.layers);
+	free(r.bar);
 	return rc;
 }

@@ -167,8 +167,6 @@ static void show_objects(struct matrices *ms, struct stream_result *r)
 {
 	size_t files = ms->ops.file_count;
 	struct residency_row *rows = calloc(files + 4, sizeof(*rows));
-	FILE *to;
-	size_t bytes;
 	uint32_t n = 0;
 
 	if (!rows)
@@ -187,11 +185,7 @@ static void show_objects(struct matrices *ms, struct stream_result *r)
 	rows[n++] = (struct residency_row){ .name = "digest", .bo = { ms->digest } };
 	residency_summary(rows, n, r->json);
 	/* Printed after the figures; by then the objects are gone. */
-	to = open_memstream(&r->bar, &bytes);
-	if (to) {
-		residency_print(rows, n, to);
-		fclose(to);
-	}
+	r->bar = residency_text(rows, n);
 	free(rows);
 }
 

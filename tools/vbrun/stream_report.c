@@ -181,7 +181,7 @@ static void print_result(const struct stream_options *o, const struct stream_res
 	printf("%-22s %016" PRIx64 "\n", "digest of outputs", r->digest);
 	stream_print_reserve(o, r->staging_bytes);
 	if (r->staging[0])
-		printf("%-22s %s\n", "staging", r->staging);
+		device_print_staging(r->staging, 22);
 	printf("%-22s %12s\n", "peak memory (VmHWM)", size_text(r->peak).s);
 	if (r->bar)
 		printf("\n%s", r->bar);
