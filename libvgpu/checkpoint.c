@@ -139,6 +139,18 @@ static int finish(struct vgpu_checkpoint *ck, const char *path, struct vgpu_erro
 	return rc ? name_path(path, err, rc) : 0;
 }
 
+/* Nothing at its beginning says that a file is safetensors: it may well be none. */
+static int name_unknown(const struct ck_file *file, struct vgpu_error *err, int rc)
+{
+	struct vgpu_error inner;
+
+	if (!err)
+		return rc;
+	inner = *err;
+	vgpu_error_set(err, rc, "no GGUF file, nor a whole safetensors one: %s", inner.text);
+	return name_file(file, err, rc);
+}
+
 static int load_safetensors(struct vgpu_checkpoint *ck, uint32_t index,
 			    struct vgpu_table *table, struct vgpu_error *err)
 {
@@ -154,7 +166,7 @@ static int load_safetensors(struct vgpu_checkpoint *ck, uint32_t index,
 		return rc;
 	rc = vgpu_safetensors_header_bytes(start, start_bytes, file_bytes, &json_bytes, err);
 	if (rc)
-		return name_file(file, err, rc);
+		return name_unknown(file, err, rc);
 	json = malloc(json_bytes + 1);
 	if (!json)
 		return vgpu_error_set(err, -ENOMEM, "%.120s: no memory for a header of %" PRIu64 " bytes",

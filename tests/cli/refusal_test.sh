@@ -198,8 +198,8 @@ shape_negative.safetensors|tensor 'w': shape\[1\] is -8, below 0
 shape_huge.safetensors|tensor 'w': product of the shape exceeds 64 bits at dimension 1 of 1099511627776
 rank.safetensors|tensor 'w': shape has 40 dimensions, limit 8
 truncated.safetensors|tensor 'w': data_offsets end 128 exceeds data bytes 100
-truncated_header.safetensors|header length 1048576 exceeds the [0-9]+ bytes after it
-header_huge.safetensors|header length 1152921504606846976 exceeds the [0-9]+ bytes after it
+truncated_header.safetensors|no GGUF file, nor a whole safetensors one: header length 1048576 exceeds the [0-9]+ bytes after it
+header_huge.safetensors|no GGUF file, nor a whole safetensors one: header length 1152921504606846976 exceeds the [0-9]+ bytes after it
 reversed.safetensors|tensor 'w': data_offsets begin 128 exceeds end 0
 hole.safetensors|tensors cover 256 of 384 data bytes
 twice.safetensors|tensor 'w' appears twice
@@ -207,8 +207,8 @@ overlap.safetensors|tensor 'v' at byte [0-9]+ overlaps tensor 'w', which ends at
 no_json.safetensors|JSON byte 1: malformed
 no_matrix.safetensors|none of its 1 tensors is a matrix .*1: rank below 2 .*takes rank 2 or 3 of type f32,
 no_operand.safetensors|none of its 1 tensors is a matrix .*1: type I64 .*takes rank 2 or 3 of type f32,
-empty.safetensors|header length needs 8 bytes, the file has 0
-short.safetensors|header length needs 8 bytes, the file has 3
+empty.safetensors|no GGUF file, nor a whole safetensors one: header length needs 8 bytes, the file has 0
+short.safetensors|no GGUF file, nor a whole safetensors one: header length needs 8 bytes, the file has 3
 magic.gguf|magic is 47 47 4d 4c, must be 'GGUF'
 version.gguf|version 99 is not 2 or 3
 type.gguf|tensor 'w': type 77 is unknown, is none of ggml's 0-3, 

@@ -375,7 +375,8 @@ static void checkpoint_errors_name_the_file(void **state)
 
 	write_text(d, "x", "");
 	assert_refused(in_folder(d, "x"), -EINVAL,
-		       "x: header length needs 8 bytes, the file has 0");
+		       "x: no GGUF file, nor a whole safetensors one: header length needs 8 bytes, the "
+		       "file has 0");
 	write_text(d, "x", "GGUF");
 	assert_refused(in_folder(d, "x"), -EINVAL,
 		       "x: byte 4: version needs 4 bytes, the file has 0 more");
@@ -393,7 +394,8 @@ static void checkpoint_huge_sparse_claims_are_refused(void **state)
 	write_file(d, "x", "\0\0\0\0\0\4\0\0", 8);
 	assert_int_equal(truncate(in_folder(d, "x"), 8ll << 40), 0);
 	assert_refused(d->file, -E2BIG,
-		       "x: header length 4398046511104 exceeds the limit 100000000");
+		       "x: no GGUF file, nor a whole safetensors one: header length 4398046511104 "
+		       "exceeds the limit 100000000");
 }
 
 static void checkpoint_notices_a_changed_file(void **state)
