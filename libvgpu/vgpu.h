@@ -395,7 +395,7 @@ VGPU_API int vgpu_bo_create_file(struct vgpu *v, int fd, uint64_t offset, uint64
 
 /**
  * struct vgpu_pack_scales - scales of FP8 weights, which lie apart in the same file
- * @format: F32, F16 or BF16; NONE: the values are as they lie there
+ * @format: F32, F16, BF16, or U8: powers of two (E8M0); NONE: the values are as they lie there
  * @rows: rows that share a scale, at most 65535; 0: all of a matrix
  * @cols: columns that share a scale, at most 65535; 0: all
  * @offset: of the first in the file; they lie [stack][rows / @rows][cols / @cols], the last

@@ -48,15 +48,25 @@ static bool is_fp8(u32 format)
 	return format == VB_FORMAT_F8_E4M3 || format == VB_FORMAT_F8_E5M2;
 }
 
-static bool is_float(u32 format)
+/* Of one scale that lies apart; 0: there are none of this format. */
+static u32 scale_bytes(u32 format)
 {
-	return format == VB_FORMAT_F32 || format == VB_FORMAT_F16 || format == VB_FORMAT_BF16;
+	switch (format) {
+	case VB_FORMAT_F32:
+		return 4;
+	case VB_FORMAT_F16:
+	case VB_FORMAT_BF16:
+		return 2;
+	case VB_FORMAT_U8:
+		return 1;
+	}
+	return 0;
 }
 
 static bool scales_fit(const struct vb_transform *t)
 {
 	if (t->scale_format)
-		return is_fp8(t->src_format) && is_float(t->scale_format);
+		return is_fp8(t->src_format) && scale_bytes(t->scale_format);
 	return !t->scale_rows && !t->scale_cols &&
 	       (!t->scales_offset || t->src_format == VB_FORMAT_MXFP4_SPLIT);
 }
@@ -78,8 +88,7 @@ struct vb_scales vb_transform_scales(const struct vb_transform *t)
 	} else if (t->scale_format) {
 		s.row_values = t->scale_rows ? t->scale_rows : t->rows;
 		s.col_values = t->scale_cols ? t->scale_cols : t->cols;
-		s.row_bytes = (u64)pieces(t->cols, s.col_values) *
-			      (t->scale_format == VB_FORMAT_F32 ? 4 : 2);
+		s.row_bytes = (u64)pieces(t->cols, s.col_values) * scale_bytes(t->scale_format);
 	} else {
 		return s;
 	}

@@ -2,6 +2,7 @@
 #include "derive.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +165,9 @@ static float load_scale(uint32_t format, const uint8_t *scales, uint32_t at)
 	uint16_t half;
 	float f;
 
+	/* E8M0: a power of two; 255 is no number. */
+	if (format == VB_FORMAT_U8)
+		return scales[at] == 255 ? NAN : ldexpf(1, scales[at] - 127);
 	if (format == VB_FORMAT_F32) {
 		memcpy(&f, scales + (size_t)at * 4, 4);
 		return f;

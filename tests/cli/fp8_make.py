@@ -3,7 +3,7 @@
 #   fp8_make.py CASE OUT.safetensors [TWIN.safetensors]
 # The twin has each matrix in F32, its values multiplied by the scales, read off the rules of
 # the formats here and not off our code.
-import json, random, struct, sys
+import json, math, random, struct, sys
 
 N, K, EXPERTS = 300, 416, 3		# the last block of 128 is cut, down and across
 rng = random.Random(7)
@@ -28,11 +28,15 @@ def as_bf16(x):				# cut, not rounded: any bits will do for a scale
     return struct.unpack("<f", b"\0\0" + struct.pack("<f", x)[2:])[0]
 
 def scale_bytes(dtype, values):
+    if dtype in ("U8", "F8_E8M0"):	# powers of two: their exponents
+        return bytes(127 + math.frexp(v)[1] - 1 for v in values)
     if dtype == "BF16":
         return b"".join(struct.pack("<f", v)[2:] for v in values)
     return b"".join(struct.pack("<e" if dtype == "F16" else "<f", v) for v in values)
 
 def some_scales(dtype, n):
+    if dtype in ("U8", "F8_E8M0"):
+        return [2.0 ** rng.randint(-9, 3) for _ in range(n)]
     made = [as_f32(2.0 ** rng.randint(-9, 3) * (1 + rng.random())) for _ in range(n)]
     if dtype == "BF16":
         return [as_bf16(v) for v in made]
@@ -87,6 +91,8 @@ def good(out, twin):
         ("f.experts", "f.experts_scale_inv", "F8_E4M3", "F32", EXPERTS, [EXPERTS] + blocks(), 128, 128),
         ("g.experts", "g.experts_scale", "F8_E4M3", "BF16", EXPERTS, [EXPERTS, N, 1], 1, K),
         ("h.experts", "h.experts_scale", "F8_E5M2", "F32", EXPERTS, [EXPERTS], N, K),
+        ("j.weight", "j.weight_scale", "F8_E4M3", "U8", 0, [N, K // 32], 1, 32),	# MXFP8
+        ("k.weight", "k.weight_scale_inv", "F8_E5M2", "F8_E8M0", 0, blocks(), 128, 128),
         ("i.weight", "i.weight_scale_inv", "F8_E4M3", "F32", 0, [-(-N // 64), -(-K // 64)], 64, 64),
     ]
     for c in cases:
@@ -117,7 +123,7 @@ def main():
         out.add("w.weight_scale", "F32", [3], ones[:12])	# of q, k and v in one matrix
     elif case == "dtype":
         out.add("w.weight", "F8_E4M3", [N, K], codes(N * K))
-        out.add("w.weight_scale", "F8_E8M0", [N, 1], bytes(N))
+        out.add("w.weight_scale", "F64", [N, 1], bytes(8 * N))
     elif case == "int8":
         out.add("w.weight", "I8", [N, K], codes(N * K))
         out.add("w.weight_scale", "F32", [], ones[:4])

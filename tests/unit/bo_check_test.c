@@ -214,7 +214,8 @@ static int model_derived(const struct vb_ioc_bo_create *c)
 	    t->src_format != VB_FORMAT_F8_E5M2)
 		return -EINVAL;
 	if (t->scale_format && t->scale_format != VB_FORMAT_F32 &&
-	    t->scale_format != VB_FORMAT_F16 && t->scale_format != VB_FORMAT_BF16)
+	    t->scale_format != VB_FORMAT_F16 && t->scale_format != VB_FORMAT_BF16 &&
+	    t->scale_format != VB_FORMAT_U8)
 		return -EINVAL;
 	if (!t->scale_format && (t->scale_rows || t->scale_cols))
 		return -EINVAL;
@@ -275,7 +276,8 @@ static int model_source(const struct vb_ioc_bo_create *c, u64 file_bytes)
 		u64 wide = t->scale_cols ? t->scale_cols : t->cols;
 
 		bytes = (u128)((t->rows + high - 1) / high) * ((t->cols + wide - 1) / wide) *
-			t->stack * (t->scale_format == VB_FORMAT_F32 ? 4 : 2);
+			t->stack * (t->scale_format == VB_FORMAT_F32 ? 4 :
+				    t->scale_format == VB_FORMAT_U8 ? 1 : 2);
 	}
 	return bytes > WIDEST ? -EOVERFLOW :
 	       model_within(file_bytes, t->scales_offset, (u64)bytes);
@@ -304,12 +306,12 @@ static u64 some_number(void)
 
 static struct vb_ioc_bo_create scaled(u32 rows, u32 cols, u32 stack)
 {
-	static const u16 scales[] = { VB_FORMAT_F32, VB_FORMAT_F16, VB_FORMAT_BF16 };
+	static const u16 scales[] = { VB_FORMAT_F32, VB_FORMAT_F16, VB_FORMAT_BF16, VB_FORMAT_U8 };
 	static const u16 shared[] = { 0, 1, 7, 128, 0xffff };
 	struct vb_ioc_bo_create c = derived(draw(2) ? VB_FORMAT_F8_E4M3 : VB_FORMAT_F8_E5M2,
 					    VB_FORMAT_INT8_G16, rows, cols, stack);
 
-	c.transform.scale_format = scales[draw(3)];
+	c.transform.scale_format = scales[draw(4)];
 	c.transform.scale_rows = shared[draw(5)];
 	c.transform.scale_cols = shared[draw(5)];
 	return c;

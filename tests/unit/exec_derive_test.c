@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Derived objects: what arrives is what packing in memory gives, bit for bit. */
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,6 +25,11 @@
 /* F32 values as another format has them; returns bytes. */
 static size_t encode(uint32_t format, const float *values, size_t n, uint8_t *out)
 {
+	/* Of E8M0 those powers of two that the packed formats can bear. */
+	for (size_t i = 0; format == VB_FORMAT_U8 && i < n; i++)
+		out[i] = (uint8_t)(127 - 12 + i % 16);
+	if (format == VB_FORMAT_U8)
+		return n;
 	for (size_t i = 0; i < n; i++) {
 		uint16_t half = format == VB_FORMAT_F16 ? vgpu_f32_to_f16(values[i]) :
 							  vgpu_f32_to_bf16(values[i]);
@@ -280,7 +286,8 @@ static void expect_scaled_derived(uint32_t src, uint32_t dst, uint32_t scale_for
 				  uint32_t rows, uint32_t cols, uint32_t high, uint32_t wide)
 {
 	uint32_t h = high ? high : rows, w = wide ? wide : cols, down = (rows + h - 1) / h;
-	uint32_t across = (cols + w - 1) / w, scale_bytes = scale_format == VB_FORMAT_F32 ? 4 : 2;
+	uint32_t across = (cols + w - 1) / w, scale_bytes = scale_format == VB_FORMAT_F32 ? 4 :
+							    scale_format == VB_FORMAT_U8 ? 1 : 2;
 	size_t n = (size_t)STACK * rows * cols, scales_at = n + 4321, grid = STACK * down * across;
 	uint8_t *file = xalloc(scales_at + grid * 4), *packed, *got;
 	float *values = xalloc(n * 4), *scales = xvalues(grid, 9), *rounded = xalloc(grid * 4);
@@ -302,8 +309,9 @@ static void expect_scaled_derived(uint32_t src, uint32_t dst, uint32_t scale_for
 	for (size_t i = 0; i < grid; i++) {
 		uint16_t half = 0;
 
-		memcpy(&half, file + scales_at + i * scale_bytes, 2);
+		memcpy(&half, file + scales_at + i * scale_bytes, scale_bytes < 2 ? 1 : 2);
 		rounded[i] = scale_format == VB_FORMAT_F32 ? scales[i] :
+			     scale_format == VB_FORMAT_U8 ? exp2f((float)half - 127) :
 			     scale_format == VB_FORMAT_F16 ? vgpu_f16_to_f32(half) :
 							     vgpu_bf16_to_f32(half);
 	}
@@ -348,6 +356,8 @@ static void derive_from_fp8_multiplies_by_the_scales_beside_it(void **state)
 		expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_F32, ROWS,
 				      COLS, shared[i][0], shared[i][1]);
 		expect_scaled_derived(VB_FORMAT_F8_E5M2, VB_FORMAT_MXFP4_G16, VB_FORMAT_BF16, ROWS,
+				      COLS, shared[i][0], shared[i][1]);
+		expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_MXFP4_G16, VB_FORMAT_U8, ROWS,
 				      COLS, shared[i][0], shared[i][1]);
 	}
 	/* Pieces of 2 MiB that end where no row of scales does. */

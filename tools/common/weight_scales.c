@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "common/weight_scales.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,9 @@ static enum vgpu_format scale_format(const struct vgpu_tensor *s)
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(s->dtype);
 	enum vgpu_format format = info ? info->format : VGPU_FORMAT_NONE;
 
+	/* Powers of two; who has no such type calls them bytes. */
+	if (s->dtype == VGPU_DTYPE_F8_E8M0 || format == VGPU_FORMAT_U8)
+		return VGPU_FORMAT_U8;
 	return format == VGPU_FORMAT_F32 || format == VGPU_FORMAT_F16 ||
 	       format == VGPU_FORMAT_BF16 ? format : VGPU_FORMAT_NONE;
 }
@@ -131,6 +135,16 @@ static bool refuse(const struct vgpu_tensor *s, const char *what, char *why, siz
 {
 	snprintf(why, len, "its scales '%.80s' %s", s->name, what);
 	return false;
+}
+
+int weight_scales_decode(const struct vgpu_pack_scales *s, uint32_t count, const uint8_t *data,
+			 float *out)
+{
+	if (s->format != VGPU_FORMAT_U8)
+		return vgpu_matrix_decode(s->format, 1, count, data, out);
+	for (uint32_t i = 0; i < count; i++)
+		out[i] = data[i] == 255 ? NAN : ldexpf(1, data[i] - 127);
+	return 0;
 }
 
 bool weight_scales_apply(const struct vgpu_tensor *t, const struct vgpu_tensor *scales,
@@ -146,7 +160,7 @@ bool weight_scales_apply(const struct vgpu_tensor *t, const struct vgpu_tensor *
 		return refuse(scales, text, why, len);
 	}
 	if (!out->format) {
-		snprintf(text, sizeof(text), "are of type %.24s, not of F32, F16 or BF16",
+		snprintf(text, sizeof(text), "are of type %.24s, not of F32, F16, BF16 or E8M0",
 			 scales->dtype_name);
 		return refuse(scales, text, why, len);
 	}

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "vgpu.h"
 
@@ -38,5 +39,17 @@ const struct vgpu_tensor *weight_scales_owner(const struct vgpu_checkpoint *ck,
  */
 bool weight_scales_apply(const struct vgpu_tensor *t, const struct vgpu_tensor *scales,
 			 struct vgpu_pack_scales *out, char *why, size_t len);
+
+/**
+ * weight_scales_decode() - scales as numbers
+ * @s: what they are
+ * @count: how many
+ * @data: as they lie in the file
+ * @out: receives @count numbers
+ *
+ * Return: 0; -EINVAL.
+ */
+int weight_scales_decode(const struct vgpu_pack_scales *s, uint32_t count, const uint8_t *data,
+			 float *out);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/weight_scales.h"
 /* Source bytes that are compared of each type. */
 #define SAMPLE_BYTES ((uint64_t)2 << 20)
 #define CHUNK_BYTES_MIN (64u << 10)
@@ -82,7 +83,7 @@ static int scale_row(const struct sample *s, uint64_t row, uint32_t first, uint3
 			   cols_bytes(p->format, count));
 
 	if (!rc)
-		rc = vgpu_matrix_decode(p->format, 1, count, s->source, s->scales);
+		rc = weight_scales_decode(p, count, s->source, s->scales);
 	for (uint32_t i = 0; i < cols && !rc; i++)
 		values[i] *= s->scales[(first + i) / wide - from];
 	return rc;

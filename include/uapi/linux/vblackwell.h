@@ -285,7 +285,8 @@ enum vb_transform_kind {
  * @src_format: enum vb_format of the file range, row-major [rows][cols]
  * @dst_format: enum vb_format of the object, a packed one
  * @scale_format: FP8: enum vb_format of the scales that its values are multiplied by, F32,
- *	F16 or BF16; 0: it has none. Other source formats: 0
+ *	F16, BF16, or U8: powers of two, E8M0 of OCP Microscaling Formats 1.0 (5.4.1), as the
+ *	scales of MXFP4_SPLIT are; 0: it has none. Other source formats: 0
  * @rows: rows, 1 .. 2^32 - 1; matrices of a stack lie behind each other
  * @cols: columns, 1 .. 2^32 - 1
  * @stack: matrices in the range, 1 .. 2^32 - 1; each is packed by itself
