@@ -64,6 +64,34 @@ int vb_arena_query(struct vb_exec *x, struct vb_ucmd *u)
 	return a ? 0 : -ENOENT;
 }
 
+static void slot_describe(struct vb_ioc_slot_query *cmd, const struct vb_slot *slot)
+{
+	bool free;
+
+	lockdep_assert_held(&vb.exec_lock);
+	spin_lock(&vb.slot_lock);
+	free = vb_slots_is_free(&vb.arenas[cmd->arena]->slots, cmd->slot);
+	cmd->out_object = free ? 0 : slot->object;
+	cmd->out_chunk = free ? 0 : slot->chunk;
+	spin_unlock(&vb.slot_lock);
+}
+
+int vb_slot_query(struct vb_exec *x, struct vb_ucmd *u)
+{
+	struct vb_ioc_slot_query *cmd = u->cmd;
+	struct vb_region *region;
+
+	mutex_lock(&vb.exec_lock);
+	region = vb_region_get(cmd->arena, cmd->slot);
+	if (region)
+		slot_describe(cmd, &region->slot[cmd->slot - region->first]);
+	mutex_unlock(&vb.exec_lock);
+	if (!region)
+		return -ENOENT;
+	vb_region_put(region);
+	return 0;
+}
+
 static bool is_referred_to(struct vb_arena *a)
 {
 	struct vb_region *region;

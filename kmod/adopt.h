@@ -11,6 +11,7 @@ struct vb_ucmd;
 void vb_arenas_orphan(void);
 void vb_arenas_settle(void);
 int vb_arena_query(struct vb_exec *x, struct vb_ucmd *u);
+int vb_slot_query(struct vb_exec *x, struct vb_ucmd *u);
 int vb_arena_adopt(struct vb_exec *x, struct vb_ucmd *u);
 
 #endif

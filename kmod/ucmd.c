@@ -118,6 +118,8 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_ARENA_ADOPT, vb_ioc_arena_adopt, vb_arena_adopt,
 		   RESERVED(vb_ioc_arena_adopt), FLAGS(vb_ioc_arena_adopt, VB_ADOPT_FORCE)),
 	EXEC_ENTRY(VB_IOC_REGION_NEXT, vb_ioc_region, vb_region_next),
+	EXEC_ENTRY(VB_IOC_SLOT_QUERY, vb_ioc_slot_query, vb_slot_query,
+		   RESERVED(vb_ioc_slot_query)),
 	EXEC_ENTRY(VB_IOC_OBJECT_NEXT, vb_ioc_object_next, vb_object_next,
 		   RESERVED(vb_ioc_object_next)),
 	EXEC_ENTRY(VB_IOC_RECOVER, vb_ioc_recover, vb_recover, RESERVED(vb_ioc_recover),

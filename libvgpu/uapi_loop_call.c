@@ -105,6 +105,8 @@ static const struct exec_entry exec_table[] = {
 		   RESERVED(vb_ioc_arena_adopt),
 		   VGPU_RULE_FLAGS(vb_ioc_arena_adopt, flags, VB_ADOPT_FORCE)),
 	EXEC_ENTRY(VB_IOC_REGION_NEXT, vb_ioc_region, no_successor),
+	EXEC_ENTRY(VB_IOC_SLOT_QUERY, vb_ioc_slot_query, no_successor,
+		   RESERVED(vb_ioc_slot_query)),
 	EXEC_ENTRY(VB_IOC_OBJECT_NEXT, vb_ioc_object_next, no_successor,
 		   RESERVED(vb_ioc_object_next)),
 	EXEC_ENTRY(VB_IOC_RECOVER, vb_ioc_recover, no_successor, RESERVED(vb_ioc_recover),

@@ -113,31 +113,42 @@ static void slot_adopt(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chu
 		vgpu_slot_flag(r, other, 0, VGPU_SLOT_RETAINED);
 }
 
-static void object_take(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_left *left)
+static bool is_in_slot(const struct vgpu_resid *r, const struct vgpu_object *o, uint32_t chunk,
+		       uint32_t slot)
 {
-	for (uint32_t c = 0; c < o->chunks; c++) {
-		struct vb_table_entry e = vgpu_object_entry(o, c);
-		uint32_t loc = e.loc[VB_TIER_HOST];
+	struct vb_table_entry e;
 
-		if (!(e.valid & 1u << VB_TIER_HOST) || VB_LOC_ARENA(loc) != r->host_arena)
-			continue;
-		slot_adopt(r, o, c, VB_LOC_SLOT(loc));
+	if (chunk >= o->chunks)
+		return false;
+	e = vgpu_object_entry(o, chunk);
+	return e.valid & 1u << VB_TIER_HOST && e.loc[VB_TIER_HOST] == VB_LOC(r->host_arena, slot);
+}
+
+/* An object that cannot be opened any more keeps its slots until it goes. */
+static int slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_left *left)
+{
+	struct vb_ioc_slot_query cmd = { .size = sizeof(cmd), .arena = r->host_arena,
+					 .slot = slot };
+	int rc = vgpu_uapi_call(r->node, VB_IOC_SLOT_QUERY, &cmd);
+	struct vgpu_object *o;
+
+	if (rc || !cmd.out_object)
+		return rc == -ENOENT ? 0 : rc;
+	rc = vgpu_store_get(r->store, cmd.out_object, &o);
+	if (rc)
+		return rc == -ENOMEM ? rc : 0;
+	if (is_in_slot(r, o, cmd.out_chunk, slot)) {
+		slot_adopt(r, o, cmd.out_chunk, slot);
 		left->chunks++;
 	}
+	return 0;
 }
 
 int vgpu_left_take(struct vgpu_resid *r, struct vgpu_left *left)
 {
-	struct vgpu_object *o;
-	uint32_t id = 0;
 	int rc = 0;
 
-	while (!rc && !object_next(r->node, id + 1, &id)) {
-		rc = vgpu_store_get(r->store, id, &o);
-		if (!rc)
-			object_take(r, o, left);
-		else if (rc != -ENOMEM)
-			rc = 0;
-	}
+	for (uint32_t slot = 0; slot < r->slots && !rc; slot++)
+		rc = slot_take(r, slot, left);
 	return rc;
 }

@@ -181,6 +181,7 @@ static void executor_structures_keep_the_same_rules(void **state)
 		{ VB_IOC_ARENA_ADOPT, sizeof(struct vb_ioc_arena_adopt) },
 		{ VB_IOC_REGION_NEXT, sizeof(struct vb_ioc_region) },
 		{ VB_IOC_OBJECT_NEXT, sizeof(struct vb_ioc_object_next) },
+		{ VB_IOC_SLOT_QUERY, sizeof(struct vb_ioc_slot_query) },
 		{ VB_IOC_RECOVER, sizeof(struct vb_ioc_recover) },
 	};
 	uint32_t arg[64];
@@ -206,6 +207,7 @@ static void recovery_is_the_module_s_alone(void **state)
 	struct vb_ioc_arena_query query = { .size = sizeof(query) };
 	struct vb_ioc_arena_adopt adopt = { .size = sizeof(adopt) };
 	struct vb_ioc_region region = { .size = sizeof(region) };
+	struct vb_ioc_slot_query slot = { .size = sizeof(slot) };
 	struct vb_ioc_object_next next = { .size = sizeof(next) };
 	struct vb_ioc_query_device q = { .size = sizeof(q) };
 
@@ -214,6 +216,7 @@ static void recovery_is_the_module_s_alone(void **state)
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_ARENA_QUERY, &query), -EOPNOTSUPP);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_ARENA_ADOPT, &adopt), -EOPNOTSUPP);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_REGION_NEXT, &region), -EOPNOTSUPP);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_SLOT_QUERY, &slot), -EOPNOTSUPP);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_OBJECT_NEXT, &next), -EOPNOTSUPP);
 	assert_rc(rig_recover(&x, 0), -EOPNOTSUPP);
 	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);

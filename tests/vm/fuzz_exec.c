@@ -672,12 +672,17 @@ static int recover(uint32_t flags)
 static int succeed(struct chance *c)
 {
 	struct vb_ioc_object_next next = { .size = sizeof(next) };
+	struct vb_ioc_slot_query query = {
+		.size = sizeof(query), .arena = (uint32_t)below(c, ARENAS + 1),
+		.slot = one_in(c, 4) ? (uint32_t)chance(c) : (uint32_t)below(c, 8),
+	};
 
 	if (one_in(c, 8))
 		return -1;
 	if (one_in(c, 8) && recover(VB_RECOVER_DISCARD))
 		return -1;
 	fuzz_call(x.node, VB_IOC_OBJECT_NEXT, &next);
+	fuzz_call(x.node, VB_IOC_SLOT_QUERY, &query);
 	for (uint32_t i = 0; i < ARENAS; i++)
 		if (is_left(i) && !one_in(c, 3) ? adopt_arena(c, i) : add_arena(c, i))
 			return -1;

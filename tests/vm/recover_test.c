@@ -4,15 +4,18 @@
  * paragraph on it.  The executor is the test itself; it dies by closing its node.
  */
 #include "selftests/selftest.h"
+#include "exec/exec.h"
 #include "vm/machine.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define SLOTS	4u
+#define REAL_SLOTS	24u
 #define H	VB_TIER_HOST
 #define D	VB_TIER_DEVICE
 #define N	VB_TIER_NVME
@@ -232,6 +235,130 @@ static void resident_content_stays_and_is_used_meanwhile(void **state)
 	copy(id, 0, H, N);
 	assert_rc(rig_step(&x, id, 0, VB_MOVE_DROP, H, H), 0);
 	assert_int_equal(used_bytes(H), chunks(2));
+}
+
+static int slot_query(uint32_t slot, uint32_t *out_object, uint32_t *out_chunk)
+{
+	struct vb_ioc_slot_query cmd = { .size = sizeof(cmd), .arena = x.host, .slot = slot };
+	int rc = vgpu_uapi_call(x.node, VB_IOC_SLOT_QUERY, &cmd);
+
+	*out_object = cmd.out_object;
+	*out_chunk = cmd.out_chunk;
+	return rc;
+}
+
+/* However large the object is: @chunk of @object is in one slot, nothing is in the others. */
+static void expect_one_slot(uint32_t object, uint32_t chunk)
+{
+	unsigned int found = 0;
+	uint32_t id, at;
+
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		assert_rc(slot_query(i, &id, &at), 0);
+		assert_true(!id || (id == object && at == chunk));
+		found += !!id;
+	}
+	assert_int_equal(found, 1);
+	assert_rc(slot_query(SLOTS, &id, &at), -ENOENT);
+}
+
+#define LARGE	(1u << 24)	/* chunks, of which the table has 512 MiB, in 2^17 pages */
+
+/* An object that is far larger than all memory: a sparse file. */
+static uint32_t large_bo(void)
+{
+	int fd = rig_file(&rig, 0);
+	uint32_t bo;
+
+	assert_rc(ftruncate(fd, (off_t)chunks(LARGE)), 0);
+	assert_rc(rig_bo_file(u, fd, 0, chunks(LARGE), &bo), 0);
+	close(fd);
+	return bo;
+}
+
+static uint32_t new_large_object(void)
+{
+	large_bo();
+	return object_after(1);
+}
+
+static void slots_tell_a_successor_what_is_in_them(void **state)
+{
+	uint32_t id = new_large_object(), before, other, at;
+
+	(void)state;
+	copy(id, LARGE - 1, VB_TIER_SOURCE, H);
+	expect_one_slot(id, LARGE - 1);
+	die(&x);
+	before = x.host;
+	assert_int_equal(attach(&x), VB_EXEC_RECOVERING);
+	x.host = before;
+	assert_rc(slot_query(0, &other, &at), -ENOENT);
+	assert_rc(adopt(&x, before, 0, NULL), 0);
+	map_adopted(&x, before);
+	assert_rc(rig_recover(&x, 0), 0);
+	expect_one_slot(id, LARGE - 1);
+}
+
+/* ---- the executor that people run ---- */
+
+static int setup_real(void **state)
+{
+	int rc = selftest_setup(state);
+
+	u = rig.client;
+	machine_set_ms("recovery_ms", 20000);
+	return rc;
+}
+
+static int teardown_real(void **state)
+{
+	machine_set_ms("recovery_ms", 0);
+	return selftest_teardown(state);
+}
+
+static int open_successor(void)
+{
+	struct vgpu_exec_params p = {
+		.chunk_bytes = rig.chunk_bytes, .threads = 2, .host_bytes = chunks(REAL_SLOTS),
+	};
+	struct vgpu_uapi *node;
+	char text[512];
+	int rc = rig_exec_node(&rig, &node);
+
+	return rc ? rc : vgpu_exec_open(node, &p, text, sizeof(text), &rig.real);
+}
+
+static long faults(void)
+{
+	struct rusage r;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &r), 0);
+	return r.ru_minflt;
+}
+
+/* It would fault in each page of the table. */
+static void executor_adopts_slots_however_large_objects_are(void **state)
+{
+	uint64_t last = chunks(LARGE - 1);
+	uint32_t bo = large_bo();
+	long before;
+	void *p;
+
+	(void)state;
+	assert_rc(rig_map(u, bo, last, 1, VB_MAP_READ, &p), 0);
+	vgpu_exec_close(rig.real);
+	rig.real = NULL;
+	before = faults();
+	assert_rc(open_successor(), 0);
+	assert_in_range(faults() - before, 0, 1 << 16);
+	assert_true(rig_residency(u, bo, LARGE - 1) & 1u << H);
+	/* It knows what it has: it can take it away. */
+	assert_rc(rig_unmap(u, bo, last, 1, VB_MAP_READ), 0);
+	assert_rc(rig_advise(u, bo, VB_ADVISE_EVICT, 0, chunks(LARGE)), 0);
+	for (int i = 0; rig_residency(u, bo, LARGE - 1) && i < 5000; i++)
+		usleep(1000);
+	assert_int_equal(rig_residency(u, bo, LARGE - 1), 0);
 }
 
 static void nothing_is_fetched_or_moved_before_the_recovery_ends(void **state)
@@ -947,6 +1074,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(resident_content_stays_and_is_used_meanwhile),
+		CASE(slots_tell_a_successor_what_is_in_them),
 		CASE(nothing_is_fetched_or_moved_before_the_recovery_ends),
 		CASE(nvme_content_stays_with_its_identity),
 		CASE(moves_under_way_are_undone),
@@ -974,6 +1102,10 @@ int main(void)
 		CASE(what_the_successor_registers_is_no_pin_and_what_clients_pin_is),
 		CASE(mappings_work_while_nobody_is_there_and_wait_while_one_adopts),
 	};
+	const struct CMUnitTest real[] = {
+		cmocka_unit_test_setup_teardown(executor_adopts_slots_however_large_objects_are,
+						setup_real, teardown_real),
+	};
 	int failed = 0;
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
@@ -981,5 +1113,6 @@ int main(void)
 		return 0;
 	}
 	failed += SELFTEST_RUN("recover", tests, RIG_NONE, 0, 0);
+	failed += SELFTEST_RUN("recover, executor", real, RIG_REAL, REAL_SLOTS, 0);
 	return failed ? 1 : 0;
 }

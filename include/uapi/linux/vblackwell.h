@@ -1417,6 +1417,7 @@ struct vb_ioc_exec_stats {
  *   VB_IOC_REGION_NEXT   for the regions of host arenas: map them, and register them
  *                        with all it wants to register them with, whole
  *   VB_IOC_OBJECT_NEXT   for the objects, when it wants to know them (any time)
+ *   VB_IOC_SLOT_QUERY    for the slots, to know what is in them (any time)
  *   VB_IOC_RECOVER       the device is LIVE
  * Before the last, FETCH and MOVE are -EPERM; ARENA_CREATE and REGION_ADD are not.  The
  * schedules of clients went with the predecessor.  One that dies before the last call
@@ -1496,6 +1497,29 @@ struct vb_ioc_object_next {
 	__u32 __reserved;
 };
 
+/**
+ * struct vb_ioc_slot_query - ioctl(VB_IOC_SLOT_QUERY): what a slot of host memory holds
+ * @size: sizeof(struct vb_ioc_slot_query)
+ * @arena: adopted, or the caller's
+ * @slot: below the slots of the arena
+ * @out_object: device-wide id of who had it last; 0: it is free
+ * @out_chunk: and which chunk
+ * @__reserved: must be 0
+ *
+ * So that a successor takes time by the memory there is, and not by how large objects are.
+ * The object's table says whether the chunk is there.
+ *
+ * Errors: -ENOENT no such slot.  Context: takes the executor lock, the arena spinlock.
+ */
+struct vb_ioc_slot_query {
+	__u32 size;
+	__u32 arena;
+	__u32 slot;
+	__u32 out_object;
+	__u32 out_chunk;
+	__u32 __reserved;
+};
+
 #define VB_RECOVER_DISCARD	(1u << 0)	/* begin anew: all that waits ends, all is lost */
 
 /**
@@ -1537,6 +1561,7 @@ struct vb_ioc_recover {
 #define VB_IOC_OBJECT_NEXT	_IOWR(VB_IOC_MAGIC, 0x4d, struct vb_ioc_object_next)
 #define VB_IOC_RECOVER		_IOWR(VB_IOC_MAGIC, 0x4e, struct vb_ioc_recover)
 #define VB_IOC_EXCHANGE		_IOWR(VB_IOC_MAGIC, 0x4f, struct vb_ioc_exchange)
+#define VB_IOC_SLOT_QUERY	_IOWR(VB_IOC_MAGIC, 0x50, struct vb_ioc_slot_query)
 
 /* ------------------------------------------------------------------------
  * io_uring: IORING_OP_URING_CMD on the nodes, with VB_FEATURE_URING_CMD (module only)
