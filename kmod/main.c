@@ -20,6 +20,7 @@
 #include "request.h"
 #include "show.h"
 #include "submit.h"
+#include "table.h"
 #include "ucmd.h"
 #include "uring.h"
 #include "user.h"
@@ -212,9 +213,12 @@ static int __init vb_init(void)
 	rc = submit_region_init();
 	if (rc)
 		return rc;
-	rc = vb_import_init();
+	rc = vb_table_init();
 	if (rc)
 		goto err_submit;
+	rc = vb_import_init();
+	if (rc)
+		goto err_table;
 	rc = vb_bar_init();
 	if (rc)
 		goto err_import;
@@ -243,6 +247,8 @@ err_bar:
 	vb_bar_exit();
 err_import:
 	vb_import_exit();
+err_table:
+	vb_table_exit();
 err_submit:
 	submit_region_exit();
 	return rc;
@@ -267,6 +273,7 @@ static void __exit vb_exit(void)
 	WARN_ON(!xa_empty(&vb.clients) || !xa_empty(&vb.bos) || !xa_empty(&vb.tags));
 	vb_bar_exit();
 	vb_import_exit();
+	vb_table_exit();
 	submit_region_exit();
 	vb_users_free();
 	xa_destroy(&vb.clients);

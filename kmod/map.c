@@ -456,11 +456,24 @@ static vm_fault_t table_fault(struct vm_fault *vmf)
 
 	if (at >= (u64)bo->chunks * sizeof(struct vb_table_entry))
 		return VM_FAULT_SIGBUS;
-	vmf->page = vb_table_page(bo, at >> PAGE_SHIFT);
-	if (!vmf->page)
-		return VM_FAULT_OOM;
-	get_page(vmf->page);
-	return 0;
+	return vb_table_fault(bo, at >> PAGE_SHIFT, &vmf->page);
+}
+
+/**
+ * vb_table_zap() - take a page of a table out of the executor's page table
+ * @bo: object
+ * @index: of the page
+ *
+ * Those of other objects at the same offset go too, and come back by a fault.
+ *
+ * Context: a call of the executor; may sleep.
+ */
+void vb_table_zap(struct vb_bo *bo, u32 index)
+{
+	u64 offset = (VB_MMAP_TABLE << VB_MMAP_WHAT_SHIFT) +
+		     ((u64)bo->id << VB_MMAP_OBJECT_SHIFT) + ((u64)index << PAGE_SHIFT);
+
+	unmap_mapping_range(vb.exec->inode->i_mapping, offset, PAGE_SIZE, 1);
 }
 
 static const struct vm_operations_struct table_vm_ops = {

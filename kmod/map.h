@@ -20,6 +20,7 @@ struct vb_bo;
 #define VB_MMAP_OBJECT_SHIFT	12	/* table: object id, in pages */
 
 void vb_vma_keep_readonly(struct vm_area_struct *vma);
+void vb_table_zap(struct vb_bo *bo, u32 index);
 void vb_pages_zap(struct vb_bo *bo, u64 from, u64 bytes);
 int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma);
 int vb_client_mmap(struct file *filp, struct vm_area_struct *vma);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Residency tables: 32 bytes a chunk, in pages that come when a chunk of theirs first
- * moves, or when the executor looks at them.  An entry whose page never came reads as
- * zeros, which is what it would hold: nobody touched the chunk, or read its file.
+ * moves.  An entry whose page never came reads as zeros, which is what it would hold:
+ * nobody touched the chunk, or read its file.  The executor sees one page of zeros in all
+ * such places: to look costs no memory, however large an object a client makes.
  *
  * A page stays until its object's memory goes, so a pointer to an entry is good as long
  * as its object is counted.
@@ -11,40 +12,78 @@
 
 #include <linux/gfp.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/sched.h>
 
 #include "bo.h"
+#include "map.h"
 
 #define PAGE_ENTRIES	((u32)(PAGE_SIZE / sizeof(struct vb_table_entry)))
 
 static const struct vb_table_entry untouched;
+static struct page *none;	/* where a page never came */
 
 static struct vb_table_entry *entry_in(struct page *page, u32 chunk)
 {
 	return (struct vb_table_entry *)page_address(page) + chunk % PAGE_ENTRIES;
 }
 
+int vb_table_init(void)
+{
+	none = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	return none ? 0 : -ENOMEM;
+}
+
+void vb_table_exit(void)
+{
+	put_page(none);
+}
+
 /**
- * vb_table_page() - a page of an object's table, made when it is not there
+ * vb_table_fault() - a page of an object's table, for the executor's page table
  * @bo: object
  * @index: of the page; the caller knows that it is within the table
+ * @out: the page, counted
  *
  * Context: may sleep; needs no lock.
- * Return: the page, which lives as long as the object's memory; NULL without memory.
+ * Return: VM_FAULT_LOCKED with the page of zeros, so that one that comes meanwhile is
+ * shown when this is in the page table; else 0.
  */
-struct page *vb_table_page(struct vb_bo *bo, u32 index)
+vm_fault_t vb_table_fault(struct vb_bo *bo, u32 index, struct page **out)
 {
-	struct page *page = xa_load(&bo->table, index), *old;
+	lock_page(none);
+	*out = xa_load(&bo->table, index);
+	if (*out)
+		unlock_page(none);
+	else
+		*out = none;
+	get_page(*out);
+	return *out == none ? VM_FAULT_LOCKED : 0;
+}
+
+/* The executor has zeros mapped there. */
+static void page_show(struct vb_bo *bo, u32 index)
+{
+	lock_page(none);
+	vb_table_zap(bo, index);
+	unlock_page(none);
+}
+
+static struct page *page_make(struct vb_bo *bo, u32 index)
+{
+	struct page *page = xa_load(&bo->table, index);
 
 	if (page)
 		return page;
 	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!page)
 		return NULL;
-	old = xa_cmpxchg(&bo->table, index, NULL, page, GFP_KERNEL_ACCOUNT);
-	if (old)
+	if (xa_err(xa_store(&bo->table, index, page, GFP_KERNEL_ACCOUNT))) {
 		__free_page(page);
-	return xa_is_err(old) ? NULL : old ? old : page;
+		return NULL;
+	}
+	page_show(bo, index);
+	return page;
 }
 
 /**
@@ -94,10 +133,13 @@ struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk)
 	return page ? entry_in(page, chunk) : NULL;
 }
 
-/* The same, made when it is not there; may sleep.  NULL without memory. */
+/*
+ * The same, made when it is not there, in a call of the executor; may sleep.  NULL without
+ * memory.
+ */
 struct vb_table_entry *vb_entry_make(struct vb_bo *bo, u32 chunk)
 {
-	struct page *page = vb_table_page(bo, chunk / PAGE_ENTRIES);
+	struct page *page = page_make(bo, chunk / PAGE_ENTRIES);
 
 	return page ? entry_in(page, chunk) : NULL;
 }

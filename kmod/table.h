@@ -3,6 +3,8 @@
 #ifndef VB_TABLE_H
 #define VB_TABLE_H
 
+#include <linux/mm_types.h>
+
 #include "core/deps.h"
 
 struct page;
@@ -13,7 +15,9 @@ const struct vb_table_entry *vb_entry_run(struct vb_bo *bo, u32 chunk, u32 *coun
 struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk);
 struct vb_table_entry *vb_entry_make(struct vb_bo *bo, u32 chunk);
 struct vb_table_entry *vb_entry_next(struct vb_bo *bo, u32 *chunk);
-struct page *vb_table_page(struct vb_bo *bo, u32 index);
+int vb_table_init(void);
+void vb_table_exit(void);
+vm_fault_t vb_table_fault(struct vb_bo *bo, u32 index, struct page **out);
 void vb_table_free(struct vb_bo *bo);
 
 #endif

@@ -300,6 +300,56 @@ static void slots_tell_a_successor_what_is_in_them(void **state)
 	expect_one_slot(id, LARGE - 1);
 }
 
+/* Of the table of an object; and its bytes. */
+static const struct vb_table_entry *map_table(uint32_t id, uint64_t *bytes)
+{
+	struct vb_ioc_object_open o = { .size = sizeof(o), .object = id };
+	void *p;
+
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_OBJECT_OPEN, &o), 0);
+	if (o.out_fd >= 0)
+		close(o.out_fd);
+	*bytes = (uint64_t)o.out_chunks * sizeof(struct vb_table_entry);
+	assert_rc(x.node->ops->map(x.node, o.out_table_mmap, *bytes, false, &p), 0);
+	return p;
+}
+
+static uint64_t free_bytes(void)
+{
+	unsigned long long kib = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemFree: %llu", &kib) == 1)
+			break;
+	fclose(f);
+	assert_true(kib);
+	return (uint64_t)kib << 10;
+}
+
+static void to_look_at_a_table_costs_no_memory(void **state)
+{
+	uint32_t id = new_large_object();
+	const struct vb_table_entry *e;
+	uint64_t bytes, before;
+
+	(void)state;
+	e = map_table(id, &bytes);
+	before = free_bytes();
+	for (uint32_t i = 0; i < LARGE / 4; i += 64)
+		assert_true(!e[i].valid && !e[i].busy);
+	assert_true(free_bytes() + (32u << 20) > before);
+	/* What comes where it was looked at is seen; and what is beside it. */
+	for (uint32_t i = 0; i < 3; i++) {
+		copy(id, i * (LARGE / 12), VB_TIER_SOURCE, H);
+		assert_int_equal(e[i * (LARGE / 12)].valid, 1u << H);
+		assert_int_equal(e[i * (LARGE / 12) + 1].valid, 0);
+	}
+	munmap((void *)e, bytes);
+}
+
 /* ---- the executor that people run ---- */
 
 static int setup_real(void **state)
@@ -1075,6 +1125,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(resident_content_stays_and_is_used_meanwhile),
 		CASE(slots_tell_a_successor_what_is_in_them),
+		CASE(to_look_at_a_table_costs_no_memory),
 		CASE(nothing_is_fetched_or_moved_before_the_recovery_ends),
 		CASE(nvme_content_stays_with_its_identity),
 		CASE(moves_under_way_are_undone),
