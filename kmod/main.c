@@ -98,9 +98,27 @@ void vb_inode_free(struct inode *inode)
 
 /* ---- nodes ---- */
 
+/*
+ * All is there: what is opened before would outlive a beginning that fails, and the module.
+ * A node can be opened from the moment it is registered, and others come after it.
+ */
+static bool ready;
+
+static int client_open(struct inode *inode, struct file *filp)
+{
+	/* Pairs with the end of vb_init(). */
+	return smp_load_acquire(&ready) ? vb_client_open(inode, filp) : -ENODEV;
+}
+
+static int exec_open(struct inode *inode, struct file *filp)
+{
+	/* The same. */
+	return smp_load_acquire(&ready) ? vb_exec_open(inode, filp) : -ENODEV;
+}
+
 static const struct file_operations client_fops = {
 	.owner = THIS_MODULE,
-	.open = vb_client_open,
+	.open = client_open,
 	.release = vb_client_release,
 	.unlocked_ioctl = vb_ioctl_client,
 	.compat_ioctl = compat_ptr_ioctl,
@@ -115,7 +133,7 @@ static const struct file_operations client_fops = {
 
 static const struct file_operations exec_fops = {
 	.owner = THIS_MODULE,
-	.open = vb_exec_open,
+	.open = exec_open,
 	.release = vb_exec_release,
 	.unlocked_ioctl = vb_ioctl_exec,
 	.compat_ioctl = compat_ptr_ioctl,
@@ -235,6 +253,8 @@ static int __init vb_init(void)
 	if (rc)
 		goto err_drain;
 	vb_debugfs_init();
+	/* Whoever sees it sees all that was made before; pairs with both opens. */
+	smp_store_release(&ready, true);
 	return 0;
 
 err_drain:
