@@ -422,7 +422,8 @@ struct vb_ioc_bo_info {
  * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound
  * @out_address: loopback: address of byte @offset; module: 0
  * @out_mmap_offset: module: where byte @offset lies in mmap() of the client node;
- *	a mapping begins at a multiple of the page size below it; loopback: 0
+ *	a mapping begins at a multiple of the page size below it; loopback: 0.  Beyond what
+ *	mmap2() of a 32-bit process takes, which has BO_READ and BO_WRITE
  *
  * Makes the chunks of the range resident in the host tier and keeps them there
  * until VB_IOC_BO_UNMAP with the same range.  Mappings nest, 2^16 - 1 of a chunk.
