@@ -116,6 +116,16 @@ static int block_mapcount(struct page *block)
 }
 #endif
 
+static int block_foreign(struct page *block)
+{
+	int before = block_mapcount(block), count;
+
+	smp_rmb();	/* before the references, as get_page() is before the mapping */
+	count = page_count(block);
+	smp_rmb();	/* and after them, as put_page() is */
+	return count - min(before, block_mapcount(block)) - 1;
+}
+
 /**
  * vb_slot_foreign() - who refers to a slot's memory beside page tables and us
  * @region: of the slot
@@ -124,6 +134,10 @@ static int block_mapcount(struct page *block)
  * Each mapping is a reference and is counted as a mapping too; what is left are pins
  * and references of I/O, of get_user_pages() and of registered buffers.  Others may
  * take references in passing, so a difference is a reason to try later.
+ *
+ * Whoever maps a page refers to it before that counts as a mapping, and whoever unmaps it
+ * after: with the fewer mappings of before and after, one that comes or goes meanwhile
+ * makes the difference larger, and never hides a reference of somebody else.
  *
  * Context: any; the count is exact only while nobody can map the slot anew.
  * Return: how many, over all its blocks.
@@ -134,7 +148,7 @@ int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot)
 	u32 i;
 
 	for (i = 0; i < slot_blocks(region, slot); i++)
-		foreign += page_count(slot->block[i]) - block_mapcount(slot->block[i]) - 1;
+		foreign += block_foreign(slot->block[i]);
 	return foreign;
 }
 
