@@ -118,8 +118,21 @@ static struct vb_share *share_new(struct vb_client *c, struct vb_bo *bo)
 	return s;
 }
 
+/* Who paid has left between our finding the store and now, when nobody shared it: we pay. */
+static struct vb_client *charge_first_locked(struct vb_client *c, struct vb_bo *bo)
+{
+	struct vb_client *paid = bo->client;
+
+	if (!list_empty(&bo->shares) || paid == c)
+		return NULL;
+	kref_get(&c->kref);
+	vb_resid_charge(bo, c);
+	return paid;
+}
+
 static int share_add_locked(struct vb_client *c, struct vb_bo *bo, struct vb_share *new)
 {
+	struct vb_client *paid;
 	int rc;
 
 	lockdep_assert_held(&c->lock);
@@ -127,8 +140,11 @@ static int share_add_locked(struct vb_client *c, struct vb_bo *bo, struct vb_sha
 	if (rc)
 		return rc;
 	mutex_lock(&bo->lock);
+	paid = charge_first_locked(c, bo);
 	list_add_tail(&new->link, &bo->shares);
 	mutex_unlock(&bo->lock);
+	if (paid)
+		vb_client_put(paid);
 	return 0;
 }
 

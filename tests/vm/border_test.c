@@ -8,7 +8,9 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -516,6 +518,66 @@ static void eventfds_that_wait_are_limited_and_all_are_told(void **state)
 	close(fd);
 }
 
+/* ---- stores ---- */
+
+struct meeting {
+	struct vgpu_uapi *comes;
+	int fd, rc;
+	uint32_t rounds, id;
+	_Atomic uint32_t begun, ended;
+};
+
+/* In each round it opens what the other one gives up at that moment. */
+static void *come(void *arg)
+{
+	struct meeting *m = arg;
+
+	for (uint32_t i = 1; i <= m->rounds; i++) {
+		while (atomic_load(&m->begun) != i)
+			;
+		m->rc = rig_bo_file(m->comes, m->fd, 0, chunks(1), &m->id);
+		atomic_store(&m->ended, i);
+	}
+	return NULL;
+}
+
+static uint64_t charged(struct vgpu_uapi *of)
+{
+	uint64_t used;
+
+	assert_rc(limit(of, VB_LIMIT_HOST_MAX, 0, 0, 0, &used), 0);
+	return used;
+}
+
+static void who_left_a_store_pays_for_it_no_more(void **state)
+{
+	struct meeting m = { .comes = rig_client(&rig), .fd = rig_file(&rig, chunks(1)),
+			     .rounds = 2000 };
+	pthread_t thread;
+	uint32_t id;
+	char byte;
+
+	(void)state;
+	assert_true(m.comes && m.fd >= 0);
+	assert_int_equal(pthread_create(&thread, NULL, come, &m), 0);
+	for (uint32_t i = 1; i <= m.rounds; i++) {
+		assert_rc(rig_bo_file(u, m.fd, 0, chunks(1), &id), 0);
+		assert_rc(rig_read(u, id, 0, &byte, 1), 0);
+		atomic_store(&m.begun, i);
+		assert_rc(rig_bo_destroy(u, id), 0);
+		while (atomic_load(&m.ended) != i)
+			;
+		assert_rc(m.rc, 0);
+		for (int tries = 0; charged(u) && tries < 5000; tries++)
+			usleep(1000);
+		assert_int_equal(charged(u), 0);
+		assert_rc(rig_bo_destroy(m.comes, m.id), 0);
+	}
+	pthread_join(thread, NULL);
+	rig_client_close(m.comes);
+	close(m.fd);
+}
+
 /* Fifteen chunks of content; eight are kept for a user who is not there. */
 static void promise_to_a_user_is_kept_before_it_comes(void **state)
 {
@@ -606,6 +668,7 @@ int main(void)
 		CASE(users_are_limited_each_by_its_own),
 		CASE(who_opened_a_client_is_charged_whoever_uses_it),
 		CASE(slots_in_quarantine_are_charged_to_their_user),
+		CASE(who_left_a_store_pays_for_it_no_more),
 		CASE(promise_to_a_user_is_kept_before_it_comes),
 		CASE(one_user_cannot_fill_the_submit_region),
 		CASE(who_waits_for_the_last_fence_does_not_slow_down_the_others),
