@@ -22,6 +22,8 @@
 #include "vb.h"
 #include "wait.h"
 
+#define LOOK	64u	/* requests, under the lock */
+
 unsigned int vb_page_in_timeout_ms = VB_WAIT_NS / NSEC_PER_MSEC;
 
 u64 vb_bound(u64 deadline_ns)
@@ -239,34 +241,68 @@ out:
 	return rc;
 }
 
-/* NULL: it has ended, or somebody ends it. */
-static struct vb_request *request_claim_locked(struct vb_request *r)
+/* ---- all of them ---- */
+
+/* What @look puts into @over is ours to end. */
+typedef void (*request_look)(struct vb_request *r, struct list_head *over);
+
+/* Some requests from *@tag on.  False: there are no more. */
+static bool requests_look(unsigned long *tag, request_look look, struct list_head *over)
+{
+	struct vb_work *work = NULL;
+	u32 n;
+
+	rcu_read_lock();
+	spin_lock(&vb.work_lock);
+	for (n = 0; n < LOOK; n++) {
+		work = xa_find(&vb.tags, tag, ULONG_MAX, XA_PRESENT);
+		if (!work)
+			break;
+		(*tag)++;
+		if (!work->is_submission)
+			look(container_of(work, struct vb_request, work), over);
+	}
+	spin_unlock(&vb.work_lock);
+	rcu_read_unlock();
+	return work;
+}
+
+static void requests_end(struct list_head *over, int status)
+{
+	struct vb_request *r;
+
+	while (!list_empty(over)) {
+		r = container_of(list_first_entry(over, struct vb_work, link), struct vb_request,
+				 work);
+		list_del_init(&r->work.link);
+		if (r->type == VB_FETCH_FORGET)
+			vb_bo_free(r->bo);
+		vb_request_done(r, status);
+	}
+}
+
+/* A few under the lock at a time: each object has one, to be forgotten with. */
+static void requests_each(request_look look, int status)
+{
+	unsigned long tag = 0;
+	LIST_HEAD(over);
+	bool more;
+
+	do {
+		more = requests_look(&tag, look, &over);
+		requests_end(&over, status);
+		cond_resched();
+	} while (more);
+}
+
+static void fail_one_locked(struct vb_request *r, struct list_head *over)
 {
 	if (!r->work.fetched && !r->place.client)
-		return NULL;
+		return;		/* it has ended, or somebody ends it */
 	vb.fetched -= r->work.fetched;
 	r->work.fetched = false;
 	vb_line_remove(&vb.requests, &r->place);
-	return r;
-}
-
-/* Of what has not ended yet, the next request from *@tag on is ours to end; NULL: none. */
-static struct vb_request *request_claim_next(unsigned long *tag)
-{
-	struct vb_request *r = NULL;
-	struct vb_work *work;
-
-	rcu_read_lock();
-	while (!r && (work = xa_find(&vb.tags, tag, ULONG_MAX, XA_PRESENT))) {
-		(*tag)++;
-		if (work->is_submission)
-			continue;
-		spin_lock(&vb.work_lock);
-		r = request_claim_locked(container_of(work, struct vb_request, work));
-		spin_unlock(&vb.work_lock);
-	}
-	rcu_read_unlock();
-	return r;
+	list_add_tail(&r->work.link, over);
 }
 
 /**
@@ -278,11 +314,7 @@ static struct vb_request *request_claim_next(unsigned long *tag)
  */
 void vb_requests_fail(void)
 {
-	struct vb_request *r;
-	unsigned long tag = 0;
-
-	while ((r = request_claim_next(&tag)))
-		vb_request_done(r, -ENODEV);
+	requests_each(fail_one_locked, -ENODEV);
 }
 
 /* Of what a dead executor was given, or should have forgotten: ours to end. */
@@ -321,22 +353,5 @@ static void return_one_locked(struct vb_request *r, struct list_head *over)
  */
 void vb_requests_return(void)
 {
-	LIST_HEAD(over);
-	unsigned long tag;
-	struct vb_work *work;
-	struct vb_request *r;
-
-	spin_lock(&vb.work_lock);
-	xa_for_each(&vb.tags, tag, work)
-		if (!work->is_submission)
-			return_one_locked(container_of(work, struct vb_request, work), &over);
-	spin_unlock(&vb.work_lock);
-	while (!list_empty(&over)) {
-		r = container_of(list_first_entry(&over, struct vb_work, link), struct vb_request,
-				 work);
-		list_del_init(&r->work.link);
-		if (r->type == VB_FETCH_FORGET)
-			vb_bo_free(r->bo);
-		vb_request_done(r, -ECANCELED);
-	}
+	requests_each(return_one_locked, -ECANCELED);
 }
