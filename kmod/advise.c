@@ -156,7 +156,7 @@ static u32 unpin_until(struct advice *a, u32 end)
 
 static int pin_chunk(struct advice *a, u32 chunk)
 {
-	int rc = vb_hold(a->bo, chunk, chunk + 1, VB_HOLD_PIN, 0);
+	int rc = vb_hold(a->client, a->bo, chunk, chunk + 1, VB_HOLD_PIN, 0);
 
 	if (rc || !a->bo->is_store)
 		return rc;

@@ -59,12 +59,14 @@ static void write_maps_add(struct vb_bo *bo, int n)
 
 /**
  * struct hold_try - one attempt: all chunks at once, or none
+ * @client: whose page-ins they are; NULL: there are none
  * @bo: object
  * @range: chunks that must be held
  * @how: and how
  * @held: they are
  */
 struct hold_try {
+	struct vb_client *client;
 	struct vb_bo *bo;
 	struct vb_chunk_range range;
 	enum vb_hold_how how;
@@ -146,7 +148,7 @@ static int hold_page_in(struct hold_try *h, u32 end, u64 deadline_ns)
 
 	if (!vb_takes_work())
 		return -ENODEV;
-	r = vb_request_of_payer(VB_FETCH_PAGE_IN, h->bo);
+	r = vb_request_new(VB_FETCH_PAGE_IN, h->client, h->bo);
 	if (!r)
 		return -ENOMEM;
 	r->first = h->range.first;
@@ -179,6 +181,7 @@ static int hold_range(struct hold_try *h, u32 end, u64 deadline_ns)
 
 /**
  * vb_hold() - have a chunk in host memory and keep it there
+ * @c: who asks, whose time it takes to page it in
  * @bo: object, of which the caller is a user
  * @chunk: which
  * @end: page in up to here (exclusive) while we are at it
@@ -188,9 +191,11 @@ static int hold_range(struct hold_try *h, u32 end, u64 deadline_ns)
  * Context: waits; no lock held.
  * Return: 0; -ETIME; -EINTR; -ENODEV; what the executor said.
  */
-int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 deadline_ns)
+int vb_hold(struct vb_client *c, struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how,
+	    u64 deadline_ns)
 {
 	struct hold_try h = {
+		.client = c,
 		.bo = bo,
 		.range = { .first = chunk, .end = chunk + 1 },
 		.how = how,
@@ -288,7 +293,11 @@ static void hold_publish(struct vb_client *c, struct vb_hold *hold)
 static int map(struct vb_client *c, struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 {
 	bool write = cmd->flags & VB_MAP_WRITE;
-	struct hold_try h = { .bo = bo, .how = write ? VB_HOLD_WRITE : VB_HOLD_READ };
+	struct hold_try h = {
+		.client = c,
+		.bo = bo,
+		.how = write ? VB_HOLD_WRITE : VB_HOLD_READ,
+	};
 	struct vb_hold *hold;
 	int rc;
 
@@ -413,6 +422,7 @@ int vb_bo_unmap(struct vb_client *c, struct vb_ucmd *u)
 
 /* A stream of bytes of one object, chunk by chunk. */
 struct rw {
+	struct vb_client *client;
 	struct vb_bo *bo;
 	struct vb_chunk_range range;
 	bool write;
@@ -513,7 +523,7 @@ static int rw_held(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes, bool bounc
 	struct vb_slot *slot;
 	int rc;
 
-	rc = vb_hold(rw->bo, chunk, chunk + min(left, rw->window),
+	rc = vb_hold(rw->client, rw->bo, chunk, chunk + min(left, rw->window),
 		     rw->write ? VB_HOLD_WRITE : VB_HOLD_READ, rw->deadline_ns);
 	if (rc)
 		return rc;
@@ -647,6 +657,7 @@ static int rw_all(struct vb_client *c, struct rw *rw)
 static int bo_rw(struct vb_client *c, struct vb_ioc_bo_rw *cmd, bool write)
 {
 	struct rw rw = {
+		.client = c,
 		.write = write,
 		.offset = cmd->offset,
 		.bytes = cmd->bytes,

@@ -35,7 +35,8 @@ enum vb_hold_how {
 	VB_HOLD_WRITE,		/* and to be written */
 };
 
-int vb_hold(struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how, u64 deadline_ns);
+int vb_hold(struct vb_client *c, struct vb_bo *bo, u32 chunk, u32 end, enum vb_hold_how how,
+	    u64 deadline_ns);
 int vb_hold_all(struct vb_bo *bo, bool write);
 void vb_unhold_all(struct vb_bo *bo);
 void vb_holds_drop(struct vb_client *c);

@@ -290,7 +290,7 @@ static int export_end_cpu(struct dma_buf *dmabuf, enum dma_data_direction direct
 
 static int export_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
-	return vb_bo_mmap(dmabuf->priv, vma);
+	return vb_bo_mmap(dmabuf->priv, NULL, vma);
 }
 
 /* ---- life ---- */

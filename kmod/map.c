@@ -21,9 +21,11 @@
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/vmalloc.h>
 
 #include "bo.h"
+#include "client.h"
 #include "conftest.h"
 #include "exec.h"
 #include "import.h"
@@ -31,6 +33,7 @@
 #include "request.h"
 #include "resid.h"
 #include "slot.h"
+#include "store.h"
 #include "table.h"
 #include "vb.h"
 #include "wait.h"
@@ -151,58 +154,96 @@ static bool is_killable_only(unsigned int flags)
 	return !(flags & FAULT_FLAG_USER) || !(flags & FAULT_FLAG_INTERRUPTIBLE);
 }
 
-static int page_in(struct vb_bo *bo, u32 chunk, unsigned int flags, u64 deadline_ns)
+/**
+ * struct view - a mapping of an object, in one piece or several
+ * @kref: the pieces
+ * @bo: object, of which it is a user
+ * @client: that mapped it, whose time its page-ins take; counted; or NULL: who pays for the
+ *	object, since nobody knows who has its dma-buf
+ */
+struct view {
+	struct kref kref;
+	struct vb_bo *bo;
+	struct vb_client *client;
+};
+
+static struct vb_client *client_get(const struct view *v)
 {
-	struct vb_request *r = vb_request_of_payer(VB_FETCH_PAGE_IN, bo);
+	if (!v->client)
+		return vb_bo_payer(v->bo);
+	kref_get(&v->client->kref);
+	return v->client;
+}
+
+/**
+ * struct fault - one that has to wait
+ * @bo: object, of which it is a user
+ * @client: whose time it takes; counted
+ * @chunk: that is not there
+ * @flags: FAULT_FLAG_*
+ * @deadline_ns: CLOCK_MONOTONIC
+ */
+struct fault {
+	struct vb_bo *bo;
+	struct vb_client *client;
+	u32 chunk;
+	unsigned int flags;
+	u64 deadline_ns;
+};
+
+static int page_in(const struct fault *f)
+{
+	struct vb_request *r = vb_request_new(VB_FETCH_PAGE_IN, f->client, f->bo);
 
 	if (!r)
 		return -ENOMEM;
-	r->first = chunk;
+	r->first = f->chunk;
 	r->count = 1;
-	r->flags = flags & FAULT_FLAG_WRITE ? VB_FETCH_F_WRITE : 0;
-	r->killable = is_killable_only(flags);
-	return vb_request_wait(r, deadline_ns);
+	r->flags = f->flags & FAULT_FLAG_WRITE ? VB_FETCH_F_WRITE : 0;
+	r->killable = is_killable_only(f->flags);
+	return vb_request_wait(r, f->deadline_ns);
 }
 
 /* What a successor counts must be its own: it adopts memory that nobody else has. */
-static int wait_settled(unsigned int flags, u64 deadline_ns)
+static int wait_settled(const struct fault *f)
 {
-	if (is_killable_only(flags))
-		return vb_wait_killable_until(vb.settled, !vb_is_recovering(), deadline_ns);
-	return vb_wait_until(vb.settled, !vb_is_recovering(), deadline_ns);
+	if (is_killable_only(f->flags))
+		return vb_wait_killable_until(vb.settled, !vb_is_recovering(), f->deadline_ns);
+	return vb_wait_until(vb.settled, !vb_is_recovering(), f->deadline_ns);
 }
 
-static int wait_for_chunk(struct vb_bo *bo, u32 chunk, unsigned int flags, bool moving,
-			  u64 deadline_ns)
+static int wait_for_chunk(const struct fault *f, bool moving)
 {
 	if (!vb_takes_work())
 		return -ENODEV;
 	if (vb_is_recovering())
-		return wait_settled(flags, deadline_ns);
+		return wait_settled(f);
 	if (moving)
-		return vb_resid_wait(bo, chunk, deadline_ns, is_killable_only(flags));
-	return page_in(bo, chunk, flags, deadline_ns);
+		return vb_resid_wait(f->bo, f->chunk, f->deadline_ns, is_killable_only(f->flags));
+	return page_in(f);
 }
 
 /*
  * The chunk is not there.  After mmap_lock was dropped neither vma nor vmf may be
  * looked at, and the fault is repeated; an error is told with the lock taken again.
  */
-static vm_fault_t fault_wait(struct vm_fault *vmf, struct vb_bo *bo, u32 chunk, bool moving)
+static vm_fault_t fault_wait(struct vm_fault *vmf, const struct view *v, u32 chunk, bool moving)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
-	unsigned int flags = vmf->flags;
-	bool drops = flags & FAULT_FLAG_ALLOW_RETRY;
+	struct fault f = { .bo = v->bo, .chunk = chunk, .flags = vmf->flags };
+	bool drops = f.flags & FAULT_FLAG_ALLOW_RETRY;
 	int rc;
 
-	if (drops && flags & FAULT_FLAG_RETRY_NOWAIT)
+	if (drops && f.flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
-	vb_bo_use(bo);
+	f.client = client_get(v);
+	vb_bo_use(f.bo);
 	if (drops)
 		mmap_read_unlock(mm);
-	rc = wait_for_chunk(bo, chunk, flags, moving,
-			    drops ? vb_bound(0) : ktime_get_ns() + VB_FAULT_NS);
-	vb_bo_put(bo);
+	f.deadline_ns = drops ? vb_bound(0) : ktime_get_ns() + VB_FAULT_NS;
+	rc = wait_for_chunk(&f, moving);
+	vb_bo_put(f.bo);
+	vb_client_put(f.client);
 	if (!drops)
 		return rc ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 	if (!rc || rc == -EINTR || mmap_read_lock_killable(mm))
@@ -214,7 +255,8 @@ static vm_fault_t fault_wait(struct vm_fault *vmf, struct vb_bo *bo, u32 chunk, 
 
 static vm_fault_t client_fault(struct vm_fault *vmf)
 {
-	struct vb_bo *bo = vmf->vma->vm_private_data;
+	struct view *v = vmf->vma->vm_private_data;
+	struct vb_bo *bo = v->bo;
 	pgoff_t at = vmf->pgoff;	/* of the object's chunk grid */
 	u32 chunk = at / chunk_pages();
 	const struct vb_table_entry *e;
@@ -238,7 +280,7 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 	if (lost)
 		return VM_FAULT_SIGBUS;
 	if (!page)
-		return fault_wait(vmf, bo, chunk, moving);
+		return fault_wait(vmf, v, chunk, moving);
 	vmf->page = page;
 	return VM_FAULT_LOCKED;
 }
@@ -246,7 +288,8 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 /* The first write to a page that was handed out; it may have moved since. */
 static vm_fault_t client_mkwrite(struct vm_fault *vmf)
 {
-	struct vb_bo *bo = vmf->vma->vm_private_data;
+	struct view *v = vmf->vma->vm_private_data;
+	struct vb_bo *bo = v->bo;
 	pgoff_t at = vmf->pgoff;
 	u32 chunk = at / chunk_pages();
 	vm_fault_t ret = VM_FAULT_NOPAGE;
@@ -271,25 +314,54 @@ static vm_fault_t client_mkwrite(struct vm_fault *vmf)
 
 static void write_maps_add(struct vm_area_struct *vma, int sign)
 {
-	struct vb_bo *bo = vma->vm_private_data;
+	struct view *v = vma->vm_private_data;
 
 	if (!(vma->vm_flags & VM_MAYWRITE))
 		return;
-	mutex_lock(&bo->lock);
-	bo->write_maps += sign;
-	mutex_unlock(&bo->lock);
+	mutex_lock(&v->bo->lock);
+	v->bo->write_maps += sign;
+	mutex_unlock(&v->bo->lock);
+}
+
+static void view_free(struct kref *kref)
+{
+	struct view *v = container_of(kref, struct view, kref);
+
+	vb_bo_put(v->bo);
+	if (v->client)
+		vb_client_put(v->client);
+	kfree(v);
+}
+
+static struct view *view_new(struct vb_bo *bo, struct vb_client *c)
+{
+	struct view *v = kmalloc(sizeof(*v), GFP_KERNEL_ACCOUNT);
+
+	if (!v)
+		return NULL;
+	kref_init(&v->kref);
+	vb_bo_use(bo);
+	v->bo = bo;
+	v->client = c;
+	if (c)
+		kref_get(&c->kref);
+	return v;
 }
 
 static void client_vma_open(struct vm_area_struct *vma)
 {
-	vb_bo_use(vma->vm_private_data);
+	struct view *v = vma->vm_private_data;
+
+	kref_get(&v->kref);
 	write_maps_add(vma, 1);
 }
 
 static void client_vma_close(struct vm_area_struct *vma)
 {
+	struct view *v = vma->vm_private_data;
+
 	write_maps_add(vma, -1);
-	vb_bo_put(vma->vm_private_data);
+	kref_put(&v->kref, view_free);
 }
 
 static const struct vm_operations_struct client_vm_ops = {
@@ -323,6 +395,7 @@ static bool is_inside(const struct vb_bo *bo, struct vm_area_struct *vma)
 /**
  * vb_bo_mmap() - map an object
  * @bo: object, of which the caller is a user; the mapping becomes another
+ * @c: client that maps it; NULL: by a dma-buf
  * @vma: to be filled in; its offset is in pages of the object's chunk grid
  *
  * Whatever file was mapped, the mapping is one of the object's own file from here on,
@@ -331,9 +404,10 @@ static bool is_inside(const struct vb_bo *bo, struct vm_area_struct *vma)
  * Context: mmap_lock.
  * Return: 0; -ERANGE; -EROFS; -EINVAL a private mapping; -ENOMEM, -ENFILE.
  */
-int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
+int vb_bo_mmap(struct vb_bo *bo, struct vb_client *c, struct vm_area_struct *vma)
 {
 	bool write = vma->vm_flags & VM_WRITE;
+	struct view *v;
 	int rc;
 
 	/*
@@ -347,16 +421,20 @@ int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
 	rc = pages_make(bo);
 	if (rc)
 		return rc;
+	v = view_new(bo, c);
+	if (!v)
+		return -ENOMEM;
 	rc = claim_mapping(bo, write);
-	if (rc)
+	if (rc) {
+		kref_put(&v->kref, view_free);
 		return rc;
+	}
 	vma_set_file(vma, bo->pages);
 	/* Sealing counts on it. */
 	if (!write)
 		vb_vma_keep_readonly(vma);
 	flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
-	vb_bo_use(bo);
-	vma->vm_private_data = bo;
+	vma->vm_private_data = v;
 	vma->vm_ops = &client_vm_ops;
 	return 0;
 }
@@ -364,13 +442,14 @@ int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
 int vb_client_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	const u32 shift = VB_BO_SPACE_SHIFT - PAGE_SHIFT;
-	struct vb_bo *bo = vb_bo_get(filp->private_data, vma->vm_pgoff >> shift);
+	struct vb_client *c = filp->private_data;
+	struct vb_bo *bo = vb_bo_get(c, vma->vm_pgoff >> shift);
 	int rc;
 
 	if (!bo)
 		return -ENOENT;
 	vma->vm_pgoff &= (1ull << shift) - 1;
-	rc = bo->import ? vb_import_mmap(bo, vma) : vb_bo_mmap(bo, vma);
+	rc = bo->import ? vb_import_mmap(bo, vma) : vb_bo_mmap(bo, c, vma);
 	vb_bo_put(bo);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include "core/deps.h"
 
 struct vb_bo;
+struct vb_client;
 
 #define VB_FAULT_NS		(2ull * NSEC_PER_SEC)	/* of a fault that keeps mmap_lock */
 
@@ -22,7 +23,7 @@ struct vb_bo;
 void vb_vma_keep_readonly(struct vm_area_struct *vma);
 void vb_table_zap(struct vb_bo *bo, u32 index);
 void vb_pages_zap(struct vb_bo *bo, u64 from, u64 bytes);
-int vb_bo_mmap(struct vb_bo *bo, struct vm_area_struct *vma);
+int vb_bo_mmap(struct vb_bo *bo, struct vb_client *c, struct vm_area_struct *vma);
 int vb_client_mmap(struct file *filp, struct vm_area_struct *vma);
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma);
 

@@ -69,16 +69,6 @@ struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *b
 	return r;
 }
 
-/* For who is charged for the object; the same. */
-struct vb_request *vb_request_of_payer(u32 type, struct vb_bo *bo)
-{
-	struct vb_client *c = vb_bo_payer(bo);
-	struct vb_request *r = vb_request_new(type, c, bo);
-
-	vb_client_put(c);
-	return r;
-}
-
 static void request_free(struct kref *kref)
 {
 	struct vb_request *r = container_of(kref, struct vb_request, kref);

@@ -77,7 +77,6 @@ struct vb_request {
 extern unsigned int vb_page_in_timeout_ms;	/* module parameter */
 u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound, from now */
 struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *bo);
-struct vb_request *vb_request_of_payer(u32 type, struct vb_bo *bo);
 void vb_request_put(struct vb_request *r);
 /* Queue it; nobody waits.  -ENODEV: there is no executor, and it is freed. */
 int vb_request_send(struct vb_request *r);

@@ -578,6 +578,77 @@ static void who_left_a_store_pays_for_it_no_more(void **state)
 	close(m.fd);
 }
 
+/* The test is the executor: one reads, or faults, and it serves and sees who asked. */
+struct asker {
+	struct vgpu_uapi *own;
+	const char *mapped;
+	uint32_t id;
+	int rc;
+};
+
+static void *ask(void *arg)
+{
+	struct asker *a = arg;
+	char byte;
+
+	if (a->mapped)
+		a->rc = *(const volatile char *)a->mapped != (char)rig_pattern(0);
+	else
+		a->rc = rig_read(a->own, a->id, chunks(1), &byte, 1);
+	return NULL;
+}
+
+static uint32_t who_asked(struct rig_exec *x, struct asker *a)
+{
+	struct vb_ioc_fetch req;
+	pthread_t thread;
+	uint32_t client;
+
+	assert_int_equal(pthread_create(&thread, NULL, ask, a), 0);
+	while (rig_fetch(x, &req) == -EAGAIN || req.out_type != VB_FETCH_PAGE_IN)
+		usleep(1000);
+	client = req.out_client;
+	assert_rc(rig_step(x, req.out_object, req.out_chunk, VB_MOVE_BEGIN, VB_TIER_SOURCE,
+			   VB_TIER_HOST), 0);
+	memset(x->memory, rig_pattern(0), x->bytes);
+	assert_rc(rig_step(x, req.out_object, req.out_chunk, VB_MOVE_COMMIT, VB_TIER_SOURCE,
+			   VB_TIER_HOST), 0);
+	assert_rc(rig_commit(x, req.out_tag, 0), 0);
+	pthread_join(thread, NULL);
+	assert_rc(a->rc, 0);
+	assert_rc(rig_step(x, req.out_object, req.out_chunk, VB_MOVE_DROP, VB_TIER_HOST,
+			   VB_TIER_HOST), 0);
+	return client;
+}
+
+/* Whoever shares a store with somebody could have the executor work at the other's expense. */
+static void who_asks_for_a_page_in_is_charged_for_it(void **state)
+{
+	struct vgpu_uapi *other = rig_client(&rig);
+	int fd = rig_file(&rig, chunks(2));
+	struct asker a[2] = { { .own = u }, { .own = other } };
+	uint32_t read[2], faulted[2];
+	struct rig_exec x;
+
+	(void)state;
+	assert_true(other && fd >= 0);
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_rc(rig_bo_file(a[i].own, fd, 0, chunks(2), &a[i].id), 0);
+		read[i] = who_asked(&x, &a[i]);
+		assert_rc(a[i].own->ops->map(a[i].own, (uint64_t)a[i].id << 46, 4096, false,
+					     (void **)&a[i].mapped), 0);
+		faulted[i] = who_asked(&x, &a[i]);
+		assert_int_equal(read[i], faulted[i]);
+	}
+	assert_int_not_equal(read[0], read[1]);
+	for (int i = 0; i < 2; i++)
+		munmap((void *)a[i].mapped, 4096);
+	rig_exec_close(&x);
+	rig_client_close(other);
+	close(fd);
+}
+
 /* Fifteen chunks of content; eight are kept for a user who is not there. */
 static void promise_to_a_user_is_kept_before_it_comes(void **state)
 {
@@ -682,6 +753,7 @@ int main(void)
 		CASE(stranger_finds_no_stale_data),
 		CASE(stranger_finds_nothing_behind_the_end),
 	};
+	const struct CMUnitTest by_hand[] = { CASE(who_asks_for_a_page_in_is_charged_for_it) };
 	int failed = 0;
 
 	if (!selftest_has_module("borders"))
@@ -692,5 +764,6 @@ int main(void)
 	}
 	failed += SELFTEST_RUN("borders", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("borders, executor", real, RIG_REAL, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("borders, by hand", by_hand, RIG_NONE, 0, 0);
 	return failed ? 1 : 0;
 }
