@@ -57,6 +57,7 @@ int vb_query_tier(struct vb_client *c, struct vb_ucmd *u);
 int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u);
 
 /* Host memory that goes when the kernel is short of it. */
+extern unsigned int vb_drain_pause_ms;	/* module parameter */
 void vb_drain_done(void);
 int vb_drain_init(void);
 void vb_drain_exit(void);

@@ -21,11 +21,10 @@
 #include "request.h"
 #include "vb.h"
 
-#define PAUSE		HZ	/* between two regions */
-
 /* Who asks: the device itself, client 0. */
 static struct vb_client self = { .share.member.weight = VB_QUEUE_WEIGHT_DEFAULT };
 static unsigned long next_jiffies;
+unsigned int vb_drain_pause_ms = MSEC_PER_SEC;
 
 /**
  * struct choice - the region that may go
@@ -121,7 +120,7 @@ static void drain(struct work_struct *work)
 		ask(&c);
 	vb_region_put(c.region);
 out:
-	WRITE_ONCE(next_jiffies, jiffies + PAUSE);
+	WRITE_ONCE(next_jiffies, jiffies + msecs_to_jiffies(READ_ONCE(vb_drain_pause_ms)));
 	mutex_unlock(&vb.exec_lock);
 }
 

@@ -44,6 +44,10 @@ MODULE_PARM_DESC(page_in_timeout_ms, "bound of a wait for the executor without a
 module_param_named(wait_spin_us, vb_wait_spin_us, uint, 0644);
 MODULE_PARM_DESC(wait_spin_us, "how long a wait for a fence looks for it, awake, before it sleeps");
 
+module_param_named(drain_pause_ms, vb_drain_pause_ms, uint, 0644);
+MODULE_PARM_DESC(drain_pause_ms,
+		 "time between two regions that go when the kernel is short of memory");
+
 module_param_named(recovery_ms, vb_recovery_ms, uint, 0644);
 MODULE_PARM_DESC(recovery_ms,
 		 "clients wait so long for a successor of an executor that died; 0: not at all");
