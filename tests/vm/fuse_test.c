@@ -476,7 +476,7 @@ static void waiting_for_a_silent_file_is_no_silence_of_the_executor(void **state
 	(void)state;
 	needs_fuse();
 	set_executor_timeout_ms(2000);
-	assert_rc(start(5000), 0);
+	assert_rc(start(3000), 0);
 	id[0] = file_object(0);
 	id[1] = file_object(1);
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
