@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/weight_scales.h"
+
 /* Source bytes that are compared of each type. */
 #define SAMPLE_BYTES ((uint64_t)2 << 20)
 #define CHUNK_BYTES_MIN (64u << 10)
