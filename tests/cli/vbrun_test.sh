@@ -63,6 +63,11 @@ for m in 1 32 512; do
 	lru=$(field "$work/stream.json" lru_misses_later)
 	verdict stream_within_two_percent_of_optimum_m_$m test $((100 * ours)) -le $((102 * best))
 	verdict stream_reads_less_than_lru_m_$m test "$ours" -lt "$lru"
+	# What a pass reads it has asked for ahead of the product that uses it.
+	verdict stream_reads_ahead_of_its_products_m_$m python3 -c 'import json, sys
+later = json.load(open(sys.argv[1]))["passes"][1:]
+ahead, read = sum(p["prefetch_used"] for p in later), sum(p["read_bytes"] for p in later)
+sys.exit(read == 0 or ahead * 65536 < 0.95 * read)' "$work/stream.json"
 	verdict stream_keeps_5_percent_at_most_m_$m \
 		test $((20 * $(field "$work/stream.json" staging_bytes))) -le $((8 << 20))
 	peak=$(field "$work/stream.json" vm_hwm_bytes)
