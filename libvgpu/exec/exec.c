@@ -10,6 +10,7 @@
 #include "region.h"
 
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
+#define RECORD_WAIT_MS		10	/* whoever was answered has gone on by then */
 #define SERVED_IN_ROW		4u	/* requests of clients between two commands */
 #define CALM_NS_LEAST		(10ull * 1000000000u)
 #define CALM_NS_MOST		(128 * CALM_NS_LEAST)
@@ -134,7 +135,10 @@ static bool exec_try_page_in(struct vgpu_exec *x, struct vgpu_page_in *p)
 	rc = vgpu_page_in_try(&x->resid, &x->store, p);
 	if (rc != -EAGAIN) {
 		exec_answer(x, &p->req, rc);
-		vgpu_fill_record(&x->resid);
+		if (x->fetch.several)
+			vgpu_record_make_room(&x->resid);
+		else
+			vgpu_record_all(&x->resid);
 		vgpu_page_in_release(&x->resid, p);
 	}
 	exec_end(x, p->req.out_client);
@@ -638,10 +642,15 @@ bool vgpu_exec_serve(struct vgpu_exec *x)
 	return served;
 }
 
-/* Run what was fetched; what ended at last the device is told with the next fetch. */
-static void exec_run_fetched(struct vgpu_exec *x, const struct vb_ioc_fetch *req, uint32_t count,
+/*
+ * Run what was fetched; what ended at last the device is told with the next fetch.
+ * Return: true when there are checksums to record.
+ */
+static bool exec_run_fetched(struct vgpu_exec *x, const struct vb_ioc_fetch *req, uint32_t count,
 			     struct vgpu_commits *last)
 {
+	bool records;
+
 	if (!pthread_mutex_trylock(&x->run)) {
 		exec_handle_all(x, req, count);
 	} else {
@@ -651,7 +660,34 @@ static void exec_run_fetched(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 	}
 	exec_run(x, VB_FETCH_F_NOWAIT);
 	vgpu_commits_move(last, &x->commits);
+	records = x->resid.records.count;
 	exec_unlock(x);
+	return records;
+}
+
+/* Return: true while something is left that nobody waits for. */
+static bool exec_record_some(struct vgpu_exec *x)
+{
+	bool more;
+
+	if (pthread_mutex_trylock(&x->run))
+		return false;
+	more = vgpu_record_some(&x->resid);
+	exec_unlock(x);
+	return more;
+}
+
+/*
+ * What nobody waits for, until there is work; not at once: whoever was answered was perhaps
+ * woken on this processor, where few are as important as we.
+ */
+static void exec_record_idle(struct vgpu_exec *x, struct vgpu_commits *last)
+{
+	int wait_ms = RECORD_WAIT_MS;
+
+	vgpu_commit_all(&x->fetch, last);
+	while (!vgpu_fetch_may(&x->fetch, wait_ms) && exec_record_some(x))
+		wait_ms = 0;
 }
 
 void *vgpu_exec_thread(void *arg)
@@ -676,8 +712,8 @@ void *vgpu_exec_thread(void *arg)
 			__atomic_store_n(&x->ended, rc, __ATOMIC_RELAXED);
 			break;
 		}
-		if (n)
-			exec_run_fetched(x, req, n, &last);
+		if (n && exec_run_fetched(x, req, n, &last))
+			exec_record_idle(x, &last);
 	}
 	if (exec_stop(x) == EXEC_DRAINS)
 		exec_run_fetched(x, req, 0, &last);

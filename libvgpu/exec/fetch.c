@@ -2,6 +2,7 @@
 #include "fetch.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 /*
@@ -123,6 +124,13 @@ void vgpu_commit_all(const struct vgpu_fetcher *f, struct vgpu_commits *c)
 
 	if (c->count || c->counted)
 		exchange(f, c, &x);
+}
+
+bool vgpu_fetch_may(const struct vgpu_fetcher *f, int wait_ms)
+{
+	struct pollfd p = { .fd = f->node->ops->fd(f->node), .events = POLLIN };
+
+	return poll(&p, 1, wait_ms);
 }
 
 void vgpu_fetch_stop(const struct vgpu_fetcher *f)

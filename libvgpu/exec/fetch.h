@@ -52,6 +52,9 @@ struct vgpu_fetcher {
 int vgpu_fetch(const struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits *c,
 	       struct vb_ioc_fetch *to, uint32_t room, uint32_t *count);
 
+/* Is there something to fetch, or was its sleep ended?  Waits so long for it; module. */
+bool vgpu_fetch_may(const struct vgpu_fetcher *f, int wait_ms);
+
 /* Commit, with the next fetch where that will do. @done: tag, status, bad_command, busy_ns. */
 void vgpu_commit(const struct vgpu_fetcher *f, struct vgpu_commits *c, struct vb_ioc_commit done);
 

@@ -422,23 +422,8 @@ static bool fill_is_recorded_later(const struct vgpu_resid *r, const struct vgpu
 	const struct vgpu_slot *s = &r->slot[f->slot];
 
 	return f->from == VB_TIER_SOURCE && f->slot == r->asked_slot &&
-	       r->unrecorded == VB_SLOT_ANY &&
+	       vgpu_record_has_room(&r->records) &&
 	       !(vgpu_object_entry(s->object, s->chunk).flags & VB_ENTRY_CRC);
-}
-
-void vgpu_fill_record(struct vgpu_resid *r)
-{
-	uint32_t slot = r->unrecorded, crc;
-	struct vgpu_slot *s;
-
-	if (slot == VB_SLOT_ANY)
-		return;
-	r->unrecorded = VB_SLOT_ANY;
-	s = &r->slot[slot];
-	crc = vgpu_crc32c(0, vgpu_resid_ptr(r, slot), r->chunk_bytes);
-	/* Refused only when the object is gone by now. */
-	vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_RECORD, VB_TIER_HOST, VB_TIER_HOST, NULL,
-			&crc);
 }
 
 static void fill_in_done(struct vgpu_resid *r, struct vgpu_fill *f)
@@ -461,7 +446,7 @@ static void fill_in_done(struct vgpu_resid *r, struct vgpu_fill *f)
 		r->fault_key = vgpu_policy_key(s->object->id, s->chunk);
 		r->fault_error = rc;
 	} else if (later) {
-		r->unrecorded = f->slot;
+		vgpu_record_later(r, f->slot);
 	}
 	vgpu_slot_filled(r, f->slot, rc);
 }

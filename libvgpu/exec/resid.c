@@ -173,6 +173,7 @@ static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 	}
 	if (slot_is_scratch_in_use(s))
 		goto keep;
+	vgpu_record_slot(r, slot);
 	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL);
 	if (!rc) {
 		r->count[VB_COUNT_EVICTIONS]++;
@@ -1019,7 +1020,7 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 	r->room_wait_ns = (p->room_wait_ms ? p->room_wait_ms : ROOM_WAIT_MS) * 1000000ull;
 	r->storage_wait_ns = (p->io_timeout_ms ? p->io_timeout_ms : VGPU_IO_TIMEOUT_MS) * 1000000ull;
 	r->last_streamed[0] = r->last_streamed[1] = VGPU_POLICY_NONE;
-	r->late_slot = r->asked_slot = r->unrecorded = VB_SLOT_ANY;
+	r->late_slot = r->asked_slot = VB_SLOT_ANY;
 	memset(r->region, 0xff, sizeof(r->region));
 	r->policy = vgpu_policy_find(p->policy);
 	if (!r->policy)

@@ -40,6 +40,7 @@
 #include "object.h"
 #include "pages.h"
 #include "policy.h"
+#include "record.h"
 
 struct vgpu_fill;
 struct vgpu_left;
@@ -132,7 +133,7 @@ struct vgpu_attempt {
  * @beat_at: when the device was told last that we wait
  * @arrived: transfers that came back, for who waits for one
  * @asked_slot: somebody waits for its content, and not for its checksum; or VB_SLOT_ANY
- * @unrecorded: it came, and its checksum is not computed; or VB_SLOT_ANY
+ * @records: those that came, and whose checksum is not computed
  * @late_slot: what -EAGAIN was last about, or VB_SLOT_ANY
  * @awaited: pins of who waits for such slots
  * @wanted: sum of the slots' wants
@@ -179,7 +180,8 @@ struct vgpu_resid {
 	uint64_t region_offset[VGPU_REGIONS_MAX];
 	uint32_t regions, region_slots;
 	uint32_t capacity, staging, slots, slots_most, free, moving, leaving, overdue, slow;
-	uint32_t late_slot, awaited, asked_slot, unrecorded;
+	uint32_t late_slot, awaited, asked_slot;
+	struct vgpu_records records;
 	uint32_t guesses, blocks, refused, unwritten, round;
 	uint64_t wanted, bypasses, fault_key, arrived, beat_at;
 	int32_t fault_error;
@@ -392,8 +394,6 @@ int vgpu_fill_write_out(struct vgpu_resid *r, uint32_t slot);
 void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req);
 /* Free the fills; @abandoned: but for those that are still with the engine. */
 void vgpu_fill_drain(struct vgpu_resid *r, bool abandoned);
-/* Whoever waited has the slot that came without a checksum: now there is time for it. */
-void vgpu_fill_record(struct vgpu_resid *r);
 /* A request passed its deadline and did not come back. */
 void vgpu_fill_overdue(struct vgpu_resid *r, struct vgpu_io_req *req);
 /* Reads of clients' files of which nothing came for VGPU_SLOW_NS are slow, and that of @slot. */

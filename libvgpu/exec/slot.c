@@ -219,6 +219,7 @@ void vgpu_slot_leave(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 
+	vgpu_record_forget(r, vgpu_slot_key(s));
 	vgpu_keymap_remove(&r->map, vgpu_slot_key(s));
 	r->wanted -= vgpu_slot_wants(r, s);
 	r->guesses -= !!(s->flags & VGPU_SLOT_GUESS);
