@@ -85,6 +85,10 @@ struct vgpu_io_req {
 		bool was_direct;
 		bool exact;
 		bool aside;
+		bool split;
+		bool whole;
+		uint8_t pieces;
+		uint32_t moved;
 	} engine;
 };
 

@@ -28,6 +28,7 @@
  * @remote: on no device of this machine: its transfers may block whoever starts them
  * @access: O_RDONLY, O_WRONLY or O_RDWR
  * @align: in bytes, 1 unless @direct
+ * @command_bytes: block device: the most that a command of it moves; else 0
  * @users: requests with the engine that name it
  * @reason: for vgpu_io_file_get()
  */
@@ -37,7 +38,7 @@ struct vgpu_io_file {
 	bool direct;
 	bool block, lent, remote;
 	int access;
-	uint32_t align;
+	uint32_t align, command_bytes;
 	uint32_t users;
 	char reason[VGPU_IO_REASON_BYTES];
 };

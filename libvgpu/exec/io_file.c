@@ -63,6 +63,14 @@ static uint32_t direct_align(int fd, bool block)
 	return align;
 }
 
+/* In units of 512 bytes, whatever its sectors are. */
+static uint32_t block_command_bytes(int fd)
+{
+	unsigned short sectors;
+
+	return ioctl(fd, BLKSECTGET, &sectors) ? 0 : sectors * 512u;
+}
+
 static int file_check(struct vgpu_io_file *file, int fd, int status)
 {
 	struct statx st;
@@ -98,6 +106,7 @@ static void file_open_direct(struct vgpu_io_file *file, int fd, int status)
 	file->direct_fd = rc;
 	file->direct = true;
 	file->align = direct_align(rc, file->block);
+	file->command_bytes = file->block ? block_command_bytes(rc) : 0;
 	snprintf(file->reason, sizeof(file->reason), "O_DIRECT, aligned to %u bytes", file->align);
 }
 

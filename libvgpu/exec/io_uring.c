@@ -29,6 +29,9 @@
 /* Threads of the kernel for transfers that block, a NUMA node. */
 #define WORKERS_MAX	256u
 
+/* Commands of a block device that one transfer is made of. */
+#define PIECES_MAX	8u
+
 /* user_data of a cancellation; no request has this address. */
 #define CANCEL_DATA	1u
 
@@ -42,7 +45,8 @@ enum slot_state {
 
 /**
  * struct uring - engine state
- * @ring: twice depth entries, so that cancellations never take the room of transfers
+ * @ring: PIECES_MAX entries for each of depth transfers, and depth more: cancellations never
+ *	take the room of transfers
  * @defer: completions are run only when we enter the kernel
  * @fixed_files: files are registered under their number
  * @fixed_buffers: a table of SLOTS buffers exists
@@ -178,7 +182,7 @@ static int uring_open(struct vgpu_io *io, const struct vgpu_io_params *params)
 
 	if (!u)
 		return -ENOMEM;
-	rc = ring_init(u, 2 * io->depth, params->flags & VGPU_IO_ONE_THREAD);
+	rc = ring_init(u, (PIECES_MAX + 1) * io->depth, params->flags & VGPU_IO_ONE_THREAD);
 	if (rc)
 		goto err_free;
 	/* Waiting with a timeout that is no request of its own: 5.11. */
@@ -404,16 +408,12 @@ static bool uring_set_aside(struct vgpu_io *io)
 	return !io_uring_sq_ready(&u->ring);
 }
 
-static void uring_start(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
+static void piece_start(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
 {
 	struct uring *u = io->engine;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 	bool fixed = u->fixed_files && attempt->fd == file_registered(io, attempt->file);
 
-	/*
-	 * At most depth transfers are waiting here: uring_cancel() leaves that room, and what
-	 * is set aside was submitted.
-	 */
 	attempt_prep(sqe, attempt, fixed ? (int)attempt->file : attempt->fd,
 		     attempt_slot(io, attempt));
 	if (fixed)
@@ -422,6 +422,59 @@ static void uring_start(struct vgpu_io *io, const struct vgpu_io_attempt *attemp
 	if (io->files[attempt->file]->remote)
 		sqe->flags |= IOSQE_ASYNC;
 	io_uring_sqe_set_data(sqe, attempt->req);
+}
+
+/*
+ * The kernel makes several commands of a transfer that a block device cannot do in one; but
+ * not of one that must not block, as those of a ring are at first: that it gives to a thread,
+ * which begins anew.  We make them, and they all begin at once.  0: one will do.
+ */
+static uint32_t attempt_piece_bytes(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
+{
+	uint32_t most = io->files[attempt->file]->command_bytes;
+	bool splits = attempt->direct && !attempt->req->engine.whole && most &&
+		      attempt->bytes > most && attempt->bytes <= (uint64_t)PIECES_MAX * most;
+
+	return splits ? most : 0;
+}
+
+/*
+ * At most depth transfers are waiting here: uring_cancel() leaves that room, and what
+ * is set aside was submitted.
+ */
+static void uring_start(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
+{
+	uint32_t bytes = attempt_piece_bytes(io, attempt), left = attempt->bytes;
+	struct vgpu_io_attempt piece = *attempt;
+
+	attempt->req->engine.moved = 0;
+	attempt->req->engine.pieces = 0;
+	attempt->req->engine.split = bytes;
+	while (left) {
+		piece.bytes = bytes && bytes < left ? bytes : left;
+		piece_start(io, &piece);
+		attempt->req->engine.pieces++;
+		piece.offset += piece.bytes;
+		piece.buf = (char *)piece.buf + piece.bytes;
+		left -= piece.bytes;
+	}
+}
+
+/*
+ * The last piece that is answered answers for all.  What fell short or failed, and how far it
+ * came, one transfer says that is made of no pieces.
+ */
+static void piece_done(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
+{
+	if (!req->engine.split) {
+		vgpu_io_attempt_done(io, req, res);
+		return;
+	}
+	req->engine.moved += res > 0 ? (uint32_t)res : 0;
+	if (--req->engine.pieces)
+		return;
+	req->engine.whole = req->engine.moved < req->engine.attempt_bytes;
+	vgpu_io_attempt_done(io, req, req->engine.whole ? -EAGAIN : (int32_t)req->engine.moved);
 }
 
 /* What cannot be submitted now (EAGAIN, EBUSY) stays in the ring and goes with the next reap. */
@@ -442,7 +495,8 @@ static void uring_cancel(struct vgpu_io *io, struct vgpu_io_req *req)
 	if (io_uring_sq_space_left(&u->ring) <= io->depth)
 		return;
 	sqe = io_uring_get_sqe(&u->ring);
-	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)req, 0);
+	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)req,
+			       req->engine.pieces > 1 ? IORING_ASYNC_CANCEL_ALL : 0);
 	io_uring_sqe_set_data64(sqe, CANCEL_DATA);
 	io_uring_submit(&u->ring);
 }
@@ -499,7 +553,7 @@ static int uring_reap(struct vgpu_io *io, int64_t timeout_ns)
 		req = (struct vgpu_io_req *)(uintptr_t)data;
 		if (!req->engine.was_direct)
 			drop_behind(io, req);
-		vgpu_io_attempt_done(io, req, res);
+		piece_done(io, req, res);
 	}
 	return rc;
 }

@@ -59,7 +59,7 @@ static int allow_memory(scmp_filter_ctx f)
 /* Ours by their type, whatever sizes they carry; and what direct I/O asks of a disk. */
 static int allow_requests(scmp_filter_ctx f)
 {
-	static const unsigned long disk[] = { BLKSSZGET, BLKGETSIZE64 };
+	static const unsigned long disk[] = { BLKSSZGET, BLKGETSIZE64, BLKSECTGET };
 	int rc;
 
 	rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
