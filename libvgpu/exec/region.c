@@ -96,7 +96,12 @@ static int region_map(struct vgpu_resid *r, uint32_t i)
 		return 0;
 	p = mmap(region_at(r, i), bytes_of(r, i), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		 r->node->ops->fd(r->node), (off_t)r->region_offset[i]);
-	return p == MAP_FAILED ? -errno : 0;
+	if (p == MAP_FAILED)
+		return -errno;
+	/* A page table entry a chunk: better now than when somebody waits for the first transfer. */
+	if (r->chunk_bytes == VGPU_HUGE_BYTES)
+		madvise(p, bytes_of(r, i), MADV_POPULATE_WRITE);
+	return 0;
 }
 
 static int region_add(struct vgpu_resid *r, uint32_t i)
