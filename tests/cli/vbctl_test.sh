@@ -22,6 +22,13 @@ $vbrun stream "$work/m.safetensors" --host "$need" --chunk 64K --passes 1 --no-c
 verdict smallest_tier_of_the_plan_runs test $? -eq 0
 [ $status -eq 0 ] || cat "$work/err"
 
+# --- replay: what was read ahead came in time, late, or for nothing ---
+$vbrun stream "$work/m.safetensors" --host 6M --chunk 64K --passes 3 --no-compare --trace "$work/trace" >/dev/null
+$vbctl replay "$work/trace" >"$work/text"
+verdict replay_tells_prefetches_in_time_from_late_ones awk '/^prefetch/ {
+	exit !($2 > 0 && $7 == "time," && $4 + $8 + $10 <= $2 && $4 + $8 + $10 >= 0.9 * $2) }' "$work/text"
+verdict replay_says_how_long_uses_waited grep -qE '^waited +[0-9.]+ (us|ms|s)$' "$work/text"
+
 # A 64 GiB sparse file: nothing but its header is looked at.
 bytes=$((64 << 30))
 json='{"w":{"dtype":"F32","shape":[131072,131072],"data_offsets":[0,'$((131072 * 131072 * 4))']}}'

@@ -240,16 +240,17 @@ static void print_row(const struct replay *replay, const char *name, uint64_t hi
 static void print_text(const struct replay *replay)
 {
 	const uint64_t *events = replay->uses.events;
+
 	printf("trace      %s%s\n", replay->request.path,
 	       replay->truncated ? " (ends inside a record)" : "");
 	printf("uses       %" PRIu64 " of %" PRIu32 " chunks of %s\n", replay->accesses,
 	       replay->chunks, size_text(replay->header.chunk_bytes).s);
 	printf("capacity   %" PRIu32 " chunks (recorded with %" PRIu32 " + %" PRIu32
 	       " staging)\n", replay->capacity, replay->header.capacity, replay->header.staging);
-	printf("prefetch   %" PRIu64 " issued, %" PRIu64 " used, %" PRIu64 " late, %" PRIu64
-	       " wasted\n", events[VGPU_TRACE_PREFETCH], events[VGPU_TRACE_PREFETCH_USED],
+	printf("prefetch   %" PRIu64 " issued: %" PRIu64 " there in time, %" PRIu64 " late, %" PRIu64
+	       " not used\n", events[VGPU_TRACE_PREFETCH], events[VGPU_TRACE_PREFETCH_USED],
 	       events[VGPU_TRACE_PREFETCH_LATE], events[VGPU_TRACE_PREFETCH_WASTED]);
-	printf("waited     %.3f s\n\n", (double)replay->uses.wait_us / 1e6);
+	printf("waited     %s\n\n", size_seconds((double)replay->uses.wait_us / 1e6).s);
 	printf("%-10s %14s %14s %12s %9s\n", "policy", "hits", "misses", "read", "x optimum");
 	print_row(replay, "optimum", replay->accesses - replay->optimum, replay->optimum);
 	for (size_t i = 0; i < replay->result_count; i++)
