@@ -635,14 +635,24 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 	return 0;
 }
 
+/* A use waited for @key; so long that it does not fit is as long as does. */
+static void note_stall(struct vgpu_resid *r, uint64_t key, uint64_t ns)
+{
+	uint64_t us = (ns + 500) / 1000;
+
+	r->count[VB_COUNT_STALL_NS] += ns;
+	vgpu_trace_put(r->trace, VGPU_TRACE_WAIT, key, 0, us < UINT32_MAX ? (uint32_t)us : UINT32_MAX);
+}
+
 int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
-	uint64_t start;
+	uint64_t start, key;
 	int rc = 0;
 
 	if (s->state == VGPU_SLOT_READY)
 		return 0;
+	key = vgpu_slot_key(s);
 	start = vgpu_now_ns();
 	/* Whose files are slow keeps nobody waiting again. */
 	if (vgpu_fill_slow_of(r, s->object->client))
@@ -657,7 +667,7 @@ int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)
 		if (vgpu_now_ns() - start > VGPU_SLOW_NS)
 			resid_note_late(r, slot);
 	}
-	r->count[VB_COUNT_STALL_NS] += vgpu_now_ns() - start;
+	note_stall(r, key, vgpu_now_ns() - start);
 	if (rc < 0)
 		return rc;
 	return s->state == VGPU_SLOT_FAILED ? s->error : 0;

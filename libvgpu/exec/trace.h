@@ -20,7 +20,7 @@
  *
  *	record, 16 bytes
  *	 0  u64     key          vgpu_policy_key(); never VGPU_POLICY_NONE
- *	 8  u32     wait_us      microseconds that the use waited for the chunk; 0 where no use waits
+ *	 8  u32     wait_us      microseconds that the use waited for the chunk; of other events 0
  *	12  u8      event        enum vgpu_trace_event
  *	13  u8      flags        VGPU_ACCESS_* of an access, else 0
  *	14  u16     reserved     0
@@ -54,6 +54,7 @@
  * @VGPU_TRACE_PREFETCH_USED: the use found it ready
  * @VGPU_TRACE_PREFETCH_LATE: the use had to wait for it
  * @VGPU_TRACE_PREFETCH_WASTED: dropped without a use
+ * @VGPU_TRACE_WAIT: a use waited for it, so long
  */
 enum vgpu_trace_event {
 	VGPU_TRACE_HIT,
@@ -65,6 +66,7 @@ enum vgpu_trace_event {
 	VGPU_TRACE_PREFETCH_USED,
 	VGPU_TRACE_PREFETCH_LATE,
 	VGPU_TRACE_PREFETCH_WASTED,
+	VGPU_TRACE_WAIT,
 	VGPU_TRACE_EVENTS,
 };
 

@@ -23,10 +23,16 @@ verdict smallest_tier_of_the_plan_runs test $? -eq 0
 [ $status -eq 0 ] || cat "$work/err"
 
 # --- replay: what was read ahead came in time, late, or for nothing ---
-$vbrun stream "$work/m.safetensors" --host 6M --chunk 64K --passes 3 --no-compare --trace "$work/trace" >/dev/null
+$vbrun stream "$work/m.safetensors" --host 6M --chunk 64K --passes 3 --no-compare --trace "$work/trace" \
+	--json >"$work/run.json"
 $vbctl replay "$work/trace" >"$work/text"
 verdict replay_tells_prefetches_in_time_from_late_ones awk '/^prefetch/ {
 	exit !($2 > 0 && $7 == "time," && $4 + $8 + $10 <= $2 && $4 + $8 + $10 >= 0.9 * $2) }' "$work/text"
+$vbctl replay "$work/trace" --json >"$work/replay.json"
+verdict replay_knows_how_long_uses_waited python3 -c 'import json, sys
+run, replay = (json.load(open(path)) for path in sys.argv[1:])
+stall, waited = sum(p["stall_ns"] for p in run["passes"]), 1000 * replay["recorded"]["wait_us"]
+sys.exit(not 0 < 0.9 * stall <= waited <= 1.5 * stall + 5e6)' "$work/run.json" "$work/replay.json"
 verdict replay_says_how_long_uses_waited grep -qE '^waited +[0-9.]+ (us|ms|s)$' "$work/text"
 
 # A 64 GiB sparse file: nothing but its header is looked at.
