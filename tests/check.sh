@@ -9,8 +9,8 @@
 #		ASan and UBSan, each fuzzer for 5 s from its corpus, the module in a virtual
 #		machine with Debian's 6.1 and chunks of 64 KiB; the default
 #	ci	also under TSan, most tests of the tools under ASan and some under TSan, each
-#		fuzzer for 60 s, the module on 6.1 with chunks of 64 KiB and on 6.12 with
-#		chunks of 2 MiB; the default with CI=true
+#		fuzzer for 60 s, the module on 6.1 and a debug kernel with chunks of 64 KiB,
+#		on 6.12 with chunks of 2 MiB; the default with CI=true
 #	all	also what is too long for that: all suites under both, each fuzzer for 600 s, and
 #		the module in virtual machines of every kernel there is; writes what came of it
 #		to Documentation/results/check-all.md
@@ -28,7 +28,7 @@ cd "$(dirname "$0")/.." || exit 1
 form=${1:-$([ "${CI:-}" = true ] && echo ci || echo person)}
 case $form in
 person) fuzz=5 kernels=6.1 depth=short ;;
-ci) fuzz=60 kernels="6.1 6.12/2097152" depth=short ;;
+ci) fuzz=60 kernels="6.1 6.12/2097152 debug" depth=short ;;
 all) fuzz=600 kernels="6.1 6.12 7.x debug kcsan" depth=long ;;
 *) echo "usage: tests/check.sh [person | ci | all]" >&2; exit 2 ;;
 esac

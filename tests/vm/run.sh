@@ -49,7 +49,7 @@ status=0
 # What the campaigns of a depth are on a kernel: VARIABLE=VALUE for the suite, and the
 # limit.  Checkers make a kernel several times slower, and are worth the long runs.
 case $depth in
-short) stock="VM_FUZZ=3000 VM_LOADS=20 VM_CHUNKS=${VM_CHUNKS:-65536}" checked="$stock VM_INJECT=no" limit=2400 ;;
+short) stock="VM_FUZZ=3000 VM_LOADS=20 VM_CHUNKS=${VM_CHUNKS:-65536}" checked="$stock VM_SHORT=yes" limit=1200 ;;
 middle) stock="VM_FUZZ=10000 VM_LOADS=20" checked="VM_FUZZ=20000 VM_LOADS=50" limit=2400 ;;
 long) stock="VM_FUZZ=50000 VM_LOADS=200 VM_KILLS=20" checked="VM_FUZZ=200000 VM_LOADS=200 VM_KILLS=20" limit=7000 ;;
 *) echo "VM_DEPTH is short, middle or long" >&2; exit 2 ;;
