@@ -236,6 +236,55 @@ static bool is_over(struct vb_queue *q, u64 seqno)
 	return over;
 }
 
+/**
+ * struct waiter - a thread that sleeps until a fence is over
+ * @entry: in vb_queue.wait
+ * @queue: whose fence
+ * @seqno: of the fence
+ */
+struct waiter {
+	struct wait_queue_entry entry;
+	const struct vb_queue *queue;
+	u64 seqno;
+};
+
+/*
+ * Who waits for a later fence sleeps on: woken to look, many of them would keep from the lock
+ * whoever commits the next one.  It was changed before we are called, under that lock.
+ */
+static int waiter_wake(struct wait_queue_entry *entry, unsigned int mode, int flags, void *key)
+{
+	const struct waiter *w = container_of(entry, struct waiter, entry);
+
+	if (READ_ONCE(w->queue->completed) < w->seqno && !READ_ONCE(w->queue->destroyed))
+		return 0;
+	return default_wake_function(entry, mode, flags, key);
+}
+
+/* Return: 0; -ETIME, -EINTR. */
+static int sleep_until_over(struct vb_queue *q, u64 seqno, u64 deadline_ns)
+{
+	ktime_t end = min_t(u64, deadline_ns, KTIME_MAX);
+	struct waiter w = { .queue = q, .seqno = seqno };
+	int rc = 0;
+
+	init_waitqueue_func_entry(&w.entry, waiter_wake);
+	w.entry.private = current;
+	add_wait_queue(&q->wait, &w.entry);
+	while (!rc) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (is_over(q, seqno))
+			break;
+		if (signal_pending(current))
+			rc = -EINTR;
+		else if (!schedule_hrtimeout(end == KTIME_MAX ? NULL : &end, HRTIMER_MODE_ABS))
+			rc = -ETIME;
+	}
+	__set_current_state(TASK_RUNNING);
+	remove_wait_queue(&q->wait, &w.entry);
+	return rc;
+}
+
 static int wait_result(struct vb_queue *q, struct vb_ioc_wait *cmd)
 {
 	struct vb_result r;
@@ -281,7 +330,7 @@ int vb_wait(struct vb_client *c, struct vb_ucmd *u)
 	if (!was_submitted(q, cmd->seqno))
 		rc = -EINVAL;
 	else if (cmd->timeout_ns && !spin_for(q, cmd->seqno))
-		rc = vb_wait_until(q->wait, is_over(q, cmd->seqno), cmd->timeout_ns);
+		rc = sleep_until_over(q, cmd->seqno, cmd->timeout_ns);
 	if (!rc || rc == -ETIME)
 		rc = wait_result(q, cmd);
 	vb_queue_put(q);

@@ -380,7 +380,7 @@ void vb_queue_cancel(struct vb_queue *q)
 	LIST_HEAD(ended);
 
 	spin_lock(&vb.work_lock);
-	q->destroyed = true;
+	WRITE_ONCE(q->destroyed, true);	/* who is about to be woken looks at it */
 	q->canceled_from = (q->running ? q->running->seqno : q->completed) + 1;
 	set_ready_locked(q, false);
 	while ((s = first_pending_locked(q))) {

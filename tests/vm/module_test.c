@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -691,6 +692,53 @@ static void wait_goes_on_after_a_handler_that_says_so(void **state)
 	rig_exec_close(&x);
 }
 
+#define EARLIER		200u	/* fences before the one that is waited for */
+
+struct patient {
+	uint32_t queue;
+	long switches;		/* how often it slept */
+	int rc;
+};
+
+static void *wait_for_the_last(void *arg)
+{
+	struct patient *p = arg;
+	struct rusage before, after;
+
+	getrusage(RUSAGE_THREAD, &before);
+	p->rc = rig_wait(u, p->queue, EARLIER + 1, 60000);
+	getrusage(RUSAGE_THREAD, &after);
+	p->switches = after.ru_nvcsw - before.ru_nvcsw;
+	return NULL;
+}
+
+static void who_waits_for_a_later_fence_sleeps_through_the_earlier_ones(void **state)
+{
+	struct vb_ioc_fetch req;
+	struct patient p = { 0 };
+	struct rig_stream s;
+	struct rig_exec x;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	assert_rc(rig_queue(u, 0, &p.queue), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	for (uint32_t i = 0; i <= EARLIER; i++)
+		assert_rc(rig_submit(u, p.queue, &s, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, wait_for_the_last, &p), 0);
+	for (uint32_t i = 0; i <= EARLIER; i++) {
+		usleep(2000);	/* it would sleep again */
+		assert_rc(rig_fetch(&x, &req), 0);
+		assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+	}
+	pthread_join(thread, NULL);
+	assert_rc(p.rc, 0);
+	assert_in_range(p.switches, 0, EARLIER / 10);
+	rig_exec_close(&x);
+}
+
 /* ---- page-ins that take their time ---- */
 
 static void bring_zeros(struct rig_exec *x, const struct vb_ioc_fetch *req)
@@ -773,6 +821,7 @@ int main(void)
 		AS_CLIENT(killed_executor_ends_what_waits_and_another_may_come),
 		AS_CLIENT(silent_executor_is_killed_and_an_idle_one_is_not),
 		AS_CLIENT(wait_goes_on_after_a_handler_that_says_so),
+		AS_CLIENT(who_waits_for_a_later_fence_sleeps_through_the_earlier_ones),
 		AS_CLIENT(pins_and_streams_may_take_longer_than_one_wait),
 	};
 	int failed = 0;
