@@ -23,6 +23,7 @@
 #include "region.h"
 #include "slot.h"
 #include "source.h"
+#include "trace.h"
 
 /**
  * struct vgpu_fill - one chunk on its way
@@ -470,6 +471,7 @@ static void fill_out_done(struct vgpu_resid *r, struct vgpu_fill *f)
 		r->count[VB_COUNT_IO_ERRORS]++;
 		vgpu_resid_stays(r, s->object, s->chunk, f->req.result);
 	} else {
+		vgpu_trace_put(r->trace, VGPU_TRACE_WRITE, vgpu_slot_key(s), 0, 0);
 		r->unwritten = 0;
 	}
 	vgpu_slot_left(r, f->slot, rc);

@@ -36,6 +36,14 @@ for packed in file derived; do
 			cmp -s "$work/want" "$work/got"
 	done
 done
+# Those of the passes that count, and of the one before them.
+# shellcheck disable=SC2086
+embed --no-compare $small --passes 2 --trace "$work/trace" >"$work/traced.json"
+$vbctl replay "$work/trace" --json >"$work/replay.json"
+verdict trace_has_what_was_written_to_the_arena python3 -c 'import json, sys
+run, replay = (json.load(open(path)) for path in sys.argv[1:])
+counted, traced = run["runs"][0]["write_bytes"], replay["recorded"]["writes"] * replay["chunk_bytes"]
+sys.exit(not 0 < counted <= traced <= 4 * counted)' "$work/traced.json" "$work/replay.json"
 json=$work/file-uring.json
 verdict embed_says_what_the_arena_holds holds "$json" \
 	'tier["nvme"]["tier_bytes"] == 4 << 20 and tier["nvme"]["used_chunks"] > 2'
