@@ -103,11 +103,19 @@ static int block_mapcount(struct page *block)
 {
 	return folio_mapcount(page_folio(block));
 }
+
+#define block_huge_mapcount block_mapcount
 #else
+/* Of huge mappings, in one look: the rest each page counts. */
+static int block_huge_mapcount(struct page *block)
+{
+	return compound_nr(block) > 1 ? compound_mapcount(block) : 0;
+}
+
 /* A huge mapping of pages that are not anonymous counts in each of them, too (6.1). */
 static int block_mapcount(struct page *block)
 {
-	int i, pages = compound_nr(block), compound = pages > 1 ? compound_mapcount(block) : 0;
+	int i, pages = compound_nr(block), compound = block_huge_mapcount(block);
 	int count = compound - compound * pages;
 
 	for (i = 0; i < pages; i++)
@@ -116,14 +124,22 @@ static int block_mapcount(struct page *block)
 }
 #endif
 
-static int block_foreign(struct page *block)
+static int block_foreign_by(struct page *block, int (*mapcount)(struct page *block))
 {
-	int before = block_mapcount(block), count;
+	int before = mapcount(block), count;
 
 	smp_rmb();	/* before the references, as get_page() is before the mapping */
 	count = page_count(block);
 	smp_rmb();	/* and after them, as put_page() is */
-	return count - min(before, block_mapcount(block)) - 1;
+	return count - min(before, mapcount(block)) - 1;
+}
+
+/* Mostly there are huge mappings alone, and 512 pages need not be looked at under slot_lock. */
+static int block_foreign(struct page *block)
+{
+	int most = block_foreign_by(block, block_huge_mapcount);
+
+	return most > 0 ? block_foreign_by(block, block_mapcount) : most;
 }
 
 /**
