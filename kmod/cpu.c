@@ -249,7 +249,9 @@ static int map_check(struct vb_client *c, struct vb_bo *bo, const struct vb_ioc_
 	if (cmd->flags & VB_MAP_WRITE && READ_ONCE(bo->traits.sealed))
 		return -EROFS;
 	bytes = (u64)(range->end - range->first) << vb.chunk_shift;
-	return !bo->import && bytes > vb_share_bytes(vb_bo_holder(bo, c)) ? -ENOSPC : 0;
+	if (bo->import || bytes <= vb_share_bytes(vb_bo_holder(bo, c)))
+		return 0;
+	return vb_takes_work() ? -ENOSPC : -ENODEV;
 }
 
 /* Counted as written from the start: a seal in between would break the promise to write. */

@@ -46,7 +46,8 @@ bool vb_limit_may_shrink_locked(u64 bytes)
  * @pin: by VB_ADVISE_PIN
  *
  * Context: takes slot_lock.
- * Return: 0, to be undone by vb_limit_release(); -EDQUOT; -ENOSPC (vb_quota_hold()).
+ * Return: 0, to be undone by vb_limit_release(); -EDQUOT; -ENOSPC (vb_quota_hold());
+ * -ENODEV where nobody makes host memory that could be had.
  */
 int vb_limit_hold(struct vb_client *c, u64 chunks, bool pin)
 {
@@ -56,7 +57,7 @@ int vb_limit_hold(struct vb_client *c, u64 chunks, bool pin)
 	room_locked();
 	rc = vb_quota_hold(&vb.quota, &c->quota, chunks << vb.chunk_shift, pin);
 	spin_unlock(&vb.slot_lock);
-	return rc;
+	return rc && !vb_takes_work() ? -ENODEV : rc;
 }
 
 void vb_limit_release_locked(struct vb_client *c, u64 chunks, bool pin)

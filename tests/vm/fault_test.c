@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * An executor that does nothing: every call that waits for it ends, by an errno, at its
- * deadline or the device's own, or with its process.
+ * An executor that is not there, or does nothing, and a client without memory: every call
+ * ends, by an errno, at its deadline or the device's own, or with its process, and nobody
+ * else is touched.
  */
 #include "selftests/selftest.h"
+#include "vm/machine.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -13,6 +15,8 @@
 #include <sys/wait.h>
 
 #define SLOTS		8u
+#define CGROUP		"/sys/fs/cgroup/vb-small"
+#define CGROUP_BYTES	(4u << 20)
 
 static struct vgpu_uapi *u;
 static struct rig_exec x;
@@ -30,18 +34,9 @@ static int setup(void **state)
 	return rc;
 }
 
-static void set_page_in_timeout_ms(unsigned int ms)
-{
-	FILE *f = fopen("/sys/module/vblackwell/parameters/page_in_timeout_ms", "w");
-
-	assert_non_null(f);
-	fprintf(f, "%u\n", ms);
-	assert_int_equal(fclose(f), 0);
-}
-
 static int teardown(void **state)
 {
-	set_page_in_timeout_ms(120000);
+	machine_set_ms("page_in_timeout_ms", 120000);
 	return selftest_teardown(state);
 }
 
@@ -180,6 +175,25 @@ static void end(void)
 	munmap(mapped, chunks(2));
 }
 
+/* Nor is there memory to be had a share of: that is no limit of the client's. */
+static void without_an_executor_every_call_ends_at_once(void **state)
+{
+	(void)state;
+	begin();
+	rig_exec_close(&x);
+	for (size_t i = 0; i < CALLS; i++) {
+		uint64_t start = rig_now();
+		int rc = calls[i].call(0);
+
+		if (rc != (calls[i].bound == -EFAULT ? -EFAULT : -ENODEV) ||
+		    rig_now() - start > 2000000000ull)
+			fail_msg("%s: %d after %llu ms", calls[i].name, rc,
+				 (unsigned long long)(rig_now() - start) / 1000000);
+	}
+	assert_rc(rig_advise(u, id, VB_ADVISE_PREFETCH, 0, chunks(1)), -ENODEV);
+	end();
+}
+
 /* The one there is takes nothing: deadlines are the device's, not the executor's. */
 static void silent_executor_keeps_nobody_beyond_a_deadline(void **state)
 {
@@ -202,7 +216,7 @@ static void silent_executor_keeps_nobody_beyond_the_device_s_own_bound(void **st
 {
 	(void)state;
 	begin();
-	set_page_in_timeout_ms(400);
+	machine_set_ms("page_in_timeout_ms", 400);
 	for (size_t i = 0; i < CALLS; i++) {
 		uint64_t start = rig_now();
 		int rc = calls[i].call == by_submission ? -ETIME : calls[i].call(0);
@@ -248,19 +262,171 @@ static void silent_executor_keeps_nobody_from_dying(void **state)
 	rig_exec_close(&x);
 }
 
+/* ---- a client at the limit of its memory cgroup ---- */
+
+static int make_queues(struct vgpu_uapi *own)
+{
+	uint32_t q;
+
+	return rig_queue(own, 0, &q);
+}
+
+/* Parts of one file, which are no two handles of one store. */
+static int make_objects(struct vgpu_uapi *own)
+{
+	static uint64_t offset;
+	static int fd = -1;
+	uint32_t bo;
+
+	if (fd < 0)
+		fd = rig_file(&rig, 4096);
+	if (!offset && ftruncate(fd, 1ll << 40))
+		return -errno;
+	offset += 4096;
+	return rig_bo_file(own, fd, offset, 4096, &bo);
+}
+
+static int make_clients(struct vgpu_uapi *own)
+{
+	struct vgpu_uapi *another;
+
+	(void)own;
+	return vgpu_uapi_open_node(getenv("VBLACKWELL_SELFTEST_NODE"), &another);
+}
+
+/* Page tables are charged. */
+static int make_mappings(struct vgpu_uapi *own)
+{
+	static uint32_t bo;
+	uint8_t *p;
+	int rc = bo ? 0 : rig_bo(own, chunks(2), VB_LIFE_VOLATILE, &bo);
+
+	if (!rc)
+		rc = own->ops->map(own, (uint64_t)bo << 46, chunks(2), true, (void **)&p);
+	return rc ? rc : touch(p + 4096) ? -ENOMEM : 0;
+}
+
+static const struct {
+	const char *name;
+	int (*make)(struct vgpu_uapi *own);
+} kinds[] = {
+	{ "queues", make_queues }, { "objects", make_objects },
+	{ "clients", make_clients }, { "mappings", make_mappings },
+};
+
+/* Until it is refused; it exits with the errno, or is killed for it. */
+static void make_until_refused(int (*make)(struct vgpu_uapi *own))
+{
+	struct vgpu_uapi *own;
+	int rc = machine_cgroup_enter(CGROUP);
+
+	if (!rc)
+		rc = vgpu_uapi_open_node(getenv("VBLACKWELL_SELFTEST_NODE"), &own);
+	while (!rc)
+		rc = make(own);
+	_exit(-rc);
+}
+
+/* Somebody else, outside the cgroup. */
+static void expect_served(void)
+{
+	uint32_t bo, q, word = 77, got = 0;
+	struct rig_stream s;
+
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &bo), 0);
+	assert_rc(rig_write(u, bo, 0, &word, 4), 0);
+	assert_rc(rig_read(u, bo, 0, &got, 4), 0);
+	assert_int_equal(got, word);
+	assert_rc(rig_queue(u, 0, &q), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, q, &s, NULL), 0);
+	assert_rc(rig_wait(u, q, 1, 20000), 0);
+	assert_rc(rig_queue_destroy(u, q), 0);
+	assert_rc(rig_bo_destroy(u, bo), 0);
+}
+
+/* How the child ended; others are served until it has. */
+static int wait_served(pid_t pid)
+{
+	uint64_t start = rig_now();
+	int status;
+
+	while (!waitpid(pid, &status, WNOHANG)) {
+		expect_served();
+		if (rig_now() - start > 60000000000ull) {
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			fail_msg("no end");
+		}
+	}
+	return status;
+}
+
+/* What a limit of its own refuses says nothing of memory. */
+static bool is_out_of_memory(int status)
+{
+	if (WIFSIGNALED(status))
+		return WTERMSIG(status) == SIGKILL;
+	return WEXITSTATUS(status) == ENOMEM || WEXITSTATUS(status) == EMFILE;
+}
+
+/* All that was charged for the dead comes back, some of it by work of its own. */
+static void expect_empty(const char *name)
+{
+	uint64_t start = rig_now(), left;
+
+	do {
+		usleep(20000);
+		left = machine_cgroup_get(CGROUP, "memory.current");
+	} while (left > CGROUP_BYTES / 8 && rig_now() - start < 20000000000ull);
+	if (left > CGROUP_BYTES / 8)
+		fail_msg("%s: %llu bytes stay", name, (unsigned long long)left);
+}
+
+static void client_at_the_limit_of_its_cgroup_fails_alone(void **state)
+{
+	const char *why = machine_cgroup_make(CGROUP, CGROUP_BYTES);
+
+	(void)state;
+	if (why) {
+		fprintf(stderr, "SKIP: %s: %s\n", __func__, why);
+		skip();
+	}
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		pid_t pid = fork();
+		int status;
+
+		if (!pid)
+			make_until_refused(kinds[i].make);
+		status = wait_served(pid);
+		if (!is_out_of_memory(status))
+			fail_msg("%s: status %#x", kinds[i].name, status);
+		expect_empty(kinds[i].name);
+		expect_served();
+	}
+	assert_true(machine_cgroup_get(CGROUP, "memory.peak") >= CGROUP_BYTES / 2);
+	assert_int_equal(rmdir(CGROUP), 0);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	const struct CMUnitTest by_hand[] = {
+		CASE(without_an_executor_every_call_ends_at_once),
 		CASE(silent_executor_keeps_nobody_beyond_a_deadline),
 		CASE(silent_executor_keeps_nobody_beyond_the_device_s_own_bound),
 		CASE(silent_executor_keeps_nobody_from_dying),
 	};
+	const struct CMUnitTest served[] = {
+		CASE(client_at_the_limit_of_its_cgroup_fails_alone),
+	};
+	int failed;
 
-	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
-		fprintf(stderr, "SKIP: faults: VBLACKWELL_SELFTEST_NODE is not set\n");
+	if (!selftest_has_module("faults"))
 		return 0;
-	}
-	return SELFTEST_RUN("faults", tests, RIG_NONE, 0, 0) ? 1 : 0;
+	failed = SELFTEST_RUN("faults", by_hand, RIG_NONE, 0, 0);
+	failed += SELFTEST_RUN("faults, executor", served, RIG_FAKE, 16, 16);
+	return failed ? 1 : 0;
 }

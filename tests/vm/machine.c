@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "vm/machine.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -67,4 +70,56 @@ void machine_set_ms(const char *parameter, unsigned int ms)
 	assert_non_null(f);
 	fprintf(f, "%u\n", ms);
 	assert_int_equal(fclose(f), 0);
+}
+
+static int put(const char *folder, const char *name, const char *text)
+{
+	char path[128];
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return rc;
+}
+
+const char *machine_cgroup_make(const char *path, uint64_t bytes)
+{
+	if (put("/sys/fs/cgroup", "cgroup.subtree_control", "+memory"))
+		return "no memory cgroups";
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return strerror(errno);
+	return machine_cgroup_limit(path, bytes) ? "memory.max cannot be set" : NULL;
+}
+
+int machine_cgroup_limit(const char *path, uint64_t bytes)
+{
+	char text[32] = "max";
+
+	if (bytes != UINT64_MAX)
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	return put(path, "memory.max", text);
+}
+
+int machine_cgroup_enter(const char *path)
+{
+	return put(path, "cgroup.procs", "0");
+}
+
+uint64_t machine_cgroup_get(const char *path, const char *name)
+{
+	unsigned long long n = 0;
+	char file[128];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/%s", path, name);
+	f = fopen(file, "r");
+	if (f && fscanf(f, "%llu", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n;
 }

@@ -23,5 +23,13 @@ void machine_pipe_lend(int fds[2], void *p);
 void machine_pipe_take(int fds[2], uint8_t to[MACHINE_PAGE]);
 /* A parameter of the module, in milliseconds. */
 void machine_set_ms(const char *parameter, unsigned int ms);
+/* A memory cgroup of so many bytes at @path; NULL, or why there is none. */
+const char *machine_cgroup_make(const char *path, uint64_t bytes);
+/* memory.max of it; UINT64_MAX: none.  0 or -errno. */
+int machine_cgroup_limit(const char *path, uint64_t bytes);
+/* The caller's process goes into it.  0 or -errno. */
+int machine_cgroup_enter(const char *path);
+/* A number that it says of itself; 0: it does not. */
+uint64_t machine_cgroup_get(const char *path, const char *name);
 
 #endif
