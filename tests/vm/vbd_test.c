@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -20,6 +21,8 @@
 #define DISK		"/dev/vb0"
 #define SAID		"/tmp/vbd.out"
 #define CGROUP		"/sys/fs/cgroup/vbd"
+#define SMALL		"/sys/fs/cgroup/vbd-small"
+#define TIER_BYTES	(48ull << 20)
 #define HOST_SLOTS	16u
 #define NVME_SLOTS	48u
 #define OBJECTS		6u
@@ -28,7 +31,7 @@
 
 static struct vgpu_uapi *u;
 static pid_t vbd;
-static bool slow;		/* the next one has a slow disk */
+static const char *group;	/* cgroup of the next one, or NULL */
 
 static uint64_t chunks(uint64_t n)
 {
@@ -104,7 +107,7 @@ static void become_vbd(const char *host, const char *nvme)
 {
 	int fd = open(SAID, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
-	if (slow && put(CGROUP "/cgroup.procs", "0"))
+	if (group && machine_cgroup_enter(group))
 		_exit(126);
 	dup2(fd, 1);
 	dup2(fd, 2);
@@ -266,7 +269,9 @@ static int teardown(void **state)
 		waitpid(vbd, NULL, 0);
 	}
 	vbd = 0;
-	slow = false;
+	group = NULL;
+	machine_set_ms("executor_timeout_ms", 30000);
+	machine_set_ms("page_in_timeout_ms", 120000);
 	machine_set_ms("recovery_ms", 0);
 	return selftest_teardown(state);
 }
@@ -381,13 +386,13 @@ static void reads_of_the_dead_reach_nobody(void **state)
 	make_objects();
 	work(0);
 	end_vbd(SIGKILL);
-	slow = true;
+	group = CGROUP;
 	assert_true(start_vbd(HOST_SLOTS));
 	assert_int_equal(pthread_create(&reader, NULL, read_all, NULL), 0);
 	usleep(1000000);
 	end_vbd(SIGKILL);
 	assert_true(are_transfers_left());
-	slow = false;
+	group = NULL;
 	/* At that rate, what the dead has asked for is there by then. */
 	end = rig_now() + 5000000000ull;
 	assert_true(start_vbd(HOST_SLOTS));
@@ -507,6 +512,132 @@ static void memory_goes_and_comes_back_while_a_client_works(void **state)
 	fprintf(stderr, "# %u rounds\n", round);
 }
 
+/* ---- its memory cgroup ---- */
+
+static void needs_cgroup(uint64_t bytes)
+{
+	const char *why = machine_cgroup_make(SMALL, bytes);
+
+	if (why) {
+		fprintf(stderr, "SKIP: memory cgroup of vbd: %s\n", why);
+		skip();
+	}
+	group = SMALL;
+}
+
+static void one_without_memory_for_its_tier_says_so(void **state)
+{
+	uint32_t slots = (uint32_t)(TIER_BYTES / rig.chunk_bytes), id;
+	void *p;
+
+	(void)state;
+	machine_set_ms("recovery_ms", 0);
+	needs_cgroup(TIER_BYTES / 2);
+	assert_false(start_vbd(slots));
+	if (!said(strerror(ENOMEM)))
+		show_what_it_said();
+	assert_true(said(strerror(ENOMEM)));
+	assert_int_equal(device_state(), VB_EXEC_FAILED);
+	assert_rc(machine_cgroup_limit(SMALL, UINT64_MAX), 0);
+	assert_true(start_vbd(slots));
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+	p = machine_map(u, id, chunks(1), true);
+	assert_int_equal(machine_peek(p), 0);
+	munmap(p, chunks(1));
+	end_vbd(SIGTERM);
+	vbd = 0;
+	assert_int_equal(rmdir(SMALL), 0);
+}
+
+/* Of one without memory, or that was killed for its silence. */
+static bool is_out_of_memory(int rc)
+{
+	return rc == -ENOMEM || rc == -ETIME || rc == -EIO;
+}
+
+/*
+ * Parts of a file, each an object of its own that vbd opens: that takes memory, of the module
+ * for it and of its own.  How many it could not read.
+ */
+static uint32_t read_parts(int fd, uint32_t first, uint32_t count)
+{
+	uint32_t id, refused = 0;
+	char byte;
+	int rc;
+
+	for (uint32_t i = first; i < first + count; i++) {
+		assert_rc(rig_bo_file(u, fd, (uint64_t)i * 4096, 4096, &id), 0);
+		rc = rig_read(u, id, 0, &byte, 1);
+		if (rc && !is_out_of_memory(rc))
+			fail_msg("part %u: %d", i, rc);
+		refused += rc != 0;
+		if (refused > 8)
+			break;
+	}
+	return refused;
+}
+
+/* A fault and a submission, which end as well. */
+static void use_rest(uint32_t id)
+{
+	struct rig_stream s;
+	uint32_t q;
+	char *p;
+	int rc;
+
+	p = machine_map(u, id, chunks(OBJECT_CHUNKS), true);
+	machine_peek(p + chunks(2));
+	munmap(p, chunks(OBJECT_CHUNKS));
+	assert_rc(rig_queue(u, 0, &q), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, q, &s, NULL), 0);
+	rc = rig_wait(u, q, 1, 5000);
+	assert_true(!rc || is_out_of_memory(rc));
+	assert_rc(rig_queue_destroy(u, q), 0);
+}
+
+/* Its memory comes back, or who came after it has more. */
+static void relieve(void)
+{
+	assert_rc(machine_cgroup_limit(SMALL, UINT64_MAX), 0);
+	group = NULL;
+	if (waitpid(vbd, NULL, WNOHANG))
+		assert_true(start_vbd(HOST_SLOTS));
+	for (uint32_t ms = 0; device_state() != VB_EXEC_LIVE && ms < WAIT_MS; ms += 10)
+		usleep(10000);
+}
+
+/* Nobody waits longer for it than for one that is silent, and nothing is lost. */
+static void one_at_the_limit_of_its_cgroup_keeps_nobody(void **state)
+{
+	int fd = rig_file(&rig, 4096);
+	uint64_t start;
+	uint32_t refused;
+
+	(void)state;
+	machine_set_ms("executor_timeout_ms", 3000);
+	machine_set_ms("page_in_timeout_ms", 2000);
+	needs_cgroup(UINT64_MAX);
+	assert_rc(ftruncate(fd, 1 << 30), 0);
+	assert_true(start_vbd(HOST_SLOTS));
+	make_objects();
+	work(0);
+	assert_rc(machine_cgroup_limit(SMALL, machine_cgroup_get(SMALL, "memory.current")), 0);
+	start = rig_now();
+	refused = read_parts(fd, 0, 4000);
+	use_rest(constant);
+	fprintf(stderr, "# %u parts refused, %llu ms, state %u\n", refused,
+		(unsigned long long)(rig_now() - start) / 1000000, device_state());
+	assert_true(refused);
+	assert_true(rig_now() - start < 60000000000ull);
+	relieve();
+	check_all(0);
+	assert_int_equal(read_parts(fd, 5000, 8), 0);
+	work(1);
+	close(fd);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -518,6 +649,8 @@ int main(void)
 		CASE(one_that_gave_memory_back_is_succeeded_with_what_is_left),
 		CASE(memory_goes_and_comes_back_while_a_client_works),
 		CASE(with_a_blank_disk_it_says_what_is_lost),
+		CASE(one_without_memory_for_its_tier_says_so),
+		CASE(one_at_the_limit_of_its_cgroup_keeps_nobody),
 	};
 	int failed = 0;
 
