@@ -1502,7 +1502,7 @@ struct vb_ioc_object_next {
  * struct vb_ioc_slot_query - ioctl(VB_IOC_SLOT_QUERY): what a slot of host memory holds
  * @size: sizeof(struct vb_ioc_slot_query)
  * @arena: adopted, or the caller's
- * @slot: below the slots of the arena
+ * @slot: slot of it, 0 .. VB_ARENA_SLOTS_MAX - 1
  * @out_object: device-wide id of who had it last; 0: it is free
  * @out_chunk: and which chunk
  * @__reserved: must be 0
@@ -1510,7 +1510,7 @@ struct vb_ioc_object_next {
  * So that a successor takes time by the memory there is, and not by how large objects are.
  * The object's table says whether the chunk is there.
  *
- * Errors: -ENOENT no such slot.  Context: takes the executor lock, the arena spinlock.
+ * Errors: -ENOENT no such slot.  Context: takes the executor lock, the slot lock; never waits.
  */
 struct vb_ioc_slot_query {
 	__u32 size;
