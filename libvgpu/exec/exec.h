@@ -12,11 +12,14 @@
  *	fetch.c  what goes between it and the device
  *	turn.c   whose job runs next
  *	job.c    a submission on its way: commands, panels, cancellation
+ *	gather.c rows of a table that indices select
+ *	ahead.c  the walk before a job: what it needs is on its way
  *	walk.c   which bytes a command needs, panel by panel
  *	hold.c   operands that a command holds whole
  *	page_in.c content that clients wait for
  *	room.h   who waits when clients hold the slots
- *	resid.c  slots: what is in host memory, who uses it, what goes
+ *	resid.c  slots: what is in host memory, who uses it
+ *	room.c   how a slot is given up, and what goes when there is none
  *	slot.c   lists of slots, so that nobody looks at all of them
  *	run.c    chunks in adjacent slots
  *	fill.c   how a chunk gets into its slot, and out to NVMe

@@ -10,24 +10,16 @@
 
 #include "clock.h"
 #include "hold.h"
+#include "steps.h"
 
 /* How often a command that waits for storage is tried when nothing arrives. */
 #define SLOW_CHECK_NS	(10u * 1000 * 1000)
 /* How often a running command asks whether it is still wanted. */
 #define CANCEL_CHECK_NS	(1000u * 1000)
-/* Chunks of the declared future that are looked at when a job has none left. */
-#define HINT_CHUNKS	64u
-/* Rows of a gather between two looks at the clock. */
-#define GATHER_CANCEL_ROWS	64u
 /* Objects whose description needs no allocation. */
 #define FEW_BOS	16u
-/* Rows of a gather whose order is that of the table. */
-#define GATHER_ROWS	(1u << 20)
 
-static int job_fail(struct vgpu_job *job, int error, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int job_fail(struct vgpu_job *job, int error, const char *format, ...)
+int vgpu_job_fail(struct vgpu_job *job, int error, const char *format, ...)
 {
 	va_list args;
 
@@ -35,136 +27,6 @@ static int job_fail(struct vgpu_job *job, int error, const char *format, ...)
 	vsnprintf(job->text, sizeof(job->text), format, args);
 	va_end(args);
 	return error;
-}
-
-/* ------------------------------------------------------------------------
- * Reading ahead
- */
-
-/* Announce the chunks of one panel from the cursor on; false: no room now. */
-static bool ahead_panel(struct vgpu_resid *r, const struct vgpu_stream *s, uint32_t matrix,
-			struct vgpu_panel_cursor *c)
-{
-	for (; c->part < s->parts; c->part++, c->chunk = 0) {
-		struct vgpu_object *o = s->part[c->part].object;
-		struct vgpu_span span = vgpu_stream_span(s, c->part, matrix, c->panel);
-		uint32_t first, end;
-
-		vgpu_object_chunks(o, r->chunk_bytes, span.offset, span.bytes, &first, &end);
-		for (; c->chunk < end - first; c->chunk++) {
-			if (vgpu_resid_want(r, o, first + c->chunk))
-				return false;
-		}
-	}
-	c->part = 0;
-	return true;
-}
-
-/* Announce the panels of the listed matrices (NULL: matrix 0); false: no room. */
-static bool ahead_stream(struct vgpu_resid *r, const struct vgpu_stream *s, const uint32_t *list,
-			 uint32_t count, struct vgpu_panel_cursor *c)
-{
-	for (; c->index < count; c->index++, c->panel = 0) {
-		for (; c->panel < s->panels; c->panel++) {
-			if (!ahead_panel(r, s, list ? list[c->index] : 0, c))
-				return false;
-		}
-	}
-	return true;
-}
-
-static bool ahead_holds(struct vgpu_job_env *env, struct vgpu_job *job)
-{
-	struct vgpu_ahead *a = &job->ahead;
-	struct vgpu_hold holds[VGPU_HOLDS_MAX];
-	uint32_t n = vgpu_walk_holds(a->cmd, job->bos, env->resid->chunk_bytes, holds), seen = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		for (uint32_t c = holds[i].first; c < holds[i].end; c++) {
-			if (seen++ < a->held)
-				continue;
-			if (vgpu_resid_want(env->resid, holds[i].object, c))
-				return false;
-			a->held++;
-		}
-	}
-	return true;
-}
-
-static void ahead_next_command(struct vgpu_job *job)
-{
-	struct vgpu_ahead *a = &job->ahead;
-
-	a->cmd = vb_stream_next((const void *)(uintptr_t)job->req.out_stream_address, a->cmd);
-	a->number++;
-	a->held = 0;
-	a->cursor = (struct vgpu_panel_cursor){ 0 };
-}
-
-/* What is declared to come after all that is queued. */
-static void ahead_hint(struct vgpu_job_env *env)
-{
-	struct vgpu_resid *r = env->resid;
-	uint64_t keys[HINT_CHUNKS];
-	size_t n = r->policy->upcoming(r->policy_state, keys, HINT_CHUNKS);
-
-	for (size_t i = 0; i < n; i++) {
-		struct vgpu_object *o = vgpu_store_find(env->store, vgpu_policy_key_object(keys[i]));
-
-		if (!o || o->gone || vgpu_policy_key_chunk(keys[i]) >= o->chunks)
-			continue;
-		if (!vgpu_resid_hint(r, o, vgpu_policy_key_chunk(keys[i])))
-			return;
-	}
-}
-
-/*
- * Walk on as far as there is room.  Products whose matrices are chosen at run time
- * announce them when they start; here they only announce what they hold.
- */
-static void ahead_walk(struct vgpu_job_env *env, struct vgpu_job *job)
-{
-	struct vgpu_ahead *a = &job->ahead;
-	struct vgpu_stream s;
-
-	while (a->cmd) {
-		if (!ahead_holds(env, job))
-			return;
-		if (a->cmd->opcode == VB_CMD_MATMUL &&
-		    vgpu_walk_stream(a->cmd, job->bos, env->panel_bytes, &s) &&
-		    !ahead_stream(env->resid, &s, NULL, 1, &a->cursor))
-			return;
-		ahead_next_command(job);
-	}
-	ahead_hint(env);
-}
-
-/* The job arrived where the walk still is: what it uses now needs no announcement. */
-static void ahead_pass_holds(struct vgpu_job *job)
-{
-	struct vgpu_ahead *a = &job->ahead;
-
-	if (!a->cmd || a->number > job->number)
-		return;
-	while (a->cmd && a->number < job->number)
-		ahead_next_command(job);
-	a->held = UINT32_MAX;
-}
-
-static void ahead_pass_panel(struct vgpu_job *job, uint32_t panel)
-{
-	struct vgpu_ahead *a = &job->ahead;
-
-	if (a->cmd && a->number == job->number && a->cursor.panel <= panel)
-		a->cursor = (struct vgpu_panel_cursor){ .panel = panel + 1 };
-}
-
-static void ahead_pass_command(struct vgpu_job *job)
-{
-	struct vgpu_ahead *a = &job->ahead;
-
-	if (a->cmd && a->number == job->number)
-		ahead_next_command(job);
 }
 
 /* A sentence about a chunk that did not come; false when none failed like this. */
@@ -180,10 +42,10 @@ static bool job_blame_chunk(struct vgpu_job_env *env, struct vgpu_job *job, int 
 	o = vgpu_store_find(env->store, vgpu_policy_key_object(r->fault_key));
 	if (!o || r->fault_error != rc)
 		return false;
-	job_fail(job, rc, "command %u (%s): chunk %u of %u of object %u (from byte %llu of its %s): %s",
-		 job->number, vb_cmd_name(job->cmd->opcode), chunk, o->chunks, o->id,
-		 (unsigned long long)(chunk * (uint64_t)r->chunk_bytes),
-		 o->kind == VB_BO_FILE ? "range" : "content", why);
+	vgpu_job_fail(job, rc, "command %u (%s): chunk %u of %u of object %u (from byte %llu of its %s): %s",
+		      job->number, vb_cmd_name(job->cmd->opcode), chunk, o->chunks, o->id,
+		      (unsigned long long)(chunk * (uint64_t)r->chunk_bytes),
+		      o->kind == VB_BO_FILE ? "range" : "content", why);
 	return true;
 }
 
@@ -191,14 +53,13 @@ static bool job_blame_chunk(struct vgpu_job_env *env, struct vgpu_job *job, int 
  * Room
  */
 
-/* The client may be gone or out of time: -ECANCELED or -ETIME. */
-static int job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
+int vgpu_job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	struct vb_ioc_poll_cancel poll = { .size = sizeof(poll), .tag = job->req.out_tag };
 	uint64_t now = vgpu_now_ns();
 
 	if (job->req.out_deadline_ns && now > job->req.out_deadline_ns)
-		return job_fail(job, -ETIME, "command %u: the deadline passed", job->number);
+		return vgpu_job_fail(job, -ETIME, "command %u: the deadline passed", job->number);
 	if (now - job->checked_at < CANCEL_CHECK_NS)
 		return 0;
 	job->checked_at = now;
@@ -233,11 +94,11 @@ static uint32_t clients_hold_slots(const struct vgpu_resid *r)
 static int job_fail_room(const struct vgpu_job_env *env, struct vgpu_job *job, int rc,
 			 const char *what, uint32_t need)
 {
-	return job_fail(job, rc, "command %u (%s) waited %llu ms for room: %s needs %llu bytes at once, clients keep %llu of the host tier's %llu mapped or pinned",
-			job->number, vb_cmd_name(job->cmd->opcode),
-			(unsigned long long)(env->resid->room_wait_ns / 1000000u), what,
-			slot_bytes(env, need), slot_bytes(env, clients_hold_slots(env->resid)),
-			slot_bytes(env, env->resid->slots));
+	return vgpu_job_fail(job, rc, "command %u (%s) waited %llu ms for room: %s needs %llu bytes at once, clients keep %llu of the host tier's %llu mapped or pinned",
+			     job->number, vb_cmd_name(job->cmd->opcode),
+			     (unsigned long long)(env->resid->room_wait_ns / 1000000u), what,
+			     slot_bytes(env, need), slot_bytes(env, clients_hold_slots(env->resid)),
+			     slot_bytes(env, env->resid->slots));
 }
 
 static void room_pause(void)
@@ -247,12 +108,8 @@ static void room_pause(void)
 	nanosleep(&pause, NULL);
 }
 
-/*
- * In the middle of a command there was no room for @what: wait a moment, with others
- * served.  Return: 0 to try again; else how the command ends.
- */
-static int job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int rc,
-			     const char *what, uint32_t need)
+int vgpu_job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int rc,
+			   const char *what, uint32_t need)
 {
 	if (rc == -EAGAIN)
 		return rc;
@@ -263,7 +120,7 @@ static int job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int
 	room_pause();
 	if (!env->serve_others(env->serve_arg))
 		return -ECANCELED;
-	return job_check_cancel(env, job);
+	return vgpu_job_check_cancel(env, job);
 }
 
 /*
@@ -277,8 +134,8 @@ static int job_wait_for_storage(struct vgpu_job_env *env, struct vgpu_job *job)
 	if (!job->slow_since)
 		job->slow_since = now;
 	if (now - job->slow_since >= env->resid->storage_wait_ns)
-		return job_fail(job, -ETIMEDOUT, "command %u (%s): storage does not answer",
-				job->number, vb_cmd_name(job->cmd->opcode));
+		return vgpu_job_fail(job, -ETIMEDOUT, "command %u (%s): storage does not answer",
+				     job->number, vb_cmd_name(job->cmd->opcode));
 	job->again = job->slow = true;
 	job->slow_until = now + SLOW_CHECK_NS;
 	job->arrived = env->resid->arrived;
@@ -286,8 +143,7 @@ static int job_wait_for_storage(struct vgpu_job_env *env, struct vgpu_job *job)
 	return 0;
 }
 
-/* A part of the command is done. */
-static void job_went_on(struct vgpu_job *job)
+void vgpu_job_went_on(struct vgpu_job *job)
 {
 	job->slow_since = 0;
 	job->part = (struct vgpu_attempt){ 0 };
@@ -310,13 +166,13 @@ static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct
 	held->count = vgpu_walk_holds(job->cmd, job->bos, r->chunk_bytes, held->hold);
 	need = vgpu_held_slots_needed(held);
 	if (need > r->slots)
-		return job_fail(job, -ENOSPC, "command %u (%s) holds %llu bytes at once; the host tier has %llu",
-				job->number, vb_cmd_name(job->cmd->opcode),
-				slot_bytes(env, need), slot_bytes(env, r->slots));
+		return vgpu_job_fail(job, -ENOSPC, "command %u (%s) holds %llu bytes at once; the host tier has %llu",
+				     job->number, vb_cmd_name(job->cmd->opcode),
+				     slot_bytes(env, need), slot_bytes(env, r->slots));
 	if (vgpu_held_beside(held) > VGPU_BESIDE_BYTES)
-		return job_fail(job, -ENOSPC, "command %u (%s) reads %llu bytes of files that lie across chunks, or at odd offsets; together they can be at most %llu",
-				job->number, vb_cmd_name(job->cmd->opcode),
-				(unsigned long long)vgpu_held_beside(held), VGPU_BESIDE_BYTES);
+		return vgpu_job_fail(job, -ENOSPC, "command %u (%s) reads %llu bytes of files that lie across chunks, or at odd offsets; together they can be at most %llu",
+				     job->number, vb_cmd_name(job->cmd->opcode),
+				     (unsigned long long)vgpu_held_beside(held), VGPU_BESIDE_BYTES);
 	vgpu_resid_try(r, &job->attempt);
 	rc = vgpu_held_take(r, held, false);
 	if (rc == -ENOSPC) {
@@ -332,9 +188,9 @@ static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct
 	if (job->room.since && r->blocks)
 		job_fail_room(env, job, rc, "it", need);
 	else if (rc == -ENOSPC)
-		job_fail(job, rc, "command %u (%s) holds %llu bytes at once, and no room can be made in the host tier of %llu",
-			 job->number, vb_cmd_name(job->cmd->opcode), slot_bytes(env, need),
-			 slot_bytes(env, r->slots));
+		vgpu_job_fail(job, rc, "command %u (%s) holds %llu bytes at once, and no room can be made in the host tier of %llu",
+			      job->number, vb_cmd_name(job->cmd->opcode), slot_bytes(env, need),
+			      slot_bytes(env, r->slots));
 	return rc;
 }
 
@@ -444,7 +300,7 @@ static int panel_run(struct vgpu_job_env *env, struct vgpu_job *job, const struc
 	}
 	/* More reads can be on their way while this one computes. */
 	vgpu_resid_pump(env->resid, 0);
-	ahead_walk(env, job);
+	vgpu_ahead_walk(env, job);
 	return env->backend->panel(env->be, work, &pw);
 }
 
@@ -490,7 +346,7 @@ static int panel_pin_once(struct vgpu_job_env *env, struct vgpu_job *job,
 static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_stream *s,
 		     uint32_t matrix, uint32_t index, struct panel *p)
 {
-	int rc = job_check_cancel(env, job);
+	int rc = vgpu_job_check_cancel(env, job);
 
 	env->resid->blocks = 0;
 	while (!rc) {
@@ -506,8 +362,8 @@ static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struc
 			rc = 0;
 			continue;
 		}
-		rc = job_wait_for_room(env, job, rc, "its next panel",
-				       vgpu_stream_panel_chunks(s, env->resid->chunk_bytes));
+		rc = vgpu_job_wait_for_room(env, job, rc, "its next panel",
+					    vgpu_stream_panel_chunks(s, env->resid->chunk_bytes));
 	}
 	job->room.since = 0;
 	return rc;
@@ -557,15 +413,15 @@ static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
 				if (own.index < i || (own.index == i && own.panel < index))
 					own = (struct vgpu_panel_cursor){ .index = i,
 									  .panel = index };
-				ahead_stream(env->resid, s, list, count, &own);
+				vgpu_ahead_stream(env->resid, s, list, count, &own);
 			} else {
-				ahead_walk(env, job);
-				ahead_pass_panel(job, index);
+				vgpu_ahead_walk(env, job);
+				vgpu_ahead_pass_panel(job, index);
 			}
 			rc = panel_do(env, job, work, s, list[i], index, p);
 			if (rc)
 				return rc;
-			job_went_on(job);
+			vgpu_job_went_on(job);
 		}
 	}
 	return 0;
@@ -579,11 +435,11 @@ static int stream_check_room(struct vgpu_job_env *env, struct vgpu_job *job,
 
 	if (need + (uint64_t)held <= env->resid->slots)
 		return 0;
-	return job_fail(job, -ENOSPC,
-			"command %u (%s): two panels need %llu bytes and its other operands %llu; the host tier has %llu",
-			job->number, vb_cmd_name(job->cmd->opcode),
-			(unsigned long long)(need * bytes), (unsigned long long)(held * bytes),
-			(unsigned long long)(env->resid->slots * bytes));
+	return vgpu_job_fail(job, -ENOSPC,
+			     "command %u (%s): two panels need %llu bytes and its other operands %llu; the host tier has %llu",
+			     job->number, vb_cmd_name(job->cmd->opcode),
+			     (unsigned long long)(need * bytes), (unsigned long long)(held * bytes),
+			     (unsigned long long)(env->resid->slots * bytes));
 }
 
 static int job_select(struct vgpu_job_env *env, struct vgpu_job *job,
@@ -593,8 +449,8 @@ static int job_select(struct vgpu_job_env *env, struct vgpu_job *job,
 	int rc = env->backend->select(env->be, work, list, count);
 
 	if (rc == -EINVAL)
-		job_fail(job, rc, "command %u (%s): ids name an expert outside 0 .. %u",
-			 job->number, vb_cmd_name(job->cmd->opcode), experts - 1);
+		vgpu_job_fail(job, rc, "command %u (%s): ids name an expert outside 0 .. %u",
+			      job->number, vb_cmd_name(job->cmd->opcode), experts - 1);
 	return rc;
 }
 
@@ -640,180 +496,6 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 }
 
 /* ------------------------------------------------------------------------
- * Gather
- */
-
-/* One row that is wanted, and where it goes. */
-struct pick {
-	uint32_t row, out;
-};
-
-/**
- * struct gather - a gather on its way
- * @slot: of @chunk, pinned; VB_SLOT_ANY before the first
- * @scratch: for a unit that lies across chunks
- */
-struct gather {
-	struct vgpu_job_env *env;
-	struct vgpu_job *job;
-	const struct vgpu_work *work;
-	struct vgpu_object *table;
-	struct vb_unit unit;
-	uint64_t at;			/* of row 0, from chunk 0 on */
-	uint32_t chunk, slot;
-	uint8_t *scratch;
-};
-
-static int compare_picks(const void *a, const void *b)
-{
-	const struct pick *x = a, *y = b;
-
-	if (x->row != y->row)
-		return x->row < y->row ? -1 : 1;
-	return x->out < y->out ? -1 : x->out > y->out;
-}
-
-static void gather_drop_chunk(struct gather *g)
-{
-	if (g->slot != VB_SLOT_ANY)
-		vgpu_resid_unpin(g->env->resid, g->slot);
-	g->slot = VB_SLOT_ANY;
-}
-
-/* The bytes of a chunk; it stays pinned until the next one is asked for. */
-static int gather_chunk(struct gather *g, uint32_t chunk, const uint8_t **data)
-{
-	struct vgpu_resid *r = g->env->resid;
-	int rc = 0;
-
-	r->blocks = 0;
-	while (!rc && (g->slot == VB_SLOT_ANY || g->chunk != chunk)) {
-		gather_drop_chunk(g);
-		vgpu_resid_try(r, &g->job->part);
-		rc = vgpu_resid_use(r, g->table, chunk, 0, &g->slot);
-		vgpu_resid_tried(r);
-		g->chunk = chunk;
-		if (!rc)
-			break;
-		g->slot = VB_SLOT_ANY;
-		rc = job_wait_for_room(g->env, g->job, rc, "its next row", 1);
-	}
-	g->job->room.since = 0;
-	if (rc)
-		return rc;
-	*data = vgpu_resid_ptr(r, g->slot);
-	rc = vgpu_resid_wait(r, g->slot);
-	if (rc == -EAGAIN)
-		vgpu_resid_expect(r, g->table, chunk, chunk + 1);
-	else
-		job_went_on(g->job);
-	return rc;
-}
-
-/* One unit of the table, together in memory: in its slot, or copied to scratch. */
-static int gather_unit(struct gather *g, uint32_t row, const uint8_t **out)
-{
-	uint32_t chunk_bytes = g->env->resid->chunk_bytes;
-	uint64_t at = g->at + (uint64_t)(row / g->unit.rows) * g->unit.bytes, done = 0;
-
-	while (done < g->unit.bytes) {
-		uint64_t skip = (at + done) % chunk_bytes, n = chunk_bytes - skip;
-		const uint8_t *data;
-		int rc = gather_chunk(g, (uint32_t)((at + done) / chunk_bytes), &data);
-
-		if (rc)
-			return rc;
-		/* Packed units are decoded at multiples of 64 only. */
-		if (n >= g->unit.bytes && !done &&
-		    (g->unit.rows == 1 || (uintptr_t)(data + skip) % 64 == 0)) {
-			*out = data + skip;
-			return 0;
-		}
-		n = n < g->unit.bytes - done ? n : g->unit.bytes - done;
-		memcpy(g->scratch + done, data + skip, n);
-		done += n;
-	}
-	*out = g->scratch;
-	return 0;
-}
-
-/*
- * Every index once, checked; then in the order of the table, so that each chunk is
- * used in one go.
- */
-static int gather_read_ids(struct vgpu_job *job, const struct vgpu_work *work, struct pick *picks,
-			   uint32_t first, uint32_t rows)
-{
-	const struct vb_cmd_gather *c = (const void *)job->cmd;
-	const volatile int32_t *ids = work->ptr[1];
-	uint32_t limit = c->table.shape[0];
-
-	for (uint32_t i = first; i < first + rows; i++) {
-		/* Another thread may write it: load once, check what was loaded. */
-		int32_t id = ids[i];
-
-		if (id < 0 || (uint32_t)id >= limit)
-			return job_fail(job, -EINVAL,
-					"command %u (gather): ids[%u] is %d; the table has %u rows",
-					job->number, i, id, limit);
-		picks[i - first] = (struct pick){ (uint32_t)id, i };
-	}
-	qsort(picks, rows, sizeof(*picks), compare_picks);
-	return 0;
-}
-
-/* Of the rows from @first on, in the table's order; the job remembers how far it came. */
-static int gather_rows(struct gather *g, const struct pick *picks, uint32_t first, uint32_t rows)
-{
-	uint32_t *at = &g->job->resume.index;
-	const struct pick *pick;
-	const uint8_t *unit;
-	int rc = 0;
-
-	for (; *at < first + rows; (*at)++) {
-		pick = &picks[*at - first];
-		if (*at % GATHER_CANCEL_ROWS == 0)
-			rc = job_check_cancel(g->env, g->job);
-		if (!rc)
-			rc = gather_unit(g, pick->row, &unit);
-		if (!rc)
-			rc = g->env->backend->row(g->env->be, g->work, pick->out, pick->row, unit);
-		if (rc)
-			break;
-	}
-	gather_drop_chunk(g);
-	return rc;
-}
-
-static int job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
-			  const struct vgpu_work *work)
-{
-	const struct vb_cmd_gather *c = (const void *)job->cmd;
-	struct gather g = { .env = env, .job = job, .work = work, .slot = VB_SLOT_ANY,
-			    .table = job->bos[c->table.bo] };
-	uint32_t rows = c->ids.shape[0], step = rows < GATHER_ROWS ? rows : GATHER_ROWS, n;
-	struct pick *picks;
-	int rc = vb_format_unit(c->table.format, c->table.shape[1], &g.unit);
-
-	if (rc)
-		return rc;
-	g.at = g.table->head + c->table.offset;
-	picks = malloc((size_t)step * sizeof(*picks));
-	g.scratch = aligned_alloc(64, (g.unit.bytes + 63) / 64 * 64);
-	rc = picks && g.scratch ? 0 : -ENOMEM;
-	for (uint32_t first = job->resume.index / GATHER_ROWS * GATHER_ROWS;
-	     first < rows && !rc; first += n) {
-		n = rows - first < step ? rows - first : step;
-		rc = gather_read_ids(job, work, picks, first, n);
-		if (!rc)
-			rc = gather_rows(&g, picks, first, n);
-	}
-	free(g.scratch);
-	free(picks);
-	return rc;
-}
-
-/* ------------------------------------------------------------------------
  * Commands
  */
 
@@ -827,7 +509,7 @@ static int job_dispatch(struct vgpu_job_env *env, struct vgpu_job *job,
 	case VB_CMD_MATMUL_ID:
 		return job_run_stream(env, job, work, held);
 	case VB_CMD_GATHER:
-		return job_run_gather(env, job, work);
+		return vgpu_job_run_gather(env, job, work);
 	default:
 		return env->backend->run(env->be, work);
 	}
@@ -843,7 +525,7 @@ static int job_go_on(void *arg)
 {
 	struct asking *a = arg;
 
-	return job_check_cancel(a->env, a->job);
+	return vgpu_job_check_cancel(a->env, a->job);
 }
 
 static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
@@ -851,15 +533,15 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 	struct asking asking = { env, job };
 	struct vgpu_work work = { .go_on = job_go_on, .arg = &asking };
 	struct vgpu_held held;
-	int rc = job_check_cancel(env, job);
+	int rc = vgpu_job_check_cancel(env, job);
 
 	if (rc)
 		return rc;
 	if (!env->backend->supports(env->be, job->cmd))
-		return job_fail(job, -EOPNOTSUPP, "command %u (%s): backend %s cannot run it",
-				job->number, vb_cmd_name(job->cmd->opcode), env->backend->name);
-	ahead_walk(env, job);
-	ahead_pass_holds(job);
+		return vgpu_job_fail(job, -EOPNOTSUPP, "command %u (%s): backend %s cannot run it",
+				     job->number, vb_cmd_name(job->cmd->opcode), env->backend->name);
+	vgpu_ahead_walk(env, job);
+	vgpu_ahead_pass_holds(job);
 	env->resid->blocks = 0;
 	rc = job_take_holds(env, job, &held);
 	if (rc)
@@ -896,17 +578,17 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 	env->resid->count[VB_COUNT_COMMANDS]++;
 	job->attempt = (struct vgpu_attempt){ 0 };
 	job->resume = (struct vgpu_panel_cursor){ 0 };
-	job_went_on(job);
+	vgpu_job_went_on(job);
 	if (rc) {
 		job->status = rc;
 		job->bad_command = job->number;
 		if (!job->text[0] && !job_blame_chunk(env, job, rc))
-			job_fail(job, rc, "command %u (%s): %s", job->number,
-				 vb_cmd_name(job->cmd->opcode), strerror(-rc));
+			vgpu_job_fail(job, rc, "command %u (%s): %s", job->number,
+				      vb_cmd_name(job->cmd->opcode), strerror(-rc));
 		vgpu_resid_unwant_all(env->resid);
 		job->ahead.cmd = NULL;
 	}
-	ahead_pass_command(job);
+	vgpu_ahead_pass_command(job);
 	job->cmd = vb_stream_next((const void *)(uintptr_t)job->req.out_stream_address, job->cmd);
 	job->number++;
 	job->busy_ns += vgpu_now_ns() - start;
@@ -951,8 +633,8 @@ static void job_check_stream(struct vgpu_job_env *env, struct vgpu_job *job)
 	}
 	job->status = job_open_objects(env, job, check);
 	if (job->status) {
-		job_fail(job, 0, "an object of the submission cannot be opened: %s",
-			 strerror(-job->status));
+		vgpu_job_fail(job, 0, "an object of the submission cannot be opened: %s",
+			      strerror(-job->status));
 	} else if (vb_stream_check(stream, job->req.out_stream_bytes, check,
 				   job->req.out_bo_count, &error)) {
 		job->status = error.errno_value;
