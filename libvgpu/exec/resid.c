@@ -14,12 +14,8 @@
 #include "trace.h"
 
 #define BEAT_NS		(50ull * 1000u * 1000u)
-/* How often held slots are looked after while the policy finds no room. */
-#define HELD_CHECK	64u
 /* vgpu.h tells clients. */
 #define ROOM_WAIT_MS	10000u
-/* Slots that a client at its limit is searched for. */
-#define CLIENT_LOOK	64u
 
 static int resid_step(struct vgpu_resid *r, struct vb_move *m)
 {
@@ -56,319 +52,6 @@ void vgpu_resid_stays(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chun
 	if (error == -EIO && r->unwritten++ < VGPU_BAD_IN_ROW)
 		m.flags = VB_MOVE_F_BAD;
 	resid_step(r, &m);
-}
-
-/* ------------------------------------------------------------------------
- * A slot comes and goes
- */
-
-/* Somebody uses or wants what was read on a guess, or it goes. */
-static void slot_is_no_guess(struct vgpu_resid *r, struct vgpu_slot *s)
-{
-	r->guesses -= !!(s->flags & VGPU_SLOT_GUESS);
-	s->flags &= ~VGPU_SLOT_GUESS;
-}
-
-void vgpu_slot_abort(struct vgpu_resid *r, uint32_t slot)
-{
-	struct vgpu_slot *s = &r->slot[slot];
-	uint32_t at = slot;
-
-	r->policy->forget(r->policy_state, vgpu_slot_key(s));
-	vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_ABORT, s->from, VB_TIER_HOST, &at, NULL);
-	vgpu_slot_leave(r, slot);
-}
-
-/* Stays in staging until room is needed. */
-static void slot_park(struct vgpu_resid *r, uint32_t slot)
-{
-	vgpu_slot_flag(r, slot, VGPU_SLOT_PARKED, 0);
-}
-
-/* Keep what cannot leave: pinned by the device, mapped, or nowhere to go. */
-static void slot_keep(struct vgpu_resid *r, uint32_t slot)
-{
-	struct vgpu_slot *s = &r->slot[slot];
-	uint64_t victim = VGPU_POLICY_NONE;
-
-	int answer = r->policy->access(r->policy_state, vgpu_slot_key(s), VGPU_ACCESS_MUST_ADMIT,
-				       &victim);
-
-	if (answer < 0) {
-		/* More is held than the policy may keep. */
-		slot_park(r, slot);
-		return;
-	}
-	/* The trace has every question that the policy was asked. */
-	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, vgpu_slot_key(s),
-		       VGPU_ACCESS_MUST_ADMIT, 0);
-	vgpu_slot_flag(r, slot, VGPU_SLOT_RETAINED | VGPU_SLOT_HELD, VGPU_SLOT_PARKED);
-	r->policy->hold(r->policy_state, vgpu_slot_key(s), true);
-	if (victim != VGPU_POLICY_NONE) {
-		uint32_t other = vgpu_slot_find(r, victim);
-
-		/* Not retired here: that could come back to this slot. */
-		if (other != VB_SLOT_ANY)
-			vgpu_slot_flag(r, other, VGPU_SLOT_PARKED, VGPU_SLOT_RETAINED);
-	}
-}
-
-static bool slot_is_idle(const struct vgpu_resid *r, const struct vgpu_slot *s)
-{
-	return s->state == VGPU_SLOT_READY && !s->pins && !vgpu_slot_wants(r, s) &&
-	       !(s->flags & VGPU_SLOT_RETAINED);
-}
-
-/*
- * The slot cannot leave, nor move: the device answered @rc.  Does that change by
- * itself?  A chunk that is clean, or that could not be written, is refused because a
- * client holds it.
- */
-void vgpu_slot_note_block(struct vgpu_resid *r, struct vgpu_slot *s, int rc)
-{
-	if (rc == -ESTALE) {
-		/* Destroyed a moment ago: we are going to be told. */
-		s->object->gone = true;
-		r->blocks |= VGPU_BLOCK_GONE;
-	} else if (rc == -EBUSY) {
-		r->blocks |= VGPU_BLOCK_CLIENT;
-	}
-}
-
-int vgpu_slot_note_refusal(struct vgpu_resid *r, uint32_t slot, int rc)
-{
-	if (rc != -EEXIST)
-		return rc;
-	r->slot[slot].flags |= VGPU_SLOT_REFUSED;
-	r->refused++;
-	r->blocks |= VGPU_BLOCK_CLIENT;
-	return -EBUSY;
-}
-
-/* Scratch goes nowhere: dropped while its submission runs, its content would be lost. */
-static bool slot_is_scratch_in_use(const struct vgpu_slot *s)
-{
-	return s->object->life == VB_LIFE_SCRATCH && s->object->jobs;
-}
-
-/*
- * Nothing keeps this slot: give it back, by way of NVMe if it must be written.  A
- * client that reads a chunk pins it for a moment only: not kept in place of something
- * better before the room is @pressed for.
- *
- * Return: true when it went or is on its way; false when it had to be kept.
- */
-static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
-{
-	struct vgpu_slot *s = &r->slot[slot];
-	int rc;
-
-	if (!pressed && vgpu_slot_is_fixed(s)) {
-		slot_park(r, slot);
-		return false;
-	}
-	if (vgpu_slot_is_fixed(s)) {
-		vgpu_slot_note_block(r, s, -EBUSY);
-		goto keep;
-	}
-	if (slot_is_scratch_in_use(s))
-		goto keep;
-	vgpu_record_slot(r, slot);
-	rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL);
-	if (!rc) {
-		r->count[VB_COUNT_EVICTIONS]++;
-		if (s->flags & VGPU_SLOT_AHEAD)
-			vgpu_trace_put(r->trace, VGPU_TRACE_PREFETCH_WASTED, vgpu_slot_key(s),
-				       0, 0);
-		vgpu_trace_put(r->trace, VGPU_TRACE_EVICT, vgpu_slot_key(s), 0, 0);
-		vgpu_slot_leave(r, slot);
-		return true;
-	}
-	if (vgpu_object_entry(s->object, s->chunk).flags & VB_ENTRY_DIRTY)
-		rc = r->nvme ? vgpu_fill_write_out(r, slot) : -ENOSPC;
-	if (!rc)
-		return true;
-	vgpu_slot_note_block(r, s, rc);
-keep:
-	slot_keep(r, slot);
-	return false;
-}
-
-static void slot_let_go(struct vgpu_resid *r, uint32_t slot)
-{
-	if (slot_is_idle(r, &r->slot[slot]))
-		slot_retire(r, slot, false);
-}
-
-void vgpu_slot_filled(struct vgpu_resid *r, uint32_t slot, int error)
-{
-	struct vgpu_slot *s = &r->slot[slot];
-
-	s->state = error ? VGPU_SLOT_FAILED : VGPU_SLOT_READY;
-	s->error = (int16_t)error;
-	vgpu_slot_relist(r, slot);
-	/* Nobody waits for a failed one: a later use tries again and reports. */
-	if (error && !s->pins)
-		vgpu_slot_abort(r, slot);
-	else if (!error && !(s->flags & VGPU_SLOT_AHEAD))
-		slot_let_go(r, slot);
-}
-
-void vgpu_slot_left(struct vgpu_resid *r, uint32_t slot, int error)
-{
-	r->slot[slot].state = VGPU_SLOT_READY;
-	vgpu_slot_relist(r, slot);
-	if (error)
-		slot_keep(r, slot);
-	else
-		slot_let_go(r, slot);
-}
-
-/* ------------------------------------------------------------------------
- * Room
- */
-
-/* What was read ahead: a guess first, else the farthest use. */
-static uint32_t resid_find_spare(struct vgpu_resid *r, bool guesses_only)
-{
-	uint32_t slot = r->list[VGPU_LIST_UNWANTED].first;
-
-	r->looks++;
-	return slot != VB_SLOT_ANY || guesses_only ? slot : r->list[VGPU_LIST_WANTED].last;
-}
-
-/* Give one of them up.  Return: false when none can go; each was asked once. */
-static bool resid_steal(struct vgpu_resid *r, bool guesses_only)
-{
-	uint32_t slot;
-
-	while ((slot = resid_find_spare(r, guesses_only)) != VB_SLOT_ANY) {
-		vgpu_slot_unwant(r, slot, UINT32_MAX);
-		if (slot_retire(r, slot, true))
-			return true;
-	}
-	return false;
-}
-
-/* Slots that could not leave may be able to by now: a mapping ended. */
-static bool resid_unpark(struct vgpu_resid *r)
-{
-	uint32_t before = r->free + r->leaving, count = r->list[VGPU_LIST_PARKED].count;
-
-	/* Who has to stay once more comes to the end of the list. */
-	for (uint32_t i = 0; i < count && r->list[VGPU_LIST_PARKED].count; i++) {
-		uint32_t slot = r->list[VGPU_LIST_PARKED].first;
-
-		r->looks++;
-		vgpu_slot_flag(r, slot, 0, VGPU_SLOT_PARKED);
-		if (slot_is_idle(r, &r->slot[slot]))
-			slot_retire(r, slot, true);
-	}
-	return r->free + r->leaving > before;
-}
-
-static void resid_unretain(struct vgpu_resid *r, uint64_t key)
-{
-	uint32_t slot = vgpu_slot_find(r, key);
-
-	if (slot == VB_SLOT_ANY)
-		return;
-	vgpu_slot_flag(r, slot, 0, VGPU_SLOT_RETAINED | VGPU_SLOT_HELD);
-	slot_let_go(r, slot);
-}
-
-/* Slots that were held for a client's mapping, and are not mapped any more. */
-static void resid_release_held(struct vgpu_resid *r)
-{
-	uint32_t next;
-
-	for (uint32_t i = r->list[VGPU_LIST_HELD].first; i != VB_SLOT_ANY; i = next) {
-		struct vgpu_slot *s = &r->slot[i];
-
-		r->looks++;
-		next = s->next;
-		if (s->state != VGPU_SLOT_READY || s->pins || slot_is_scratch_in_use(s))
-			continue;
-		if (vgpu_slot_is_fixed(s)) {
-			vgpu_slot_note_block(r, s, -EBUSY);
-			continue;
-		}
-		if (!r->nvme && s->object->kind == VB_BO_ANONYMOUS &&
-		    s->object->life != VB_LIFE_SCRATCH)
-			continue;	/* has nowhere to go */
-		vgpu_slot_flag(r, i, 0, VGPU_SLOT_HELD);
-		r->policy->hold(r->policy_state, vgpu_slot_key(s), false);
-	}
-}
-
-int vgpu_resid_shed_one(struct vgpu_resid *r)
-{
-	uint64_t victim;
-	int rc = r->policy->shrink(r->policy_state, &victim);
-
-	if (!rc)
-		resid_unretain(r, victim);
-	return rc;
-}
-
-/* Staging is all in use: take room from what is kept. */
-static bool resid_shrink(struct vgpu_resid *r)
-{
-	return !vgpu_resid_shed_one(r);
-}
-
-void vgpu_resid_note_slow(struct vgpu_resid *r)
-{
-	if (r->slow || r->awaited)
-		r->blocks |= VGPU_BLOCK_SLOW;
-}
-
-/* Make sure that @n slots are free; may wait for I/O. */
-int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
-{
-	bool again = true, held = true;
-
-	if (n > r->slots)
-		return -ENOSPC;
-	while (r->free < n) {
-		if (r->free + r->leaving < n && resid_steal(r, false))
-			continue;
-		if (vgpu_resid_is_moving(r)) {
-			int rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
-
-			if (rc < 0)
-				return rc;
-			continue;
-		}
-		if (resid_steal(r, false))
-			continue;
-		if (again && resid_unpark(r)) {
-			again = false;
-			continue;
-		}
-		if (resid_shrink(r))
-			continue;
-		/* What was held when it was asked last may be able to leave by now. */
-		if (!held) {
-			vgpu_resid_note_slow(r);
-			return -ENOSPC;
-		}
-		held = false;
-		resid_release_held(r);
-	}
-	return 0;
-}
-
-/* What a mapping held must not stay held for good, only because nothing else has to. */
-static void resid_check_held(struct vgpu_resid *r)
-{
-	struct vgpu_policy_stats stats;
-
-	if (++r->bypasses % HELD_CHECK)
-		return;
-	r->policy->stats(r->policy_state, &stats);
-	if (stats.held)
-		resid_release_held(r);
 }
 
 /* ------------------------------------------------------------------------
@@ -438,7 +121,7 @@ int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chu
 		return r->policy->retains(r->policy_state, key);
 	answer = r->policy->access(r->policy_state, key, flags, &victim);
 	if (answer == -EBUSY) {
-		resid_release_held(r);
+		vgpu_resid_release_held(r);
 		answer = r->policy->access(r->policy_state, key, flags, &victim);
 	}
 	if (answer < 0 && answer != -EBUSY)
@@ -448,77 +131,14 @@ int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chu
 	if (answer == -EBUSY)
 		return 0;	/* the trace has what the policy counted, and no more */
 	if (answer == VGPU_POLICY_BYPASS)
-		resid_check_held(r);
+		vgpu_resid_check_held(r);
 	/* The first three events are the answers, in order. */
 	vgpu_trace_put(r->trace, (enum vgpu_trace_event)answer, key, flags, 0);
 	if (victim == VGPU_POLICY_NONE)
 		return answer != VGPU_POLICY_BYPASS;
 	/* A victim that has to stay may take the place of this one. */
-	resid_unretain(r, victim);
+	vgpu_resid_unretain(r, victim);
 	return r->policy->retains(r->policy_state, key);
-}
-
-/* May it go, if its client has too many? */
-static bool slot_is_dispensable(const struct vgpu_slot *s)
-{
-	return s->state == VGPU_SLOT_READY && !s->pins &&
-	       !(s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_PARKED)) && !vgpu_slot_is_fixed(s);
-}
-
-/*
- * What a client at its limit misses least, of the next CLIENT_LOOK of its slots that may
- * go: among them is one of the least missed few percent, and it costs the same however
- * many slots the client has.
- */
-static uint32_t resid_find_of_client(struct vgpu_resid *r, uint32_t client)
-{
-	uint32_t begin = vgpu_slot_of_client(r, client), slot = begin, best = VB_SLOT_ANY, n = 0;
-	uint64_t farthest = 0;
-
-	while (slot != VB_SLOT_ANY && n < CLIENT_LOOK) {
-		const struct vgpu_slot *s = &r->slot[slot];
-		uint64_t rank;
-
-		r->looks++;
-		if (slot_is_dispensable(s)) {
-			rank = s->flags & VGPU_SLOT_RETAINED ?
-				r->policy->next_use(r->policy_state, vgpu_slot_key(s)) : UINT64_MAX;
-			if (best == VB_SLOT_ANY || rank > farthest) {
-				best = slot;
-				farthest = rank;
-			}
-			n++;
-		}
-		slot = s->client_next == begin ? VB_SLOT_ANY : s->client_next;
-	}
-	if (slot != VB_SLOT_ANY)
-		vgpu_slot_begin_client(r, slot);
-	return best;
-}
-
-/* The client may have no more: something else of its own goes.  *again: look once more. */
-static bool resid_shed(struct vgpu_resid *r, uint32_t client, bool *again)
-{
-	uint32_t slot;
-
-	while ((slot = resid_find_of_client(r, client)) != VB_SLOT_ANY) {
-		struct vgpu_slot *s = &r->slot[slot];
-
-		r->policy->forget(r->policy_state, vgpu_slot_key(s));
-		vgpu_slot_unwant(r, slot, UINT32_MAX);
-		vgpu_slot_flag(r, slot, 0, VGPU_SLOT_RETAINED);
-		if (slot_retire(r, slot, true))
-			return true;
-	}
-	if (vgpu_resid_is_moving(r) && vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) > 0)
-		return true;
-	/* Its own threads may hold the rest, or held it when we asked last. */
-	resid_release_held(r);
-	resid_unpark(r);
-	if (!*again)
-		return false;
-	*again = false;
-	return true;
 }
 
 int vgpu_resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
@@ -527,7 +147,7 @@ int vgpu_resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 	int rc = vgpu_fill_start(r, o, chunk, wanted, out_slot);
 	bool again = true;
 
-	while (rc == -EDQUOT && resid_shed(r, o->client, &again))
+	while (rc == -EDQUOT && vgpu_resid_shed(r, o->client, &again))
 		rc = vgpu_fill_start(r, o, chunk, wanted, out_slot);
 	return rc;
 }
@@ -566,7 +186,7 @@ void vgpu_slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s)
 	if (!(s->flags & VGPU_SLOT_AHEAD))
 		return;
 	s->flags &= ~VGPU_SLOT_AHEAD;
-	slot_is_no_guess(r, s);
+	vgpu_slot_is_no_guess(r, s);
 	r->count[VB_COUNT_PREFETCH_USED]++;
 	if (s->state == VGPU_SLOT_FILLING)
 		r->count[VB_COUNT_PREFETCH_LATE]++;
@@ -715,7 +335,7 @@ void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot)
 	if (s->state == VGPU_SLOT_FAILED)
 		vgpu_slot_abort(r, slot);
 	else
-		slot_let_go(r, slot);
+		vgpu_slot_let_go(r, slot);
 }
 
 /* ------------------------------------------------------------------------
@@ -727,9 +347,9 @@ static bool resid_has_spare(struct vgpu_resid *r)
 {
 	if (r->free > 1)
 		return true;
-	if (r->guesses && resid_steal(r, true) && r->free > 1)
+	if (r->guesses && vgpu_resid_steal(r, true) && r->free > 1)
 		return true;
-	return r->list[VGPU_LIST_PARKED].count && resid_unpark(r) && r->free > 1;
+	return r->list[VGPU_LIST_PARKED].count && vgpu_resid_unpark(r) && r->free > 1;
 }
 
 static int resid_read_ahead(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
@@ -769,7 +389,7 @@ int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 		if (rc)		/* the use will try again and report */
 			return rc == -EAGAIN ? rc : 0;
 	}
-	slot_is_no_guess(r, &r->slot[slot]);
+	vgpu_slot_is_no_guess(r, &r->slot[slot]);
 	vgpu_slot_want(r, slot);
 	return 0;
 }
@@ -797,7 +417,7 @@ void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t
 		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
 
 		if (slot != VB_SLOT_ANY && r->slot[slot].flags & VGPU_SLOT_AHEAD)
-			slot_let_go(r, slot);
+			vgpu_slot_let_go(r, slot);
 	}
 }
 
@@ -813,7 +433,7 @@ void vgpu_resid_unwant_all(struct vgpu_resid *r)
 	while ((slot = r->list[VGPU_LIST_WANTED].first) != VB_SLOT_ANY) {
 		r->looks++;
 		vgpu_slot_relist(r, slot);
-		slot_let_go(r, slot);
+		vgpu_slot_let_go(r, slot);
 	}
 }
 
@@ -876,27 +496,13 @@ void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t firs
 			continue;
 		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[slot]));
 		vgpu_slot_unwant(r, slot, UINT32_MAX);
-		slot_is_no_guess(r, &r->slot[slot]);
+		vgpu_slot_is_no_guess(r, &r->slot[slot]);
 		vgpu_slot_flag(r, slot, 0, (uint8_t)~(VGPU_SLOT_OVERDUE | VGPU_SLOT_SLOW));
-		slot_let_go(r, slot);
+		vgpu_slot_let_go(r, slot);
 	}
 	w.at = 0;
 	while ((slot = walk_next(r, &w)) != VB_SLOT_ANY)
 		resid_settle(r, o, r->slot[slot].chunk);
-}
-
-uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count)
-{
-	uint32_t before = r->free;
-
-	while (r->free + r->leaving < before + count) {
-		if (!resid_steal(r, false) && !resid_shrink(r))
-			break;
-	}
-	while (r->leaving && vgpu_resid_is_moving(r) &&
-	       vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) >= 0)
-		;
-	return r->free - before;
 }
 
 bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)

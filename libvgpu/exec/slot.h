@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the rooms of the host tier share and nobody else needs: resid.c (uses and what
- * goes), run.c (adjacent slots), fill.c (what comes) and slot.c (lists of slots).
+ * What the rooms of the host tier share and nobody else needs: resid.c (uses), room.c
+ * (what goes), run.c (adjacent slots), fill.c (what comes) and slot.c (lists of slots).
  */
 #ifndef VGPU_EXEC_SLOT_H
 #define VGPU_EXEC_SLOT_H
@@ -42,8 +42,6 @@ static inline bool vgpu_slot_is_fixed(const struct vgpu_slot *s)
 	return e.maps || e.pins;
 }
 
-/* Make sure that @n slots are free; may wait for I/O.  Return: 0, -ENOSPC, an I/O error. */
-int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n);
 /* Ask the policy about a use; whether the chunk is kept, or -errno. */
 int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk);
 /* vgpu_fill_start(), and within the client's limit: others of its chunks go first. */
@@ -55,6 +53,30 @@ void vgpu_slot_note_ahead(struct vgpu_resid *r, struct vgpu_slot *s);
 void vgpu_slot_note_block(struct vgpu_resid *r, struct vgpu_slot *s, int rc);
 /* A slot was asked for and the device answered @rc: is it in quarantine?  -EBUSY then. */
 int vgpu_slot_note_refusal(struct vgpu_resid *r, uint32_t slot, int rc);
+
+/* --- room.c --- */
+
+/* Make sure that @n slots are free; may wait for I/O.  Return: 0, -ENOSPC, an I/O error. */
+int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n);
+/* Something else of a client that may have no more goes.  @again: look once more. */
+bool vgpu_resid_shed(struct vgpu_resid *r, uint32_t client, bool *again);
+/*
+ * What was read ahead is given up: a guess, or if that may be the farthest use.
+ * Return: false when none can go; each was asked once.
+ */
+bool vgpu_resid_steal(struct vgpu_resid *r, bool guesses_only);
+/* Slots that could not leave may be able to by now: a mapping ended. */
+bool vgpu_resid_unpark(struct vgpu_resid *r);
+/* Slots that were held for a client's mapping, and are not mapped any more. */
+void vgpu_resid_release_held(struct vgpu_resid *r);
+/* What a mapping held must not stay held for good, only because nothing else has to. */
+void vgpu_resid_check_held(struct vgpu_resid *r);
+/* The policy keeps this chunk no longer. */
+void vgpu_resid_unretain(struct vgpu_resid *r, uint64_t key);
+/* The slot goes, if nothing keeps it. */
+void vgpu_slot_let_go(struct vgpu_resid *r, uint32_t slot);
+/* Somebody uses or wants what was read on a guess, or it goes. */
+void vgpu_slot_is_no_guess(struct vgpu_resid *r, struct vgpu_slot *s);
 
 /* --- slot.c --- */
 
