@@ -159,7 +159,8 @@ static void exec_page_in(struct vgpu_exec *x, bool amid)
 	now = vgpu_now_ns();
 	turn = jobs_have_turn_since(x, now);
 	while ((p = *at) && p->came <= turn) {
-		if (!amid && !vgpu_turn_may_ask(&x->turns, p->req.out_client)) {
+		if ((!amid && !vgpu_turn_may_ask(&x->turns, p->req.out_client)) ||
+		    !vgpu_late_may_try(&x->resid, &p->late, p->req.out_deadline_ns)) {
 			at = &p->next;
 		} else if (exec_try_page_in(x, p)) {
 			*at = p->next;
@@ -183,7 +184,7 @@ static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 	}
 	p->req = *req;
 	p->came = vgpu_now_ns();
-	p->awaited = VB_SLOT_ANY;
+	p->late.slot = VB_SLOT_ANY;
 	while (*at)
 		at = &(*at)->next;
 	*at = p;

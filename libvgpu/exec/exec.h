@@ -17,7 +17,7 @@
  *	walk.c   which bytes a command needs, panel by panel
  *	hold.c   operands that a command holds whole
  *	page_in.c content that clients wait for
- *	room.h   who waits when clients hold the slots
+ *	room.h   who waits when clients hold the slots;  late.h  ... or a file is slow
  *	resid.c  slots: what is in host memory, who uses it
  *	room.c   how a slot is given up, and what goes when there is none
  *	slot.c   lists of slots, so that nobody looks at all of them

@@ -12,8 +12,6 @@
 #include "hold.h"
 #include "steps.h"
 
-/* How often a command that waits for storage is tried when nothing arrives. */
-#define SLOW_CHECK_NS	(10u * 1000 * 1000)
 /* How often a running command asks whether it is still wanted. */
 #define CANCEL_CHECK_NS	(1000u * 1000)
 /* Objects whose description needs no allocation. */
@@ -129,29 +127,24 @@ int vgpu_job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int r
  */
 static int job_wait_for_storage(struct vgpu_job_env *env, struct vgpu_job *job)
 {
-	uint64_t now = vgpu_now_ns();
+	int rc = vgpu_late_wait(env->resid, &job->late);
 
-	if (!job->slow_since)
-		job->slow_since = now;
-	if (now - job->slow_since >= env->resid->storage_wait_ns)
-		return vgpu_job_fail(job, -ETIMEDOUT, "command %u (%s): storage does not answer",
+	if (rc)
+		return vgpu_job_fail(job, rc, "command %u (%s): storage does not answer",
 				     job->number, vb_cmd_name(job->cmd->opcode));
 	job->again = job->slow = true;
-	job->slow_until = now + SLOW_CHECK_NS;
-	job->arrived = env->resid->arrived;
-	job->awaited = vgpu_resid_await(env->resid);
 	return 0;
 }
 
 void vgpu_job_went_on(struct vgpu_job *job)
 {
-	job->slow_since = 0;
+	job->late.since = 0;
 	job->part = (struct vgpu_attempt){ 0 };
 }
 
 bool vgpu_job_may_go_on(const struct vgpu_job_env *env, struct vgpu_job *job)
 {
-	if (job->slow && job->arrived == env->resid->arrived && vgpu_now_ns() < job->slow_until)
+	if (job->slow && !vgpu_late_may_try(env->resid, &job->late, job->req.out_deadline_ns))
 		return false;
 	job->slow = false;
 	return true;
@@ -556,17 +549,17 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	uint64_t start = vgpu_now_ns();
-	uint32_t awaited = job->awaited;
+	uint32_t awaited;
 	int rc;
 
 	if (job->status || !job->cmd)
 		return true;
-	job->awaited = VB_SLOT_ANY;
+	awaited = vgpu_late_begin(env->resid, &job->late);
 	env->resid->fault_error = 0;
 	rc = job_run_command(env, job);
 	if (rc == -EAGAIN)
 		rc = job_wait_for_storage(env, job);
-	vgpu_resid_awaited(env->resid, &awaited);
+	vgpu_late_end(env->resid, awaited);
 	if (job->again) {
 		/* Between two steps others are served. */
 		job->again = false;
@@ -685,7 +678,7 @@ int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		return -ENOMEM;
 	*job = (struct vgpu_job){
 		.req = *req, .bad_command = UINT32_MAX, .checked_at = vgpu_now_ns(),
-		.carry = { VB_SLOT_ANY, VB_SLOT_ANY }, .awaited = VB_SLOT_ANY,
+		.carry = { VB_SLOT_ANY, VB_SLOT_ANY }, .late.slot = VB_SLOT_ANY,
 	};
 	memset(job->bos, 0, list_bytes);
 	job_check_stream(env, job);
@@ -714,7 +707,7 @@ void vgpu_job_yield(struct vgpu_job_env *env, struct vgpu_job *job)
 void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	vgpu_job_yield(env, job);
-	vgpu_resid_awaited(env->resid, &job->awaited);
+	vgpu_late_end(env->resid, job->late.slot);
 	for (uint32_t i = 0; job->started && i < job->req.out_bo_count && job->bos[i]; i++)
 		job->bos[i]->jobs--;
 	free(job);

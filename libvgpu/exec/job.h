@@ -13,6 +13,7 @@
 #include "backend.h"
 #include "core/share.h"
 #include "failure.h"
+#include "late.h"
 #include "resid.h"
 #include "room.h"
 #include "walk.h"
@@ -56,9 +57,7 @@ struct vgpu_ahead {
  * @room: the command, or its next panel, waits for it
  * @attempt: to have what the command holds; @part: its next panel, or row
  * @again: the command cannot go on now, and is to be tried once more
- * @slow: because a file keeps it waiting: nobody tries before @slow_until, or something
- *	arrived (@arrived: vgpu_resid.arrived then)
- * @slow_since: when it began to, or 0; @awaited: what for, VB_SLOT_ANY unknown
+ * @slow: because a file keeps it waiting (@late): nobody tries before that is worth it
  * @resume: where it goes on: the panel, or the row of a gather (index)
  * @scratch: slots of its scratch objects, which go nowhere while it runs
  * @need: most slots that one of its commands needs at once
@@ -78,12 +77,12 @@ struct vgpu_job {
 	struct vgpu_room room;
 	struct vgpu_attempt attempt, part;
 	bool again, started, slow;
-	uint64_t slow_since, slow_until, arrived;
+	struct vgpu_late late;
 	struct vgpu_panel_cursor resume;
 	uint64_t scratch;
 	uint32_t need;
 	struct vgpu_ahead ahead;
-	uint32_t carry[2], awaited;
+	uint32_t carry[2];
 	char text[VGPU_JOB_TEXT];
 	struct vgpu_job *next;
 	struct vgpu_object *bos[];

@@ -88,21 +88,16 @@ static int page_in_later(struct vgpu_resid *r, struct vgpu_page_in *p, int rc)
 		return -ETIME;
 	if (rc != -EAGAIN)
 		return -EAGAIN;
-	if (!p->slow_since)
-		p->slow_since = now;
-	if (now - p->slow_since >= r->storage_wait_ns)
-		return -ETIMEDOUT;
-	p->awaited = vgpu_resid_await(r);
-	return -EAGAIN;
+	rc = vgpu_late_wait(r, &p->late);
+	return rc ? rc : -EAGAIN;
 }
 
 int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu_page_in *p)
 {
 	struct vgpu_object *o;
-	uint32_t awaited = p->awaited;
+	uint32_t awaited = vgpu_late_begin(r, &p->late);
 	int rc = vgpu_store_get(store, p->req.out_object, &o);
 
-	p->awaited = VB_SLOT_ANY;
 	r->blocks = 0;
 	vgpu_resid_try(r, &p->attempt);
 	if (!rc)
@@ -112,7 +107,7 @@ int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu
 		rc = page_in_later(r, p, rc);
 	else if (rc == -ENOSPC && r->blocks)
 		rc = -EBUSY;
-	vgpu_resid_awaited(r, &awaited);
+	vgpu_late_end(r, awaited);
 	return rc;
 }
 

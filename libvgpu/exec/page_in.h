@@ -9,6 +9,7 @@
 #ifndef VGPU_EXEC_PAGE_IN_H
 #define VGPU_EXEC_PAGE_IN_H
 
+#include "late.h"
 #include "room.h"
 
 /**
@@ -16,17 +17,17 @@
  * @req: as fetched
  * @came: CLOCK_MONOTONIC
  * @attempt: to serve it
- * @slow_since: when its file kept it waiting first, or 0
- * @awaited: what it waits for then; VB_SLOT_ANY
+ * @late: its file keeps it waiting
  * @slot, @slots: once it is served: pinned until the client was answered, who then
  *	holds them
  */
 struct vgpu_page_in {
 	struct vb_ioc_fetch req;
-	uint64_t came, slow_since;
+	uint64_t came;
 	struct vgpu_room room;
 	struct vgpu_attempt attempt;
-	uint32_t slot, slots, awaited;
+	struct vgpu_late late;
+	uint32_t slot, slots;
 	struct vgpu_page_in *next;
 };
 

@@ -293,27 +293,6 @@ int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)
 	return s->state == VGPU_SLOT_FAILED ? s->error : 0;
 }
 
-uint32_t vgpu_resid_await(struct vgpu_resid *r)
-{
-	uint32_t slot = r->late_slot;
-
-	r->late_slot = VB_SLOT_ANY;
-	if (slot == VB_SLOT_ANY || !vgpu_slot_is_moving(&r->slot[slot]))
-		return VB_SLOT_ANY;
-	vgpu_slot_pin(r, slot);
-	r->awaited++;
-	return slot;
-}
-
-void vgpu_resid_awaited(struct vgpu_resid *r, uint32_t *slot)
-{
-	if (*slot == VB_SLOT_ANY)
-		return;
-	r->awaited--;
-	vgpu_resid_unpin(r, *slot);
-	*slot = VB_SLOT_ANY;
-}
-
 void vgpu_resid_expect(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
 		       uint32_t end)
 {

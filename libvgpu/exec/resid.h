@@ -258,18 +258,9 @@ static inline void vgpu_resid_tried(struct vgpu_resid *r)
 /**
  * vgpu_resid_wait() - wait for the bytes of a slot that is pinned
  *
- * Return: 0; -EAGAIN its file is slow: come back when vgpu_resid.arrived has changed, or
- * after a moment, see vgpu_resid_await(); what went wrong.
+ * Return: 0; -EAGAIN its file is slow: come back later, see late.h; what went wrong.
  */
 int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot);
-/**
- * vgpu_resid_await() - keep what -EAGAIN was about, or how it ended, until it is asked for
- *
- * Return: a slot for vgpu_resid_awaited(), or VB_SLOT_ANY.
- */
-uint32_t vgpu_resid_await(struct vgpu_resid *r);
-/* It was asked for again; @slot is VB_SLOT_ANY then. */
-void vgpu_resid_awaited(struct vgpu_resid *r, uint32_t *slot);
 /*
  * After -EAGAIN: what comes, or came, of the chunks [first, end) stays until it is used,
  * though nothing pins it meanwhile.

@@ -142,7 +142,7 @@ static void device_close(struct device *d)
 static void page_in(struct device *d, uint32_t chunk)
 {
 	struct vgpu_page_in p = { .req = { .out_object = 1, .out_chunk = chunk, .out_count = 1 },
-				  .awaited = VB_SLOT_ANY };
+				  .late.slot = VB_SLOT_ANY };
 
 	assert_int_equal(vgpu_page_in_try(&d->r, &d->store, &p), 0);
 	vgpu_page_in_release(&d->r, &p);

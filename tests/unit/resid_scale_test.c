@@ -281,7 +281,8 @@ static void scale_hint_is_no_longer_than_the_tier(void **state)
 	struct device *d = device_open();
 	struct vgpu_object *o = object(d, VB_BO_ANONYMOUS, 1, 1), *bucket = o;
 	struct vgpu_page_in p = { .req = { .flags = VB_FETCH_F_ASYNC, .out_object = o->id,
-					   .out_count = 1u << 26 } };
+					   .out_count = 1u << 26 },
+				  .late.slot = VB_SLOT_ANY };
 
 	(void)state;
 	o->table = mmap(NULL, table, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
