@@ -173,6 +173,14 @@ void vgpu_fill_note_slow(struct vgpu_resid *r, uint32_t slot)
 	}
 }
 
+void vgpu_fill_note_slow_object(struct vgpu_resid *r, const struct vgpu_object *o)
+{
+	for (struct vgpu_fill *f = r->all_fills; f; f = f->all) {
+		if (fill_is_of_client(f) && r->slot[f->slot].object == o)
+			fill_set_slow(r, f);
+	}
+}
+
 uint32_t vgpu_fill_slow_of(const struct vgpu_resid *r, uint32_t client)
 {
 	uint32_t n = 0;

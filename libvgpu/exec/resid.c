@@ -420,14 +420,20 @@ void vgpu_resid_unwant_all(struct vgpu_resid *r)
  * Requests of the device
  */
 
-/* Wait until a chunk moves no more; false when storage does not let it go. */
-static bool resid_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
+/*
+ * Wait until a chunk moves no more; false when storage does not let it go.  From @until on
+ * the object's file is slow, though each of its reads may not be.
+ */
+static bool resid_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
+			 uint64_t until)
 {
 	for (;;) {
 		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
 
 		if (slot == VB_SLOT_ANY || !vgpu_slot_is_moving(&r->slot[slot]))
 			return true;
+		if (vgpu_now_ns() >= until)
+			vgpu_fill_note_slow_object(r, o);
 		if (r->slot[slot].flags & VGPU_SLOT_SLOW ||
 		    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) < 0)
 			return false;
@@ -467,6 +473,7 @@ static uint32_t walk_next(struct vgpu_resid *r, struct walk *w)
 
 void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
 {
+	uint64_t until = vgpu_now_ns() + VGPU_SLOW_NS;
 	struct walk w = { o, first, end, 0 };
 	uint32_t slot;
 
@@ -481,17 +488,18 @@ void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t firs
 	}
 	w.at = 0;
 	while ((slot = walk_next(r, &w)) != VB_SLOT_ANY)
-		resid_settle(r, o, r->slot[slot].chunk);
+		resid_settle(r, o, r->slot[slot].chunk, until);
 }
 
 bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
 {
+	uint64_t until = vgpu_now_ns() + VGPU_SLOW_NS;
 	struct walk w = { o, 0, o->chunks, 0 };
 	uint32_t slot;
 
 	o->gone = true;
 	while (r->moving && (slot = walk_next(r, &w)) != VB_SLOT_ANY) {
-		if (!resid_settle(r, o, r->slot[slot].chunk))
+		if (!resid_settle(r, o, r->slot[slot].chunk, until))
 			return false;
 	}
 	w.at = 0;

@@ -387,6 +387,8 @@ void vgpu_fill_drain(struct vgpu_resid *r, bool abandoned);
 void vgpu_fill_overdue(struct vgpu_resid *r, struct vgpu_io_req *req);
 /* Reads of clients' files of which nothing came for VGPU_SLOW_NS are slow, and that of @slot. */
 void vgpu_fill_note_slow(struct vgpu_resid *r, uint32_t slot);
+/* All reads of an object's file are slow. */
+void vgpu_fill_note_slow_object(struct vgpu_resid *r, const struct vgpu_object *o);
 /* Reads of a client's files that are slow. */
 uint32_t vgpu_fill_slow_of(const struct vgpu_resid *r, uint32_t client);
 /* A wait for storage is bounded by the engine's own deadline; this only paces it. */
