@@ -493,10 +493,24 @@ static void exec_take_over(struct vgpu_exec *x, uint32_t fetch_flags)
 	exec_handle_all(x, req, n);
 }
 
+/* What waits for a slow file is in nobody's way. */
+static uint32_t exec_jobs_left(const struct vgpu_exec *x)
+{
+	uint32_t slow = 0, ready;
+
+	if (x->job_count < VGPU_TURN_JOBS_MAX)
+		return VGPU_TURN_JOBS_MAX - x->job_count;
+	for (const struct vgpu_job *job = x->jobs; job; job = job->next)
+		slow += job->slow;
+	slow = slow < VGPU_TURN_SLOW_MAX ? slow : VGPU_TURN_SLOW_MAX;
+	ready = x->job_count - slow;
+	return ready < VGPU_TURN_JOBS_MAX ? VGPU_TURN_JOBS_MAX - ready : 0;
+}
+
 /* Commit, and take so much of what there is and can be had; how many were taken. */
 static uint32_t exec_fetch(struct vgpu_exec *x, uint32_t fetch_flags, uint32_t most)
 {
-	uint32_t left = VGPU_TURN_JOBS_MAX - x->job_count, n;
+	uint32_t left = exec_jobs_left(x), n;
 	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
 
 	if (!left)
@@ -645,10 +659,11 @@ bool vgpu_exec_serve(struct vgpu_exec *x)
 
 /*
  * Run what was fetched; what ended at last the device is told with the next fetch.
+ * @left: how many jobs there is room for then.
  * Return: true when there are checksums to record.
  */
 static bool exec_run_fetched(struct vgpu_exec *x, const struct vb_ioc_fetch *req, uint32_t count,
-			     struct vgpu_commits *last)
+			     struct vgpu_commits *last, uint32_t *left)
 {
 	bool records;
 
@@ -662,6 +677,7 @@ static bool exec_run_fetched(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 	exec_run(x, VB_FETCH_F_NOWAIT);
 	vgpu_commits_move(last, &x->commits);
 	records = x->resid.records.count;
+	*left = exec_jobs_left(x);
 	exec_unlock(x);
 	return records;
 }
@@ -696,14 +712,21 @@ void *vgpu_exec_thread(void *arg)
 	const struct timespec pause = { .tv_nsec = TEND_NS };
 	struct vb_ioc_fetch req[VGPU_FETCH_MAX];
 	struct vgpu_commits last = { .count = 0, .counted = 0 };
+	uint32_t left = VGPU_TURN_JOBS_MAX, n;
 	struct vgpu_exec *x = arg;
-	uint32_t n;
 	int rc;
 
 	while (exec_stop(x) == EXEC_RUNS) {
-		rc = vgpu_fetch(&x->fetch, 0, &last, req, VGPU_FETCH_MAX, &n);
+		/* Nobody wakes who sleeps for anything but submissions when there is room again. */
+		rc = vgpu_fetch(&x->fetch, left ? 0 : VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT, &last,
+				req, left && left < VGPU_FETCH_MAX ? left : VGPU_FETCH_MAX, &n);
 		if (rc == -EINTR)
 			continue;
+		if (!left && (rc == -EAGAIN || (!rc && !n))) {
+			nanosleep(&pause, NULL);
+			rc = 0;
+			n = 0;
+		}
 		if (rc == -ENOMEM) {
 			/* The request stays queued; memory may come back. */
 			nanosleep(&pause, NULL);
@@ -713,11 +736,11 @@ void *vgpu_exec_thread(void *arg)
 			__atomic_store_n(&x->ended, rc, __ATOMIC_RELAXED);
 			break;
 		}
-		if (n && exec_run_fetched(x, req, n, &last))
+		if ((n || !left) && exec_run_fetched(x, req, n, &last, &left))
 			exec_record_idle(x, &last);
 	}
 	if (exec_stop(x) == EXEC_DRAINS)
-		exec_run_fetched(x, req, 0, &last);
+		exec_run_fetched(x, req, 0, &last, &left);
 	vgpu_commit_all(&x->fetch, &last);
 	return NULL;
 }

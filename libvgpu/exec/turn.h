@@ -9,8 +9,10 @@
 
 #include "job.h"
 
+/* Jobs that may run; and beside them, that wait for slow files. */
 #define VGPU_TURN_JOBS_MAX	64u
-#define VGPU_TURN_CLIENTS	(2 * VGPU_TURN_JOBS_MAX)
+#define VGPU_TURN_SLOW_MAX	448u
+#define VGPU_TURN_CLIENTS	(2 * (VGPU_TURN_JOBS_MAX + VGPU_TURN_SLOW_MAX))
 
 /* A client: @jobs of it are here, or were, and what it has had is known. */
 struct vgpu_turn_client {
@@ -28,7 +30,7 @@ struct vgpu_turns {
 	uint32_t used;
 };
 
-/* A job comes, and goes; at most VGPU_TURN_JOBS_MAX are here. */
+/* A job comes, and goes; at most VGPU_TURN_JOBS_MAX + VGPU_TURN_SLOW_MAX are here. */
 void vgpu_turn_join(struct vgpu_turns *t, struct vgpu_job *job);
 void vgpu_turn_leave(struct vgpu_turns *t, struct vgpu_job *job);
 

@@ -467,16 +467,12 @@ static void fault_storage_that_does_not_answer_stops_nobody_else(void **state)
 	model_close(&m);
 }
 
-/* What another client does beside it, in milliseconds: a write, a command, a read. */
-static uint64_t other_runs(struct vgpu_uapi *other, uint32_t bo, uint32_t to, uint32_t queue)
+/* Submit the copy of one float. */
+static void other_copies(struct vgpu_uapi *other, uint32_t bo, uint32_t to, uint32_t queue,
+			 uint64_t *seqno)
 {
-	uint64_t start = xrig_now(), seqno;
-	float word = 3, got = 0;
 	struct xstream s;
-	struct vb_ioc_bo_rw rw = { .size = sizeof(rw), .bo_id = bo, .bytes = 4,
-				   .address = (uintptr_t)&word };
 
-	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_WRITE, &rw), 0);
 	xstream_begin(&s);
 	struct vb_cmd_copy c = {
 		.h = { VB_CMD_COPY, 0, sizeof(c) },
@@ -484,7 +480,19 @@ static uint64_t other_runs(struct vgpu_uapi *other, uint32_t bo, uint32_t to, ui
 		.y = xvector(&s, to, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1),
 	};
 	xstream_add(&s, &c, sizeof(c));
-	assert_int_equal(xsubmit(other, queue, &s, &seqno), 0);
+	assert_int_equal(xsubmit(other, queue, &s, seqno), 0);
+}
+
+/* What another client does beside it, in milliseconds: a write, a command, a read. */
+static uint64_t other_runs(struct vgpu_uapi *other, uint32_t bo, uint32_t to, uint32_t queue)
+{
+	uint64_t start = xrig_now(), seqno;
+	float word = 3, got = 0;
+	struct vb_ioc_bo_rw rw = { .size = sizeof(rw), .bo_id = bo, .bytes = 4,
+				   .address = (uintptr_t)&word };
+
+	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_WRITE, &rw), 0);
+	other_copies(other, bo, to, queue, &seqno);
 	assert_int_equal(xwait(other, queue, seqno, NULL), 0);
 	rw.bo_id = to;
 	rw.address = (uintptr_t)&got;
@@ -497,6 +505,15 @@ static uint32_t other_object(struct vgpu_uapi *other)
 {
 	struct vb_ioc_bo_create c = { .size = sizeof(c), .kind = VB_BO_ANONYMOUS, .fd = -1,
 				      .life = VB_LIFE_VOLATILE, .bytes = 4 };
+
+	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_CREATE, &c), 0);
+	return c.out_bo_id;
+}
+
+static uint32_t other_file(struct vgpu_uapi *other, int fd)
+{
+	struct vb_ioc_bo_create c = { .size = sizeof(c), .kind = VB_BO_FILE, .fd = fd,
+				      .file_offset = START, .bytes = BYTES };
 
 	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_CREATE, &c), 0);
 	return c.out_bo_id;
@@ -544,6 +561,48 @@ static void fault_file_that_is_silent_keeps_only_its_client_waiting(void **state
 	assert_int_equal(pthread_join(reader, &rc), 0);
 	assert_int_equal((intptr_t)rc, 0);
 	model_expect_right(&m);
+	other->ops->close(other);
+	model_close(&m);
+}
+
+/*
+ * Far more clients than there are jobs that may run, each with one that waits for a silent
+ * file: one more client is served, and all of them once the file answers.
+ */
+static void fault_jobs_that_wait_for_a_silent_file_keep_nobody_out(void **state)
+{
+	enum { CLIENTS = 300 };
+	struct vgpu_exec_params p = params(3 * CLIENTS);
+	struct vgpu_uapi *client[CLIENTS], *other;
+	uint32_t bo, to, queue;
+	uint32_t queues[CLIENTS];
+	uint64_t seqno[CLIENTS];
+	struct model m;
+
+	(void)state;
+	p.io_timeout_ms = 100000;
+	model_open(&m, &p);
+	other = xrig_client(&m.r);
+	queue = xrig_queue(other, 0);
+	bo = other_object(other);
+	to = other_object(other);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER });
+	for (uint32_t i = 0; i < CLIENTS; i++) {
+		client[i] = xrig_client(&m.r);
+		queues[i] = xrig_queue(client[i], 0);
+		other_copies(client[i], other_file(client[i], m.fd), other_object(client[i]),
+			     queues[i], &seqno[i]);
+	}
+	for (uint32_t i = 0; i < 10; i++)
+		other_runs(other, bo, to, queue);
+	xrig_assert_sound(&m.r);
+	calm(&m);
+	vgpu_exec_with_io(m.r.exec, fault_release, NULL);
+	for (uint32_t i = 0; i < CLIENTS; i++) {
+		assert_int_equal(xwait(client[i], queues[i], seqno[i], NULL), 0);
+		client[i]->ops->close(client[i]);
+	}
+	other_runs(other, bo, to, queue);
 	other->ops->close(other);
 	model_close(&m);
 }
@@ -958,6 +1017,7 @@ int main(void)
 		cmocka_unit_test(fault_no_write_succeeds_is_an_error_not_a_loop),
 		cmocka_unit_test(fault_storage_that_does_not_answer_stops_nobody_else),
 		cmocka_unit_test(fault_file_that_is_silent_keeps_only_its_client_waiting),
+		cmocka_unit_test(fault_jobs_that_wait_for_a_silent_file_keep_nobody_out),
 		cmocka_unit_test(fault_slow_file_gives_right_numbers),
 		cmocka_unit_test(fault_object_of_a_lost_transfer_goes_when_it_came_back),
 		cmocka_unit_test(fault_closing_does_not_wait_for_a_lost_transfer),
