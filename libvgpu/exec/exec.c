@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "object_file.h"
 #include "region.h"
 
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
@@ -213,7 +214,8 @@ static bool exec_pages_in(const struct vgpu_exec *x, const struct vgpu_object *o
 /* Return: false when storage still has a chunk of it. */
 static bool exec_try_forget(struct vgpu_exec *x, struct vgpu_object *o)
 {
-	if (exec_pages_in(x, o) || !vgpu_resid_forget(&x->resid, o))
+	if (exec_pages_in(x, o) || vgpu_files_are_stuck(&x->store, o->client) ||
+	    !vgpu_resid_forget(&x->resid, o))
 		return false;
 	vgpu_store_forget(&x->store, o->id);
 	return true;
@@ -228,6 +230,7 @@ static void exec_forget(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 		exec_answer(x, req, 0);
 		return;
 	}
+	vgpu_object_hold(&x->store, o);
 	o->forget_tag = req->out_tag;
 	o->forget_next = x->forgets;
 	x->forgets = o;
@@ -583,7 +586,7 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 static void exec_unlock(struct vgpu_exec *x)
 {
 	vgpu_commit_all(&x->fetch, &x->commits);
-	if ((x->resid.moving || x->page_ins || x->jobs) && !x->tending)
+	if ((x->resid.moving || x->page_ins || x->jobs || x->forgets) && !x->tending)
 		pthread_cond_signal(&x->tend);
 	pthread_mutex_unlock(&x->run);
 }
@@ -632,6 +635,7 @@ void *vgpu_exec_tend(void *arg)
 		}
 		vgpu_resid_pump(&x->resid, 0);
 		vgpu_resid_beat(&x->resid);
+		vgpu_files_tend(&x->store);
 		exec_retry_forgets(x);
 		exec_run(x, VB_FETCH_F_NOWAIT);
 		vgpu_commit_all(&x->fetch, &x->commits);

@@ -26,6 +26,7 @@
  *	source.c what a derived chunk is made from, piece by piece
  *	beside.h memory that is not of the tier
  *	object.c what the executor knows of an object
+ *	object_file.c the file it comes from
  *	schedule.c what clients say they will use
  *	policy*  which chunks stay;  io*  how bytes move;  backend_*  arithmetic
  */

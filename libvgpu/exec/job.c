@@ -603,6 +603,8 @@ static int job_open_objects(struct vgpu_job_env *env, struct vgpu_job *job, stru
 			job->bos[i] = NULL;
 			return rc;
 		}
+		vgpu_object_hold(env->store, job->bos[i]);
+		vgpu_resid_beat(env->resid);
 		check[i] = (struct vb_cmd_bo){
 			.bytes = job->bos[i]->bytes, .object = refs[i].object,
 			.access = refs[i].access, .sealed = job->bos[i]->sealed,
@@ -708,7 +710,9 @@ void vgpu_job_destroy(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	vgpu_job_yield(env, job);
 	vgpu_late_end(env->resid, job->late.slot);
-	for (uint32_t i = 0; job->started && i < job->req.out_bo_count && job->bos[i]; i++)
-		job->bos[i]->jobs--;
+	for (uint32_t i = 0; i < job->req.out_bo_count && job->bos[i]; i++) {
+		job->bos[i]->jobs -= job->started;
+		vgpu_object_release(env->store, job->bos[i]);
+	}
 	free(job);
 }

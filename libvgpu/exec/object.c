@@ -44,6 +44,69 @@ static void store_grow(struct vgpu_store *s)
 	free(old);
 }
 
+/* ------------------------------------------------------------------------
+ * Those that nobody has
+ */
+
+static struct vgpu_object_list *idle_list(struct vgpu_store *s, const struct vgpu_object *o)
+{
+	return &s->idle[o->file != NULL];
+}
+
+static void idle_add(struct vgpu_store *s, struct vgpu_object *o)
+{
+	struct vgpu_object_list *l = idle_list(s, o);
+
+	o->idle = true;
+	o->used = ++s->clock;
+	o->idle_next = NULL;
+	o->idle_prev = l->last;
+	*(l->last ? &l->last->idle_next : &l->first) = o;
+	l->last = o;
+}
+
+static void idle_remove(struct vgpu_store *s, struct vgpu_object *o)
+{
+	struct vgpu_object_list *l = idle_list(s, o);
+
+	if (!o->idle)
+		return;
+	o->idle = false;
+	*(o->idle_prev ? &o->idle_prev->idle_next : &l->first) = o->idle_next;
+	*(o->idle_next ? &o->idle_next->idle_prev : &l->last) = o->idle_prev;
+}
+
+void vgpu_object_hold(struct vgpu_store *s, struct vgpu_object *o)
+{
+	if (!o->users++)
+		idle_remove(s, o);
+}
+
+void vgpu_object_release(struct vgpu_store *s, struct vgpu_object *o)
+{
+	if (!--o->users)
+		idle_add(s, o);
+}
+
+/* Of both lists the oldest. */
+static struct vgpu_object *idle_oldest(const struct vgpu_store *s)
+{
+	struct vgpu_object *a = s->idle[0].first, *b = s->idle[1].first;
+
+	return !a || (b && b->used < a->used) ? b : a;
+}
+
+/* Return: false when all that there are somebody has. */
+static bool store_shed(struct vgpu_store *s, bool with_file)
+{
+	struct vgpu_object *o = with_file ? s->idle[1].first : idle_oldest(s);
+
+	if (!o)
+		return false;
+	vgpu_store_forget(s, o->id);
+	return true;
+}
+
 int vgpu_store_init(struct vgpu_store *s, struct vgpu_uapi *node, struct vgpu_io *io)
 {
 	s->node = node;
@@ -101,8 +164,10 @@ static int object_set_table(struct vgpu_store *s, struct vgpu_object *o,
 	void *table;
 	int rc;
 
-	rc = vgpu_uapi_map(s->node, req->out_table_address, req->out_table_mmap, table_bytes(o),
-			   false, &table);
+	do
+		rc = vgpu_uapi_map(s->node, req->out_table_address, req->out_table_mmap,
+				   table_bytes(o), false, &table);
+	while (rc == -ENOMEM && store_shed(s, false));
 	if (!rc)
 		o->table = table;
 	return rc;
@@ -110,6 +175,7 @@ static int object_set_table(struct vgpu_store *s, struct vgpu_object *o,
 
 static void object_close(struct vgpu_store *s, struct vgpu_object *o)
 {
+	idle_remove(s, o);
 	vgpu_uapi_unmap(s->node, (void *)o->table, table_bytes(o));
 	vgpu_file_put(s, o->file);
 	free(o);
@@ -124,7 +190,9 @@ static int object_open(struct vgpu_store *s, uint32_t id, struct vgpu_object **o
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return -ENOMEM;
-	rc = vgpu_uapi_call(s->node, VB_IOC_OBJECT_OPEN, &req);
+	do
+		rc = vgpu_uapi_call(s->node, VB_IOC_OBJECT_OPEN, &req);
+	while (rc == -EMFILE && store_shed(s, true));
 	if (rc)
 		goto err_free;
 	/* Its bytes are in no tier: there is nothing to page in, and we map no dma-bufs. */
@@ -177,6 +245,7 @@ int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
 		if (++s->count > s->buckets && s->buckets < 1u << 31)
 			store_grow(s);
 		store_insert(s, o);
+		idle_add(s, o);
 	}
 	*out = o;
 	return 0;
@@ -194,6 +263,7 @@ void vgpu_store_destroy(struct vgpu_store *s)
 	}
 	free(s->bucket);
 	s->bucket = NULL;
+	vgpu_files_fini(s);
 }
 
 void vgpu_store_forget(struct vgpu_store *s, uint32_t id)

@@ -29,10 +29,12 @@ struct vgpu_opening;
  * @client: who came with it first
  * @opening: its descriptors, while @errand opens it the errand's
  * @errand: opens it, or NULL; @waits: is to begin when its client has fewer of them
- * @error: what became of that; 0: it can be read
- * @index: in the I/O engine
+ * @error: what became of that
+ * @lent: the I/O engine has it, as @index; else it gets it when it is used, in place of
+ *	another one if it has to be
  * @align: what requests to it must keep, in bytes
  * @users: objects
+ * @used: when it was used last, by the store's clock
  * @answered_ns: when a transfer of it last came back
  * @next: in the store's list
  */
@@ -41,10 +43,10 @@ struct vgpu_file {
 	uint32_t client;
 	struct vgpu_opening *opening;
 	struct vgpu_errand *errand;
-	bool waits;
+	bool waits, lent;
 	int error;
 	uint32_t index, align, users;
-	uint64_t answered_ns;
+	uint64_t used, answered_ns;
 	struct vgpu_file *next;
 };
 
@@ -79,12 +81,15 @@ struct vgpu_measure {
  * @gone: forgotten by the device
  * @forget_tag, @forget_next: FORGET that cannot be answered yet, in the executor's list
  * @jobs: submissions that were started and name it
+ * @users: submissions and slots that have it, and FORGET that waits
+ * @idle_prev, @idle_next: in the store's list of those without users; @idle: it is there
+ * @used: when that was, by the store's clock
  * @next: in the store's list
  */
 struct vgpu_object {
 	uint32_t id;
 	uint16_t kind, life;
-	bool sealed, gone;
+	bool sealed, gone, idle;
 	uint32_t client, chunks, head;
 	struct vgpu_file *file;
 	uint64_t bytes, file_offset, file_end;
@@ -92,7 +97,9 @@ struct vgpu_object {
 	uint32_t unit_rows;
 	__u64 unit_bytes, matrix_bytes;	/* the type the core gives them */
 	const volatile struct vb_table_entry *table;
-	uint32_t jobs;
+	uint32_t jobs, users;
+	uint64_t used;
+	struct vgpu_object *idle_prev, *idle_next;
 	uint64_t forget_tag;
 	struct vgpu_object *forget_next;
 	struct vgpu_object *next;
@@ -114,6 +121,11 @@ struct vb_table_entry vgpu_object_entry(const struct vgpu_object *o, uint32_t ch
  * @chose: told what that found, before the file is added: it may replace @io
  *	(vgpu_store_move)
  * @choose_arg: handed to both
+ * @closing: descriptors that are being closed
+ * @waited_ns: for files to open and close, until @waited_at; less the more time passes
+ * @clock: of uses
+ * @idle: first and last of the objects without users, oldest first: of those without a
+ *	file, and with one
  */
 struct vgpu_store {
 	struct vgpu_uapi *node;
@@ -122,6 +134,11 @@ struct vgpu_store {
 	void (*chose)(void *arg, const struct vgpu_io_probe_result *found);
 	void *choose_arg;
 	struct vgpu_file *files;
+	struct vgpu_opening *closing;
+	uint64_t waited_ns, waited_at, clock;
+	struct vgpu_object_list {
+		struct vgpu_object *first, *last;
+	} idle[2];
 	uint32_t buckets;		/* power of two; grows with @count, the objects */
 	uint32_t count;
 	struct vgpu_object **bucket;
@@ -133,11 +150,16 @@ void vgpu_store_destroy(struct vgpu_store *s);
 /**
  * vgpu_store_get() - the object of an id, opened when it is new
  *
- * Its file may not be ready yet.
+ * Its file may not be ready yet.  It is known until another one is asked for, or as long as
+ * somebody has it: where the device, or this process, has no more of something, those that
+ * nobody has are closed again, the oldest first.
  *
  * Return: 0; what VB_IOC_OBJECT_OPEN or vgpu_io_file_prepare() said.
  */
 int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out);
+/* Somebody has it from now on, and no longer. */
+void vgpu_object_hold(struct vgpu_store *s, struct vgpu_object *o);
+void vgpu_object_release(struct vgpu_store *s, struct vgpu_object *o);
 /* The object if it was opened before, else NULL. */
 struct vgpu_object *vgpu_store_find(struct vgpu_store *s, uint32_t id);
 /**

@@ -210,6 +210,7 @@ void vgpu_slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, 
 	*s = (struct vgpu_slot){ .object = o, .chunk = chunk, .state = (uint8_t)state,
 				 .list = VGPU_LIST_NONE };
 	r->free--;
+	vgpu_object_hold(r->store, o);
 	vgpu_keymap_set(&r->map, vgpu_slot_key(s), slot);
 	ring_enter(r, slot);
 	vgpu_slot_relist(r, slot);
@@ -225,6 +226,7 @@ void vgpu_slot_leave(struct vgpu_resid *r, uint32_t slot)
 	r->guesses -= !!(s->flags & VGPU_SLOT_GUESS);
 	ring_leave(r, slot);
 	slot_delist(r, slot);
+	vgpu_object_release(r->store, s->object);
 	*s = (struct vgpu_slot){ .list = VGPU_LIST_NONE };
 	r->free++;
 	vgpu_slot_relist(r, slot);

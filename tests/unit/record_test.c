@@ -104,6 +104,7 @@ static void open_file(struct device *d)
 	d->fd = xfile(d->content, CHUNKS * CHUNK, 0);
 	assert_int_equal(vgpu_io_file_add(d->r.io, d->fd, 0, &d->file.index), 0);
 	d->file.align = 4096;
+	d->file.lent = true;
 }
 
 static struct device *device_open(void)

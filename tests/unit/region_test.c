@@ -166,6 +166,7 @@ static struct device *device_open(const char *policy, uint32_t slots)
 	fill_file(d);
 	assert_int_equal(vgpu_io_file_add(d->r.io, d->fd, 0, &d->file.index), 0);
 	d->file.align = 4096;
+	d->file.lent = true;
 	d->object = (struct vgpu_object){
 		.id = 1, .kind = VB_BO_FILE, .client = 1, .chunks = CHUNKS,
 		.bytes = CHUNKS * CHUNK, .table = d->entry, .file = &d->file,

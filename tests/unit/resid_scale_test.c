@@ -120,6 +120,7 @@ static struct device *device_open(void)
 	assert_int_equal(ftruncate(d->fd, ENTRIES * CHUNK), 0);
 	assert_int_equal(vgpu_io_file_add(d->r.io, d->fd, 0, &d->file.index), 0);
 	d->file.align = 4096;
+	d->file.lent = true;
 	return d;
 }
 
