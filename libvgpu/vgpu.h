@@ -680,6 +680,9 @@ struct vgpu_matmul {
  * @cb: the command is added to it
  * @c: copied, with its arrays
  *
+ * A row of @x, and one of @w (16 of them where they are packed together), can be at most
+ * 8 MiB: the fence ends with -ENOSPC else.  So does a gather's with its table.
+ *
  * Return: 0, or why it is refused, as all recording.
  */
 VGPU_API int vgpu_cmd_matmul(struct vgpu_cmdbuf *cb, const struct vgpu_matmul *c);
@@ -698,6 +701,9 @@ struct vgpu_matmul_id {
  * vgpu_cmd_matmul_id() - record a product with weights that ids choose
  * @cb: the command is added to it
  * @c: copied, with its arrays
+ *
+ * At most 262,144 ids; rows as wide as those of vgpu_cmd_matmul().  The fence ends with
+ * -ENOSPC else.
  *
  * Return: 0, or why it is refused, as all recording.
  */

@@ -73,6 +73,13 @@ struct vgpu_panel_work {
 	uint32_t pieces[2];
 };
 
+/*
+ * What a backend is not asked for, since it has memory beside the tier for it: a row of
+ * activations, or a unit of a weight, of more bytes; a MATMUL_ID of more indices.
+ */
+#define VGPU_WORK_ROW_BYTES	(8u << 20)
+#define VGPU_WORK_IDS		(1u << 18)
+
 /**
  * struct vgpu_backend_ops - one kind of device
  * @name: as users spell it

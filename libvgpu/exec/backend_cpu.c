@@ -7,6 +7,10 @@
 
 #include "core/cmd.h"
 #include "core/format.h"
+#include "kernels/pack/g16.h"
+
+/* Columns of a packed group that are decoded at a time: whole tiles of it. */
+#define ROW_COLS	(8 * VGPU_G16_TILE_COLS)
 
 int vgpu_cpu_grow(struct vgpu_cpu_memory *m, size_t bytes)
 {
@@ -86,7 +90,6 @@ static int cpu_open(struct vgpu_pool *pool, void **out)
 	cpu->pool = pool;
 	cpu->threads = vgpu_pool_threads(pool);
 	cpu->k = vgpu_kernels_best();
-	cpu->expert = UINT32_MAX;
 	*out = cpu;
 	return 0;
 }
@@ -115,11 +118,31 @@ static void cpu_end(void *be, const struct vgpu_work *w)
 	struct vgpu_cpu *cpu = be;
 
 	(void)w;
-	cpu->expert = UINT32_MAX;
+	cpu->expert.end = cpu->packed.end = 0;
 	cpu->route_count = 0;
 }
 
-/* Row-major formats decode one row; a packed group is decoded whole, one row kept. */
+/* One row of a packed group: all of them are decoded, some columns at a time, and it is kept. */
+static int packed_row(struct vgpu_cpu *cpu, struct vgpu_panel p, uint32_t row, float *y)
+{
+	const uint8_t *unit = p.data;
+	uint32_t k = p.k;
+	float *all;
+
+	if (vgpu_cpu_scratch_grow(cpu, (size_t)p.rows * ROW_COLS * sizeof(float)))
+		return -ENOMEM;
+	all = vgpu_cpu_scratch(cpu);
+	for (uint32_t first = 0; first < k; first += p.k) {
+		/* The first columns of a group are one of so many columns. */
+		p.k = k - first < ROW_COLS ? k - first : ROW_COLS;
+		p.data = unit + (first ? vgpu_weight_unit_bytes(p.format, first) : 0);
+		cpu->k->weight_decode(&p, all, p.k);
+		memcpy(y + first, all + (size_t)row * p.k, p.k * sizeof(float));
+	}
+	return 0;
+}
+
+/* Row-major formats decode one row. */
 static int cpu_row(void *be, const struct vgpu_work *w, uint32_t out_row, uint32_t table_row,
 		   const uint8_t *unit)
 {
@@ -127,17 +150,11 @@ static int cpu_row(void *be, const struct vgpu_work *w, uint32_t out_row, uint32
 	struct vgpu_cpu *cpu = be;
 	uint32_t k = c->table.shape[1], rows = vgpu_weight_unit_rows(c->table.format);
 	struct vgpu_panel p = { .format = c->table.format, .rows = rows, .k = k, .data = unit };
-	float *y = (float *)w->ptr[2] + out_row * vgpu_cpu_stride(&c->y, 0), *all;
+	float *y = (float *)w->ptr[2] + out_row * vgpu_cpu_stride(&c->y, 0);
 
-	if (rows == 1) {
-		cpu->k->weight_decode(&p, y, k);
-		return 0;
-	}
-	if (vgpu_cpu_scratch_grow(cpu, (size_t)rows * k * sizeof(float)))
-		return -ENOMEM;
-	all = vgpu_cpu_scratch(cpu);
-	cpu->k->weight_decode(&p, all, k);
-	memcpy(y, all + (size_t)(table_row % rows) * k, k * sizeof(float));
+	if (rows > 1)
+		return packed_row(cpu, p, table_row % rows, y);
+	cpu->k->weight_decode(&p, y, k);
 	return 0;
 }
 

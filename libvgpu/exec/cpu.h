@@ -18,15 +18,25 @@ struct vgpu_cpu_route {
 	uint32_t i, t, expert;
 };
 
+/*
+ * Activations, packed, and what is gathered of them and of results: not more at once.  Rows
+ * that have no room are taken after the others, of each panel.
+ */
+#define VGPU_CPU_ROWS_BYTES	(12u << 20)
+
+/* Rows [first, end) of the activations of a matrix; of an expert's, routes; none: end is 0. */
+struct vgpu_cpu_rows {
+	uint32_t matrix, first, end;
+};
+
 /**
  * struct vgpu_cpu - state of the backend
- * @acts: activations of the running product, packed
+ * @acts: activations of the running product, packed; @packed: which
  * @acts_memory: where they are
  * @scratch: one piece a thread, @scratch_bytes each
  * @staging: units that lie across pieces, copied together
  * @routes: MATMUL_ID: every index, sorted by expert, then as read
- * @expert: MATMUL_ID: whose activations are packed, or UINT32_MAX
- * @first, @end: its routes
+ * @expert: MATMUL_ID: the one that runs, and its routes
  * @rows_in, @rows_out: its activations and results, gathered; MATMUL: @rows_out is
  *	the residual of a panel when the output is the same array
  */
@@ -39,7 +49,7 @@ struct vgpu_cpu {
 	size_t scratch_bytes;
 	struct vgpu_cpu_route *routes;
 	uint32_t route_count, route_room;
-	uint32_t expert, first, end;
+	struct vgpu_cpu_rows expert, packed;
 	struct vgpu_cpu_memory rows_in, rows_out;
 };
 

@@ -42,16 +42,48 @@ struct product {
 	const float *bias, *residual;
 	size_t ldr;
 	struct block *block;
+	uint32_t blocks;
 };
 
 /* ------------------------------------------------------------------------
  * Activations
  */
 
-static int acts_prepare(struct vgpu_cpu *cpu, enum vgpu_wformat format, uint32_t mode, uint32_t m,
-			uint32_t k, const float *x, size_t ldx)
+/*
+ * So many rows at once that what is kept of them has room, in equal parts: a row's result
+ * does not depend on those beside it.  More than one part is packed anew for each panel.
+ */
+static uint32_t rows_at_once(uint64_t row_bytes, uint32_t m)
+{
+	uint64_t most = VGPU_CPU_ROWS_BYTES / row_bytes, parts = most ? (m + most - 1) / most : m;
+	uint32_t n = (uint32_t)((m + parts - 1) / parts), whole = (n + 7) & ~7u;
+
+	/* Kernels take eight rows at a time. */
+	return whole <= most ? whole : n;
+}
+
+static uint64_t acts_row_bytes(uint32_t format, uint32_t mode, uint32_t k)
+{
+	return vgpu_acts_bytes(vgpu_matmul_mode(format, (enum vgpu_mode)mode), 1, k);
+}
+
+static bool rows_are_packed(const struct vgpu_cpu *cpu, struct vgpu_cpu_rows rows)
+{
+	return cpu->packed.matrix == rows.matrix && cpu->packed.first == rows.first &&
+	       cpu->packed.end == rows.end;
+}
+
+static void forget_packed(struct vgpu_cpu *cpu)
+{
+	cpu->packed = (struct vgpu_cpu_rows){ 0 };
+}
+
+/* @x: row @rows.first */
+static int acts_pack(struct vgpu_cpu *cpu, uint32_t format, uint32_t mode,
+		     struct vgpu_cpu_rows rows, uint32_t k, const float *x, size_t ldx)
 {
 	enum vgpu_mode have = vgpu_matmul_mode(format, (enum vgpu_mode)mode);
+	uint32_t m = rows.end - rows.first;
 	int rc = vgpu_cpu_grow(&cpu->acts_memory, vgpu_acts_bytes(have, m, k));
 
 	if (!rc)
@@ -60,17 +92,15 @@ static int acts_prepare(struct vgpu_cpu *cpu, enum vgpu_wformat format, uint32_t
 		return rc;
 	vgpu_acts_init(&cpu->acts, have, m, k, cpu->acts_memory.data);
 	cpu->k->acts_pack(&cpu->acts, x, ldx);
+	cpu->packed = rows;
 	return 0;
 }
 
 int vgpu_cpu_matmul_begin(void *be, const struct vgpu_work *w)
 {
-	const struct vb_cmd_matmul *c = (const void *)w->cmd;
-
-	if (w->cmd->opcode != VB_CMD_MATMUL)
-		return 0;	/* packed expert by expert */
-	return acts_prepare(be, c->w.format, c->mode, c->x.shape[0], c->x.shape[1], w->ptr[0],
-			    vgpu_cpu_stride(&c->x, 0));
+	(void)w;
+	forget_packed(be);
+	return 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -155,8 +185,9 @@ static int panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, stru
 {
 	struct walk w = { p->piece[0], p->pieces[0], 0 };
 	uint64_t unit = p->unit_bytes[0], staged = 0;
+	uint64_t units = (p->rows + p->unit_rows - 1) / p->unit_rows;
 	bool askew = panel_is_askew(p);
-	uint64_t copies = askew ? p->rows / p->unit_rows + 1 : p->pieces[0];
+	uint64_t copies = askew || units < p->pieces[0] ? units : p->pieces[0];
 	uint64_t staging = copies * align64(unit) + p->rows * p->unit_bytes[1];
 	uint32_t step = block_rows(cpu, p->rows), row = 0, n = 0;
 	struct block *block = malloc((p->rows / 16 + 2u * p->pieces[0] + 2) * sizeof(*block));
@@ -169,7 +200,9 @@ static int panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, stru
 	scales = panel_scales(cpu, p, copies * align64(unit));
 	while (row < p->rows) {
 		struct block *b = &block[n++];
-		uint64_t units = walk_units(&w, unit, &b->data), rows;
+		uint64_t rows;
+
+		units = walk_units(&w, unit, &b->data);
 
 		b->row = row;
 		b->scales = scales ? scales + row * p->unit_bytes[1] : NULL;
@@ -225,14 +258,9 @@ static int product_run(struct product *d, const struct vgpu_work *w,
 {
 	uint64_t macs = (uint64_t)p->rows * d->k * d->m;
 	uint64_t bytes = p->rows / p->unit_rows * p->unit_bytes[0];
-	int n = panel_cut(d->cpu, p, &d->block), rc;
 
-	if (n < 0)
-		return n;
-	rc = vgpu_cpu_run(d->cpu, w, product_block, d, (size_t)n,
-			  macs / MACS_A_NS + bytes / BYTES_A_NS);
-	free(d->block);
-	return rc;
+	return vgpu_cpu_run(d->cpu, w, product_block, d, d->blocks,
+			    macs / MACS_A_NS + bytes / BYTES_A_NS);
 }
 
 /* A residual that is the output itself is overwritten before it is added: copy it. */
@@ -251,21 +279,51 @@ static int residual_save(struct product *d, const struct vgpu_panel_work *p)
 	return 0;
 }
 
-static int matmul_panel(struct vgpu_cpu *cpu, const struct vgpu_work *w,
+/* Some rows of activations. */
+static int matmul_rows(struct product d, const struct vgpu_work *w,
+		       const struct vgpu_panel_work *p, struct vgpu_cpu_rows rows)
+{
+	const struct vb_cmd_matmul *c = (const void *)w->cmd;
+	size_t ldx = vgpu_cpu_stride(&c->x, 0);
+	int rc = 0;
+
+	if (!rows_are_packed(d.cpu, rows))
+		rc = acts_pack(d.cpu, c->w.format, c->mode, rows, d.k,
+			       (const float *)w->ptr[0] + rows.first * ldx, ldx);
+	d.m = rows.end - rows.first;
+	d.y += rows.first * d.ldy;
+	if (d.residual)
+		d.residual += rows.first * d.ldr;
+	if (!rc && w->ptr[5] == w->ptr[3])
+		rc = residual_save(&d, p);
+	return rc ? rc : product_run(&d, w, p);
+}
+
+static int matmul_panel(struct product *d, const struct vgpu_work *w,
 			const struct vgpu_panel_work *p)
 {
 	const struct vb_cmd_matmul *c = (const void *)w->cmd;
-	struct product d = {
-		.cpu = cpu, .format = c->w.format, .k = c->x.shape[1], .m = c->x.shape[0],
-		.act = c->act, .y = (float *)w->ptr[3] + p->row, .ldy = vgpu_cpu_stride(&c->y, 0),
-		.bias = w->ptr[4] ? (const float *)w->ptr[4] + p->row : NULL,
-		.residual = w->ptr[5] ? (const float *)w->ptr[5] + p->row : NULL,
-		.ldr = w->ptr[5] ? vgpu_cpu_stride(&c->residual, 0) : 0,
-	};
+	uint32_t m = c->x.shape[0], step;
+	int rc = 0;
 
-	if (w->ptr[5] == w->ptr[3] && residual_save(&d, p))
-		return -ENOMEM;
-	return product_run(&d, w, p);
+	d->k = c->x.shape[1];
+	d->act = c->act;
+	d->y = (float *)w->ptr[3] + p->row;
+	d->ldy = vgpu_cpu_stride(&c->y, 0);
+	if (w->ptr[4])
+		d->bias = (const float *)w->ptr[4] + p->row;
+	if (w->ptr[5]) {
+		d->residual = (const float *)w->ptr[5] + p->row;
+		d->ldr = vgpu_cpu_stride(&c->residual, 0);
+	}
+	step = rows_at_once(acts_row_bytes(c->w.format, c->mode, d->k) +
+			    (w->ptr[5] == w->ptr[3] ? p->rows * sizeof(float) : 0), m);
+	for (uint32_t first = 0; first < m && !rc; first += step) {
+		uint32_t n = step < m - first ? step : m - first;
+
+		rc = matmul_rows(*d, w, p, (struct vgpu_cpu_rows){ 0, first, first + n });
+	}
+	return rc;
 }
 
 /* ------------------------------------------------------------------------
@@ -314,7 +372,7 @@ int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matric
 	struct vgpu_cpu *cpu = be;
 	int rc = routes_grow(cpu, (size_t)c->ids.shape[0] * c->ids.shape[1]);
 
-	cpu->expert = UINT32_MAX;
+	cpu->expert.end = 0;
 	cpu->route_count = 0;
 	if (!rc)
 		rc = vgpu_backend_select_ids(w, matrices, count, route_take, cpu);
@@ -324,58 +382,97 @@ int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matric
 	return 0;
 }
 
-/* Gather and pack the activations of one expert's routes. */
-static int expert_begin(struct vgpu_cpu *cpu, const struct vgpu_work *w, uint32_t expert)
+/* Whose routes these are. */
+static void expert_begin(struct vgpu_cpu *cpu, uint32_t expert)
 {
-	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
-	size_t ld = vgpu_cpu_stride(&c->x, 0), ldt = c->x.rank == 3 ? vgpu_cpu_stride(&c->x, 1) : 0;
-	uint32_t k = c->x.shape[c->x.rank - 1], first = 0, end;
-	float *rows;
+	uint32_t first = 0, end;
 
+	if (cpu->expert.end && cpu->expert.matrix == expert)
+		return;
 	while (cpu->routes[first].expert != expert)
 		first++;
 	for (end = first; end < cpu->route_count && cpu->routes[end].expert == expert; end++)
 		;
-	if (vgpu_cpu_grow(&cpu->rows_in, (size_t)(end - first) * k * sizeof(float)))
-		return -ENOMEM;
-	rows = (float *)cpu->rows_in.data;
-	for (uint32_t n = first; n < end; n++)
-		memcpy(rows + (size_t)(n - first) * k,
-		       (const float *)w->ptr[0] + cpu->routes[n].i * ld + cpu->routes[n].t * ldt,
-		       k * sizeof(float));
-	cpu->expert = expert;
-	cpu->first = first;
-	cpu->end = end;
-	return acts_prepare(cpu, c->w.format, c->mode, end - first, k, rows, k);
+	cpu->expert = (struct vgpu_cpu_rows){ expert, first, end };
 }
 
-static int matmul_id_panel(struct vgpu_cpu *cpu, const struct vgpu_work *w,
-			   const struct vgpu_panel_work *p)
+/* Gather and pack the activations of some of its routes. */
+static int routes_pack(struct vgpu_cpu *cpu, const struct vgpu_work *w, struct vgpu_cpu_rows rows)
+{
+	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
+	size_t ld = vgpu_cpu_stride(&c->x, 0), ldt = c->x.rank == 3 ? vgpu_cpu_stride(&c->x, 1) : 0;
+	uint32_t k = c->x.shape[c->x.rank - 1];
+	float *to;
+
+	if (vgpu_cpu_grow(&cpu->rows_in, (size_t)(rows.end - rows.first) * k * sizeof(float)))
+		return -ENOMEM;
+	to = (float *)cpu->rows_in.data;
+	for (uint32_t n = rows.first; n < rows.end; n++)
+		memcpy(to + (size_t)(n - rows.first) * k,
+		       (const float *)w->ptr[0] + cpu->routes[n].i * ld + cpu->routes[n].t * ldt,
+		       k * sizeof(float));
+	return acts_pack(cpu, c->w.format, c->mode, rows, k, to, k);
+}
+
+/* Some of the expert's routes. */
+static int matmul_id_rows(struct product d, const struct vgpu_work *w,
+			  const struct vgpu_panel_work *p, struct vgpu_cpu_rows rows)
 {
 	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
 	size_t ld = vgpu_cpu_stride(&c->y, 0), ldt = vgpu_cpu_stride(&c->y, 1);
-	struct product d = { .cpu = cpu, .format = c->w.format,
-			     .k = c->x.shape[c->x.rank - 1], .ldy = p->rows };
-	int rc = cpu->expert == p->matrix ? 0 : expert_begin(cpu, w, p->matrix);
+	const struct vgpu_cpu_route *route = d.cpu->routes;
+	int rc = rows_are_packed(d.cpu, rows) ? 0 : routes_pack(d.cpu, w, rows);
 
 	if (rc)
 		return rc;
-	d.m = cpu->end - cpu->first;
-	if (vgpu_cpu_grow(&cpu->rows_out, (size_t)d.m * p->rows * sizeof(float)))
+	d.m = rows.end - rows.first;
+	d.ldy = p->rows;
+	if (vgpu_cpu_grow(&d.cpu->rows_out, (size_t)d.m * p->rows * sizeof(float)))
 		return -ENOMEM;
-	d.y = (float *)cpu->rows_out.data;
-	if (w->ptr[5])
-		d.bias = (const float *)w->ptr[5] + p->matrix * vgpu_cpu_stride(&c->bias, 0) + p->row;
+	d.y = (float *)d.cpu->rows_out.data;
 	rc = product_run(&d, w, p);
-	for (uint32_t n = cpu->first; n < cpu->end && !rc; n++)
-		memcpy((float *)w->ptr[4] + cpu->routes[n].i * ld + cpu->routes[n].t * ldt + p->row,
-		       d.y + (size_t)(n - cpu->first) * p->rows, p->rows * sizeof(float));
+	for (uint32_t n = rows.first; n < rows.end && !rc; n++)
+		memcpy((float *)w->ptr[4] + route[n].i * ld + route[n].t * ldt + p->row,
+		       d.y + (size_t)(n - rows.first) * p->rows, p->rows * sizeof(float));
+	return rc;
+}
+
+static int matmul_id_panel(struct product *d, const struct vgpu_work *w,
+			   const struct vgpu_panel_work *p)
+{
+	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
+	struct vgpu_cpu_rows *e = &d->cpu->expert;
+	uint32_t step;
+	int rc = 0;
+
+	expert_begin(d->cpu, p->matrix);
+	d->k = c->x.shape[c->x.rank - 1];
+	if (w->ptr[5])
+		d->bias = (const float *)w->ptr[5] + p->matrix * vgpu_cpu_stride(&c->bias, 0) +
+			  p->row;
+	step = rows_at_once(acts_row_bytes(c->w.format, c->mode, d->k) +
+			    ((uint64_t)d->k + p->rows) * sizeof(float), e->end - e->first);
+	for (uint32_t first = e->first; first < e->end && !rc; first += step) {
+		uint32_t end = step < e->end - first ? first + step : e->end;
+
+		rc = matmul_id_rows(*d, w, p, (struct vgpu_cpu_rows){ e->matrix, first, end });
+	}
 	return rc;
 }
 
 int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p)
 {
-	if (w->cmd->opcode == VB_CMD_MATMUL)
-		return matmul_panel(be, w, p);
-	return matmul_id_panel(be, w, p);
+	bool by_id = w->cmd->opcode == VB_CMD_MATMUL_ID;
+	struct product d = {
+		.cpu = be, .format = by_id ? ((const struct vb_cmd_matmul_id *)w->cmd)->w.format :
+					     ((const struct vb_cmd_matmul *)w->cmd)->w.format,
+	};
+	int n = panel_cut(be, p, &d.block), rc;
+
+	if (n < 0)
+		return n;
+	d.blocks = (uint32_t)n;
+	rc = by_id ? matmul_id_panel(&d, w, p) : matmul_panel(&d, w, p);
+	free(d.block);
+	return rc;
 }

@@ -9,7 +9,7 @@
 /* Rows of a gather between two looks at the clock. */
 #define GATHER_CANCEL_ROWS	64u
 /* Rows of a gather whose order is that of the table. */
-#define GATHER_ROWS	(1u << 20)
+#define GATHER_ROWS	(1u << 19)
 
 /* One row that is wanted, and where it goes. */
 struct pick {
@@ -153,30 +153,57 @@ static int gather_rows(struct gather *g, const struct pick *picks, uint32_t firs
 	return rc;
 }
 
+/* Batch after batch, from the one on that it was in. */
+static int gather_batches(struct gather *g, struct pick *picks)
+{
+	const struct vb_cmd_gather *c = (const void *)g->job->cmd;
+	uint32_t first = g->job->resume.index / GATHER_ROWS * GATHER_ROWS;
+	uint32_t rows = c->ids.shape[0], n;
+	int rc = 0;
+
+	for (; first < rows && !rc; first += n) {
+		n = rows - first < GATHER_ROWS ? rows - first : GATHER_ROWS;
+		rc = gather_read_ids(g->job, g->work, picks, first, n);
+		if (!rc)
+			rc = gather_rows(g, picks, first, n);
+	}
+	return rc;
+}
+
+static uint64_t align64(uint64_t bytes)
+{
+	return (bytes + 63) & ~63ull;
+}
+
 int vgpu_job_run_gather(struct vgpu_job_env *env, struct vgpu_job *job,
 			const struct vgpu_work *work)
 {
 	const struct vb_cmd_gather *c = (const void *)job->cmd;
 	struct gather g = { .env = env, .job = job, .work = work, .slot = VB_SLOT_ANY,
 			    .table = job->bos[c->table.bo] };
-	uint32_t rows = c->ids.shape[0], step = rows < GATHER_ROWS ? rows : GATHER_ROWS, n;
-	struct pick *picks;
+	uint32_t rows = c->ids.shape[0] < GATHER_ROWS ? c->ids.shape[0] : GATHER_ROWS;
+	uint64_t picks_bytes = align64(rows * sizeof(struct pick)), unit_bytes;
+	void *picks, *scratch;
 	int rc = vb_format_unit(c->table.format, c->table.shape[1], &g.unit);
 
 	if (rc)
 		return rc;
+	unit_bytes = align64(g.unit.bytes);
+	if (unit_bytes > VGPU_WORK_ROW_BYTES)
+		return vgpu_job_fail(job, -ENOSPC, "command %u (gather): %u columns take %llu bytes of a row, or of 16; at most %u",
+				     job->number, c->table.shape[1], (unsigned long long)unit_bytes,
+				     VGPU_WORK_ROW_BYTES);
 	g.at = g.table->head + c->table.offset;
-	picks = malloc((size_t)step * sizeof(*picks));
-	g.scratch = aligned_alloc(64, (g.unit.bytes + 63) / 64 * 64);
-	rc = picks && g.scratch ? 0 : -ENOMEM;
-	for (uint32_t first = job->resume.index / GATHER_ROWS * GATHER_ROWS;
-	     first < rows && !rc; first += n) {
-		n = rows - first < step ? rows - first : step;
-		rc = gather_read_ids(job, work, picks, first, n);
-		if (!rc)
-			rc = gather_rows(&g, picks, first, n);
-	}
-	free(g.scratch);
-	free(picks);
+	rc = vgpu_resid_alloc(env->resid, picks_bytes, &picks);
+	if (rc)
+		return rc;
+	rc = vgpu_resid_alloc(env->resid, unit_bytes, &scratch);
+	if (rc)
+		goto out_free;
+	g.scratch = scratch;
+	rc = gather_batches(&g, picks);
+	vgpu_beside_free(&env->resid->beside, scratch, unit_bytes);
+out_free:
+	vgpu_beside_free(&env->resid->beside, picks, picks_bytes);
 	return rc;
 }

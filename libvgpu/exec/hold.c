@@ -44,27 +44,16 @@ static void hold_release(struct vgpu_resid *r, struct vgpu_hold *h)
 	h->slot = VB_SLOT_ANY;
 }
 
-/* What is read ahead may have all the memory beside the tier: it is done in a moment. */
-static int hold_alloc(struct vgpu_resid *r, struct vgpu_hold *h)
-{
-	while (!vgpu_beside_has_room(&r->beside, hold_beside(h)) && vgpu_resid_is_moving(r)) {
-		int rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
-
-		if (rc < 0)
-			return rc;
-	}
-	h->bounce = vgpu_beside_alloc(&r->beside, 64, hold_beside(h));
-	return h->bounce ? 0 : -ENOMEM;
-}
-
 /* Read-only bytes in several chunks of a file, or at an odd offset: copy them together. */
 static int hold_bounce(struct vgpu_resid *r, struct vgpu_hold *h)
 {
 	uint64_t done = 0;
-	int error = hold_alloc(r, h);
+	void *bounce;
+	int error = vgpu_resid_alloc(r, hold_beside(h), &bounce);
 
 	if (error)
 		return error;
+	h->bounce = bounce;
 	for (uint32_t c = h->first; c < h->end; c++) {
 		uint64_t skip = c == h->first ? h->offset : 0;
 		uint64_t n = r->chunk_bytes - skip;

@@ -435,6 +435,28 @@ static int stream_check_room(struct vgpu_job_env *env, struct vgpu_job *job,
 			     (unsigned long long)(env->resid->slots * bytes));
 }
 
+/* What the backend would take beside the tier. */
+static int stream_check_memory(struct vgpu_job *job, const struct vgpu_stream *s)
+{
+	bool by_id = job->cmd->opcode == VB_CMD_MATMUL_ID;
+	const struct vb_cmd_matmul_id *c = (const void *)job->cmd;
+	const struct vb_operand *w = by_id ? &c->w : &((const struct vb_cmd_matmul *)c)->w;
+	uint64_t row = 4ull * w->shape[w->rank - 1], unit = s->part[0].unit_bytes;
+	uint64_t ids = by_id ? (uint64_t)c->ids.shape[0] * c->ids.shape[1] : 0;
+
+	if (ids > VGPU_WORK_IDS)
+		return vgpu_job_fail(job, -ENOSPC, "command %u (%s) has %llu indices; at most %u",
+				     job->number, vb_cmd_name(job->cmd->opcode),
+				     (unsigned long long)ids, VGPU_WORK_IDS);
+	row = unit > row ? unit : row;
+	if (row > VGPU_WORK_ROW_BYTES)
+		return vgpu_job_fail(job, -ENOSPC, "command %u (%s): %u columns take %llu bytes of a row that is computed; at most %u",
+				     job->number, vb_cmd_name(job->cmd->opcode),
+				     w->shape[w->rank - 1], (unsigned long long)row,
+				     VGPU_WORK_ROW_BYTES);
+	return 0;
+}
+
 static int job_select(struct vgpu_job_env *env, struct vgpu_job *job,
 		      const struct vgpu_work *work, uint32_t experts, uint32_t *list,
 		      uint32_t *count)
@@ -466,7 +488,9 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 
 	if (!vgpu_walk_stream(job->cmd, job->bos, env->panel_bytes, &s))
 		return -EINVAL;
-	rc = stream_check_room(env, job, &s, held);
+	rc = stream_check_memory(job, &s);
+	if (!rc)
+		rc = stream_check_room(env, job, &s, held);
 	if (rc)
 		return rc;
 	chunks = vgpu_stream_panel_chunks(&s, env->resid->chunk_bytes);

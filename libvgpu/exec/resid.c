@@ -317,6 +317,18 @@ void vgpu_resid_unpin(struct vgpu_resid *r, uint32_t slot)
 		vgpu_slot_let_go(r, slot);
 }
 
+int vgpu_resid_alloc(struct vgpu_resid *r, uint64_t bytes, void **out)
+{
+	while (!vgpu_beside_has_room(&r->beside, bytes) && vgpu_resid_is_moving(r)) {
+		int rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
+
+		if (rc < 0)
+			return rc;
+	}
+	*out = vgpu_beside_alloc(&r->beside, 64, bytes);
+	return *out ? 0 : -ENOMEM;
+}
+
 /* ------------------------------------------------------------------------
  * Reading ahead
  */

@@ -329,6 +329,16 @@ uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count);
  * try again when vgpu_resid.overdue has changed.
  */
 bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o);
+/**
+ * vgpu_resid_alloc() - memory beside the tier, for a command
+ * @bytes: a multiple of 64
+ * @out: undo with vgpu_beside_free()
+ *
+ * What is read ahead may have all of it: that is done in a moment, and waited for.
+ *
+ * Return: 0; -ENOMEM; what the I/O engine said.
+ */
+int vgpu_resid_alloc(struct vgpu_resid *r, uint64_t bytes, void **out);
 /* Will waiting bring anything? */
 static inline bool vgpu_resid_is_moving(const struct vgpu_resid *r)
 {
