@@ -393,7 +393,7 @@ static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
 		      const struct vgpu_work *work, const struct vgpu_stream *s,
 		      const uint32_t *list, uint32_t count, struct panel *p)
 {
-	struct vgpu_panel_cursor own = { 0 }, *at = &job->resume;
+	struct vgpu_panel_cursor *own = &job->announced, *at = &job->resume;
 	bool listed = job->cmd->opcode == VB_CMD_MATMUL_ID;
 
 	for (; at->index < count; at->index++, at->panel = 0) {
@@ -403,10 +403,10 @@ static int panels_run(struct vgpu_job_env *env, struct vgpu_job *job,
 
 			if (listed) {
 				/* Half announced, it is announced on, not anew. */
-				if (own.index < i || (own.index == i && own.panel < index))
-					own = (struct vgpu_panel_cursor){ .index = i,
-									  .panel = index };
-				vgpu_ahead_stream(env->resid, s, list, count, &own);
+				if (own->index < i || (own->index == i && own->panel < index))
+					*own = (struct vgpu_panel_cursor){ .index = i,
+									   .panel = index };
+				vgpu_ahead_stream(env->resid, s, list, count, own);
 			} else {
 				vgpu_ahead_walk(env, job);
 				vgpu_ahead_pass_panel(job, index);
@@ -594,7 +594,7 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 	}
 	env->resid->count[VB_COUNT_COMMANDS]++;
 	job->attempt = (struct vgpu_attempt){ 0 };
-	job->resume = (struct vgpu_panel_cursor){ 0 };
+	job->resume = job->announced = (struct vgpu_panel_cursor){ 0 };
 	vgpu_job_went_on(job);
 	if (rc) {
 		job->status = rc;

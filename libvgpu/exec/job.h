@@ -59,6 +59,7 @@ struct vgpu_ahead {
  * @again: the command cannot go on now, and is to be tried once more
  * @slow: because a file keeps it waiting (@late): nobody tries before that is worth it
  * @resume: where it goes on: the panel, or the row of a gather (index)
+ * @announced: of a product whose matrices are chosen at run time: how far
  * @scratch: slots of its scratch objects, which go nowhere while it runs
  * @need: most slots that one of its commands needs at once
  * @started: commands may run: its scratch is kept from then on
@@ -78,7 +79,7 @@ struct vgpu_job {
 	struct vgpu_attempt attempt, part;
 	bool again, started, slow;
 	struct vgpu_late late;
-	struct vgpu_panel_cursor resume;
+	struct vgpu_panel_cursor resume, announced;
 	uint64_t scratch;
 	uint32_t need;
 	struct vgpu_ahead ahead;

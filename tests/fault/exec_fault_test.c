@@ -23,6 +23,7 @@
 
 #include "common/exec_rig.h"
 #include "common/rights.h"
+#include "exec/executor.h"
 
 /* Matrices [N][K] of F32 behind each other, unaligned, so that panels share chunks. */
 #define LAYERS	6u
@@ -607,6 +608,52 @@ static void fault_jobs_that_wait_for_a_silent_file_keep_nobody_out(void **state)
 	model_close(&m);
 }
 
+/*
+ * A product whose matrices are chosen at run time comes back to its panel again and again,
+ * and announces each chunk once: when it is done nobody wants them, though another command
+ * still waits.
+ */
+static void fault_slow_experts_are_announced_once(void **state)
+{
+	struct vb_cmd_matmul_id c = { .h = { VB_CMD_MATMUL_ID, 0, sizeof(c) } };
+	struct vgpu_exec_params p = params(40);
+	int32_t ids[LAYERS];
+	struct vgpu_uapi *other;
+	uint32_t queue, bids;
+	struct xstream s;
+	struct model m;
+	uint64_t seqno;
+
+	(void)state;
+	p.io_timeout_ms = 100000;
+	model_open(&m, &p);
+	bids = xrig_anonymous(&m.r, sizeof(ids));
+	for (uint32_t l = 0; l < LAYERS; l++)
+		ids[l] = (int32_t)l;
+	xstream_begin(&s);
+	c.x = xmatrix(&s, m.bx, VB_ACCESS_READ, 0, VB_FORMAT_F32, 1, K);
+	c.w = xcube(&s, m.file, VB_ACCESS_READ, 0, VB_FORMAT_F32, LAYERS, N, K);
+	c.ids = xmatrix(&s, bids, VB_ACCESS_READ, 0, VB_FORMAT_I32, 1, LAYERS);
+	c.y = xcube(&s, m.by, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, 1, LAYERS, N);
+	xstream_add(&s, &c, sizeof(c));
+	assert_int_equal(xrig_write(&m.r, bids, 0, ids, sizeof(ids)), 0);
+	other = xrig_client(&m.r);
+	queue = xrig_queue(other, 0);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER, .count = 1 });
+	other_copies(other, other_file(other, m.fd), other_object(other), queue, &seqno);
+	usleep(50000);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 150000000 });
+	assert_int_equal(xrun(&m.r, &s), 0);
+	/* What the other one waits for, and where it goes. */
+	assert_in_range(m.r.exec->resid.wanted, 0, 2);
+	calm(&m);
+	vgpu_exec_with_io(m.r.exec, fault_release, NULL);
+	assert_int_equal(xwait(other, queue, seqno, NULL), 0);
+	model_expect_right(&m);
+	other->ops->close(other);
+	model_close(&m);
+}
+
 /* Each read takes longer than anybody waits at once; the tier cannot keep the model. */
 static void fault_slow_file_gives_right_numbers(void **state)
 {
@@ -1018,6 +1065,7 @@ int main(void)
 		cmocka_unit_test(fault_storage_that_does_not_answer_stops_nobody_else),
 		cmocka_unit_test(fault_file_that_is_silent_keeps_only_its_client_waiting),
 		cmocka_unit_test(fault_jobs_that_wait_for_a_silent_file_keep_nobody_out),
+		cmocka_unit_test(fault_slow_experts_are_announced_once),
 		cmocka_unit_test(fault_slow_file_gives_right_numbers),
 		cmocka_unit_test(fault_object_of_a_lost_transfer_goes_when_it_came_back),
 		cmocka_unit_test(fault_closing_does_not_wait_for_a_lost_transfer),
