@@ -528,8 +528,8 @@ enum vgpu_advice { VGPU_ADVISE_PREFETCH = 1, VGPU_ADVISE_EVICT = 2, VGPU_ADVISE_
  *
  * PIN and EVICT wait for the executor, PREFETCH only queues; pins nest.
  * Return: 0; -EDQUOT a pin beyond the client's host minimum; -EINVAL UNPIN of what is not
- * pinned, and nothing is unpinned; -EBUSY eviction met pinned or mapped chunks (the others
- * are gone); -ERANGE.
+ * pinned, and nothing is unpinned; -EBUSY eviction met pinned or mapped chunks, or some that a
+ * slow file still brings (the others are gone); -ERANGE.
  */
 VGPU_API int vgpu_bo_advise(struct vgpu_bo *bo, enum vgpu_advice advice, uint64_t offset,
 			    uint64_t bytes, uint64_t *out_bytes);

@@ -14,6 +14,8 @@
 #include "trace.h"
 
 #define BEAT_NS		(50ull * 1000u * 1000u)
+/* So long EVICT waits for a file that trickles: its client asked for that, and is charged. */
+#define EVICT_NS	(10u * VGPU_SLOW_NS)
 /* vgpu.h tells clients. */
 #define ROOM_WAIT_MS	10000u
 
@@ -485,7 +487,7 @@ static uint32_t walk_next(struct vgpu_resid *r, struct walk *w)
 
 void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
 {
-	uint64_t until = vgpu_now_ns() + VGPU_SLOW_NS;
+	uint64_t until = vgpu_now_ns() + EVICT_NS;
 	struct walk w = { o, first, end, 0 };
 	uint32_t slot;
 

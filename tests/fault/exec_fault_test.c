@@ -609,6 +609,39 @@ static void fault_jobs_that_wait_for_a_silent_file_keep_nobody_out(void **state)
 }
 
 /*
+ * A chunk comes every 90 ms, so that the file is never silent: neither to evict its object
+ * nor to forget it takes as long as they do together.
+ */
+static void fault_file_that_trickles_is_not_waited_for(void **state)
+{
+	enum { CHUNKS = 33, EACH_MS = 90 };
+	uint64_t start, count[VB_COUNT_COUNT] = { 0 };
+	struct vgpu_exec_params p = params(80);
+	struct model m;
+
+	(void)state;
+	p.staging_bytes = 40 * XCHUNK;
+	model_open(&m, &p);
+	for (uint32_t i = 0; i < CHUNKS; i++)
+		inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .count = 1,
+						   .delay_ns = (i + 1) * EACH_MS * 1000000ull });
+	assert_int_equal(xrig_advise(&m.r, m.file, VB_ADVISE_PREFETCH, 0, CHUNKS * XCHUNK), 0);
+	/* They are on their way. */
+	for (uint32_t i = 0; i < 2000 && count[VB_COUNT_PREFETCHES] < CHUNKS / 2; i++) {
+		usleep(1000);
+		xrig_counters(&m.r, count);
+	}
+	start = xrig_now();
+	assert_int_equal(xrig_advise(&m.r, m.file, VB_ADVISE_EVICT, 0, CHUNKS * XCHUNK), -EBUSY);
+	assert_int_equal(xrig_destroy(&m.r, m.file), 0);
+	assert_int_equal(xrig_write(&m.r, m.bx, 0, m.x, K * 4), 0);
+	xrig_assert_sound(&m.r);
+	assert_in_range(xrig_now() - start, 0, CHUNKS * EACH_MS * 1000000ull / 2);
+	calm(&m);
+	model_close(&m);
+}
+
+/*
  * A product whose matrices are chosen at run time comes back to its panel again and again,
  * and announces each chunk once: when it is done nobody wants them, though another command
  * still waits.
@@ -1065,6 +1098,7 @@ int main(void)
 		cmocka_unit_test(fault_storage_that_does_not_answer_stops_nobody_else),
 		cmocka_unit_test(fault_file_that_is_silent_keeps_only_its_client_waiting),
 		cmocka_unit_test(fault_jobs_that_wait_for_a_silent_file_keep_nobody_out),
+		cmocka_unit_test(fault_file_that_trickles_is_not_waited_for),
 		cmocka_unit_test(fault_slow_experts_are_announced_once),
 		cmocka_unit_test(fault_slow_file_gives_right_numbers),
 		cmocka_unit_test(fault_object_of_a_lost_transfer_goes_when_it_came_back),
