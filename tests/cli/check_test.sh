@@ -183,8 +183,8 @@ verdict check_runs_what_measures_time_beside_no_machine test \
 	"$(tail -1 "$work/order")" = 'io_open in build-address'
 verdict check_counts_all_of_it grep -qx '13 passed, 0 failed, 0 skipped' "$work/out"
 checks ci
-verdict check_of_ci_boots_two test "$(grep machine "$work/order" | tr '\n' '|')" = \
-	'machine 6.1 short 65536|machine 6.12 short 2097152|'
+verdict check_of_ci_boots_three test "$(grep machine "$work/order" | tr '\n' '|')" = \
+	'machine 6.1 short 65536|machine 6.12 short 2097152|machine debug short 65536|'
 for build in build build-address; do
 	verdict check_of_ci_runs_all_in_$build test \
 		"$(grep "in $build\$" "$work/order" | sort | tr '\n' '|')" = \
