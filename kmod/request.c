@@ -317,9 +317,13 @@ static bool is_over_locked(const struct vb_request *r)
 
 static void return_one_locked(struct vb_request *r, struct list_head *over)
 {
-	bool fetched = r->work.fetched, ends = is_over_locked(r);
+	bool fetched = r->work.fetched, ends;
 
-	if (!fetched && (!ends || !r->place.client))
+	/* It has ended, or was not sent yet: then it may have no client. */
+	if (!fetched && !r->place.client)
+		return;
+	ends = is_over_locked(r);
+	if (!fetched && !ends)
 		return;
 	vb.fetched -= fetched;
 	r->work.fetched = false;
