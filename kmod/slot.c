@@ -134,12 +134,19 @@ static int block_foreign_by(struct page *block, int (*mapcount)(struct page *blo
 	return count - min(before, mapcount(block)) - 1;
 }
 
-/* Mostly there are huge mappings alone, and 512 pages need not be looked at under slot_lock. */
+/*
+ * Mostly there are huge mappings alone, and 512 pages need not be looked at under slot_lock.
+ * One that comes is counted by up to 512 pages before it counts once (6.1), unless the caller
+ * has the page locked.  Fewer than none would hide what others refer to in other blocks, and as
+ * a baseline keep a chunk where it is for good.
+ */
 static int block_foreign(struct page *block)
 {
 	int most = block_foreign_by(block, block_huge_mapcount);
 
-	return most > 0 ? block_foreign_by(block, block_mapcount) : most;
+	if (most > 0)
+		most = block_foreign_by(block, block_mapcount);
+	return max(most, 0);
 }
 
 /**
