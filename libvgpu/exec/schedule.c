@@ -58,15 +58,19 @@ static uint64_t count_keys(struct vgpu_schedules *s, const struct vb_range *rang
 	return n;
 }
 
-/* Fewer than were counted, where the store had no room for all of the objects at once. */
+/*
+ * Fewer than were counted, where the store had no room for all of the objects at once; and at
+ * most @most: one that could not be opened for a range could be for the next.
+ */
 static uint64_t list_keys(struct vgpu_schedules *s, const struct vb_range *range, uint32_t count,
-			  uint64_t *keys)
+			  uint64_t *keys, uint64_t most)
 {
 	uint64_t n = 0;
 	uint32_t chunk, end;
 
 	for (uint32_t i = 0; i < count; i++) {
-		for (range_chunks(s, &range[i], &chunk, &end); chunk < end; chunk++)
+		for (range_chunks(s, &range[i], &chunk, &end); chunk < end && n < most;
+		     chunk++)
 			keys[n++] = vgpu_policy_key(range[i].bo_id, chunk);
 	}
 	return n;
@@ -80,7 +84,7 @@ static int tell_policy(struct vgpu_schedules *s, uint32_t client, const struct v
 
 	if (n && !keys)
 		return -ENOMEM;
-	n = list_keys(s, range, count, keys);
+	n = list_keys(s, range, count, keys, n);
 	rc = s->policy->future(s->policy_state, client, keys, n, cycle);
 	free(keys);
 	return rc == -EOPNOTSUPP ? 0 : rc;
