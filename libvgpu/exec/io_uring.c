@@ -490,9 +490,9 @@ static void uring_cancel(struct vgpu_io *io, struct vgpu_io_req *req)
 	struct uring *u = io->engine;
 	struct io_uring_sqe *sqe;
 
-	if (io_uring_sq_space_left(&u->ring) <= io->depth)
+	if (io_uring_sq_space_left(&u->ring) <= PIECES_MAX * io->depth)
 		io_uring_submit(&u->ring);
-	if (io_uring_sq_space_left(&u->ring) <= io->depth)
+	if (io_uring_sq_space_left(&u->ring) <= PIECES_MAX * io->depth)
 		return;
 	sqe = io_uring_get_sqe(&u->ring);
 	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)req,
