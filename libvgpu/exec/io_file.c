@@ -63,12 +63,12 @@ static uint32_t direct_align(int fd, bool block)
 	return align;
 }
 
-/* In units of 512 bytes, whatever its sectors are. */
-static uint32_t block_command_bytes(int fd)
+/* BLKSECTGET: in units of 512 bytes, whatever its sectors are; we: whole ones of @align. */
+static uint32_t block_command_bytes(int fd, uint32_t align)
 {
 	unsigned short sectors;
 
-	return ioctl(fd, BLKSECTGET, &sectors) ? 0 : sectors * 512u;
+	return ioctl(fd, BLKSECTGET, &sectors) ? 0 : sectors * 512u / align * align;
 }
 
 static int file_check(struct vgpu_io_file *file, int fd, int status)
@@ -92,7 +92,7 @@ static int file_check(struct vgpu_io_file *file, int fd, int status)
 	return 0;
 }
 
-static void file_open_direct(struct vgpu_io_file *file, int fd, int status)
+static int file_open_direct(struct vgpu_io_file *file, int fd, int status)
 {
 	char why[64];
 	int rc;
@@ -101,13 +101,14 @@ static void file_open_direct(struct vgpu_io_file *file, int fd, int status)
 	if (rc < 0) {
 		snprintf(file->reason, sizeof(file->reason), "buffered: O_DIRECT refused: %s",
 			 strerror_r(-rc, why, sizeof(why)));
-		return;
+		return rc;
 	}
 	file->direct_fd = rc;
 	file->direct = true;
 	file->align = direct_align(rc, file->block);
-	file->command_bytes = file->block ? block_command_bytes(rc) : 0;
+	file->command_bytes = file->block ? block_command_bytes(rc, file->align) : 0;
 	snprintf(file->reason, sizeof(file->reason), "O_DIRECT, aligned to %u bytes", file->align);
+	return 0;
 }
 
 void vgpu_io_file_buffer(struct vgpu_io_file *file)
@@ -134,10 +135,12 @@ int vgpu_io_file_open(struct vgpu_io_file *file, int fd, bool buffered)
 		return file->fd;
 
 	if (!buffered)
-		file_open_direct(file, fd, status);
+		rc = file_open_direct(file, fd, status);
 	else
 		vgpu_io_file_buffer(file);
-	return file->direct || file->fd >= 0 ? 0 : -EBADF;
+	if (file->direct || file->fd >= 0)
+		return 0;
+	return rc ? rc : -EBADF;
 }
 
 int vgpu_io_file_prepare(int fd, struct vgpu_io_file **out)

@@ -190,9 +190,7 @@ static int object_open(struct vgpu_store *s, uint32_t id, struct vgpu_object **o
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return -ENOMEM;
-	do
-		rc = vgpu_uapi_call(s->node, VB_IOC_OBJECT_OPEN, &req);
-	while (rc == -EMFILE && store_shed(s, true));
+	rc = vgpu_uapi_call(s->node, VB_IOC_OBJECT_OPEN, &req);
 	if (rc)
 		goto err_free;
 	/* Its bytes are in no tier: there is nothing to page in, and we map no dma-bufs. */
@@ -239,7 +237,10 @@ int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
 	int rc;
 
 	if (!o) {
-		rc = object_open(s, id, &o);
+		/* The device gives it a descriptor, and its file takes another one. */
+		do
+			rc = object_open(s, id, &o);
+		while (rc == -EMFILE && store_shed(s, true));
 		if (rc)
 			return rc;
 		if (++s->count > s->buckets && s->buckets < 1u << 31)

@@ -12,8 +12,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Files of clients: three descriptors each, and as many files as an I/O engine knows. */
-#define DESCRIPTORS	4096
+/* Files of clients: two descriptors each; more than tables can be mapped (vm.max_map_count). */
+#define DESCRIPTORS	(1u << 18)
+#define DESCRIPTORS_LEAST	4096u	/* where fs.nr_open is less than the above */
 #define NICE		(-10)	/* 9.3 times the weight of a thread that is not nice at all */
 #define CAPABILITIES	64	/* more than there are: the kernel says -EINVAL behind the last */
 
@@ -42,9 +43,11 @@ void vbd_rights_take(struct vbd_rights *r)
 {
 	const struct rlimit no_limit = { RLIM_INFINITY, RLIM_INFINITY };
 	const struct rlimit many = { DESCRIPTORS, DESCRIPTORS };
+	const struct rlimit least = { DESCRIPTORS_LEAST, DESCRIPTORS_LEAST };
 
 	r->memlock = !setrlimit(RLIMIT_MEMLOCK, &no_limit);
-	setrlimit(RLIMIT_NOFILE, &many);
+	if (setrlimit(RLIMIT_NOFILE, &many))
+		setrlimit(RLIMIT_NOFILE, &least);
 	r->io_flusher = !prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	r->no_oom = oom_score_set();
 	r->nice = nice_take();
