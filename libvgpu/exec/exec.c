@@ -214,7 +214,8 @@ static bool exec_pages_in(const struct vgpu_exec *x, const struct vgpu_object *o
 /* Return: false when storage still has a chunk of it. */
 static bool exec_try_forget(struct vgpu_exec *x, struct vgpu_object *o)
 {
-	if (exec_pages_in(x, o) || vgpu_files_are_stuck(&x->store, o->client) ||
+	/* What has no file has nothing to close, and its room is others'. */
+	if (exec_pages_in(x, o) || (o->file && vgpu_files_are_stuck(&x->store, o->client)) ||
 	    !vgpu_resid_forget(&x->resid, o))
 		return false;
 	vgpu_store_forget(&x->store, o->id);
@@ -586,7 +587,8 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 static void exec_unlock(struct vgpu_exec *x)
 {
 	vgpu_commit_all(&x->fetch, &x->commits);
-	if ((x->resid.moving || x->page_ins || x->jobs || x->forgets) && !x->tending)
+	if ((x->resid.moving || x->page_ins || x->jobs || x->forgets || x->store.closing) &&
+	    !x->tending)
 		pthread_cond_signal(&x->tend);
 	pthread_mutex_unlock(&x->run);
 }
@@ -627,7 +629,8 @@ void *vgpu_exec_tend(void *arg)
 
 	pthread_mutex_lock(&x->run);
 	while (locked && !exec_is_stopping(x)) {
-		if (!x->resid.moving && !x->forgets && !x->page_ins && !x->jobs) {
+		if (!x->resid.moving && !x->forgets && !x->page_ins && !x->jobs &&
+		    !x->store.closing) {
 			x->tending = false;
 			pthread_cond_wait(&x->tend, &x->run);
 			x->tending = true;
