@@ -113,6 +113,19 @@ static bool cpu_supports(void *be, const struct vb_cmd_header *cmd)
 	return cmd->opcode < VB_CMD_COUNT;
 }
 
+/* Each command has one of them large, and another one the next: together they are bounded too. */
+static void rows_trim(struct vgpu_cpu *cpu)
+{
+	struct vgpu_cpu_memory *m[] = { &cpu->acts_memory, &cpu->rows_in, &cpu->rows_out };
+
+	if (m[0]->bytes + m[1]->bytes + m[2]->bytes <= VGPU_CPU_ROWS_BYTES + 3 * 4096)
+		return;
+	for (uint32_t i = 0; i < 3; i++) {
+		free(m[i]->data);
+		*m[i] = (struct vgpu_cpu_memory){ 0 };
+	}
+}
+
 static void cpu_end(void *be, const struct vgpu_work *w)
 {
 	struct vgpu_cpu *cpu = be;
@@ -120,6 +133,7 @@ static void cpu_end(void *be, const struct vgpu_work *w)
 	(void)w;
 	cpu->expert.end = cpu->packed.end = 0;
 	cpu->route_count = 0;
+	rows_trim(cpu);
 }
 
 /* One row of a packed group: all of them are decoded, some columns at a time, and it is kept. */

@@ -322,6 +322,8 @@ static int matmul_panel(struct product *d, const struct vgpu_work *w,
 		uint32_t n = step < m - first ? step : m - first;
 
 		rc = matmul_rows(*d, w, p, (struct vgpu_cpu_rows){ 0, first, first + n });
+		if (!rc && n < m - first)
+			rc = vgpu_work_go_on(w);
 	}
 	return rc;
 }
@@ -456,6 +458,8 @@ static int matmul_id_panel(struct product *d, const struct vgpu_work *w,
 		uint32_t end = step < e->end - first ? first + step : e->end;
 
 		rc = matmul_id_rows(*d, w, p, (struct vgpu_cpu_rows){ e->matrix, first, end });
+		if (!rc && end < e->end)
+			rc = vgpu_work_go_on(w);
 	}
 	return rc;
 }
