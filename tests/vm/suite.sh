@@ -7,7 +7,8 @@
 #
 # Environment: VM_CHUNKS sizes with commas between, VM_FUZZ iterations, VM_SEED, VM_LOADS,
 # VM_KILLS of vbd (5, and none while a model is embedded), VM_ONLY a part (tests, served, loads,
-# fuzz, fail_nth, fail_load), VM_SHORT=yes without what takes long where all is checked.
+# fuzz, fail_nth, fail_load), VM_SHORT=yes without what takes long where all is checked,
+# VM_TESTS some of tests, with commas between.
 cd /suite || exit 1
 export VBLACKWELL_SELFTEST_NODE=/dev/vblackwell VBLACKWELL_SELFTEST_EXEC=/dev/vblackwell-exec
 seed=${VM_SEED:-$(date +%s)}
@@ -83,7 +84,7 @@ unload() {
 tests() {
 	for chunk in $chunks; do
 		load "$chunk" || continue
-		for t in *_test; do
+		for t in $(echo "${VM_TESTS:-*_test}" | tr , ' '); do
 			if is_late "$t"; then
 				echo "skip $t-$chunk: not in a short run on this kernel"
 				continue
@@ -173,6 +174,7 @@ fuzz_round() {
 		sed 's/^/# /' /tmp/out
 	fi
 	unload "fuzz-$2-$seed"
+	echo "# $(leaked_kib) KiB of pages are left"
 	[ "$(leaked_kib)" -le 1024 ] || echo "not ok fuzz-$2-$seed/pages: $(leaked_kib) KiB leaked"
 }
 
@@ -223,7 +225,8 @@ fail_nth() {
 fail_load() {
 	injects fail-load || return
 	echo "vm: fail-load" >/dev/kmsg
-	./vb_fail_nth vblackwell.ko
+	timeout "${TEST_LIMIT:-240}" ./vb_fail_load vblackwell.ko
+	[ $? -le 1 ] || echo "not ok load_fails_cleanly: no end, or a signal"
 }
 
 # What nothing points to any more.  It is told after the second look, some seconds later.

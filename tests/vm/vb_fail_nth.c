@@ -6,10 +6,9 @@
  * Each failure is told by an errno that says what was lacking, undoes what was done, and
  * leaves the device as it was: nothing used, nothing reserved.  What only a leak detector
  * sees is looked for by the suite afterwards.
- *
- * Needs a kernel with fault injection: /proc/thread-self/fail-nth.
  */
 #include "selftests/selftest.h"
+#include "vm/inject.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,65 +16,12 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #define HOST_SLOTS	8u
 #define NVME_SLOTS	8u
 #define N_MAX		3000u
 
 static int node = -1;		/* a client */
-
-/* ---- injection ---- */
-
-static int fail_nth = -1;
-
-static void write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	close(fd);
-}
-
-/* Every allocation counts, also those that may wait, and none says so in the log. */
-static void injection_setup(void)
-{
-	static const char *const what[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
-	char path[128];
-
-	for (size_t i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/verbose", what[i]);
-		write_text(path, "0");
-	}
-	write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N");
-	write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	fail_nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	assert_true(fail_nth >= 0);
-}
-
-/* The last of what was to come may hit this call itself. */
-static void inject(uint32_t n)
-{
-	char text[16];
-	int bytes = snprintf(text, sizeof(text), "%u", n);
-
-	for (int tries = 0; pwrite(fail_nth, text, (size_t)bytes, 0) != bytes; tries++)
-		if (tries)
-			abort();
-}
-
-/* Did it happen?  Ends the injection.  A look that fails has met the Nth itself. */
-static bool injected(void)
-{
-	char text[16] = "";
-	bool happened = pread(fail_nth, text, sizeof(text) - 1, 0) > 0 && atoi(text) == 0;
-
-	inject(0);
-	return happened;
-}
 
 /* ---- words ---- */
 
@@ -787,46 +733,7 @@ static int teardown_idle(void **state)
 
 #define CASE(name)	cmocka_unit_test_setup_teardown(name##_fails_cleanly, setup, teardown)
 
-/*
- * The module's own beginning: from the Nth failure on, whatever fails, it is not there
- * and can be loaded.  The kernel itself allocates far more than we do.
- */
-static int load_module(const char *path, uint32_t n, bool *happened)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
-
-	if (n)
-		inject(n);
-	rc = syscall(SYS_finit_module, fd, "chunk_bytes=65536", 0) ? -errno : 0;
-	*happened = n && injected();
-	close(fd);
-	return rc;
-}
-
-static int load_each(const char *path)
-{
-	bool happened = true;
-	uint32_t n, failed = 0;
-
-	for (n = 1; happened && n < N_MAX; n++) {
-		int rc = load_module(path, n, &happened);
-
-		failed += rc != 0;
-		if (rc && rc != -ENOMEM && rc != -EFAULT) {
-			printf("not ok load: n = %u: %s\n", n, strerror(-rc));
-			return 1;
-		}
-		if (!rc && syscall(SYS_delete_module, "vblackwell", 0)) {
-			printf("not ok load: n = %u: it cannot be unloaded: %s\n", n, strerror(errno));
-			return 1;
-		}
-	}
-	printf("# load: %u failures, %u of them unnoticed\n", n - 2, n - 2 - failed);
-	printf("%s load_fails_cleanly\n", happened ? "not ok" : "ok");
-	return happened;
-}
-
-int main(int argc, char **argv)
+int main(void)
 {
 	const struct CMUnitTest served[] = {
 		CASE(open_and_close),
@@ -854,9 +761,8 @@ int main(int argc, char **argv)
 	};
 	int failed = 0;
 
-	injection_setup();
-	if (argc == 2)
-		return load_each(argv[1]);
+	if (inject_setup())
+		return 1;
 	failed += SELFTEST_RUN("fail-nth", served, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("fail-nth, executor by hand", by_hand, RIG_NONE, 0, 0);
 	failed += SELFTEST_RUN("fail-nth, idle executor", unserved, RIG_NONE, 0, 0);

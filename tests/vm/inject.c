@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+#include "vm/inject.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int fail_nth = -1;
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int rc = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -errno;
+
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* An attribute of everything that can be made to fail. */
+static int set_all(const char *name, const char *text)
+{
+	static const char *const what[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
+	char path[128];
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < 3; i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", what[i], name);
+		rc = write_text(path, text);
+	}
+	return rc;
+}
+
+/**
+ * inject_say() - what the kernel's log says of a failure
+ * @stacks: where it was; false: nothing
+ *
+ * Return: 0 or -errno.
+ */
+int inject_say(bool stacks)
+{
+	return set_all("verbose", stacks ? "2" : "0");
+}
+
+/**
+ * inject_within() - only what this code calls fails
+ * @first: its address in the kernel
+ * @end: one past
+ *
+ * Return: 0 or -errno.
+ */
+int inject_within(uint64_t first, uint64_t end)
+{
+	char text[32];
+	int rc;
+
+	snprintf(text, sizeof(text), "0x%llx", (unsigned long long)first);
+	rc = set_all("require-start", text);
+	snprintf(text, sizeof(text), "0x%llx", (unsigned long long)end);
+	return rc ? rc : set_all("require-end", text);
+}
+
+/**
+ * inject_setup() - prepare the kernel; first of all
+ *
+ * Every allocation counts, also those that may wait, and none says so in the log.
+ *
+ * Return: 0, or -errno as of the file that is not there.
+ */
+int inject_setup(void)
+{
+	int rc = inject_say(false);
+
+	if (!rc)
+		rc = inject_within(0, UINT64_MAX);
+	if (!rc)
+		rc = write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+	if (!rc)
+		rc = write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
+	if (!rc)
+		rc = write_text("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N");
+	if (!rc)
+		rc = write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	if (rc)
+		return rc;
+	fail_nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	return fail_nth < 0 ? -errno : 0;
+}
+
+/**
+ * inject() - let the Nth from now fail
+ * @n: counted from 1; 0: nothing
+ *
+ * The last of what was to come may hit this call itself.
+ */
+void inject(uint32_t n)
+{
+	char text[16];
+	int bytes = snprintf(text, sizeof(text), "%u", n);
+
+	for (int tries = 0; pwrite(fail_nth, text, (size_t)bytes, 0) != bytes; tries++)
+		if (tries)
+			abort();
+}
+
+/**
+ * injected() - did it happen?
+ *
+ * Ends the injection.  A look that fails has met the Nth itself.
+ */
+bool injected(void)
+{
+	char text[16] = "";
+	bool happened = pread(fail_nth, text, sizeof(text) - 1, 0) > 0 && atoi(text) == 0;
+
+	inject(0);
+	return happened;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel's fault injection: the Nth thing that can fail in this thread does, an
+ * allocation or a copy from or to the caller.  Needs /proc/thread-self/fail-nth.
+ */
+#ifndef VB_TEST_INJECT_H
+#define VB_TEST_INJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+int inject_setup(void);
+int inject_within(uint64_t first, uint64_t end);
+int inject_say(bool stacks);
+void inject(uint32_t n);
+bool injected(void);
+
+#endif
