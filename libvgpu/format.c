@@ -44,6 +44,7 @@ SAME(MXFP4_G16);
 SAME(INT8_G16);
 SAME(IQ3_XXS);
 SAME(IQ3_S);
+SAME(Q1_0);
 #undef SAME
 
 const char *vgpu_format_name(enum vgpu_format format)

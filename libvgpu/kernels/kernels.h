@@ -69,6 +69,7 @@ enum vgpu_wformat {
 	VGPU_W_INT8_G16 = 33,	/* row groups, made by pack_int8 */
 	VGPU_W_IQ3_XXS = 48,	/* as those of pack/blocks.c above */
 	VGPU_W_IQ3_S = 49,
+	VGPU_W_Q1_0 = 50,
 };
 
 /*

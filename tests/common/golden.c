@@ -13,7 +13,7 @@
 const char *const golden_names[GOLDEN_NAMES] = {
 	"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL",
 	"IQ4_XS", "NVFP4", "TQ1_0", "TQ2_0", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S",
-	"IQ3_XXS", "IQ3_S", "Q8_K",
+	"IQ3_XXS", "IQ3_S", "Q8_K", "Q1_0",
 };
 
 static void *read_tensor(const struct vgpu_checkpoint *ck, const struct vgpu_tensor *t)

@@ -21,7 +21,7 @@ struct golden {
 };
 
 /* The types in the file, "Q8_0" first. */
-#define GOLDEN_NAMES	23u
+#define GOLDEN_NAMES	24u
 extern const char *const golden_names[GOLDEN_NAMES];
 
 /* Fails the test when the file is not as described; golden_close() it. */

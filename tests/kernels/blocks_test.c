@@ -16,7 +16,7 @@
 static bool is_exact(const char *name)
 {
 	return !strcmp(name, "Q8_0") || !strcmp(name, "Q4_0") || !strcmp(name, "Q5_0") ||
-	       !strcmp(name, "IQ4_NL") || !strncmp(name, "TQ", 2);
+	       !strcmp(name, "IQ4_NL") || !strncmp(name, "TQ", 2) || !strcmp(name, "Q1_0");
 }
 
 static const struct vgpu_block_type *type_of(const struct golden *g)

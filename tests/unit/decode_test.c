@@ -71,7 +71,8 @@ static void exact_are_the_pairs_that_round_nothing(void **state)
 	for (uint32_t from = 0; from < 60; from++) {
 		bool to_int8 = from == VGPU_FORMAT_Q8_0 || from == VGPU_FORMAT_Q4_0 ||
 			       from == VGPU_FORMAT_Q5_0 || from == VGPU_FORMAT_IQ4_NL ||
-			       from == VGPU_FORMAT_TQ1_0 || from == VGPU_FORMAT_TQ2_0;
+			       from == VGPU_FORMAT_TQ1_0 || from == VGPU_FORMAT_TQ2_0 ||
+			       from == VGPU_FORMAT_Q1_0;
 
 		assert_int_equal(vgpu_pack_is_exact(from, VGPU_FORMAT_INT8_G16), to_int8);
 		assert_int_equal(vgpu_pack_is_exact(from, VGPU_FORMAT_MXFP4_G16),

@@ -124,7 +124,7 @@ static uint8_t *pack_values(const float *values, uint32_t format)
 static bool is_exact(const char *name)
 {
 	return !strcmp(name, "Q8_0") || !strcmp(name, "Q4_0") || !strcmp(name, "Q5_0") ||
-	       !strcmp(name, "IQ4_NL") || !strncmp(name, "TQ", 2);
+	       !strcmp(name, "IQ4_NL") || !strncmp(name, "TQ", 2) || !strcmp(name, "Q1_0");
 }
 
 /* One matrix of the stack by three rows of activations, beside float64. */

@@ -1740,6 +1740,7 @@ enum vb_format {
 	/* Blocks of GGUF again: sources. */
 	VB_FORMAT_IQ3_XXS = 48,
 	VB_FORMAT_IQ3_S = 49,
+	VB_FORMAT_Q1_0 = 50,
 };
 
 /**

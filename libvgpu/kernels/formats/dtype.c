@@ -50,7 +50,7 @@ static const struct vgpu_dtype_info dtypes[] = {
 	[VGPU_DTYPE_IQ4_XS]	= { "iq4_xs", 256, 136, VGPU_FORMAT_IQ4_XS },
 	[VGPU_DTYPE_TQ1_0]	= { "tq1_0", 256, 54, VGPU_FORMAT_TQ1_0 },
 	[VGPU_DTYPE_TQ2_0]	= { "tq2_0", 256, 66, VGPU_FORMAT_TQ2_0 },
-	[VGPU_DTYPE_Q1_0]	= { "q1_0", 128, 18, VGPU_FORMAT_NONE },
+	[VGPU_DTYPE_Q1_0]	= { "q1_0", 128, 18, VGPU_FORMAT_Q1_0 },
 };
 
 const struct vgpu_dtype_info *vgpu_dtype_info(enum vgpu_dtype dtype)

@@ -240,6 +240,13 @@ static void tq1_0_codes(const uint8_t *block, int8_t *out)
 	ternary(block + 48, 4, 4, out + 240);
 }
 
+/* {f16 d, u8 qs[16]}: bit j % 8 of byte j / 8 is 1 where value j is d, 0 where it is -d */
+static void q1_0_codes(const uint8_t *block, int8_t *out)
+{
+	for (uint32_t j = 0; j < 128; j++)
+		out[j] = block[2 + j / 8] >> j % 8 & 1 ? 1 : -1;
+}
+
 /* {u8 ql[128], u8 qh[64], s8 scales[16], f16 d} */
 static void q6_k(const uint8_t *block, float *out)
 {
@@ -357,6 +364,7 @@ static const struct vgpu_block_type types[] = {
 	{ VGPU_W_NVFP4, 64, 36, nvfp4, NULL, 0 },
 	{ VGPU_W_TQ1_0, 256, 54, NULL, tq1_0_codes, 52 },
 	{ VGPU_W_TQ2_0, 256, 66, NULL, tq2_0_codes, 64 },
+	{ VGPU_W_Q1_0, 128, 18, NULL, q1_0_codes, 0 },
 	{ VGPU_W_IQ1_S, 256, 50, vgpu_iq1_s_decode, NULL, 0 },
 	{ VGPU_W_IQ1_M, 256, 56, vgpu_iq1_m_decode, NULL, 0 },
 	{ VGPU_W_IQ2_XXS, 256, 66, vgpu_iq2_xxs_decode, NULL, 0 },

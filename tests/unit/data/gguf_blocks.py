@@ -16,7 +16,8 @@ The bytes are random from a fixed seed.  Then the F16 scales and minima are set,
 normal; the smallest subnormal; a larger subnormal and a negative one; the largest finite; zero.
 The last block has all other bytes 0xff, the one before all 0x00.  IQ1_M has its F16 in the highest
 nibbles of four words.  Q8_K has an F32 (here one of those F16 times 1.1), and its values are
-written here, because the package has none for it: the F32 times each of 256 signed bytes.
+written here, because the package has none for it: the F32 times each of 256 signed bytes.  So are
+Q1_0's: the F16, or less than zero by it, for each of 128 bits, the lowest of a byte first.
 """
 import sys
 
@@ -30,6 +31,7 @@ HALVES = {
     T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.IQ4_NL: [0], T.IQ4_XS: [0],
     T.NVFP4: [], T.TQ1_0: [52], T.TQ2_0: [64], T.IQ1_S: [0], T.IQ1_M: [], T.IQ2_XXS: [0],
     T.IQ2_XS: [0], T.IQ2_S: [0], T.IQ3_XXS: [0], T.IQ3_S: [0], T.Q8_K: [],
+    T.Q1_0: [0],
 }
 KINDS = [(0x2a3c, 0x31d7), (0x0001, 0x8001), (0x02af, 0x8333), (0x7bff, 0xfbff), (0x0000, 0x8000),
          (0x9c01, 0x1401), (0x3c00, 0x3c00), (0x3555, 0x2eef)]
@@ -58,6 +60,9 @@ def values_of(blocks, kind):
     if kind == T.Q8_K:
         scales = blocks[:, :4].copy().view(np.float32)
         return scales * blocks[:, 4:260].view(np.int8).astype(np.float32)
+    if kind == T.Q1_0:
+        scales = blocks[:, :2].copy().view(np.float16).astype(np.float32)
+        return np.where(np.unpackbits(blocks[:, 2:], axis=1, bitorder="little"), scales, -scales)
     return gguf.quants.dequantize(blocks, kind).astype(np.float32)
 
 
