@@ -45,6 +45,7 @@ SAME(INT8_G16);
 SAME(IQ3_XXS);
 SAME(IQ3_S);
 SAME(Q1_0);
+SAME(F4_E2M1);
 #undef SAME
 
 const char *vgpu_format_name(enum vgpu_format format)

@@ -277,10 +277,11 @@ enum vgpu_format {
 	VGPU_FORMAT_IQ2_S = 31,
 	VGPU_FORMAT_MXFP4_G16 = 32,	/* what vgpu_pack makes: groups of 16 rows */
 	VGPU_FORMAT_INT8_G16 = 33,
-	/* Blocks of GGUF again: sources. */
+	/* Sources again: blocks of GGUF, and FP4. */
 	VGPU_FORMAT_IQ3_XXS = 48,
 	VGPU_FORMAT_IQ3_S = 49,
 	VGPU_FORMAT_Q1_0 = 50,
+	VGPU_FORMAT_F4_E2M1 = 51,	/* two a byte, the first in the low nibble */
 };
 
 /**
@@ -411,8 +412,8 @@ struct vgpu_pack_scales {
 /**
  * struct vgpu_pack - weights of a file, packed chunk by chunk when they are needed
  * @source_format: F32, F16, BF16; MXFP4 to MXFP4_G16 and Q8_0 to INT8_G16 (regrouped, the same
- *	values); FP8, F64 and other blocks of GGUF: Q4_0, Q5_0, IQ4_NL, TQ, Q1_0 to INT8_G16
- *	keep their values, all else is rounded again
+ *	values); FP8, FP4, F64 and other blocks of GGUF: Q4_0, Q5_0, IQ4_NL, TQ, Q1_0 to
+ *	INT8_G16 and FP4 to MXFP4_G16 keep their values, all else is rounded again
  * @packed_format: MXFP4_G16 or INT8_G16
  * @rows: rows of one matrix, at least 1
  * @cols: columns, at least 1

@@ -66,6 +66,7 @@ static const struct format formats[] = {
 	{ VB_FORMAT_IQ3_XXS, 1, 256, 98, 0, 1, false, "iq3-xxs" },
 	{ VB_FORMAT_IQ3_S, 1, 256, 110, 0, 1, false, "iq3-s" },
 	{ VB_FORMAT_Q1_0, 1, 128, 18, 0, 1, false, "q1-0" },
+	{ VB_FORMAT_F4_E2M1, 1, 2, 1, 0, 1, false, "f4-e2m1" },
 	/* 16 rows of 32 nibbles a block, 16 x 4 E8M0 a tile */
 	{ VB_FORMAT_MXFP4_G16, 16, 32, 256, 64, 64, true, "mxfp4-g16" },
 	/* 16 rows of 32 bytes a block, 16 x 4 F16 a tile */

@@ -70,6 +70,7 @@ enum vgpu_wformat {
 	VGPU_W_IQ3_XXS = 48,	/* as those of pack/blocks.c above */
 	VGPU_W_IQ3_S = 49,
 	VGPU_W_Q1_0 = 50,
+	VGPU_W_F4_E2M1 = 51,
 };
 
 /*

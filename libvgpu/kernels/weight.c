@@ -78,7 +78,8 @@ bool vgpu_weight_pack_is_exact(uint32_t source, uint32_t packed)
 {
 	const struct vgpu_block_type *type = vgpu_block_type(source);
 
-	if (source == VGPU_W_MXFP4 || source == VGPU_W_MXFP4_SPLIT)
+	/* FP4 alone is E2M1 with the scale 1. */
+	if (source == VGPU_W_MXFP4 || source == VGPU_W_MXFP4_SPLIT || source == VGPU_W_F4_E2M1)
 		return packed == VGPU_W_MXFP4_G16;
 	return type && type->codes && packed == VGPU_W_INT8_G16;
 }

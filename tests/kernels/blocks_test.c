@@ -243,6 +243,52 @@ static void decode_of_fp8_is_exact_for_every_code(void **state)
 	}
 }
 
+/* Sign, exponent and mantissa of code @i, as the specification has them; bias 1. */
+static float e2m1(uint32_t i)
+{
+	uint32_t exponent = i >> 1 & 3, mantissa = i & 1;
+	float magnitude = exponent ? ldexpf(2 + mantissa, (int)exponent - 2) : ldexpf(mantissa, -1);
+
+	return i & 8 ? -magnitude : magnitude;
+}
+
+/* All pairs, the first of each in the low nibble. */
+static void decode_of_fp4_is_exact_for_every_pair(void **state)
+{
+	float out[512], want[512];
+	uint8_t pairs[256];
+	struct vgpu_panel w = { VGPU_W_F4_E2M1, 1, 512, pairs, NULL };
+
+	for (uint32_t i = 0; i < 256; i++) {
+		pairs[i] = (uint8_t)i;
+		want[2 * i] = e2m1(i % 16);
+		want[2 * i + 1] = e2m1(i / 16);
+	}
+	check_table(state)->weight_decode(&w, out, 512);
+	assert_memory_equal(out, want, sizeof(want));
+}
+
+/* Blocks whose largest value is each there is, the rest what may stand beside it. */
+static void fp4_keeps_its_values_as_mxfp4(void **state)
+{
+	size_t bytes = vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, 256);
+	const struct vgpu_kernels *t = check_table(state);
+	float values[16 * 256], out[16 * 256];
+	uint8_t *dst = check_alloc(bytes);
+	struct vgpu_panel w = { VGPU_W_MXFP4_G16, 16, 256, dst, NULL };
+
+	for (uint32_t i = 0; i < 16 * 256; i++) {
+		uint32_t most = i % 256 / VGPU_BLOCK;
+
+		values[i] = e2m1((i % VGPU_BLOCK ? i * 7 % (most + 1) : most) | (i / 256 + i) % 2 << 3);
+	}
+	assert_int_equal(t->pack_mxfp4(dst, values, VGPU_W_F32, 256, 16, 256), 0);
+	t->weight_decode(&w, out, 256);
+	for (uint32_t i = 0; i < 16 * 256; i++)
+		assert_true(out[i] == values[i]);
+	free(dst);
+}
+
 static void types_fit_their_sizes(void **state)
 {
 	(void)state;
@@ -272,6 +318,8 @@ int main(void)
 		CHECK_LEVELS(scales_of_other_kinds_that_are_no_number_are_not_packed),
 		CHECK_LEVELS(f64_is_rounded_to_the_nearest_f32_and_no_further_than_it_goes),
 		CHECK_LEVELS(decode_of_fp8_is_exact_for_every_code),
+		CHECK_LEVELS(decode_of_fp4_is_exact_for_every_pair),
+		CHECK_LEVELS(fp4_keeps_its_values_as_mxfp4),
 		cmocka_unit_test(types_fit_their_sizes),
 	};
 

@@ -18,7 +18,7 @@
 	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2, \
 	VB_FORMAT_TQ1_0, VB_FORMAT_TQ2_0, VB_FORMAT_F64, VB_FORMAT_Q8_K, VB_FORMAT_IQ1_S, \
 	VB_FORMAT_IQ1_M, VB_FORMAT_IQ2_XXS, VB_FORMAT_IQ2_XS, VB_FORMAT_IQ2_S, \
-	VB_FORMAT_IQ3_XXS, VB_FORMAT_IQ3_S, VB_FORMAT_Q1_0,
+	VB_FORMAT_IQ3_XXS, VB_FORMAT_IQ3_S, VB_FORMAT_Q1_0, VB_FORMAT_F4_E2M1,
 static const u16 sources[] = { SOURCES };
 
 static const u16 formats[] = {
@@ -156,6 +156,7 @@ static const u16 blocks_of[][3] = {
 	{ VB_FORMAT_IQ3_XXS, 256, 2 + 64 + 32 },
 	{ VB_FORMAT_IQ3_S, 256, 2 + 64 + 8 + 32 + 4 },
 	{ VB_FORMAT_Q1_0, 128, 2 + 128 / 8 },
+	{ VB_FORMAT_F4_E2M1, 2, 1 },
 };
 
 static u128 model_blocks(u16 format, u64 rows, u64 cols)

@@ -76,7 +76,8 @@ static void exact_are_the_pairs_that_round_nothing(void **state)
 
 		assert_int_equal(vgpu_pack_is_exact(from, VGPU_FORMAT_INT8_G16), to_int8);
 		assert_int_equal(vgpu_pack_is_exact(from, VGPU_FORMAT_MXFP4_G16),
-				 from == VGPU_FORMAT_MXFP4 || from == VGPU_FORMAT_MXFP4_SPLIT);
+				 from == VGPU_FORMAT_MXFP4 || from == VGPU_FORMAT_MXFP4_SPLIT ||
+				 from == VGPU_FORMAT_F4_E2M1);
 		assert_false(vgpu_pack_is_exact(from, VGPU_FORMAT_F32));
 	}
 }

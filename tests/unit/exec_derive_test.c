@@ -42,12 +42,16 @@ static size_t encode(uint32_t format, const float *values, size_t n, uint8_t *ou
 	return n * (format == VB_FORMAT_F32 ? 4 : 2);
 }
 
-/* Blocks of 32 as GGUF has them: random scales and codes. */
+/* Blocks of 32 as GGUF has them: random scales and codes.  Of FP4 any byte is two values. */
 static size_t encode_blocks(uint32_t format, size_t n, uint8_t *out)
 {
 	size_t at = 0;
 	uint64_t seed = 5;
 
+	while (format == VB_FORMAT_F4_E2M1 && at < n / 2)
+		out[at++] = (uint8_t)xrandom(&seed);
+	if (at)
+		return at;
 	for (size_t b = 0; b < n / 32; b++) {
 		if (format == VB_FORMAT_MXFP4) {
 			out[at++] = (uint8_t)(120 + xrandom(&seed) % 10);
@@ -180,6 +184,15 @@ static void derive_from_blocks_of_gguf(void **state)
 	(void)state;
 	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, ROWS, COLS);
 	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, ROWS, COLS);
+}
+
+static void derive_from_fp4(void **state)
+{
+	(void)state;
+	expect_derived(VB_FORMAT_F4_E2M1, VB_FORMAT_MXFP4_G16, ROWS, COLS);
+	expect_derived(VB_FORMAT_F4_E2M1, VB_FORMAT_INT8_G16, ROWS, COLS);
+	/* The last block is cut. */
+	expect_derived(VB_FORMAT_F4_E2M1, VB_FORMAT_MXFP4_G16, ROWS, COLS + 2);
 }
 
 /* One value that cannot be packed spoils its chunk, and the sentence says which. */
@@ -389,6 +402,7 @@ static void derive_of_wide_rows_is_what_it_is_at_once(void **state)
 	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, MORE, WIDE);
 	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, FEW, BLOCKS_OF_256);
 	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, 17, 8 * BLOCKS_OF_256 / 3);
+	expect_derived(VB_FORMAT_F4_E2M1, VB_FORMAT_MXFP4_G16, 17, 8 * BLOCKS_OF_256 / 3);
 	expect_split_derived(17, 8 * BLOCKS_OF_256 / 3);
 	expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_BF16, FEW, WIDER,
 			      128, 128);
@@ -463,6 +477,7 @@ int main(void)
 		cmocka_unit_test(derive_from_f16),
 		cmocka_unit_test(derive_from_bf16),
 		cmocka_unit_test(derive_from_blocks_of_gguf),
+		cmocka_unit_test(derive_from_fp4),
 		cmocka_unit_test(derive_of_nan_is_edom_and_says_where),
 		cmocka_unit_test(derive_from_split_blocks_is_what_interleaved_ones_give),
 		cmocka_unit_test(derive_from_fp8_multiplies_by_the_scales_beside_it),

@@ -16,7 +16,7 @@ static const u32 weights[] = {
 	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2,
 	VB_FORMAT_TQ1_0, VB_FORMAT_TQ2_0, VB_FORMAT_F64, VB_FORMAT_Q8_K, VB_FORMAT_IQ1_S,
 	VB_FORMAT_IQ1_M, VB_FORMAT_IQ2_XXS, VB_FORMAT_IQ2_XS, VB_FORMAT_IQ2_S, VB_FORMAT_IQ3_XXS,
-	VB_FORMAT_IQ3_S, VB_FORMAT_Q1_0,
+	VB_FORMAT_IQ3_S, VB_FORMAT_Q1_0, VB_FORMAT_F4_E2M1,
 };
 #define WEIGHTS	(sizeof(weights) / sizeof(weights[0]))
 
@@ -32,6 +32,8 @@ static bool takes(u32 format, u32 k)
 	case VB_FORMAT_MXFP4_G16:
 	case VB_FORMAT_INT8_G16:
 		return true;
+	case VB_FORMAT_F4_E2M1:
+		return k % 2 == 0;
 	case VB_FORMAT_Q1_0:
 		return k % 128 == 0;
 	case VB_FORMAT_NVFP4:
@@ -124,7 +126,7 @@ static void format_matrix_bytes_overflow_is_seen(void **state)
 static void format_unknown_ones_are_refused_everywhere(void **state)
 {
 	static const u32 known[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
-				     20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 48, 49, 50 };
+				     20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 48, 49, 50, 51 };
 	struct vb_unit unit;
 	u32 format, i;
 	bool is_known;

@@ -13,8 +13,8 @@
 #include "vgpu.h"
 
 /**
- * What operands weights become. Types that no product takes are packed in any case: to INT8
- * where that keeps their values, else to what is asked for.
+ * What operands weights become. Types that no product takes are packed in any case: to INT8 or
+ * MXFP4 where that keeps their values, else to what is asked for.
  */
 enum weights_pack {
 	WEIGHTS_KEEP,	/* floats stay, the others become INT8 */

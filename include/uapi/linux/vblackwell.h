@@ -1737,10 +1737,11 @@ enum vb_format {
 	VB_FORMAT_IQ2_S = 31,
 	VB_FORMAT_MXFP4_G16 = 32,/* groups of 16 rows, Documentation/kernels.md */
 	VB_FORMAT_INT8_G16 = 33,
-	/* Blocks of GGUF again: sources. */
+	/* Sources again: blocks of GGUF, and FP4. */
 	VB_FORMAT_IQ3_XXS = 48,
 	VB_FORMAT_IQ3_S = 49,
 	VB_FORMAT_Q1_0 = 50,
+	VB_FORMAT_F4_E2M1 = 51,	/* two a byte, the first in the low nibble */
 };
 
 /**

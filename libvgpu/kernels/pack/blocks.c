@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Source: the structures' layout, https://github.com/ggml-org/ggml, src/ggml-common.h;
- * OCP 8-bit Floating Point Specification (OFP8) v1.0, section 5.
+ * OCP 8-bit Floating Point Specification (OFP8) v1.0, section 5; OCP Microscaling Formats
+ * v1.0, section 5.3.3.
  */
 #include "kernels/pack/blocks.h"
 
@@ -316,7 +317,7 @@ static void q8_k(const uint8_t *block, float *out)
 		scaled(codes + i, VGPU_BLOCK, vgpu_f32_from_bits(u32_at(block)), out + i);
 }
 
-/* --- single values: F64, and OCP FP8 --------------------------------------------- */
+/* --- single values: F64, OCP FP8, and two of FP4 --------------------------------------------- */
 
 /* To the nearest F32; what is beyond them becomes infinite, which no packing takes. */
 static void f64(const uint8_t *value, float *out)
@@ -344,6 +345,19 @@ static void f8_e4m3(const uint8_t *value, float *out)
 static void f8_e5m2(const uint8_t *value, float *out)
 {
 	*out = vgpu_f16_to_f32((uint16_t)(*value << 8));
+}
+
+/*
+ * Safetensors' F4.  OCP leaves open where values lie; who writes such files is PyTorch, whose
+ * float4_e2m1fn_x2 has the first of two in the low nibble.
+ */
+static void f4_e2m1(const uint8_t *pair, float *out)
+{
+	static const float values[16] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6,
+					  -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6 };
+
+	out[0] = values[*pair & 15];
+	out[1] = values[*pair >> 4];
 }
 
 /* --- the table ----------------------------------------------------------- */
@@ -376,6 +390,7 @@ static const struct vgpu_block_type types[] = {
 	{ VGPU_W_F64, 1, 8, f64, NULL, 0 },
 	{ VGPU_W_F8_E4M3, 1, 1, f8_e4m3, NULL, 0 },
 	{ VGPU_W_F8_E5M2, 1, 1, f8_e5m2, NULL, 0 },
+	{ VGPU_W_F4_E2M1, 2, 1, f4_e2m1, NULL, 0 },
 };
 
 const struct vgpu_block_type *vgpu_block_type(enum vgpu_wformat format)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks of quantised weights as GGUF files have them, ggml's block structures, FP8 and F64:
+ * Blocks of quantised weights as GGUF files have them, ggml's block structures, FP8, FP4 and F64:
  * one row of a table a type.
  *
  * Every value of a block is an integer times scales, less or plus a minimum.  The integers and the

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+# Safetensors files with F4, and what their values are.
+#   fp4_make.py plain OUT TWIN		F4 that has no scales; the twin has its values in F32
+#   fp4_make.py CASE OUT		one matrix that is refused
+# The values are read off the definitions here: OCP MX v1.0, 5.3.3, the first of two in the low
+# nibble (PyTorch, float4_e2m1fn_x2).
+import json, random, struct, sys
+
+N, K, EXPERTS = 300, 416, 3
+rng = random.Random(11)
+
+def e2m1(code):
+    sign = -1.0 if code & 8 else 1.0
+    exponent, mantissa = code >> 1 & 3, code & 1
+    return sign * (mantissa * 0.5 if exponent == 0 else (1 + mantissa / 2) * 2.0 ** (exponent - 1))
+
+def values_of(data):
+    return [e2m1(c) for byte in data for c in (byte & 15, byte >> 4)]
+
+def f32(values):
+    return struct.pack("<%df" % len(values), *values)
+
+class File:
+    def __init__(self):
+        self.head, self.data = {}, b""
+
+    def add(self, name, dtype, shape, data):
+        self.head[name] = {"dtype": dtype, "shape": shape,
+                           "data_offsets": [len(self.data), len(self.data) + len(data)]}
+        self.data += data
+
+    def write(self, path):
+        head = json.dumps(self.head).encode()
+        open(path, "wb").write(struct.pack("<Q", len(head)) + head + self.data)
+
+def plain(out, twin):
+    for name, shape in (("a.weight", [N, K]), ("b.weight", [17, 34]), ("c.experts", [EXPERTS, N, K])):
+        n = 1
+        for d in shape:
+            n *= d
+        data = rng.randbytes(n // 2)
+        out.add(name, "F4", shape, data)
+        twin.add(name, "F32", shape, f32(values_of(data)))
+
+def main():
+    case, out, twin = sys.argv[1], File(), File()
+    if case == "plain":
+        plain(out, twin)
+    elif case == "odd":			# rows that end within a byte
+        out.add("w.weight", "F4", [4, 33], rng.randbytes(66))
+    else:
+        sys.exit("no case " + case)
+    out.write(sys.argv[2])
+    if len(sys.argv) > 3:
+        twin.write(sys.argv[3])
+
+main()

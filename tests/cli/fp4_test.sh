@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Safetensors' F4 runs with the values it has.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+make() { python3 tests/cli/fp4_make.py "$@" || exit 1; }
+# sum FILE EXPRESSION: of a JSON file, in python over s
+sum() { python3 -c "import json, sys; s = json.load(open(sys.argv[1])); print($2)" "$1"; }
+run() { $vbrun stream "$@" --chunk 64K --passes 2 --json; }
+
+make plain "$work/f4.safetensors" "$work/f32.safetensors"
+for host in 1M 16M; do
+	for mode in f32 a16 a8; do
+		run "$work/f4.safetensors" --host $host --mode $mode --m 3 >"$work/f4.json"
+		run "$work/f32.safetensors" --format mxfp4 --host $host --mode $mode --m 3 >"$work/f32.json"
+		verdict "products_are_those_of_the_values_${mode}_$host" test \
+			"$(field "$work/f4.json" digest)" = "$(field "$work/f32.json" digest)"
+	done
+done
+verdict every_matrix_of_f4_runs test "$(sum "$work/f4.json" '(s["matrices"], s["skipped"])')" = '(5, [])'
+verdict f4_is_packed_where_it_keeps_its_values test "$(sum "$work/f4.json" \
+	'[(c["from"], c["to"], c["how"], c["tensors"], c["nmse"]) for c in s["conversions"]]')" = \
+	"[('F4', 'mxfp4-g16', 'exact', 3, 0)]"
+verdict f4_keeps_its_values_whatever_is_asked_for test \
+	"$(field <(run "$work/f4.safetensors" --format int8 --host 16M --mode a8 --m 3) digest)" = \
+	"$(field "$work/f4.json" digest)"
+verdict f4_is_listed_as_what_it_becomes grep -qE '^a.weight +F4 +\[300\]\[416\] .* mxfp4-g16, exact$' \
+	<($vbctl tensor list "$work/f4.safetensors")
+$vbctl plan "$work/f4.safetensors" --host 16M --chunk 64K --json >"$work/plan.json"
+verdict plan_and_stream_agree_on_f4 test \
+	"$(sum "$work/plan.json" '(s["source_bytes"], s["weight_bytes"])')" = \
+	"$(sum "$work/f4.json" '(s["source_bytes"], s["weight_bytes"])')"
+
+# refused CASE PATTERN
+refused() {
+	make "$1" "$work/$1.safetensors"
+	refuses "$1_is_refused_by_stream" 1 "$1.safetensors: $2" $vbrun stream "$work/$1.safetensors"
+	refuses "$1_is_refused_by_plan" 1 "$1.safetensors: $2" $vbctl plan "$work/$1.safetensors"
+}
+refused odd 'none of its 1 tensors is .*rows are no whole number of blocks.* U8 _blocks \[..\]\[16\] beside _scales$'
+exit $status
