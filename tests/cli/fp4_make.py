@@ -48,6 +48,8 @@ def main():
         plain(out, twin)
     elif case == "odd":			# rows that end within a byte
         out.add("w.weight", "F4", [4, 33], rng.randbytes(66))
+    elif case in ("F6_E2M3", "F6_E3M2"):
+        out.add("w.weight", case, [40, 128], rng.randbytes(40 * 128 * 6 // 8))
     else:
         sys.exit("no case " + case)
     out.write(sys.argv[2])

@@ -277,8 +277,10 @@ static void refuse_tensor(const struct vgpu_tensor *t, char *text, size_t len)
 	char types[512] = "";
 
 	put_types(types, sizeof(types));
-	snprintf(text, len, "tensor '%.80s': type %s has no product and is not packed; taken are %s",
-		 t->name, t->dtype_name, types);
+	snprintf(text, len, "tensor '%.80s': type %s %s; taken are %s", t->name, t->dtype_name,
+		 t->dtype == VGPU_DTYPE_F6_E2M3 || t->dtype == VGPU_DTYPE_F6_E3M2 ?
+		 "is of 6 bits, and safetensors does not define how they lie in bytes" :
+		 "has no product and is not packed", types);
 }
 
 void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, char *text,
