@@ -155,8 +155,9 @@ bool weight_scales_apply(const struct vgpu_tensor *t, const struct vgpu_tensor *
 	*out = (struct vgpu_pack_scales){ .format = scale_format(scales),
 					  .offset = scales->offset };
 	if (t->dtype != VGPU_DTYPE_F8_E4M3 && t->dtype != VGPU_DTYPE_F8_E5M2) {
-		snprintf(text, sizeof(text), "are applied to FP8 only, not to %.24s",
-			 t->dtype_name);
+		snprintf(text, sizeof(text), t->dtype == VGPU_DTYPE_F4_E2M1 ?
+			 "are not E8M0, one for each 32 values of a row, as %.24s takes them" :
+			 "are applied to FP8 only, not to %.24s", t->dtype_name);
 		return refuse(scales, text, why, len);
 	}
 	if (!out->format) {

@@ -7,7 +7,8 @@
  *	name.scale_weight	for all
  *	name.scale		GGUF: for all, or for each expert
  *
- * Each value is multiplied by its scale, whatever "inv" says.
+ * Each value is multiplied by its scale, whatever "inv" says.  F4 whose scales are E8M0 for each
+ * 32 values of a row is no case of these: it lies there as MXFP4_SPLIT does (weights.c).
  */
 #ifndef TOOLS_WEIGHT_SCALES_H
 #define TOOLS_WEIGHT_SCALES_H

@@ -86,6 +86,29 @@ static const struct vgpu_tensor *sibling(const struct vgpu_checkpoint *ck, const
 	return t;
 }
 
+/* Codes @t, 16 bytes for 32 values, and their scales, a byte each; @lead: 1 with experts, else 0. */
+static bool put_split(struct weights *w, const struct vgpu_tensor *t,
+		      const struct vgpu_tensor *scales, uint32_t lead, uint64_t k)
+{
+	if (t->shape[lead] > UINT32_MAX || t->shape[0] > UINT32_MAX || k > UINT32_MAX || !t->bytes)
+		return false;
+	w->list[w->count++] = (struct weight){
+		.name = t->name,
+		.type = t->dtype == VGPU_DTYPE_U8 ? "MXFP4" : t->dtype_name,
+		.format = VGPU_FORMAT_MXFP4_SPLIT,
+		.experts = lead ? (uint32_t)t->shape[0] : 0,
+		.n = (uint32_t)t->shape[lead],
+		.k = (uint32_t)k,
+		.file = t->file,
+		.offset = t->offset,
+		.bytes = t->bytes,
+		.scales_file = scales->file,
+		.scales_offset = scales->offset,
+		.scales_bytes = scales->bytes,
+	};
+	return true;
+}
+
 /* gpt-oss: name_blocks U8 [E][n][k / 32][16] beside name_scales U8 [E][n][k / 32]. */
 static bool take_split(struct weights *w, const struct vgpu_tensor *t,
 		       const struct vgpu_tensor *scales)
@@ -95,24 +118,26 @@ static bool take_split(struct weights *w, const struct vgpu_tensor *t,
 	if (t->rank < 3 || t->rank > 4 || scales->rank != t->rank - 1)
 		return false;
 	if (t->shape[t->rank - 1] != 16 || t->shape[lead + 1] > UINT32_MAX / 32 ||
-	    t->shape[lead] > UINT32_MAX || t->shape[0] > UINT32_MAX || !t->bytes ||
 	    scales->bytes != t->bytes / 16)
 		return false;
-	w->list[w->count++] = (struct weight){
-		.name = t->name,
-		.type = "MXFP4",
-		.format = VGPU_FORMAT_MXFP4_SPLIT,
-		.experts = lead ? (uint32_t)t->shape[0] : 0,
-		.n = (uint32_t)t->shape[lead],
-		.k = (uint32_t)t->shape[lead + 1] * 32,
-		.file = t->file,
-		.offset = t->offset,
-		.bytes = t->bytes,
-		.scales_file = scales->file,
-		.scales_offset = scales->offset,
-		.scales_bytes = scales->bytes,
-	};
-	return true;
+	return put_split(w, t, scales, lead, 32 * t->shape[lead + 1]);
+}
+
+/* OCP MX: name F4 [E][n][k], beside it its scales E8M0 (or U8) [E][n][k / 32]. */
+static bool take_mx(struct weights *w, const struct vgpu_tensor *t,
+		    const struct vgpu_tensor *scales)
+{
+	uint32_t last = t->rank - 1;
+
+	if (t->rank < 2 || t->rank > 3 || scales->rank != t->rank ||
+	    (scales->dtype != VGPU_DTYPE_F8_E8M0 && scales->dtype != VGPU_DTYPE_U8))
+		return false;
+	for (uint32_t i = 0; i < last; i++)
+		if (scales->shape[i] != t->shape[i])
+			return false;
+	if (t->shape[last] % 32 || scales->shape[last] != t->shape[last] / 32)
+		return false;
+	return put_split(w, t, scales, t->rank - 2, t->shape[last]);
 }
 
 static const char *take_plain(struct weights *w, const struct vgpu_tensor *t,
@@ -187,6 +212,9 @@ static void take(struct weights *w, const struct vgpu_checkpoint *ck, const stru
 	}
 	if (weight_scales_owner(ck, t))
 		return;			/* taken, or refused, with its weights */
+	scales = t->dtype == VGPU_DTYPE_F4_E2M1 ? weight_scales_of(ck, t) : NULL;
+	if (scales && take_mx(w, t, scales))
+		return;
 	if (!take_scales(w, ck, t, &pack_scales))
 		return;
 	if (weights_format(t) == VGPU_FORMAT_NONE) {

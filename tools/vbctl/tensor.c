@@ -18,10 +18,11 @@ static bool needs_packing(enum vgpu_format format)
 	       format != VGPU_FORMAT_U8;
 }
 
-/* Bytes of gpt-oss: codes or scales of one of the matrices. */
+/* MXFP4_SPLIT: codes or scales of one of the matrices. */
 static bool is_split(const struct weights *w, const struct vgpu_tensor *t)
 {
-	if (t->dtype != VGPU_DTYPE_U8)
+	if (t->dtype != VGPU_DTYPE_U8 && t->dtype != VGPU_DTYPE_F4_E2M1 &&
+	    t->dtype != VGPU_DTYPE_F8_E8M0)
 		return false;
 	for (size_t i = 0; i < w->count; i++) {
 		const struct weight *m = &w->list[i];
@@ -48,12 +49,12 @@ static const char *operand_name(const struct weights *w, const struct vgpu_tenso
 }
 
 /* How it gets there: "" as it is. */
-static const char *operand_how(const struct vgpu_tensor *t)
+static const char *operand_how(const struct weights *w, const struct vgpu_tensor *t)
 {
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
 	enum vgpu_format format = info ? info->format : VGPU_FORMAT_NONE;
 
-	if (format == VGPU_FORMAT_NONE || !needs_packing(format))
+	if (format == VGPU_FORMAT_NONE || !needs_packing(format) || is_split(w, t))
 		return "";
 	if (vgpu_pack_is_exact(format, weights_used(format, WEIGHTS_KEEP)))
 		return "exact";
@@ -71,7 +72,7 @@ static void print_tensor(const struct weights *w, const struct vgpu_tensor *t)
 	text_print(stdout, t->name, 56, true);
 	printf(" %-8.8s %-20s %10s  file %u @ %" PRIu64 "  %s%s%s\n", t->dtype_name, shape,
 	       size_text(t->bytes).s, t->file, t->offset, operand_name(w, t),
-	       operand_how(t)[0] ? ", " : "", operand_how(t));
+	       operand_how(w, t)[0] ? ", " : "", operand_how(w, t));
 }
 
 static void add_tensor(struct json_object *list, const struct weights *w,
@@ -82,7 +83,7 @@ static void add_tensor(struct json_object *list, const struct weights *w,
 	summary_text(item, "name", t->name);
 	summary_text(item, "dtype", t->dtype_name);
 	summary_text(item, "format", operand_name(w, t));
-	summary_text(item, "how", operand_how(t));
+	summary_text(item, "how", operand_how(w, t));
 	shape = summary_list(item, "shape");
 	for (uint32_t d = 0; shape && d < t->rank; d++)
 		json_object_array_add(shape, json_object_new_uint64(t->shape[d]));
