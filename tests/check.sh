@@ -43,7 +43,7 @@ load=$(cut -d' ' -f1 /proc/loadavg)
 jobs=$(nproc)
 lanes=$((jobs < 2 ? 1 : 2))
 # What measures time, or what others use of the CPU, has the machine to itself.
-alone='unit/io_open_test unit/io_probe_test selftests/share_test kernels/pool_test cli/check_test cli/vbctl_test'
+alone='unit/exec_long_test unit/io_open_test unit/io_probe_test selftests/share_test kernels/pool_test cli/check_test cli/vbctl_test'
 # Tests of the tools that a sanitizer does not make long, and those that the thread sanitizer
 # runs: what computes alone for minutes shows it nothing.
 short='cli/model_test cli/vbctl_test cli/vbd_test'
