@@ -5,7 +5,10 @@
 #   fp4_make.py CASE OUT		one matrix that is refused
 # The values are read off the definitions here: OCP MX v1.0, 5.3.3, the first of two in the low
 # nibble (PyTorch, float4_e2m1fn_x2).
-import json, random, struct, sys
+import random, struct, sys
+
+sys.dont_write_bytecode = True
+from safetensors_file import File
 
 N, K, EXPERTS = 300, 416, 3
 rng = random.Random(11)
@@ -20,19 +23,6 @@ def values_of(data):
 
 def f32(values):
     return struct.pack("<%df" % len(values), *values)
-
-class File:
-    def __init__(self):
-        self.head, self.data = {}, b""
-
-    def add(self, name, dtype, shape, data):
-        self.head[name] = {"dtype": dtype, "shape": shape,
-                           "data_offsets": [len(self.data), len(self.data) + len(data)]}
-        self.data += data
-
-    def write(self, path):
-        head = json.dumps(self.head).encode()
-        open(path, "wb").write(struct.pack("<Q", len(head)) + head + self.data)
 
 def plain(out, twin):
     for name, shape in (("a.weight", [N, K]), ("b.weight", [17, 34]), ("c.experts", [EXPERTS, N, K])):

@@ -3,7 +3,10 @@
 #   fp8_make.py CASE OUT.safetensors [TWIN.safetensors]
 # The twin has each matrix in F32, its values multiplied by the scales, read off the rules of
 # the formats here and not off our code.
-import json, math, random, struct, sys
+import math, random, struct, sys
+
+sys.dont_write_bytecode = True
+from safetensors_file import File
 
 N, K, EXPERTS = 300, 416, 3		# the last block of 128 is cut, down and across
 rng = random.Random(7)
@@ -43,19 +46,6 @@ def some_scales(dtype, n):
     if dtype == "F16":
         return [struct.unpack("<e", struct.pack("<e", v))[0] for v in made]
     return made
-
-class File:
-    def __init__(self):
-        self.head, self.data = {}, b""
-
-    def add(self, name, dtype, shape, data):
-        self.head[name] = {"dtype": dtype, "shape": shape,
-                           "data_offsets": [len(self.data), len(self.data) + len(data)]}
-        self.data += data
-
-    def write(self, path):
-        head = json.dumps(self.head).encode()
-        open(path, "wb").write(struct.pack("<Q", len(head)) + head + self.data)
 
 def matrix(out, twin, name, scale_name, dtype, scale_dtype, stack, grid_shape, high, wide,
            N=N, K=K):
