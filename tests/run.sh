@@ -38,6 +38,9 @@ trap 'rm -rf "$turn"' EXIT
 # count PATTERN FILE
 count() { grep -cE "$1" "$2"; }
 
+# why LOG: what stands behind "#" after a verdict that is none
+why() { awk '/^not ok /{ left = 60 } /^(ok|skip) /{ left = 0 } /^#/ && left-- > 0' "$1"; }
+
 # suite PROGRAM N: run it, leave what is to be said
 suite() {
 	local program=$1 out=$turn/$2 name log rc seconds user system passed failed skipped
@@ -84,7 +87,7 @@ suite() {
 		if [ "$failed" -gt 0 ]; then
 			grep -E '^(not ok |\[  FAILED|\[  ERROR|.*(ERROR: AddressSan|runtime error|WARNING: ThreadSan))' "$log" |
 				head -20 | sed 's/^/    /'
-			tail -15 "$log" | sed 's/^/    | /'
+			{ why "$log"; tail -15 "$log"; } | sed 's/^/    | /'
 		fi
 		if [ "$skipped" -gt 0 ]; then
 			grep -E '^skip |SKIP:' "$log" | sort -u | head -10 | tee "$out.skips" |

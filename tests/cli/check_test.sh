@@ -42,6 +42,13 @@ verdict runner_keeps_why_it_skipped grep -q '^skip three: no disk' "$work/logs/t
 suite bad.sh 'echo ok one' 'echo "not ok two: broken"'
 counts bad.sh '1 1 0' 1
 verdict runner_names_what_failed grep -q 'not ok two: broken' "$work/out"
+# Of a machine's many lines, too: what was said when it failed, not what was said last.
+suite machine.sh 'echo "ok one"' 'echo "# of one"' 'echo "not ok two: see below"' \
+	'echo "# tests/x.c:7: error"' 'echo "ok three"' 'seq 100 | sed "s/^/# later /"' \
+	'echo "ok four"'
+counts machine.sh '3 1 0' 1
+verdict runner_says_why_it_failed grep -q '^ *| # tests/x.c:7: error' "$work/out"
+verdict runner_says_no_more test "$(grep -c '# of one' "$work/out")" = 0
 suite silent.sh 'true'
 counts silent.sh '0 1 0' 1
 suite crash.sh 'echo ok one' 'kill -SEGV $$'
