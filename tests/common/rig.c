@@ -149,6 +149,19 @@ void rig_client_close(struct vgpu_uapi *u)
 	u->ops->close(u);
 }
 
+/*
+ * An executor that goes while somebody has objects leaves its arena for the next one; here
+ * none comes, and one test after the other would fill the disk.
+ */
+static void remove_directory(const struct rig *r)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/arena", r->directory);
+	unlink(path);
+	rmdir(r->directory);
+}
+
 void rig_close(struct rig *r)
 {
 	if (r->client)
@@ -162,7 +175,7 @@ void rig_close(struct rig *r)
 	vgpu_exec_close(r->real);
 	if (r->loop)
 		vgpu_loop_put(r->loop);
-	rmdir(r->directory);
+	remove_directory(r);
 	memset(r, 0, sizeof(*r));
 }
 
