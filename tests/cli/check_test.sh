@@ -201,10 +201,21 @@ verdict check_of_ci_runs_tools_with_threads_in_build-thread test \
 	"$(grep 'in build-thread$' "$work/order" | sort | tr '\n' '|')" = \
 	"a in build-thread|io_open in build-thread|model in build-thread|"
 verdict check_of_ci_runs_pages_once test "$(ran '^page')" -eq 1
-# Long ones too.
+# What is late is left to the longest form.
+late() {
+	echo "$(ran 'progress in build$')$(ran 'progress in build-address')$(ran 'chunk in build-address')$(ran 'chunk in build-thread')"
+}
 does $tree/tests/cli/progress_test.sh 'progress in ${BUILD:-build}' '# $'vbrun 'echo ok one'
+touch $tree/tests/unit/chunk_test.c
+for b in build build-address build-thread; do
+	does $tree/$b/tests/unit/chunk_test "chunk in $b" 'echo "[       OK ] one"'
+done
 checks ci
-verdict check_of_ci_runs_long_tools_sanitized test "$(ran 'progress in build-address')" -eq 1
+verdict check_of_ci_leaves_out_what_is_late test "$(late)" = 1010
+verdict check_of_ci_says_what_is_late test \
+	"$(grep -c '^left to check-all: .*/\(progress\|chunk\)_test' "$work/out")" = 2
+RESULT=$work/late.page checks all
+verdict check_of_all_does_not test "$(late)" = 1111
 # Others go on beside a machine, and whoever interrupts ends it too.
 does $tree/tests/vm/run.sh machine "until grep -q '^x' $work/order; do sleep 0.02; done" 'echo ok one'
 checks person
