@@ -17,6 +17,13 @@
 
 #define XCHUNK	(64u << 10)
 
+/* Instrumented code takes many times as long: what is the same over and over is done less often. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define XSANITIZED	true
+#else
+#define XSANITIZED	false
+#endif
+
 /**
  * struct xrig - a device
  * @text: why it could not be opened, or what its books say

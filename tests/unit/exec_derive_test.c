@@ -106,16 +106,21 @@ static uint8_t *pack(uint32_t src, uint32_t dst, uint32_t rows, uint32_t cols,
  * Of three tiers for each end of the chunk size: all, but where only large chunks take
  * several pieces; and one of each where rows are wider than WIDE_COLS, which takes long.
  */
+static bool takes_long(uint32_t cols)
+{
+	return cols > WIDE_COLS || (XSANITIZED && cols == WIDE_COLS);
+}
+
 static uint32_t tier_first(uint32_t rows, uint32_t cols)
 {
-	if (cols > WIDE_COLS)
+	if (takes_long(cols))
 		return 1;
 	return rows > ROWS ? 3 : 0;
 }
 
 static uint32_t tier_step(uint32_t cols)
 {
-	return cols > WIDE_COLS ? 3 : 1;
+	return takes_long(cols) ? 3 : 1;
 }
 
 static void expect_derived(uint32_t src, uint32_t dst, uint32_t rows, uint32_t cols)
@@ -399,15 +404,18 @@ static void derive_of_wide_rows_is_what_it_is_at_once(void **state)
 
 	(void)state;
 	expect_derived(VB_FORMAT_F32, VB_FORMAT_MXFP4_G16, MORE, WIDE);
-	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, MORE, WIDE);
 	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, FEW, BLOCKS_OF_256);
+	expect_scaled_derived(VB_FORMAT_F8_E5M2, VB_FORMAT_MXFP4_G16, VB_FORMAT_F32, 5, WIDER, 7,
+			      50);
+	/* Other formats take the same way. */
+	if (XSANITIZED)
+		return;
+	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, MORE, WIDE);
 	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, 17, 8 * BLOCKS_OF_256 / 3);
 	expect_derived(VB_FORMAT_F4_E2M1, VB_FORMAT_MXFP4_G16, 17, 8 * BLOCKS_OF_256 / 3);
 	expect_split_derived(17, 8 * BLOCKS_OF_256 / 3);
 	expect_scaled_derived(VB_FORMAT_F8_E4M3, VB_FORMAT_INT8_G16, VB_FORMAT_BF16, FEW, WIDER,
 			      128, 128);
-	expect_scaled_derived(VB_FORMAT_F8_E5M2, VB_FORMAT_MXFP4_G16, VB_FORMAT_F32, 5, WIDER, 7,
-			      50);
 }
 
 /* Small chunks of wide rows read what they are made from, and blocks of the disk around it. */

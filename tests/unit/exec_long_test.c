@@ -73,7 +73,8 @@ static void long_attention_ends_at_its_deadline(void **state)
 	s.deadline_ns = xrig_now() + 300000000;
 	cpu = cpu_ns();
 	assert_int_equal(xrun(&rig, &s), -ETIME);
-	assert_in_range(cpu_ns() - cpu, 0, 3000000000u);
+	if (!XSANITIZED)
+		assert_in_range(cpu_ns() - cpu, 0, 3000000000u);
 }
 
 /* Runs TOPK of one row; values and indices are the caller's to free. */

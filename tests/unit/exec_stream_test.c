@@ -418,7 +418,8 @@ static void stream_reads_at_most_two_percent_above_the_optimum(void **state)
 		model_make(&m, formats[f], 12, f ? 2000 : 310, 1056, 4096 + 1236);
 		for (uint32_t part = 2; part <= 8; part *= 2) {
 			stream_and_compare(&m, 1, part, "schedule", true);
-			stream_and_compare(&m, 32, part, "schedule", true);
+			if (!XSANITIZED)
+				stream_and_compare(&m, 32, part, "schedule", true);
 		}
 		model_free(&m);
 	}
