@@ -110,6 +110,9 @@ static void drain(struct work_struct *work)
 	struct choice c;
 
 	mutex_lock(&vb.exec_lock);
+	/* Who scheduled us may have looked at the time before the last one had gone. */
+	if (time_before(jiffies, READ_ONCE(next_jiffies)))
+		goto unlock;
 	if (!vb_is_live() || READ_ONCE(vb.draining))
 		goto out;
 	c = choose();
@@ -121,6 +124,7 @@ static void drain(struct work_struct *work)
 	vb_region_put(c.region);
 out:
 	WRITE_ONCE(next_jiffies, jiffies + msecs_to_jiffies(READ_ONCE(vb_drain_pause_ms)));
+unlock:
 	mutex_unlock(&vb.exec_lock);
 }
 
