@@ -46,7 +46,7 @@ int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result
 	*out = (struct vb_result){ .bad_command = ~0u };
 	if (seqno > q->completed)
 		out->status = -ECANCELED;
-	else if (seqno + q->result_size > q->completed)
+	else if (seqno >= q->oldest && seqno + q->result_size > q->completed)
 		*out = *result_at(q, seqno);
 	else if (seqno <= q->forgotten)
 		return -ESTALE;

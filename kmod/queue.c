@@ -98,6 +98,8 @@ static void results_move_locked(struct vb_queue *q, struct vb_result *to, u32 si
 		to[seqno & (size - 1)] = q->results[seqno & (q->result_size - 1)];
 	q->results = to;
 	q->result_size = size;
+	/* There would be room for earlier ones now, but they have left. */
+	q->oldest = max(q->oldest, q->completed - kept + 1);
 }
 
 /**

@@ -37,6 +37,7 @@ struct vb_ucmd;
  * @canceled_from: with @destroyed: first seqno that was never run
  * @results: ring by seqno & (@result_size - 1)
  * @result_size: a power of two
+ * @oldest: first seqno that may be in the ring: it was smaller once
  * @forgotten: last failed seqno that left the ring, or 0
  * @dependents: of its fences, by seqno
  * @wait: woken when @completed moves
@@ -57,7 +58,7 @@ struct vb_queue {
 	u64 canceled_from;
 	struct vb_result *results;
 	u32 result_size;
-	u64 forgotten;
+	u64 oldest, forgotten;
 	struct rb_root_cached dependents;
 	wait_queue_head_t wait;
 };

@@ -345,6 +345,7 @@ struct loop_submission {
  * @destroyed: no new work; what was not running ended with -ECANCELED
  * @canceled_from: with @destroyed: first seqno that was never run
  * @results: ring by seqno & (@result_size - 1)
+ * @oldest: first seqno that may be in the ring: it was smaller once
  * @forgotten: last failed seqno that left the ring, or 0
  * @dependents: of its fences
  * @cond: broadcast when @completed moves and @sleepers wait
@@ -364,7 +365,7 @@ struct loop_queue {
 	u64 canceled_from;
 	struct loop_result *results;
 	u32 result_size;
-	u64 forgotten;
+	u64 oldest, forgotten;
 	TAILQ_HEAD(, loop_dependent) dependents;
 	pthread_cond_t cond;
 	u32 sleepers;

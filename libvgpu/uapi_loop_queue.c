@@ -47,6 +47,9 @@ int vgpu_loop_queue_reserve_locked(struct loop_queue *q)
 	free(q->results);
 	q->results = results;
 	q->result_size = size;
+	/* There would be room for earlier ones now, but they have left. */
+	if (q->oldest < last - kept + 1)
+		q->oldest = last - kept + 1;
 	return 0;
 }
 
@@ -69,7 +72,7 @@ int vgpu_loop_queue_result_locked(const struct loop_queue *q, u64 seqno, struct 
 	*out = fine;
 	if (seqno > completed(q))
 		out->status = -ECANCELED;
-	else if (seqno + q->result_size > completed(q))
+	else if (seqno >= q->oldest && seqno + q->result_size > completed(q))
 		*out = *result_at(q, seqno);
 	else if (seqno <= q->forgotten)
 		return -ESTALE;

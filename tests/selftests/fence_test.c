@@ -91,6 +91,35 @@ static void a_failure_is_never_forgotten_into_success(void **state)
 	assert_rc(rig_wait(u, q, 20001, 0), 0);
 }
 
+/* More is kept of what comes then; what has left does not come back as something else. */
+static void a_failure_stays_forgotten_when_more_is_in_flight(void **state)
+{
+	enum { BEFORE = 40, AT_ONCE = 200 };
+	uint32_t q;
+	int rc;
+
+	(void)state;
+	assert_rc(rig_queue(u, 0, &q), 0);
+	submit_nop(q);
+	assert_rc(rig_commit(&x, fetch_submission(NULL), -EIO), 0);
+	for (int i = 0; i < BEFORE; i++) {
+		submit_nop(q);
+		assert_rc(rig_commit(&x, fetch_submission(NULL), 0), 0);
+	}
+	for (int i = 0; i < AT_ONCE; i++) {
+		submit_nop(q);
+		rc = rig_wait(u, q, 1, 0);
+		assert_true(rc == -EIO || rc == -ESTALE);
+		assert_rc(rig_wait(u, q, BEFORE + 1, 0), 0);
+	}
+	for (int i = 0; i < AT_ONCE; i++)
+		assert_rc(rig_commit(&x, fetch_submission(NULL), i == 7 ? -EIO : 0), 0);
+	rc = rig_wait(u, q, 1, 0);
+	assert_true(rc == -EIO || rc == -ESTALE);
+	assert_rc(rig_wait(u, q, BEFORE + 2 + 7, 0), -EIO);
+	assert_rc(rig_wait(u, q, BEFORE + 1 + AT_ONCE, 0), 0);
+}
+
 /* ---- in-fences ---- */
 
 static void in_fence_holds_a_submission_back(void **state)
@@ -307,6 +336,7 @@ int main(void)
 		BY_HAND(status_of_each_of_many_is_kept_for_its_waiter),
 		BY_HAND(results_of_all_that_were_in_flight_are_kept),
 		BY_HAND(a_failure_is_never_forgotten_into_success),
+		BY_HAND(a_failure_stays_forgotten_when_more_is_in_flight),
 		BY_HAND(in_fence_holds_a_submission_back),
 		BY_HAND(fence_cycles_cannot_be_made),
 		BY_HAND(fence_of_a_foreign_queue_is_enoent),
