@@ -214,6 +214,9 @@ checks ci
 verdict check_of_ci_leaves_out_what_is_late test "$(late)" = 1010
 verdict check_of_ci_says_what_is_late test \
 	"$(grep -c '^left to check-all: .*/\(progress\|chunk\)_test' "$work/out")" = 2
+checks person
+verdict check_of_a_person_leaves_out_more test "$(late)" = 1000
+verdict check_of_a_person_says_so grep -q '^left to CI=true make check: .*/chunk_test' "$work/out"
 RESULT=$work/late.page checks all
 verdict check_of_all_does_not test "$(late)" = 1111
 # Others go on beside a machine, and whoever interrupts ends it too.
