@@ -15,8 +15,8 @@
 #		the module in virtual machines of every kernel there is; writes what came of it
 #		to Documentation/results/check-all.md
 #
-# Two suites run at a time, but for those that measure time; under the sanitizers and
-# fuzzers the virtual machines run beside them.  The first result needs nothing that has
+# Two suites run at a time, but for those that measure time; once these are through, the
+# virtual machines run beside all others.  The first result needs nothing that has
 # to be installed or built; then come missing packages (exit status 2 where only
 # root may install them: the line to run is printed).
 #
@@ -189,14 +189,23 @@ one_machine() {
 		tests/run.sh --label "linux-$1" --limit 7200 tests/vm/run.sh
 }
 
+# style KERNEL: by the tools that come with it
+style() {
+	tests/vm/kernel.sh "${1%/*}" >$LOGS/kernel.log 2>&1
+	tests/run.sh --limit 900 tests/vm/style.sh >$LOGS/style.said 2>&1
+}
+
 # Each kernel is a suite of its own; one that cannot be had is a skip.
 machines() {
 	local kernel
-	for kernel in ${KERNELS:-$kernels}; do
+	# shellcheck disable=SC2086
+	set -- ${KERNELS:-$kernels}
+	style "${!#}" &
+	for kernel; do
 		one_machine ${kernel/\// }
 	done
-	# By the tools that came with the kernels.
-	tests/run.sh --limit 900 tests/vm/style.sh
+	wait
+	cat $LOGS/style.said
 }
 
 # Machines wait more than they compute: they run while other things do, which give way to
@@ -227,14 +236,16 @@ tests/run.sh tests/cli/one_command_test.sh
 tools/deps.sh check || exit $?
 
 stage "suites"
+commands() { ls tests/cli/*_test.sh | grep -v one_command_test; }
 build all tests benches && suites | run build/
-
-stage "tools"
-ls tests/cli/*_test.sh | grep -v one_command_test | run '' --limit 900
+commands | only "$alone" | run '' --limit 900
 
 stage "virtual machines begin, beside what follows"
 machines=
 begin_machines
+
+stage "tools"
+commands | but "$alone" | run '' --limit 900
 
 stage "address and undefined behaviour sanitizers"
 # Tests that make up machines load a library of theirs before the sanitizer's.

@@ -149,6 +149,7 @@ does $tree/tools/deps.sh 'deps $1' "exit \$(cat $work/deps)"
 does "$work/path/make" 'make $*'
 does "$work/path/clang-14" clang
 does $tree/tests/vm/run.sh 'machine $VM_KERNELS $VM_DEPTH $VM_CHUNKS' 'echo "ok boots"'
+does $tree/tests/vm/kernel.sh 'kernel $1'
 does $tree/tests/vm/style.sh style 'echo "ok style"'
 touch $tree/tests/unit/{a,io_open}_test.c $tree/tests/fuzz/{x,y}_fuzz.c
 for b in build build-address build-thread; do
@@ -183,13 +184,15 @@ verdict check_of_a_person_runs_no_long_ones test "$(ran 'output in build-address
 verdict check_says_fuzzers_in_order test "$(grep -oE '^fuzz/.' "$work/out" | tr '\n' ' ')" = \
 	'fuzz/x fuzz/y '
 verdict check_of_a_person_boots_one_kernel test "$(grep machine "$work/order")" = 'machine 6.1 short 65536'
-verdict check_looks_at_style_with_what_the_machines_brought test \
-	"$(grep -E '^(machine|style)' "$work/order" | tr '\n' '|')" = 'machine 6.1 short 65536|style|'
+verdict check_looks_at_style_with_what_a_kernel_brings test \
+	"$(grep -E '^(kernel|style)' "$work/order" | tr '\n' '|')" = 'kernel 6.1|style|'
 verdict check_says_of_machines_what_came_of_them grep -q '^linux-6.1 vm/run  *1 passed' "$work/out"
 verdict check_runs_what_measures_time_beside_no_machine test \
 	"$(tail -1 "$work/order")" = 'io_open in build-address'
 verdict check_counts_all_of_it grep -qx '13 passed, 0 failed, 0 skipped' "$work/out"
 checks ci
+verdict check_of_ci_looks_at_style_with_what_the_last_kernel_brings test \
+	"$(grep -E '^(kernel|style)' "$work/order" | tr '\n' '|')" = 'kernel debug|style|'
 verdict check_of_ci_boots_three test "$(grep machine "$work/order" | tr '\n' '|')" = \
 	'machine 6.1 short 65536|machine 6.12 short 2097152|machine debug short 65536|'
 for build in build build-address; do
@@ -220,9 +223,11 @@ verdict check_of_a_person_says_so grep -q '^left to CI=true make check: .*/chunk
 RESULT=$work/late.page checks all
 verdict check_of_all_does_not test "$(late)" = 1111
 # Others go on beside a machine, and whoever interrupts ends it too.
-does $tree/tests/vm/run.sh machine "until grep -q '^x' $work/order; do sleep 0.02; done" 'echo ok one'
+does $tree/tests/vm/run.sh machine \
+	"until grep -q '^page' $work/order && grep -q '^style' $work/order && grep -q '^x' $work/order; do sleep 0.02; done" \
+	'echo ok one'
 checks person
-verdict check_runs_fuzzers_beside_machines grep -q '^linux-6.1 vm/run  *1 passed' "$work/out"
+verdict check_runs_tools_style_and_fuzzers_beside_machines grep -q '^linux-6.1 vm/run  *1 passed' "$work/out"
 does $tree/tests/vm/run.sh machine "trap 'touch $work/machine.ended; exit 1' TERM" \
 	": >$work/machine.begun" 'for i in $(seq 200); do sleep 0.1; done'
 rm -f "$work/machine.begun"
