@@ -5,6 +5,7 @@
  *
  *	submit -> pending -> flight -> done -> reaped
  *
+ * One whose next attempt finds no room in the engine goes back from flight to pending.
  * A request in flight makes one attempt after the other until it is complete, the file ends, it
  * fails for good or it is cancelled. An attempt is what the file can take at once: aligned for
  * O_DIRECT, so a request that is not aligned alternates between a bounce buffer (its ragged ends,
@@ -56,6 +57,18 @@ static void list_append(struct vgpu_io_list *list, struct vgpu_io_req *req)
 	else
 		list->head = req;
 	list->tail = req;
+	list->count++;
+}
+
+static void list_prepend(struct vgpu_io_list *list, struct vgpu_io_req *req)
+{
+	req->next = list->head;
+	req->engine.prev = NULL;
+	if (list->head)
+		list->head->engine.prev = req;
+	else
+		list->tail = req;
+	list->head = req;
 	list->count++;
 }
 
@@ -211,11 +224,14 @@ static void attempt_fill(const struct vgpu_io *io, struct vgpu_io_req *req,
 		at->bytes &= ~mask;
 }
 
-static void attempt_start(struct vgpu_io *io, struct vgpu_io_req *req)
+/* Return: false when the engine has no room for it. */
+static bool attempt_start(struct vgpu_io *io, struct vgpu_io_req *req)
 {
 	struct vgpu_io_attempt at;
 
 	attempt_fill(io, req, &at);
+	if (io->ops->has_room && !io->ops->has_room(io, &at))
+		return false;
 	req->engine.attempt_offset = at.offset;
 	req->engine.attempt_bytes = at.bytes;
 	req->engine.bouncing = at.buf == req->engine.bounce;
@@ -223,28 +239,34 @@ static void attempt_start(struct vgpu_io *io, struct vgpu_io_req *req)
 	req->engine.exact = false;
 	io->ops->start(io, &at);
 	io->unflushed = true;
+	return true;
+}
+
+/* A bounce buffer, if it needs one and has none; false: none is free. */
+static bool req_take_bounce(struct vgpu_io *io, struct vgpu_io_req *req)
+{
+	if (req->engine.bounce || req_aligned(req, io->files[req->file]))
+		return true;
+	if (!io->bounce_free)
+		return false;
+	req->engine.bounce = io->bounce[--io->bounce_free];
+	io->stats.bounced++;
+	return true;
 }
 
 /* Start what there is room for. In order, so that a request cannot starve. */
 static void pump(struct vgpu_io *io)
 {
 	struct vgpu_io_req *req;
-	bool bounce;
 
 	while (io->flight.count - io->aside < io->depth && io->pending.head) {
 		req = io->pending.head;
-		bounce = !req_aligned(req, io->files[req->file]);
-		if (bounce && !io->bounce_free)
+		if (!req_take_bounce(io, req) || !attempt_start(io, req))
 			break;
-		if (bounce) {
-			req->engine.bounce = io->bounce[--io->bounce_free];
-			io->stats.bounced++;
-		}
 		list_remove(&io->pending, req);
 		list_append(&io->flight, req);
 		req->engine.state = REQ_FLIGHT;
 		req->engine.deadline_ns = io_now(io) + io->timeout_ns;
-		attempt_start(io, req);
 	}
 	if (io->flight.count > io->stats.max_in_flight)
 		io->stats.max_in_flight = io->flight.count;
@@ -259,6 +281,20 @@ static int32_t cancel_result(const struct vgpu_io_req *req)
 	return req->late ? -ETIMEDOUT : -ECANCELED;
 }
 
+/* Its next attempt finds no room: it is the first of those that wait for some. */
+static void req_put_back(struct vgpu_io *io, struct vgpu_io_req *req)
+{
+	const struct vgpu_io_req *first = io->pending.head;
+
+	io->aside -= req->engine.aside;
+	req->engine.aside = false;
+	list_remove(&io->flight, req);
+	if (first && first->engine.deadline_ns < req->engine.deadline_ns)
+		req->engine.deadline_ns = first->engine.deadline_ns;
+	req->engine.state = REQ_PENDING;
+	list_prepend(&io->pending, req);
+}
+
 static void attempt_again(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
 {
 	if (req->engine.cancelled || req->late) {
@@ -269,7 +305,8 @@ static void attempt_again(struct vgpu_io *io, struct vgpu_io_req *req, int32_t r
 		req_finish(io, req, res ? res : -EIO);
 		return;
 	}
-	attempt_start(io, req);
+	if (!attempt_start(io, req))
+		req_put_back(io, req);
 }
 
 /* Block devices and servers of file systems have words of their own for it. */

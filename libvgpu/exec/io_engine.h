@@ -14,8 +14,9 @@
  *
  * A request becomes one or more attempts, one at a time: a contiguous transfer, aligned as the
  * file wants it. io.c starts an attempt only while fewer than depth are in flight, and one more for
- * each that the engine allowed to be set aside, so an engine never refuses one. The engine answers each with exactly one vgpu_io_attempt_done(), from its
- * reap() only, on the caller's thread.
+ * each that the engine allowed to be set aside. One that the engine has no room for waits in the
+ * list of those not started. The engine answers each that was started with exactly one
+ * vgpu_io_attempt_done(), from its reap() only, on the caller's thread.
  */
 
 /**
@@ -101,6 +102,7 @@ struct vgpu_io_attempt {
  * @region_register: what @region_add has left for later; may be NULL
  * @region_remove: undo; may be NULL
  * @set_aside: can one more than depth attempts be in flight?  NULL: always
+ * @has_room: can it be begun now?  NULL: always
  * @start: begin an attempt; the engine keeps a copy
  * @flush: hand what was begun to the kernel; may be NULL
  * @reap: answer finished attempts, waiting at most timeout_ns (0 polls) for the first; 0 or
@@ -121,6 +123,7 @@ struct vgpu_io_ops {
 	void (*region_register)(struct vgpu_io *io, uint32_t index);
 	void (*region_remove)(struct vgpu_io *io, uint32_t index);
 	bool (*set_aside)(struct vgpu_io *io);
+	bool (*has_room)(struct vgpu_io *io, const struct vgpu_io_attempt *attempt);
 	void (*start)(struct vgpu_io *io, const struct vgpu_io_attempt *attempt);
 	void (*flush)(struct vgpu_io *io);
 	int (*reap)(struct vgpu_io *io, int64_t timeout_ns);

@@ -45,8 +45,8 @@ enum slot_state {
 
 /**
  * struct uring - engine state
- * @ring: PIECES_MAX entries for each of depth transfers, and depth more: cancellations never
- *	take the room of transfers
+ * @ring: PIECES_MAX entries for each of depth transfers, and depth more for cancellations.
+ *	Those set aside that go on all at once may still find it full
  * @defer: completions are run only when we enter the kernel
  * @fixed_files: files are registered under their number
  * @fixed_buffers: a table of SLOTS buffers exists
@@ -400,14 +400,6 @@ static void attempt_prep(struct io_uring_sqe *sqe, const struct vgpu_io_attempt 
 		io_uring_prep_read(sqe, fd, at->buf, at->bytes, at->offset);
 }
 
-/* Completions that find no room are kept by the kernel. */
-static bool uring_set_aside(struct vgpu_io *io)
-{
-	struct uring *u = io->engine;
-
-	return !io_uring_sq_ready(&u->ring);
-}
-
 static void piece_start(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
 {
 	struct uring *u = io->engine;
@@ -438,10 +430,22 @@ static uint32_t attempt_piece_bytes(struct vgpu_io *io, const struct vgpu_io_att
 	return splits ? most : 0;
 }
 
-/*
- * At most depth transfers are waiting here: uring_cancel() leaves that room, and what
- * is set aside was submitted.
- */
+/* Entries for so many requests, handing to the kernel what is in their way; false: it refuses. */
+static bool ring_has_room(struct uring *u, uint32_t entries)
+{
+	if (io_uring_sq_space_left(&u->ring) < entries)
+		io_uring_submit(&u->ring);
+	return io_uring_sq_space_left(&u->ring) >= entries;
+}
+
+static bool uring_has_room(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
+{
+	uint32_t bytes = attempt_piece_bytes(io, attempt);
+
+	return ring_has_room(io->engine, bytes ? (attempt->bytes + bytes - 1) / bytes : 1);
+}
+
+/* After uring_has_room(). */
 static void uring_start(struct vgpu_io *io, const struct vgpu_io_attempt *attempt)
 {
 	uint32_t bytes = attempt_piece_bytes(io, attempt), left = attempt->bytes;
@@ -490,9 +494,7 @@ static void uring_cancel(struct vgpu_io *io, struct vgpu_io_req *req)
 	struct uring *u = io->engine;
 	struct io_uring_sqe *sqe;
 
-	if (io_uring_sq_space_left(&u->ring) <= PIECES_MAX * io->depth)
-		io_uring_submit(&u->ring);
-	if (io_uring_sq_space_left(&u->ring) <= PIECES_MAX * io->depth)
+	if (!ring_has_room(u, 1))
 		return;
 	sqe = io_uring_get_sqe(&u->ring);
 	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)req,
@@ -543,7 +545,7 @@ static int uring_reap(struct vgpu_io *io, int64_t timeout_ns)
 	int rc;
 
 	rc = uring_enter(u, timeout_ns);
-	/* Next attempts are begun in here but not submitted, so this ends. */
+	/* Next attempts are begun in here but not submitted while there is room: this ends. */
 	while (!io_uring_peek_cqe(&u->ring, &cqe)) {
 		data = io_uring_cqe_get_data64(cqe);
 		res = cqe->res;
@@ -569,7 +571,7 @@ const struct vgpu_io_ops vgpu_io_uring_ops = {
 	.region_add = uring_region_add,
 	.region_register = uring_region_register,
 	.region_remove = uring_region_remove,
-	.set_aside = uring_set_aside,
+	.has_room = uring_has_room,
 	.start = uring_start,
 	.flush = uring_flush,
 	.reap = uring_reap,
