@@ -38,7 +38,7 @@ top=$(readlink -f "$here/../..")
 suite=${VM_SUITE:-$here/suite.sh}
 logs=${VM_KEEP:-$top/build/vm}
 depth=${VM_DEPTH:-middle}
-programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module,vb_fail_nth,vb_fail_load} \
+programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module,compat_client,vb_fail_nth,vb_fail_load} \
 	"$top"/build/tests/selftests/{uapi,bo,limit,queue,fence,submit,share,executor,invariant,index}_test \
 	"$top"/build/{vbd,vbrun,examples/matmul,bench/broker,bench/fault} "$here"/served.sh)
 
