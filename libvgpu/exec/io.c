@@ -281,6 +281,26 @@ static int32_t cancel_result(const struct vgpu_io_req *req)
 	return req->late ? -ETIMEDOUT : -ECANCELED;
 }
 
+/* Block devices and servers of file systems have words of their own for it, as the kernel has. */
+static int32_t plain_error(int32_t res)
+{
+	switch (res) {
+	case -ENODATA:		/* medium */
+	case -EREMOTEIO:	/* target */
+	case -ENOLINK:		/* transport */
+	case -EILSEQ:		/* integrity */
+	case -EBADE:		/* reservation */
+	case -ENODEV:		/* the device is gone */
+	case -ENXIO:
+	case -ENOTCONN:		/* the server is gone */
+	case -ECONNABORTED:
+	case -ECANCELED:	/* by the kernel: nobody who waits asked for that */
+		return -EIO;
+	default:
+		return res;
+	}
+}
+
 /* Its next attempt finds no room: it is the first of those that wait for some. */
 static void req_put_back(struct vgpu_io *io, struct vgpu_io_req *req)
 {
@@ -302,30 +322,11 @@ static void attempt_again(struct vgpu_io *io, struct vgpu_io_req *req, int32_t r
 		return;
 	}
 	if (req->engine.retries++ >= RETRIES_MAX) {
-		req_finish(io, req, res ? res : -EIO);
+		req_finish(io, req, res ? plain_error(res) : -EIO);
 		return;
 	}
 	if (!attempt_start(io, req))
 		req_put_back(io, req);
-}
-
-/* Block devices and servers of file systems have words of their own for it. */
-static int32_t plain_error(int32_t res)
-{
-	switch (res) {
-	case -ENODATA:		/* medium */
-	case -EREMOTEIO:	/* target */
-	case -ENOLINK:		/* transport */
-	case -EILSEQ:		/* integrity */
-	case -EBADE:		/* reservation */
-	case -ENODEV:		/* the device is gone */
-	case -ENXIO:
-	case -ENOTCONN:		/* the server is gone */
-	case -ECONNABORTED:
-		return -EIO;
-	default:
-		return res;
-	}
 }
 
 static void attempt_failed(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
@@ -337,7 +338,10 @@ static void attempt_failed(struct vgpu_io *io, struct vgpu_io_req *req, int32_t 
 		req_finish(io, req, cancel_result(req));
 		return;
 	}
-	/* The kernel also cancels when the thread that submitted has exited: not our request. */
+	/*
+	 * The kernel also cancels when the thread that submitted has exited, or when it has no
+	 * memory for a thread that would wait: not our request.
+	 */
 	again |= res == -ECANCELED;
 	if (res == -EINVAL && vgpu_io_file_demote(file)) {
 		if (io->ops->file_change)

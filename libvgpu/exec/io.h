@@ -45,7 +45,8 @@ struct vgpu_io;
  * @late: out: the deadline passed before the request was handed back
  * @result: out: 0, or a negative errno: -EINVAL unknown file, alignment or overflow; -EBADF the
  *	file is not open for this direction; -ETIMEDOUT cancelled because of its deadline;
- *	-ECANCELED cancelled by vgpu_io_cancel(); else what the kernel said (-EIO, -ENOSPC, ...)
+ *	-ECANCELED cancelled by vgpu_io_cancel(); else what the kernel said (-EIO, -ENOSPC, ...),
+ *	-EIO for what it cancelled of its own accord too often
  * @done_bytes: out: bytes moved, in order from @offset; with @result 0 less than @bytes only when
  *	the file ended there; with an error, the bytes before it
  * @user: caller's cookie, never looked at

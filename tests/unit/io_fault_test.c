@@ -123,6 +123,21 @@ static void io_interruptions_are_retried_but_not_for_ever(void **state)
 	irig_bench_close(&b);
 }
 
+/* As at the limit of a memory cgroup, where io_uring gets no thread that could wait. */
+static void io_cancelled_by_the_kernel_is_retried_and_then_eio(void **state)
+{
+	struct irig_bench b = irig_bench_open((struct vgpu_io_params){ .inner = *state });
+
+	irig_inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_ERROR, .error = -ECANCELED,
+						.count = 3 });
+	assert_int_equal(irig_run(b.io, &b.reqs[0]), 0);
+	assert_memory_equal(b.buf, b.copy, 1 << 16);
+	assert_int_equal(irig_stats(b.io).retries, 3);
+	irig_inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_ERROR, .error = -ECANCELED });
+	assert_int_equal(irig_run(b.io, &b.reqs[1]), -EIO);
+	irig_bench_close(&b);
+}
+
 static void io_flipped_bit_is_seen_by_the_checksum(void **state)
 {
 	struct irig_bench b = irig_bench_open((struct vgpu_io_params){ .inner = *state, .seed = 9 });
@@ -188,6 +203,7 @@ static const struct engine_test tests[] = {
 	ENGINE_TEST(io_device_that_moves_nothing_is_eio_not_a_loop),
 	ENGINE_TEST(io_file_that_ends_early_says_where),
 	ENGINE_TEST(io_interruptions_are_retried_but_not_for_ever),
+	ENGINE_TEST(io_cancelled_by_the_kernel_is_retried_and_then_eio),
 	ENGINE_TEST(io_flipped_bit_is_seen_by_the_checksum),
 	ENGINE_TEST(io_completions_may_be_reordered),
 	ENGINE_TEST(io_same_seed_gives_the_same_faults),
