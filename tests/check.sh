@@ -15,8 +15,8 @@
 #		the module in virtual machines of every kernel there is; writes what came of it
 #		to Documentation/results/check-all.md
 #
-# Two suites run at a time, but for those that measure time; once these are through, the
-# virtual machines run beside all others.  The first result needs nothing that has
+# Two suites run at a time, but for those that measure time.  These come first, and then
+# the virtual machines run beside all others.  The first result needs nothing that has
 # to be installed or built; then come missing packages (exit status 2 where only
 # root may install them: the line to run is printed).
 #
@@ -70,7 +70,14 @@ build() {
 	fi
 }
 
-suites() { ls tests/{unit,kernels,selftests,fault}/*_test.c 2>/dev/null | sed 's/\.c$//'; }
+# Those of faults wait most: what others compute meanwhile ends with them.
+suites() {
+	local folder
+	for folder in fault unit kernels selftests; do
+		ls tests/$folder/*_test.c
+	done 2>/dev/null | sed 's/\.c$//'
+}
+
 # Not those that are about memory, which is the sanitizer's own there.
 tool_suites() { grep -lE '\$vb(run|ctl|d)\b' tests/cli/*_test.sh | grep -v /memory_test; }
 
@@ -235,14 +242,19 @@ stage "first"
 tests/run.sh tests/cli/one_command_test.sh
 tools/deps.sh check || exit $?
 
-stage "suites"
+stage "what measures time"
 commands() { ls tests/cli/*_test.sh | grep -v one_command_test; }
-build all tests benches && suites | run build/
+built=
+build all tests benches && built=yes
+[ -z "$built" ] || suites | only "$alone" | run build/
 commands | only "$alone" | run '' --limit 900
 
 stage "virtual machines begin, beside what follows"
 machines=
 begin_machines
+
+stage "suites"
+[ -z "$built" ] || suites | but "$alone" | run build/
 
 stage "tools"
 commands | but "$alone" | run '' --limit 900

@@ -177,8 +177,10 @@ verdict check_says_the_first_result_first test \
 	"$(sed -n 2p "$work/out" | cut -d' ' -f1)" = cli/one_command_test
 verdict check_of_a_person_has_no_thread_sanitizer test "$(ran thread)" -eq 0
 verdict check_runs_suites_in_both_builds test "$(ran '^a in build$')$(ran '^a in build-address$')" = 11
-verdict check_runs_what_measures_time_last test \
-	"$(grep ' in build$' "$work/order" | head -2 | tr '\n' '|')" = 'a in build|io_open in build|'
+verdict check_runs_what_measures_time_before_a_machine test \
+	"$(grep -E '^(io_open in build|machine.*)$' "$work/order" | cut -d' ' -f1 | tr '\n' '|')" = 'io_open|machine|'
+verdict check_runs_other_suites_after_that test \
+	"$(grep ' in build$' "$work/order" | head -2 | tr '\n' '|')" = 'io_open in build|a in build|'
 verdict check_of_a_person_runs_short_tools_sanitized test "$(ran 'model in build-address')" -eq 1
 verdict check_of_a_person_runs_no_long_ones test "$(ran 'output in build-address')" -eq 0
 verdict check_says_fuzzers_in_order test "$(grep -oE '^fuzz/.' "$work/out" | tr '\n' ' ')" = \
@@ -224,10 +226,10 @@ RESULT=$work/late.page checks all
 verdict check_of_all_does_not test "$(late)" = 1111
 # Others go on beside a machine, and whoever interrupts ends it too.
 does $tree/tests/vm/run.sh machine \
-	"until grep -q '^page' $work/order && grep -q '^style' $work/order && grep -q '^x' $work/order; do sleep 0.02; done" \
+	"until grep -q '^a in build$' $work/order && grep -q '^page' $work/order && grep -q '^style' $work/order && grep -q '^x' $work/order; do sleep 0.02; done" \
 	'echo ok one'
 checks person
-verdict check_runs_tools_style_and_fuzzers_beside_machines grep -q '^linux-6.1 vm/run  *1 passed' "$work/out"
+verdict check_runs_suites_tools_style_and_fuzzers_beside_machines grep -q '^linux-6.1 vm/run  *1 passed' "$work/out"
 does $tree/tests/vm/run.sh machine "trap 'touch $work/machine.ended; exit 1' TERM" \
 	": >$work/machine.begun" 'for i in $(seq 200); do sleep 0.1; done'
 rm -f "$work/machine.begun"
