@@ -550,6 +550,29 @@ bool vgpu_exec_serve_amid(void *arg)
 	return !exec_is_stopping(arg);
 }
 
+/* Who waits for a chunk that came is answered, whoever else computes how long. */
+static void exec_answer_late(struct vgpu_exec *x)
+{
+	struct vgpu_page_in **at = &x->page_ins, *p;
+
+	while ((p = *at)) {
+		if (vgpu_late_came(&x->resid, &p->late) && exec_try_page_in(x, p)) {
+			*at = p->next;
+			free(p);
+		} else {
+			at = &p->next;
+		}
+	}
+}
+
+void vgpu_exec_take_in(void *arg)
+{
+	struct vgpu_exec *x = arg;
+
+	if (vgpu_resid_pump(&x->resid, 0) > 0)
+		exec_answer_late(x);
+}
+
 /* Nothing to do but for storage: wait for that a moment. */
 static void exec_pause(struct vgpu_exec *x)
 {
@@ -577,6 +600,7 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 			fetch_flags |= VB_FETCH_F_URGENT;
 		if (__atomic_exchange_n(&x->grow, 0, __ATOMIC_RELAXED))
 			exec_grow(x);
+		vgpu_resid_pump(&x->resid, 0);
 		/* On the module the last commit goes with the next sleep for work. */
 		if (x->jobs || x->page_ins || !x->fetch.several)
 			exec_serve_others(x, fetch_flags, false);

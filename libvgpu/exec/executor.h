@@ -90,6 +90,8 @@ void *vgpu_exec_tend(void *arg);
 void *vgpu_exec_thread(void *arg);
 /* struct vgpu_job_env.serve_others: a command waits for room. */
 bool vgpu_exec_serve_amid(void *arg);
+/* struct vgpu_job_env.take_in: a command computes. */
+void vgpu_exec_take_in(void *arg);
 /* A job is not the executor's any more. */
 void vgpu_exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job);
 

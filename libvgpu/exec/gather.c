@@ -141,7 +141,7 @@ static int gather_rows(struct gather *g, const struct pick *picks, uint32_t firs
 	for (; *at < first + rows; (*at)++) {
 		pick = &picks[*at - first];
 		if (*at % GATHER_CANCEL_ROWS == 0)
-			rc = vgpu_job_check_cancel(g->env, g->job);
+			rc = vgpu_job_go_on(g->env, g->job);
 		if (!rc)
 			rc = gather_unit(g, pick->row, &unit);
 		if (!rc)

@@ -67,6 +67,16 @@ int vgpu_job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
 	return poll.out_cancel == VB_CANCEL_CLIENT ? -ECANCELED : 0;
 }
 
+int vgpu_job_go_on(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	uint64_t checked_at = job->checked_at;
+	int rc = vgpu_job_check_cancel(env, job);
+
+	if (!rc && job->checked_at != checked_at)
+		env->take_in(env->serve_arg);
+	return rc;
+}
+
 /* Bytes of so many slots, for a sentence. */
 static unsigned long long slot_bytes(const struct vgpu_job_env *env, uint64_t slots)
 {
@@ -339,7 +349,7 @@ static int panel_pin_once(struct vgpu_job_env *env, struct vgpu_job *job,
 static int panel_pin(struct vgpu_job_env *env, struct vgpu_job *job, const struct vgpu_stream *s,
 		     uint32_t matrix, uint32_t index, struct panel *p)
 {
-	int rc = vgpu_job_check_cancel(env, job);
+	int rc = vgpu_job_go_on(env, job);
 
 	env->resid->blocks = 0;
 	while (!rc) {
@@ -542,7 +552,7 @@ static int job_go_on(void *arg)
 {
 	struct asking *a = arg;
 
-	return vgpu_job_check_cancel(a->env, a->job);
+	return vgpu_job_go_on(a->env, a->job);
 }
 
 static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)

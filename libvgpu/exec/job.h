@@ -94,7 +94,9 @@ struct vgpu_job {
  * @panel_bytes: most bytes of a panel
  * @serve_others: called in the middle of a command that waits for room: what can be
  *	done without running commands.  Return: false when the executor stops
- * @serve_arg: handed to it
+ * @take_in: called now and then while a command computes: takes in what storage has brought,
+ *	for whomever
+ * @serve_arg: handed to both
  */
 struct vgpu_job_env {
 	struct vgpu_uapi *node;
@@ -104,6 +106,7 @@ struct vgpu_job_env {
 	void *be;
 	uint64_t panel_bytes;
 	bool (*serve_others)(void *arg);
+	void (*take_in)(void *arg);
 	void *serve_arg;
 };
 

@@ -16,12 +16,17 @@ static bool late_slot_moves(const struct vgpu_resid *r, const struct vgpu_late *
 	return l->slot != VB_SLOT_ANY && vgpu_slot_is_moving(&r->slot[l->slot]);
 }
 
+bool vgpu_late_came(const struct vgpu_resid *r, const struct vgpu_late *l)
+{
+	return l->slot != VB_SLOT_ANY && !late_slot_moves(r, l);
+}
+
 bool vgpu_late_may_try(const struct vgpu_resid *r, const struct vgpu_late *l,
 		       uint64_t deadline_ns)
 {
 	uint64_t now;
 
-	if (!l->since || (l->slot != VB_SLOT_ANY && !late_slot_moves(r, l)))
+	if (!l->since || vgpu_late_came(r, l))
 		return true;
 	/* What came is something else: not what it waits for, if that is known. */
 	if (l->slot == VB_SLOT_ANY && l->arrived != r->arrived)
@@ -35,7 +40,7 @@ uint32_t vgpu_late_begin(struct vgpu_resid *r, struct vgpu_late *l)
 	uint32_t slot = l->slot;
 
 	/* Storage answers, however slowly. */
-	if (slot != VB_SLOT_ANY && !late_slot_moves(r, l))
+	if (vgpu_late_came(r, l))
 		l->since = 0;
 	l->slot = VB_SLOT_ANY;
 	/* What somebody else was late for is not what this one waits for. */

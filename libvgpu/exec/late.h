@@ -27,6 +27,9 @@ struct vgpu_late {
 bool vgpu_late_may_try(const struct vgpu_resid *r, const struct vgpu_late *l,
 		       uint64_t deadline_ns);
 
+/* Did what it waits for come? */
+bool vgpu_late_came(const struct vgpu_resid *r, const struct vgpu_late *l);
+
 /**
  * vgpu_late_begin() - it is tried
  *

@@ -245,7 +245,7 @@ static int exec_open_backend(struct vgpu_exec *x, const struct vgpu_exec_params 
 		.node = x->node, .resid = &x->resid, .store = &x->store,
 		.backend = vgpu_backend_find(name),
 		.panel_bytes = (uint64_t)room->panel_chunks * p->chunk_bytes,
-		.serve_others = vgpu_exec_serve_amid, .serve_arg = x,
+		.serve_others = vgpu_exec_serve_amid, .take_in = vgpu_exec_take_in, .serve_arg = x,
 	};
 	if (!x->env.backend)
 		return say(text, len, -EINVAL, "backend \"%s\" is not known", name);

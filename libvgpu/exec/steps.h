@@ -16,6 +16,8 @@ int vgpu_job_fail(struct vgpu_job *job, int error, const char *format, ...)
 
 /* The client may be gone or out of time: -ECANCELED or -ETIME. */
 int vgpu_job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job);
+/* The same in the middle of what takes long, where what storage brings is taken in, too. */
+int vgpu_job_go_on(struct vgpu_job_env *env, struct vgpu_job *job);
 
 /**
  * vgpu_job_wait_for_room() - in the middle of a command there was none

@@ -502,10 +502,10 @@ static uint64_t other_runs(struct vgpu_uapi *other, uint32_t bo, uint32_t to, ui
 	return (xrig_now() - start) / 1000000u;
 }
 
-static uint32_t other_object(struct vgpu_uapi *other)
+static uint32_t other_object(struct vgpu_uapi *other, uint64_t bytes)
 {
 	struct vb_ioc_bo_create c = { .size = sizeof(c), .kind = VB_BO_ANONYMOUS, .fd = -1,
-				      .life = VB_LIFE_VOLATILE, .bytes = 4 };
+				      .life = VB_LIFE_VOLATILE, .bytes = bytes };
 
 	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_CREATE, &c), 0);
 	return c.out_bo_id;
@@ -547,8 +547,8 @@ static void fault_file_that_is_silent_keeps_only_its_client_waiting(void **state
 	model_open(&m, &p);
 	other = xrig_client(&m.r);
 	queue = xrig_queue(other, 0);
-	bo = other_object(other);
-	to = other_object(other);
+	bo = other_object(other, 4);
+	to = other_object(other, 4);
 	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER });
 	assert_int_equal(xsubmit(m.r.client, m.r.queue, &m.s, &seqno), 0);
 	assert_int_equal(pthread_create(&reader, NULL, read_last_chunk, &m), 0);
@@ -564,6 +564,89 @@ static void fault_file_that_is_silent_keeps_only_its_client_waiting(void **state
 	model_expect_right(&m);
 	other->ops->close(other);
 	model_close(&m);
+}
+
+/*
+ * Another client computes, @count attentions over @n keys each, until @ms from now: far longer
+ * than it has.
+ */
+static uint64_t other_computes(struct vgpu_uapi *other, uint32_t queue, uint32_t bo, uint32_t to,
+			       uint32_t n, uint32_t count, uint32_t ms)
+{
+	struct xstream *s = xalloc(sizeof(*s));
+	uint64_t seqno;
+
+	xstream_begin(s);
+	for (uint32_t i = 0; i < count; i++) {
+		struct vb_cmd_attention c = { .h = { VB_CMD_ATTENTION, 0, sizeof(c) } };
+
+		c.q = xcube(s, bo, VB_ACCESS_READ, 0, VB_FORMAT_F32, n, 1, 1);
+		c.k = c.v = c.q;
+		c.out = xcube(s, to, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, n, 1, 1);
+		xstream_add(s, &c, sizeof(c));
+	}
+	s->deadline_ns = xrig_now() + ms * 1000000ull;
+	s->flags = VB_SUBMIT_ASYNC;
+	assert_int_equal(xsubmit(other, queue, s, &seqno), 0);
+	free(s);
+	return seqno;
+}
+
+/* In one piece: behind it comes more of the file. */
+static void *read_first_chunk(void *arg)
+{
+	struct model *m = arg;
+	char byte;
+
+	return (void *)(intptr_t)xrig_read(&m->r, m->file, 0, &byte, 1);
+}
+
+/*
+ * A read takes so long that its client is left waiting, and while another one computes it
+ * comes: it is answered then, and not when that ends.
+ */
+static void read_is_answered_while(uint32_t keys, uint32_t count)
+{
+	enum { DELAY_MS = 1000, COMPUTE_MS = 5000, BEGUN_MS = 300 };
+	struct vgpu_exec_params p = params(60);
+	uint64_t start, ms, seqno;
+	struct vgpu_uapi *other;
+	uint32_t bo, to, queue;
+	pthread_t reader;
+	struct model m;
+	void *rc;
+
+	model_open(&m, &p);
+	other = xrig_client(&m.r);
+	queue = xrig_queue(other, 0);
+	bo = other_object(other, keys * 4);
+	to = other_object(other, keys * 4);
+	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY,
+					   .delay_ns = DELAY_MS * 1000000ull });
+	start = xrig_now();
+	assert_int_equal(pthread_create(&reader, NULL, read_first_chunk, &m), 0);
+	usleep(BEGUN_MS * 1000);
+	seqno = other_computes(other, queue, bo, to, keys, count, COMPUTE_MS);
+	assert_int_equal(pthread_join(reader, &rc), 0);
+	ms = (xrig_now() - start) / 1000000u;
+	assert_int_equal((intptr_t)rc, 0);
+	assert_int_equal(xwait(other, queue, seqno, NULL), -ETIME);
+	assert_in_range(ms, DELAY_MS, COMPUTE_MS / 2 + BEGUN_MS);
+	calm(&m);
+	other->ops->close(other);
+	model_close(&m);
+}
+
+static void fault_read_is_answered_between_commands_of_another(void **state)
+{
+	(void)state;
+	read_is_answered_while(1 << 14, 200);
+}
+
+static void fault_read_is_answered_amid_a_command_of_another(void **state)
+{
+	(void)state;
+	read_is_answered_while(1 << 18, 1);
 }
 
 /*
@@ -585,13 +668,13 @@ static void fault_jobs_that_wait_for_a_silent_file_keep_nobody_out(void **state)
 	model_open(&m, &p);
 	other = xrig_client(&m.r);
 	queue = xrig_queue(other, 0);
-	bo = other_object(other);
-	to = other_object(other);
+	bo = other_object(other, 4);
+	to = other_object(other, 4);
 	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER });
 	for (uint32_t i = 0; i < CLIENTS; i++) {
 		client[i] = xrig_client(&m.r);
 		queues[i] = xrig_queue(client[i], 0);
-		other_copies(client[i], other_file(client[i], m.fd), other_object(client[i]),
+		other_copies(client[i], other_file(client[i], m.fd), other_object(client[i], 4),
 			     queues[i], &seqno[i]);
 	}
 	for (uint32_t i = 0; i < 10; i++)
@@ -673,7 +756,7 @@ static void fault_slow_experts_are_announced_once(void **state)
 	other = xrig_client(&m.r);
 	queue = xrig_queue(other, 0);
 	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER, .count = 1 });
-	other_copies(other, other_file(other, m.fd), other_object(other), queue, &seqno);
+	other_copies(other, other_file(other, m.fd), other_object(other, 4), queue, &seqno);
 	usleep(50000);
 	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 150000000 });
 	assert_int_equal(xrun(&m.r, &s), 0);
@@ -1097,6 +1180,8 @@ int main(void)
 		cmocka_unit_test(fault_no_write_succeeds_is_an_error_not_a_loop),
 		cmocka_unit_test(fault_storage_that_does_not_answer_stops_nobody_else),
 		cmocka_unit_test(fault_file_that_is_silent_keeps_only_its_client_waiting),
+		cmocka_unit_test(fault_read_is_answered_between_commands_of_another),
+		cmocka_unit_test(fault_read_is_answered_amid_a_command_of_another),
 		cmocka_unit_test(fault_jobs_that_wait_for_a_silent_file_keep_nobody_out),
 		cmocka_unit_test(fault_file_that_trickles_is_not_waited_for),
 		cmocka_unit_test(fault_slow_experts_are_announced_once),
