@@ -46,6 +46,14 @@ void vb_arenas_orphan(void)
 
 /* ---- successors ---- */
 
+/**
+ * vb_arena_query() - VB_IOC_ARENA_QUERY: what an arena is, for a successor
+ * @x: who asks
+ * @u: struct vb_ioc_arena_query
+ *
+ * Context: takes exec_lock.
+ * Return: 0; -ENOENT there is none.
+ */
 int vb_arena_query(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_arena_query *cmd = u->cmd;
@@ -76,6 +84,16 @@ static void slot_describe(struct vb_ioc_slot_query *cmd, const struct vb_slot *s
 	spin_unlock(&vb.slot_lock);
 }
 
+/**
+ * vb_slot_query() - VB_IOC_SLOT_QUERY: whose content a slot of an arena has
+ * @x: who asks
+ * @u: struct vb_ioc_slot_query
+ *
+ * Only slots whose pages we know: what lies in NVMe, a successor's own record must tell.
+ *
+ * Context: takes exec_lock, slot_lock.
+ * Return: 0, also of a slot that is free (object 0); -ENOENT no region has it.
+ */
 int vb_slot_query(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_slot_query *cmd = u->cmd;
@@ -186,6 +204,18 @@ static int adopt_locked(const struct vb_ioc_arena_adopt *cmd)
 	return rc;
 }
 
+/**
+ * vb_arena_adopt() - VB_IOC_ARENA_ADOPT: an arena of the dead becomes the successor's
+ * @x: who adopts
+ * @u: struct vb_ioc_arena_adopt
+ *
+ * Host memory is taken out of every client's page tables first, and who refers to it
+ * still is counted: those of the dead are not the successor's, vb_arenas_settle().
+ *
+ * Context: takes exec_lock, the locks of objects, slot_lock; may sleep.
+ * Return: 0; -EPERM the device is not RECOVERING; -ENOENT no such orphan; -EINVAL an identity
+ * for what has none; -ESTALE another identity; -EBUSY the dead may still write there.
+ */
 int vb_arena_adopt(struct vb_exec *x, struct vb_ucmd *u)
 {
 	int rc;

@@ -245,6 +245,18 @@ static int advise(struct advice *a, const struct vb_ioc_bo_advise *cmd)
 	}
 }
 
+/**
+ * vb_bo_advise() - VB_IOC_BO_ADVISE: prefetch, evict, pin, unpin
+ * @c: who advises
+ * @u: struct vb_ioc_bo_advise; @out_bytes says for how much it took effect
+ *
+ * A prefetch is queued and forgotten; to evict and to pin waits for the executor.
+ *
+ * Context: no lock held; may sleep, interruptible.
+ * Return: 0; -ENOENT; -EINVAL, among these to unpin what is not pinned; -ERANGE, -EOVERFLOW
+ * outside the object; -EOPNOTSUPP an imported one; -EBUSY something stays where it is; -EDQUOT,
+ * -ENOSPC (vb_limit_hold()); -ENOMEM; -ENODEV, -ETIME, -EINTR.
+ */
 int vb_bo_advise(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_advise *cmd = u->cmd;

@@ -17,6 +17,16 @@
 #include "ucmd.h"
 #include "vb.h"
 
+/**
+ * vb_arena_of() - the arena with this number
+ * @arena: number, of whoever
+ *
+ * It stays while the executor's file is open, and while the entry of a chunk names one of
+ * its slots; one that is gone (vb_arena_is_gone()) until another one takes its number.
+ *
+ * Context: exec_lock, slot_lock, or the lock of an object with a slot there.
+ * Return: the arena; NULL: there is none.
+ */
 struct vb_arena *vb_arena_of(u32 arena)
 {
 	/* Pairs with the release where arenas are added. */
@@ -37,16 +47,34 @@ static u64 tier_bytes(u32 tier)
 	return slots << vb.chunk_shift;
 }
 
+/**
+ * vb_host_bytes_locked() - host memory in all regions, whoever has it
+ *
+ * Context: slot_lock.
+ * Return: bytes, staging included.
+ */
 u64 vb_host_bytes_locked(void)
 {
 	return tier_bytes(VB_TIER_HOST);
 }
 
+/**
+ * vb_device_bytes_locked() - slots of all device arenas
+ *
+ * Context: slot_lock.
+ * Return: bytes.
+ */
 u64 vb_device_bytes_locked(void)
 {
 	return tier_bytes(VB_TIER_DEVICE);
 }
 
+/**
+ * vb_content_bytes_locked() - host memory that content may have
+ *
+ * Context: slot_lock.
+ * Return: bytes in regions, without what the executor keeps for staging.
+ */
 u64 vb_content_bytes_locked(void)
 {
 	u64 host = vb_host_bytes_locked();
@@ -54,6 +82,14 @@ u64 vb_content_bytes_locked(void)
 	return host > vb.staging_bytes ? host - vb.staging_bytes : 0;
 }
 
+/**
+ * vb_capacity_locked() - what anonymous objects may reserve
+ *
+ * The content of each must find a place in host memory or NVMe; devices do not count.
+ *
+ * Context: slot_lock.
+ * Return: bytes.
+ */
 u64 vb_capacity_locked(void)
 {
 	return vb_content_bytes_locked() + tier_bytes(VB_TIER_NVME);
@@ -88,6 +124,16 @@ static int query_locked(struct vb_client *c, struct vb_ioc_query_tier *q)
 	return 0;
 }
 
+/**
+ * vb_query_tier() - VB_IOC_QUERY_TIER: how large an arena is and what it is used for
+ * @c: who asks, and whose part of it is said
+ * @u: struct vb_ioc_query_tier
+ *
+ * What objects have reserved is said with the first host arena, and with no other.
+ *
+ * Context: takes slot_lock.
+ * Return: 0; -EINVAL no arena has that index.
+ */
 int vb_query_tier(struct vb_client *c, struct vb_ucmd *u)
 {
 	int rc;
@@ -196,6 +242,17 @@ static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
 	return 0;
 }
 
+/**
+ * vb_arena_create() - VB_IOC_ARENA_CREATE: slots of a tier, as yet without regions if of host
+ * @x: the executor
+ * @u: struct vb_ioc_arena_create
+ *
+ * Its number is that of an arena of the tier that is gone, or a new one.
+ *
+ * Context: takes exec_lock; may sleep as long as the exporter of a dma-buf likes.
+ * Return: 0; -EINVAL; -ENOMEM; -EDQUOT VB_ARENA_MAX are there; what vb_device_import() and
+ * vb_device_bar() say.
+ */
 int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_arena_create *cmd = u->cmd;
@@ -227,6 +284,13 @@ int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
 
 /* ---- and go ---- */
 
+/**
+ * vb_arena_is_gone() - is the memory of a slot no more
+ * @loc: VB_LOC of the slot
+ *
+ * Context: as vb_arena_of(); under exec_lock or slot_lock the answer stays true.
+ * Return: true: it has gone with an executor, or there is no such arena.
+ */
 bool vb_arena_is_gone(u32 loc)
 {
 	const struct vb_arena *a = vb_arena_of(VB_LOC_ARENA(loc));
@@ -246,6 +310,15 @@ static bool leaves(const struct vb_arena *a, enum vb_leave who)
 	}
 }
 
+/**
+ * vb_arenas_leave() - the memory of arenas is no more
+ * @who: of which
+ *
+ * It only says so: what lay there is given up by vb_resid_orphan(), object by object,
+ * and then vb_arenas_bury() frees it.
+ *
+ * Context: exec_lock; takes slot_lock.
+ */
 void vb_arenas_leave(enum vb_leave who)
 {
 	u32 i;
@@ -279,6 +352,13 @@ static void bury(struct vb_arena *a)
 		vb_import_put(import);
 }
 
+/**
+ * vb_arenas_bury() - free the memory of the arenas that are gone
+ *
+ * Their numbers stay until another arena of the tier has them.
+ *
+ * Context: exec_lock; takes slot_lock; may sleep. No entry of a table names them any more.
+ */
 void vb_arenas_bury(void)
 {
 	u32 i;
@@ -292,7 +372,12 @@ void vb_arenas_bury(void)
 			bury(vb.arenas[i]);
 }
 
-/* All are gone, and so are their numbers. */
+/**
+ * vb_arenas_drop() - all arenas go, and so do their numbers
+ *
+ * Context: exec_lock; takes slot_lock; may sleep. No object has a slot and nobody can look
+ * an arena up: the nodes are closed.
+ */
 void vb_arenas_drop(void)
 {
 	u32 i, count;

@@ -100,7 +100,14 @@ int vb_bar_take(u64 count, struct page **out)
 	return rc;
 }
 
-/* The arena goes; the caller's file keeps the module until here. */
+/**
+ * vb_bar_give() - the arena that had the BAR goes
+ *
+ * A page that somebody still refers to keeps the BAR from others, and the module, until it
+ * is given back; the caller's file keeps the module until here.
+ *
+ * Context: may sleep.
+ */
 void vb_bar_give(void)
 {
 	mutex_lock(&bar_lock);
@@ -201,11 +208,22 @@ static struct pci_driver bar_driver = {
 	.driver = { .suppress_bind_attrs = true },
 };
 
+/**
+ * vb_bar_init() - be a driver that PCI devices can be bound to
+ *
+ * Context: module load.
+ * Return: 0, for vb_bar_exit(); what the PCI core says.
+ */
 int vb_bar_init(void)
 {
 	return pci_register_driver(&bar_driver);
 }
 
+/**
+ * vb_bar_exit() - be none any more; a device that is bound is let go
+ *
+ * Context: module unload; waits until nobody refers to its pages, and for the work that looks.
+ */
 void vb_bar_exit(void)
 {
 	/* It has let go of the module, and may still be on its way out. */

@@ -12,6 +12,14 @@
 
 #define RESIDENCY_STRETCH	256u	/* chunks looked at under one lock */
 
+/**
+ * vb_bo_info() - VB_IOC_BO_INFO: what an object is and where its chunks are
+ * @c: who asks
+ * @u: struct vb_ioc_bo_info
+ *
+ * Context: takes the object's lock.
+ * Return: 0; -ENOENT.
+ */
 int vb_bo_info(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_info *info = u->cmd;
@@ -57,6 +65,15 @@ static int seal_locked(struct vb_bo *bo)
 	return rc;
 }
 
+/**
+ * vb_bo_seal() - VB_IOC_BO_SEAL: from now on nobody writes it
+ * @c: who asks
+ * @u: struct vb_ioc_bo_seal
+ *
+ * Context: takes the object's lock, work_lock.
+ * Return: 0, also when it was sealed; -ENOENT; -EOPNOTSUPP an imported one; -EBUSY pinned,
+ * mapped to be written, or a submission that writes it has not ended.
+ */
 int vb_bo_seal(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_seal *cmd = u->cmd;
@@ -104,6 +121,16 @@ static int residency_copy(struct vb_bo *bo, struct vb_ioc_bo_residency *cmd)
 	return 0;
 }
 
+/**
+ * vb_bo_residency() - VB_IOC_BO_RESIDENCY: where each chunk is
+ * @c: who asks
+ * @u: struct vb_ioc_bo_residency; @out_count says how many were told, also on an error
+ *
+ * Chunks move meanwhile: what is said of a few hundred was true at one time.
+ *
+ * Context: takes the object's lock, not while copying; may fault.
+ * Return: 0; -ENOENT; -ERANGE the first chunk is beyond the last; -EFAULT.
+ */
 int vb_bo_residency(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_residency *cmd = u->cmd;

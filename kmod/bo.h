@@ -111,7 +111,6 @@ struct vb_bo {
 	int freed;
 };
 
-/* A user of the object with this handle; NULL: -ENOENT. */
 struct vb_bo *vb_bo_get(struct vb_client *c, u32 handle);
 /* Another user, by one who is one. */
 static inline void vb_bo_use(struct vb_bo *bo)
@@ -122,9 +121,7 @@ static inline void vb_bo_use(struct vb_bo *bo)
 void vb_bo_put(struct vb_bo *bo);		/* may sleep */
 struct vb_bo *vb_bo_look(u32 id);		/* memory of the object with this id, or NULL */
 void vb_bo_unlook(struct vb_bo *bo);
-/* The executor forgot it, or there is none: slots and reservation return. */
 void vb_bo_free(struct vb_bo *bo);
-/* The executor will hear of it. */
 void vb_bo_show(struct vb_bo *bo);
 int vb_bo_adopt(struct vb_client *c, struct vb_ucmd *u, struct vb_import *m, bool readonly);
 int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id);

@@ -29,6 +29,12 @@ static void client_free(struct kref *kref)
 	kfree(c);
 }
 
+/**
+ * vb_client_put() - do without a client
+ * @c: client
+ *
+ * Context: may sleep; takes slot_lock (vb_user_put()).
+ */
 void vb_client_put(struct vb_client *c)
 {
 	kref_put(&c->kref, client_free);
@@ -63,6 +69,14 @@ static int client_new(kuid_t uid, struct vb_client **out)
 	return 0;
 }
 
+/**
+ * vb_client_open() - open() of the client node: another client of that user
+ * @inode: node
+ * @filp: file; its private data becomes the client
+ *
+ * Context: takes exec_lock, slot_lock; may sleep.
+ * Return: 0; -ENOMEM; -EBUSY every number is in use.
+ */
 int vb_client_open(struct inode *inode, struct file *filp)
 {
 	struct vb_client *c;
@@ -143,6 +157,18 @@ static void forget_schedule(struct vb_client *c)
 	vb_request_send(r);
 }
 
+/**
+ * vb_client_release() - the last reference to a client's file has gone
+ * @inode: node
+ * @filp: file
+ *
+ * What is queued is cancelled, and its handles are closed. What runs, runs on, and keeps
+ * the structure.
+ *
+ * Context: takes exec_lock, the locks of the client and its objects, slot_lock, work_lock;
+ * may sleep, waits for no user space.
+ * Return: 0.
+ */
 int vb_client_release(struct inode *inode, struct file *filp)
 {
 	struct vb_client *c = filp->private_data;
@@ -163,6 +189,14 @@ int vb_client_release(struct inode *inode, struct file *filp)
 
 /* ---- counters ---- */
 
+/**
+ * vb_count_locked() - count for a client, and for all
+ * @c: client
+ * @counter: which
+ * @n: how much more
+ *
+ * Context: work_lock.
+ */
 void vb_count_locked(struct vb_client *c, enum vb_counter counter, u64 n)
 {
 	lockdep_assert_held(&vb.work_lock);
@@ -170,6 +204,14 @@ void vb_count_locked(struct vb_client *c, enum vb_counter counter, u64 n)
 	vb.counters[counter] += n;
 }
 
+/**
+ * vb_query_device() - VB_IOC_QUERY_DEVICE: what the device is, and its executor's state
+ * @c: who asks
+ * @u: struct vb_ioc_query_device
+ *
+ * Context: any; takes no lock: an executor may come or go between two fields.
+ * Return: 0.
+ */
 int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_query_device *q = u->cmd;
@@ -206,6 +248,14 @@ static int clear_counters(u64 __user *to, u32 count)
 	return 0;
 }
 
+/**
+ * vb_stats() - VB_IOC_STATS: the client's counters
+ * @c: who asks
+ * @u: struct vb_ioc_stats; counters that this kernel does not know are filled with 0
+ *
+ * Context: takes work_lock, not while copying; may fault.
+ * Return: 0; -EFAULT; -EINTR killed while filling.
+ */
 int vb_stats(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_stats *cmd = u->cmd;
@@ -268,6 +318,17 @@ static int schedule_copy(struct vb_client *c, struct vb_request *r,
 	return 0;
 }
 
+/**
+ * vb_schedule() - VB_IOC_SCHEDULE: what the client will use, in that order
+ * @c: who asks
+ * @u: struct vb_ioc_schedule; none ends the one that there is
+ *
+ * Queued for the executor, and not waited for.
+ *
+ * Context: takes the locks of vb_request_send(); may sleep.
+ * Return: 0; -EINVAL; -ENODEV; -ENOMEM, -EDQUOT no room in the submit region
+ * (vb_submit_alloc()); -EFAULT; -ENOENT; -EOVERFLOW, -ERANGE outside the object.
+ */
 int vb_schedule(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_schedule *cmd = u->cmd;

@@ -33,6 +33,13 @@
 #define TRIES		8u		/* page-ins for one use of a chunk */
 #define WINDOW_BYTES	(8ull << 20)	/* paged in at once while streaming */
 
+/**
+ * vb_share_bytes() - host memory that a client may have at once
+ * @c: client
+ *
+ * Context: takes slot_lock.
+ * Return: bytes: the tier's, or the least of its maxima.
+ */
 u64 vb_share_bytes(const struct vb_client *c)
 {
 	u64 bytes;
@@ -225,6 +232,12 @@ int vb_hold_all(struct vb_bo *bo, bool write)
 	return rc == -EAGAIN || rc == -EINPROGRESS ? -EBUSY : rc;
 }
 
+/**
+ * vb_unhold_all() - undo one vb_hold_all()
+ * @bo: object
+ *
+ * Context: takes the object's lock.
+ */
 void vb_unhold_all(struct vb_bo *bo)
 {
 	u32 chunk;
@@ -328,6 +341,19 @@ static int map(struct vb_client *c, struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 	return 0;
 }
 
+/**
+ * vb_bo_map() - VB_IOC_BO_MAP: have a range in host memory and keep it there
+ * @c: who asks, and who is charged
+ * @u: struct vb_ioc_bo_map
+ *
+ * A BO_MAP that writes counts as a writer from the start, so that nobody seals the object
+ * while its pages come.
+ *
+ * Context: takes the client's lock and the object's, not while waiting; interruptible.
+ * Return: 0; -ENOENT; -EINVAL; -ERANGE, -EOVERFLOW outside the object; -EROFS; -ENOSPC, -EDQUOT
+ * more than it may have; -ENOMEM; -EIO; -EBUSY others take it away again and again; -ENODEV,
+ * -ETIME, -EINTR.
+ */
 int vb_bo_map(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_map *cmd = u->cmd;
@@ -401,6 +427,14 @@ static int unmap_locked(struct vb_client *c, struct vb_bo *bo, const struct vb_i
 	return -EINVAL;
 }
 
+/**
+ * vb_bo_unmap() - VB_IOC_BO_UNMAP: undo one BO_MAP
+ * @c: who asks
+ * @u: struct vb_ioc_bo_unmap; as given to the BO_MAP
+ *
+ * Context: takes the client's lock and the object's.
+ * Return: 0; -ENOENT; -EINVAL this client has no such mapping.
+ */
 int vb_bo_unmap(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_unmap *cmd = u->cmd;
@@ -680,11 +714,32 @@ static int bo_rw(struct vb_client *c, struct vb_ioc_bo_rw *cmd, bool write)
 	return rc;
 }
 
+/**
+ * vb_bo_read() - VB_IOC_BO_READ: bytes of an object into the caller's memory
+ * @c: who asks
+ * @u: struct vb_ioc_bo_rw; @out_done_bytes says how many, also on an error
+ *
+ * What is on a device alone is copied from there where the CPU can; else it is paged in,
+ * some chunks at a time, so that an object may be larger than memory. A chunk that nobody
+ * has touched reads as zeros and stays so.
+ *
+ * Context: takes the object's lock, not while copying; killable, waits for the executor.
+ * Return: 0; -ENOENT; -EFAULT; -ERANGE, -EOVERFLOW outside the object; -ENOMEM; -EIO; -EBUSY
+ * others take it away again and again; -ENODEV, -ETIME, -EINTR.
+ */
 int vb_bo_read(struct vb_client *c, struct vb_ucmd *u)
 {
 	return bo_rw(c, u->cmd, false);
 }
 
+/**
+ * vb_bo_write() - VB_IOC_BO_WRITE: bytes of the caller's memory into an object
+ * @c: who asks
+ * @u: struct vb_ioc_bo_rw; @out_done_bytes says how many, also on an error
+ *
+ * Context: as vb_bo_read().
+ * Return: as vb_bo_read(); -EROFS sealed.
+ */
 int vb_bo_write(struct vb_client *c, struct vb_ucmd *u)
 {
 	return bo_rw(c, u->cmd, true);

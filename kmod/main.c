@@ -94,6 +94,12 @@ struct inode *vb_inode_new(void)
 	return inode;
 }
 
+/**
+ * vb_inode_free() - nobody maps those pages any more
+ * @inode: of vb_inode_new()
+ *
+ * Context: may sleep.
+ */
 void vb_inode_free(struct inode *inode)
 {
 	iput(inode);

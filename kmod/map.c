@@ -439,6 +439,16 @@ int vb_bo_mmap(struct vb_bo *bo, struct vb_client *c, struct vm_area_struct *vma
 	return 0;
 }
 
+/**
+ * vb_client_mmap() - mmap() of a client's node: an object, by its handle in the offset
+ * @filp: node
+ * @vma: to be filled in
+ *
+ * An imported object is mapped by its exporter, and the mapping is the exporter's.
+ *
+ * Context: mmap_lock.
+ * Return: 0; -ENOENT; what vb_bo_mmap() or vb_import_mmap() says.
+ */
 int vb_client_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	const u32 shift = VB_BO_SPACE_SHIFT - PAGE_SHIFT;
@@ -606,6 +616,17 @@ static int fetch_mmap(struct vb_exec *x, struct vm_area_struct *vma)
 	return remap_vmalloc_range(vma, x->slots, 0);
 }
 
+/**
+ * vb_exec_mmap() - mmap() of the executor's node: a region, a table, or what it is handed
+ * @filp: node
+ * @vma: to be filled in; the offset says what (VB_MMAP_WHAT_SHIFT)
+ *
+ * Only regions can be mapped to be written, and a child inherits none of it.
+ *
+ * Context: mmap_lock; takes exec_lock under it for a region.
+ * Return: 0; -EPERM it has not attached, or would write; -EINVAL; -ENOENT; -ERANGE beyond the
+ * region.
+ */
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct vb_exec *x = filp->private_data;

@@ -35,6 +35,14 @@
 
 /* ---- life ---- */
 
+/**
+ * vb_bo_get() - a user of the object with this handle
+ * @c: whose handle
+ * @handle: as the client gave it
+ *
+ * Context: any that allows the lock of @c->bos, a spinlock.
+ * Return: the object, for vb_bo_put(); NULL: no such handle, or it is on its way out.
+ */
 struct vb_bo *vb_bo_get(struct vb_client *c, u32 handle)
 {
 	struct vb_bo *bo;
@@ -47,6 +55,15 @@ struct vb_bo *vb_bo_get(struct vb_client *c, u32 handle)
 	return bo;
 }
 
+/**
+ * vb_bo_look() - the object with this id, to be looked at
+ * @id: device-wide
+ *
+ * Its memory stays; whether anybody uses it, is another question.
+ *
+ * Context: any that allows the lock of vb_device.bos, a spinlock.
+ * Return: the object, for vb_bo_unlook(); NULL.
+ */
 struct vb_bo *vb_bo_look(u32 id)
 {
 	struct vb_bo *bo;
@@ -71,11 +88,23 @@ static void bo_release(struct kref *kref)
 	kfree(bo);
 }
 
+/**
+ * vb_bo_unlook() - do without the memory of an object
+ * @bo: object
+ *
+ * Context: may sleep; no lock of the object held.
+ */
 void vb_bo_unlook(struct vb_bo *bo)
 {
 	kref_put(&bo->kref, bo_release);
 }
 
+/**
+ * vb_bo_show() - the executor will hear of it, and has to be asked to forget it
+ * @bo: object, of which the caller is a user
+ *
+ * Context: any; before its id is given away.
+ */
 void vb_bo_show(struct vb_bo *bo)
 {
 	WRITE_ONCE(bo->shown, true);
@@ -327,7 +356,12 @@ static int bo_name(struct vb_client *c, struct vb_bo *bo)
 	return rc;
 }
 
-/* It can be found by its id, which was taken.  Cannot fail. */
+/**
+ * vb_bo_publish() - it can be found by its id, which was taken; cannot fail
+ * @bo: object; counts its client from here on
+ *
+ * Context: any that may take the lock of vb_device.bos.
+ */
 void vb_bo_publish(struct vb_bo *bo)
 {
 	kref_get(&bo->client->kref);
@@ -393,6 +427,18 @@ static int store_open(struct vb_client *c, struct vb_ucmd *u, struct vb_bo *new)
 	return rc;
 }
 
+/**
+ * vb_bo_create() - VB_IOC_BO_CREATE: anonymous memory, or bytes of a file
+ * @c: who asks
+ * @u: struct vb_ioc_bo_create; answered before the handle works
+ *
+ * What was destroyed and still waits to be forgotten is waited for, when there is no room
+ * without it. Of the same bytes of a file there is one object for all (store.c).
+ *
+ * Context: no lock held; may wait, interruptible, and sleep as long as the file system likes.
+ * Return: 0; -EINVAL; -EBADF, -EACCES and others of the file (vb_file_open()); -ENOSPC, -EDQUOT;
+ * -ENOMEM; -EFAULT; -EINTR.
+ */
 int vb_bo_create(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_create *cmd = u->cmd;
@@ -485,7 +531,13 @@ err_leave:
 	return rc;
 }
 
-/* A handle has gone: what it was to its client. */
+/**
+ * vb_bo_unshare() - a handle has gone, and with it what the object was to its client
+ * @c: client
+ * @bo: object; one user less
+ *
+ * Context: no lock held; may sleep.
+ */
 void vb_bo_unshare(struct vb_client *c, struct vb_bo *bo)
 {
 	if (bo->is_store)
@@ -493,6 +545,14 @@ void vb_bo_unshare(struct vb_client *c, struct vb_bo *bo)
 	vb_bo_put(bo);
 }
 
+/**
+ * vb_bo_destroy() - VB_IOC_BO_DESTROY: the handle goes; the object when nobody uses it
+ * @c: who asks
+ * @u: struct vb_ioc_bo_destroy
+ *
+ * Context: no lock held; may sleep, waits for no user space.
+ * Return: 0; -ENOENT.
+ */
 int vb_bo_destroy(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_destroy *cmd = u->cmd;

@@ -211,7 +211,6 @@ static inline bool vb_takes_work(void)
 	return state == VB_EXEC_LIVE || state == VB_EXEC_QUIESCED || state == VB_EXEC_RECOVERING;
 }
 
-/* An inode of our own for mappings; ERR_PTR. */
 struct inode *vb_inode_new(void);
 void vb_inode_free(struct inode *inode);
 
