@@ -130,7 +130,13 @@ unlock:
 
 static DECLARE_WORK(drain_work, drain);
 
-/* The executor has answered a DRAIN, or will never. */
+/**
+ * vb_drain_done() - the executor has answered a DRAIN, or will never
+ *
+ * Another region may be asked for, when the pause is over.
+ *
+ * Context: any.
+ */
 void vb_drain_done(void)
 {
 	WRITE_ONCE(vb.draining, false);
@@ -193,6 +199,12 @@ static void shrinker_exit(void)
 }
 #endif
 
+/**
+ * vb_drain_init() - from now on the kernel may take host memory back
+ *
+ * Context: module load.
+ * Return: 0, for vb_drain_exit(); -ENOMEM.
+ */
 int vb_drain_init(void)
 {
 	kref_init(&self.kref);
@@ -200,6 +212,11 @@ int vb_drain_init(void)
 	return shrinker_init();
 }
 
+/**
+ * vb_drain_exit() - the shrinker goes; a worker that drains is waited for
+ *
+ * Context: module unload; exec_lock not held.
+ */
 void vb_drain_exit(void)
 {
 	shrinker_exit();

@@ -73,6 +73,14 @@ static struct vb_work *work_find_locked(u64 tag, int *rc)
 
 /* ---- the node ---- */
 
+/**
+ * vb_exec_open() - open() of the executor's node; it is no executor before it attaches
+ * @inode: node
+ * @filp: file; its private data becomes the struct vb_exec
+ *
+ * Context: takes exec_lock; may sleep.
+ * Return: 0; -EBUSY another one has it open; -ENOMEM.
+ */
 int vb_exec_open(struct inode *inode, struct file *filp)
 {
 	struct vb_exec *x = kzalloc(sizeof(*x), GFP_KERNEL_ACCOUNT);
@@ -144,6 +152,14 @@ static void look_after(struct vb_exec *x)
 		end_silence(x);
 }
 
+/**
+ * vb_exec_watch() - kill an executor that has work and has made no call for too long
+ * @work: vb_device.watch; queued again as long as one is attached
+ *
+ * Nothing is taken from it before its file is released, which its death brings about.
+ *
+ * Context: a worker; takes exec_lock, work_lock.
+ */
 void vb_exec_watch(struct work_struct *work)
 {
 	mutex_lock(&vb.exec_lock);
@@ -154,6 +170,12 @@ void vb_exec_watch(struct work_struct *work)
 	mutex_unlock(&vb.exec_lock);
 }
 
+/**
+ * vb_exec_set_state() - the device goes from one state to another
+ * @state: enum vb_exec_state
+ *
+ * Context: exec_lock; takes work_lock, so that under either of them it stays as it is.
+ */
 void vb_exec_set_state(u32 state)
 {
 	spin_lock(&vb.work_lock);
@@ -161,6 +183,14 @@ void vb_exec_set_state(u32 state)
 	spin_unlock(&vb.work_lock);
 }
 
+/**
+ * vb_exec_attach() - VB_IOC_EXEC_ATTACH: the caller's process is the executor
+ * @x: who asks
+ * @u: struct vb_ioc_exec_attach; @out_state says whether it has to recover
+ *
+ * Context: takes exec_lock, work_lock.
+ * Return: 0; -EBUSY it is already.
+ */
 int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_exec_attach *cmd = u->cmd;
@@ -208,7 +238,16 @@ static void leave(struct vb_exec *x)
 	put_pid(x->pid);
 }
 
-/* The last reference to the file: nobody has its memory mapped, no call is in it. */
+/**
+ * vb_exec_release() - the last reference to the executor's file has gone
+ * @inode: node
+ * @filp: file
+ *
+ * Nobody has its memory mapped and no call is in it: only now may another one come.
+ *
+ * Context: takes exec_lock; may sleep.
+ * Return: 0.
+ */
 int vb_exec_release(struct inode *inode, struct file *filp)
 {
 	struct vb_exec *x = filp->private_data;
@@ -310,6 +349,18 @@ static bool fetch_one_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 fl
 	return true;
 }
 
+/**
+ * vb_fetch_locked() - hand work out, into slots of the executor
+ * @x: executor, which has mapped the submit region
+ * @first: first slot
+ * @count: slots there are
+ * @flags: VB_FETCH_F_URGENT: requests only
+ *
+ * What is in a slot is in the executor's hands from here on, to be committed.
+ *
+ * Context: work_lock.
+ * Return: how many were filled; 0: there is nothing to do, or the device is not LIVE.
+ */
 u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags)
 {
 	struct vb_ioc_fetch cmd;
@@ -327,6 +378,15 @@ u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags)
 	return n;
 }
 
+/**
+ * vb_fetch_wake_locked() - there is work
+ * @urgent: a request, and no submission
+ *
+ * Wakes one command of io_uring that waits for it. Who sleeps in a call wants the lock
+ * first: vb_fetch_wake() is to follow when it has been let go.
+ *
+ * Context: work_lock.
+ */
 void vb_fetch_wake_locked(bool urgent)
 {
 	lockdep_assert_held(&vb.work_lock);
@@ -334,9 +394,12 @@ void vb_fetch_wake_locked(bool urgent)
 	vb_uring_wake_locked(urgent);
 }
 
-/*
- * Without the lock, which whoever is woken wants first.  Who wakes mostly sleeps next, for
- * the answer, and leaves his processor to the executor.
+/**
+ * vb_fetch_wake() - wake who sleeps in a call of the executor, if there has been work
+ *
+ * Who wakes mostly sleeps next, for the answer, and leaves his processor to the executor.
+ *
+ * Context: any; not under work_lock, which whoever is woken wants first.
  */
 void vb_fetch_wake(void)
 {
@@ -345,6 +408,15 @@ void vb_fetch_wake(void)
 		wake_up_interruptible_sync(&vb.fetch);
 }
 
+/**
+ * vb_exec_poll() - poll() of the executor's node
+ * @filp: file
+ * @table: of the caller
+ *
+ * Context: takes work_lock.
+ * Return: EPOLLPRI with EPOLLIN: a request; EPOLLIN: a submission may be fetched; EPOLLERR:
+ * it has not attached.
+ */
 __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)
 {
 	struct vb_exec *x = filp->private_data;
@@ -379,6 +451,15 @@ static bool spin_for(u32 flags, u32 spin_ns)
 	return spin_ns && vb_spin_until(has_work(flags), spin_ns);
 }
 
+/**
+ * vb_exec_fetch() - VB_IOC_FETCH: something to do, waited for
+ * @x: executor
+ * @u: struct vb_ioc_fetch
+ *
+ * Context: takes work_lock, not while waiting; interruptible.
+ * Return: 0; -EINVAL it has not mapped the submit region; -EPERM the device is not LIVE; -EAGAIN
+ * nothing, and it does not wait; -EINTR.
+ */
 int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_fetch *cmd = u->cmd;
@@ -452,6 +533,16 @@ static void end_request(struct vb_request *r, int status)
 		vb_bo_unlook(forgotten);
 }
 
+/**
+ * vb_commit() - the executor's word on what it had fetched
+ * @cmd: tag and status
+ * @may_sleep: the caller may; else requests are not ended, and what is freed is freed later
+ *
+ * Context: takes work_lock; with @may_sleep also the locks that the end of a request takes.
+ * Return: 0; -EINVAL the status is no errno; -ESTALE of another executor's time; -ENOENT no such
+ * tag was fetched; -EBUSY a durable result is on a device alone, or chunks of what is to be
+ * forgotten still move; -EAGAIN it takes somebody who may sleep.
+ */
 int vb_commit(const struct vb_ioc_commit *cmd, bool may_sleep)
 {
 	struct vb_request *r = NULL;
@@ -485,6 +576,14 @@ int vb_commit(const struct vb_ioc_commit *cmd, bool may_sleep)
 	return rc;
 }
 
+/**
+ * vb_exec_commit() - VB_IOC_COMMIT
+ * @x: executor
+ * @u: struct vb_ioc_commit
+ *
+ * Context: no lock held; may sleep.
+ * Return: as vb_commit().
+ */
 int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u)
 {
 	return vb_commit(u->cmd, true);
@@ -502,6 +601,14 @@ static u32 cancel_of_locked(struct vb_work *work)
 	return deadline_ns && deadline_ns <= ktime_get_ns() ? VB_CANCEL_DEADLINE : VB_CANCEL_NONE;
 }
 
+/**
+ * vb_exec_poll_cancel() - VB_IOC_POLL_CANCEL: is it still wanted
+ * @x: executor
+ * @u: struct vb_ioc_poll_cancel
+ *
+ * Context: takes work_lock.
+ * Return: 0; -ESTALE of another executor's time; -ENOENT no such tag was fetched.
+ */
 int vb_exec_poll_cancel(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_poll_cancel *cmd = u->cmd;
@@ -583,6 +690,17 @@ static int open_file(struct vb_bo *bo, struct vb_ucmd *u)
 	return rc;
 }
 
+/**
+ * vb_exec_object_open() - VB_IOC_OBJECT_OPEN: what an object is, and its file or dma-buf
+ * @x: executor
+ * @u: struct vb_ioc_object_open; answered before the descriptor works
+ *
+ * The executor is asked to forget the object from here on, before it is freed.
+ *
+ * Context: takes the object's lock; may sleep, but for no file system that is elsewhere.
+ * Return: 0; -ESTALE nobody uses the object any more, or its file has changed; -EINVAL the
+ * caller's structure is too short to be told of the descriptor; -EFAULT; -EMFILE.
+ */
 int vb_exec_object_open(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_object_open *cmd = u->cmd;
@@ -608,6 +726,14 @@ static bool is_own_counter(u32 i)
 	return i == VB_COUNT_SUBMITS || i == VB_COUNT_ERRORS || i == VB_COUNT_BUSY_NS;
 }
 
+/**
+ * vb_exec_stats() - VB_IOC_EXEC_STATS: what the executor has counted, to be added
+ * @x: executor
+ * @u: struct vb_ioc_exec_stats; what the device counts itself is passed over
+ *
+ * Context: takes work_lock; may fault.
+ * Return: 0, also for a client that has gone; -EINVAL more counters than there are; -EFAULT.
+ */
 int vb_exec_stats(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_exec_stats *cmd = u->cmd;
@@ -698,6 +824,18 @@ static bool is_fetched(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
 	       READ_ONCE(x->stopped);
 }
 
+/**
+ * vb_exec_exchange() - VB_IOC_EXCHANGE: count, commit, and fetch what is next, in one call
+ * @x: executor
+ * @u: struct vb_ioc_exchange; says how many were committed and fetched, also on an error
+ *
+ * When something was committed a signal ends it without an error: to call again would
+ * commit again.
+ *
+ * Context: takes what vb_exec_stats(), vb_commit() and vb_exec_fetch() take; interruptible.
+ * Return: 0; -EINVAL; -EPERM to fetch, and the device is not LIVE; -EFAULT; -EINTR; what
+ * vb_commit() says of the first that is refused.
+ */
 int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_exchange *cmd = u->cmd;

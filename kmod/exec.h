@@ -50,17 +50,11 @@ static inline void vb_exec_beat(struct vb_exec *x)
 int vb_exec_open(struct inode *inode, struct file *filp);
 int vb_exec_release(struct inode *inode, struct file *filp);
 int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u);
-/*
- * There is work (@urgent: a request): wake one command that waits for it, and, by
- * vb_fetch_wake() when work_lock has been let go, who sleeps.
- */
 void vb_fetch_wake_locked(bool urgent);
 void vb_fetch_wake(void);
-/* Into slots of the executor; how many were filled, 0 when there is nothing to do. */
 u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags);
 __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table);
 int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u);
-/* One commit; -EAGAIN: it takes somebody who @may_sleep. */
 int vb_commit(const struct vb_ioc_commit *cmd, bool may_sleep);
 int vb_exec_commit(struct vb_exec *x, struct vb_ucmd *u);
 int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u);

@@ -65,11 +65,25 @@ static void queue_free(struct kref *kref)
 	kfree(q);
 }
 
+/**
+ * vb_queue_put() - do without a queue
+ * @q: queue
+ *
+ * Context: may sleep when it is the last reference (vb_client_put()).
+ */
 void vb_queue_put(struct vb_queue *q)
 {
 	kref_put(&q->kref, queue_free);
 }
 
+/**
+ * vb_queue_get() - the queue with this handle
+ * @c: whose handle
+ * @handle: as the client gave it
+ *
+ * Context: any that allows the lock of @c->queues, a spinlock.
+ * Return: the queue, counted; NULL.
+ */
 struct vb_queue *vb_queue_get(struct vb_client *c, u32 handle)
 {
 	struct vb_queue *q;
@@ -227,6 +241,13 @@ static void advance_run_locked(struct list_head *ended)
 	vb.advancing = false;
 }
 
+/**
+ * vb_queue_advance_locked() - its first submission may have become ready, or ended unrun
+ * @q: queue
+ * @ended: gets what ended, here and in queues that waited for it; for vb_submissions_free()
+ *
+ * Context: work_lock; called from within itself it only marks the queue, for the outer one.
+ */
 void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended)
 {
 	lockdep_assert_held(&vb.work_lock);
@@ -263,6 +284,12 @@ struct vb_submission *vb_queue_next_locked(void)
 	return first_pending_locked(container_of(share, struct vb_queue, share));
 }
 
+/**
+ * vb_queue_start_locked() - the executor gets a submission
+ * @s: of vb_queue_next_locked()
+ *
+ * Context: work_lock.
+ */
 void vb_queue_start_locked(struct vb_submission *s)
 {
 	struct vb_queue *q = s->queue;
@@ -397,6 +424,14 @@ void vb_queue_cancel(struct vb_queue *q)
 	vb_submissions_free(&ended);
 }
 
+/**
+ * vb_queue_expire() - end what waits beyond its deadline, whoever sleeps
+ * @work: vb_device.expire; set for the next deadline of all
+ *
+ * What the executor has in its hands is its own to end.
+ *
+ * Context: a worker; takes work_lock.
+ */
 void vb_queue_expire(struct work_struct *work)
 {
 	struct timerqueue_node *node;
@@ -425,7 +460,13 @@ static void fail_one_locked(struct vb_queue *q, struct list_head *ended)
 		vb_complete_locked(s, -ENODEV, ~0u, 0, ended);
 }
 
-/* The executor has gone: everything ends with -ENODEV. */
+/**
+ * vb_queues_fail() - the executor has gone, and nobody will come: everything ends
+ *
+ * With -ENODEV, or -ECANCELED in a queue that was destroyed.
+ *
+ * Context: exec_lock; takes work_lock; may sleep.
+ */
 void vb_queues_fail(void)
 {
 	struct vb_queue *q;
@@ -534,6 +575,13 @@ void vb_queues_return(bool blamed)
 	queues_each(return_one_locked);
 }
 
+/**
+ * vb_queues_settle() - a successor goes on: what cannot be run again fails
+ *
+ * What has been lost in the meantime may have been what a submission reads.
+ *
+ * Context: exec_lock; takes work_lock; may sleep.
+ */
 void vb_queues_settle(void)
 {
 	queues_each(settle_one_locked);
@@ -551,6 +599,14 @@ static u32 next_number(void)
 	return number;
 }
 
+/**
+ * vb_queue_create() - VB_IOC_QUEUE_CREATE
+ * @c: who asks
+ * @u: struct vb_ioc_queue_create; answered before the handle works
+ *
+ * Context: no lock held; may sleep.
+ * Return: 0; -EINVAL; -EDQUOT no handle is free; -ENOMEM; -EFAULT.
+ */
 int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_queue_create *cmd = u->cmd;
@@ -583,6 +639,14 @@ err_put:
 	return rc == -EBUSY ? -EDQUOT : rc;
 }
 
+/**
+ * vb_queue_destroy() - VB_IOC_QUEUE_DESTROY: the handle goes, vb_queue_cancel()
+ * @c: who asks
+ * @u: struct vb_ioc_queue_destroy
+ *
+ * Context: no lock held; may sleep, waits for no user space.
+ * Return: 0; -ENOENT.
+ */
 int vb_queue_destroy(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_queue_destroy *cmd = u->cmd;

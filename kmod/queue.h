@@ -66,14 +66,12 @@ struct vb_queue {
 struct vb_queue *vb_queue_get(struct vb_client *c, u32 handle);
 void vb_queue_put(struct vb_queue *q);
 void vb_queue_cancel(struct vb_queue *q);
-/* Its first submission may have become ready, or ended unrun: look, and at what follows. */
 void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended);
 bool vb_queues_have_next(void);
 struct vb_submission *vb_queue_next_locked(void);
 void vb_queue_add_locked(struct vb_submission *s);
 void vb_queue_start_locked(struct vb_submission *s);
 int vb_queue_reserve(struct vb_queue *q);
-/* A submission ended; it is put on @ended and freed by the caller without the lock. */
 void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u64 busy_ns,
 			struct list_head *ended);
 void vb_queue_expire(struct work_struct *work);	/* of vb_device.expire */

@@ -27,6 +27,14 @@
 
 unsigned int vb_recovery_ms = 30000;
 
+/**
+ * vb_objects_each() - do something with every object that there is
+ * @what: gets each, its memory counted; may sleep
+ *
+ * What comes meanwhile may be met or not.
+ *
+ * Context: may sleep; no lock that @what takes.
+ */
 void vb_objects_each(void (*what)(struct vb_bo *bo))
 {
 	unsigned long id;
@@ -127,7 +135,13 @@ void vb_exec_left(bool blamed)
 	forget_executor();
 }
 
-/* Memory is not kept for nobody, nor beyond the time that was promised. */
+/**
+ * vb_recovery_check() - is a successor still waited for
+ *
+ * If not, all ends: memory is not kept for nobody, nor beyond the time that was promised.
+ *
+ * Context: exec_lock; may sleep. When a client has left or comes, and when the time is over.
+ */
 void vb_recovery_check(void)
 {
 	lockdep_assert_held(&vb.exec_lock);
@@ -141,13 +155,25 @@ void vb_recovery_check(void)
 	forget_executor();
 }
 
-/* The last object may outlive its client: exported, or in a submission that still ends. */
+/**
+ * vb_recovery_hurry() - an object has gone: if it was the last one, look at once
+ *
+ * It may outlive its client: exported, or in a submission that still ends.
+ *
+ * Context: any that may sleep; takes no lock, vb_recovery_end() does.
+ */
 void vb_recovery_hurry(void)
 {
 	if (READ_ONCE(vb.exec_state) == VB_EXEC_QUIESCED && xa_empty(&vb.bos))
 		mod_delayed_work(system_wq, &vb.recovery, 0);
 }
 
+/**
+ * vb_recovery_end() - vb_recovery_check() when the time is over
+ * @work: vb_device.recovery
+ *
+ * Context: a worker; takes exec_lock.
+ */
 void vb_recovery_end(struct work_struct *work)
 {
 	mutex_lock(&vb.exec_lock);
@@ -155,6 +181,11 @@ void vb_recovery_end(struct work_struct *work)
 	mutex_unlock(&vb.exec_lock);
 }
 
+/**
+ * vb_recovery_exit() - nobody has a node open: what was kept for a successor goes
+ *
+ * Context: module unload; takes exec_lock.
+ */
 void vb_recovery_exit(void)
 {
 	cancel_delayed_work_sync(&vb.recovery);
@@ -170,6 +201,14 @@ void vb_recovery_exit(void)
 
 /* ---- successors ---- */
 
+/**
+ * vb_object_next() - VB_IOC_OBJECT_NEXT: the first object that is used, from an id on
+ * @x: successor
+ * @u: struct vb_ioc_object_next
+ *
+ * Context: takes the lock of vb_device.bos.
+ * Return: 0; -ENOENT there is none.
+ */
 int vb_object_next(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_object_next *cmd = u->cmd;
@@ -217,6 +256,16 @@ static int recover_locked(const struct vb_ioc_recover *cmd)
 	return 0;
 }
 
+/**
+ * vb_recover() - VB_IOC_RECOVER: the successor is done; the device is LIVE
+ * @x: successor
+ * @u: struct vb_ioc_recover
+ *
+ * What it has not adopted is lost, with VB_RECOVER_DISCARD all of it.
+ *
+ * Context: takes exec_lock, under it the locks of objects, slot_lock, work_lock; may sleep.
+ * Return: 0; -ESTALE of another executor's time; -EPERM the device is not RECOVERING.
+ */
 int vb_recover(struct vb_exec *x, struct vb_ucmd *u)
 {
 	int rc;

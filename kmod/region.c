@@ -29,6 +29,12 @@ static void region_free(struct kref *kref)
 	kvfree(region);
 }
 
+/**
+ * vb_region_put() - do without a region; with the last reference its memory returns
+ * @region: region
+ *
+ * Context: may sleep.
+ */
 void vb_region_put(struct vb_region *region)
 {
 	kref_put(&region->kref, region_free);
@@ -111,7 +117,16 @@ static struct vb_region *region_of(u32 arena, u32 slot)
 	return a ? mtree_load(&a->regions, slot) : NULL;
 }
 
-/* For the executor, which has no part in what it did not adopt. */
+/**
+ * vb_region_get() - the region that has a slot, for the executor
+ * @arena: of whatever number
+ * @slot: of it
+ *
+ * An executor has no part in what it did not adopt.
+ *
+ * Context: exec_lock.
+ * Return: the region, counted; NULL.
+ */
 struct vb_region *vb_region_get(u32 arena, u32 slot)
 {
 	struct vb_region *region = region_of(arena, slot);
@@ -124,6 +139,14 @@ struct vb_region *vb_region_get(u32 arena, u32 slot)
 	return region;
 }
 
+/**
+ * vb_slot_find() - a slot whose memory we know: of host memory, or of a BAR
+ * @loc: VB_LOC of it
+ * @out: the region that it is in, not counted
+ *
+ * Context: the lock of the object whose chunk has the slot, or exec_lock.
+ * Return: the slot; NULL: its memory is somebody else's.
+ */
 struct vb_slot *vb_slot_find(u32 loc, struct vb_region **out)
 {
 	struct vb_region *region = region_of(VB_LOC_ARENA(loc), VB_LOC_SLOT(loc));
@@ -134,6 +157,13 @@ struct vb_slot *vb_slot_find(u32 loc, struct vb_region **out)
 	return &region->slot[VB_LOC_SLOT(loc) - region->first];
 }
 
+/**
+ * vb_region_slots_each() - do something with every slot whose memory we know
+ * @a: arena
+ * @what: gets each; may sleep
+ *
+ * Context: exec_lock, so that no region goes; may sleep between two of them.
+ */
 void vb_region_slots_each(struct vb_arena *a, void (*what)(struct vb_arena *a,
 							   struct vb_region *region,
 							   struct vb_slot *slot))
@@ -151,6 +181,14 @@ void vb_region_slots_each(struct vb_arena *a, void (*what)(struct vb_arena *a,
 
 /* ---- requests of the executor ---- */
 
+/**
+ * vb_region_mmap_offset() - where the executor maps a region
+ * @arena: its arena
+ * @first: its first slot
+ *
+ * Context: any.
+ * Return: offset for mmap(), in bytes.
+ */
 u64 vb_region_mmap_offset(u32 arena, u32 first)
 {
 	return VB_MMAP_REGION << VB_MMAP_WHAT_SHIFT | (u64)arena << VB_MMAP_WHICH_SHIFT |
@@ -185,6 +223,17 @@ static int region_publish_locked(u32 arena, struct vb_region *region)
 	return rc;
 }
 
+/**
+ * vb_region_add() - VB_IOC_REGION_ADD: host memory for slots of an arena
+ * @x: executor
+ * @u: struct vb_ioc_region
+ *
+ * Its memory is charged to the caller's cgroup. No region is asked for by the shrinker
+ * meanwhile.
+ *
+ * Context: takes exec_lock, not while allocating; killable.
+ * Return: 0; -EINVAL no such slots; -EEXIST some have memory already; -ENOMEM, also when killed.
+ */
 int vb_region_add(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;
@@ -244,6 +293,16 @@ int vb_region_drop_locked(u32 arena, struct vb_region *region)
 	return 0;
 }
 
+/**
+ * vb_region_remove() - VB_IOC_REGION_REMOVE: give that memory back
+ * @x: executor
+ * @u: struct vb_ioc_region; exactly one that was added
+ *
+ * The pages go when the executor has unmapped it.
+ *
+ * Context: takes exec_lock, slot_lock; may sleep.
+ * Return: 0; -EINVAL; -EBUSY (vb_region_drop_locked()).
+ */
 int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;
@@ -267,6 +326,14 @@ static struct vb_region *region_at_or_after(struct vb_arena *a, u32 first)
 	return mt_find(&a->regions, &index, ULONG_MAX);
 }
 
+/**
+ * vb_region_next() - VB_IOC_REGION_NEXT: the first region from a slot on, for a successor
+ * @x: who asks
+ * @u: struct vb_ioc_region
+ *
+ * Context: takes exec_lock.
+ * Return: 0; -ENOENT there is none in what it has adopted.
+ */
 int vb_region_next(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;

@@ -29,16 +29,12 @@ struct vb_region {
 	struct vb_slot slot[];
 };
 
-/* Slots over pages of the BAR, from @first on; NULL without memory. */
 struct vb_region *vb_region_of_bar(u32 arena, u32 slots, struct page *first);
 struct vb_region *vb_region_get(u32 arena, u32 slot);	/* counted, or NULL */
 void vb_region_put(struct vb_region *region);
 int vb_region_drop_locked(u32 arena, struct vb_region *region);
-/* Where the executor maps it. */
 u64 vb_region_mmap_offset(u32 arena, u32 first);
-/* The memory of a host slot that the caller's lock keeps in use; NULL. */
 struct vb_slot *vb_slot_find(u32 loc, struct vb_region **out);
-/* May sleep between two of them. */
 void vb_region_slots_each(struct vb_arena *a, void (*what)(struct vb_arena *a,
 							   struct vb_region *region,
 							   struct vb_slot *slot));

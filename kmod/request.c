@@ -26,6 +26,13 @@
 
 unsigned int vb_page_in_timeout_ms = VB_WAIT_NS / NSEC_PER_MSEC;
 
+/**
+ * vb_bound() - the time until which a wait may last
+ * @deadline_ns: CLOCK_MONOTONIC, as the caller gave it; 0: none
+ *
+ * Context: any.
+ * Return: @deadline_ns, or from now on the device's own bound (page_in_timeout_ms).
+ */
 u64 vb_bound(u64 deadline_ns)
 {
 	u64 bound_ns = (u64)READ_ONCE(vb_page_in_timeout_ms) * NSEC_PER_MSEC;
@@ -84,7 +91,12 @@ static void request_free(struct kref *kref)
 	kfree_rcu(r, work.rcu);
 }
 
-/* May sleep: the last reference may be the last user of an object. */
+/**
+ * vb_request_put() - do without a request
+ * @r: request
+ *
+ * Context: may sleep: it may be the last user of an object; no lock held.
+ */
 void vb_request_put(struct vb_request *r)
 {
 	kref_put(&r->kref, request_free);
@@ -109,9 +121,16 @@ static struct vb_request *schedule_replace_locked(struct vb_request *r)
 	return old;
 }
 
-/*
- * A hint is for the executor that is there: kept for another one it would keep its object,
- * and for the object all memory, though nobody waits.
+/**
+ * vb_request_send() - queue a request; nobody waits
+ * @r: request; one reference of the caller's is used up, whatever comes of it
+ *
+ * A schedule takes the place of the one before that nobody has fetched. A hint is for the
+ * executor that is there: kept for another one it would keep its object, and for the object
+ * all memory, though nobody waits.
+ *
+ * Context: takes work_lock; may sleep; no lock held.
+ * Return: 0; -ENODEV nobody is there who could do it, nor expected.
  */
 int vb_request_send(struct vb_request *r)
 {

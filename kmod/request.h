@@ -78,11 +78,8 @@ extern unsigned int vb_page_in_timeout_ms;	/* module parameter */
 u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound, from now */
 struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *bo);
 void vb_request_put(struct vb_request *r);
-/* Queue it; nobody waits.  -ENODEV: there is no executor, and it is freed. */
 int vb_request_send(struct vb_request *r);
-/* Queue it, wait, free it.  How it ended, -ETIME, -EINTR, -ENODEV. */
 int vb_request_wait(struct vb_request *r, u64 deadline_ns);
-/* It ended; may sleep. */
 void vb_request_done(struct vb_request *r, int status);
 void vb_requests_fail(void);
 void vb_requests_return(void);	/* what a dead executor had fetched waits again */

@@ -52,6 +52,14 @@ void *vb_submit_alloc(struct vb_user *user, size_t bytes)
 	return ERR_PTR(-ENOMEM);
 }
 
+/**
+ * vb_submit_free() - give memory of the submit region back
+ * @user: as given
+ * @p: of vb_submit_alloc()
+ * @bytes: as given
+ *
+ * Context: any.
+ */
 void vb_submit_free(struct vb_user *user, void *p, size_t bytes)
 {
 	gen_pool_free(vb.submit, (unsigned long)p, bytes);
@@ -170,6 +178,12 @@ static void tell(const struct list_head *ended)
 		vb_fences_wake(s->queue);
 }
 
+/**
+ * vb_submissions_free() - work_lock is let go: tell those who wait, and free what ended
+ * @ended: submissions that ended; empty afterwards
+ *
+ * Context: may sleep: each may be the last user of an object; no lock held.
+ */
 void vb_submissions_free(struct list_head *ended)
 {
 	struct vb_submission *s, *next;
@@ -213,6 +227,12 @@ void vb_submissions_free_later(struct list_head *ended)
 	schedule_work(&vb.free);
 }
 
+/**
+ * vb_submissions_free_now() - what vb_submissions_free_later() could not free
+ * @work: vb_device.free
+ *
+ * Context: a worker; takes work_lock; may sleep.
+ */
 void vb_submissions_free_now(struct work_struct *work)
 {
 	struct vb_submission *s, *next;
@@ -448,6 +468,19 @@ static int submit(struct vb_submission *s, struct vb_ioc_submit *cmd)
 	return rc;
 }
 
+/**
+ * vb_submit() - VB_IOC_SUBMIT: a command buffer takes its place in a queue
+ * @c: who asks
+ * @u: struct vb_ioc_submit
+ *
+ * Everything that the executor will see is copied first. What fails leaves nothing behind,
+ * and no number is used up.
+ *
+ * Context: takes the locks of its objects, slot_lock, work_lock, none while copying; sleeps as
+ * long as the file systems of its objects like, else waits for nobody.
+ * Return: 0; -EINVAL; -EFAULT; -ENOENT; -EROFS; -ESTALE a file has changed, or a fence is too
+ * old to know; -ENODEV; -ENOSPC; -EDQUOT; -ENOMEM.
+ */
 int vb_submit(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_submit *cmd = u->cmd;

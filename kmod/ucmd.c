@@ -200,6 +200,18 @@ static bool is_ours(unsigned int request)
 	return _IOC_TYPE(request) == VB_IOC_MAGIC && _IOC_DIR(request) == (_IOC_READ | _IOC_WRITE);
 }
 
+/**
+ * vb_ucmd_client() - one request of a client
+ * @c: client
+ * @request: ioctl number, of which only direction, type and number count
+ * @user: the caller's structure
+ * @cmd: VB_UCMD_BYTES_MAX bytes; keeps the structure with what was answered
+ *
+ * Context: no lock held; what the handler needs.
+ * Return: what the handler says; -ENOTTY no such request; -EFAULT; -E2BIG the structure has a
+ * tail that is not zero, or is too long; -EINVAL it is too short to say its size, has a flag
+ * that we do not know, or something in what is reserved.
+ */
 int vb_ucmd_client(struct vb_client *c, unsigned int request, void __user *user, u64 *cmd)
 {
 	struct vb_ucmd u = { .cmd = cmd, .user = user };
@@ -216,6 +228,16 @@ int vb_ucmd_client(struct vb_client *c, unsigned int request, void __user *user,
 	return ucmd_end(&u, entry->call(c, &u));
 }
 
+/**
+ * vb_ioctl_client() - ioctl() of a client's node
+ * @filp: node
+ * @request: number
+ * @arg: address of the caller's structure
+ *
+ * Context: no lock held.
+ * Return: as vb_ucmd_client(); what a signal has ended may be made again (-ERESTARTSYS), as
+ * deadlines are points in time.
+ */
 long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg)
 {
 	u64 cmd[VB_UCMD_BYTES_MAX / sizeof(u64)];
@@ -224,6 +246,15 @@ long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg)
 					   (void __user *)arg, cmd));
 }
 
+/**
+ * vb_ioctl_exec() - ioctl() of the executor's node; its call and its return are heartbeats
+ * @filp: node
+ * @request: number
+ * @arg: address of the caller's structure
+ *
+ * Context: no lock held.
+ * Return: as vb_ioctl_client(); -EPERM all but VB_IOC_EXEC_ATTACH, until that was made.
+ */
 long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 {
 	u64 cmd[VB_UCMD_BYTES_MAX / sizeof(u64)];

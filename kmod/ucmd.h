@@ -23,9 +23,7 @@ struct vb_ucmd {
 };
 
 #define VB_UCMD_BYTES_MAX	256u	/* largest structure we know */
-/* Answer now, before an object is published.  Return: 0 or -EFAULT. */
 int vb_ucmd_respond(struct vb_ucmd *u);
-/* One request of a client; @cmd has VB_UCMD_BYTES_MAX bytes and keeps the structure. */
 int vb_ucmd_client(struct vb_client *c, unsigned int request, void __user *user, u64 *cmd);
 long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg);
 long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg);

@@ -240,6 +240,12 @@ static void cancel_leaving_locked(struct list_head *list)
 		}
 }
 
+/**
+ * vb_uring_watch() - end armed commands whose task or ring is on its way out
+ * @work: vb_device.uring_watch; where kernels do not cancel, queued again while any is armed
+ *
+ * Context: a worker; takes work_lock.
+ */
 void vb_uring_watch(struct work_struct *work)
 {
 	spin_lock(&vb.work_lock);
@@ -250,7 +256,16 @@ void vb_uring_watch(struct work_struct *work)
 	spin_unlock(&vb.work_lock);
 }
 
-/* A process that dies closes its descriptors. */
+/**
+ * vb_uring_flush() - somebody closes a descriptor of one of the nodes
+ * @filp: node
+ * @id: whose table of descriptors it was in
+ *
+ * A process that dies does: what it has armed is looked for at once.
+ *
+ * Context: any that may sleep; takes no lock.
+ * Return: 0.
+ */
 int vb_uring_flush(struct file *filp, fl_owner_t id)
 {
 	if (current->flags & PF_EXITING)
@@ -320,6 +335,12 @@ static void fetch_end_in_task(struct io_uring_cmd *cmd, unsigned int issue_flags
 		done(cmd, res, issue_flags);
 }
 
+/**
+ * vb_uring_wake_locked() - there is work: one armed fetch, if any, will take it
+ * @urgent: a request, which fetches of requests only take as well
+ *
+ * Context: work_lock.
+ */
 void vb_uring_wake_locked(bool urgent)
 {
 	struct armed *a;
@@ -394,6 +415,15 @@ static int disarm(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	return answer(cmd, n, issue_flags);
 }
 
+/**
+ * vb_uring_exec() - a command of io_uring to the executor's node
+ * @cmd: VB_URING_FETCH, _COMMIT or _DISARM
+ * @issue_flags: IO_URING_F_*
+ *
+ * Context: uring_lock, unless a worker calls; takes work_lock.
+ * Return: -EIOCBQUEUED: answered, or armed to be answered; -EAGAIN it takes a worker; -EPERM not
+ * attached; -EINVAL; -ENOTTY; what vb_commit() says.
+ */
 int vb_uring_exec(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
 	struct vb_exec *x = cmd->file->private_data;
@@ -468,6 +498,13 @@ static int wait_for(struct io_uring_cmd *cmd, u32 queue_id, u64 seqno, struct fe
 	return answer(cmd, rc, issue_flags);
 }
 
+/**
+ * vb_uring_signal_locked() - the fence that a command waits for has ended
+ * @d: of the command, removed from its timeline; freed with it
+ * @status: of the fence, its result
+ *
+ * Context: work_lock.
+ */
 void vb_uring_signal_locked(struct vb_dependent *d, int status)
 {
 	struct fence_wait *w = container_of(d, struct fence_wait, d);
@@ -524,6 +561,15 @@ static int submit(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	return answer(cmd, rc, issue_flags);
 }
 
+/**
+ * vb_uring_client() - a command of io_uring to a client's node
+ * @cmd: VB_URING_WAIT or VB_URING_SUBMIT
+ * @issue_flags: IO_URING_F_*
+ *
+ * Context: uring_lock, unless a worker calls, as for a submission; takes work_lock.
+ * Return: -EIOCBQUEUED: answered, or armed to be answered; -EAGAIN it takes a worker; -EINVAL;
+ * -ENOMEM; -ENOTTY.
+ */
 int vb_uring_client(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
 	if (issue_flags & IO_URING_F_CANCEL)

@@ -13,9 +13,7 @@ struct vb_dependent;
 
 int vb_uring_client(struct io_uring_cmd *cmd, unsigned int issue_flags);
 int vb_uring_exec(struct io_uring_cmd *cmd, unsigned int issue_flags);
-/* There is work: one of the commands that wait for it, if any, will take it. */
 void vb_uring_wake_locked(bool urgent);
-/* The fence of @d has ended; @d is freed. */
 void vb_uring_signal_locked(struct vb_dependent *d, int status);
 void vb_uring_watch(struct work_struct *work);	/* of vb_device.uring_watch */
 int vb_uring_flush(struct file *filp, fl_owner_t id);
