@@ -283,7 +283,13 @@ DEFINE_SEQ_ATTRIBUTE(objects);
 
 /* ---- life ---- */
 
-/* Without debugfs, or without memory, there is nothing to see: that is no error. */
+/**
+ * vb_debugfs_init() - files for people, below vblackwell/ of debugfs
+ *
+ * Without debugfs, or without memory, there is nothing to see: that is no error.
+ *
+ * Context: module load.
+ */
 void vb_debugfs_init(void)
 {
 	directory = debugfs_create_dir("vblackwell", NULL);
@@ -295,6 +301,11 @@ void vb_debugfs_init(void)
 	debugfs_create_file("objects", 0400, directory, NULL, &objects_fops);
 }
 
+/**
+ * vb_debugfs_exit() - the files go; who reads one is waited for
+ *
+ * Context: module unload.
+ */
 void vb_debugfs_exit(void)
 {
 	debugfs_remove(directory);

@@ -393,6 +393,17 @@ static int export_answer(struct vb_ucmd *u, struct dma_buf *dmabuf)
 	return rc;
 }
 
+/**
+ * vb_bo_export() - VB_IOC_BO_EXPORT: a dma-buf of an object
+ * @c: who asks
+ * @u: struct vb_ioc_bo_export; answered before the descriptor works
+ *
+ * Of an imported object it is the dma-buf that came in.
+ *
+ * Context: takes the object's lock; may sleep.
+ * Return: 0; -ENOENT; -EINVAL its first byte is not that of a chunk, or the caller's structure
+ * is too short to be told of the descriptor; -EROFS; -EFAULT; -EMFILE; -ENOMEM.
+ */
 int vb_bo_export(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_export *cmd = u->cmd;

@@ -54,6 +54,13 @@ static void show_view(struct seq_file *m, const struct view *v)
 	seq_printf(m, "vblackwell-stall:\t%llu ns\n", v->counters[VB_COUNT_STALL_NS]);
 }
 
+/**
+ * vb_client_fdinfo() - /proc/PID/fdinfo/FD of a client
+ * @m: where it goes
+ * @filp: client node
+ *
+ * Context: takes the client's lock, slot_lock, work_lock, one after the other.
+ */
 void vb_client_fdinfo(struct seq_file *m, struct file *filp)
 {
 	struct vb_client *c = filp->private_data;
@@ -76,7 +83,15 @@ void vb_client_fdinfo(struct seq_file *m, struct file *filp)
 	show_view(m, &v);
 }
 
-/* All clients together; their numbers begin with 1. */
+/**
+ * vb_exec_fdinfo() - the same of the executor's node: all clients together
+ * @m: where it goes
+ * @filp: executor's node; whoever has it open, attached or not
+ *
+ * The numbers of clients begin with 1: drm-client-id is 0 here.
+ *
+ * Context: takes slot_lock, work_lock, one after the other.
+ */
 void vb_exec_fdinfo(struct seq_file *m, struct file *filp)
 {
 	const struct vb_exec *x = filp->private_data;

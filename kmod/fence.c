@@ -26,6 +26,16 @@ static struct vb_result *result_at(const struct vb_queue *q, u64 seqno)
 	return &q->results[seqno & (q->result_size - 1)];
 }
 
+/**
+ * vb_fence_store_locked() - how a submission ended, for those who ask
+ * @q: queue
+ * @seqno: of it
+ * @r: its end
+ *
+ * It takes the place of an earlier one, of which only a failure is remembered.
+ *
+ * Context: work_lock; in the order of @seqno.
+ */
 void vb_fence_store_locked(struct vb_queue *q, u64 seqno, const struct vb_result *r)
 {
 	lockdep_assert_held(&vb.work_lock);
@@ -34,12 +44,28 @@ void vb_fence_store_locked(struct vb_queue *q, u64 seqno, const struct vb_result
 	*result_at(q, seqno) = *r;
 }
 
+/**
+ * vb_fence_is_over_locked() - has a fence signalled, or will it never
+ * @q: queue
+ * @seqno: of the fence, which was submitted
+ *
+ * Context: work_lock.
+ * Return: true: there is a result, -ECANCELED where the queue was destroyed before.
+ */
 bool vb_fence_is_over_locked(const struct vb_queue *q, u64 seqno)
 {
 	return seqno <= q->completed || (q->destroyed && seqno >= q->canceled_from);
 }
 
-/* Return: 0; -ESTALE too long ago to know. */
+/**
+ * vb_fence_result_locked() - how a fence ended
+ * @q: queue
+ * @seqno: of a fence that is over
+ * @out: filled; of an old one that succeeded the time is 0
+ *
+ * Context: work_lock.
+ * Return: 0; -ESTALE it left the ring, and so did a failure since: nobody knows.
+ */
 int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result *out)
 {
 	lockdep_assert_held(&vb.work_lock);
@@ -87,6 +113,12 @@ int vb_dependent_add_locked(struct vb_queue *q, struct vb_dependent *d)
 	return 0;
 }
 
+/**
+ * vb_dependent_remove_locked() - nobody waits for that fence any more
+ * @d: as added; the caller's to free
+ *
+ * Context: work_lock.
+ */
 void vb_dependent_remove_locked(struct vb_dependent *d)
 {
 	lockdep_assert_held(&vb.work_lock);
@@ -173,12 +205,29 @@ static void count_untold_locked(struct vb_queue *q)
 		q->client->untold--;
 }
 
+/**
+ * vb_fence_told_locked() - somebody was told how a fence ended
+ * @q: queue
+ * @seqno: of the fence; earlier ones count as told with it
+ *
+ * What nobody was told of is what poll() of the client's node waits for.
+ *
+ * Context: work_lock.
+ */
 void vb_fence_told_locked(struct vb_queue *q, u64 seqno)
 {
 	q->told = max(q->told, seqno);
 	count_untold_locked(q);
 }
 
+/**
+ * vb_client_poll() - poll() of a client's node
+ * @filp: file
+ * @table: of the caller
+ *
+ * Context: takes work_lock.
+ * Return: EPOLLIN: a fence of a queue of it has ended, and nobody was told.
+ */
 __poll_t vb_client_poll(struct file *filp, struct poll_table_struct *table)
 {
 	struct vb_client *c = filp->private_data;
@@ -191,7 +240,15 @@ __poll_t vb_client_poll(struct file *filp, struct poll_table_struct *table)
 	return mask;
 }
 
-/* Only marks the queues that wait: whoever calls advances them, outside this walk. */
+/**
+ * vb_fences_signal_locked() - fences of a queue are over: tell those who wait without a thread
+ * @q: queue, whose @completed or @destroyed has changed
+ *
+ * Queues that waited for one are only marked, in vb_device.advance: whoever calls advances
+ * them, outside this walk. For those who sleep vb_fences_wake() is to follow.
+ *
+ * Context: work_lock.
+ */
 void vb_fences_signal_locked(struct vb_queue *q)
 {
 	struct vb_dependent *d;
@@ -319,6 +376,18 @@ static bool spin_for(const struct vb_queue *q, u64 seqno)
 	return vb_spin_until(READ_ONCE(q->completed) >= seqno, spin_ns);
 }
 
+/**
+ * vb_wait() - VB_IOC_WAIT: sleep until a fence has ended
+ * @c: who asks
+ * @u: struct vb_ioc_wait
+ *
+ * For vb_wait_spin_us it looks, awake: an executor that is awake answers sooner than the
+ * caller could fall asleep and wake up.
+ *
+ * Context: takes work_lock, not while waiting; interruptible.
+ * Return: 0, and how it ended is in @u; -ENOENT; -EINVAL never submitted; -ETIME; -EINTR; -ESTALE
+ * too long ago to know.
+ */
 int vb_wait(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_wait *cmd = u->cmd;
@@ -355,6 +424,18 @@ static int eventfd_arm(struct vb_queue *q, u64 seqno, struct vb_dependent *d)
 	return rc;
 }
 
+/**
+ * vb_fence_eventfd() - VB_IOC_FENCE_EVENTFD: an eventfd is signalled when a fence ends
+ * @c: who asks
+ * @u: struct vb_ioc_fence_eventfd
+ *
+ * One that has ended already signals at once. The eventfd is kept until then, whatever
+ * becomes of the descriptor.
+ *
+ * Context: takes work_lock; may sleep.
+ * Return: 0; -ENOENT no such queue; -EINVAL never submitted, or no eventfd; -EBADF; -EDQUOT too
+ * many wait (vb_dependent_add_locked()); -ENOMEM.
+ */
 int vb_fence_eventfd(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_fence_eventfd *cmd = u->cmd;

@@ -48,7 +48,6 @@ int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result
 void vb_fence_store_locked(struct vb_queue *q, u64 seqno, const struct vb_result *r);
 void vb_fences_signal_locked(struct vb_queue *q);	/* vb_fences_wake() is to follow */
 void vb_fences_wake(struct vb_queue *q);
-/* Somebody was told how this fence ended, and with it of the earlier ones. */
 void vb_fence_told_locked(struct vb_queue *q, u64 seqno);
 extern unsigned int vb_wait_spin_us;	/* module parameter */
 __poll_t vb_client_poll(struct file *filp, struct poll_table_struct *table);

@@ -28,7 +28,6 @@ struct vb_file {
 
 int vb_file_open(int fd, struct vb_file **out);
 void vb_file_put(struct vb_file *f);
-/* Does the file still look as it did?  0, -ESTALE, -errno.  May sleep for ever. */
 int vb_file_check(const struct vb_file *f);
 int vb_file_check_known(const struct vb_file *f);
 

@@ -97,6 +97,12 @@ static void kernel_unmap(struct dma_buf *dmabuf, struct iosys_map *map)
 
 static struct platform_device *device;
 
+/**
+ * vb_import_init() - make the device that dma-bufs are attached to
+ *
+ * Context: module load.
+ * Return: 0, for vb_import_exit(); what the driver core says.
+ */
 int vb_import_init(void)
 {
 	const struct platform_device_info info = {
@@ -112,6 +118,11 @@ int vb_import_init(void)
 	return 0;
 }
 
+/**
+ * vb_import_exit() - that device goes; nothing is attached to it
+ *
+ * Context: module unload.
+ */
 void vb_import_exit(void)
 {
 	platform_device_unregister(device);
@@ -184,13 +195,26 @@ void vb_import_put(struct vb_import *m)
 
 /* ---- use ---- */
 
-/* The dma-buf of an imported object, counted. */
+/**
+ * vb_import_dmabuf() - the dma-buf of an imported object
+ * @bo: object, of which the caller is a user
+ *
+ * Context: any.
+ * Return: the dma-buf, counted.
+ */
 struct dma_buf *vb_import_dmabuf(struct vb_bo *bo)
 {
 	get_dma_buf(bo->import->dmabuf);
 	return bo->import->dmabuf;
 }
 
+/**
+ * vb_import_file() - its file, to be given to the executor
+ * @bo: imported object, of which the caller is a user
+ *
+ * Context: any.
+ * Return: the file, not counted: the object's.
+ */
 struct file *vb_import_file(struct vb_bo *bo)
 {
 	return bo->import->dmabuf->file;
@@ -217,15 +241,27 @@ int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
 	return dma_buf_mmap(bo->import->dmabuf, vma, vma->vm_pgoff);
 }
 
-/*
- * Around copies, in which the exporter may wait for its own fences.  Both directions, as
- * udmabuf keeps for good what it is asked for first.
+/**
+ * vb_import_begin() - the CPU is about to copy from or to it
+ * @m: import
+ *
+ * Both directions, as udmabuf keeps for good what it is asked for first.
+ *
+ * Context: may wait for the exporter's fences; takes dma_resv, so no lock under it is held.
+ * Return: 0, to be undone by vb_import_end(); what the exporter says.
  */
 int vb_import_begin(struct vb_import *m)
 {
 	return dma_buf_begin_cpu_access(m->dmabuf, DMA_BIDIRECTIONAL);
 }
 
+/**
+ * vb_import_end() - the CPU has done so
+ * @m: import
+ *
+ * Context: as vb_import_begin().
+ * Return: 0; what the exporter says.
+ */
 int vb_import_end(struct vb_import *m)
 {
 	return dma_buf_end_cpu_access(m->dmabuf, DMA_BIDIRECTIONAL);
@@ -340,13 +376,29 @@ int vb_import_arena(int fd, u64 bytes, struct vb_import **out, int *out_reason)
 	return 0;
 }
 
+/**
+ * vb_import_get() - another reference, by one who has one
+ * @m: import
+ *
+ * Context: any.
+ * Return: @m.
+ */
 struct vb_import *vb_import_get(struct vb_import *m)
 {
 	kref_get(&m->kref);
 	return m;
 }
 
-/* Bytes between @p and the arena's memory, which the kernel has mapped.  Never sleeps. */
+/**
+ * vb_import_move() - bytes between a buffer of ours and the memory of an arena
+ * @m: of vb_import_arena(), which gave no reason against copies
+ * @at: first byte there
+ * @p: ours
+ * @bytes: length, within both
+ * @write: into the arena
+ *
+ * Context: any; never sleeps. Between vb_import_begin() and vb_import_end().
+ */
 void vb_import_move(struct vb_import *m, u64 at, void *p, size_t bytes, bool write)
 {
 	if (write)
@@ -387,6 +439,17 @@ static int import_foreign(struct vb_client *c, struct vb_ucmd *u, struct dma_buf
 	return rc;
 }
 
+/**
+ * vb_bo_import() - VB_IOC_BO_IMPORT: an object of a dma-buf
+ * @c: who asks
+ * @u: struct vb_ioc_bo_import
+ *
+ * One of ours is the object that it came from, another handle of it; who may only read the
+ * dma-buf gets what nobody can write any more, or its own object.
+ *
+ * Context: no lock held; may sleep as long as the exporter likes.
+ * Return: 0; -EBADF; -EACCES; -EINVAL; -EDQUOT; -ENOMEM; -EFAULT; what the exporter says.
+ */
 int vb_bo_import(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_bo_import *cmd = u->cmd;

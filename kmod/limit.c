@@ -26,7 +26,16 @@ static const struct vb_quota_device *room_locked(void)
 	return &vb.quota;
 }
 
-/* Would all that was promised still fit with so much less host memory?  slot_lock */
+/**
+ * vb_limit_may_shrink_locked() - would all that was promised fit with less host memory
+ * @bytes: how much less
+ *
+ * What is reserved must fit host memory and NVMe, what clients are promised or hold beyond
+ * it must fit host memory alone.
+ *
+ * Context: slot_lock.
+ * Return: it would.
+ */
 bool vb_limit_may_shrink_locked(u64 bytes)
 {
 	u64 host = vb_host_bytes_locked(), staging = READ_ONCE(vb.staging_bytes);
@@ -60,12 +69,28 @@ int vb_limit_hold(struct vb_client *c, u64 chunks, bool pin)
 	return rc && !vb_takes_work() ? -ENODEV : rc;
 }
 
+/**
+ * vb_limit_release_locked() - undo vb_limit_hold()
+ * @c: client
+ * @chunks: how many
+ * @pin: as given
+ *
+ * Context: slot_lock.
+ */
 void vb_limit_release_locked(struct vb_client *c, u64 chunks, bool pin)
 {
 	lockdep_assert_held(&vb.slot_lock);
 	vb_quota_release(&vb.quota, &c->quota, chunks << vb.chunk_shift, pin);
 }
 
+/**
+ * vb_limit_release() - vb_limit_release_locked() for who does not have the lock
+ * @c: client
+ * @chunks: how many
+ * @pin: as given to vb_limit_hold()
+ *
+ * Context: takes slot_lock.
+ */
 void vb_limit_release(struct vb_client *c, u64 chunks, bool pin)
 {
 	spin_lock(&vb.slot_lock);
@@ -98,7 +123,15 @@ int vb_limit_slot_locked(struct vb_client *c, u32 tier, u32 from)
 	return 0;
 }
 
-/* Could a client have so many slots of a tier more? */
+/**
+ * vb_limit_has_room() - could a client have so many slots of a tier more
+ * @c: client
+ * @tier: which
+ * @chunks: how many
+ *
+ * Context: takes slot_lock; by the time it is answered another thread may have taken them.
+ * Return: by its maxima and its user's; of NVMe always.
+ */
 bool vb_limit_has_room(struct vb_client *c, u32 tier, u64 chunks)
 {
 	u64 bytes = chunks << vb.chunk_shift;
@@ -114,6 +147,13 @@ bool vb_limit_has_room(struct vb_client *c, u32 tier, u64 chunks)
 	return !rc;
 }
 
+/**
+ * vb_limit_unslot_locked() - a client gives a slot back
+ * @c: client
+ * @tier: of the slot
+ *
+ * Context: slot_lock.
+ */
 void vb_limit_unslot_locked(struct vb_client *c, u32 tier)
 {
 	lockdep_assert_held(&vb.slot_lock);
@@ -121,7 +161,15 @@ void vb_limit_unslot_locked(struct vb_client *c, u32 tier)
 		vb_quota_sub(&c->quota, use_of_tier(tier), vb.chunk_bytes);
 }
 
-/* The client may be gone: the slot counts its user, as a client does. */
+/**
+ * vb_limit_keep_locked() - a slot goes into quarantine: its user stays charged
+ * @user: whose client had it
+ * @tier: of the slot
+ *
+ * The client may be gone: the slot counts its user, as a client does.
+ *
+ * Context: slot_lock.
+ */
 void vb_limit_keep_locked(struct vb_user *user, u32 tier)
 {
 	lockdep_assert_held(&vb.slot_lock);
@@ -130,6 +178,13 @@ void vb_limit_keep_locked(struct vb_user *user, u32 tier)
 	vb_quota_add(&user->quota, use_of_tier(tier), vb.chunk_bytes);
 }
 
+/**
+ * vb_limit_let_go_locked() - it leaves the quarantine: undo vb_limit_keep_locked()
+ * @user: as given
+ * @tier: as given
+ *
+ * Context: slot_lock.
+ */
 void vb_limit_let_go_locked(struct vb_user *user, u32 tier)
 {
 	lockdep_assert_held(&vb.slot_lock);
@@ -223,6 +278,16 @@ static int weight_call(struct vb_client *c, struct vb_ioc_limit *cmd)
 	return rc;
 }
 
+/**
+ * vb_limit() - VB_IOC_LIMIT: read or change a limit of the client or of a user
+ * @c: who asks
+ * @u: struct vb_ioc_limit
+ *
+ * Who lacks CAP_SYS_ADMIN lowers its own, and looks at those of its user.
+ *
+ * Context: takes slot_lock, or work_lock for what is counted there; may sleep.
+ * Return: 0; -EINVAL; -EPERM; -ENOSPC a promise that cannot be kept (vb_quota_set()); -ENOMEM.
+ */
 int vb_limit(struct vb_client *c, struct vb_ucmd *u)
 {
 	struct vb_ioc_limit *cmd = u->cmd;

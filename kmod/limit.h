@@ -18,7 +18,6 @@ void vb_limit_release_locked(struct vb_client *c, u64 chunks, bool pin);	/* slot
 int vb_limit_slot_locked(struct vb_client *c, u32 tier, u32 from);
 bool vb_limit_has_room(struct vb_client *c, u32 tier, u64 chunks);
 void vb_limit_unslot_locked(struct vb_client *c, u32 tier);
-/* A slot in quarantine is no client's any more, but its user's to answer for. */
 void vb_limit_keep_locked(struct vb_user *user, u32 tier);
 void vb_limit_let_go_locked(struct vb_user *user, u32 tier);
 int vb_limit(struct vb_client *c, struct vb_ucmd *u);

@@ -232,6 +232,15 @@ static int step_end(struct step *s, int rc)
 
 /* ---- steps of clients ---- */
 
+/**
+ * vb_step_map() - vb_chunk_map(): a client has the host copy in use
+ * @bo: object
+ * @chunk: within it
+ * @write: it may be written
+ *
+ * Context: the object's lock; takes slot_lock.
+ * Return: as vb_chunk_map().
+ */
 int vb_step_map(struct vb_bo *bo, u32 chunk, bool write)
 {
 	struct step s;
@@ -240,6 +249,15 @@ int vb_step_map(struct vb_bo *bo, u32 chunk, bool write)
 	return step_end(&s, vb_chunk_map(s.e, &bo->traits, write, &s.freed));
 }
 
+/**
+ * vb_step_unmap() - undo one vb_step_map()
+ * @bo: object
+ * @chunk: within it
+ *
+ * Nothing happens where there is none to undo: the chunk may have been lost with its slot.
+ *
+ * Context: the object's lock; takes slot_lock.
+ */
 void vb_step_unmap(struct vb_bo *bo, u32 chunk)
 {
 	struct step s;
@@ -248,6 +266,14 @@ void vb_step_unmap(struct vb_bo *bo, u32 chunk)
 	step_end(&s, vb_chunk_unmap(s.e));
 }
 
+/**
+ * vb_step_pin() - vb_chunk_pin(): keep the host copy where it is
+ * @bo: object
+ * @chunk: within it
+ *
+ * Context: the object's lock; takes slot_lock.
+ * Return: as vb_chunk_pin().
+ */
 int vb_step_pin(struct vb_bo *bo, u32 chunk)
 {
 	struct step s;
@@ -256,6 +282,14 @@ int vb_step_pin(struct vb_bo *bo, u32 chunk)
 	return step_end(&s, vb_chunk_pin(s.e));
 }
 
+/**
+ * vb_step_unpin() - undo one vb_step_pin()
+ * @bo: object
+ * @chunk: within it
+ *
+ * Context: the object's lock; takes slot_lock.
+ * Return: as vb_chunk_unpin().
+ */
 int vb_step_unpin(struct vb_bo *bo, u32 chunk)
 {
 	struct step s;
@@ -264,6 +298,15 @@ int vb_step_unpin(struct vb_bo *bo, u32 chunk)
 	return step_end(&s, vb_chunk_unpin(s.e));
 }
 
+/**
+ * vb_step_write() - vb_chunk_write(): the CPU of a client is about to write a copy
+ * @bo: object
+ * @chunk: within it
+ * @tier: whose copy: of host or device memory; the others become stale, their slots return
+ *
+ * Context: the object's lock; takes slot_lock.
+ * Return: as vb_chunk_write().
+ */
 int vb_step_write(struct vb_bo *bo, u32 chunk, u8 tier)
 {
 	struct step s;
@@ -357,6 +400,14 @@ static void rollback(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
 	running_end(bo, chunk, m);
 }
 
+/**
+ * vb_resid_release() - the object goes: every slot of it is given back
+ * @bo: object, which nobody uses and no executor moves any more
+ *
+ * Moves of an executor that has died are undone first.
+ *
+ * Context: takes the object's lock, slot_lock; may sleep.
+ */
 void vb_resid_release(struct vb_bo *bo)
 {
 	struct vb_table_entry *e;
@@ -400,6 +451,15 @@ static void lose_gone(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
 	}
 }
 
+/**
+ * vb_resid_orphan() - the executor has gone: what it was moving, and what went with it
+ * @bo: object
+ *
+ * Moves that run are undone, copies in arenas that are gone are lost, and clients that had
+ * those mapped have not any more. Who waits for a move is woken.
+ *
+ * Context: exec_lock; takes the object's lock, folio locks, slot_lock; may sleep.
+ */
 void vb_resid_orphan(struct vb_bo *bo)
 {
 	struct vb_table_entry *e;
@@ -415,6 +475,12 @@ void vb_resid_orphan(struct vb_bo *bo)
 	wake_up_all(&bo->moved);
 }
 
+/**
+ * vb_resid_hide() - clients have no host copy mapped any more; they come back by a fault
+ * @bo: object
+ *
+ * Context: exec_lock; takes the object's lock, folio locks; may sleep.
+ */
 void vb_resid_hide(struct vb_bo *bo)
 {
 	struct vb_table_entry *e;
@@ -652,6 +718,15 @@ static int move_one(struct vb_move *mv)
 	return rc;
 }
 
+/**
+ * vb_move() - VB_IOC_MOVE: steps of chunks, one after the other
+ * @x: executor
+ * @u: struct vb_ioc_move; each step says how it ended, @out_failed how many were refused
+ *
+ * Context: takes the locks of objects, folio locks, slot_lock, none while copying; may sleep.
+ * Return: 0, also when steps were refused; -ESTALE of another executor's time; -EPERM the device
+ * is not LIVE; -EFAULT.
+ */
 int vb_move(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_move *cmd = u->cmd;

@@ -14,16 +14,11 @@ int vb_step_map(struct vb_bo *bo, u32 chunk, bool write);
 void vb_step_unmap(struct vb_bo *bo, u32 chunk);
 int vb_step_pin(struct vb_bo *bo, u32 chunk);
 int vb_step_unpin(struct vb_bo *bo, u32 chunk);
-/* The copy in host or device memory is about to be written by the CPU of a client. */
 int vb_step_write(struct vb_bo *bo, u32 chunk, u8 tier);
 void vb_resid_release(struct vb_bo *bo);	/* every slot; no executor moves them */
-/* The executor has gone: its moves end, and what lay in arenas that are gone. */
 void vb_resid_orphan(struct vb_bo *bo);
-/* Clients have it mapped no more; they come back by a fault. */
 void vb_resid_hide(struct vb_bo *bo);
-/* Another client is charged for a store, whose lock is held, and counted for it already. */
 void vb_resid_charge(struct vb_bo *bo, struct vb_client *to);
-/* Wait until a move of the object ends: 0, -ETIME, -EINTR, -ENODEV. */
 int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable);
 int vb_move(struct vb_exec *x, struct vb_ucmd *u);
 

@@ -33,11 +33,28 @@ static u32 slot_blocks(const struct vb_region *region, const struct vb_slot *slo
 	return 1u << (region->order - slot->order);
 }
 
+/**
+ * vb_slot_page() - a page of a slot
+ * @slot: slot whose memory we know
+ * @index: which, below the pages of a chunk
+ *
+ * Context: any that keeps the region.
+ * Return: the page, not counted.
+ */
 struct page *vb_slot_page(const struct vb_slot *slot, u32 index)
 {
 	return slot->block[index >> slot->order] + (index & ((1u << slot->order) - 1));
 }
 
+/**
+ * vb_slot_free() - let go of a slot's memory
+ * @region: of the slot
+ * @slot: slot; may have none
+ *
+ * What others still refer to is freed when they let go of it; pages of a BAR are its own.
+ *
+ * Context: may sleep.
+ */
 void vb_slot_free(const struct vb_region *region, struct vb_slot *slot)
 {
 	u32 i;
@@ -73,7 +90,18 @@ static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int n
 	return 0;
 }
 
-/* In one piece, or in smaller ones where memory is fragmented. */
+/**
+ * vb_slot_alloc() - memory for a slot, zeroed
+ * @region: of the slot
+ * @slot: has none yet
+ * @node: NUMA node that is preferred, or NUMA_NO_NODE
+ *
+ * In one piece, or in smaller ones where memory is fragmented; charged to the caller's
+ * memory cgroup.
+ *
+ * Context: may sleep.
+ * Return: 0, to be undone by vb_slot_free(); -ENOMEM.
+ */
 int vb_slot_alloc(const struct vb_region *region, struct vb_slot *slot, int node)
 {
 	int rc = slot_fill(region, slot, node, region->order);
@@ -85,6 +113,15 @@ int vb_slot_alloc(const struct vb_region *region, struct vb_slot *slot, int node
 	return rc;
 }
 
+/**
+ * vb_slot_of_bar() - a slot over pages of the BAR
+ * @region: of the slot
+ * @slot: has no memory yet
+ * @first: first page of it, the others follow
+ *
+ * Context: may sleep.
+ * Return: 0, to be undone by vb_slot_free(); -ENOMEM.
+ */
 int vb_slot_of_bar(const struct vb_region *region, struct vb_slot *slot, struct page *first)
 {
 	u32 i;
@@ -175,7 +212,15 @@ int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot)
 	return foreign;
 }
 
-/* A fault returns with its page locked: whoever has all of them has no fault to fear. */
+/**
+ * vb_slot_lock() - lock all pages of a slot
+ * @region: of the slot
+ * @slot: slot
+ *
+ * A fault returns with its page locked: whoever has all of them has no fault to fear.
+ *
+ * Context: the lock of the object that has the slot; may sleep.
+ */
 void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot)
 {
 	u32 i;
@@ -184,6 +229,13 @@ void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot)
 		lock_page(slot->block[i]);
 }
 
+/**
+ * vb_slot_unlock() - undo vb_slot_lock()
+ * @region: of the slot
+ * @slot: slot
+ *
+ * Context: any.
+ */
 void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot)
 {
 	u32 i;
@@ -199,6 +251,13 @@ static u32 tier_of(const struct vb_slot *slot)
 	return vb.arenas[VB_LOC_ARENA(slot->loc)]->tier;
 }
 
+/**
+ * vb_quarantine_enter_locked() - a slot that others refer to is nobody's
+ * @slot: in use, and in no quarantine
+ * @user: who is charged for it there; NULL: nobody
+ *
+ * Context: slot_lock.
+ */
 void vb_quarantine_enter_locked(struct vb_slot *slot, struct vb_user *user)
 {
 	lockdep_assert_held(&vb.slot_lock);
@@ -216,6 +275,11 @@ static void leave_locked(struct vb_slot *slot)
 	slot->user = NULL;
 }
 
+/**
+ * vb_quarantine_sweep_locked() - slots that nobody refers to any more are free again
+ *
+ * Context: slot_lock; takes time by what is in quarantine.
+ */
 void vb_quarantine_sweep_locked(void)
 {
 	struct vb_slot *slot, *next;
@@ -235,7 +299,13 @@ void vb_quarantine_sweep_locked(void)
 	}
 }
 
-/* Out of quarantine, for good: the memory is freed when others let go of it. */
+/**
+ * vb_quarantine_leave_locked() - slots of arenas that are gone leave for good
+ *
+ * Nobody gets them; the memory is freed when others let go of it.
+ *
+ * Context: slot_lock; the arenas are marked (vb_arenas_leave()), and not freed yet.
+ */
 void vb_quarantine_leave_locked(void)
 {
 	struct vb_slot *slot, *next;
@@ -257,6 +327,19 @@ static int slot_take(struct vb_arena *a, u32 slot, u32 *out)
 	return *out == VB_SLOTS_NONE ? -ENOSPC : 0;
 }
 
+/**
+ * vb_slot_take_locked() - a slot of an arena
+ * @tier: that the arena must have
+ * @arena: number, of whoever
+ * @slot: which, or VB_SLOT_ANY
+ * @out_loc: VB_LOC of it; set on success
+ *
+ * Any slot is one from the top, so that runs of adjacent ones stay whole at the bottom.
+ *
+ * Context: slot_lock.
+ * Return: 0, to be undone by vb_slot_give_locked(); -EINVAL no such arena; -ENOSPC none is
+ * free; what vb_slots_take_this() says of @slot.
+ */
 int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc)
 {
 	struct vb_arena *a = vb_arena_of(arena);
@@ -275,6 +358,16 @@ int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc)
 	return 0;
 }
 
+/**
+ * vb_slot_give_locked() - whoever had the slot has it no longer
+ * @loc: VB_LOC of it
+ * @user: whose client that was
+ *
+ * Free for others at once, unless somebody still refers to its memory: then it is in
+ * quarantine, and @user stays charged. Of an arena that is dropped nothing is left to give.
+ *
+ * Context: slot_lock.
+ */
 void vb_slot_give_locked(u32 loc, struct vb_user *user)
 {
 	struct vb_arena *a = vb_arena_of(VB_LOC_ARENA(loc));

@@ -35,19 +35,15 @@ struct vb_slot {
 	u8 order;
 };
 
-/* Pages of a whole chunk where there are, on @node; 0 or -ENOMEM. */
 int vb_slot_alloc(const struct vb_region *region, struct vb_slot *slot, int node);
-/* Over pages of the BAR, from @first on; 0 or -ENOMEM. */
 int vb_slot_of_bar(const struct vb_region *region, struct vb_slot *slot, struct page *first);
 void vb_slot_free(const struct vb_region *region, struct vb_slot *slot);
 struct page *vb_slot_page(const struct vb_slot *slot, u32 index);
-/* References that are neither mappings nor ours. */
 int vb_slot_foreign(const struct vb_region *region, const struct vb_slot *slot);
 void vb_slot_lock(const struct vb_region *region, const struct vb_slot *slot);
 void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot);
 
 int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc);
-/* Into quarantine when others still refer to its memory: then @user stays charged. */
 void vb_slot_give_locked(u32 loc, struct vb_user *user);
 void vb_slot_retire(u32 loc);
 void vb_quarantine_enter_locked(struct vb_slot *slot, struct vb_user *user);	/* NULL: nobody's */

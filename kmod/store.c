@@ -95,7 +95,12 @@ struct vb_bo *vb_store_find(struct vb_bo *bo)
 	return other ? other : bo;
 }
 
-/* Nobody uses it any more: who asks for the same makes it anew. */
+/**
+ * vb_store_end() - nobody uses a store any more: who asks for the same makes it anew
+ * @bo: store
+ *
+ * Context: may sleep; no lock held.
+ */
 void vb_store_end(struct vb_bo *bo)
 {
 	mutex_lock(&stores_lock);
@@ -242,6 +247,13 @@ void vb_store_leave(struct vb_client *c, struct vb_bo *bo)
 		share_end(c, bo, s);
 }
 
+/**
+ * vb_store_is_shared() - has anybody else a handle of it
+ * @bo: object, of which the caller is a user
+ *
+ * Context: takes the object's lock.
+ * Return: true of stores only, with handles of at least two clients.
+ */
 bool vb_store_is_shared(struct vb_bo *bo)
 {
 	bool shared;

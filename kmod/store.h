@@ -11,7 +11,6 @@ struct vb_bo *vb_store_find(struct vb_bo *bo);
 void vb_store_end(struct vb_bo *bo);
 int vb_store_join(struct vb_client *c, struct vb_bo *bo);
 void vb_store_leave(struct vb_client *c, struct vb_bo *bo);
-/* Does anybody else have a handle of it?  True of stores only. */
 bool vb_store_is_shared(struct vb_bo *bo);
 bool vb_store_charge_other_locked(struct vb_bo *bo, u32 tier);
 int vb_store_pin(struct vb_client *c, struct vb_bo *bo, u32 chunk, int n);

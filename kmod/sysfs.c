@@ -15,6 +15,13 @@
 #include "recover.h"
 #include "vb.h"
 
+/**
+ * vb_exec_state_name() - a state of the executor, for people and tools
+ * @state: enum vb_exec_state
+ *
+ * Context: any.
+ * Return: one lower-case word, the same in sysfs, fdinfo and debugfs.
+ */
 const char *vb_exec_state_name(u32 state)
 {
 	static const char *const names[] = {
@@ -220,6 +227,11 @@ static int tier_add(u32 tier, const char *name)
 	return tier_kobj[tier] ? sysfs_create_group(tier_kobj[tier], &tier_group) : -ENOMEM;
 }
 
+/**
+ * vb_sysfs_exit() - the folders go; also what an init that failed had made
+ *
+ * Context: module unload; before the node goes that they are below.
+ */
 void vb_sysfs_exit(void)
 {
 	u32 tier;

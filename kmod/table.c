@@ -28,12 +28,23 @@ static struct vb_table_entry *entry_in(struct page *page, u32 chunk)
 	return (struct vb_table_entry *)page_address(page) + chunk % PAGE_ENTRIES;
 }
 
+/**
+ * vb_table_init() - the page of zeros that executors see where no page has come
+ *
+ * Context: module load.
+ * Return: 0, for vb_table_exit(); -ENOMEM.
+ */
 int vb_table_init(void)
 {
 	none = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	return none ? 0 : -ENOMEM;
 }
 
+/**
+ * vb_table_exit() - that page goes
+ *
+ * Context: module unload; nobody has a table mapped.
+ */
 void vb_table_exit(void)
 {
 	put_page(none);
@@ -125,7 +136,14 @@ const struct vb_table_entry *vb_entry_run(struct vb_bo *bo, u32 chunk, u32 *coun
 	return &untouched;
 }
 
-/* The entry of a chunk, to be changed under the object's lock; NULL: it is all zero. */
+/**
+ * vb_entry_find() - the entry of a chunk, to be changed
+ * @bo: object
+ * @chunk: within it
+ *
+ * Context: the object's lock; changed by resid.c only.
+ * Return: the entry; NULL: it is all zero, as its page has not come.
+ */
 struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk)
 {
 	struct page *page = xa_load(&bo->table, chunk / PAGE_ENTRIES);
@@ -133,9 +151,15 @@ struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk)
 	return page ? entry_in(page, chunk) : NULL;
 }
 
-/*
- * The same, made when it is not there, in a call of the executor; may sleep.  NULL without
- * memory.
+/**
+ * vb_entry_make() - vb_entry_find(), made when it is not there
+ * @bo: object
+ * @chunk: within it
+ *
+ * The page is shown to the executor, which had zeros there.
+ *
+ * Context: the object's lock, in a call of the executor; may sleep.
+ * Return: the entry; NULL without memory.
  */
 struct vb_table_entry *vb_entry_make(struct vb_bo *bo, u32 chunk)
 {
@@ -175,7 +199,14 @@ struct vb_table_entry *vb_entry_next(struct vb_bo *bo, u32 *chunk)
 	return NULL;
 }
 
-/* The object's memory goes; nobody looks any more.  May sleep. */
+/**
+ * vb_table_free() - the object's memory goes, and its table with it
+ * @bo: object
+ *
+ * A page that a debugger has through the executor's mapping is freed when it lets go.
+ *
+ * Context: may sleep; nobody looks any more.
+ */
 void vb_table_free(struct vb_bo *bo)
 {
 	struct page *page;

@@ -76,6 +76,12 @@ struct vb_user *vb_user_get(kuid_t uid)
 	return user_add(user);
 }
 
+/**
+ * vb_user_put_locked() - do without a user; it stays while a limit was set for it
+ * @user: user
+ *
+ * Context: slot_lock.
+ */
 void vb_user_put_locked(struct vb_user *user)
 {
 	lockdep_assert_held(&vb.slot_lock);
@@ -85,6 +91,12 @@ void vb_user_put_locked(struct vb_user *user)
 	kfree(user);
 }
 
+/**
+ * vb_user_put() - vb_user_put_locked() for who does not have the lock
+ * @user: user
+ *
+ * Context: takes slot_lock.
+ */
 void vb_user_put(struct vb_user *user)
 {
 	spin_lock(&vb.slot_lock);
@@ -92,6 +104,13 @@ void vb_user_put(struct vb_user *user)
 	spin_unlock(&vb.slot_lock);
 }
 
+/**
+ * vb_users_each_locked() - for those who look: every user that there is
+ * @show: gets each; does not sleep
+ * @arg: for @show
+ *
+ * Context: slot_lock.
+ */
 void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), void *arg)
 {
 	struct vb_user *user;
@@ -103,7 +122,11 @@ void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), v
 			show(user, arg);
 }
 
-/* The module goes: no client is left, only what limits were set for. */
+/**
+ * vb_users_free() - no client is left, only users for which limits were set: these go
+ *
+ * Context: module unload.
+ */
 void vb_users_free(void)
 {
 	struct hlist_node *next;
