@@ -75,7 +75,13 @@ u8 vb_chunk_residency(const struct vb_table_entry *e);
 enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e,
 				   const struct vb_chunk_traits *t);
 
-/* Are the fields of a step right that need no object to tell: flags, reserved? */
+/**
+ * vb_move_is_valid() - are the fields of a step right that need no object to tell
+ * @mv: step, as the executor gave it
+ *
+ * Return: reserved bytes are zero, flags are known, and a bad slot is one of NVMe that was
+ * to be filled.
+ */
 bool vb_move_is_valid(const struct vb_move *mv);
 
 /**
@@ -225,7 +231,12 @@ int vb_chunk_unmap(struct vb_table_entry *e);
  */
 int vb_chunk_pin(struct vb_table_entry *e);
 
-/* Undo one vb_chunk_pin().  Return: 0; -EINVAL not pinned. */
+/**
+ * vb_chunk_unpin() - undo one vb_chunk_pin()
+ * @e: entry
+ *
+ * Return: 0; -EINVAL not pinned.
+ */
 int vb_chunk_unpin(struct vb_table_entry *e);
 
 /**

@@ -133,9 +133,20 @@ int vb_cmd_check(const struct vb_cmd_header *cmd, u32 index, const struct vb_cmd
 const struct vb_cmd_header *vb_stream_next(const void *stream,
 					   const struct vb_cmd_header *cmd);
 
-/* sizeof the struct of an opcode, 0 when not known. */
+/**
+ * vb_cmd_bytes() - how long a command is
+ * @opcode: enum vb_opcode
+ *
+ * Return: sizeof its structure; 0 when not known.
+ */
 u32 vb_cmd_bytes(u16 opcode);
-/* Name for people: "matmul"; "?" when not known. */
+
+/**
+ * vb_cmd_name() - its name for people
+ * @opcode: enum vb_opcode
+ *
+ * Return: "matmul"; "?" when not known.
+ */
 const char *vb_cmd_name(u16 opcode);
 
 /**

@@ -66,7 +66,12 @@ struct vb_cmd_form {
 	struct vb_field_form fields[VB_FORM_FIELDS_MAX];
 };
 
-/* The form of an opcode, NULL when not known. */
+/**
+ * vb_cmd_form() - what a command must look like
+ * @opcode: enum vb_opcode
+ *
+ * Return: its form; NULL when not known.
+ */
 const struct vb_cmd_form *vb_cmd_form(u16 opcode);
 
 /* An operand of a command of that form. */

@@ -44,12 +44,38 @@ int vb_format_unit(u32 format, u32 k, struct vb_unit *out);
  */
 int vb_format_matrix_bytes(u32 format, u32 n, u32 k, u64 *out);
 
-/* Is it a format a weight can have; is it one of packed row groups? */
+/**
+ * vb_format_is_weight() - may a weight have this format
+ * @format: enum vb_format
+ *
+ * Return: yes or no; no for what is not known.
+ */
 bool vb_format_is_weight(u32 format);
+
+/**
+ * vb_format_is_packed() - is it one of packed groups of rows
+ * @format: enum vb_format
+ *
+ * Return: yes or no; no for what is not known.
+ */
 bool vb_format_is_packed(u32 format);
-/* Is it one that weights of a file have and are packed from, and no operand? */
+
+/**
+ * vb_format_is_source() - is it one that weights of a file have and are packed from
+ * @format: enum vb_format
+ *
+ * No operand has such a format.
+ *
+ * Return: yes or no; no for what is not known.
+ */
 bool vb_format_is_source(u32 format);
-/* Name for people and tools: "mxfp4-g16"; "none" for VB_FORMAT_NONE, "?" when not known. */
+
+/**
+ * vb_format_name() - its name for people and tools
+ * @format: enum vb_format
+ *
+ * Return: "mxfp4-g16"; "none" for VB_FORMAT_NONE, "?" when not known.
+ */
 const char *vb_format_name(u32 format);
 
 #endif

@@ -36,9 +36,18 @@ struct vb_heap {
 	u64 last_order;
 };
 
-/* @n is in no heap; its key is set. */
+/**
+ * vb_heap_add() - a node gets its place, behind those with the same key
+ * @h: heap
+ * @n: in no heap; its key is set
+ */
 void vb_heap_add(struct vb_heap *h, struct vb_heap_node *n);
-/* @n is in this heap. */
+
+/**
+ * vb_heap_remove() - a node leaves, wherever it is
+ * @h: heap
+ * @n: in this heap
+ */
 void vb_heap_remove(struct vb_heap *h, struct vb_heap_node *n);
 
 #endif

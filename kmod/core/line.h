@@ -50,19 +50,41 @@ static inline bool vb_line_is_empty(const struct vb_line *l)
 	return !READ_ONCE(l->clients.first);
 }
 
-/* Behind all that its client asked for; @p is not taken. */
+/**
+ * vb_line_add() - a client waits, behind all that it asked for before
+ * @l: line
+ * @c: who waits
+ * @p: taken by nobody
+ */
 void vb_line_add(struct vb_line *l, struct vb_line_client *c, struct vb_line_place *p);
 
-/* As if it had never been served: before all that its client asked for later. */
+/**
+ * vb_line_return() - what was served waits again, as if it had never been
+ * @l: line
+ * @c: who waits
+ * @p: taken by nobody; before all that its client asked for later
+ */
 void vb_line_return(struct vb_line *l, struct vb_line_client *c, struct vb_line_place *p);
 
-/* Whose turn it is; NULL: nobody waits. */
+/**
+ * vb_line_first() - whose turn it is
+ * @l: line
+ *
+ * Return: the place; NULL: nobody waits.
+ */
 struct vb_line_place *vb_line_first(const struct vb_line *l);
 
-/* vb_line_first() is served: its client has had its turn. */
+/**
+ * vb_line_serve() - vb_line_first() is served: its client has had its turn
+ * @l: line in which somebody waits
+ */
 void vb_line_serve(struct vb_line *l);
 
-/* It does not wait any more.  Nothing happens when it does not anyway. */
+/**
+ * vb_line_remove() - it does not wait any more
+ * @l: line
+ * @p: place; nothing happens when nobody has it
+ */
 void vb_line_remove(struct vb_line *l, struct vb_line_place *p);
 
 #endif

@@ -68,12 +68,26 @@ struct vb_quota {
 	u32 clients;
 };
 
-/* Nothing used; @limits (VB_QUOTA_LIMITS of them) is what it begins with, minima not set. */
+/**
+ * vb_quota_init() - a client or user that uses nothing
+ * @q: filled
+ * @limits: VB_QUOTA_LIMITS that it begins with; its minima are not set whatever they say
+ */
 void vb_quota_init(struct vb_quota *q, const u64 *limits);
 
-/* A client of @user comes; it uses nothing. */
+/**
+ * vb_quota_join() - a client comes
+ * @d: device
+ * @c: client, which uses nothing
+ * @user: its user
+ */
 void vb_quota_join(struct vb_quota_device *d, struct vb_quota *c, struct vb_quota *user);
-/* It goes; what it still uses stays charged to both until it is given back. */
+
+/**
+ * vb_quota_leave() - a client goes, and what it was promised with it
+ * @d: device
+ * @c: client; what it still uses stays charged to it and its user until it is given back
+ */
 void vb_quota_leave(struct vb_quota_device *d, struct vb_quota *c);
 
 /**
@@ -86,7 +100,13 @@ void vb_quota_leave(struct vb_quota_device *d, struct vb_quota *c);
  */
 u64 vb_quota_limit(const struct vb_quota_device *d, const struct vb_quota *q, u32 limit);
 
-/* The least of the limits of a client and of its user. */
+/**
+ * vb_quota_least() - the least of the limits of a client and of its user
+ * @c: client
+ * @limit: enum vb_limit, a maximum
+ *
+ * Return: bytes (or a count), or VB_QUOTA_NONE.
+ */
 u64 vb_quota_least(const struct vb_quota *c, u32 limit);
 
 /**
@@ -117,7 +137,13 @@ int vb_quota_set(struct vb_quota_device *d, struct vb_quota *q, u32 limit, u64 v
  */
 int vb_quota_lower(struct vb_quota_device *d, struct vb_quota *q, u32 limit, u64 value);
 
-/* What counts against a limit now. */
+/**
+ * vb_quota_used() - what counts against a limit now
+ * @q: client or user
+ * @limit: enum vb_limit
+ *
+ * Return: bytes (or a count); of VB_LIMIT_HOST_MIN what is pinned.
+ */
 u64 vb_quota_used(const struct vb_quota *q, u32 limit);
 
 /**
@@ -129,8 +155,21 @@ u64 vb_quota_used(const struct vb_quota *q, u32 limit);
  * Return: 0; -EDQUOT a maximum of the client or of its user.
  */
 int vb_quota_charge(struct vb_quota *c, u32 use, u64 n);
-/* The same where it cannot be refused, of a client, or of a user alone; and less. */
+
+/**
+ * vb_quota_add() - vb_quota_charge() where it cannot be refused
+ * @q: client, and with it its user; or a user alone
+ * @use: enum vb_quota_use
+ * @n: how much more
+ */
 void vb_quota_add(struct vb_quota *q, u32 use, u64 n);
+
+/**
+ * vb_quota_sub() - use less
+ * @q: as given to vb_quota_charge() or vb_quota_add()
+ * @use: enum vb_quota_use
+ * @n: how much less
+ */
 void vb_quota_sub(struct vb_quota *q, u32 use, u64 n);
 
 /**
@@ -144,6 +183,14 @@ void vb_quota_sub(struct vb_quota *q, u32 use, u64 n);
  * others leave; -ENOSPC the same of a mapping, or a maximum.
  */
 int vb_quota_hold(struct vb_quota_device *d, struct vb_quota *c, u64 n, bool pin);
+
+/**
+ * vb_quota_release() - undo vb_quota_hold()
+ * @d: device
+ * @c: client
+ * @n: bytes
+ * @pin: as given
+ */
 void vb_quota_release(struct vb_quota_device *d, struct vb_quota *c, u64 n, bool pin);
 
 #endif

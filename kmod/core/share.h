@@ -77,11 +77,26 @@ static inline bool vb_share_is_idle(const struct vb_share_level *clients)
 	return !READ_ONCE(clients->count);
 }
 
-/* The queue has work, or none that can run; either again does nothing. */
+/**
+ * vb_share_add() - a queue has work
+ * @clients: level of the clients
+ * @q: queue; nothing happens when it has already
+ */
 void vb_share_add(struct vb_share_level *clients, struct vb_share_queue *q);
+
+/**
+ * vb_share_remove() - a queue has none, or none that can run
+ * @clients: level of the clients
+ * @q: queue; nothing happens when it has none already
+ */
 void vb_share_remove(struct vb_share_level *clients, struct vb_share_queue *q);
 
-/* Whose turn it is; NULL when nobody has work. */
+/**
+ * vb_share_next() - whose turn it is
+ * @clients: level of the clients
+ *
+ * Return: a queue that has work; NULL: nobody has.
+ */
 struct vb_share_queue *vb_share_next(const struct vb_share_level *clients);
 
 /**
@@ -102,13 +117,23 @@ void vb_share_start(struct vb_share_level *clients, struct vb_share_queue *q);
  */
 void vb_share_end(struct vb_share_level *clients, struct vb_share_queue *q, u64 busy_ns);
 
-/*
- * Has this client had more than who is next?  Then what it asks for beside its queues
- * comes after that.
+/**
+ * vb_share_is_ahead() - has a client had more than who is next
+ * @clients: level of the clients
+ * @c: client
+ *
+ * Then what it asks for beside its queues comes after that.
+ *
+ * Return: it has; no when nobody has work.
  */
 bool vb_share_is_ahead(const struct vb_share_level *clients, const struct vb_share_client *c);
 
-/* A client had executor time that was none of its queues': a page-in, say. */
+/**
+ * vb_share_charge() - a client had executor time that was none of its queues'
+ * @clients: level of the clients
+ * @c: client
+ * @busy_ns: how much: of a page-in, say
+ */
 void vb_share_charge(struct vb_share_level *clients, struct vb_share_client *c, u64 busy_ns);
 
 #endif

@@ -110,7 +110,13 @@ int vb_slots_take_this(struct vb_slots *s, u32 slot);
  */
 int vb_slots_give(struct vb_slots *s, u32 slot);
 
-/* Is @slot present and free?  False outside the arena. */
+/**
+ * vb_slots_is_free() - is a slot present and free
+ * @s: slots
+ * @slot: any number
+ *
+ * Return: yes or no; no outside the arena.
+ */
 bool vb_slots_is_free(const struct vb_slots *s, u32 slot);
 
 #endif
