@@ -111,8 +111,9 @@ sparsely() {
 }
 
 check_sparse() {
-	headers=$(newest 'debug-*/build')
-	[ -n "$headers" ] || headers=$(newest 'kernel-*/build')
+	headers=$(newest 'debug-*/ready')
+	[ -n "$headers" ] || headers=$(newest 'kernel-*/ready')
+	headers=${headers:+${headers%/ready}/build}
 	if ! command -v sparse >/dev/null; then
 		echo "skip style/sparse: sparse is not installed (tools/deps.sh vm)"
 	elif [ -z "$headers" ]; then
