@@ -2,6 +2,7 @@
 #include "page_in.h"
 
 #include "clock.h"
+#include "leave.h"
 
 static int page_in_run(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
 {
@@ -99,10 +100,14 @@ int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu
 	int rc = vgpu_store_get(store, p->req.out_object, &o);
 
 	r->blocks = 0;
+	if (!(p->req.flags & VB_FETCH_F_ASYNC))
+		vgpu_leave_note_client(r, p->req.out_client);
+	r->paging_in = true;
 	vgpu_resid_try(r, &p->attempt);
 	if (!rc)
 		rc = page_in_serve(r, o, p);
 	vgpu_resid_tried(r);
+	r->paging_in = false;
 	if (rc == -EAGAIN || vgpu_room_waits(&p->room, r, rc, vgpu_now_ns()))
 		rc = page_in_later(r, p, rc);
 	else if (rc == -ENOSPC && r->blocks)
@@ -113,6 +118,9 @@ int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu
 
 void vgpu_page_in_release(struct vgpu_resid *r, struct vgpu_page_in *p)
 {
+	/* Whoever waited for it does not hold it yet: that was a fault. */
+	if (p->slots == 1)
+		vgpu_leave_grant(r, p->slot, p->req.out_client);
 	for (uint32_t i = 0; i < p->slots; i++)
 		vgpu_resid_unpin(r, p->slot + i);
 	p->slots = 0;

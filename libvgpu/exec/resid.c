@@ -9,6 +9,7 @@
 
 #include "adopt.h"
 #include "clock.h"
+#include "leave.h"
 #include "region.h"
 #include "slot.h"
 #include "trace.h"
@@ -342,6 +343,8 @@ static bool resid_has_spare(struct vgpu_resid *r)
 		return true;
 	if (r->guesses && vgpu_resid_steal(r, true) && r->free > 1)
 		return true;
+	if (vgpu_leave_end_one(r, false) && r->free > 1)
+		return true;
 	return r->list[VGPU_LIST_PARKED].count && vgpu_resid_unpark(r) && r->free > 1;
 }
 
@@ -394,7 +397,7 @@ bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk
 	r->looks++;
 	if (slot != VB_SLOT_ANY || chunk_is_empty(o, chunk))
 		return true;
-	if (r->free <= 1)
+	if (r->free <= 1 && !(vgpu_leave_end_one(r, false) && r->free > 1))
 		return false;
 	if (resid_read_ahead(r, o, chunk, &slot))
 		return false;
@@ -497,6 +500,7 @@ void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t firs
 		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[slot]));
 		vgpu_slot_unwant(r, slot, UINT32_MAX);
 		vgpu_slot_is_no_guess(r, &r->slot[slot]);
+		vgpu_leave_end(r, slot);
 		vgpu_slot_flag(r, slot, 0, (uint8_t)~(VGPU_SLOT_OVERDUE | VGPU_SLOT_SLOW));
 		vgpu_slot_let_go(r, slot);
 	}

@@ -11,7 +11,7 @@
  *
  * A slot is FREE, FILLING (bytes on their way in), READY, FAILED (they did not
  * come), or LEAVING (dirty, on its way to NVMe).  A READY slot goes when nothing
- * keeps it: not retained, no pin, nobody wants it.  A FAILED one keeps its place at
+ * keeps it: not retained, no pin, nobody wants it, not on leave.  A FAILED one keeps its place at
  * the device until its last pin goes, so that nobody is handed other bytes.
  *
  * A client's file may take as long as it likes.  Who reads it waits VGPU_SLOW_NS for it;
@@ -68,10 +68,11 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
  * @VGPU_LIST_WANTED: the same but for announced uses; the farthest last
  * @VGPU_LIST_PARKED: VGPU_SLOT_PARKED
  * @VGPU_LIST_HELD: VGPU_SLOT_HELD
+ * @VGPU_LIST_LEAVE: as UNWANTED, but on leave (leave.h); the oldest first
  * @VGPU_LIST_NONE: all others
  */
 enum vgpu_slot_list { VGPU_LIST_FREE, VGPU_LIST_UNWANTED, VGPU_LIST_WANTED, VGPU_LIST_PARKED,
-		      VGPU_LIST_HELD, VGPU_LISTS, VGPU_LIST_NONE = VGPU_LISTS };
+		      VGPU_LIST_HELD, VGPU_LIST_LEAVE, VGPU_LISTS, VGPU_LIST_NONE = VGPU_LISTS };
 
 /* Who was in the way of room that could not be made (struct vgpu_resid.blocks). */
 #define VGPU_BLOCK_CLIENT	(1u << 0)	/* clients map or pin a slot */
@@ -92,6 +93,9 @@ enum vgpu_slot_list { VGPU_LIST_FREE, VGPU_LIST_UNWANTED, VGPU_LIST_WANTED, VGPU
  * @wanted_at: clock of the last want(), to give up the farthest first
  * @list: enum vgpu_slot_list; @prev, @next: in it, VB_SLOT_ANY at its ends
  * @client_prev, @client_next: in the ring of its client's slots
+ * @leave_since: it is on leave, CLOCK_MONOTONIC; 0: it is not (leave.h)
+ * @leave_client: whose fault it was brought for; @leave_asked: who has asked for something
+ *	else since
  */
 struct vgpu_slot {
 	struct vgpu_object *object;
@@ -103,7 +107,9 @@ struct vgpu_slot {
 	uint8_t from, list;
 	uint32_t prev, next;
 	uint32_t client_prev, client_next;
-	uint64_t wanted_at;
+	uint64_t wanted_at, leave_since;
+	uint32_t leave_client;
+	bool leave_asked;
 };
 
 /* First and last of a list, VB_SLOT_ANY when it is empty. */
@@ -149,6 +155,7 @@ struct vgpu_attempt {
  * @storage_wait_ns: how long anybody waits for a client's file, coming back to it
  * @beside: memory that fills of derived chunks and copies of operands hold
  * @attempt: what is used now was perhaps tried before; NULL: it was not
+ * @paging_in: what is used now is a page-in: it waits where a command would take room
  * @count: this executor's share of enum vb_counter, since the last flush
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
  *	two tensors in a row, that share a chunk are one use of it
@@ -189,6 +196,7 @@ struct vgpu_resid {
 	uint64_t clock, last_streamed[2];
 	struct vgpu_beside beside;
 	struct vgpu_attempt *attempt;
+	bool paging_in;
 	uint8_t *memory;
 	size_t memory_bytes;
 	char pages[VGPU_PAGES_TEXT];

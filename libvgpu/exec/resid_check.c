@@ -58,6 +58,7 @@ static bool entry_agrees(const struct check *c, const struct vgpu_slot *s, uint3
 static bool slot_is_left_over(const struct vgpu_resid *r, const struct vgpu_slot *s)
 {
 	return s->state == VGPU_SLOT_READY && !s->pins && !vgpu_slot_wants(r, s) &&
+	       !s->leave_since &&
 	       !(s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_AHEAD | VGPU_SLOT_PARKED));
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "leave.h"
 #include "trace.h"
 
 /* How often held slots are looked after while the policy finds no room. */
@@ -68,7 +69,7 @@ static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 static bool slot_is_idle(const struct vgpu_resid *r, const struct vgpu_slot *s)
 {
 	return s->state == VGPU_SLOT_READY && !s->pins && !vgpu_slot_wants(r, s) &&
-	       !(s->flags & VGPU_SLOT_RETAINED);
+	       !(s->flags & VGPU_SLOT_RETAINED) && !vgpu_leave_stays(s);
 }
 
 /*
@@ -115,6 +116,7 @@ static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 	struct vgpu_slot *s = &r->slot[slot];
 	int rc;
 
+	vgpu_leave_end(r, slot);
 	if (!pressed && vgpu_slot_is_fixed(s)) {
 		slot_park(r, slot);
 		return false;
@@ -279,7 +281,8 @@ int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 	if (n > r->slots)
 		return -ENOSPC;
 	while (r->free < n) {
-		if (r->free + r->leaving < n && vgpu_resid_steal(r, false))
+		if (r->free + r->leaving < n &&
+		    (vgpu_leave_end_one(r, false) || vgpu_resid_steal(r, false)))
 			continue;
 		if (vgpu_resid_is_moving(r)) {
 			int rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
@@ -293,6 +296,13 @@ int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 		if (again && vgpu_resid_unpark(r)) {
 			again = false;
 			continue;
+		}
+		if (!r->paging_in && vgpu_leave_end_one(r, true))
+			continue;
+		/* Soon there is room without it. */
+		if (r->list[VGPU_LIST_LEAVE].count) {
+			r->blocks |= VGPU_BLOCK_CLIENT;
+			return -ENOSPC;
 		}
 		if (resid_shrink(r))
 			continue;
@@ -319,10 +329,11 @@ void vgpu_resid_check_held(struct vgpu_resid *r)
 }
 
 /* May it go, if its client has too many? */
-static bool slot_is_dispensable(const struct vgpu_slot *s)
+static bool slot_is_dispensable(const struct vgpu_resid *r, const struct vgpu_slot *s)
 {
 	return s->state == VGPU_SLOT_READY && !s->pins &&
-	       !(s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_PARKED)) && !vgpu_slot_is_fixed(s);
+	       !(s->flags & (VGPU_SLOT_HELD | VGPU_SLOT_PARKED)) && !vgpu_slot_is_fixed(s) &&
+	       !(r->paging_in && vgpu_leave_stays(s));
 }
 
 /*
@@ -340,7 +351,7 @@ static uint32_t resid_find_of_client(struct vgpu_resid *r, uint32_t client)
 		uint64_t rank;
 
 		r->looks++;
-		if (slot_is_dispensable(s)) {
+		if (slot_is_dispensable(r, s)) {
 			rank = s->flags & VGPU_SLOT_RETAINED ?
 				r->policy->next_use(r->policy_state, vgpu_slot_key(s)) : UINT64_MAX;
 			if (best == VB_SLOT_ANY || rank > farthest) {
@@ -374,6 +385,8 @@ bool vgpu_resid_shed(struct vgpu_resid *r, uint32_t client, bool *again)
 	/* Its own threads may hold the rest, or held it when we asked last. */
 	vgpu_resid_release_held(r);
 	vgpu_resid_unpark(r);
+	if (r->list[VGPU_LIST_LEAVE].count)
+		r->blocks |= VGPU_BLOCK_CLIENT;
 	if (!*again)
 		return false;
 	*again = false;
@@ -385,7 +398,8 @@ uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count)
 	uint32_t before = r->free;
 
 	while (r->free + r->leaving < before + count) {
-		if (!vgpu_resid_steal(r, false) && !resid_shrink(r))
+		if (!vgpu_resid_steal(r, false) && !vgpu_leave_end_one(r, true) &&
+		    !resid_shrink(r))
 			break;
 	}
 	while (r->leaving && vgpu_resid_is_moving(r) &&

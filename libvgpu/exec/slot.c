@@ -27,7 +27,9 @@ enum vgpu_slot_list vgpu_slot_list_of(const struct vgpu_resid *r, const struct v
 		return VGPU_LIST_HELD;
 	if (s->state != VGPU_SLOT_READY || s->pins || s->flags & VGPU_SLOT_RETAINED)
 		return VGPU_LIST_NONE;
-	return vgpu_slot_wants(r, s) ? VGPU_LIST_WANTED : VGPU_LIST_UNWANTED;
+	if (vgpu_slot_wants(r, s))
+		return VGPU_LIST_WANTED;
+	return s->leave_since ? VGPU_LIST_LEAVE : VGPU_LIST_UNWANTED;
 }
 
 /* Behind @after; NO_SLOT: at the front. */

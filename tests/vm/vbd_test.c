@@ -638,6 +638,81 @@ static void one_at_the_limit_of_its_cgroup_keeps_nobody(void **state)
 	close(fd);
 }
 
+/* ---- faults in a tier that is full ---- */
+
+#define VISITORS	12u
+#define FILE_CHUNKS	(2 * HOST_SLOTS)
+#define STAGING_SLOTS	6u		/* that a small tier has */
+
+/* A process of its own: each chunk of the file, beginning somewhere; every page of some. */
+static void visit(int fd, uint32_t first)
+{
+	struct vgpu_uapi *own;
+	uint32_t id;
+	const uint8_t *p;
+
+	if (vgpu_uapi_open_node(getenv("VBLACKWELL_SELFTEST_NODE"), &own) ||
+	    rig_bo_file(own, fd, 0, chunks(FILE_CHUNKS), &id))
+		_exit(2);
+	p = machine_map(own, id, chunks(FILE_CHUNKS), false);
+	for (uint32_t i = 0; i < FILE_CHUNKS; i++) {
+		uint64_t at = chunks((first + i) % FILE_CHUNKS);
+		uint64_t end = at + (i % 8 ? MACHINE_PAGE : rig.chunk_bytes);
+
+		for (; at < end; at += MACHINE_PAGE)
+			if (((const volatile uint8_t *)p)[at] != rig_pattern(at))
+				_exit(3);
+	}
+	_exit(0);
+}
+
+/* All within a minute. */
+static void await_visitors(pid_t *pid)
+{
+	uint64_t end = rig_now() + 60000000000ull;
+	uint32_t late = 0;
+	int status;
+
+	for (uint32_t i = 0; i < VISITORS; i++) {
+		while (!waitpid(pid[i], &status, WNOHANG) && rig_now() < end)
+			usleep(10000);
+		if (rig_now() >= end) {
+			kill(pid[i], SIGKILL);
+			waitpid(pid[i], &status, 0);
+			late++;
+		} else {
+			assert_true(WIFEXITED(status));
+			assert_int_equal(WEXITSTATUS(status), 0);
+		}
+	}
+	if (late)
+		fail_msg("%u of %u clients fault still", late, VISITORS);
+}
+
+/* What is kept clients hold, and all else passes through a few slots. */
+static void clients_of_a_file_larger_than_a_full_tier_all_come_to_its_end(void **state)
+{
+	const uint64_t held = chunks(HOST_SLOTS - STAGING_SLOTS);
+	int fd = rig_file(&rig, chunks(FILE_CHUNKS));
+	pid_t pid[VISITORS];
+	uint32_t id;
+	void *p;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_true(start_vbd(HOST_SLOTS));
+	assert_rc(rig_bo(u, held, VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_map(u, id, 0, held, VB_MAP_WRITE, &p), 0);
+	for (uint32_t i = 0; i < VISITORS; i++) {
+		pid[i] = fork();
+		if (!pid[i])
+			visit(fd, i * FILE_CHUNKS / VISITORS);
+	}
+	await_visitors(pid);
+	assert_rc(rig_unmap(u, id, 0, held, VB_MAP_WRITE), 0);
+	close(fd);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -649,6 +724,7 @@ int main(void)
 		CASE(one_that_gave_memory_back_is_succeeded_with_what_is_left),
 		CASE(memory_goes_and_comes_back_while_a_client_works),
 		CASE(with_a_blank_disk_it_says_what_is_lost),
+		CASE(clients_of_a_file_larger_than_a_full_tier_all_come_to_its_end),
 		CASE(one_without_memory_for_its_tier_says_so),
 		CASE(one_at_the_limit_of_its_cgroup_keeps_nobody),
 	};
