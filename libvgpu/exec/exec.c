@@ -191,14 +191,57 @@ static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 	*at = p;
 }
 
-static int exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+/* Has it gone, as far as it goes? */
+static bool exec_is_evicted(struct vgpu_exec *x, struct vgpu_evict *e)
 {
+	struct vgpu_object *o = vgpu_store_find(&x->store, e->req.out_object);
+
+	return !o || vgpu_resid_is_evicted(&x->resid, o, e->req.out_chunk,
+					   e->req.out_chunk + e->req.out_count, &e->at, e->until);
+}
+
+/* Nobody stands still for what moves meanwhile; without memory its client hears what it met. */
+static void exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
+{
+	struct vgpu_evict now = { .req = *req, .until = vgpu_now_ns() + VGPU_EVICT_NS }, *later;
 	struct vgpu_object *o;
 	int rc = vgpu_store_get(&x->store, req->out_object, &o);
 
 	if (!rc)
 		vgpu_resid_evict(&x->resid, o, req->out_chunk, req->out_chunk + req->out_count);
-	return rc;
+	later = rc || exec_is_evicted(x, &now) ? NULL : malloc(sizeof(*later));
+	if (!later) {
+		exec_answer(x, req, rc);
+		return;
+	}
+	*later = now;
+	later->next = x->evicts;
+	x->evicts = later;
+}
+
+static void exec_retry_evicts(struct vgpu_exec *x)
+{
+	struct vgpu_evict **p = &x->evicts, *e;
+
+	while ((e = *p)) {
+		if (!exec_is_evicted(x, e)) {
+			p = &e->next;
+			continue;
+		}
+		*p = e->next;
+		exec_yield(x);
+		exec_answer(x, &e->req, 0);
+		free(e);
+	}
+}
+
+static bool exec_evicts(const struct vgpu_exec *x, const struct vgpu_object *o)
+{
+	const struct vgpu_evict *e = x->evicts;
+
+	while (e && e->req.out_object != o->id)
+		e = e->next;
+	return e;
 }
 
 /* A page-in that waits keeps what came of its object. */
@@ -211,11 +254,11 @@ static bool exec_pages_in(const struct vgpu_exec *x, const struct vgpu_object *o
 	return p;
 }
 
-/* Return: false when storage still has a chunk of it. */
+/* Return: false while storage has a chunk of it, or somebody waits for one. */
 static bool exec_try_forget(struct vgpu_exec *x, struct vgpu_object *o)
 {
 	/* What has no file has nothing to close, and its room is others'. */
-	if (exec_pages_in(x, o) || (o->file && vgpu_files_are_stuck(&x->store, o->client)) ||
+	if (exec_pages_in(x, o) || exec_evicts(x, o) || (o->file && vgpu_files_are_stuck(&x->store, o->client)) ||
 	    !vgpu_resid_forget(&x->resid, o))
 		return false;
 	vgpu_store_forget(&x->store, o->id);
@@ -353,8 +396,8 @@ static void exec_handle_request(struct vgpu_exec *x, const struct vb_ioc_fetch *
 
 	switch (req->out_type) {
 	case VB_FETCH_EVICT:
-		rc = exec_evict(x, req);
-		break;
+		exec_evict(x, req);
+		return;
 	case VB_FETCH_RECLAIM:
 		vgpu_resid_reclaim(&x->resid, req->out_count);
 		break;
@@ -540,6 +583,8 @@ static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags, bool am
 		served += n;
 	} while (n && served < SERVED_IN_ROW && !x->fetch.several);
 	exec_page_in(x, amid);
+	exec_retry_evicts(x);
+	exec_retry_forgets(x);
 	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
@@ -571,6 +616,7 @@ void vgpu_exec_take_in(void *arg)
 
 	if (vgpu_resid_pump(&x->resid, 0) > 0)
 		exec_answer_late(x);
+	exec_retry_evicts(x);
 }
 
 /* Nothing to do but for storage: wait for that a moment. */
@@ -607,12 +653,18 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 	}
 }
 
+/* Something that goes on by itself, or could. */
+static bool exec_has_left(const struct vgpu_exec *x)
+{
+	return x->resid.moving || x->page_ins || x->jobs || x->forgets || x->evicts ||
+	       x->store.closing;
+}
+
 /* Let go; transfers that are under way are looked after by the tender. */
 static void exec_unlock(struct vgpu_exec *x)
 {
 	vgpu_commit_all(&x->fetch, &x->commits);
-	if ((x->resid.moving || x->page_ins || x->jobs || x->forgets || x->store.closing) &&
-	    !x->tending)
+	if (exec_has_left(x) && !x->tending)
 		pthread_cond_signal(&x->tend);
 	pthread_mutex_unlock(&x->run);
 }
@@ -653,8 +705,7 @@ void *vgpu_exec_tend(void *arg)
 
 	pthread_mutex_lock(&x->run);
 	while (locked && !exec_is_stopping(x)) {
-		if (!x->resid.moving && !x->forgets && !x->page_ins && !x->jobs &&
-		    !x->store.closing) {
+		if (!exec_has_left(x)) {
 			x->tending = false;
 			pthread_cond_wait(&x->tend, &x->run);
 			x->tending = true;
@@ -663,6 +714,7 @@ void *vgpu_exec_tend(void *arg)
 		vgpu_resid_pump(&x->resid, 0);
 		vgpu_resid_beat(&x->resid);
 		vgpu_files_tend(&x->store);
+		exec_retry_evicts(x);
 		exec_retry_forgets(x);
 		exec_run(x, VB_FETCH_F_NOWAIT);
 		vgpu_commit_all(&x->fetch, &x->commits);

@@ -27,6 +27,17 @@
 enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
 
 /**
+ * struct vgpu_evict - EVICT that is answered when what it names moves no more
+ * @at, @until: for vgpu_resid_is_evicted()
+ */
+struct vgpu_evict {
+	struct vb_ioc_fetch req;
+	uint64_t until;
+	uint32_t at;
+	struct vgpu_evict *next;
+};
+
+/**
  * struct vgpu_exec - the executor of one device
  * @run: held by whoever runs it; protects everything but what is said below
  * @node, @fetch: fixed
@@ -36,6 +47,7 @@ enum exec_stop { EXEC_RUNS, EXEC_DRAINS, EXEC_STOPS };
  * @ended: why the device hands out nothing any more, or 0; atomically
  * @ran: the job whose command ran last
  * @forgets: objects that are gone, but for transfers that storage keeps
+ * @evicts: that wait for transfers
  * @page_ins: that wait for room, oldest first
  * @tend: signalled when transfers are left to themselves; @tending: no need to
  * @failures: of submissions; has a lock of its own
@@ -67,6 +79,7 @@ struct vgpu_exec {
 	struct vgpu_turns turns;
 	uint64_t handling_since;
 	struct vgpu_object *forgets;
+	struct vgpu_evict *evicts;
 	struct vgpu_page_in *page_ins;
 	struct vgpu_schedules schedules;
 	uint64_t calm_ns, grow_at, grew_at;

@@ -322,6 +322,12 @@ static void exec_free(struct vgpu_exec *x)
 		x->page_ins = p->next;
 		free(p);
 	}
+	while (x->evicts) {
+		struct vgpu_evict *e = x->evicts;
+
+		x->evicts = e->next;
+		free(e);
+	}
 	vgpu_schedules_fini(&x->schedules);
 	/* Clients of the module may go on with another executor. */
 	if (x->node->ops->fd && vgpu_left_is_wanted(x->node))

@@ -15,8 +15,6 @@
 #include "trace.h"
 
 #define BEAT_NS		(50ull * 1000u * 1000u)
-/* So long EVICT waits for a file that trickles: its client asked for that, and is charged. */
-#define EVICT_NS	(10u * VGPU_SLOW_NS)
 /* vgpu.h tells clients. */
 #define ROOM_WAIT_MS	10000u
 
@@ -437,26 +435,6 @@ void vgpu_resid_unwant_all(struct vgpu_resid *r)
  * Requests of the device
  */
 
-/*
- * Wait until a chunk moves no more; false when storage does not let it go.  From @until on
- * the object's file is slow, though each of its reads may not be.
- */
-static bool resid_settle(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
-			 uint64_t until)
-{
-	for (;;) {
-		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
-
-		if (slot == VB_SLOT_ANY || !vgpu_slot_is_moving(&r->slot[slot]))
-			return true;
-		if (vgpu_now_ns() >= until)
-			vgpu_fill_note_slow_object(r, o);
-		if (r->slot[slot].flags & VGPU_SLOT_SLOW ||
-		    vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS) < 0)
-			return false;
-	}
-}
-
 /**
  * struct walk - the slots that hold chunks of an object, one after the other
  * @object: which
@@ -490,7 +468,6 @@ static uint32_t walk_next(struct vgpu_resid *r, struct walk *w)
 
 void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end)
 {
-	uint64_t until = vgpu_now_ns() + EVICT_NS;
 	struct walk w = { o, first, end, 0 };
 	uint32_t slot;
 
@@ -504,22 +481,47 @@ void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t firs
 		vgpu_slot_flag(r, slot, 0, (uint8_t)~(VGPU_SLOT_OVERDUE | VGPU_SLOT_SLOW));
 		vgpu_slot_let_go(r, slot);
 	}
-	w.at = 0;
-	while ((slot = walk_next(r, &w)) != VB_SLOT_ANY)
-		resid_settle(r, o, r->slot[slot].chunk, until);
+}
+
+/* Does a chunk move that somebody may wait for?  @w stays there. */
+static bool walk_meets_moving(struct vgpu_resid *r, struct walk *w, bool slow_too)
+{
+	uint32_t slot;
+
+	while (r->moving && (slot = walk_next(r, w)) != VB_SLOT_ANY) {
+		const struct vgpu_slot *s = &r->slot[slot];
+
+		if (!vgpu_slot_is_moving(s) || (s->flags & VGPU_SLOT_SLOW && !slow_too))
+			continue;
+		w->at--;
+		return true;
+	}
+	return false;
+}
+
+bool vgpu_resid_is_evicted(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			   uint32_t end, uint32_t *at, uint64_t until)
+{
+	struct walk w = { o, first, end, *at };
+	bool moving;
+
+	if (vgpu_now_ns() >= until) {
+		resid_note_late(r, VB_SLOT_ANY);
+		vgpu_fill_note_slow_object(r, o);
+	}
+	moving = walk_meets_moving(r, &w, false);
+	*at = w.at;
+	return !moving;
 }
 
 bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o)
 {
-	uint64_t until = vgpu_now_ns() + VGPU_SLOW_NS;
 	struct walk w = { o, 0, o->chunks, 0 };
 	uint32_t slot;
 
 	o->gone = true;
-	while (r->moving && (slot = walk_next(r, &w)) != VB_SLOT_ANY) {
-		if (!resid_settle(r, o, r->slot[slot].chunk, until))
-			return false;
-	}
+	if (walk_meets_moving(r, &w, true))
+		return false;
 	w.at = 0;
 	while ((slot = walk_next(r, &w)) != VB_SLOT_ANY) {
 		r->policy->forget(r->policy_state, vgpu_slot_key(&r->slot[slot]));

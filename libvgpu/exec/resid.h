@@ -326,15 +326,25 @@ bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk
 void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
 			   uint32_t end);
 
-/* Give the host copies of a range up, but for those that somebody holds. */
+/* Give the host copies of a range up, but for those that somebody holds; some go later. */
 void vgpu_resid_evict(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first, uint32_t end);
+/* So long who asked for that waits for a file that trickles. */
+#define VGPU_EVICT_NS		(10u * VGPU_SLOW_NS)
+/**
+ * vgpu_resid_is_evicted() - has all gone that goes?
+ * @at: 0 at first: how far it was looked
+ * @until: from then on the object's file is slow, though each of its reads may not be
+ *
+ * Return: false while a chunk moves; of a slow file none is waited for.
+ */
+bool vgpu_resid_is_evicted(struct vgpu_resid *r, struct vgpu_object *o, uint32_t first,
+			   uint32_t end, uint32_t *at, uint64_t until);
 /* Free @count slots that nobody uses; returns how many became free. */
 uint32_t vgpu_resid_reclaim(struct vgpu_resid *r, uint32_t count);
 /**
  * vgpu_resid_forget() - the object is gone: nothing of it stays
  *
- * Return: true; false with all as it was while storage does not hand a chunk back:
- * try again when vgpu_resid.overdue has changed.
+ * Return: true; false with all as it was while a chunk moves: try again.
  */
 bool vgpu_resid_forget(struct vgpu_resid *r, struct vgpu_object *o);
 /**

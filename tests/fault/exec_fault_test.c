@@ -724,6 +724,55 @@ static void fault_file_that_trickles_is_not_waited_for(void **state)
 	model_close(&m);
 }
 
+static void *evict_file(void *arg)
+{
+	struct model *m = arg;
+
+	return (void *)(intptr_t)xrig_advise(&m->r, m->file, VB_ADVISE_EVICT, 0, 33 * XCHUNK);
+}
+
+/* Who evicts a file that trickles waits a second for it; nobody else does. */
+static void fault_evicting_a_file_that_trickles_keeps_nobody_else_waiting(void **state)
+{
+	enum { CHUNKS = 33, EACH_MS = 90 };
+	uint64_t ms, start, count[VB_COUNT_COUNT] = { 0 };
+	struct vgpu_exec_params p = params(80);
+	uint32_t bo, to, queue;
+	struct vgpu_uapi *other;
+	pthread_t evicter;
+	struct model m;
+	void *rc;
+
+	(void)state;
+	p.staging_bytes = 40 * XCHUNK;
+	model_open(&m, &p);
+	other = xrig_client(&m.r);
+	queue = xrig_queue(other, 0);
+	bo = other_object(other, 4);
+	to = other_object(other, 4);
+	other_runs(other, bo, to, queue);
+	for (uint32_t i = 0; i < CHUNKS; i++)
+		inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .count = 1,
+						   .delay_ns = (i + 1) * EACH_MS * 1000000ull });
+	assert_int_equal(xrig_advise(&m.r, m.file, VB_ADVISE_PREFETCH, 0, CHUNKS * XCHUNK), 0);
+	for (uint32_t i = 0; i < 2000 && count[VB_COUNT_PREFETCHES] < CHUNKS / 2; i++) {
+		usleep(1000);
+		xrig_counters(&m.r, count);
+	}
+	start = xrig_now();
+	assert_int_equal(pthread_create(&evicter, NULL, evict_file, &m), 0);
+	usleep(50000);
+	ms = other_runs(other, bo, to, queue);
+	assert_int_equal(pthread_join(evicter, &rc), 0);
+	assert_int_equal((intptr_t)rc, -EBUSY);
+	/* It did not give up earlier. */
+	assert_true(xrig_now() - start >= VGPU_EVICT_NS);
+	assert_in_range(ms, 0, VGPU_EVICT_NS / 1000000 / 2);
+	calm(&m);
+	other->ops->close(other);
+	model_close(&m);
+}
+
 /*
  * A product whose matrices are chosen at run time comes back to its panel again and again,
  * and announces each chunk once: when it is done nobody wants them, though another command
@@ -1184,6 +1233,7 @@ int main(void)
 		cmocka_unit_test(fault_read_is_answered_amid_a_command_of_another),
 		cmocka_unit_test(fault_jobs_that_wait_for_a_silent_file_keep_nobody_out),
 		cmocka_unit_test(fault_file_that_trickles_is_not_waited_for),
+		cmocka_unit_test(fault_evicting_a_file_that_trickles_keeps_nobody_else_waiting),
 		cmocka_unit_test(fault_slow_experts_are_announced_once),
 		cmocka_unit_test(fault_slow_file_gives_right_numbers),
 		cmocka_unit_test(fault_object_of_a_lost_transfer_goes_when_it_came_back),
