@@ -71,7 +71,7 @@ int vb_device_bar(struct vb_arena *a, u32 number, u32 slots)
 	region = vb_region_of_bar(number, slots, first);
 	if (!region)
 		return -ENOMEM;
-	rc = mtree_insert_range(&a->regions, 0, slots - 1, region, GFP_KERNEL);
+	rc = mtree_insert_range(&a->regions, 0, slots - 1, region, GFP_KERNEL_ACCOUNT);
 	if (rc) {
 		vb_region_put(region);
 		return rc;

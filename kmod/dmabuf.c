@@ -206,7 +206,7 @@ static struct sg_table *table_new(struct vb_bo *bo, struct device *device)
 	if (rc)
 		goto err_array;
 	rc = sg_alloc_table_from_pages_segment(table, pages, count, 0, export_bytes(bo),
-					       dma_get_max_seg_size(device), GFP_KERNEL);
+					       dma_get_max_seg_size(device), GFP_KERNEL_ACCOUNT);
 	if (rc)
 		goto err_pages;
 	kvfree(pages);

@@ -330,7 +330,7 @@ static int handle_new(struct vb_client *c, u32 *out)
 	int rc;
 
 	rc = xa_alloc_cyclic(&c->bos, out, NULL, XA_LIMIT(1, VB_BO_ID_MAX), &c->next_bo,
-			     GFP_KERNEL);
+			     GFP_KERNEL_ACCOUNT);
 	return rc == -EBUSY ? -EDQUOT : min(rc, 0);
 }
 
@@ -339,7 +339,7 @@ static int id_new(struct vb_bo *bo)
 	int rc;
 
 	rc = xa_alloc_cyclic(&vb.bos, &bo->id, NULL, XA_LIMIT(1, VB_ID_MAX), &vb.next_bo,
-			     GFP_KERNEL);
+			     GFP_KERNEL_ACCOUNT);
 	return rc == -EBUSY ? -EDQUOT : min(rc, 0);
 }
 
@@ -365,7 +365,7 @@ static int bo_name(struct vb_client *c, struct vb_bo *bo)
 void vb_bo_publish(struct vb_bo *bo)
 {
 	kref_get(&bo->client->kref);
-	xa_store(&vb.bos, bo->id, bo, GFP_KERNEL);
+	xa_store(&vb.bos, bo->id, bo, GFP_KERNEL_ACCOUNT);
 }
 
 /* Room, names, the answer: then it is there.  On an error it is freed, its file too. */
@@ -386,7 +386,7 @@ static int bo_admit(struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id)
 		goto err_names;
 	/* From here another thread may use the handle, or destroy it. */
 	vb_bo_publish(bo);
-	xa_store(&c->bos, bo->handle, bo, GFP_KERNEL);
+	xa_store(&c->bos, bo->handle, bo, GFP_KERNEL_ACCOUNT);
 	return 0;
 
 err_names:
@@ -520,7 +520,7 @@ int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *o
 	if (rc)
 		goto err_handle;
 	vb_bo_use(bo);
-	xa_store(&c->bos, handle, bo, GFP_KERNEL);
+	xa_store(&c->bos, handle, bo, GFP_KERNEL_ACCOUNT);
 	return 0;
 
 err_handle:

@@ -620,7 +620,7 @@ int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
 	if (!q)
 		return -ENOMEM;
 	rc = xa_alloc_cyclic(&c->queues, &cmd->out_queue_id, NULL, XA_LIMIT(1, VB_ID_MAX),
-			     &c->next_queue, GFP_KERNEL);
+			     &c->next_queue, GFP_KERNEL_ACCOUNT);
 	if (rc < 0)
 		goto err_put;
 	q->number = next_number();
@@ -629,7 +629,7 @@ int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
 	if (rc)
 		goto err_erase;
 	/* Cannot fail: the handle is there. */
-	xa_store(&c->queues, cmd->out_queue_id, q, GFP_KERNEL);
+	xa_store(&c->queues, cmd->out_queue_id, q, GFP_KERNEL_ACCOUNT);
 	return 0;
 
 err_erase:

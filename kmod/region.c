@@ -212,7 +212,7 @@ static int region_publish_locked(u32 arena, struct vb_region *region)
 	if (!a || a->orphan || region->first + region->slots > a->slots.count)
 		return -EINVAL;
 	rc = mtree_insert_range(&a->regions, region->first, region->first + region->slots - 1,
-				region, GFP_KERNEL);
+				region, GFP_KERNEL_ACCOUNT);
 	if (rc)
 		return rc;
 	spin_lock(&vb.slot_lock);

@@ -62,7 +62,7 @@ struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *b
 	r->type = type;
 	/* From here whoever walks over the tags may look at it. */
 	if (xa_alloc_cyclic(&vb.tags, &r->work.tag, r, XA_LIMIT(1, VB_ID_MAX), &vb.next_tag,
-			    GFP_KERNEL) < 0) {
+			    GFP_KERNEL_ACCOUNT) < 0) {
 		kfree(r);
 		return NULL;
 	}

@@ -583,7 +583,7 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv)
 	m = kmalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
 	if (!m)
 		return -ENOMEM;
-	rc = xa_reserve(&bo->moves, mv->chunk, GFP_KERNEL);
+	rc = xa_reserve(&bo->moves, mv->chunk, GFP_KERNEL_ACCOUNT);
 	if (rc)
 		goto err_free;
 	rc = slot_take(bo, mv, &m->loc);
@@ -601,7 +601,7 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv)
 	mv->slot = VB_LOC_SLOT(m->loc);
 	bo->move_count++;
 	vb_bo_show(bo);
-	xa_store(&bo->moves, mv->chunk, m, GFP_KERNEL);
+	xa_store(&bo->moves, mv->chunk, m, GFP_KERNEL_ACCOUNT);
 	trace_vb_move_begin(bo, mv, m->loc, 0);
 	return 0;
 

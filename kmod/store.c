@@ -141,7 +141,7 @@ static int share_add_locked(struct vb_client *c, struct vb_bo *bo, struct vb_sha
 	int rc;
 
 	lockdep_assert_held(&c->lock);
-	rc = xa_insert(&c->shares, bo->id, new, GFP_KERNEL);
+	rc = xa_insert(&c->shares, bo->id, new, GFP_KERNEL_ACCOUNT);
 	if (rc)
 		return rc;
 	mutex_lock(&bo->lock);
@@ -325,7 +325,7 @@ static int pin_count_locked(struct vb_share *s, u32 chunk, int n)
 		xa_erase(&s->pins, chunk);
 		return 0;
 	}
-	return xa_err(xa_store(&s->pins, chunk, xa_mk_value(count + n), GFP_KERNEL));
+	return xa_err(xa_store(&s->pins, chunk, xa_mk_value(count + n), GFP_KERNEL_ACCOUNT));
 }
 
 /**

@@ -106,7 +106,7 @@ static struct vb_submission *submission_new(struct vb_client *c, const struct vb
 	if (rc)
 		goto err_free;
 	if (xa_alloc_cyclic(&vb.tags, &s->work.tag, &s->work, XA_LIMIT(1, VB_ID_MAX),
-			    &vb.next_tag, GFP_KERNEL) >= 0)
+			    &vb.next_tag, GFP_KERNEL_ACCOUNT) >= 0)
 		return s;
 	vb_submit_free(s->user, s->stream, s->region_bytes);
 	rc = -ENOMEM;
