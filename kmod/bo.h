@@ -57,6 +57,7 @@ struct vb_ucmd;
  * @import: imported: the memory; fixed; or NULL
  * @pages: file whose address space its mappings are in, or NULL while it has none: so
  *	they can be zapped, and PMD-mapped
+ * @kernel_bytes: charged to the user who pays, see vb_user_charge()
  * @table: its pages, by table.c; entries are changed by resid.c only
  * @tier_chunks: chunks with a valid copy, a tier
  * @slots: held, moves included
@@ -96,6 +97,7 @@ struct vb_bo {
 	struct list_head shares;
 	struct vb_import *import;
 	struct file *pages;
+	size_t kernel_bytes;
 	struct xarray table;
 	u64 tier_chunks[VB_TIER_COUNT];
 	u64 slots, dirty, device_only, lost, pins;

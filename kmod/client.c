@@ -25,6 +25,7 @@ static void client_free(struct kref *kref)
 	xa_destroy(&c->bos);
 	xa_destroy(&c->shares);
 	xa_destroy(&c->queues);
+	vb_user_uncharge(c->user, sizeof(*c));
 	vb_user_put(c->user);
 	kfree(c);
 }
@@ -56,17 +57,25 @@ static void client_init(struct vb_client *c)
 static int client_new(kuid_t uid, struct vb_client **out)
 {
 	struct vb_client *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+	int rc = -ENOMEM;
 
 	if (!c)
 		return -ENOMEM;
 	c->user = vb_user_get(uid);
-	if (!c->user) {
-		kfree(c);
-		return -ENOMEM;
-	}
+	if (!c->user)
+		goto err_free;
+	rc = vb_user_charge(c->user, sizeof(*c));
+	if (rc)
+		goto err_user;
 	client_init(c);
 	*out = c;
 	return 0;
+
+err_user:
+	vb_user_put(c->user);
+err_free:
+	kfree(c);
+	return rc;
 }
 
 /**

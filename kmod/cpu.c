@@ -28,6 +28,7 @@
 #include "store.h"
 #include "table.h"
 #include "ucmd.h"
+#include "user.h"
 #include "vb.h"
 
 #define TRIES		8u		/* page-ins for one use of a chunk */
@@ -292,6 +293,27 @@ err_unwrite:
 	return rc;
 }
 
+static struct vb_hold *hold_alloc(struct vb_client *c)
+{
+	struct vb_hold *hold;
+	int rc;
+
+	rc = vb_user_charge(c->user, sizeof(*hold));
+	if (rc)
+		return ERR_PTR(rc);
+	hold = kmalloc(sizeof(*hold), GFP_KERNEL_ACCOUNT);
+	if (hold)
+		return hold;
+	vb_user_uncharge(c->user, sizeof(*hold));
+	return ERR_PTR(-ENOMEM);
+}
+
+static void hold_free(struct vb_hold *hold)
+{
+	vb_user_uncharge(hold->client->user, sizeof(*hold));
+	kfree(hold);
+}
+
 static void hold_publish(struct vb_client *c, struct vb_hold *hold)
 {
 	struct vb_bo *bo = hold->bo;
@@ -319,9 +341,9 @@ static int map(struct vb_client *c, struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 	rc = map_check(c, bo, cmd, &h.range);
 	if (rc)
 		return rc;
-	hold = kmalloc(sizeof(*hold), GFP_KERNEL_ACCOUNT);
-	if (!hold)
-		return -ENOMEM;
+	hold = hold_alloc(c);
+	if (IS_ERR(hold))
+		return PTR_ERR(hold);
 	*hold = (struct vb_hold){
 		.client = c,
 		.bo = bo,
@@ -331,7 +353,7 @@ static int map(struct vb_client *c, struct vb_bo *bo, struct vb_ioc_bo_map *cmd)
 	};
 	rc = map_hold(c, &h, write, vb_bound(cmd->deadline_ns));
 	if (rc) {
-		kfree(hold);
+		hold_free(hold);
 		return rc;
 	}
 	hold_publish(c, hold);
@@ -386,7 +408,7 @@ static void hold_drop_locked(struct vb_bo *bo, struct vb_hold *hold)
 	list_del(&hold->link);
 	list_del(&hold->client_link);
 	bo->write_maps -= (hold->flags & VB_MAP_WRITE) != 0;
-	kfree(hold);
+	hold_free(hold);
 }
 
 /**

@@ -147,7 +147,7 @@ static void show_quota(struct seq_file *m, const struct vb_quota *of)
 		else
 			seq_printf(m, " %s %llu/%llu", names[limit], vb_quota_used(&q, limit),
 				   q.limits[limit]);
-	seq_printf(m, " held %llu\n", q.held);
+	seq_printf(m, " held %llu", q.held);
 }
 
 static int clients_show(struct seq_file *m, void *v)
@@ -160,6 +160,7 @@ static int clients_show(struct seq_file *m, void *v)
 		seq_printf(m, "client %u uid %u:", c->number,
 			   from_kuid_munged(&init_user_ns, c->user->uid));
 		show_quota(m, &c->quota);
+		seq_putc(m, '\n');
 	}
 	xa_unlock(&vb.clients);
 	return 0;
@@ -173,6 +174,7 @@ static void show_user(const struct vb_user *user, void *arg)
 	seq_printf(m, "uid %u clients %u:", from_kuid_munged(&init_user_ns, user->uid),
 		   user->quota.clients);
 	show_quota(m, &user->quota);
+	seq_printf(m, " kernel %ld\n", atomic_long_read(&user->kernel_bytes));
 }
 
 static int users_show(struct seq_file *m, void *v)

@@ -18,6 +18,7 @@
 #include "exec.h"
 #include "store.h"
 #include "usage.h"
+#include "user.h"
 #include "vb.h"
 
 /* What is shown of a client, or of all together; chunks and bytes. */
@@ -25,7 +26,7 @@ struct view {
 	u64 slots[VB_TIER_COUNT];
 	struct vb_usage usage;
 	u64 others[VB_TIER_COUNT], shared[VB_TIER_COUNT];
-	u64 anonymous_bytes, pinned_bytes, in_flight;
+	u64 anonymous_bytes, pinned_bytes, kernel_bytes, in_flight;
 	u64 counters[VB_COUNT_COUNT];
 };
 
@@ -48,6 +49,7 @@ static void show_view(struct seq_file *m, const struct view *v)
 		seq_printf(m, "vblackwell-charged-%s:\t%llu KiB\n", tiers[i], v->slots[i] << shift);
 	seq_printf(m, "vblackwell-anonymous:\t%llu KiB\n", v->anonymous_bytes >> 10);
 	seq_printf(m, "vblackwell-pinned:\t%llu KiB\n", v->pinned_bytes >> 10);
+	seq_printf(m, "vblackwell-kernel:\t%llu KiB\n", v->kernel_bytes >> 10);
 	seq_printf(m, "vblackwell-in-flight:\t%llu\n", v->in_flight);
 	seq_printf(m, "vblackwell-submits:\t%llu\n", v->counters[VB_COUNT_SUBMITS]);
 	seq_printf(m, "vblackwell-errors:\t%llu\n", v->counters[VB_COUNT_ERRORS]);
@@ -74,6 +76,7 @@ void vb_client_fdinfo(struct seq_file *m, struct file *filp)
 	v.usage = c->usage;
 	v.anonymous_bytes = c->quota.used[VB_USE_BYTES];
 	v.pinned_bytes = c->quota.pinned;
+	v.kernel_bytes = atomic_long_read(&c->user->kernel_bytes);
 	spin_unlock(&vb.slot_lock);
 	spin_lock(&vb.work_lock);
 	v.in_flight = c->quota.used[VB_USE_SUBMISSIONS];
@@ -81,6 +84,13 @@ void vb_client_fdinfo(struct seq_file *m, struct file *filp)
 	spin_unlock(&vb.work_lock);
 	seq_printf(m, "drm-driver:\tvblackwell\ndrm-client-id:\t%u\n", c->number);
 	show_view(m, &v);
+}
+
+static void add_kernel_bytes(const struct vb_user *user, void *arg)
+{
+	struct view *v = arg;
+
+	v->kernel_bytes += atomic_long_read(&user->kernel_bytes);
 }
 
 /**
@@ -105,6 +115,7 @@ void vb_exec_fdinfo(struct seq_file *m, struct file *filp)
 		v.slots[a->tier] += a->slots.present - a->slots.free;
 		v.pinned_bytes += (u64)a->pinned << vb.chunk_shift;
 	}
+	vb_users_each_locked(add_kernel_bytes, &v);
 	v.usage = vb.usage;
 	v.anonymous_bytes = vb.reserved_bytes;
 	spin_unlock(&vb.slot_lock);

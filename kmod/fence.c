@@ -18,6 +18,7 @@
 #include "submit.h"
 #include "ucmd.h"
 #include "uring.h"
+#include "user.h"
 #include "vb.h"
 #include "wait.h"
 
@@ -100,12 +101,14 @@ static bool is_before(struct rb_node *a, const struct rb_node *b)
  * client must not keep the lock by having many wait for the last one.
  *
  * Context: work_lock.
- * Return: 0; -EDQUOT too many wait that are not submissions, which have a limit.
+ * Return: 0; -EDQUOT too many wait that are not submissions, which have a limit and pay for
+ * their own.
  */
 int vb_dependent_add_locked(struct vb_queue *q, struct vb_dependent *d)
 {
 	lockdep_assert_held(&vb.work_lock);
-	if (!d->submission && q->client->waits >= VB_WAITS_MAX)
+	if (!d->submission && (q->client->waits >= VB_WAITS_MAX ||
+			       vb_user_charge(q->client->user, sizeof(*d))))
 		return -EDQUOT;
 	q->client->waits += !d->submission;
 	d->queue = q;
@@ -123,7 +126,10 @@ void vb_dependent_remove_locked(struct vb_dependent *d)
 {
 	lockdep_assert_held(&vb.work_lock);
 	rb_erase_cached(&d->node, &d->queue->dependents);
-	d->queue->client->waits -= !d->submission;
+	if (!d->submission) {
+		d->queue->client->waits--;
+		vb_user_uncharge(d->queue->client->user, sizeof(*d));
+	}
 	d->queue = NULL;
 }
 

@@ -228,6 +228,7 @@ static void device_init(void)
 	memset(vb.client_limits, 0xff, sizeof(vb.client_limits));
 	memset(vb.user_limits, 0xff, sizeof(vb.user_limits));
 	vb.client_limits[VB_LIMIT_SUBMISSIONS] = VB_SUBMISSIONS;
+	vb_user_limit_init();
 }
 
 static int __init vb_init(void)

@@ -28,10 +28,12 @@
 #include "store.h"
 #include "table.h"
 #include "ucmd.h"
+#include "user.h"
 #include "vb.h"
 #include "wait.h"
 
 #define FILE_BLOCK	4096u		/* grid of direct reads */
+#define HANDLE_COST	sizeof(struct xa_node)	/* where no other one is near */
 
 /* ---- life ---- */
 
@@ -76,10 +78,32 @@ struct vb_bo *vb_bo_look(u32 id)
 	return bo;
 }
 
+/* What it is made of, and its place among all. */
+static int bo_charge(struct vb_bo *bo)
+{
+	size_t bytes = sizeof(*bo) + sizeof(*bo->forget) + sizeof(struct xa_node) +
+		       (bo->is_store ? sizeof(*bo->file) : 0);
+	int rc = vb_user_charge(bo->client->user, bytes);
+
+	if (!rc)
+		bo->kernel_bytes = bytes;
+	return rc;
+}
+
+/* Who pays is still there. */
+static void bo_uncharge(struct vb_bo *bo)
+{
+	vb_user_uncharge(bo->client->user, bo->kernel_bytes);
+	bo->kernel_bytes = 0;
+}
+
 static void bo_release(struct kref *kref)
 {
 	struct vb_bo *bo = container_of(kref, struct vb_bo, kref);
 
+	/* Never published: the caller is its client. */
+	if (!bo->freed)
+		bo_uncharge(bo);
 	if (bo->forget)
 		vb_request_put(bo->forget);
 	xa_destroy(&bo->moves);
@@ -155,6 +179,8 @@ void vb_bo_free(struct vb_bo *bo)
 	spin_unlock(&vb.slot_lock);
 	vb_file_put(bo->file);
 	bo->file = NULL;
+	/* Who looks on, an executor or a debugger, does so at nobody's cost. */
+	bo_uncharge(bo);
 	atomic_dec(&vb.gone);
 	wake_up_all(&vb.freed);
 	vb_recovery_hurry();
@@ -255,6 +281,8 @@ static int bo_new(struct vb_client *c, const struct vb_ioc_bo_create *cmd, struc
 	bo_describe(bo, cmd);
 	bo->client = c;
 	rc = vb_range_count(bo->bytes, bo->head_bytes, vb.chunk_shift, &bo->chunks);
+	if (!rc)
+		rc = bo_charge(bo);
 	if (rc)
 		goto err_free;
 	bo->forget = vb_request_new(VB_FETCH_FORGET, c, NULL);
@@ -329,9 +357,22 @@ static int handle_new(struct vb_client *c, u32 *out)
 {
 	int rc;
 
+	rc = vb_user_charge(c->user, HANDLE_COST);
+	if (rc)
+		return rc;
 	rc = xa_alloc_cyclic(&c->bos, out, NULL, XA_LIMIT(1, VB_BO_ID_MAX), &c->next_bo,
 			     GFP_KERNEL_ACCOUNT);
-	return rc == -EBUSY ? -EDQUOT : min(rc, 0);
+	if (rc >= 0)
+		return 0;
+	vb_user_uncharge(c->user, HANDLE_COST);
+	return rc == -EBUSY ? -EDQUOT : rc;
+}
+
+/* It was never told to anybody. */
+static void handle_undo(struct vb_client *c, u32 handle)
+{
+	xa_erase(&c->bos, handle);
+	vb_user_uncharge(c->user, HANDLE_COST);
 }
 
 static int id_new(struct vb_bo *bo)
@@ -390,7 +431,7 @@ static int bo_admit(struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id)
 	return 0;
 
 err_names:
-	xa_erase(&c->bos, bo->handle);
+	handle_undo(c, bo->handle);
 	xa_erase(&vb.bos, bo->id);
 err_unreserve:
 	unreserve(bo);
@@ -499,7 +540,7 @@ int vb_bo_adopt(struct vb_client *c, struct vb_ucmd *u, struct vb_import *m, boo
  * @out_id: where in @u the handle goes: that of the creator while it has it (a store has
  *	none), else a new one
  *
- * Return: 0; -EDQUOT no handle is free; -ENOMEM; -EFAULT.
+ * Return: 0; -EDQUOT no handle is free, or kernel memory of the user; -ENOMEM; -EFAULT.
  */
 int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *out_id)
 {
@@ -524,7 +565,7 @@ int vb_bo_share(struct vb_client *c, struct vb_bo *bo, struct vb_ucmd *u, u32 *o
 	return 0;
 
 err_handle:
-	xa_erase(&c->bos, handle);
+	handle_undo(c, handle);
 err_leave:
 	if (bo->is_store)
 		vb_store_leave(c, bo);
@@ -540,6 +581,7 @@ err_leave:
  */
 void vb_bo_unshare(struct vb_client *c, struct vb_bo *bo)
 {
+	vb_user_uncharge(c->user, HANDLE_COST);
 	if (bo->is_store)
 		vb_store_leave(c, bo);
 	vb_bo_put(bo);

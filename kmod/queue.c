@@ -24,23 +24,48 @@
 #include "submit.h"
 #include "trace.h"
 #include "ucmd.h"
+#include "user.h"
 #include "vb.h"
 
 #define RESULTS_MIN	32u
 
 /* ---- references ---- */
 
+/* With so many results, and its handle. */
+static size_t kernel_bytes(u32 results)
+{
+	return sizeof(struct vb_queue) + sizeof(struct xa_node) +
+	       results * sizeof(struct vb_result);
+}
+
+static int queue_alloc(struct vb_user *user, struct vb_queue **out)
+{
+	struct vb_queue *q;
+	int rc;
+
+	rc = vb_user_charge(user, kernel_bytes(RESULTS_MIN));
+	if (rc)
+		return rc;
+	q = kzalloc(sizeof(*q), GFP_KERNEL_ACCOUNT);
+	if (q)
+		q->results = kvcalloc(RESULTS_MIN, sizeof(*q->results), GFP_KERNEL_ACCOUNT);
+	if (q && q->results) {
+		*out = q;
+		return 0;
+	}
+	kfree(q);
+	vb_user_uncharge(user, kernel_bytes(RESULTS_MIN));
+	return -ENOMEM;
+}
+
 static struct vb_queue *queue_new(struct vb_client *c, u32 weight)
 {
-	struct vb_queue *q = kzalloc(sizeof(*q), GFP_KERNEL_ACCOUNT);
+	struct vb_queue *q;
+	int rc;
 
-	if (!q)
-		return NULL;
-	q->results = kvcalloc(RESULTS_MIN, sizeof(*q->results), GFP_KERNEL_ACCOUNT);
-	if (!q->results) {
-		kfree(q);
-		return NULL;
-	}
+	rc = queue_alloc(c->user, &q);
+	if (rc)
+		return ERR_PTR(rc);
 	kref_init(&q->kref);
 	kref_get(&c->kref);
 	q->client = c;
@@ -61,6 +86,7 @@ static void queue_free(struct kref *kref)
 	struct vb_queue *q = container_of(kref, struct vb_queue, kref);
 
 	kvfree(q->results);
+	vb_user_uncharge(q->client->user, kernel_bytes(q->result_size));
 	vb_client_put(q->client);
 	kfree(q);
 }
@@ -121,21 +147,28 @@ static void results_move_locked(struct vb_queue *q, struct vb_result *to, u32 si
  * @q: queue
  *
  * Context: may sleep.
- * Return: 0; -ENOMEM.
+ * Return: 0; -EDQUOT; -ENOMEM.
  */
 int vb_queue_reserve(struct vb_queue *q)
 {
+	struct vb_user *user = q->client->user;
 	struct vb_result *bigger, *old = NULL;
 	u32 size;
+	int rc;
 
 	spin_lock(&vb.work_lock);
 	size = is_roomy_locked(q) ? 0 : q->result_size * 2;
 	spin_unlock(&vb.work_lock);
 	if (!size)
 		return 0;
+	rc = vb_user_charge(user, size * sizeof(*bigger));
+	if (rc)
+		return rc;
 	bigger = kvcalloc(size, sizeof(*bigger), GFP_KERNEL_ACCOUNT);
-	if (!bigger)
+	if (!bigger) {
+		vb_user_uncharge(user, size * sizeof(*bigger));
 		return -ENOMEM;
+	}
 	spin_lock(&vb.work_lock);
 	/* Another thread may have been here. */
 	if (q->result_size < size) {
@@ -144,6 +177,8 @@ int vb_queue_reserve(struct vb_queue *q)
 		bigger = NULL;
 	}
 	spin_unlock(&vb.work_lock);
+	/* The old one, half as large; or the new one, for which nobody has use. */
+	vb_user_uncharge(user, (old ? size / 2 : size) * sizeof(*bigger));
 	kvfree(old);
 	kvfree(bigger);
 	return 0;
@@ -617,8 +652,8 @@ int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
 	if (weight > VB_QUEUE_WEIGHT_MAX)
 		return -EINVAL;
 	q = queue_new(c, weight);
-	if (!q)
-		return -ENOMEM;
+	if (IS_ERR(q))
+		return PTR_ERR(q);
 	rc = xa_alloc_cyclic(&c->queues, &cmd->out_queue_id, NULL, XA_LIMIT(1, VB_ID_MAX),
 			     &c->next_queue, GFP_KERNEL_ACCOUNT);
 	if (rc < 0)

@@ -179,6 +179,7 @@ void vb_resid_charge(struct vb_bo *bo, struct vb_client *to)
 		charge_slot_locked(to, m->loc, 1);
 		spin_unlock(&vb.slot_lock);
 	}
+	vb_user_recharge(from->user, to->user, bo->kernel_bytes);
 	bo->client = to;
 }
 
@@ -578,8 +579,10 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv)
 	if (bo->gone)
 		return -ESTALE;
 	e = vb_entry_make(bo, mv->chunk);
-	if (!e)
-		return -ENOMEM;
+	if (e == ERR_PTR(-EDQUOT) && vb_store_charge_other_locked(bo, mv->to))
+		e = vb_entry_make(bo, mv->chunk);
+	if (IS_ERR(e))
+		return PTR_ERR(e);
 	m = kmalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
 	if (!m)
 		return -ENOMEM;

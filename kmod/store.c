@@ -23,8 +23,12 @@
 #include "client.h"
 #include "limit.h"
 #include "resid.h"
+#include "table.h"
+#include "user.h"
 
 #define SHARES_LOOKED_AT	64u	/* for one who can pay */
+/* A share, and its place among its client's */
+#define SHARE_COST		(sizeof(struct vb_share) + sizeof(struct xa_node))
 
 /**
  * struct vb_share - a client that has handles of a store
@@ -112,15 +116,29 @@ void vb_store_end(struct vb_bo *bo)
 
 static struct vb_share *share_new(struct vb_client *c, struct vb_bo *bo)
 {
-	struct vb_share *s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
+	struct vb_share *s;
+	int rc;
 
-	if (!s)
-		return NULL;
+	rc = vb_user_charge(c->user, SHARE_COST);
+	if (rc)
+		return ERR_PTR(rc);
+	s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
+	if (!s) {
+		vb_user_uncharge(c->user, SHARE_COST);
+		return ERR_PTR(-ENOMEM);
+	}
 	s->bo = bo;
 	s->client = c;
 	s->handles = 1;
 	xa_init_flags(&s->pins, XA_FLAGS_ACCOUNT);
 	return s;
+}
+
+static void share_free(struct vb_share *s)
+{
+	vb_user_uncharge(s->client->user, SHARE_COST);
+	xa_destroy(&s->pins);
+	kfree(s);
 }
 
 /* Who paid has left between our finding the store and now, when nobody shared it: we pay. */
@@ -159,15 +177,15 @@ static int share_add_locked(struct vb_client *c, struct vb_bo *bo, struct vb_sha
  * @bo: store, of which the caller is a user
  *
  * Context: may sleep; takes the client's lock.
- * Return: 0, to be undone by vb_store_leave(); -ENOMEM.
+ * Return: 0, to be undone by vb_store_leave(); -EDQUOT; -ENOMEM.
  */
 int vb_store_join(struct vb_client *c, struct vb_bo *bo)
 {
 	struct vb_share *s, *new = share_new(c, bo);
 	int rc = 0;
 
-	if (!new)
-		return -ENOMEM;
+	if (IS_ERR(new))
+		return PTR_ERR(new);
 	mutex_lock(&c->lock);
 	s = xa_load(&c->shares, bo->id);
 	if (s)
@@ -176,7 +194,7 @@ int vb_store_join(struct vb_client *c, struct vb_bo *bo)
 		rc = share_add_locked(c, bo, new);
 	mutex_unlock(&c->lock);
 	if (s || rc)
-		kfree(new);
+		share_free(new);
 	return rc;
 }
 
@@ -219,8 +237,7 @@ static void share_end(struct vb_client *c, struct vb_bo *bo, struct vb_share *s)
 	vb_limit_release(c, pins, true);
 	if (paid)
 		vb_client_put(paid);
-	xa_destroy(&s->pins);
-	kfree(s);
+	share_free(s);
 }
 
 /**
@@ -269,7 +286,7 @@ bool vb_store_is_shared(struct vb_bo *bo)
 /**
  * vb_store_charge_other_locked() - somebody is to pay whose maxima allow it
  * @bo: object whose lock is held, at the maximum of who pays
- * @tier: where it is to get a slot more
+ * @tier: where it is to get a slot more; its table may get a page more
  *
  * Return: is there one, who pays from now on?
  */
@@ -286,7 +303,8 @@ bool vb_store_charge_other_locked(struct vb_bo *bo, u32 tier)
 		if (looked++ == SHARES_LOOKED_AT)
 			break;
 		if (s->client == old ||
-		    !vb_limit_has_room(s->client, tier, bo->tier_chunks[tier] + 1))
+		    !vb_limit_has_room(s->client, tier, bo->tier_chunks[tier] + 1) ||
+		    !vb_user_has_room(s->client->user, bo->kernel_bytes + VB_TABLE_PAGE_COST))
 			continue;
 		kref_get(&s->client->kref);
 		vb_resid_charge(bo, s->client);

@@ -74,6 +74,12 @@ static size_t region_bytes(const struct vb_ioc_submit *cmd)
 	       (size_t)cmd->bo_count * sizeof(struct vb_exec_bo);
 }
 
+static size_t kernel_bytes(const struct vb_ioc_submit *cmd)
+{
+	return sizeof(struct vb_submission) + cmd->bo_count * sizeof(struct vb_bo *) +
+	       cmd->fence_count * sizeof(struct vb_dependent);
+}
+
 static int submission_memory(struct vb_submission *s, const struct vb_ioc_submit *cmd)
 {
 	if (cmd->bo_count)
@@ -97,9 +103,15 @@ static struct vb_submission *submission_new(struct vb_client *c, const struct vb
 
 	if (!s)
 		return ERR_PTR(-ENOMEM);
+	rc = vb_user_charge(c->user, kernel_bytes(cmd));
+	if (rc) {
+		kfree(s);
+		return ERR_PTR(rc);
+	}
 	INIT_LIST_HEAD(&s->work.link);
 	s->work.is_submission = true;
 	s->user = c->user;
+	s->kernel_bytes = kernel_bytes(cmd);
 	s->stream_bytes = cmd->stream_bytes;
 	s->deadline_ns = cmd->deadline_ns;
 	rc = submission_memory(s, cmd);
@@ -112,6 +124,7 @@ static struct vb_submission *submission_new(struct vb_client *c, const struct vb
 	rc = -ENOMEM;
 
 err_free:
+	vb_user_uncharge(s->user, s->kernel_bytes);
 	kfree(s->fences);
 	kvfree(s->bos);
 	kfree(s);
@@ -134,13 +147,14 @@ static void fences_disarm(struct vb_submission *s)
 }
 
 /*
- * What it holds and nobody else does.  Its share of the region returns here: the client,
+ * What it holds and nobody else does.  What its user is charged for returns here: the client,
  * and with it the user, is held by the queue.
  */
 static void submission_disarm(struct vb_submission *s)
 {
 	fences_disarm(s);
 	vb_submit_free(s->user, s->stream, s->region_bytes);
+	vb_user_uncharge(s->user, s->kernel_bytes);
 }
 
 /* Without its references. */

@@ -37,6 +37,7 @@ struct vb_user;
  * @refs: what the executor is told of them, in the submit region
  * @stream: in the submit region
  * @region_bytes: length of both there, from @stream
+ * @kernel_bytes: charged to @user, see vb_user_charge()
  */
 struct vb_submission {
 	struct vb_work work;
@@ -52,7 +53,7 @@ struct vb_submission {
 	struct vb_bo **bos;
 	struct vb_exec_bo *refs;
 	void *stream;
-	size_t region_bytes;
+	size_t region_bytes, kernel_bytes;
 };
 
 int vb_submit(struct vb_client *c, struct vb_ucmd *u);

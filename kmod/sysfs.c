@@ -8,6 +8,7 @@
 
 #include <linux/device.h>
 #include <linux/kobject.h>
+#include <linux/overflow.h>
 #include <linux/sysfs.h>
 
 #include "core/quota.h"
@@ -119,6 +120,34 @@ static ssize_t limit_store(struct device *dev, struct device_attribute *attr, co
 	return count;
 }
 
+/* For everybody at once: it has no request that would change it for one. */
+static ssize_t user_kernel_kib_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	u64 bytes = READ_ONCE(vb.user_kernel_bytes);
+
+	if (bytes == VB_QUOTA_NONE)
+		return sysfs_emit(buf, "none\n");
+	return sysfs_emit(buf, "%llu\n", bytes >> 10);
+}
+
+static ssize_t user_kernel_kib_store(struct device *dev, struct device_attribute *attr,
+				     const char *buf, size_t count)
+{
+	u64 kib, bytes = VB_QUOTA_NONE;
+	int rc;
+
+	if (!sysfs_streq(buf, "none")) {
+		rc = kstrtou64(buf, 0, &kib);
+		if (rc)
+			return rc;
+		if (check_mul_overflow(kib, (u64)1024, &bytes))
+			return -ERANGE;
+	}
+	WRITE_ONCE(vb.user_kernel_bytes, bytes);
+	return count;
+}
+static DEVICE_ATTR_RW(user_kernel_kib);
+
 #define LIMIT(who, name, number)						\
 	static struct limit_attr limit_##who##_##name = {			\
 		.attr = __ATTR(who##_##name, 0644, limit_show, limit_store),	\
@@ -143,6 +172,7 @@ static struct attribute *limit_attrs[] = {
 	&limit_user_device_max.attr.attr,
 	&limit_user_bytes_max.attr.attr,
 	&limit_user_submissions.attr.attr,
+	&dev_attr_user_kernel_kib.attr,
 	NULL
 };
 

@@ -6,7 +6,7 @@
  * such places: to look costs no memory, however large an object a client makes.
  *
  * A page stays until its object's memory goes, so a pointer to an entry is good as long
- * as its object is counted.
+ * as its object is counted.  It is charged to the user who pays for the object at that time.
  */
 #include "table.h"
 
@@ -16,7 +16,9 @@
 #include <linux/sched.h>
 
 #include "bo.h"
+#include "client.h"
 #include "map.h"
+#include "user.h"
 
 #define PAGE_ENTRIES	((u32)(PAGE_SIZE / sizeof(struct vb_table_entry)))
 
@@ -80,20 +82,38 @@ static void page_show(struct vb_bo *bo, u32 index)
 	unlock_page(none);
 }
 
+static int page_add(struct vb_bo *bo, u32 index, struct page **out)
+{
+	struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+
+	if (!page)
+		return -ENOMEM;
+	if (xa_err(xa_store(&bo->table, index, page, GFP_KERNEL_ACCOUNT))) {
+		__free_page(page);
+		return -ENOMEM;
+	}
+	page_show(bo, index);
+	*out = page;
+	return 0;
+}
+
 static struct page *page_make(struct vb_bo *bo, u32 index)
 {
 	struct page *page = xa_load(&bo->table, index);
+	struct vb_user *user = bo->client->user;
+	int rc;
 
 	if (page)
 		return page;
-	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	if (!page)
-		return NULL;
-	if (xa_err(xa_store(&bo->table, index, page, GFP_KERNEL_ACCOUNT))) {
-		__free_page(page);
-		return NULL;
+	rc = vb_user_charge(user, VB_TABLE_PAGE_COST);
+	if (rc)
+		return ERR_PTR(rc);
+	rc = page_add(bo, index, &page);
+	if (rc) {
+		vb_user_uncharge(user, VB_TABLE_PAGE_COST);
+		return ERR_PTR(rc);
 	}
-	page_show(bo, index);
+	bo->kernel_bytes += VB_TABLE_PAGE_COST;
 	return page;
 }
 
@@ -159,13 +179,16 @@ struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk)
  * The page is shown to the executor, which had zeros there.
  *
  * Context: the object's lock, in a call of the executor; may sleep.
- * Return: the entry; NULL without memory.
+ * Return: the entry; ERR_PTR(-ENOMEM); ERR_PTR(-EDQUOT) who pays for the object may have
+ * no page more.
  */
 struct vb_table_entry *vb_entry_make(struct vb_bo *bo, u32 chunk)
 {
-	struct page *page = page_make(bo, chunk / PAGE_ENTRIES);
+	struct page *page;
 
-	return page ? entry_in(page, chunk) : NULL;
+	lockdep_assert_held(&bo->lock);
+	page = page_make(bo, chunk / PAGE_ENTRIES);
+	return IS_ERR(page) ? ERR_CAST(page) : entry_in(page, chunk);
 }
 
 /**

@@ -4,11 +4,15 @@
 #define VB_TABLE_H
 
 #include <linux/mm_types.h>
+#include <linux/xarray.h>
 
 #include "core/deps.h"
 
 struct page;
 struct vb_bo;
+
+/* A page, and what finds it where no other one is near. */
+#define VB_TABLE_PAGE_COST	(PAGE_SIZE + sizeof(struct xa_node))
 
 const struct vb_table_entry *vb_entry(struct vb_bo *bo, u32 chunk);
 const struct vb_table_entry *vb_entry_run(struct vb_bo *bo, u32 chunk, u32 *count);

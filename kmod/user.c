@@ -8,6 +8,7 @@
 #include "user.h"
 
 #include <linux/hash.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "core/quota.h"
@@ -87,6 +88,7 @@ void vb_user_put_locked(struct vb_user *user)
 	lockdep_assert_held(&vb.slot_lock);
 	if (--user->refs || user->kept)
 		return;
+	WARN_ON_ONCE(atomic_long_read(&user->kernel_bytes));
 	hlist_del(&user->link);
 	kfree(user);
 }
@@ -121,6 +123,79 @@ void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), v
 		hlist_for_each_entry(user, &users[i], link)
 			show(user, arg);
 }
+
+/* ---- kernel memory ---- */
+
+/**
+ * vb_user_charge() - kernel memory that the clients of a user have us take
+ * @user: whose
+ * @bytes: about so much: what a client may have any number of, with its place in the tables
+ *
+ * A memory cgroup counts some of it against who calls, which may be the executor, and
+ * a client need not be in one that has a limit.
+ *
+ * Context: any.
+ * Return: 0, to be undone by vb_user_uncharge(); -EDQUOT nothing was charged.
+ */
+int vb_user_charge(struct vb_user *user, size_t bytes)
+{
+	if (atomic_long_add_return(bytes, &user->kernel_bytes) <= READ_ONCE(vb.user_kernel_bytes))
+		return 0;
+	atomic_long_sub(bytes, &user->kernel_bytes);
+	return -EDQUOT;
+}
+
+/**
+ * vb_user_recharge() - another one pays
+ * @from: user who has paid
+ * @to: user who pays; its limit is not looked at: somebody must
+ * @bytes: as charged
+ *
+ * Context: any.
+ */
+void vb_user_recharge(struct vb_user *from, struct vb_user *to, size_t bytes)
+{
+	atomic_long_add(bytes, &to->kernel_bytes);
+	atomic_long_sub(bytes, &from->kernel_bytes);
+}
+
+/**
+ * vb_user_uncharge() - what was charged has gone
+ * @user: who paid
+ * @bytes: as charged
+ *
+ * Context: any.
+ */
+void vb_user_uncharge(struct vb_user *user, size_t bytes)
+{
+	atomic_long_sub(bytes, &user->kernel_bytes);
+}
+
+/**
+ * vb_user_has_room() - would vb_user_charge() refuse it?
+ * @user: who would pay
+ * @bytes: how much
+ *
+ * Context: any; a guess, unless nobody else charges.
+ * Return: true: at this moment not.
+ */
+bool vb_user_has_room(const struct vb_user *user, size_t bytes)
+{
+	return atomic_long_read(&user->kernel_bytes) + bytes <= READ_ONCE(vb.user_kernel_bytes);
+}
+
+/**
+ * vb_user_limit_init() - what a user may have, until somebody says otherwise: an eighth of the
+ *	machine's memory
+ *
+ * Context: module load.
+ */
+void vb_user_limit_init(void)
+{
+	vb.user_kernel_bytes = ((u64)totalram_pages() << PAGE_SHIFT) / 8;
+}
+
+/* ---- the end ---- */
 
 /**
  * vb_users_free() - no client is left, only users for which limits were set: these go

@@ -17,6 +17,7 @@
  * @uid: fixed
  * @quota: as vb_client.quota
  * @submit_bytes: of the submit region
+ * @kernel_bytes: of kernel memory, see vb_user_charge()
  */
 struct vb_user {
 	struct hlist_node link;
@@ -24,7 +25,7 @@ struct vb_user {
 	bool kept;
 	kuid_t uid;
 	struct vb_quota quota;
-	atomic_long_t submit_bytes;
+	atomic_long_t submit_bytes, kernel_bytes;
 };
 
 struct vb_user *vb_user_get(kuid_t uid);
@@ -32,5 +33,11 @@ void vb_user_put(struct vb_user *user);
 void vb_user_put_locked(struct vb_user *user);	/* slot_lock */
 void vb_users_each_locked(void (*show)(const struct vb_user *user, void *arg), void *arg);
 void vb_users_free(void);
+int vb_user_charge(struct vb_user *user, size_t bytes);
+void vb_user_recharge(struct vb_user *from, struct vb_user *to, size_t bytes);
+void vb_user_uncharge(struct vb_user *user, size_t bytes);
+/* Would so much more be refused? */
+bool vb_user_has_room(const struct vb_user *user, size_t bytes);
+void vb_user_limit_init(void);
 
 #endif

@@ -98,6 +98,7 @@ struct vb_exec;
  * @client_limits: of a new client, by enum vb_limit; slot_lock, as the next
  * @user_limits: of a new user
  * @usage: of all clients
+ * @user_kernel_bytes: kernel memory that each user may have us take
  * @growing: calls that make a region: none is asked to go meanwhile
  * @draining: the executor was asked to empty a region, and has not answered
  * @quarantine: slots that nobody holds and others still refer to: DMA into memory
@@ -155,6 +156,7 @@ struct vb_device {
 	struct vb_quota_device quota;
 	u64 client_limits[VB_QUOTA_LIMITS], user_limits[VB_QUOTA_LIMITS];
 	struct vb_usage usage;
+	u64 user_kernel_bytes;
 	atomic_t growing;
 	bool draining;
 	struct list_head quarantine;

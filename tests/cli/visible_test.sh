@@ -36,7 +36,7 @@ same fdinfo_has_the_keys_that_are_tested "$keys" \
 	"$(grep -oE '"(drm|vblackwell)-[a-z-]+"' $test | tr -d '"' | sed -E 's/-(host|device|nvme)$/-TIER/')"
 
 attributes=$(
-	grep -ohE '^static DEVICE_ATTR_[RWO]+\([a-z_]+' kmod/sysfs.c | cut -d'(' -f2
+	grep -ohE '^static DEVICE_ATTR_[RWO]+\([a-z_]+' kmod/sysfs.c | cut -d'(' -f2 | sed 's,^user_,limits/&,'
 	grep -ohE '^LIMIT\([a-z_]+, [a-z_]+' kmod/sysfs.c | sed 's,LIMIT(,limits/,; s/, /_/'
 	grep -ohE ' __ATTR_RO\([a-z_]+' kmod/sysfs.c | sed 's,.*(,tiers/<tier>/,'
 )

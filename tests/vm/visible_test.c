@@ -198,7 +198,8 @@ static void fdinfo_has_the_documented_keys(void **state)
 		"drm-resident-host", "drm-resident-device", "drm-resident-nvme",
 		"drm-purgeable-host", "drm-purgeable-device", "drm-purgeable-nvme",
 		"vblackwell-charged-host", "vblackwell-charged-device", "vblackwell-charged-nvme",
-		"vblackwell-anonymous", "vblackwell-pinned", "vblackwell-in-flight",
+		"vblackwell-anonymous", "vblackwell-pinned", "vblackwell-kernel",
+		"vblackwell-in-flight",
 		"vblackwell-submits", "vblackwell-errors", "vblackwell-stall",
 		"vblackwell-attached", "vblackwell-state", "vblackwell-generation",
 	};

@@ -56,7 +56,8 @@
  *   -ENOTTY     no such request on this node
  *   -ENOENT     no object of that kind with this id in this file descriptor
  *   -ENOSPC     the arenas cannot reserve the bytes
- *   -EDQUOT     a limit of the client or its uid
+ *   -EDQUOT     a limit of the client or its uid; module: kernel memory of its uid, of
+ *		which each call that makes or pages in anything may need more
  *   -ENOMEM     the kernel (or the process) itself is out of memory
  *   -EBUSY      the object is pinned, mapped, moving, or has users
  *   -EROFS      a sealed, file or derived object would be written
@@ -1107,7 +1108,7 @@ enum vb_move_op {
  * slot; -ENOSPC no slot free; -EEXIST the slot wanted is taken, or (module) was given
  * back while I/O of others still refers to it: try another one; -ESTALE object
  * gone; -EDQUOT the client is at VB_LIMIT_HOST_MAX: something of its own must go
- * first.  COMMIT: -EINVAL no such move runs; -ESTALE, -EIO the checksum is not the
+ * first; or (module) its uid has no kernel memory left for the table.  COMMIT: -EINVAL no such move runs; -ESTALE, -EIO the checksum is not the
  * recorded one (nothing changes: ABORT follows).  DROP: -EBUSY also for the last
  * copy of content that is nowhere else.  RECORD: -EINVAL it has no source, no copy there,
  * or a checksum.  Any: -ESTALE no such object, -ERANGE no
