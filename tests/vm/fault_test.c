@@ -230,36 +230,142 @@ static void silent_executor_keeps_nobody_beyond_the_device_s_own_bound(void **st
 	rig_exec_close(&x);
 }
 
-static void wait_in_a_child(size_t i)
+/* It waits, and is gone within a second of SIGKILL. */
+static void expect_to_die(const char *name, int (*call)(uint64_t deadline_ns))
 {
-	calls[i].call(0);
-	_exit(1);
+	pid_t pid = fork();
+	uint64_t killed;
+	int status;
+
+	if (!pid) {
+		call(0);
+		_exit(1);
+	}
+	usleep(200000);
+	if (waitpid(pid, &status, WNOHANG))
+		fail_msg("%s did not wait", name);
+	killed = rig_now();
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	if (rig_now() - killed > 1000000000ull)
+		fail_msg("%s: a second after SIGKILL it is there", name);
 }
 
 static void silent_executor_keeps_nobody_from_dying(void **state)
 {
-	uint64_t killed;
-	int status;
+	(void)state;
+	begin();
+	for (size_t i = 0; i < CALLS; i++)
+		expect_to_die(calls[i].name, calls[i].call);
+	end();
+	rig_exec_close(&x);
+}
+
+/* ---- what waits for other things than a page-in ---- */
+
+static int by_evict(uint64_t deadline_ns)
+{
+	(void)deadline_ns;
+	return rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1));
+}
+
+/* There is room, once the executor has forgotten what was destroyed. */
+static int by_create(uint64_t deadline_ns)
+{
+	uint32_t bo;
+
+	(void)deadline_ns;
+	return rig_bo(u, chunks(SLOTS), VB_LIFE_VOLATILE, &bo);
+}
+
+/* The executor has heard of an object; its device-wide id. */
+static uint32_t object_of(uint32_t bo)
+{
+	struct vb_ioc_fetch req;
+
+	assert_rc(rig_advise(u, bo, VB_ADVISE_PREFETCH, 0, chunks(1)), 0);
+	assert_rc(rig_fetch(&x, &req), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+	return req.out_object;
+}
+
+static void move_of(uint32_t object, uint8_t op, uint8_t from, uint8_t to)
+{
+	assert_rc(rig_step(&x, object, 0, op, from, to), 0);
+}
+
+/* Chunk 0 of the object is in host memory. */
+static uint32_t bring_in(void)
+{
+	uint32_t object = object_of(id);
+
+	move_of(object, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+	move_of(object, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST);
+	return object;
+}
+
+/* The executor has the request, and never answers. */
+static void eviction_that_waits_can_be_killed(void **state)
+{
+	(void)state;
+	begin();
+	bring_in();
+	expect_to_die("EVICT", by_evict);
+	end();
+	rig_exec_close(&x);
+}
+
+static void creation_that_waits_can_be_killed(void **state)
+{
+	struct vb_ioc_query_tier tier;
+	uint32_t all;
 
 	(void)state;
 	begin();
-	for (size_t i = 0; i < CALLS; i++) {
-		pid_t pid = fork();
-
-		if (!pid)
-			wait_in_a_child(i);
-		usleep(200000);
-		if (waitpid(pid, &status, WNOHANG))
-			fail_msg("%s did not wait", calls[i].name);
-		killed = rig_now();
-		kill(pid, SIGKILL);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-		if (rig_now() - killed > 1000000000ull)
-			fail_msg("%s: a second after SIGKILL it is there", calls[i].name);
-	}
+	assert_rc(rig_bo(u, chunks(2 * SLOTS - 2), VB_LIFE_VOLATILE, &all), 0);
+	object_of(all);
+	assert_rc(rig_bo_destroy(u, all), 0);
+	assert_rc(rig_tier(u, VB_TIER_HOST, &tier), 0);
+	assert_int_equal(tier.out_reserved_bytes, chunks(2 * SLOTS));
+	expect_to_die("BO_CREATE", by_create);
 	end();
 	rig_exec_close(&x);
+}
+
+/* Where the chunk goes, when the executor falls silent. */
+static const struct {
+	const char *name;
+	uint8_t from, to;
+} moves[] = {
+	{ "filling", VB_TIER_ZERO, VB_TIER_HOST },
+	{ "migrating", VB_TIER_HOST, VB_TIER_DEVICE },
+};
+
+static const struct {
+	const char *name;
+	int (*call)(uint64_t deadline_ns);
+} uses[] = {
+	{ "fault", by_fault }, { "fault of the kernel", by_kernel_fault },
+	{ "BO_WRITE", by_write }, { "BO_MAP", by_map }, { "PIN", by_pin }, { "EVICT", by_evict },
+};
+
+static void who_waits_for_a_chunk_that_moves_can_be_killed(void **state)
+{
+	char name[64];
+
+	(void)state;
+	for (size_t m = 0; m < sizeof(moves) / sizeof(moves[0]); m++) {
+		begin();
+		move_of(moves[m].from == VB_TIER_HOST ? bring_in() : object_of(id),
+			VB_MOVE_BEGIN, moves[m].from, moves[m].to);
+		for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+			snprintf(name, sizeof(name), "%s, chunk %s", uses[i].name, moves[m].name);
+			expect_to_die(name, uses[i].call);
+		}
+		end();
+		rig_exec_close(&x);
+	}
 }
 
 /* ---- a client at the limit of its memory cgroup ---- */
@@ -418,6 +524,9 @@ int main(void)
 		CASE(silent_executor_keeps_nobody_beyond_a_deadline),
 		CASE(silent_executor_keeps_nobody_beyond_the_device_s_own_bound),
 		CASE(silent_executor_keeps_nobody_from_dying),
+		CASE(eviction_that_waits_can_be_killed),
+		CASE(creation_that_waits_can_be_killed),
+		CASE(who_waits_for_a_chunk_that_moves_can_be_killed),
 	};
 	const struct CMUnitTest served[] = {
 		CASE(client_at_the_limit_of_its_cgroup_fails_alone),
