@@ -435,6 +435,64 @@ static void debugfs_shows_the_states_of_chunks(void **state)
 	assert_non_null(strstr(text, "state live\n"));
 }
 
+/* The runs of the one object that there is are these. */
+static void expect_chunks(const char *runs)
+{
+	char wanted[64];
+
+	assert_true(look(DEBUGFS "objects"));
+	snprintf(wanted, sizeof(wanted), " chunks %s\n", runs);
+	if (!strstr(text, wanted))
+		fail_msg("no%.60s in %s", wanted, text);
+}
+
+static void step_of(uint32_t object, uint32_t chunk, uint8_t op, uint8_t from, uint8_t to)
+{
+	assert_rc(rig_step(&x, object, chunk, op, from, to), 0);
+}
+
+/* One chunk through all its states; the two beside it stay untouched. */
+static void debugfs_has_a_letter_for_each_state(void **state)
+{
+	enum { H = VB_TIER_HOST, D = VB_TIER_DEVICE, N = VB_TIER_NVME, Z = VB_TIER_ZERO };
+	uint32_t id, object, value = 9;
+	void *p;
+
+	(void)state;
+	needs(has_debugfs(), "no debugfs");
+	object = new_object(3, &id);
+	expect_chunks("3: 3.");
+	step_of(object, 1, VB_MOVE_BEGIN, Z, H);
+	expect_chunks("3: 1. 1f 1.");
+	step_of(object, 1, VB_MOVE_COMMIT, Z, H);
+	expect_chunks("3: 1. 1c 1.");
+	assert_rc(rig_write(u, id, chunks(1), &value, 4), 0);
+	expect_chunks("3: 1. 1d 1.");
+	assert_rc(rig_map(u, id, chunks(1), 4, VB_MAP_READ, &p), 0);
+	expect_chunks("3: 1. 1D 1.");
+	assert_rc(rig_unmap(u, id, chunks(1), 4, VB_MAP_READ), 0);
+	step_of(object, 1, VB_MOVE_BEGIN, H, N);
+	expect_chunks("3: 1. 1w 1.");
+	step_of(object, 1, VB_MOVE_COMMIT, H, N);
+	expect_chunks("3: 1. 1c 1.");
+	assert_rc(rig_advise(u, id, VB_ADVISE_PIN, chunks(1), 4), 0);
+	expect_chunks("3: 1. 1C 1.");
+	assert_rc(rig_advise(u, id, VB_ADVISE_UNPIN, chunks(1), 4), 0);
+	step_of(object, 1, VB_MOVE_DROP, H, H);
+	expect_chunks("3: 1. 1a 1.");
+	step_of(object, 1, VB_MOVE_BEGIN, N, H);
+	expect_chunks("3: 1. 1f 1.");
+	step_of(object, 1, VB_MOVE_COMMIT, N, H);
+	step_of(object, 1, VB_MOVE_BEGIN, H, D);
+	expect_chunks("3: 1. 1m 1.");
+	step_of(object, 1, VB_MOVE_COMMIT, H, D);
+	step_of(object, 1, VB_MOVE_WRITE, D, D);
+	expect_chunks("3: 1. 1g 1.");
+	/* The device goes with its executor. */
+	rig_exec_close(&x);
+	expect_chunks("3: 1. 1x 1.");
+}
+
 /* ---- tracepoints ---- */
 
 static bool trace_on(void)
@@ -603,6 +661,7 @@ int main(void)
 		BY_HAND(fdinfo_follows_a_command_that_fails),
 		BY_HAND(fdinfo_follows_a_chunk_to_the_device),
 		BY_HAND(aborted_move_is_traced),
+		BY_HAND(debugfs_has_a_letter_for_each_state),
 	};
 	int failed = 0;
 
