@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The thread pool on a machine of two NUMA nodes, which the virtual ones are:
- * tests/kernels/pool_test.c can but pretend them.  The module has no part in it.
+ * A machine of two NUMA nodes, which the virtual ones are: the thread pool, of which
+ * tests/kernels/pool_test.c can but pretend them, and the module's host memory.
  */
 #include "kernels/pool.h"
 
@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "kernels/cpus.h"
+#include "selftests/selftest.h"
 
 #define NODES	2u
 #define ITEMS	64u
@@ -208,6 +209,62 @@ static void pool_pins_nothing_when_told_so(void **state)
 	vgpu_pool_close(pool);
 }
 
+/* ---- host memory ---- */
+
+#define SLOTS	4u
+
+/* A host arena of a node with all its slots; where the executor has them. */
+static uint8_t *new_arena(struct rig_exec *x, int node, uint64_t bytes)
+{
+	struct vb_ioc_arena_create arena = {
+		.size = sizeof(arena), .tier = VB_TIER_HOST, .numa_node = node, .slots = SLOTS,
+	};
+	struct vb_ioc_region region = { .size = sizeof(region), .slots = SLOTS };
+	void *p;
+
+	assert_rc(vgpu_uapi_call(x->node, VB_IOC_ARENA_CREATE, &arena), 0);
+	region.arena = arena.out_arena;
+	assert_rc(vgpu_uapi_call(x->node, VB_IOC_REGION_ADD, &region), 0);
+	assert_rc(x->node->ops->map(x->node, region.out_mmap_offset, bytes, true, &p), 0);
+	return p;
+}
+
+static void slots_of_a_node_lie_on_it(void **state)
+{
+	uint64_t bytes = (uint64_t)SLOTS * rig.chunk_bytes;
+	struct rig_exec x;
+
+	(void)state;
+	if (vgpu_cpus_nodes(nodes, NODES + 1) != NODES) {
+		print_message("SKIP: this machine has not two NUMA nodes\n");
+		skip();
+	}
+	assert_int_equal(rig_exec_open(&rig, &x, 1), 0);
+	/* Whoever asks for the memory is on either node, and has nothing to say in it. */
+	for (uint32_t n = 0; n < 2 * NODES; n++) {
+		uint8_t *p;
+
+		move_to(n % 2);
+		p = new_arena(&x, nodes[n / 2].id, bytes);
+		for (uint64_t at = 0; at < bytes; at += (uint64_t)page) {
+			p[at] = 1;
+			assert_int_equal(node_of(p + at), nodes[n / 2].id);
+		}
+		munmap(p, bytes);
+	}
+	move_back();
+	rig_exec_close(&x);
+}
+
+static int module_tests(void)
+{
+	const struct CMUnitTest tests[] = { TEST(slots_of_a_node_lie_on_it) };
+
+	if (!selftest_has_module("host memory of a node"))
+		return 0;
+	return SELFTEST_RUN("host memory of a node", tests, RIG_NONE, 0, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,5 +274,5 @@ int main(void)
 		cmocka_unit_test(pool_pins_nothing_when_told_so),
 	};
 
-	return cmocka_run_group_tests(tests, find_nodes, NULL);
+	return cmocka_run_group_tests(tests, find_nodes, NULL) + module_tests() ? 1 : 0;
 }
