@@ -4,8 +4,11 @@
  * charged once, and nobody who shares it can take them from the others.
  */
 #include "selftests/client.h"
+#include "kernels/kernels.h"
+#include "vm/machine.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -375,6 +378,86 @@ static void executor_reads_a_file_of_its_own(void **state)
 	rmdir(folder);
 }
 
+/* ---- derived objects ---- */
+
+#define COLS	256u	/* of a matrix of float32 */
+#define GROUP	16u	/* rows that are packed together */
+
+static float *new_matrix(uint32_t rows)
+{
+	float *values = malloc((size_t)rows * COLS * 4);
+	uint32_t seed = 1;
+
+	assert_non_null(values);
+	for (size_t i = 0; i < (size_t)rows * COLS; i++) {
+		seed = seed * 1664525 + 1013904223;
+		values[i] = (float)(int32_t)seed * 0x1p-31f;
+	}
+	return values;
+}
+
+/* What a derived object of the matrix must hold. */
+static uint8_t *new_packed(const float *values, uint32_t rows, size_t unit)
+{
+	uint8_t *p = aligned_alloc(64, rows / GROUP * unit);
+
+	assert_non_null(p);
+	for (uint32_t g = 0; g < rows / GROUP; g++)
+		assert_int_equal(vgpu_kernels_best()->pack_int8(p + g * unit,
+				values + (size_t)g * GROUP * COLS, VGPU_W_F32, COLS, GROUP, COLS), 0);
+	return p;
+}
+
+static uint32_t derived(int fd, uint32_t rows, size_t unit)
+{
+	struct vb_ioc_bo_create cmd = {
+		.size = sizeof(cmd), .kind = VB_BO_DERIVED, .fd = fd, .bytes = rows / GROUP * unit,
+		.file_bytes = (uint64_t)rows * COLS * 4,
+		.transform = { .kind = VB_TRANSFORM_PACK, .src_format = VB_FORMAT_F32,
+			       .dst_format = VB_FORMAT_INT8_G16, .rows = rows, .cols = COLS,
+			       .stack = 1 },
+	};
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_BO_CREATE, &cmd), 0);
+	return cmd.out_bo_id;
+}
+
+/* A load from the mapping has the executor read and pack; after an eviction it does so again. */
+static void derived_chunks_come_by_a_fault(void **state)
+{
+	const size_t unit = vgpu_weight_unit_bytes(VGPU_W_INT8_G16, COLS);
+	const uint32_t rows = GROUP * (uint32_t)(5 * rig.chunk_bytes / 2 / unit);
+	const uint64_t bytes = rows / GROUP * unit;
+	float *values = new_matrix(rows);
+	uint8_t *wanted = new_packed(values, rows, unit);
+	const uint8_t *p;
+	uint32_t id;
+	int fd;
+
+	(void)state;
+	close(file);
+	file = fd = rig_file(&rig, 0);
+	assert_int_equal(write(fd, values, (size_t)rows * COLS * 4), (size_t)rows * COLS * 4);
+	id = derived(fd, rows, unit);
+	p = machine_map(u, id, chunks(3), false);
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < 3; i++)
+			assert_int_equal(rig_residency(u, id, i) & 1u << H, 0);
+		for (uint32_t i = 3; i--;) {
+			uint64_t n = bytes - chunks(i) < chunks(1) ? bytes - chunks(i) : chunks(1);
+
+			assert_int_equal(machine_peek(p + chunks(i)), wanted[chunks(i)]);
+			assert_int_equal(rig_residency(u, id, i) & 1u << H, 1u << H);
+			assert_memory_equal(p + chunks(i), wanted + chunks(i), n);
+		}
+		assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, bytes), 0);
+	}
+	munmap((void *)p, chunks(3));
+	assert_rc(rig_bo_destroy(u, id), 0);
+	free(wanted);
+	free(values);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -393,11 +476,13 @@ int main(void)
 		CASE(who_comes_while_others_leave_finds_the_store_or_makes_it),
 	};
 	const struct CMUnitTest by_hand[] = { CASE(executor_reads_a_file_of_its_own) };
+	const struct CMUnitTest real[] = { CASE(derived_chunks_come_by_a_fault) };
 	int failed = 0;
 
 	if (!selftest_has_module("stores"))
 		return 0;
 	failed += SELFTEST_RUN("stores", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("stores, executor by hand", by_hand, RIG_NONE, 0, 0);
+	failed += SELFTEST_RUN("stores, executor", real, RIG_REAL, 4 * HOST_SLOTS, NVME_SLOTS);
 	return failed ? 1 : 0;
 }
