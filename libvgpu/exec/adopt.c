@@ -2,13 +2,18 @@
 #include "adopt.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
+#include "crc32c.h"
+#include "kernels/pool.h"
 #include "slot.h"
 
 /* I/O of the dead ends in milliseconds, but for a disk that is in trouble. */
 #define TRY_NS		(10 * 1000 * 1000)
 #define TRIES		1000
+/* Slots that are checked between two signs of life; some milliseconds of one thread. */
+#define CHECK_SLOTS	64u
 
 static void left_add(struct vgpu_left *left, const struct vb_ioc_arena_query *q)
 {
@@ -151,4 +156,67 @@ int vgpu_left_take(struct vgpu_resid *r, struct vgpu_left *left)
 	for (uint32_t slot = 0; slot < r->slots && !rc; slot++)
 		rc = slot_take(r, slot, left);
 	return rc;
+}
+
+/* ---- what is in the slots ---- */
+
+/* Slots from @first on. */
+struct check {
+	struct vgpu_resid *r;
+	bool *is_damaged;
+	uint32_t first;
+};
+
+static void check_slot(void *arg, size_t i)
+{
+	const struct check *c = arg;
+	uint32_t slot = c->first + (uint32_t)i;
+	const struct vgpu_slot *s = &c->r->slot[slot];
+	struct vb_table_entry e;
+
+	if (s->state != VGPU_SLOT_READY)
+		return;
+	e = vgpu_object_entry(s->object, s->chunk);
+	c->is_damaged[slot] = e.flags & VB_ENTRY_CRC &&
+		vgpu_crc32c(0, vgpu_resid_ptr(c->r, slot), c->r->chunk_bytes) != e.crc;
+}
+
+int vgpu_left_check(struct vgpu_resid *r, struct vgpu_left *left)
+{
+	uint32_t step = CHECK_SLOTS * vgpu_pool_threads(r->pool);
+	struct check c = { .r = r };
+
+	c.is_damaged = left->is_damaged = calloc(r->slots, sizeof(*left->is_damaged));
+	if (!left->is_damaged)
+		return -ENOMEM;
+	for (; c.first < r->slots; c.first += step) {
+		uint32_t n = step < r->slots - c.first ? step : r->slots - c.first;
+
+		vgpu_pool_run(r->pool, check_slot, &c, n);
+		vgpu_resid_beat(r);
+	}
+	return 0;
+}
+
+static void slot_distrust(struct vgpu_resid *r, uint32_t slot, struct vgpu_left *left)
+{
+	struct vgpu_slot *s = &r->slot[slot];
+
+	left->damaged++;
+	r->count[VB_COUNT_CRC_ERRORS]++;
+	if (vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_DROP, VB_TIER_HOST, 0, NULL, NULL))
+		return;
+	r->policy->forget(r->policy_state, vgpu_slot_key(s));
+	vgpu_slot_leave(r, slot);
+	left->chunks--;
+}
+
+void vgpu_left_drop_damaged(struct vgpu_resid *r, struct vgpu_left *left)
+{
+	for (uint32_t slot = 0; left->is_damaged && slot < r->slots; slot++) {
+		if (left->is_damaged[slot])
+			slot_distrust(r, slot, left);
+	}
+	free(left->is_damaged);
+	left->is_damaged = NULL;
 }

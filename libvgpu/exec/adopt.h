@@ -21,13 +21,16 @@ struct vgpu_resid;
  * @host_slots, @nvme_slots: sizes
  * @identity: of @nvme
  * @chunks: found in host memory; set by vgpu_left_take()
+ * @damaged: of these, or that were of them, the ones without their checksum
+ * @is_damaged: [host_slots] until they are dropped, else NULL
  */
 struct vgpu_left {
 	bool host, nvme;
 	uint32_t host_arena, nvme_arena;
 	uint32_t host_slots, nvme_slots;
 	uint64_t identity[2];
-	uint32_t chunks;
+	uint32_t chunks, damaged;
+	bool *is_damaged;
 };
 
 /* Ask the device.  Return: 0; what VB_IOC_ARENA_QUERY said. */
@@ -55,6 +58,23 @@ int vgpu_left_adopt_nvme(struct vgpu_uapi *node, const struct vgpu_left *left);
  * Return: 0; -ENOMEM.
  */
 int vgpu_left_take(struct vgpu_resid *r, struct vgpu_left *left);
+
+/**
+ * vgpu_left_check() - compare what is in the slots with the checksums that the device knows
+ *
+ * The dead may have written where it had nothing to write.  What the device has no checksum
+ * of, was written by clients: nobody can tell.
+ * Return: 0; -ENOMEM.
+ */
+int vgpu_left_check(struct vgpu_resid *r, struct vgpu_left *left);
+
+/**
+ * vgpu_left_drop_damaged() - what is damaged is read again by who wants it
+ *
+ * The first that the device hears after vgpu_left_recover(), before which it moves nothing.
+ * What a client holds stays.
+ */
+void vgpu_left_drop_damaged(struct vgpu_resid *r, struct vgpu_left *left);
 
 /* Does the device know any object?  Then its arenas are of use to a successor. */
 bool vgpu_left_is_wanted(struct vgpu_uapi *node);

@@ -258,7 +258,8 @@ static bool exec_pages_in(const struct vgpu_exec *x, const struct vgpu_object *o
 static bool exec_try_forget(struct vgpu_exec *x, struct vgpu_object *o)
 {
 	/* What has no file has nothing to close, and its room is others'. */
-	if (exec_pages_in(x, o) || exec_evicts(x, o) || (o->file && vgpu_files_are_stuck(&x->store, o->client)) ||
+	if (exec_pages_in(x, o) || exec_evicts(x, o) ||
+	    (o->file && vgpu_files_are_stuck(&x->store, o->client)) ||
 	    !vgpu_resid_forget(&x->resid, o))
 		return false;
 	vgpu_store_forget(&x->store, o->id);

@@ -188,6 +188,8 @@ static void exec_tell_recovery(struct vgpu_exec *x, const struct vgpu_exec_param
 	if (!x->recovering)
 		return;
 	at += snprintf(at, end - at, "went on with %u chunks in host memory", x->left.chunks);
+	if (x->left.damaged)
+		at += snprintf(at, end - at, "; %u were damaged", x->left.damaged);
 	if (host / p->chunk_bytes != p->host_bytes / p->chunk_bytes)
 		at += snprintf(at, end - at, "; the host tier stays at %llu bytes",
 			       (unsigned long long)host);
