@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # The module's sources as the kernel's own tools see them: checkpatch, sparse,
-# kernel-doc.
+# kernel-doc; and that no function which crosses a file lacks the last.
 #
 # Prints "ok style/TOOL", "not ok style/TOOL: why", "skip style/TOOL: why".  The tools, but
 # for sparse, come with kernels of the cache: Debian's headers bring kernel-doc, the
@@ -100,6 +100,32 @@ check_documents() {
 	fi
 }
 
+# ---- kernel-doc of every function that crosses a file ----
+
+# A definition begins in the first column and its body has a line of its own; the kernel-doc
+# stands there or with the declaration in a header.
+undocumented() {
+	printf '%s\n' '/*' ' * mistake() - in a plain comment' ' */' 'int mistake(void)' '{' '}' >"$work/mistake.c"
+	awk '
+	opened && match($0, /^ \* [a-z0-9_]+\(\) - /) { documented[substr($2, 1, length($2) - 2)] = 1 }
+	{ opened = /^\/\*\*$/ }
+	/^[a-z]/ { head = $0; at = FILENAME ":" FNR }
+	/^{/ && head ~ /\(/ && head !~ /^static / {
+		sub(/\(.*/, "", head)
+		sub(/.*[ *]/, "", head)
+		where[head] = at
+	}
+	END {
+		for (name in where)
+			if (!(name in documented))
+				print where[name] ": " name "() has no kernel-doc"
+	}' kmod/*.[ch] kmod/core/*.[ch] "$work/mistake.c" | sort
+}
+
+check_undocumented() {
+	verdict documented "$(undocumented)"
+}
+
 # ---- sparse, and what the compiler says when asked for more ----
 
 sparsely() {
@@ -126,5 +152,6 @@ check_sparse() {
 cd "$top" || exit 1
 check_patches
 check_documents
+check_undocumented
 check_sparse
 exit $status
