@@ -6,7 +6,7 @@
 #   tests/run.sh [--label NAME] [--limit SECONDS] [--jobs N] PROGRAM...
 #
 # PROGRAM is a cmocka binary, or a shell test (tests/cli/*_test.sh) that prints
-# "ok NAME", "not ok NAME: why" and "skip NAME: why".  Each suite gives one line with
+# "ok NAME", "not ok NAME: why" and "skip NAME: why", or KTAP (tests/ktap.sh).  Each suite gives one line with
 # its counts and seconds; what failed and what was skipped is named.  A suite that
 # ends without a verdict, by a signal or by the limit counts as a failure.
 #
@@ -17,6 +17,7 @@
 # skipped, seconds, CPU seconds, name.  TALLY.skips gets the reasons of skips.
 set -u
 
+here=$(dirname "$(readlink -f "$0")")
 label= limit=600 jobs=1
 while :; do
 	case "${1:-}" in
@@ -56,6 +57,10 @@ suite() {
 	}; } 2>"$out.time"
 	# The shell may have said before that a signal ended it.
 	read -r seconds user system < <(tail -1 "$out.time")
+	if [ "$(head -1 "$log")" = "KTAP version 1" ]; then
+		"$here/ktap.sh" <"$log" >"$log.verdicts"
+		log=$log.verdicts
+	fi
 	case "$program" in
 	*.sh)
 		passed=$(count '^ok ' "$log")

@@ -52,5 +52,6 @@ rm -f "$VM_KEEP"/*.out
 "$here/run.sh" "${1:-6.1}" >"$VBLACKWELL_CACHE/vm/run-vm.log"
 status=$?
 cat "$VM_KEEP"/*.out 2>/dev/null || cat "$VBLACKWELL_CACHE/vm/run-vm.log"
-grep -E '^(not ok|skip) .*(/log|reach|build|boot|kernel)' "$VBLACKWELL_CACHE/vm/run-vm.log"
+tests/ktap.sh <"$VBLACKWELL_CACHE/vm/run-vm.log" |
+	grep -E '^(not ok [^ ]*/(end|log|build|initramfs|kernel)|skip linux-[^/ ]*):'
 exit $status

@@ -8,10 +8,11 @@
 # KERNEL is a name that tests/vm/kernel.sh knows (6.1, 6.12, 7.x, debug, kcsan) or a
 # folder as it makes them; without any, those that VM_KERNELS names, or 6.1.
 #
-# Prints the KTAP lines that tests/run.sh counts: "ok NAME", "not ok NAME: why" and
-# "skip NAME: why", with diagnostics behind "#".  A kernel that does not build the
+# Prints KTAP (the kernel's Documentation/dev-tools/ktap.rst): a result a kernel, below it
+# one a program and chunk size, below these their tests.  A kernel that does not build the
 # module, does not boot, reports a fault of its own (tests/vm/scan.sh), or does not
 # end within the limit is a failure; one that cannot be had on this machine is a skip.
+# tests/ktap.sh makes a line a test of it.
 #
 # The machine: q35 without acceleration (TCG), 2 CPUs, 2 NUMA nodes, an NVMe disk (vb0), a
 # second one (vb1) whose sectors from 2 MiB on cannot be read and from 4 MiB on cannot be
@@ -60,14 +61,10 @@ missing=
 for tool in qemu-system-x86_64 busybox cpio depmod; do
 	command -v "$tool" >/dev/null || missing="$missing $tool"
 done
-if [ -n "$missing" ]; then
-	echo "skip vm: not installed:$missing (tools/deps.sh vm)"
-	exit 0
-fi
 
+# What is said of a kernel: verdicts, for tests/vm/ktap.sh.
 fail() {
 	echo "not ok $1: $2"
-	status=1
 }
 
 is_checked() {
@@ -158,15 +155,14 @@ scan() {
 
 report() {
 	tr -d '\r' <"$logs/$name.console" | sed -n '/^@@begin/,/^@@end/p' | grep -v '^@@' >"$logs/$name.out"
-	sed -n -E "s,^(ok|not ok|skip|#) ,\\1 $name ,p" "$logs/$name.out"
-	grep -q '^not ok ' "$logs/$name.out" && status=1
+	grep -E '^(ok|not ok|skip|#) ' "$logs/$name.out"
 	grep -q '^@@end 0' "$logs/$name.console" ||
-		fail "$name" "did not reach its end within $limit s (see $logs/$name.console)"
+		fail end "did not reach its end within $limit s (see $logs/$name.console)"
 	if [ -n "$(scan)" ]; then
-		fail "$name/log" "$(scan | head -1)"
+		fail log "$(scan | head -1)"
 		scan | head -60 | sed 's/^/# /'
 	else
-		echo "ok $name/log"
+		echo "ok log"
 	fi
 	echo "# $name: $(grep -c '^ok ' "$logs/$name.out") ok," \
 		"$(grep -c '^not ok ' "$logs/$name.out") failed," \
@@ -174,20 +170,23 @@ report() {
 		"$1 s to build, $2 s in the machine"
 }
 
-# Sets $folder and $name; prints why not.
+# Sets $folder and $name, or $skipped; prints why not.
 find_kernel() {
 	local rc
+	name=linux-$(basename "$1")
+	skipped=${missing:+not installed:$missing (tools/deps.sh vm)}
+	[ -z "$skipped" ] || return 1
 	if [ -d "$1" ]; then
 		folder=$1
 	else
 		folder=$("$here/kernel.sh" "$1" 2>"$logs/kernel.log")
 		rc=$?
-		cat "$logs/kernel.log" >&2
+		sed 's/^/# /' "$logs/kernel.log"
 		if [ $rc -eq 3 ]; then
-			echo "skip linux-$1: $(tail -1 "$logs/kernel.log")"
+			skipped=$(tail -1 "$logs/kernel.log")
 			return 1
 		elif [ $rc -ne 0 ]; then
-			fail "linux-$1" "no kernel: $(tail -1 "$logs/kernel.log")"
+			fail kernel "$(tail -1 "$logs/kernel.log")"
 			return 1
 		fi
 	fi
@@ -200,12 +199,12 @@ one() {
 	is_checked && campaigns="$checked TEST_LIMIT=600"
 	start=$(date +%s)
 	if ! build >"$logs/$name.build" 2>&1; then
-		fail "$name" "the module does not build"
+		fail build "the module does not build"
 		grep -E 'error|warning|ERROR' "$logs/$name.build" | head -20 | sed 's/^/# /'
 		return
 	fi
 	"$here/initramfs.sh" "$folder" "$logs/$name/vblackwell.ko" "$logs/$name.cpio" "$suite" \
-		$programs || { fail "$name" "no initramfs"; return; }
+		$programs || { fail initramfs "it cannot be made"; return; }
 	: >"$logs/$name.console"
 	: >"$logs/$name.dmesg"
 	built=$(date +%s)
@@ -214,7 +213,15 @@ one() {
 }
 
 echo "KTAP version 1"
+echo "1..$#"
+number=0
 for kernel in "$@"; do
-	one "$kernel"
+	number=$((number + 1))
+	one "$kernel" >"$logs/said" 2>&1
+	if [ -n "$skipped" ]; then
+		echo "ok $number $name # SKIP $skipped"
+	else
+		"$here/ktap.sh" $number "$name" <"$logs/said" || status=1
+	fi
 done
 exit $status

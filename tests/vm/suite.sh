@@ -39,21 +39,41 @@ timed() {
 	echo "# $label: $(($(seconds) - began)) s"
 }
 
-# run NAME PROGRAM: a cmocka program; its verdicts become our lines.
+# verdicts NAME: what a cmocka program said becomes our lines.  It names a failure twice, in
+# place and at the end, and so what it skipped: who skips says why before, of a test while it
+# runs, of many before any does.  The other chunk size has its turn.
+verdicts() {
+	awk -v program="$1" '
+	function skip(what) {
+		if (what !~ /has another chunk size$/)
+			print "skip " program "/" what
+	}
+	/^\[ RUN / { running = $NF; why = "" }
+	/^SKIP: / && running == "" { skip(substr($0, 7)) }
+	/^SKIP: / {
+		why = substr($0, 7)
+		why = ": " (index(why, running ": ") == 1 ? substr(why, length(running) + 3) : why)
+	}
+	/^\[ +OK \] / { print "ok " program "/" $NF }
+	/^\[ +(OK|SKIPPED) +\] / && running != "" {
+		if (why != "" || /SKIPPED/)
+			skip(running why)
+	}
+	/^\[  (FAILED|ERROR) +\] [A-Za-z_0-9]+$/ { failed[$NF] = 1 }
+	/^\[ +(OK|SKIPPED|FAILED|ERROR) +\] / { running = "" }
+	END {
+		for (test in failed)
+			print "not ok " program "/" test ": see below"
+	}'
+}
+
+# run NAME PROGRAM: a cmocka program
 run() {
 	name=$1
 	shift
 	timeout "${TEST_LIMIT:-240}" "$@" >/tmp/out 2>&1
 	rc=$?
-	sed -n -E \
-		-e "s,^\[ +OK \] (.*),ok $name/\1,p" \
-		-e "s,^\[  (FAILED|ERROR) +\] ([A-Za-z_0-9]+)$,not ok $name/\2: see below,p" \
-		-e "s,^SKIP: (.*),skip $name/\1,p" /tmp/out >/tmp/lines
-	# The other chunk size has its turn; and who skips says why.
-	sed -i '/has another chunk size$/d' /tmp/lines
-	# cmocka names a failure twice, in place and at the end.
-	grep -v '^not ok' /tmp/lines
-	grep '^not ok' /tmp/lines | sort -u
+	verdicts "$name" </tmp/out | tee /tmp/lines
 	if [ $rc -ne 0 ]; then
 		grep -q '^not ok' /tmp/lines || echo "not ok $name: exit status $rc"
 		grep -vE '^\[ +(RUN|OK|=)' /tmp/out | tail -60 | sed 's/^/# /'
