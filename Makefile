@@ -8,6 +8,7 @@
 #   make lib      libvgpu only                      make bench [BENCH=name]
 #   make unit     one folder of tests/: also kernels, selftests, fault; SAN=address or thread
 #   make check-vm the module, in a VM               make run-vm   the main job there, through vbd
+#   make modules  the module, for the running kernel or KDIR=; modules_install, dkms_install
 #   make install DESTDIR= PREFIX=
 
 SHELL := /bin/bash
@@ -186,6 +187,9 @@ install: lib tools
 	install -m 755 $(addprefix $B/,$(tool_names)) "$(DESTDIR)$(PREFIX)/bin/"
 	@# The loader finds what is new in /usr/local/lib through its cache alone.
 	@[ -n "$(DESTDIR)" ] || [ $$(id -u) -ne 0 ] || PATH="$$PATH:/sbin:/usr/sbin" ldconfig
+
+# The module: make modules [KDIR=...], modules_install, dkms_install
+include kmod/Makefile.modules
 
 # Tests that need a kernel of their own: make check-vm [KERNELS="6.1 6.12"]
 include tests/vm/Makefile.vm

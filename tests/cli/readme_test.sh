@@ -16,8 +16,8 @@ done < <(grep -oE '`[A-Za-z/.-]+(\.md|\.c|/)`' README.md | tr -d '`' | sort -u)
 verdict readme_names_files test $count -ge 10
 while read -r target; do
 	verdict "readme_names_a_target_that_is_there_$target" \
-		grep -qE "^([a-z-]+ )*$target( [a-z-]+)*:" Makefile tests/vm/Makefile.vm
-done < <(grep -oE '(^    |`)make [a-z-]+' README.md | grep -oE '[a-z-]+$' | sort -u)
+		grep -qE "^([a-z_-]+ )*$target( [a-z_-]+)*:" Makefile tests/vm/Makefile.vm kmod/Makefile.modules
+done < <(grep -oE '(^    |`)make [a-z_-]+' README.md | grep -oE '[a-z_-]+$' | sort -u)
 
 # options COMMAND WORD...: each --word is one of the command's
 options() {
