@@ -1108,11 +1108,11 @@ enum vb_move_op {
  * slot; -ENOSPC no slot free; -EEXIST the slot wanted is taken, or (module) was given
  * back while I/O of others still refers to it: try another one; -ESTALE object
  * gone; -EDQUOT the client is at VB_LIMIT_HOST_MAX: something of its own must go
- * first; or (module) its uid has no kernel memory left for the table.  COMMIT: -EINVAL no such move runs; -ESTALE, -EIO the checksum is not the
- * recorded one (nothing changes: ABORT follows).  DROP: -EBUSY also for the last
- * copy of content that is nowhere else.  RECORD: -EINVAL it has no source, no copy there,
- * or a checksum.  Any: -ESTALE no such object, -ERANGE no
- * such chunk.
+ * first; or (module) its uid has no kernel memory left for the table.  COMMIT: -EINVAL no
+ * such move runs; -ESTALE, -EIO the checksum is not the recorded one (nothing changes: ABORT
+ * follows).  DROP: -EBUSY also for the last copy of content that is nowhere else.  RECORD:
+ * -EINVAL it has no source, no copy there, or a checksum.  Any: -ESTALE no such object,
+ * -ERANGE no such chunk.
  */
 struct vb_move {
 	__u32 object;
