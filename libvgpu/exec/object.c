@@ -231,16 +231,32 @@ err_free:
 	return rc;
 }
 
+static bool lacks_descriptors(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE;
+}
+
+/* Its file could not be opened for want of descriptors: one that nobody has is closed for it. */
+static void store_make_way(struct vgpu_store *s, struct vgpu_object *o)
+{
+	vgpu_object_hold(s, o);
+	store_shed(s, true);
+	vgpu_object_release(s, o);
+}
+
 int vgpu_store_get(struct vgpu_store *s, uint32_t id, struct vgpu_object **out)
 {
 	struct vgpu_object *o = vgpu_store_find(s, id);
 	int rc;
 
+	if (o && o->file && o->file->scarce)
+		store_make_way(s, o);
+
 	if (!o) {
 		/* The device gives it a descriptor, and its file takes another one. */
 		do
 			rc = object_open(s, id, &o);
-		while (rc == -EMFILE && store_shed(s, true));
+		while (lacks_descriptors(rc) && store_shed(s, true));
 		if (rc)
 			return rc;
 		if (++s->count > s->buckets && s->buckets < 1u << 31)

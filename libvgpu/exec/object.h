@@ -29,6 +29,7 @@ struct vgpu_opening;
  * @client: who came with it first
  * @opening: its descriptors, while @errand opens it the errand's
  * @errand: opens it, or NULL; @waits: is to begin when its client has fewer of them
+ * @scarce: it could not be opened while there was too little of something: it is tried again
  * @error: what became of that
  * @lent: the I/O engine has it, as @index; else it gets it when it is used, in place of
  *	another one if it has to be
@@ -43,7 +44,7 @@ struct vgpu_file {
 	uint32_t client;
 	struct vgpu_opening *opening;
 	struct vgpu_errand *errand;
-	bool waits, lent;
+	bool waits, lent, scarce;
 	int error;
 	uint32_t index, align, users;
 	uint64_t used, answered_ns;

@@ -280,6 +280,25 @@ static int file_lend(struct vgpu_store *s, struct vgpu_file *f)
 	return 0;
 }
 
+/* For want of what others may give back. */
+static bool error_passes(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+}
+
+/* Who asked is told; who asks next has it tried again. */
+static int file_tell_error(struct vgpu_file *f)
+{
+	int rc = f->error;
+
+	if (error_passes(rc)) {
+		f->waits = f->scarce = true;
+		f->error = 0;
+		f->opening->measure.fn = NULL;
+	}
+	return rc;
+}
+
 /* What the errand found. */
 static void file_take(struct vgpu_store *s, struct vgpu_file *f)
 {
@@ -301,7 +320,8 @@ int vgpu_store_file_ready(struct vgpu_store *s, struct vgpu_file *f)
 	if (f->waits || f->errand)
 		return -EAGAIN;
 	if (f->error)
-		return f->error;
+		return file_tell_error(f);
+	f->scarce = false;
 	f->used = ++s->clock;
 	return f->lent ? 0 : file_lend(s, f);
 }

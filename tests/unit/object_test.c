@@ -360,6 +360,92 @@ static void files_that_open_one_after_the_other_keep_nobody_waiting(void **state
 	store_close(&s);
 }
 
+/* ---- too few descriptors ---- */
+
+static int measure_for_300_ms(int fd, uint32_t chunk_bytes, uint64_t bytes,
+			      struct vgpu_io_probe_result *out)
+{
+	usleep(300000);
+	return measure_nothing(fd, chunk_bytes, bytes, out);
+}
+
+static struct vgpu_measure wants_300_ms(void *arg, uint64_t bytes)
+{
+	(void)arg;
+	(void)bytes;
+	return (struct vgpu_measure){ .fn = measure_for_300_ms };
+}
+
+/* None is left; undo with descriptors_give_back(). */
+static struct rlimit descriptors_take(void)
+{
+	struct rlimit was, none;
+	int next = dup(0);
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_true(next >= 0);
+	close(next);
+	none = (struct rlimit){ (rlim_t)next, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	return was;
+}
+
+static void descriptors_give_back(const struct rlimit *was)
+{
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, was), 0);
+}
+
+/* Who asked hears of it; the file is not lost for those that ask later. */
+static void file_that_found_no_descriptor_is_opened_when_there_are_some(void **state)
+{
+	struct vgpu_object *o;
+	struct vgpu_uapi node;
+	struct vgpu_store s;
+	struct rlimit was;
+
+	(void)state;
+	store_open(&s, &node, make_memory);
+	s.wants = wants_300_ms;
+	s.chose = chose_nothing;
+	assert_int_equal(vgpu_store_get(&s, 1, &o), 0);
+	vgpu_object_hold(&s, o);
+	assert_int_equal(vgpu_store_file_ready(&s, o->file), -EAGAIN);
+	was = descriptors_take();
+	assert_int_equal(file_ready(&s, o), -EMFILE);
+	assert_int_equal(file_ready(&s, o), -EMFILE);
+	descriptors_give_back(&was);
+	assert_int_equal(file_ready(&s, o), 0);
+	assert_int_equal(vgpu_store_file_ready(&s, o->file), 0);
+	store_close(&s);
+}
+
+/* Those that nobody has are closed for one that somebody asks for again. */
+static void file_that_found_no_descriptor_gets_one_that_nobody_uses(void **state)
+{
+	struct vgpu_object *idle, *o;
+	struct vgpu_uapi node;
+	struct vgpu_store s;
+	struct rlimit was;
+	uint64_t end;
+
+	(void)state;
+	store_open(&s, &node, make_memory);
+	assert_int_equal(vgpu_store_get(&s, 1, &idle), 0);
+	assert_int_equal(file_ready(&s, idle), 0);
+	s.wants = wants_300_ms;
+	s.chose = chose_nothing;
+	assert_int_equal(vgpu_store_get(&s, 2, &o), 0);
+	was = descriptors_take();
+	assert_int_equal(file_ready(&s, o), -EMFILE);
+	assert_int_equal(vgpu_store_get(&s, 2, &o), 0);
+	assert_null(vgpu_store_find(&s, 1));
+	for (end = vgpu_now_ns() + 20000000000ull; s.closing && vgpu_now_ns() < end; usleep(1000))
+		vgpu_files_tend(&s);
+	assert_int_equal(file_ready(&s, o), 0);
+	descriptors_give_back(&was);
+	store_close(&s);
+}
+
 static uint32_t threads(void)
 {
 	DIR *d = opendir("/proc/self/task");
@@ -476,6 +562,8 @@ int main(void)
 		cmocka_unit_test(file_is_read_however_many_there_are),
 		cmocka_unit_test(file_is_known_once_to_the_engine_that_it_chose),
 		cmocka_unit_test(files_that_open_one_after_the_other_keep_nobody_waiting),
+		cmocka_unit_test(file_that_found_no_descriptor_is_opened_when_there_are_some),
+		cmocka_unit_test(file_that_found_no_descriptor_gets_one_that_nobody_uses),
 		cmocka_unit_test(files_that_do_not_close_keep_nobody_waiting),
 		cmocka_unit_test(store_with_files_that_do_not_close_ends),
 	};
