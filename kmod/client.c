@@ -84,7 +84,7 @@ err_free:
  * @filp: file; its private data becomes the client
  *
  * Context: takes exec_lock, slot_lock; may sleep.
- * Return: 0; -ENOMEM; -EBUSY every number is in use.
+ * Return: 0; -EDQUOT kernel memory of its user; -ENOMEM; -EBUSY every number is in use.
  */
 int vb_client_open(struct inode *inode, struct file *filp)
 {

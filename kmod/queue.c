@@ -640,7 +640,8 @@ static u32 next_number(void)
  * @u: struct vb_ioc_queue_create; answered before the handle works
  *
  * Context: no lock held; may sleep.
- * Return: 0; -EINVAL; -EDQUOT no handle is free; -ENOMEM; -EFAULT.
+ * Return: 0; -EINVAL; -EDQUOT no handle is free, or kernel memory of its user; -ENOMEM;
+ * -EFAULT.
  */
 int vb_queue_create(struct vb_client *c, struct vb_ucmd *u)
 {
