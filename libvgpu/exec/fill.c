@@ -173,6 +173,20 @@ void vgpu_fill_note_slow(struct vgpu_resid *r, uint32_t slot)
 	}
 }
 
+void vgpu_fill_hurry(struct vgpu_resid *r, uint32_t slot)
+{
+	struct vgpu_fill *f = r->all_fills;
+	struct vgpu_io_stats stats;
+
+	vgpu_io_stats_get(r->io, &stats);
+	if (!stats.queued)
+		return;
+	while (f && !(f->flying && f->slot == slot))
+		f = f->all;
+	if (f)
+		vgpu_io_hurry(r->io, &f->req);
+}
+
 void vgpu_fill_note_slow_object(struct vgpu_resid *r, const struct vgpu_object *o)
 {
 	for (struct vgpu_fill *f = r->all_fills; f; f = f->all) {

@@ -60,15 +60,17 @@ static void list_append(struct vgpu_io_list *list, struct vgpu_io_req *req)
 	list->count++;
 }
 
-static void list_prepend(struct vgpu_io_list *list, struct vgpu_io_req *req)
+/* Before one that is in the list. */
+static void list_insert(struct vgpu_io_list *list, struct vgpu_io_req *before,
+			struct vgpu_io_req *req)
 {
-	req->next = list->head;
-	req->engine.prev = NULL;
-	if (list->head)
-		list->head->engine.prev = req;
+	req->next = before;
+	req->engine.prev = before->engine.prev;
+	if (req->engine.prev)
+		req->engine.prev->next = req;
 	else
-		list->tail = req;
-	list->head = req;
+		list->head = req;
+	before->engine.prev = req;
 	list->count++;
 }
 
@@ -301,18 +303,26 @@ static int32_t plain_error(int32_t res)
 	}
 }
 
+/* It is started before @next, which is pending or NULL, and gives up waiting no later. */
+static void pending_insert(struct vgpu_io *io, struct vgpu_io_req *next, struct vgpu_io_req *req)
+{
+	req->engine.state = REQ_PENDING;
+	if (!next) {
+		list_append(&io->pending, req);
+		return;
+	}
+	if (next->engine.deadline_ns < req->engine.deadline_ns)
+		req->engine.deadline_ns = next->engine.deadline_ns;
+	list_insert(&io->pending, next, req);
+}
+
 /* Its next attempt finds no room: it is the first of those that wait for some. */
 static void req_put_back(struct vgpu_io *io, struct vgpu_io_req *req)
 {
-	const struct vgpu_io_req *first = io->pending.head;
-
 	io->aside -= req->engine.aside;
 	req->engine.aside = false;
 	list_remove(&io->flight, req);
-	if (first && first->engine.deadline_ns < req->engine.deadline_ns)
-		req->engine.deadline_ns = first->engine.deadline_ns;
-	req->engine.state = REQ_PENDING;
-	list_prepend(&io->pending, req);
+	pending_insert(io, io->pending.head, req);
 }
 
 static void attempt_again(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
@@ -600,6 +610,19 @@ void vgpu_io_cancel(struct vgpu_io *io, struct vgpu_io_req *req)
 		req->engine.cancelled = true;
 		io->ops->cancel(io, req);
 	}
+}
+
+void vgpu_io_hurry(struct vgpu_io *io, struct vgpu_io_req *req)
+{
+	struct vgpu_io_req *next;
+
+	if (req->engine.state != REQ_PENDING || req->engine.hurried)
+		return;
+	list_remove(&io->pending, req);
+	req->engine.hurried = true;
+	for (next = io->pending.head; next && next->engine.hurried; next = next->next)
+		;
+	pending_insert(io, next, req);
 }
 
 void vgpu_io_set_aside(struct vgpu_io *io, struct vgpu_io_req *req)

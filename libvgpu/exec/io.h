@@ -86,6 +86,7 @@ struct vgpu_io_req {
 		bool was_direct;
 		bool exact;
 		bool aside;
+		bool hurried;
 		bool split;
 		bool whole;
 		uint8_t pieces;
@@ -263,7 +264,8 @@ int vgpu_io_region_remove(struct vgpu_io *io, int32_t index);
 /**
  * vgpu_io_submit() - hand requests to the engine
  * @io: engine
- * @list: linked through @next, any length; in this order where the engine has an order
+ * @list: linked through @next, any length; in this order where the engine has an order, but
+ *	for those in a hurry
  *
  * Never blocks for a transfer. Cannot fail: a request that is refused comes back from
  * vgpu_io_reap() with its error.
@@ -315,6 +317,14 @@ uint32_t vgpu_io_overdue(struct vgpu_io *io, struct vgpu_io_req **out, uint32_t 
  * for one that is not in flight, or when the engine cannot have more.
  */
 void vgpu_io_set_aside(struct vgpu_io *io, struct vgpu_io_req *req);
+
+/**
+ * vgpu_io_hurry() - somebody waits for a request
+ *
+ * It is started before all that nobody was said to wait for.  Does nothing for one that was
+ * started.
+ */
+void vgpu_io_hurry(struct vgpu_io *io, struct vgpu_io_req *req);
 
 /** vgpu_io_engine_name() - "uring", "threads", "buffered" or "test"; valid as long as @io */
 const char *vgpu_io_engine_name(const struct vgpu_io *io);

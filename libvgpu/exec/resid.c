@@ -279,6 +279,7 @@ int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)
 	if (vgpu_fill_slow_of(r, s->object->client))
 		vgpu_fill_note_slow(r, slot);
 	while (vgpu_slot_is_moving(s)) {
+		vgpu_fill_hurry(r, slot);
 		rc = slot_is_late(r, s);
 		if (!rc)
 			rc = vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);

@@ -413,6 +413,8 @@ void vgpu_fill_done(struct vgpu_resid *r, struct vgpu_io_req *req);
 void vgpu_fill_drain(struct vgpu_resid *r, bool abandoned);
 /* A request passed its deadline and did not come back. */
 void vgpu_fill_overdue(struct vgpu_resid *r, struct vgpu_io_req *req);
+/* Somebody waits for it: its transfer is the next that is started. */
+void vgpu_fill_hurry(struct vgpu_resid *r, uint32_t slot);
 /* Reads of clients' files of which nothing came for VGPU_SLOW_NS are slow, and that of @slot. */
 void vgpu_fill_note_slow(struct vgpu_resid *r, uint32_t slot);
 /* All reads of an object's file are slow. */

@@ -773,6 +773,48 @@ static void fault_evicting_a_file_that_trickles_keeps_nobody_else_waiting(void *
 	model_close(&m);
 }
 
+/* A client reads far ahead in a file that trickles: somebody else's read is the next that starts. */
+static void fault_read_of_another_overtakes_what_is_read_ahead(void **state)
+{
+	enum { CHUNKS = 130, DEPTH = 32, EACH_MS = 80 };
+	const uint64_t far = 4096ull * XCHUNK, bytes = CHUNKS * XCHUNK;
+	int fd = xfile("", 1, far + bytes - 1);
+	struct vgpu_exec_params p = params(400);
+	uint64_t start, count[VB_COUNT_COUNT] = { 0 };
+	struct vgpu_uapi *other;
+	struct vb_ioc_bo_rw rw = { .size = sizeof(rw), .bytes = 4 };
+	uint32_t greedy;
+	struct model m;
+	float got;
+
+	(void)state;
+	p.staging_bytes = 140 * XCHUNK;
+	model_open(&m, &p);
+	greedy = xrig_file(&m.r, fd, far, bytes);
+	other = xrig_client(&m.r);
+	rw.bo_id = other_file(other, m.fd);
+	rw.address = (uintptr_t)&got;
+	for (uint32_t i = 1; i <= DEPTH; i++)
+		inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .first = far,
+						   .count = i < DEPTH,
+						   .delay_ns = i * EACH_MS * 1000000ull });
+	assert_int_equal(xrig_advise(&m.r, greedy, VB_ADVISE_PREFETCH, 0, bytes), 0);
+	for (uint32_t i = 0; i < 2000 && count[VB_COUNT_PREFETCHES] < CHUNKS; i++) {
+		usleep(1000);
+		xrig_counters(&m.r, count);
+	}
+	assert_int_equal(count[VB_COUNT_PREFETCHES], CHUNKS);
+	start = xrig_now();
+	assert_int_equal(vgpu_uapi_call(other, VB_IOC_BO_READ, &rw), 0);
+	assert_in_range(xrig_now() - start, 0, (CHUNKS - DEPTH) * EACH_MS * 1000000ull / 4);
+	assert_true(got == m.w[0]);
+	calm(&m);
+	vgpu_exec_with_io(m.r.exec, fault_release, NULL);
+	other->ops->close(other);
+	model_close(&m);
+	close(fd);
+}
+
 /*
  * A product whose matrices are chosen at run time comes back to its panel again and again,
  * and announces each chunk once: when it is done nobody wants them, though another command
@@ -1234,6 +1276,7 @@ int main(void)
 		cmocka_unit_test(fault_jobs_that_wait_for_a_silent_file_keep_nobody_out),
 		cmocka_unit_test(fault_file_that_trickles_is_not_waited_for),
 		cmocka_unit_test(fault_evicting_a_file_that_trickles_keeps_nobody_else_waiting),
+		cmocka_unit_test(fault_read_of_another_overtakes_what_is_read_ahead),
 		cmocka_unit_test(fault_slow_experts_are_announced_once),
 		cmocka_unit_test(fault_slow_file_gives_right_numbers),
 		cmocka_unit_test(fault_object_of_a_lost_transfer_goes_when_it_came_back),

@@ -74,6 +74,51 @@ static void io_request_is_not_handed_back_while_its_buffer_may_be_written(void *
 	irig_bench_close(&b);
 }
 
+/* Of nine, one after the other, somebody waits for two: they come before all but the first. */
+static void io_request_in_a_hurry_is_the_next_to_start(void **state)
+{
+	static const int order[] = { 0, 6, 3, 1, 2, 4, 5, 7, 8 };
+	struct irig_bench b = open_slow(*state, 1);
+	struct vgpu_io_req *done;
+
+	irig_inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER, .count = 1 });
+	irig_bench_submit(&b, 9);
+	vgpu_io_hurry(b.io, &b.reqs[6]);
+	vgpu_io_hurry(b.io, &b.reqs[3]);
+	/* Once is enough, and who has started cannot hurry. */
+	vgpu_io_hurry(b.io, &b.reqs[6]);
+	vgpu_io_hurry(b.io, &b.reqs[0]);
+	assert_int_equal(irig_stats(b.io).queued, 8);
+	assert_int_equal(vgpu_io_test_release(b.io), 0);
+	for (int i = 0; i < 9; i++) {
+		assert_int_equal(vgpu_io_reap(b.io, 1, 1, 20 * SECOND_NS, &done), 1);
+		assert_ptr_equal(done, &b.reqs[order[i]]);
+		assert_int_equal(done->result, 0);
+	}
+	irig_bench_close(&b);
+}
+
+/* It waits no longer for that than those that it overtook. */
+static void io_request_in_a_hurry_expires_with_the_others(void **state)
+{
+	struct irig_bench b = open_slow(*state, 1);
+	struct vgpu_io_req *done;
+
+	irig_inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER });
+	irig_bench_submit(&b, 2);
+	let_pass(&b, TIMEOUT_S / 2);
+	vgpu_io_submit(b.io, &b.reqs[2]);
+	vgpu_io_hurry(b.io, &b.reqs[2]);
+	let_pass(&b, TIMEOUT_S / 2);
+	assert_int_equal(vgpu_io_reap(b.io, 2, 2, 0, &done), 2);
+	assert_ptr_equal(done, &b.reqs[2]);
+	assert_int_equal(done->result, -ETIMEDOUT);
+	assert_ptr_equal(done->next, &b.reqs[1]);
+	assert_int_equal(vgpu_io_test_release(b.io), 0);
+	assert_int_equal(vgpu_io_reap(b.io, 1, 1, 20 * SECOND_NS, &done), 1);
+	irig_bench_close(&b);
+}
+
 static void io_queue_behind_a_dead_device_expires_untouched(void **state)
 {
 	struct irig_bench b = open_slow(*state, 2);
@@ -160,6 +205,8 @@ static void io_close_counts_what_it_has_to_abandon(void **state)
 static const struct engine_test tests[] = {
 	ENGINE_TEST(io_delayed_request_comes_late_and_says_so),
 	ENGINE_TEST(io_request_is_not_handed_back_while_its_buffer_may_be_written),
+	ENGINE_TEST(io_request_in_a_hurry_is_the_next_to_start),
+	ENGINE_TEST(io_request_in_a_hurry_expires_with_the_others),
 	ENGINE_TEST(io_queue_behind_a_dead_device_expires_untouched),
 	ENGINE_TEST(io_long_queue_on_a_slow_device_does_not_expire),
 	ENGINE_TEST(io_time_is_let_pass_for_a_test_engine_alone),
