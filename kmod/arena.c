@@ -243,7 +243,7 @@ static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
 }
 
 /**
- * vb_arena_create() - VB_IOC_ARENA_CREATE: slots of a tier, as yet without regions if of host
+ * vb_arena_create() - VB_IOC_ARENA_CREATE: an arena; of host memory it has no regions yet
  * @x: the executor
  * @u: struct vb_ioc_arena_create
  *
