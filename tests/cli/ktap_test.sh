@@ -93,8 +93,14 @@ skip bo_test-65536/skips_otherwise: no disk
 not ok bo_test-65536/fails: see below
 END
 sed -n '/^verdicts() {/,/^}/p' tests/vm/suite.sh >"$work/verdicts"
-(. "$work/verdicts" && verdicts bo_test-65536) <"$work/cmocka" >"$work/got"
+(. "$work/verdicts" && verdicts bo_test-65536 0) <"$work/cmocka" >"$work/got"
 verdict cmocka_is_counted_once diff "$work/said" "$work/got"
+echo "not ok bo_test-65536: no test ran" >"$work/said"
+(. "$work/verdicts" && verdicts bo_test-65536 0) <<<'[==========] Running 0 test(s).' >"$work/got"
+verdict cmocka_without_a_test_fails diff "$work/said" "$work/got"
+(. "$work/verdicts" && verdicts bo_test-65536 0) >"$work/got" \
+	<<<'SKIP: bo, 2 MiB chunks: the module has another chunk size'
+verdict another_chunk_size_is_no_failure test ! -s "$work/got"
 
 # ---- read again ----
 

@@ -39,15 +39,17 @@ timed() {
 	echo "# $label: $(($(seconds) - began)) s"
 }
 
-# verdicts NAME: what a cmocka program said becomes our lines.  It names a failure twice, in
+# verdicts NAME STATUS: what a cmocka program said becomes our lines.  It names a failure twice, in
 # place and at the end, and so what it skipped: who skips says why before, of a test while it
-# runs, of many before any does.  The other chunk size has its turn.
+# runs, of many before any does.  The other chunk size has its turn.  Where nothing ran, and
+# nobody said why, an exit status of 0 is no success.
 verdicts() {
-	awk -v program="$1" '
+	awk -v program="$1" -v rc="$2" '
 	function skip(what) {
 		if (what !~ /has another chunk size$/)
 			print "skip " program "/" what
 	}
+	/^\[ RUN |^SKIP: / { spoke = 1 }
 	/^\[ RUN / { running = $NF; why = "" }
 	/^SKIP: / && running == "" { skip(substr($0, 7)) }
 	/^SKIP: / {
@@ -64,6 +66,8 @@ verdicts() {
 	END {
 		for (test in failed)
 			print "not ok " program "/" test ": see below"
+		if (!spoke && !rc)
+			print "not ok " program ": no test ran"
 	}'
 }
 
@@ -73,7 +77,7 @@ run() {
 	shift
 	timeout "${TEST_LIMIT:-240}" "$@" >/tmp/out 2>&1
 	rc=$?
-	verdicts "$name" </tmp/out | tee /tmp/lines
+	verdicts "$name" $rc </tmp/out | tee /tmp/lines
 	if [ $rc -ne 0 ]; then
 		grep -q '^not ok' /tmp/lines || echo "not ok $name: exit status $rc"
 		grep -vE '^\[ +(RUN|OK|=)' /tmp/out | tail -60 | sed 's/^/# /'
