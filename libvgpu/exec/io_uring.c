@@ -503,8 +503,20 @@ static void uring_cancel(struct vgpu_io *io, struct vgpu_io_req *req)
 	io_uring_submit(&u->ring);
 }
 
-static int uring_enter(struct uring *u, int64_t timeout_ns)
+/*
+ * Completions worth waking up for: one, but of a transfer that is all alone those of all its
+ * pieces, which take about the same time.
+ */
+static unsigned int worth_waking(const struct vgpu_io *io)
 {
+	const struct vgpu_io_req *req = io->flight.head;
+
+	return io->flight.count == 1 && req->engine.split ? req->engine.pieces : 1;
+}
+
+static int uring_enter(struct vgpu_io *io, int64_t timeout_ns)
+{
+	struct uring *u = io->engine;
 	struct __kernel_timespec ts = {
 		.tv_sec = timeout_ns / 1000000000,
 		.tv_nsec = timeout_ns % 1000000000,
@@ -513,7 +525,7 @@ static int uring_enter(struct uring *u, int64_t timeout_ns)
 	int rc = 0;
 
 	if (timeout_ns && !io_uring_cq_ready(&u->ring))
-		rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+		rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, worth_waking(io), &ts, NULL);
 	else if (u->defer)
 		rc = io_uring_submit_and_get_events(&u->ring);
 	else if (io_uring_sq_ready(&u->ring))
@@ -544,7 +556,7 @@ static int uring_reap(struct vgpu_io *io, int64_t timeout_ns)
 	int32_t res;
 	int rc;
 
-	rc = uring_enter(u, timeout_ns);
+	rc = uring_enter(io, timeout_ns);
 	/* Next attempts are begun in here but not submitted while there is room: this ends. */
 	while (!io_uring_peek_cqe(&u->ring, &cqe)) {
 		data = io_uring_cqe_get_data64(cqe);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* Transfers that a disk cannot do in one command, by the engine "uring". */
+#include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <liburing.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -119,10 +121,84 @@ static void io_ring_has_room_for_the_pieces_of_all(void **state)
 	munmap(buf, 16 * LARGE);
 }
 
+static bool kernel_refuses;
+static unsigned int waited_for;
+
+/* That of liburing, but for a kernel that has no room: what is begun goes with the first wait. */
+int io_uring_submit(struct io_uring *ring)
+{
+	static int (*submit)(struct io_uring *ring);
+
+	if (kernel_refuses)
+		return -EAGAIN;
+	if (!submit)
+		*(void **)&submit = dlsym(RTLD_NEXT, "io_uring_submit");
+	return submit(ring);
+}
+
+/* That of liburing, which also says for how many completions it was to wait first. */
+int io_uring_submit_and_wait_timeout(struct io_uring *ring, struct io_uring_cqe **cqe,
+				     unsigned int n, struct __kernel_timespec *ts, sigset_t *mask)
+{
+	static int (*submit_and_wait)(struct io_uring *ring, struct io_uring_cqe **cqe,
+				      unsigned int n, struct __kernel_timespec *ts,
+				      sigset_t *mask);
+
+	waited_for = waited_for ? waited_for : n;
+	kernel_refuses = false;
+	if (!submit_and_wait)
+		*(void **)&submit_and_wait = dlsym(RTLD_NEXT, "io_uring_submit_and_wait_timeout");
+	return submit_and_wait(ring, cqe, n, ts, mask);
+}
+
+/* How many completions the first of @n requests, submitted together, are waited for with. */
+static unsigned int first_wait(struct vgpu_io *io, struct vgpu_io_req *req, uint32_t n)
+{
+	struct vgpu_io_req *done;
+	uint32_t taken = 0;
+
+	kernel_refuses = true;
+	waited_for = 0;
+	vgpu_io_submit(io, req);
+	while (taken < n) {
+		int rc = vgpu_io_reap(io, 1, n, 10 * SECOND_NS, &done);
+
+		assert_in_range(rc, 1, n);
+		taken += (uint32_t)rc;
+	}
+	return waited_for;
+}
+
+static void io_ring_wakes_once_for_the_pieces_of_a_lone_transfer(void **state)
+{
+	struct vgpu_io *io = irig_open_engine(state, (struct vgpu_io_params){ 0 });
+	uint8_t *copy = irig_memory(FILE_BYTES), *buf = irig_memory(2 * LARGE);
+	int fd = irig_file(copy, FILE_BYTES);
+	uint32_t file = add_disk(io, fd);
+	struct vgpu_io_req req[2];
+
+	req[0] = irig_req(file, BLOCK, buf, LARGE);
+	assert_int_equal(first_wait(io, req, 1), 8);
+	assert_memory_equal(buf, copy + BLOCK, LARGE);
+	req[0] = irig_req(file, 0, buf, COMMAND);
+	assert_int_equal(first_wait(io, req, 1), 1);
+	/* Of several the first that is complete is somebody's. */
+	req[0] = irig_req(file, 0, buf, LARGE);
+	req[1] = irig_req(file, COMMAND, buf + LARGE, LARGE);
+	req[0].next = &req[1];
+	assert_int_equal(first_wait(io, req, 2), 1);
+	assert_memory_equal(buf + LARGE, copy + COMMAND, LARGE);
+	assert_int_equal(vgpu_io_close(io), 0);
+	close(fd);
+	munmap(copy, FILE_BYTES);
+	munmap(buf, 2 * LARGE);
+}
+
 static const struct engine_test tests[] = {
 	ENGINE_TEST(io_ring_begins_all_commands_of_a_disk_at_once),
 	ENGINE_TEST(io_ring_finds_the_end_of_a_file_amid_the_pieces),
 	ENGINE_TEST(io_ring_has_room_for_the_pieces_of_all),
+	ENGINE_TEST(io_ring_wakes_once_for_the_pieces_of_a_lone_transfer),
 };
 
 int main(void)
