@@ -116,11 +116,27 @@ static void room_pause(void)
 	nanosleep(&pause, NULL);
 }
 
+/*
+ * Slow files keep the room, or commands that wait for them.  As long as anything comes there
+ * will be some, but where only what storage keeps for good is in the way.
+ */
+static int job_leave_room_to_others(const struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	const struct vgpu_resid *r = env->resid;
+
+	if (job->late.arrived != r->arrived && (r->awaited || r->slow > r->overdue))
+		job->late.since = 0;
+	return -EAGAIN;
+}
+
 int vgpu_job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int rc,
 			   const char *what, uint32_t need)
 {
 	if (rc == -EAGAIN)
 		return rc;
+	/* Commands that wait for a file keep what comes for them until they run: not in here. */
+	if (rc == -ENOSPC && env->resid->blocks & VGPU_BLOCK_SLOW)
+		return job_leave_room_to_others(env, job);
 	if (!vgpu_room_waits(&job->room, env->resid, rc, vgpu_now_ns()))
 		return job->room.since && env->resid->blocks ?
 			job_fail_room(env, job, rc, what, need) : rc;
@@ -185,6 +201,9 @@ static int job_take_holds(struct vgpu_job_env *env, struct vgpu_job *job, struct
 		rc = vgpu_held_take(r, held, true);
 	}
 	vgpu_resid_tried(r);
+	/* That clients hold nothing of it makes it storage's to be waited for. */
+	if (rc == -ENOSPC && r->blocks == VGPU_BLOCK_SLOW)
+		return job_leave_room_to_others(env, job);
 	job->again = rc && vgpu_room_waits(&job->room, r, rc, vgpu_now_ns());
 	if (!rc || rc == -EAGAIN || job->again)
 		return rc;

@@ -5,6 +5,7 @@
  * A command, its next panel, or a page-in may find no slot because clients hold the
  * slots: BO_READ and BO_WRITE while they copy, mappings and pins until they are undone.
  * It waits then, and only what clients hold for vgpu_resid.room_wait_ns on end is an error.
+ * What slow files keep, a command waits for as it waits for its own file (late.h).
  *
  * Who waits holds nothing that another one who waits could need, but for the operands of
  * a command between two panels, and those were counted before it began: so none locks

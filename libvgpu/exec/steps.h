@@ -26,7 +26,8 @@ int vgpu_job_go_on(struct vgpu_job_env *env, struct vgpu_job *job);
  * @need: slots of it
  *
  * Waits a moment, with others served.
- * Return: 0 to try again; else how the command ends.
+ * Return: 0 to try again; -EAGAIN when other commands have to run first; else how the
+ * command ends.
  */
 int vgpu_job_wait_for_room(struct vgpu_job_env *env, struct vgpu_job *job, int rc,
 			   const char *what, uint32_t need);

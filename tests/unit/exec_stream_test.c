@@ -441,12 +441,14 @@ static void stream_misses_are_those_of_its_policy(void **state)
  * Several queues
  */
 
+#define MS_NS	1000000u
+
+/* All take @arg or, when that is NULL, a moment. */
 static void slow_reads(void *arg, struct vgpu_io *io)
 {
-	const struct vgpu_io_fault f = { .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 1000000 };
+	const struct vgpu_io_fault f = { .kind = VGPU_IO_FAULT_DELAY, .delay_ns = MS_NS };
 
-	(void)arg;
-	assert_int_equal(vgpu_io_test_add(io, &f), 0);
+	assert_int_equal(vgpu_io_test_add(io, arg ? arg : &f), 0);
 }
 
 /* Two layers of the model, from @first on, into a result of their own. */
@@ -470,8 +472,7 @@ static void stream_of_two(struct run *t, uint32_t first, uint32_t by, struct xst
 	}
 }
 
-/* Each pauses between two commands while others run: none may keep what it used. */
-static void stream_of_many_queues_shares_a_small_tier(void **state)
+static void many_queues_share_a_small_tier(struct vgpu_io_fault *slow)
 {
 	enum { QUEUES = 12 };
 	struct vgpu_exec_params p = xrig_params(9);
@@ -481,12 +482,10 @@ static void stream_of_many_queues_shares_a_small_tier(void **state)
 	struct model m;
 	struct run t;
 
-	(void)state;
-	/* A command takes longer than the turn of any of them. */
 	p.io_engine = "test";
 	model_make(&m, VB_FORMAT_F32, 2 * QUEUES, 150, 1000, 1236);
 	run_open(&t, &m, 1, m.layers, &p);
-	vgpu_exec_with_io(t.r.exec, slow_reads, NULL);
+	vgpu_exec_with_io(t.r.exec, slow_reads, slow);
 	for (uint32_t i = 0; i < QUEUES; i++) {
 		queue[i] = xrig_queue(t.r.client, 1 + i);
 		stream_of_two(&t, 2 * i, t.by, &s);
@@ -501,6 +500,26 @@ static void stream_of_many_queues_shares_a_small_tier(void **state)
 	run_expect_right(&t);
 	run_close(&t);
 	model_free(&m);
+}
+
+/*
+ * Each pauses between two commands while others run: none may keep what it used.  A command
+ * takes longer than the turn of any of them.
+ */
+static void stream_of_many_queues_shares_a_small_tier(void **state)
+{
+	(void)state;
+	many_queues_share_a_small_tier(NULL);
+}
+
+/* Storage takes so long that commands stand aside: what each waits for is in the way of all. */
+static void stream_of_many_queues_outlives_a_slow_spell(void **state)
+{
+	struct vgpu_io_fault slow = { .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 150 * MS_NS,
+				      .count = 40 };
+
+	(void)state;
+	many_queues_share_a_small_tier(&slow);
 }
 
 /* Commands that were counted for a client. */
@@ -653,6 +672,7 @@ int main(void)
 		cmocka_unit_test(stream_reads_at_most_two_percent_above_the_optimum),
 		cmocka_unit_test(stream_misses_are_those_of_its_policy),
 		cmocka_unit_test(stream_of_many_queues_shares_a_small_tier),
+		cmocka_unit_test(stream_of_many_queues_outlives_a_slow_spell),
 		cmocka_unit_test(stream_is_counted_for_the_client_that_made_it),
 		cmocka_unit_test(stream_of_files_writes_nothing_to_storage),
 		cmocka_unit_test(stream_of_a_shortened_file_is_an_error),
