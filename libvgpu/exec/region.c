@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "clock.h"
 #include "pages.h"
 #include "slot.h"
 
@@ -211,22 +212,30 @@ static uint32_t place_before(const struct vgpu_resid *r, uint32_t end)
 	return i;
 }
 
+/* Of clients' files nobody knows when they answer, nor whether. */
+static bool slot_takes_long(const struct vgpu_slot *s, uint64_t until)
+{
+	return s->flags & (VGPU_SLOT_OVERDUE | VGPU_SLOT_SLOW) ||
+	       (s->state == VGPU_SLOT_FILLING && s->from == VB_TIER_SOURCE &&
+		vgpu_now_ns() >= until);
+}
+
 /* Wait until nothing is on its way into or out of a slot. */
-static int slot_settle(struct vgpu_resid *r, uint32_t slot)
+static int slot_settle(struct vgpu_resid *r, uint32_t slot, uint64_t until)
 {
 	int rc = 0;
 
 	while (rc >= 0 && vgpu_slot_is_moving(&r->slot[slot]))
-		rc = r->slot[slot].flags & VGPU_SLOT_OVERDUE ? -EBUSY :
-							       vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
+		rc = slot_takes_long(&r->slot[slot], until) ? -EBUSY :
+							      vgpu_resid_pump(r, VGPU_PUMP_WAIT_NS);
 	return rc < 0 ? rc : 0;
 }
 
-static int slot_empty(struct vgpu_resid *r, uint32_t slot, uint32_t end)
+static int slot_empty(struct vgpu_resid *r, uint32_t slot, uint32_t end, uint64_t until)
 {
 	const struct vgpu_slot *s = &r->slot[slot];
 	uint32_t to;
-	int rc = slot_settle(r, slot);
+	int rc = slot_settle(r, slot, until);
 
 	while (!rc && s->state != VGPU_SLOT_FREE) {
 		to = place_before(r, end);
@@ -245,10 +254,11 @@ static int slot_empty(struct vgpu_resid *r, uint32_t slot, uint32_t end)
 static int region_empty(struct vgpu_resid *r)
 {
 	uint32_t n = slots_of(r, r->regions - 1), first = r->slots - n;
+	uint64_t until = vgpu_now_ns() + VGPU_SLOW_NS;
 	int rc = vgpu_resid_make_room(r, n);
 
 	for (uint32_t slot = first; !rc && slot < r->slots; slot++)
-		rc = slot_empty(r, slot, first);
+		rc = slot_empty(r, slot, first, until);
 	return rc;
 }
 

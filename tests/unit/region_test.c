@@ -148,7 +148,7 @@ static void fill_file(struct device *d)
 	}
 }
 
-static struct device *device_open(const char *policy, uint32_t slots)
+static struct device *device_open_on(const char *engine, const char *policy, uint32_t slots)
 {
 	const struct vgpu_resid_params p = { .chunk_bytes = CHUNK, .policy = policy,
 					     .capacity = slots - STAGING, .staging = STAGING };
@@ -160,7 +160,8 @@ static struct device *device_open(const char *policy, uint32_t slots)
 	d->memory = memfd_create("memory", MFD_CLOEXEC);
 	assert_true(d->memory >= 0);
 	assert_int_equal(ftruncate(d->memory, SLOTS * CHUNK), 0);
-	assert_int_equal(vgpu_io_open(&(struct vgpu_io_params){ .engine = "threads" }, &d->r.io), 0);
+	assert_int_equal(vgpu_io_open(&(struct vgpu_io_params){ .engine = engine, .inner = "threads" },
+				      &d->r.io), 0);
 	assert_int_equal(vgpu_resid_init(&d->r, &p), 0);
 	d->fd = xfile("", 0, 0);
 	fill_file(d);
@@ -172,6 +173,11 @@ static struct device *device_open(const char *policy, uint32_t slots)
 		.bytes = CHUNKS * CHUNK, .table = d->entry, .file = &d->file,
 	};
 	return d;
+}
+
+static struct device *device_open(const char *policy, uint32_t slots)
+{
+	return device_open_on("threads", policy, slots);
 }
 
 static void device_close(struct device *d)
@@ -274,6 +280,47 @@ static void a_tier_of_one_region_stays(void **state)
 	use(d, 0, CHUNKS);
 	assert_books(d);
 	device_close(d);
+}
+
+/* Each takes 60 ms more than the one before, or the first never comes. */
+static void drain_beside_slow_reads(struct vgpu_io_fault first, uint64_t step_ns)
+{
+	struct device *d = device_open_on("test", "lru", SLOTS);
+	uint64_t start;
+
+	for (uint32_t i = 0; i < STAGING - 1; i++) {
+		first.first = (uint64_t)i * CHUNK;
+		first.last = first.first + CHUNK - 1;
+		assert_int_equal(vgpu_io_test_add(d->r.io, &first), 0);
+		first.delay_ns += step_ns;
+		assert_true(vgpu_resid_hint(&d->r, &d->object, i));
+	}
+	start = xrig_now();
+	assert_int_equal(vgpu_resid_drain(&d->r), -EBUSY);
+	/* Others have waited meanwhile. */
+	assert_in_range(xrig_now() - start, 0, 3 * VGPU_SLOW_NS);
+	assert_int_equal(slots_present(d), SLOTS);
+	vgpu_io_test_clear(d->r.io);
+	vgpu_io_test_release(d->r.io);
+	while (d->r.moving)
+		assert_true(vgpu_resid_pump(&d->r, VGPU_PUMP_WAIT_NS) >= 0);
+	assert_int_equal(vgpu_resid_drain(&d->r), 0);
+	use(d, 0, CHUNKS);
+	assert_books(d);
+	device_close(d);
+}
+
+static void memory_under_a_silent_read_stays_for_now(void **state)
+{
+	(void)state;
+	drain_beside_slow_reads((struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER }, 0);
+}
+
+static void memory_under_reads_that_trickle_stays_for_now(void **state)
+{
+	(void)state;
+	drain_beside_slow_reads((struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY,
+							.delay_ns = 60000000 }, 60000000);
 }
 
 /* The device takes slots from the end: what is pinned first is in the last region. */
@@ -404,6 +451,8 @@ int main(void)
 		cmocka_unit_test(enough_stays_for_transfers_and_content),
 		cmocka_unit_test(a_tier_of_one_region_stays),
 		cmocka_unit_test(what_is_in_use_keeps_its_region),
+		cmocka_unit_test(memory_under_a_silent_read_stays_for_now),
+		cmocka_unit_test(memory_under_reads_that_trickle_stays_for_now),
 		cmocka_unit_test(a_device_that_says_no_keeps_all),
 		cmocka_unit_test(what_was_read_ahead_is_not_lost),
 		cmocka_unit_test(memory_comes_back_and_is_used),
