@@ -308,10 +308,20 @@ static bool is_deserted(struct io_uring_cmd *cmd)
 	return current->flags & PF_KTHREAD || is_leaving(cmd);
 }
 
-static bool has_work_locked(u32 flags)
+/*
+ * Whoever was woken may have taken something else than what he was woken for, or nothing,
+ * and more may have become ready than were woken: what is left over wakes the next one.
+ * He finds some of it, so this comes to an end.
+ */
+static void wake_for_rest_locked(void)
 {
-	return !vb_line_is_empty(&vb.requests) ||
-	       (!(flags & VB_FETCH_F_URGENT) && vb_queues_have_next());
+	lockdep_assert_held(&vb.work_lock);
+	if (!vb_is_live())
+		return;
+	if (!vb_line_is_empty(&vb.requests))
+		vb_uring_wake_locked(true);
+	else if (vb_queues_have_next())
+		vb_uring_wake_locked(false);
 }
 
 static void fetch_end_in_task(struct io_uring_cmd *cmd, unsigned int issue_flags)
@@ -326,10 +336,8 @@ static void fetch_end_in_task(struct io_uring_cmd *cmd, unsigned int issue_flags
 		res = vb_fetch_locked(x, a->first, a->count, a->flags);
 		if (!res)
 			arm_locked(cmd, &vb.fetches);
-	} else if (has_work_locked(a->flags)) {
-		/* What it was woken for is for the next one. */
-		vb_uring_wake_locked(a->flags & VB_FETCH_F_URGENT);
 	}
+	wake_for_rest_locked();
 	spin_unlock(&vb.work_lock);
 	if (res)
 		done(cmd, res, issue_flags);

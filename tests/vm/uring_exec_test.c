@@ -147,6 +147,62 @@ static void commit_of_a_page_in_answers_its_waiter(void **state)
 	assert_int_equal(ring_slot(slots, 1)->out_type, VB_FETCH_SUBMIT);
 }
 
+/* Who waits is told when its ring enters the kernel to wait, and no sooner. */
+static void open_deferred(struct ring *of)
+{
+	assert_rc(ring_open(of, x.node, 8, kinds[2]), 0);
+}
+
+static void ask_ahead(void)
+{
+	uint32_t bo;
+
+	assert_rc(rig_bo(u, rig.chunk_bytes, VB_LIFE_VOLATILE, &bo), 0);
+	assert_rc(rig_advise(u, bo, VB_ADVISE_PREFETCH, 0, 1), 0);
+}
+
+/* The first is woken for the submission and takes the request that came after it. */
+static void what_a_woken_fetch_did_not_take_wakes_another(void **state)
+{
+	struct ring first, urgent;
+
+	(void)state;
+	open_deferred(&first);
+	open_deferred(&urgent);
+	ring_add_fetch(&first, 0, 0, 1, 1);
+	expect_nothing(&first);
+	ring_add_fetch(&urgent, VB_FETCH_F_URGENT, 1, 1, 2);
+	expect_nothing(&urgent);
+	ring_add_fetch(&r, 0, 2, 1, 3);
+	expect_nothing(&r);
+	submit_nop(new_queue());
+	ask_ahead();
+	expect(&first, 1, 1);
+	assert_int_equal(ring_slot(slots, 0)->out_type, VB_FETCH_PAGE_IN);
+	expect_nothing(&urgent);
+	expect(&r, 3, 1);
+	assert_int_equal(ring_slot(slots, 2)->out_type, VB_FETCH_SUBMIT);
+	ring_close(&first);
+	ring_close(&urgent);
+}
+
+/* Whoever is left may take requests alone, and it is one that was left to him. */
+static void what_a_closed_ring_was_woken_for_wakes_another(void **state)
+{
+	struct ring first;
+
+	(void)state;
+	open_deferred(&first);
+	ring_add_fetch(&first, 0, 0, 1, 1);
+	expect_nothing(&first);
+	ring_add_fetch(&r, VB_FETCH_F_URGENT, 1, 1, 2);
+	expect_nothing(&r);
+	ask_ahead();
+	ring_close(&first);
+	expect(&r, 2, 1);
+	assert_int_equal(ring_slot(slots, 1)->out_type, VB_FETCH_PAGE_IN);
+}
+
 static int fetch_raw(struct ring *of, uint32_t flags, uint32_t first, uint32_t count,
 		     uint32_t reserved)
 {
@@ -304,6 +360,8 @@ int main(void)
 		EXECUTOR(fetch_takes_all_there_is_into_its_slots),
 		EXECUTOR(fetch_with_nowait_says_that_there_is_nothing),
 		EXECUTOR(urgent_fetch_leaves_submissions_to_others),
+		EXECUTOR(what_a_woken_fetch_did_not_take_wakes_another),
+		EXECUTOR(what_a_closed_ring_was_woken_for_wakes_another),
 		EXECUTOR(disarmed_fetches_end_and_the_others_wait_on),
 		EXECUTOR(commit_of_a_page_in_answers_its_waiter),
 		EXECUTOR(fetches_are_checked),
