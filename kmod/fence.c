@@ -93,27 +93,51 @@ static bool is_before(struct rb_node *a, const struct rb_node *b)
 }
 
 /**
+ * vb_wait_charge_locked() - a client is to wait for a fence, by no submission
+ * @c: client
+ *
+ * Context: work_lock.
+ * Return: 0, for vb_dependent_add_locked() or vb_wait_uncharge_locked(); -EDQUOT too many
+ * wait already, or the user has too much kernel memory.
+ */
+int vb_wait_charge_locked(struct vb_client *c)
+{
+	lockdep_assert_held(&vb.work_lock);
+	if (c->waits >= VB_WAITS_MAX || vb_user_charge(c->user, sizeof(struct vb_dependent)))
+		return -EDQUOT;
+	c->waits++;
+	return 0;
+}
+
+/**
+ * vb_wait_uncharge_locked() - undo vb_wait_charge_locked()
+ * @c: client
+ *
+ * Context: work_lock.
+ */
+void vb_wait_uncharge_locked(struct vb_client *c)
+{
+	lockdep_assert_held(&vb.work_lock);
+	c->waits--;
+	vb_user_uncharge(c->user, sizeof(struct vb_dependent));
+}
+
+/**
  * vb_dependent_add_locked() - wait for a fence that is not over
  * @q: whose fence; it is held until then by the submission that has the fence
- * @d: its seqno is set, and who waits
+ * @d: its seqno is set, and who waits: a submission, which has a limit of its own, or
+ *	somebody whose wait was charged
  *
  * In the order of the fences: one that ends costs time by those who wait for it, and a
  * client must not keep the lock by having many wait for the last one.
  *
  * Context: work_lock.
- * Return: 0; -EDQUOT too many wait that are not submissions, which have a limit and pay for
- * their own.
  */
-int vb_dependent_add_locked(struct vb_queue *q, struct vb_dependent *d)
+void vb_dependent_add_locked(struct vb_queue *q, struct vb_dependent *d)
 {
 	lockdep_assert_held(&vb.work_lock);
-	if (!d->submission && (q->client->waits >= VB_WAITS_MAX ||
-			       vb_user_charge(q->client->user, sizeof(*d))))
-		return -EDQUOT;
-	q->client->waits += !d->submission;
 	d->queue = q;
 	rb_add_cached(&d->node, &q->dependents, is_before);
-	return 0;
 }
 
 /**
@@ -126,10 +150,8 @@ void vb_dependent_remove_locked(struct vb_dependent *d)
 {
 	lockdep_assert_held(&vb.work_lock);
 	rb_erase_cached(&d->node, &d->queue->dependents);
-	if (!d->submission) {
-		d->queue->client->waits--;
-		vb_user_uncharge(d->queue->client->user, sizeof(*d));
-	}
+	if (!d->submission)
+		vb_wait_uncharge_locked(d->queue->client);
 	d->queue = NULL;
 }
 
@@ -414,18 +436,29 @@ int vb_wait(struct vb_client *c, struct vb_ucmd *u)
 
 /* ---- VB_IOC_FENCE_EVENTFD ---- */
 
-static int eventfd_arm(struct vb_queue *q, u64 seqno, struct vb_dependent *d)
+static int eventfd_arm_locked(struct vb_queue *q, u64 seqno, struct vb_dependent *d)
 {
-	int rc = 0;
+	int rc;
 
-	spin_lock(&vb.work_lock);
 	d->seqno = seqno;
 	if (!seqno || seqno > q->submitted)
-		rc = -EINVAL;
-	else if (vb_fence_is_over_locked(q, seqno))
+		return -EINVAL;
+	if (vb_fence_is_over_locked(q, seqno)) {
 		eventfd_end(d);
-	else
-		rc = vb_dependent_add_locked(q, d);
+		return 0;
+	}
+	rc = vb_wait_charge_locked(q->client);
+	if (!rc)
+		vb_dependent_add_locked(q, d);
+	return rc;
+}
+
+static int eventfd_arm(struct vb_queue *q, u64 seqno, struct vb_dependent *d)
+{
+	int rc;
+
+	spin_lock(&vb.work_lock);
+	rc = eventfd_arm_locked(q, seqno, d);
 	spin_unlock(&vb.work_lock);
 	return rc;
 }

@@ -41,7 +41,9 @@ struct vb_dependent {
 	struct io_uring_cmd *cmd;
 };
 
-int vb_dependent_add_locked(struct vb_queue *q, struct vb_dependent *d);
+int vb_wait_charge_locked(struct vb_client *c);
+void vb_wait_uncharge_locked(struct vb_client *c);
+void vb_dependent_add_locked(struct vb_queue *q, struct vb_dependent *d);
 void vb_dependent_remove_locked(struct vb_dependent *d);
 bool vb_fence_is_over_locked(const struct vb_queue *q, u64 seqno);
 int vb_fence_result_locked(const struct vb_queue *q, u64 seqno, struct vb_result *out);

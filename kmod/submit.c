@@ -391,7 +391,8 @@ static int add_fence_locked(struct vb_submission *s, struct vb_queue *q, u64 seq
 	s->fence_count++;
 	if (!vb_fence_is_over_locked(q, seqno)) {
 		s->unmet++;
-		return vb_dependent_add_locked(q, d);
+		vb_dependent_add_locked(q, d);
+		return 0;
 	}
 	rc = vb_fence_result_locked(q, seqno, &r);
 	if (!rc && r.status && !s->in_status)

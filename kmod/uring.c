@@ -36,6 +36,7 @@
 #include <linux/uaccess.h>
 
 #include "core/share.h"
+#include "client.h"
 #include "exec.h"
 #include "fence.h"
 #include "queue.h"
@@ -49,10 +50,12 @@
  * struct fence_wait - what a command that waits for a fence needs
  * @d: its place on the timeline
  * @status: of the fence
+ * @charged: against what its client may have wait
  */
 struct fence_wait {
 	struct vb_dependent d;
 	int status;
+	bool charged;
 };
 
 /**
@@ -457,6 +460,36 @@ int vb_uring_exec(struct io_uring_cmd *cmd, unsigned int issue_flags)
 
 /* ---- clients: a fence as a CQE ---- */
 
+/* There is room for one wait more; -EDQUOT. */
+static int wait_charge_locked(struct vb_client *c, struct fence_wait *w)
+{
+	int rc = w->charged ? 0 : vb_wait_charge_locked(c);
+
+	w->charged = !rc;
+	return rc;
+}
+
+static int wait_charge(struct vb_client *c, struct fence_wait *w)
+{
+	int rc;
+
+	spin_lock(&vb.work_lock);
+	rc = wait_charge_locked(c, w);
+	spin_unlock(&vb.work_lock);
+	return rc;
+}
+
+/* It was not armed. */
+static void wait_free(struct vb_client *c, struct fence_wait *w)
+{
+	if (w->charged) {
+		spin_lock(&vb.work_lock);
+		vb_wait_uncharge_locked(c);
+		spin_unlock(&vb.work_lock);
+	}
+	kfree(w);
+}
+
 /* Return: 0 armed; 1 the fence is over, and w->status is how it ended; -errno. */
 static int wait_arm_locked(struct io_uring_cmd *cmd, struct vb_queue *q, u64 seqno,
 			   struct fence_wait *w)
@@ -473,10 +506,11 @@ static int wait_arm_locked(struct io_uring_cmd *cmd, struct vb_queue *q, u64 seq
 		w->status = rc ? rc : r.status;
 		return 1;
 	}
-	w->d = (struct vb_dependent){ .seqno = seqno, .cmd = cmd };
-	rc = vb_dependent_add_locked(q, &w->d);
+	rc = wait_charge_locked(q->client, w);
 	if (rc)
 		return rc;
+	w->d = (struct vb_dependent){ .seqno = seqno, .cmd = cmd };
+	vb_dependent_add_locked(q, &w->d);
 	arm_locked(cmd, &vb.waits);
 	return 0;
 }
@@ -485,7 +519,8 @@ static int wait_arm_locked(struct io_uring_cmd *cmd, struct vb_queue *q, u64 seq
 static int wait_for(struct io_uring_cmd *cmd, u32 queue_id, u64 seqno, struct fence_wait *w,
 		    unsigned int issue_flags)
 {
-	struct vb_queue *q = vb_queue_get(cmd->file->private_data, queue_id);
+	struct vb_client *c = cmd->file->private_data;
+	struct vb_queue *q = vb_queue_get(c, queue_id);
 	struct armed *a = armed_of(cmd);
 	int rc = -ENOENT;
 
@@ -502,7 +537,7 @@ static int wait_for(struct io_uring_cmd *cmd, u32 queue_id, u64 seqno, struct fe
 	if (!rc)
 		return -EIOCBQUEUED;
 	rc = rc > 0 ? w->status : rc;
-	kfree(w);
+	wait_free(c, w);
 	return answer(cmd, rc, issue_flags);
 }
 
@@ -546,6 +581,7 @@ static int wait(struct io_uring_cmd *cmd, unsigned int issue_flags)
 /* What could fail afterwards comes first: nobody would hear of the submission. */
 static int submit(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
+	struct vb_client *client = cmd->file->private_data;
 	u64 copy[VB_UCMD_BYTES_MAX / sizeof(u64)];
 	const struct vb_ioc_submit *s = (void *)copy;
 	struct vb_uring_submit c;
@@ -561,11 +597,12 @@ static int submit(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	w = kzalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
 	if (!w)
 		return -ENOMEM;
-	rc = vb_ucmd_client(cmd->file->private_data, VB_IOC_SUBMIT, u64_to_user_ptr(c.address),
-			    copy);
+	rc = wait_charge(client, w);
+	if (!rc)
+		rc = vb_ucmd_client(client, VB_IOC_SUBMIT, u64_to_user_ptr(c.address), copy);
 	if (!rc)
 		return wait_for(cmd, s->queue_id, s->out_seqno, w, issue_flags);
-	kfree(w);
+	wait_free(client, w);
 	return answer(cmd, rc, issue_flags);
 }
 

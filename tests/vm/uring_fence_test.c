@@ -5,6 +5,8 @@
  */
 #include "vm/uring_rig.h"
 
+#include <sys/eventfd.h>
+
 static void fence_becomes_a_cqe(void **state)
 {
 	uint32_t q = new_queue();
@@ -123,6 +125,66 @@ static void submissions_are_checked_as_by_ioctl(void **state)
 	assert_rc(submit_raw(&good, 0), -ENODEV);
 }
 
+static uint64_t in_flight(void)
+{
+	struct vb_ioc_limit cmd = { .size = sizeof(cmd), .limit = VB_LIMIT_SUBMISSIONS };
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_LIMIT, &cmd), 0);
+	return cmd.out_used;
+}
+
+/* One fence has all the waits that there may be; how many were armed. */
+static uint32_t wait_all(uint32_t q, uint64_t seqno, int eventfd)
+{
+	struct vb_ioc_fence_eventfd cmd = {
+		.size = sizeof(cmd), .queue_id = q, .seqno = seqno, .fd = eventfd,
+	};
+	uint32_t n = 0;
+	int rc;
+
+	while (!(rc = vgpu_uapi_call(u, VB_IOC_FENCE_EVENTFD, &cmd)))
+		n++;
+	assert_rc(rc, -EDQUOT);
+	return n;
+}
+
+/* Nobody would hear how it ends: also when it is its wait that is one too many. */
+static void submission_beyond_a_limit_is_not_there(void **state)
+{
+	uint32_t q = new_queue();
+	uint64_t ended;
+	struct rig_stream s;
+	struct vb_ioc_submit cmd;
+	int e = eventfd(0, EFD_CLOEXEC);
+
+	(void)state;
+	rig_stream(&s);
+	rig_add_nop(&s);
+	submit_nop(q);
+	cmd = rig_submission(q, &s);
+	assert_rc(rig_limit(u, VB_LIMIT_SUBMISSIONS, 1), 0);
+	assert_rc(submit_raw(&cmd, 0), -EDQUOT);
+	assert_rc(rig_limit(u, VB_LIMIT_SUBMISSIONS, 100), 0);
+	assert_int_equal(wait_all(q, 1, e), VB_WAITS_MAX);
+	assert_rc(submit_raw(&cmd, 0), -EDQUOT);
+	assert_int_equal(cmd.out_seqno, 0);
+	assert_int_equal(in_flight(), 1);
+	commit_next(0);
+	assert_int_equal(read(e, &ended, sizeof(ended)), sizeof(ended));
+	assert_int_equal(ended, VB_WAITS_MAX);
+	close(e);
+	/* What was refused has used up no wait. */
+	assert_int_equal(submit_nop(q), 2);
+	e = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(wait_all(q, 2, e), VB_WAITS_MAX);
+	commit_next(0);
+	close(e);
+	ring_add_submit(&c, &cmd, 1);
+	expect_nothing(&c);
+	commit_next(0);
+	expect(&c, 1, 0);
+}
+
 /* Linked, each is submitted when the fence of the one before has ended. */
 static void linked_submissions_run_one_after_the_other(void **state)
 {
@@ -200,6 +262,7 @@ int main(void)
 		BOTH(waits_are_checked),
 		BOTH(submission_ends_in_a_cqe),
 		BOTH(submissions_are_checked_as_by_ioctl),
+		BOTH(submission_beyond_a_limit_is_not_there),
 		BOTH(linked_submissions_run_one_after_the_other),
 		BOTH(cqes_of_many_queues_tell_the_truth),
 	};

@@ -1603,10 +1603,11 @@ struct vb_uring_wait {
  * @address: struct vb_ioc_submit; it and what it names stay as they are until the CQE
  * @__reserved: must be 0
  *
- * Result: what VB_IOC_SUBMIT would say or, when it succeeded and out_seqno was written,
- * how the fence ended.  Of several at once, any may enter the queue first (out_seqno
- * says which did); IOSQE_IO_LINK makes one wait for the fence of the other.  A command
- * that is cancelled leaves what it has submitted alone.
+ * Result: what VB_IOC_SUBMIT would say, or -EDQUOT when VB_WAITS_MAX wait already: then
+ * nothing was submitted; or, when it succeeded and out_seqno was written, how the fence
+ * ended.  Of several at once, any may enter the queue first (out_seqno says which did);
+ * IOSQE_IO_LINK makes one wait for the fence of the other.  A command that is cancelled leaves
+ * what it has submitted alone.
  */
 struct vb_uring_submit {
 	__u64 address;
