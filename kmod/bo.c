@@ -2,6 +2,7 @@
 /* Requests about one object that wait for nobody. */
 #include "bo.h"
 
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
 #include "core/chunk.h"
@@ -10,7 +11,7 @@
 #include "ucmd.h"
 #include "vb.h"
 
-#define RESIDENCY_STRETCH	256u	/* chunks looked at under one lock */
+#define RESIDENCY_STRETCH	64u	/* chunks looked at under one lock */
 
 /**
  * vb_bo_info() - VB_IOC_BO_INFO: what an object is and where its chunks are
@@ -94,13 +95,15 @@ static int residency_stretch(struct vb_bo *bo, u32 first, u32 count, u8 __user *
 	u8 stretch[RESIDENCY_STRETCH];
 	u32 i;
 
-	mutex_lock(&bo->lock);
+	if (fatal_signal_pending(current) || mutex_lock_killable(&bo->lock))
+		return -EINTR;
 	for (i = 0; i < count; i++)
 		stretch[i] = vb_chunk_residency(vb_entry(bo, first + i));
 	mutex_unlock(&bo->lock);
 	return copy_to_user(to, stretch, count) ? -EFAULT : 0;
 }
 
+/* As many as there are, which may be a billion: it must be possible to stop. */
 static int residency_copy(struct vb_bo *bo, struct vb_ioc_bo_residency *cmd)
 {
 	u8 __user *to = u64_to_user_ptr(cmd->address);
@@ -117,6 +120,7 @@ static int residency_copy(struct vb_bo *bo, struct vb_ioc_bo_residency *cmd)
 		if (rc)
 			return rc;
 		cmd->out_count += count;
+		cond_resched();
 	}
 	return 0;
 }

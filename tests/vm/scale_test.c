@@ -6,10 +6,12 @@
  */
 #include "selftests/selftest.h"
 
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define TIB		(1ull << 40)
 #define CLIENTS		1000u
@@ -225,6 +227,74 @@ static void table_of_untouched_chunks_reads_as_zero(void **state)
 	rig_exec_close(&x);
 }
 
+/* So many bytes, all of them the same two MiB. */
+static uint8_t *little_memory_often(uint64_t bytes)
+{
+	const uint64_t step = 2u << 20;
+	int fd = memfd_create("little", MFD_CLOEXEC);
+	uint8_t *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(fd >= 0 && !ftruncate(fd, (off_t)step) && p != MAP_FAILED);
+	for (uint64_t at = 0; at < bytes; at += step)
+		assert_true(mmap(p + at, step, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+				 0) != MAP_FAILED);
+	close(fd);
+	return p;
+}
+
+/* A file with holes costs nothing, and makes as many chunks as there may be. */
+static uint32_t largest_object(void)
+{
+	int fd = memfd_create("holes", MFD_CLOEXEC);
+	uint32_t id;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)VB_OBJECT_BYTES_MAX), 0);
+	assert_rc(rig_bo_file(rig.client, fd, 0, VB_OBJECT_BYTES_MAX, &id), 0);
+	close(fd);
+	return id;
+}
+
+static void ask_for_ever(uint32_t id, uint8_t *to, uint32_t chunks)
+{
+	struct vb_ioc_bo_residency cmd;
+
+	for (;;) {
+		cmd = (struct vb_ioc_bo_residency){
+			.size = sizeof(cmd), .bo_id = id, .count = chunks, .address = (uintptr_t)to,
+		};
+		if (vgpu_uapi_call(rig.client, VB_IOC_BO_RESIDENCY, &cmd))
+			_exit(1);
+	}
+}
+
+/* A billion chunks are a minute's work. */
+static void who_asks_for_all_residency_can_be_killed(void **state)
+{
+	uint32_t id, chunks = (uint32_t)(VB_OBJECT_BYTES_MAX / rig.chunk_bytes);
+	uint64_t begin;
+	uint8_t *to;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	id = largest_object();
+	to = little_memory_often(chunks);
+	pid = fork();
+	if (!pid)
+		ask_for_ever(id, to, chunks);
+	usleep(300000);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	begin = rig_now();
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	printf("# killed while it asked for %u chunks: %.0f ms\n", chunks, ms_since(begin));
+	assert_true(WIFSIGNALED(status));
+	assert_true(ms_since(begin) < 2000);
+	munmap(to, chunks);
+	assert_rc(rig_bo_destroy(rig.client, id), 0);
+}
+
 /* ---- many clients ---- */
 
 static void thousand_clients_with_64_queues_each_are_served(void **state)
@@ -272,6 +342,7 @@ int main(void)
 		CASE(tebibyte_is_created_queried_and_destroyed_in_a_second),
 		CASE(whole_table_costs_32_bytes_a_chunk_and_its_index),
 		CASE(table_of_untouched_chunks_reads_as_zero),
+		CASE(who_asks_for_all_residency_can_be_killed),
 	};
 	const struct CMUnitTest served[] = {
 		CASE(thousand_clients_with_64_queues_each_are_served),

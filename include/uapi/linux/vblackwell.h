@@ -557,7 +557,8 @@ struct vb_ioc_bo_advise {
  * @__reserved: must be 0
  *
  * Errors: -ERANGE @first_chunk.
- * Context: takes the BO's lock a stretch of chunks at a time; never waits.
+ * Context: takes the BO's lock a stretch of chunks at a time; never waits.  A deadly signal
+ * ends it.
  */
 struct vb_ioc_bo_residency {
 	__u32 size;
