@@ -333,6 +333,7 @@ struct vb_client *vb_bo_payer(struct vb_bo *bo)
 
 /* ---- pins ---- */
 
+/* Takes no memory: for a first pin there is a place. */
 static int pin_count_locked(struct vb_share *s, u32 chunk, int n)
 {
 	unsigned long count = xa_to_value(xa_load(&s->pins, chunk) ? : xa_mk_value(0));
@@ -353,7 +354,8 @@ static int pin_count_locked(struct vb_share *s, u32 chunk, int n)
  * @chunk: which
  * @n: 1 or -1
  *
- * What is counted here is undone when the client's last handle goes.
+ * What is counted here is undone when the client's last handle goes.  Memory for it is had
+ * before the store's lock is taken: one whose memory is short keeps waiting nobody else.
  *
  * Context: may sleep; takes the client's lock and the store's.
  * Return: 0; -EINVAL the client has not pinned it; -ENOENT it has no handle any more;
@@ -366,7 +368,9 @@ int vb_store_pin(struct vb_client *c, struct vb_bo *bo, u32 chunk, int n)
 
 	mutex_lock(&c->lock);
 	s = xa_load(&c->shares, bo->id);
-	if (s) {
+	if (s)
+		rc = n > 0 ? xa_reserve(&s->pins, chunk, GFP_KERNEL_ACCOUNT) : 0;
+	if (!rc) {
 		mutex_lock(&bo->lock);
 		rc = pin_count_locked(s, chunk, n);
 		mutex_unlock(&bo->lock);
