@@ -10,10 +10,13 @@
 #include <linux/blkdev.h>
 #include <linux/file.h>
 #include <linux/hashtable.h>
+#include <linux/once.h>
+#include <linux/random.h>
+#include <linux/siphash.h>
 #include <linux/slab.h>
 
 static DEFINE_MUTEX(files_lock);
-static DEFINE_HASHTABLE(files, 8);	/* struct vb_file by inode; files_lock */
+static DEFINE_HASHTABLE(files, 10);	/* struct vb_file; files_lock */
 
 /* What a file looks like; @sync as statx() takes it: its file system may be asked, or not. */
 static int file_look(struct file *file, struct vb_file *f, unsigned int sync)
@@ -107,12 +110,28 @@ static const struct inode *inode_of(const struct vb_file *f)
 	return file_inode(f->file);
 }
 
+/*
+ * A client can have many that are one inode, each as it looked at another time: none may know
+ * what makes them stand in one place, where others look too.
+ */
+static u32 key_of(const struct vb_file *f)
+{
+	static siphash_key_t secret __read_mostly;
+	const u64 key[] = {
+		(uintptr_t)inode_of(f), f->ino, f->dev, f->bytes, f->changed.tv_sec,
+		f->changed.tv_nsec,
+	};
+
+	get_random_once(&secret, sizeof(secret));
+	return siphash(key, sizeof(key), &secret);
+}
+
 static struct vb_file *find_locked(const struct vb_file *f)
 {
 	struct vb_file *other;
 
 	lockdep_assert_held(&files_lock);
-	hash_for_each_possible(files, other, link, (unsigned long)inode_of(f))
+	hash_for_each_possible(files, other, link, key_of(f))
 		if (inode_of(other) == inode_of(f) && looks_the_same(other, f))
 			return other;
 	return NULL;
@@ -128,7 +147,7 @@ static struct vb_file *file_share(struct vb_file *f)
 	if (other)
 		other->refs++;
 	else
-		hash_add(files, &f->link, (unsigned long)inode_of(f));
+		hash_add(files, &f->link, key_of(f));
 	mutex_unlock(&files_lock);
 	if (!other)
 		return f;

@@ -15,7 +15,9 @@
 #include "store.h"
 
 #include <linux/hashtable.h>
-#include <linux/jhash.h>
+#include <linux/once.h>
+#include <linux/random.h>
+#include <linux/siphash.h>
 #include <linux/slab.h>
 
 #include "core/range.h"
@@ -51,13 +53,30 @@ static DEFINE_HASHTABLE(stores, 12);	/* struct vb_bo; stores_lock */
 
 /* ---- which ---- */
 
+/* What makes two objects the same, without holes; files that look the same are one. */
+struct store_key {
+	u64 file, file_offset, file_bytes, bytes;
+	struct vb_transform transform;
+	u32 kind, head_bytes;
+};
+
+static_assert(sizeof(struct store_key) == 4 * sizeof(u64) + sizeof(struct vb_transform) +
+	      2 * sizeof(u32));
+
+/* Clients choose it: none may know what makes many stand in one place, where others look too. */
 static u32 key_of(const struct vb_bo *bo)
 {
-	return jhash_2words(hash_ptr(bo->file, 32), (u32)(bo->file_offset >> 9), 0) ^
-	       (u32)bo->bytes;
+	static siphash_key_t secret __read_mostly;
+	const struct store_key key = {
+		.file = (uintptr_t)bo->file, .file_offset = bo->file_offset,
+		.file_bytes = bo->file_bytes, .bytes = bo->bytes, .transform = bo->transform,
+		.kind = bo->traits.kind, .head_bytes = bo->head_bytes,
+	};
+
+	get_random_once(&secret, sizeof(secret));
+	return siphash(&key, sizeof(key), &secret);
 }
 
-/* Files that look the same are one struct vb_file. */
 static bool is_same(const struct vb_bo *a, const struct vb_bo *b)
 {
 	return a->file == b->file && a->traits.kind == b->traits.kind && a->bytes == b->bytes &&

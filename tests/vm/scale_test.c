@@ -295,6 +295,69 @@ static void who_asks_for_all_residency_can_be_killed(void **state)
 	assert_rc(rig_bo_destroy(rig.client, id), 0);
 }
 
+/* ---- many objects ---- */
+
+#define OBJECTS		32768u
+#define LOOKED_AT	2048u		/* of these, at either end */
+#define SLOWER		4		/* the last ones may take so many times as long */
+
+/* Make them all, and say how the last ones compare with the first. */
+static void expect_even_cost(int fd, void (*make)(int fd, uint32_t i))
+{
+	uint64_t begin = 0;
+	double first = 0, last;
+
+	for (uint32_t i = 0; i < OBJECTS; i++) {
+		if (i == LOOKED_AT)
+			first = ms_since(begin);
+		if (!i || i == OBJECTS - LOOKED_AT)
+			begin = rig_now();
+		make(fd, i);
+	}
+	last = ms_since(begin);
+	printf("# of %u objects the first %u took %.0f ms, the last %.0f ms\n", OBJECTS,
+	       LOOKED_AT, first, last);
+	assert_true(last < first * SLOWER);
+}
+
+/* Each another range: lengths differ by 4 GiB, beginnings by less than a block. */
+static void make_range(int fd, uint32_t i)
+{
+	uint32_t id;
+
+	assert_rc(rig_bo_file(rig.client, fd, i % 4096, 1 + ((uint64_t)(i / 4096) << 32), &id), 0);
+}
+
+/* Each the same range, of a file that looks different. */
+static void make_change(int fd, uint32_t i)
+{
+	uint32_t id;
+
+	assert_int_equal(ftruncate(fd, 4096 + i), 0);
+	assert_rc(rig_bo_file(rig.client, fd, 0, 1, &id), 0);
+}
+
+static void objects_of_one_file_cost_the_same_however_many_there_are(void **state)
+{
+	int fd = memfd_create("many", MFD_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1ll << 40), 0);
+	expect_even_cost(fd, make_range);
+	close(fd);
+}
+
+static void objects_of_a_file_that_changes_cost_the_same_however_many_there_are(void **state)
+{
+	int fd = memfd_create("changes", MFD_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0);
+	expect_even_cost(fd, make_change);
+	close(fd);
+}
+
 /* ---- many clients ---- */
 
 static void thousand_clients_with_64_queues_each_are_served(void **state)
@@ -343,6 +406,8 @@ int main(void)
 		CASE(whole_table_costs_32_bytes_a_chunk_and_its_index),
 		CASE(table_of_untouched_chunks_reads_as_zero),
 		CASE(who_asks_for_all_residency_can_be_killed),
+		CASE(objects_of_one_file_cost_the_same_however_many_there_are),
+		CASE(objects_of_a_file_that_changes_cost_the_same_however_many_there_are),
 	};
 	const struct CMUnitTest served[] = {
 		CASE(thousand_clients_with_64_queues_each_are_served),
