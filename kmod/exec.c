@@ -809,13 +809,21 @@ static int exchange_fetch(struct vb_exec *x, struct vb_ioc_exchange *cmd)
 	return 0;
 }
 
-/* To call again after a signal would commit again: then it is over, with nothing fetched. */
 static int exchange_sleep(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
 {
 	if (spin_for(cmd->flags, cmd->spin_ns))
 		return 0;
 	return wait_event_interruptible(vb.fetch, has_work(cmd->flags) || READ_ONCE(x->stopped)) ?
 	       -EINTR : 0;
+}
+
+/*
+ * To call again after a signal would count and commit again: then it is over, with nothing
+ * fetched.
+ */
+static bool may_be_repeated(const struct vb_ioc_exchange *cmd)
+{
+	return !cmd->out_committed && !cmd->stats_address;
 }
 
 static bool is_fetched(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
@@ -860,7 +868,7 @@ int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u)
 	while (!rc && !is_fetched(x, cmd)) {
 		rc = exchange_sleep(x, cmd);
 		if (rc)
-			return cmd->out_committed ? 0 : rc;
+			return may_be_repeated(cmd) ? rc : 0;
 		rc = exchange_fetch(x, cmd);
 	}
 	return rc;

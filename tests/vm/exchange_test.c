@@ -2,6 +2,8 @@
 /* VB_IOC_EXCHANGE: commits and fetches, several at once; the executor is the test. */
 #include "selftests/selftest.h"
 
+#include <signal.h>
+
 #define ROOM	8u
 
 static struct rig_exec x;
@@ -192,6 +194,69 @@ static void stop_ends_sleep_now_and_later(void **state)
 	assert_rc(rig_commit(&x, got[0].out_tag, 0), 0);
 }
 
+/* Three for the client, counted once by one that then sleeps. */
+static uint64_t three[VB_COUNT_COMMANDS + 1] = { [VB_COUNT_COMMANDS] = 3 };
+static struct vb_ioc_exec_stats stats = {
+	.size = sizeof(stats), .client = 0, .count = VB_COUNT_COMMANDS + 1,
+	.address = (uintptr_t)three,
+};
+
+static void *counts_and_sleeps(void *arg)
+{
+	struct sleeper *s = arg;
+
+	s->cmd = (struct vb_ioc_exchange){
+		.size = sizeof(s->cmd), .fetches_address = (uintptr_t)&s->got, .fetch_count = 1,
+		.stats_address = (uintptr_t)&stats,
+	};
+	s->rc = vgpu_uapi_call(x.node, VB_IOC_EXCHANGE, &s->cmd);
+	return NULL;
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+static uint64_t commands_counted(void)
+{
+	uint64_t counters[VB_COUNT_COUNT];
+	struct vb_ioc_stats cmd = {
+		.size = sizeof(cmd), .count = VB_COUNT_COUNT, .address = (uintptr_t)counters,
+	};
+
+	assert_rc(vgpu_uapi_call(rig.client, VB_IOC_STATS, &cmd), 0);
+	return counters[VB_COUNT_COMMANDS];
+}
+
+/* The kernel makes a call again that a signal ended, if its handler says so. */
+static void signal_in_its_sleep_counts_nothing_twice(void **state)
+{
+	struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, old;
+	struct sleeper s;
+
+	(void)state;
+	submit();
+	assert_rc(exchange(VB_FETCH_F_NOWAIT, 0, 1), 0);
+	stats.client = got[0].out_client;
+	set_commit(0, got[0].out_tag);
+	assert_rc(exchange(VB_FETCH_F_NOWAIT, 1, 0), 0);
+	sigaction(SIGUSR1, &act, &old);
+	assert_int_equal(pthread_create(&s.thread, NULL, counts_and_sleeps, &s), 0);
+	while (!commands_counted())
+		usleep(1000);
+	for (int i = 0; i < 5; i++) {
+		pthread_kill(s.thread, SIGUSR1);
+		usleep(20000);
+	}
+	assert_rc(exchange(VB_EXCHANGE_F_STOP, 0, 0), 0);
+	pthread_join(s.thread, NULL);
+	sigaction(SIGUSR1, &old, NULL);
+	assert_rc(s.rc, 0);
+	assert_int_equal(s.cmd.out_fetched, 0);
+	assert_int_equal(commands_counted(), 3);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -203,6 +268,7 @@ int main(void)
 		CASE(commits_are_checked_each),
 		CASE(work_wakes_one_that_sleeps),
 		CASE(stop_ends_sleep_now_and_later),
+		CASE(signal_in_its_sleep_counts_nothing_twice),
 	};
 
 	if (!selftest_has_module("exchange"))

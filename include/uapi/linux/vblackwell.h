@@ -1281,7 +1281,7 @@ struct vb_ioc_commit {
  * @out_committed: how many were taken, 0 .. @commit_count: one that is refused ends the
  *	call with its error, and nothing is fetched
  * @out_fetched: how many, 0 .. @fetch_count; 0 when it was not to sleep, or a signal
- *	came after commits
+ *	came after something was committed or counted
  * @spin_ns: as VB_IOC_FETCH
  * @__reserved: must be 0
  * @stats_address: a struct vb_ioc_exec_stats that is counted first, or 0
