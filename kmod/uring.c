@@ -45,6 +45,7 @@
 
 #define PAYLOAD_BYTES	16u	/* what fits an entry of 64 bytes */
 #define WATCH_MS	200u	/* between two looks for commands whose task leaves */
+#define AT_ONCE		64u	/* waits looked at under the lock */
 
 /**
  * struct fence_wait - what a command that waits for a fence needs
@@ -232,15 +233,52 @@ static int cancel(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	return answer(cmd, -ECANCELED, issue_flags);
 }
 
-static void cancel_leaving_locked(struct list_head *list)
+static void cancel_if_leaving_locked(struct armed *a)
+{
+	if (!is_leaving(command_of(a)))
+		return;
+	a->canceled = true;
+	end_later_locked(a);
+}
+
+/* All of them: one that is not in its list is not found by what it waits for. */
+static void cancel_fetches(void)
 {
 	struct armed *a, *next;
 
-	list_for_each_entry_safe(a, next, list, link)
-		if (is_leaving(command_of(a))) {
-			a->canceled = true;
-			end_later_locked(a);
-		}
+	spin_lock(&vb.work_lock);
+	list_for_each_entry_safe(a, next, &vb.fetches, link)
+		cancel_if_leaving_locked(a);
+	spin_unlock(&vb.work_lock);
+}
+
+/* Some of @left, which clients may have many of.  False: there are no more. */
+static bool cancel_some_waits(struct list_head *left)
+{
+	struct armed *a;
+	bool more;
+	u32 n;
+
+	spin_lock(&vb.work_lock);
+	for (n = 0; n < AT_ONCE && !list_empty(left); n++) {
+		a = list_first_entry(left, struct armed, link);
+		list_move_tail(&a->link, &vb.waits);
+		cancel_if_leaving_locked(a);
+	}
+	more = !list_empty(left);
+	spin_unlock(&vb.work_lock);
+	return more;
+}
+
+static void cancel_waits(void)
+{
+	LIST_HEAD(left);
+
+	spin_lock(&vb.work_lock);
+	list_splice_init(&vb.waits, &left);
+	spin_unlock(&vb.work_lock);
+	while (cancel_some_waits(&left))
+		cond_resched();
 }
 
 /**
@@ -251,9 +289,9 @@ static void cancel_leaving_locked(struct list_head *list)
  */
 void vb_uring_watch(struct work_struct *work)
 {
+	cancel_fetches();
+	cancel_waits();
 	spin_lock(&vb.work_lock);
-	cancel_leaving_locked(&vb.fetches);
-	cancel_leaving_locked(&vb.waits);
 	if (!list_empty(&vb.fetches) || !list_empty(&vb.waits))
 		watch_locked();
 	spin_unlock(&vb.work_lock);
