@@ -390,7 +390,8 @@ u32 vb_fetch_locked(struct vb_exec *x, u32 first, u32 count, u32 flags)
 void vb_fetch_wake_locked(bool urgent)
 {
 	lockdep_assert_held(&vb.work_lock);
-	vb.kick = true;
+	/* Another one may take it, and wakes for us too: he has to see what there is to do. */
+	smp_store_release(&vb.kick, true);
 	vb_uring_wake_locked(urgent);
 }
 
