@@ -515,6 +515,9 @@ int vb_submit(struct vb_client *c, struct vb_ucmd *u)
 	s->queue = vb_queue_get(c, cmd->queue_id);
 	if (!s->queue)
 		goto err_free;
+	rc = vb_ucmd_can_respond(u);
+	if (rc)
+		goto err_free;
 	rc = submit(s, cmd);
 	if (rc)
 		goto err_free;

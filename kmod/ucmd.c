@@ -159,6 +159,25 @@ static int ucmd_copy_in(struct vb_ucmd *u, const struct rule *rule)
 	return check_fields(rule, u->cmd);
 }
 
+static int ucmd_copy_out(const struct vb_ucmd *u)
+{
+	return copy_to_user(u->user, u->cmd, min(u->user_bytes, u->bytes)) ? -EFAULT : 0;
+}
+
+/**
+ * vb_ucmd_can_respond() - could the structure be written back
+ * @u: request
+ *
+ * For what is not known before it is done, and cannot be undone then.
+ *
+ * Return: 0; -EFAULT.
+ * Context: no lock held.
+ */
+int vb_ucmd_can_respond(const struct vb_ucmd *u)
+{
+	return ucmd_copy_out(u);
+}
+
 /**
  * vb_ucmd_respond() - write the structure back, as much of it as the caller knows
  * @u: request
@@ -171,7 +190,7 @@ int vb_ucmd_respond(struct vb_ucmd *u)
 	if (u->responded)
 		return 0;
 	u->responded = true;
-	return copy_to_user(u->user, u->cmd, min(u->user_bytes, u->bytes)) ? -EFAULT : 0;
+	return ucmd_copy_out(u);
 }
 
 /* Also after an error: what was done before it is said. */

@@ -24,6 +24,7 @@ struct vb_ucmd {
 
 #define VB_UCMD_BYTES_MAX	256u	/* largest structure we know */
 int vb_ucmd_respond(struct vb_ucmd *u);
+int vb_ucmd_can_respond(const struct vb_ucmd *u);
 int vb_ucmd_client(struct vb_client *c, unsigned int request, void __user *user, u64 *cmd);
 long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg);
 long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg);

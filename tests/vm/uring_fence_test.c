@@ -185,6 +185,27 @@ static void submission_beyond_a_limit_is_not_there(void **state)
 	expect(&c, 1, 0);
 }
 
+/* By ioctl or by ring: nobody would know its number. */
+static void submission_that_cannot_be_answered_is_not_there(void **state)
+{
+	struct vb_ioc_submit *cmd = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t q = new_queue();
+	struct rig_stream s;
+
+	(void)state;
+	rig_stream(&s);
+	rig_add_nop(&s);
+	*cmd = rig_submission(q, &s);
+	assert_int_equal(mprotect(cmd, 4096, PROT_READ), 0);
+	assert_rc(vgpu_uapi_call(u, VB_IOC_SUBMIT, cmd), -EFAULT);
+	assert_rc(submit_raw(cmd, 0), -EFAULT);
+	assert_int_equal(in_flight(), 0);
+	assert_int_equal(submit_nop(q), 1);
+	commit_next(0);
+	munmap(cmd, 4096);
+}
+
 /* Linked, each is submitted when the fence of the one before has ended. */
 static void linked_submissions_run_one_after_the_other(void **state)
 {
@@ -263,6 +284,7 @@ int main(void)
 		BOTH(submission_ends_in_a_cqe),
 		BOTH(submissions_are_checked_as_by_ioctl),
 		BOTH(submission_beyond_a_limit_is_not_there),
+		BOTH(submission_that_cannot_be_answered_is_not_there),
 		BOTH(linked_submissions_run_one_after_the_other),
 		BOTH(cqes_of_many_queues_tell_the_truth),
 	};
