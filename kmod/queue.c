@@ -356,11 +356,11 @@ static void submission_leave_locked(struct vb_submission *s, u64 busy_ns,
 				    struct list_head *ended)
 {
 	struct vb_queue *q = s->queue;
-	bool careful = vb.suspects;
+	bool others = vb.suspects;
 
 	WRITE_ONCE(vb.suspects, vb.suspects - (s->deaths != 0));
 	if (q->running == s) {
-		vb_share_end(&vb.shares, &q->share, busy_ns);
+		others |= vb_share_end(&vb.shares, &q->share, busy_ns);
 		running_end_locked(q);
 	} else {
 		set_ready_locked(q, false);
@@ -376,7 +376,7 @@ static void submission_leave_locked(struct vb_submission *s, u64 busy_ns,
 		vb_queue_put(q);
 	}
 	/* Others may have waited for this one, in the hands of the executor or not. */
-	if (careful && vb_queues_have_next())
+	if (others && vb_queues_have_next())
 		vb_fetch_wake_locked(false);
 }
 

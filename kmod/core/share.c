@@ -77,17 +77,25 @@ static struct vb_share_client *client_of(struct vb_heap_node *n)
 	return container_of(n, struct vb_share_client, member.node);
 }
 
+/* Can it be next? */
+static void client_settle(struct vb_share_level *clients, struct vb_share_client *c)
+{
+	if (c->queues.count && c->started < VB_SHARE_STARTED_MAX)
+		member_add(clients, &c->member);
+	else
+		member_remove(clients, &c->member);
+}
+
 void vb_share_add(struct vb_share_level *clients, struct vb_share_queue *q)
 {
 	member_add(&q->client->queues, &q->member);
-	member_add(clients, &q->client->member);
+	client_settle(clients, q->client);
 }
 
 void vb_share_remove(struct vb_share_level *clients, struct vb_share_queue *q)
 {
 	member_remove(&q->client->queues, &q->member);
-	if (!q->client->queues.count)
-		member_remove(clients, &q->client->member);
+	client_settle(clients, q->client);
 }
 
 struct vb_share_queue *vb_share_next(const struct vb_share_level *clients)
@@ -100,19 +108,23 @@ struct vb_share_queue *vb_share_next(const struct vb_share_level *clients)
 void vb_share_start(struct vb_share_level *clients, struct vb_share_queue *q)
 {
 	q->charged_ns = counted(q->usual_ns);
+	q->client->started++;
 	vb_share_remove(clients, q);
 	member_charge(&q->client->queues, &q->member, q->charged_ns);
 	member_charge(clients, &q->client->member, q->charged_ns);
 }
 
-void vb_share_end(struct vb_share_level *clients, struct vb_share_queue *q, u64 busy_ns)
+bool vb_share_end(struct vb_share_level *clients, struct vb_share_queue *q, u64 busy_ns)
 {
+	bool enough = q->client->started-- == VB_SHARE_STARTED_MAX;
 	u64 ns = counted(busy_ns), usual = q->usual_ns ? q->usual_ns : ns;
 
 	member_correct(&q->client->queues, &q->member, q->charged_ns, ns);
 	member_correct(clients, &q->client->member, q->charged_ns, ns);
 	q->usual_ns = usual - usual / SMOOTHING + ns / SMOOTHING;
 	q->charged_ns = ns;
+	client_settle(clients, q->client);
+	return enough && q->client->member.ready;
 }
 
 bool vb_share_is_ahead(const struct vb_share_level *clients, const struct vb_share_client *c)

@@ -13,7 +13,9 @@
  *
  * How long work takes is known when it has ended.  Until then it counts as much as work of
  * its queue did before, or an executor that fetches much at once would get it from one
- * client alone.  No work counts less than VB_SHARE_LEAST_NS: to hand it out takes time
+ * client alone.  And no client has more than VB_SHARE_STARTED_MAX pieces of work there: an
+ * executor has room for so many, and who comes later is not to wait until long ones of
+ * somebody else have ended.  No work counts less than VB_SHARE_LEAST_NS: to hand it out takes time
  * that the executor does not report.
  *
  * State in, decision out: the caller holds the lock.
@@ -23,6 +25,7 @@
 
 #include "heap.h"
 
+#define VB_SHARE_STARTED_MAX	16u
 #define VB_SHARE_LEAST_NS	5000u
 #define VB_SHARE_MOST_NS	(1ull << 48)	/* three days; keeps places within 64 bits */
 
@@ -52,10 +55,16 @@ struct vb_share_member {
 	bool ready;
 };
 
-/* A client: all zero but for its weight.  It has work while a queue of it has. */
+/**
+ * struct vb_share_client - a client: all zero but for its weight
+ * @member: has work while a queue of it has, and the executor has not enough of it
+ * @queues: its queues
+ * @started: pieces of work that the executor has
+ */
 struct vb_share_client {
 	struct vb_share_member member;
 	struct vb_share_level queues;
+	u32 started;
 };
 
 /**
@@ -95,7 +104,7 @@ void vb_share_remove(struct vb_share_level *clients, struct vb_share_queue *q);
  * vb_share_next() - whose turn it is
  * @clients: level of the clients
  *
- * Return: a queue that has work; NULL: nobody has.
+ * Return: a queue that has work which the executor may have now; NULL: nobody has.
  */
 struct vb_share_queue *vb_share_next(const struct vb_share_level *clients);
 
@@ -114,8 +123,10 @@ void vb_share_start(struct vb_share_level *clients, struct vb_share_queue *q);
  * @clients: level of the clients
  * @q: queue, of which vb_share_start() was called
  * @busy_ns: executor time that it took
+ *
+ * Return: true when its client can be next again and could not, having had enough there.
  */
-void vb_share_end(struct vb_share_level *clients, struct vb_share_queue *q, u64 busy_ns);
+bool vb_share_end(struct vb_share_level *clients, struct vb_share_queue *q, u64 busy_ns);
 
 /**
  * vb_share_is_ahead() - has a client had more than who is next

@@ -649,6 +649,43 @@ static void fault_read_is_answered_amid_a_command_of_another(void **state)
 	read_is_answered_while(1 << 18, 1);
 }
 
+/* More queues than there are jobs that may run, of one client: another one is served beside them. */
+static void fault_queues_of_one_client_keep_nobody_out(void **state)
+{
+	enum { QUEUES = 100, COMPUTE_MS = 6000 };
+	struct vgpu_exec_params p = params(40);
+	uint32_t greedy_bo, greedy_to, bo, to, queue, queues[QUEUES];
+	struct vgpu_uapi *other, *greedy;
+	uint64_t seqno[QUEUES];
+	struct model m;
+
+	(void)state;
+	model_open(&m, &p);
+	greedy = xrig_client(&m.r);
+	greedy_bo = other_object(greedy, 4 << 10);
+	greedy_to = other_object(greedy, 4 << 10);
+	other = xrig_client(&m.r);
+	queue = xrig_queue(other, 0);
+	bo = other_object(other, 4);
+	to = other_object(other, 4);
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		queues[i] = xrig_queue(greedy, 0);
+		seqno[i] = other_computes(greedy, queues[i], greedy_bo, greedy_to, 1 << 10, 200,
+					  COMPUTE_MS);
+	}
+	/* The executor has had the time to take all that it takes. */
+	usleep(COMPUTE_MS * 1000 / 4);
+	assert_in_range(other_runs(other, bo, to, queue), 0, COMPUTE_MS / 4);
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		int rc = xwait(greedy, queues[i], seqno[i], NULL);
+
+		assert_true(rc == -ETIME || (!rc && i + 1 < QUEUES));
+	}
+	greedy->ops->close(greedy);
+	other->ops->close(other);
+	model_close(&m);
+}
+
 /*
  * Far more clients than there are jobs that may run, each with one that waits for a silent
  * file: one more client is served, and all of them once the file answers.
@@ -1273,6 +1310,7 @@ int main(void)
 		cmocka_unit_test(fault_file_that_is_silent_keeps_only_its_client_waiting),
 		cmocka_unit_test(fault_read_is_answered_between_commands_of_another),
 		cmocka_unit_test(fault_read_is_answered_amid_a_command_of_another),
+		cmocka_unit_test(fault_queues_of_one_client_keep_nobody_out),
 		cmocka_unit_test(fault_jobs_that_wait_for_a_silent_file_keep_nobody_out),
 		cmocka_unit_test(fault_file_that_trickles_is_not_waited_for),
 		cmocka_unit_test(fault_evicting_a_file_that_trickles_keeps_nobody_else_waiting),

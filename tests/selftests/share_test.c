@@ -117,6 +117,44 @@ static void jobs_in_hand_are_shared_too(void **state)
 	rig_client_close(polite);
 }
 
+static void *sleep_for_work(void *arg)
+{
+	struct vb_ioc_fetch *req = arg;
+
+	*req = (struct vb_ioc_fetch){ .size = sizeof(*req) };
+	return (void *)(intptr_t)vgpu_uapi_call(x.node, VB_IOC_FETCH, req);
+}
+
+/* Whoever comes later finds room, and who sleeps for work gets more when one has ended. */
+static void no_client_has_all_of_the_executors_hands(void **state)
+{
+	struct vgpu_uapi *greedy = client_with_queues(64, 1), *polite;
+	struct vb_ioc_fetch req[SHARERS], next, more;
+	pthread_t sleeper;
+	uint32_t n = 0;
+	void *rc;
+
+	(void)state;
+	while (n < SHARERS && !rig_fetch(&x, &req[n]))
+		n++;
+	assert_int_equal(n, SHARERS);
+	assert_rc(rig_fetch(&x, &next), -EAGAIN);
+	polite = client_with_queues(1, 1);
+	assert_rc(rig_fetch(&x, &next), 0);
+	assert_int_not_equal(next.out_client, req[0].out_client);
+	assert_rc(rig_commit(&x, next.out_tag, 0), 0);
+	assert_rc(rig_fetch(&x, &next), -EAGAIN);
+	assert_int_equal(pthread_create(&sleeper, NULL, sleep_for_work, &more), 0);
+	usleep(50000);
+	assert_rc(rig_commit(&x, req[0].out_tag, 0), 0);
+	assert_int_equal(pthread_join(sleeper, &rc), 0);
+	assert_rc((int)(intptr_t)rc, 0);
+	assert_int_equal(more.out_client, req[0].out_client);
+	assert_rc(rig_fetch(&x, &next), -EAGAIN);
+	rig_client_close(greedy);
+	rig_client_close(polite);
+}
+
 static void no_client_of_sixteen_gets_less_than_half_its_share(void **state)
 {
 	struct vgpu_uapi *c[SHARERS];
@@ -254,6 +292,7 @@ int main(void)
 		BY_HAND(many_queues_are_no_larger_share),
 		BY_HAND(clients_share_time_by_their_weights),
 		BY_HAND(jobs_in_hand_are_shared_too),
+		BY_HAND(no_client_has_all_of_the_executors_hands),
 		BY_HAND(no_client_of_sixteen_gets_less_than_half_its_share),
 		BY_HAND(busy_time_is_clamped_to_the_wall),
 		BY_HAND(page_ins_do_not_starve_submissions),

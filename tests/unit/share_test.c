@@ -51,6 +51,7 @@ struct model_member {
 
 static struct {
 	struct model_member client[CLIENTS], queue[CLIENTS][QUEUES];
+	u32 started[CLIENTS];
 	u64 usual[CLIENTS][QUEUES], charged[CLIENTS][QUEUES];
 	u64 clock, clocks[CLIENTS], events;
 } model;
@@ -86,17 +87,24 @@ static void model_shift(struct model_member *m, s64 ns)
 	m->since = ++model.events;
 }
 
+static void model_settle(u32 c)
+{
+	if (least(model.queue[c], QUEUES) && model.started[c] < VB_SHARE_STARTED_MAX)
+		model_ready(&model.client[c], model.clock);
+	else
+		model.client[c].ready = false;
+}
+
 static void model_add(u32 c, u32 q)
 {
 	model_ready(&model.queue[c][q], model.clocks[c]);
-	model_ready(&model.client[c], model.clock);
+	model_settle(c);
 }
 
 static void model_remove(u32 c, u32 q)
 {
 	model.queue[c][q].ready = false;
-	if (!least(model.queue[c], QUEUES))
-		model.client[c].ready = false;
+	model_settle(c);
 }
 
 static u64 model_counted(u64 ns)
@@ -109,6 +117,7 @@ static void model_start(u32 c, u32 q)
 	struct model_member *mq = &model.queue[c][q], *mc = &model.client[c];
 	u64 ns = model_counted(model.usual[c][q]);
 
+	model.started[c]++;
 	model_remove(c, q);
 	model.charged[c][q] = ns;
 	model.clocks[c] = mq->place > model.clocks[c] ? mq->place : model.clocks[c];
@@ -130,6 +139,8 @@ static void model_end(u32 c, u32 q, u64 busy)
 			both[i]->since = ++model.events;
 		both[i]->place = to;
 	}
+	model.started[c]--;
+	model_settle(c);
 	*usual = *usual ? *usual - *usual / 4 + ns / 4 : ns - ns / 4 + ns / 4;
 }
 
@@ -266,6 +277,28 @@ static void what_is_fetched_at_once_is_shared_too(void **state)
 	add_queues(1, 8);
 	hand_out(16 * 100, 16, ns);
 	assert_in_range(had[1] / ns[1], 780, 820);
+}
+
+/* With long work nothing ends for a while: the executor has room for others all the same. */
+static void one_client_has_so_much_started_and_no_more(void **state)
+{
+	u32 n = 0;
+
+	(void)state;
+	add_queues(0, QUEUES);
+	while (vb_share_next(&clients) && n < QUEUES)
+		vb_share_start(&clients, &queue[0][n++]);
+	assert_int_equal(n, VB_SHARE_STARTED_MAX);
+	assert_true(vb_share_is_idle(&clients));
+	add_queues(1, 1);
+	assert_ptr_equal(vb_share_next(&clients), &queue[1][0]);
+	vb_share_start(&clients, &queue[1][0]);
+	/* Who could be next anyway is no news. */
+	assert_false(vb_share_end(&clients, &queue[1][0], 100));
+	assert_true(vb_share_end(&clients, &queue[0][0], 100));
+	assert_ptr_equal(vb_share_next(&clients), &queue[0][n]);
+	vb_share_start(&clients, &queue[0][n]);
+	assert_null(vb_share_next(&clients));
 }
 
 static void sixteen_equal_clients_get_the_same(void **state)
@@ -405,6 +438,7 @@ int main(void)
 		SHARE(picks_are_those_of_the_slow_model),
 		SHARE(many_queues_are_no_larger_share),
 		SHARE(what_is_fetched_at_once_is_shared_too),
+		SHARE(one_client_has_so_much_started_and_no_more),
 		SHARE(sixteen_equal_clients_get_the_same),
 		SHARE(work_that_takes_no_time_is_not_free),
 		SHARE(time_is_shared_by_weight_on_both_levels),
