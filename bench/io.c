@@ -217,7 +217,7 @@ static void measure(int fd, FILE *json, uint32_t chunk_bytes, uint64_t file_byte
 
 static void measure_crc(FILE *json, unsigned int runs)
 {
-	static const char *const names[] = { "table", "sse4.2", "avx512" };
+	static const char *const names[] = { "table", "words", "sse4.2", "avx512" };
 	const size_t bytes = 2 << 20;
 	uint8_t *p = bench_alloc(bytes);
 	volatile uint32_t crc;

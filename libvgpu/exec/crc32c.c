@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
 /*
- * CRC32C at three levels.
+ * CRC32C at four levels.
  *
  * Bit-reflected throughout: bit 31 of a 32-bit value is the coefficient of x^0, so shifting right
  * multiplies by x. All constants are powers of x modulo the polynomial and are computed once, so
  * none has to be believed.
+ *
+ * Words: a multiple of the polynomial has four terms, 1 + x^2751 + x^4508 + x^5275. Squared six
+ * times it has them at 64 times these powers, and so says where a word of the message may be added
+ * instead of where it is: at three words behind it. All but the last 5275 words are moved behind
+ * so, and these are left to the table.
+ * Source: Kadatch, Jenkins, Everything we know about CRC but afraid to forget, 2010, for such
+ * multiples; Russell et al., Chorba, arXiv 2412.16398, 2024, for the method.
  *
  * SSE4.2: one crc32 instruction starts a cycle but takes three, so three streams of STREAM_BYTES
  * run side by side, and "append STREAM_BYTES zeros" (a linear map, four tables of 256) joins them.
@@ -17,6 +24,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -27,13 +35,22 @@
 #define ONE		0x80000000u	/* x^0 */
 #define STREAM_BYTES	2048u
 #define FOLD_BYTES	256u
+#define TERM_1		2751u		/* of the multiple with four terms */
+#define TERM_2		4508u
+#define TERM_3		5275u
+#define RING_WORDS	8192u		/* a power of two, at least TERM_3 and a run */
+#define RUN_WORDS	(TERM_3 - TERM_2)
+#define FAST_RATE	2.0		/* bytes in a nanosecond; no CPU's instruction is slower */
+#define TURNS		4
+#define TURN_BYTES	4096u
+#define WORDS_BYTES	(4 * 8 * TERM_3)	/* less than this is not worth it */
 
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 static uint32_t byte_table[256];
 static uint32_t stream_table[4][256];	/* times x^(8 * STREAM_BYTES) */
 static uint64_t fold_by_2048[2];	/* multipliers of the low and the high half */
 static uint64_t fold_by_512[2];
-static enum vgpu_crc32c_level best_level;
+static enum vgpu_crc32c_level best_level, long_level;
 
 static uint32_t times_x(uint32_t a)
 {
@@ -82,14 +99,16 @@ static enum vgpu_crc32c_level cpu_level(void)
 #ifdef __x86_64__
 	__builtin_cpu_init();
 	if (!__builtin_cpu_supports("sse4.2"))
-		return VGPU_CRC32C_REF;
+		return VGPU_CRC32C_WORDS;
 	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq"))
 		return VGPU_CRC32C_AVX512;
 	return VGPU_CRC32C_SSE42;
 #else
-	return VGPU_CRC32C_REF;
+	return VGPU_CRC32C_WORDS;
 #endif
 }
+
+static void long_level_choose(void);
 
 static void tables_fill(void)
 {
@@ -106,6 +125,7 @@ static void tables_fill(void)
 	fold_fill(fold_by_2048, 2048);
 	fold_fill(fold_by_512, 512);
 	best_level = cpu_level();
+	long_level_choose();
 }
 
 static uint32_t crc_ref(uint32_t crc, const uint8_t *p, size_t bytes)
@@ -115,8 +135,6 @@ static uint32_t crc_ref(uint32_t crc, const uint8_t *p, size_t bytes)
 	return crc;
 }
 
-#ifdef __x86_64__
-
 static uint64_t load64(const uint8_t *p)
 {
 	uint64_t v;
@@ -124,6 +142,58 @@ static uint64_t load64(const uint8_t *p)
 	memcpy(&v, p, sizeof(v));
 	return v;
 }
+
+/* Words that came before: the ring, and the place of one in it. */
+#define RING_AT(i)	((i) & (RING_WORDS - 1))
+
+/* How many words from @i on can be done in a row: none of the four places wraps or is new. */
+static size_t words_run(size_t i, size_t end)
+{
+	static const size_t back[] = { 0, TERM_3 - TERM_2, TERM_3 - TERM_1, TERM_3 };
+	size_t n = end - i < RUN_WORDS ? end - i : RUN_WORDS, k;
+
+	for (k = 0; k < 4; k++)
+		if (n > RING_WORDS - RING_AT(i - back[k]))
+			n = RING_WORDS - RING_AT(i - back[k]);
+	return n;
+}
+
+static void words_add(uint64_t *to, const uint8_t *p, const uint64_t *a, const uint64_t *b,
+		      const uint64_t *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i] = load64(p + 8 * i) ^ a[i] ^ b[i] ^ c[i];
+}
+
+static void words_step(uint64_t *ring, const uint8_t *p, size_t i, size_t n)
+{
+	words_add(&ring[RING_AT(i)], p + 8 * i, &ring[RING_AT(i - (TERM_3 - TERM_2))],
+		  &ring[RING_AT(i - (TERM_3 - TERM_1))], &ring[RING_AT(i - TERM_3)], n);
+}
+
+static uint32_t crc_words(uint32_t crc, const uint8_t *p, size_t bytes)
+{
+	uint64_t ring[RING_WORDS] = { 0 };
+	size_t count = bytes / 8, end = count - TERM_3, i, n;
+
+	if (bytes < WORDS_BYTES)
+		return crc_ref(crc, p, bytes);
+	words_step(ring, p, 0, 1);
+	ring[0] ^= crc;
+	for (i = 1; i < end; i += n) {
+		n = words_run(i, end);
+		words_step(ring, p, i, n);
+	}
+	/* What was moved behind is added, and stays where it is. */
+	for (crc = 0; i < count; i++) {
+		words_step(ring, p, i, 1);
+		crc = crc_ref(crc, (const uint8_t *)&ring[RING_AT(i)], 8);
+		ring[RING_AT(i)] = 0;
+	}
+	return crc_ref(crc, p + 8 * count, bytes % 8);
+}
+
+#ifdef __x86_64__
 
 static uint32_t append_stream(uint32_t crc)
 {
@@ -209,18 +279,68 @@ static uint32_t crc_avx512(uint32_t crc, const uint8_t *p, size_t bytes)
 
 #endif
 
+static uint32_t crc_at(enum vgpu_crc32c_level level, uint32_t crc, const void *buf, size_t bytes)
+{
+	switch (level) {
+#ifdef __x86_64__
+	case VGPU_CRC32C_AVX512:
+		return crc_avx512(crc, buf, bytes);
+	case VGPU_CRC32C_SSE42:
+		return crc_sse42(crc, buf, bytes);
+#endif
+	case VGPU_CRC32C_WORDS:
+		return crc_words(crc, buf, bytes);
+	default:
+		return crc_ref(crc, buf, bytes);
+	}
+}
+
+/* Bytes in a nanosecond, once. */
+static double turn_of(enum vgpu_crc32c_level level, const uint8_t *p, size_t bytes)
+{
+	struct timespec a, b;
+	volatile uint32_t crc;
+	double ns;
+
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	crc = crc_at(level, 0, p, bytes);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	(void)crc;
+	ns = (double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec);
+	return (double)bytes / (ns > 1 ? ns : 1);
+}
+
+/* The best of several turns: the first one brings memory and code, others are interrupted. */
+static double rate_of(enum vgpu_crc32c_level level, const uint8_t *p, size_t bytes)
+{
+	double best = 0, rate;
+	int turn;
+
+	for (turn = 0; turn < TURNS && best < FAST_RATE; turn++) {
+		rate = turn_of(level, p, bytes);
+		best = rate > best ? rate : best;
+	}
+	return best;
+}
+
+/*
+ * An emulated CPU takes a loop over 64 bits for the instruction. A real one is done here in a
+ * microsecond.
+ */
+static void long_level_choose(void)
+{
+	static const uint8_t text[WORDS_BYTES];
+	double rate = rate_of(best_level, text, TURN_BYTES);
+
+	long_level = best_level;
+	if (rate < FAST_RATE && rate_of(VGPU_CRC32C_WORDS, text, sizeof(text)) > rate)
+		long_level = VGPU_CRC32C_WORDS;
+}
+
 uint32_t vgpu_crc32c_at(enum vgpu_crc32c_level level, uint32_t crc, const void *buf, size_t bytes)
 {
 	pthread_once(&tables_once, tables_fill);
-	crc = ~crc;
-#ifdef __x86_64__
-	if (level == VGPU_CRC32C_AVX512)
-		return ~crc_avx512(crc, buf, bytes);
-	if (level == VGPU_CRC32C_SSE42)
-		return ~crc_sse42(crc, buf, bytes);
-#endif
-	(void)level;
-	return ~crc_ref(crc, buf, bytes);
+	return ~crc_at(level, ~crc, buf, bytes);
 }
 
 enum vgpu_crc32c_level vgpu_crc32c_level(void)
@@ -231,7 +351,8 @@ enum vgpu_crc32c_level vgpu_crc32c_level(void)
 
 uint32_t vgpu_crc32c(uint32_t crc, const void *buf, size_t bytes)
 {
-	return vgpu_crc32c_at(vgpu_crc32c_level(), crc, buf, bytes);
+	pthread_once(&tables_once, tables_fill);
+	return ~crc_at(bytes < WORDS_BYTES ? best_level : long_level, ~crc, buf, bytes);
 }
 
 uint32_t vgpu_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_bytes)

@@ -32,12 +32,17 @@ uint32_t vgpu_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_by
 /* Ways to compute it, each needing more of the CPU than the one before. */
 enum vgpu_crc32c_level {
 	VGPU_CRC32C_REF,	/* one table lookup a byte: the definition of correct */
+	VGPU_CRC32C_WORDS,	/* exclusive or of words, any CPU; long strings only */
 	VGPU_CRC32C_SSE42,	/* crc32 instruction, three streams at once */
 	VGPU_CRC32C_AVX512,	/* carry-less multiplication, 256 bytes at a time */
 	VGPU_CRC32C_LEVELS,
 };
 
-/** vgpu_crc32c_level() - the highest this CPU has, which vgpu_crc32c() uses */
+/**
+ * vgpu_crc32c_level() - the highest this CPU has, which vgpu_crc32c() uses
+ *
+ * But where that is the slower one, as it is on an emulated CPU, it does what is long by words.
+ */
 enum vgpu_crc32c_level vgpu_crc32c_level(void);
 
 /** vgpu_crc32c_at() - vgpu_crc32c() at a given level, at most vgpu_crc32c_level() */

@@ -96,6 +96,28 @@ static void crc32c_levels_agree_on_a_megabyte(void **state)
 	free(buf);
 }
 
+/* 168,800: what is done by words; whole words and not, and less than a turn of their ring. */
+static void crc32c_levels_agree_where_words_begin(void **state)
+{
+	static const int lengths[] = { 168790, 168799, 168800, 168801, 168807, 168808, 174936, 174937,
+				       234336, 250000 };
+	uint8_t *buf = malloc(250000 + 8);
+	enum vgpu_crc32c_level level;
+
+	(void)state;
+	assert_non_null(buf);
+	fill(buf, 250000 + 8, 5);
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		const uint8_t *p = buf + i % 8;
+		uint32_t expected = vgpu_crc32c_at(VGPU_CRC32C_REF, 7, p, (size_t)lengths[i]);
+
+		for (level = 1; level <= vgpu_crc32c_level(); level++)
+			assert_int_equal(vgpu_crc32c_at(level, 7, p, (size_t)lengths[i]), expected);
+		assert_int_equal(vgpu_crc32c(7, p, (size_t)lengths[i]), expected);
+	}
+	free(buf);
+}
+
 static void crc32c_may_be_split_and_combined_anywhere(void **state)
 {
 	uint32_t whole, first, second;
@@ -135,6 +157,7 @@ int main(void)
 		cmocka_unit_test(crc32c_matches_rfc3720),
 		cmocka_unit_test(crc32c_levels_agree_at_every_length_and_offset),
 		cmocka_unit_test(crc32c_levels_agree_on_a_megabyte),
+		cmocka_unit_test(crc32c_levels_agree_where_words_begin),
 		cmocka_unit_test(crc32c_may_be_split_and_combined_anywhere),
 		cmocka_unit_test(crc32c_sees_every_flipped_bit),
 	};
