@@ -619,18 +619,30 @@ static int rw_page(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes)
 	return 0;
 }
 
-/* The caller's memory comes first, so that nearly always all of it is there for the copy. */
-static int rw_chunk(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes)
+/* What is to be written keeps its content, whatever becomes of the read. */
+static void fault_in(const struct rw *rw, u64 bytes)
 {
-	u64 before = rw->done, copied;
-	int rc;
-
 	if (rw->write)
 		fault_in_readable(rw->memory + rw->done, bytes);
 	else
-		fault_in_writeable(rw->memory + rw->done, bytes);
-	rc = rw_held(rw, chunk, in_chunk, bytes, false);
-	copied = rw->done - before;
+		fault_in_safe_writeable(rw->memory + rw->done, bytes);
+}
+
+/*
+ * The caller's memory comes first, so that nearly always all of it is there for the copy; when
+ * it is to be written, only if that has failed, as looking for it then takes as long as a copy.
+ */
+static int rw_chunk(struct rw *rw, u32 chunk, u64 in_chunk, u64 bytes)
+{
+	u64 before = rw->done, copied = 0;
+	int rc = 0, i;
+
+	for (i = 0; i < 2 && !rc && copied < bytes; i++) {
+		if (rw->write || i)
+			fault_in(rw, bytes - copied);
+		rc = rw_held(rw, chunk, in_chunk + copied, bytes - copied, false);
+		copied = rw->done - before;
+	}
 	return rc || copied == bytes ? rc : rw_page(rw, chunk, in_chunk + copied, bytes - copied);
 }
 

@@ -776,6 +776,31 @@ static void deadline_of_a_page_in_is_its_waiters(void **state)
 	assert_rc(rig_commit(&x, poll.tag, 0), -ENOENT);
 }
 
+/* The second chunk of two never comes. */
+static void memory_that_is_not_read_into_is_as_it_was(void **state)
+{
+	struct vb_ioc_bo_rw rw = { .size = sizeof(rw), .bytes = chunks(2) };
+	uint8_t *to = malloc(chunks(2));
+	int fd = rig_file(&rig, chunks(2));
+	uint32_t o;
+
+	(void)state;
+	assert_rc(rig_bo_file(u, fd, 0, chunks(2), &rw.bo_id), 0);
+	close(fd);
+	o = object_of(rw.bo_id);
+	assert_rc(rig_step(&x, o, 0, VB_MOVE_BEGIN, VB_TIER_SOURCE, VB_TIER_HOST), 0);
+	assert_rc(rig_step(&x, o, 0, VB_MOVE_COMMIT, VB_TIER_SOURCE, VB_TIER_HOST), 0);
+	memset(to, 0xa5, chunks(2));
+	rw.address = (uintptr_t)to;
+	rw.deadline_ns = rig_now() + 5000000;
+	assert_rc(vgpu_uapi_call(u, VB_IOC_BO_READ, &rw), -ETIME);
+	assert_int_equal(rw.out_done_bytes, chunks(1));
+	for (uint64_t i = 0; i < chunks(2); i++)
+		if (to[i] != (i < chunks(1) ? 0 : 0xa5))
+			fail_msg("byte %llu is 0x%02x", (unsigned long long)i, to[i]);
+	free(to);
+}
+
 static void executor_that_leaves_ends_waits_with_enodev(void **state)
 {
 	uint8_t byte = 1;
@@ -841,6 +866,7 @@ int main(void)
 		HANDS(page_in_that_did_nothing_ends),
 		HANDS(error_of_a_page_in_is_its_waiters),
 		HANDS(deadline_of_a_page_in_is_its_waiters),
+		HANDS(memory_that_is_not_read_into_is_as_it_was),
 		HANDS(executor_that_leaves_ends_waits_with_enodev),
 		HANDS(shutdown_stops_fetch),
 	};

@@ -480,7 +480,8 @@ struct vb_ioc_bo_unmap {
  * @bytes: length, 0 .. the rest of the object; 0 does nothing
  * @address: caller's memory, @bytes long
  * @deadline_ns: CLOCK_MONOTONIC, or 0 for the device's own bound on each page-in
- * @out_done_bytes: bytes moved; on an error, the bytes before it
+ * @out_done_bytes: bytes moved; on an error, the bytes before it.  What lies behind them in
+ *	memory that is read into is as it was, but for -EFAULT
  *
  * Streams chunk by chunk, so the object may be larger than the host tier.  A chunk is
  * kept in memory while it is copied, and not while @address is waited for (module).
