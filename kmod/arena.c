@@ -21,8 +21,9 @@
  * vb_arena_of() - the arena with this number
  * @arena: number, of whoever
  *
- * It stays while the executor's file is open, and while the entry of a chunk names one of
- * its slots; one that is gone (vb_arena_is_gone()) until another one takes its number.
+ * It stays while the entry or the move of a chunk names one of its slots; one that is gone
+ * (vb_arena_is_gone()) until another one takes its number.  That the executor's file is open
+ * keeps none: another of its threads may begin anew.
  *
  * Context: exec_lock, slot_lock, or the lock of an object with a slot there.
  * Return: the arena; NULL: there is none.
@@ -222,11 +223,13 @@ static struct vb_arena *arena_put(struct vb_arena *a, u32 number)
 	return old;
 }
 
+/* With its number it is no more the caller's: another thread may RECOVER without it. */
 static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
 {
 	int rc, number = arena_number(a->tier);
 	struct vb_arena *old;
 
+	lockdep_assert_held(&vb.exec_lock);
 	if (number < 0)
 		return number;
 	if (cmd->memory == VB_ARENA_BAR) {
@@ -236,6 +239,8 @@ static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
 		cmd->out_mmap_offset = vb_region_mmap_offset(number, 0);
 	}
 	cmd->out_arena = number;
+	cmd->out_cpu_path = a->cpu_path;
+	cmd->out_cpu_reason = a->cpu_reason;
 	old = arena_put(a, number);
 	if (old)
 		arena_free(old);
@@ -272,14 +277,9 @@ int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
 		rc = arena_publish(a, cmd);
 		mutex_unlock(&vb.exec_lock);
 	}
-	if (rc) {
+	if (rc)
 		arena_free(a);
-		return rc;
-	}
-	/* It stays while the caller's file is open. */
-	cmd->out_cpu_path = a->cpu_path;
-	cmd->out_cpu_reason = a->cpu_reason;
-	return 0;
+	return rc;
 }
 
 /* ---- and go ---- */

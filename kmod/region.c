@@ -106,10 +106,7 @@ static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
 
 /* ---- looked up ---- */
 
-/*
- * Arenas stay while the executor's file is open, and while the entry of a chunk names
- * one of their slots: the caller has one of the two.
- */
+/* The caller has one of the locks that keep arenas (vb_arena_of()). */
 static struct vb_region *region_of(u32 arena, u32 slot)
 {
 	struct vb_arena *a = vb_arena_of(arena);

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -751,6 +752,48 @@ static void who_begins_anew_ends_all_that_waits(void **state)
 	assert_int_equal(arena(&x, H), 0);
 }
 
+/* What is wrong with the answers of one who makes arenas until he is told to stop. */
+static void *make_arenas(void *stop)
+{
+	const char *wrong = NULL;
+
+	while (!atomic_load((atomic_bool *)stop)) {
+		struct vb_ioc_arena_create cmd = {
+			.size = sizeof(cmd), .tier = D, .numa_node = -1, .slots = SLOTS,
+		};
+		int rc = vgpu_uapi_call(x.node, VB_IOC_ARENA_CREATE, &cmd);
+
+		if (rc && rc != -EDQUOT)
+			wrong = "an arena is refused";
+		else if (!rc && (cmd.out_cpu_path != VB_CPU_MIGRATE ||
+				 cmd.out_cpu_reason != -EOPNOTSUPP))
+			wrong = "an arena of the executor's memory is another one's";
+	}
+	return (void *)wrong;
+}
+
+/* Two threads of a successor do not agree; a checker of memory sees what outlives its arena. */
+static void arenas_may_go_while_they_are_made(void **state)
+{
+	atomic_bool stop;
+	pthread_t thread;
+	void *wrong;
+
+	(void)state;
+	for (uint32_t i = 0; i < 300; i++) {
+		die(&x);
+		assert_int_equal(attach(&x), VB_EXEC_RECOVERING);
+		atomic_init(&stop, false);
+		assert_int_equal(pthread_create(&thread, NULL, make_arenas, &stop), 0);
+		usleep(i % 30 * 20);
+		assert_rc(rig_recover(&x, VB_RECOVER_DISCARD), 0);
+		atomic_store(&stop, true);
+		pthread_join(thread, &wrong);
+		if (wrong)
+			fail_msg("%s", (const char *)wrong);
+	}
+}
+
 /* ---- nobody comes ---- */
 
 static void without_a_successor_all_ends_with_enodev(void **state)
@@ -1138,6 +1181,7 @@ int main(void)
 		CASE(another_identity_has_lost_the_nvme_content),
 		CASE(host_memory_that_is_not_adopted_is_lost),
 		CASE(who_begins_anew_ends_all_that_waits),
+		CASE(arenas_may_go_while_they_are_made),
 		CASE(without_a_successor_all_ends_with_enodev),
 		CASE(successors_that_die_do_not_prolong_the_wait),
 		CASE(waits_end_with_their_process),
