@@ -93,14 +93,16 @@ static int pages_make(struct vb_bo *bo)
 {
 	struct file *file;
 
-	if (READ_ONCE(bo->pages))
+	/* Who sees it sees what it is; pairs with the release below. */
+	if (smp_load_acquire(&bo->pages))
 		return 0;
 	file = pages_new();
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	mutex_lock(&bo->lock);
 	if (!bo->pages) {
-		WRITE_ONCE(bo->pages, file);
+		/* Pairs with the acquire above: another mapper uses it without the lock. */
+		smp_store_release(&bo->pages, file);
 		file = NULL;
 	}
 	mutex_unlock(&bo->lock);

@@ -7,7 +7,9 @@
 #include "selftests/client.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -78,6 +80,74 @@ static void mapping_larger_than_the_arena_works(void **state)
 	for (uint64_t i = 0; i < n; i++)
 		assert_int_equal(p[(i + 1) * rig.chunk_bytes / 8 - 1], i + 1);
 	munmap(p, chunks(n));
+}
+
+static void reach(atomic_uint *step, uint32_t n)
+{
+	while (atomic_load(step) < n)
+		sched_yield();
+}
+
+/* The second process: 0 it sees what the first one writes, before and after a move. */
+static int read_twice(atomic_uint *step, uint32_t id, uint32_t value)
+{
+	volatile uint32_t *p;
+
+	atomic_store(step, 1);
+	reach(step, 2);
+	if (u->ops->map(u, (uint64_t)id << 46, chunks(1), true, (void **)&p))
+		return 1;
+	reach(step, 3);
+	if (*p != value)
+		return 2;
+	atomic_store(step, 4);
+	reach(step, 5);
+	return *p == value + 1 ? 0 : 3;
+}
+
+static void second_mapper(atomic_uint *step, uint32_t id, uint32_t value)
+{
+	int rc;
+
+	alarm(60);
+	rc = read_twice(step, id, value);
+	/* Nobody waits for who has given up. */
+	atomic_store(step, 9);
+	_exit(rc);
+}
+
+/* Whoever comes first makes the file that all mappings of an object are in. */
+static void first_mappings_of_an_object_may_race(void **state)
+{
+	atomic_uint *step = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	volatile uint32_t *p;
+	uint32_t id;
+	int status;
+
+	(void)state;
+	for (uint32_t i = 0; i < 100; i++) {
+		pid_t pid;
+
+		assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
+		atomic_store(step, 0);
+		pid = fork();
+		if (!pid)
+			second_mapper(step, id, 10 * i + 1);
+		reach(step, 1);
+		atomic_store(step, 2);
+		p = machine_map(u, id, chunks(1), true);
+		*p = 10 * i + 1;
+		atomic_store(step, 3);
+		reach(step, 4);
+		assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, chunks(1)), 0);
+		*p = 10 * i + 2;
+		atomic_store(step, 5);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		munmap((void *)p, chunks(1));
+		assert_rc(rig_bo_destroy(u, id), 0);
+	}
+	munmap(step, 4096);
 }
 
 static void file_pages_come_by_fault(void **state)
@@ -804,6 +874,7 @@ int main(void)
 		AS_CLIENT(fault_reads_zero_and_keeps_what_is_written),
 		AS_CLIENT(read_faults_leave_chunks_clean),
 		AS_CLIENT(mapping_larger_than_the_arena_works),
+		AS_CLIENT(first_mappings_of_an_object_may_race),
 		AS_CLIENT(file_pages_come_by_fault),
 		AS_CLIENT(ioctl_and_mapping_see_each_other),
 		AS_CLIENT(threads_fault_one_object_larger_than_the_arena),
