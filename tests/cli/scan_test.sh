@@ -40,11 +40,15 @@ watchdog: BUG: soft lockup - CPU#1 stuck for 26s!
 rcu: INFO: rcu_preempt self-detected stall on CPU
 Kernel panic - not syncing: Fatal exception
 general protection fault, probably for non-canonical address 0xdffffc0000000001
+general protection fault: 0000 [#1] PREEMPT SMP KASAN NOPTI
 kmemleak: Kernel memory leak detector disabled
 INFO: lockdep is turned off: turning off the locking correctness validator.
 END
 finds scan_of_a_quiet_log_says_nothing 0 '[    0.000000] Linux version 6.1' \
 	'[    9.000000] vblackwell: loading out-of-tree module taints kernel.' 'vm: bo_test 65536'
+finds scan_leaves_faults_of_programs_to_their_tests 0 \
+	'[   12.345678] traps: fuzz_module[77] general protection fault ip:401234 sp:7ffc0 error:0 in fuzz_module' \
+	'[   12.345679] fuzz_module[77]: segfault at 8 ip 0000000000401234 sp 00007ffc0 error 4'
 finds scan_of_an_empty_log_says_nothing 0 ''
 finds scan_finds_each_of_several 2 'WARNING: one' 'Call Trace:' 'BUG: two'
 tests/vm/scan.sh "$work/log" | grep -q '^ *Call Trace:'

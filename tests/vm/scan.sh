@@ -6,13 +6,16 @@
 #
 #	tests/vm/scan.sh LOG...
 #
+# What a program of the machine does wrong is told by its test: its "general protection
+# fault ip:" is no report of the kernel's about itself.
+#
 # Data races are the exception: the kernel has some of its own, so a KCSAN report
 # counts when the module is on one of its two sides, or called them.
 set -u
 
 tr -d '\r' <<<"$(cat "$@" 2>/dev/null)" | sed -E 's/^\[ *[0-9]+\.[0-9]+\](\[[ TC0-9]+\])? //' | awk '
 	BEGIN {
-		memory = "BUG:|KASAN|UBSAN|Oops|general protection|Bad page|refcount_t|" \
+		memory = "BUG:|KASAN|UBSAN|Oops|general protection fault[,:]|Bad page|refcount_t|" \
 			"list_(add|del) corruption|unreferenced object|ODEBUG|DMA-API: .*device driver"
 		locks = "possible (recursive|circular|irq lock)|suspicious RCU|inconsistent lock|" \
 			"bad unlock balance|held lock freed|lock held when returning|" \
