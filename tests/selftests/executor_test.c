@@ -177,6 +177,7 @@ static void executor_structures_keep_the_same_rules(void **state)
 		{ VB_IOC_POLL_CANCEL, sizeof(struct vb_ioc_poll_cancel) },
 		{ VB_IOC_OBJECT_OPEN, sizeof(struct vb_ioc_object_open) },
 		{ VB_IOC_EXEC_STATS, sizeof(struct vb_ioc_exec_stats) },
+		{ VB_IOC_EXCHANGE, sizeof(struct vb_ioc_exchange) },
 		{ VB_IOC_ARENA_QUERY, sizeof(struct vb_ioc_arena_query) },
 		{ VB_IOC_ARENA_ADOPT, sizeof(struct vb_ioc_arena_adopt) },
 		{ VB_IOC_REGION_NEXT, sizeof(struct vb_ioc_region) },
@@ -228,6 +229,7 @@ static void executor_reserved_fields_and_flags_are_einval(void **state)
 	struct vb_ioc_arena_create arena = { .size = sizeof(arena), .slots = 1, .numa_node = -1,
 					     .__reserved = 1 };
 	struct vb_ioc_exec_stats stats = { .size = sizeof(stats), .__reserved = 1 };
+	struct vb_ioc_exchange exchange = { .size = sizeof(exchange), .__reserved = 1 };
 	struct vb_ioc_fetch fetch = { .size = sizeof(fetch),
 				      .flags = VB_FETCH_F_NOWAIT | VB_FETCH_F_CONTIGUOUS };
 	uint32_t bo;
@@ -238,6 +240,10 @@ static void executor_reserved_fields_and_flags_are_einval(void **state)
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_ARENA_CREATE, &arena), -EINVAL);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXEC_STATS, &stats), -EINVAL);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), -EINVAL);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXCHANGE, &exchange), -EINVAL);
+	exchange.__reserved = 0;
+	exchange.flags = VB_FETCH_F_NOWAIT | VB_FETCH_F_CONTIGUOUS;
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXCHANGE, &exchange), -EINVAL);
 	assert_rc(rig_move(&x, &mv), -EINVAL);
 	mv.__reserved = 0;
 	mv.flags = 2;
