@@ -311,6 +311,12 @@ static void bo_map(struct actor *a)
 		CALL(a, a->o->node, VB_IOC_BO_UNMAP, &undo);
 }
 
+static void fill_buffer(struct actor *a, uint64_t bytes)
+{
+	for (uint64_t i = 0; i < bytes / 8; i++)
+		a->buffer[i] = fuzz_word(a->c->who);
+}
+
 static void bo_write(struct actor *a)
 {
 	struct vb_ioc_bo_rw cmd = {
@@ -321,11 +327,11 @@ static void bo_write(struct actor *a)
 	cmd.bytes = any_bytes(a, cmd.offset) & ~7ull;
 	if (cmd.bytes > BUFFER_BYTES)
 		cmd.bytes = BUFFER_BYTES;
-	for (uint64_t i = 0; i < cmd.bytes / 8; i++)
-		a->buffer[i] = fuzz_word(a->c->who);
+	fill_buffer(a, cmd.bytes);
 	fuzz_call(a->o->node, VB_IOC_BO_WRITE, &cmd);
 }
 
+/* What is not read into keeps our words. */
 static void bo_read(struct actor *a)
 {
 	struct vb_ioc_bo_rw cmd = {
@@ -336,7 +342,7 @@ static void bo_read(struct actor *a)
 	cmd.bytes = any_bytes(a, cmd.offset) & ~7ull;
 	if (cmd.bytes > BUFFER_BYTES)
 		cmd.bytes = BUFFER_BYTES;
-	memset(a->buffer, 0, cmd.bytes);
+	fill_buffer(a, cmd.bytes);
 	fuzz_call(a->o->node, VB_IOC_BO_READ, &cmd);
 	for (uint64_t i = 0; a->o->memory.checked && i < cmd.bytes / 8; i++)
 		if (!fuzz_may_see(a->c->who, a->buffer[i])) {
@@ -382,7 +388,8 @@ static void bo_share(struct actor *a)
 	if (CALL(a, a->o->node, VB_IOC_BO_EXPORT, &out))
 		out.out_fd = -1;
 	in.fd = one_in(&a->chance, 8) ? fuzz->file : out.out_fd;
-	if (!CALL(a, a->o->node, VB_IOC_BO_IMPORT, &in))
+	/* As it is: another number may be a dma-buf of the other opening, whose content it is. */
+	if (!fuzz_call(a->o->node, VB_IOC_BO_IMPORT, &in))
 		remember(a, in.out_bo_id, in.out_bytes);
 	if (out.out_fd >= 0)
 		close(out.out_fd);

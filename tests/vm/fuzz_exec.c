@@ -440,6 +440,9 @@ static void *serve_by_ring(void *arg)
 
 	while (!atomic_load(&fuzz->stop)) {
 		nr = fuzz_ring_take(&r, 1 + (uint32_t)below(&c, 20000), &res);
+		/* A commit does not fit into a short entry. */
+		if (nr == _IOC_NR(VB_URING_COMMIT) && !r.wide && res != -EINVAL && res != -ECANCELED)
+			fuzz_problem("executor %u: half a commit gave %d", x.who, res);
 		if ((nr == _IOC_NR(VB_URING_FETCH) || nr == _IOC_NR(VB_URING_COMMIT)) && res > 0)
 			ring_answer_all(&r, &c, thread, res);
 		else if (nr < 0 || one_in(&c, 10))
@@ -475,6 +478,37 @@ static void exchange(struct chance *c)
 	if (one_in(c, 20))
 		cmd.commit_count += (uint32_t)below(c, 100);
 	fuzz_call(x.node, VB_IOC_EXCHANGE, &cmd);
+}
+
+/* Structures of a wrong length, or too many: nothing is looked at behind them. */
+static void wrong_exchange(struct chance *c)
+{
+	struct vb_ioc_commit done = { .size = sizeof(done), .generation = x.generation };
+	struct vb_ioc_exec_stats stats = { .size = sizeof(stats) };
+	struct vb_ioc_exchange cmd = {
+		.size = sizeof(cmd), .flags = VB_FETCH_F_NOWAIT, .commit_count = 1,
+		.commits_address = (uintptr_t)&done,
+	};
+	uint32_t what = (uint32_t)below(c, 4);
+	int rc;
+
+	switch (what) {
+	case 0:
+		cmd.size = (uint32_t)below(c, sizeof(cmd.size));
+		break;
+	case 1:
+		done.size ^= 1 + (uint32_t)below(c, 1000);
+		break;
+	case 2:
+		stats.size = (uint32_t)below(c, sizeof(stats));
+		cmd.stats_address = (uintptr_t)&stats;
+		break;
+	default:
+		cmd.commit_count = VB_EXCHANGE_MAX + 1 + (uint32_t)below(c, 1u << 31);
+	}
+	rc = fuzz_call(x.node, VB_IOC_EXCHANGE, &cmd);
+	if (rc != -EINVAL)
+		fuzz_problem("executor %u: wrong exchange %u gave %d", x.who, what, rc);
 }
 
 static void *serve(void *arg)
@@ -562,6 +596,16 @@ static void any_mapping(struct chance *c)
 		munmap(p, bytes);
 }
 
+static void any_slot(struct chance *c)
+{
+	struct vb_ioc_slot_query cmd = {
+		.size = sizeof(cmd), .arena = (uint32_t)below(c, ARENAS + 1),
+		.slot = one_in(c, 4) ? (uint32_t)chance(c) : (uint32_t)below(c, 8),
+	};
+
+	fuzz_call(x.node, VB_IOC_SLOT_QUERY, &cmd);
+}
+
 static int region(uint32_t i, unsigned long request, uint64_t *out_offset)
 {
 	struct vb_ioc_region cmd = { .size = sizeof(cmd), .arena = x.arena[i], .slots = x.slots[i] };
@@ -603,6 +647,12 @@ static void idle(struct chance *c)
 		break;
 	case 3:
 		region_away();
+		break;
+	case 4:
+		wrong_exchange(c);
+		break;
+	case 5:
+		any_slot(c);
 		break;
 	default:
 		any_move(c);
@@ -672,17 +722,13 @@ static int recover(uint32_t flags)
 static int succeed(struct chance *c)
 {
 	struct vb_ioc_object_next next = { .size = sizeof(next) };
-	struct vb_ioc_slot_query query = {
-		.size = sizeof(query), .arena = (uint32_t)below(c, ARENAS + 1),
-		.slot = one_in(c, 4) ? (uint32_t)chance(c) : (uint32_t)below(c, 8),
-	};
 
 	if (one_in(c, 8))
 		return -1;
 	if (one_in(c, 8) && recover(VB_RECOVER_DISCARD))
 		return -1;
 	fuzz_call(x.node, VB_IOC_OBJECT_NEXT, &next);
-	fuzz_call(x.node, VB_IOC_SLOT_QUERY, &query);
+	any_slot(c);
 	for (uint32_t i = 0; i < ARENAS; i++)
 		if (is_left(i) && !one_in(c, 3) ? adopt_arena(c, i) : add_arena(c, i))
 			return -1;

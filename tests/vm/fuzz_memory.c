@@ -24,18 +24,24 @@ static void on_fault(int sig)
 	signal(sig, SIG_DFL);
 }
 
+/*
+ * The kernel places mappings from the top down, far above: what is unmapped here never becomes
+ * memory of the C library or of a ring, which the next mapping of ours would go over.
+ */
+#define LOW	(1ull << 40)
+
 int memory_init(struct memory *m, uint32_t who, bool checked)
 {
 	struct sigaction act = { .sa_handler = on_fault, .sa_flags = SA_NODEFER };
 	/* Requests may write some way behind the last cell: there is nothing. */
-	uint64_t bytes = (CELLS + 2) * CELL_BYTES;
+	uint64_t bytes = (CELLS + 1) * CELL_BYTES;
 
 	m->who = who;
 	m->checked = checked;
-	m->base = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	m->base = mmap((void *)(checked ? LOW : 2 * LOW), bytes, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 	if (m->base == MAP_FAILED)
 		return -errno;
-	m->base += -(uintptr_t)m->base & ((2u << 20) - 1);
 	sigaction(SIGBUS, &act, NULL);
 	sigaction(SIGSEGV, &act, NULL);
 	return 0;

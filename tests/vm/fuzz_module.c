@@ -5,7 +5,8 @@
  *
  *	fuzz_module ITERATIONS SEED
  *
- * The module is loaded and nobody uses it.  Prints what failed; exit status 0: nothing.
+ * The module is loaded and nobody uses it.  Prints what failed, and how often each request
+ * was made, which suite.sh adds up over rounds; exit status 0: nothing failed.
  */
 #include "fuzz.h"
 
@@ -29,9 +30,9 @@
 #define PARTICIPANTS	(CLIENTS + EXECUTORS)
 #define STALLED_S	120u	/* without an iteration: something hangs */
 #define DYING_S		60u	/* for a process that was killed */
-#define ENOUGH		20000	/* iterations after which each request has succeeded */
 
 struct fuzz *fuzz;
+static bool has_dmabuf;
 
 void fuzz_problem(const char *format, ...)
 {
@@ -104,14 +105,25 @@ static void start(uint32_t i, struct chance *c)
 	participant[i] = (struct participant){ .pid = pid };
 }
 
+/* They end by themselves or are killed; no fault that they did not expect ends them. */
+static void look_at_end(uint32_t i, int status)
+{
+	if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+		fuzz_problem("%s %d: %s", is_client(i) ? "client" : "executor", participant[i].pid,
+			     strsignal(WTERMSIG(status)));
+}
+
 static void restart_the_dead(struct chance *c)
 {
+	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		for (uint32_t i = 0; i < PARTICIPANTS; i++)
-			if (participant[i].pid == pid)
+			if (participant[i].pid == pid) {
+				look_at_end(i, status);
 				start(i, c);
+			}
 }
 
 static void disturb(struct chance *c)
@@ -262,36 +274,25 @@ static int check_device(void)
 	return rc;
 }
 
-/* Those that every device has: not import and export, which are a feature. */
+/* Import and export are a feature. */
 static bool is_known(uint32_t nr)
 {
 	return nr <= _IOC_NR(VB_IOC_LIMIT) ||
 	       (nr >= _IOC_NR(VB_IOC_BO_CREATE) && nr <= _IOC_NR(VB_IOC_BO_RESIDENCY)) ||
+	       (nr >= _IOC_NR(VB_IOC_BO_EXPORT) && nr <= _IOC_NR(VB_IOC_BO_IMPORT) && has_dmabuf) ||
 	       (nr >= _IOC_NR(VB_IOC_QUEUE_CREATE) && nr <= _IOC_NR(VB_IOC_SCHEDULE)) ||
-	       (nr >= _IOC_NR(VB_IOC_EXEC_ATTACH) && nr <= _IOC_NR(VB_IOC_EXEC_STATS)) ||
-	       nr == _IOC_NR(VB_IOC_EXCHANGE) ||
+	       (nr >= _IOC_NR(VB_IOC_EXEC_ATTACH) && nr <= _IOC_NR(VB_IOC_SLOT_QUERY)) ||
 	       nr == _IOC_NR(VB_URING_WAIT) || nr == _IOC_NR(VB_URING_SUBMIT) ||
 	       (nr >= _IOC_NR(VB_URING_FETCH) && nr <= _IOC_NR(VB_URING_DISARM));
 }
 
-/* A fuzzer that only makes errors has looked at little. */
-static int check_requests(long iterations)
+/* A fuzzer that only makes errors has looked at little: the suite looks at the sums. */
+static void print_requests(void)
 {
-	uint32_t never = 0;
-
-	for (uint32_t nr = 0; nr < FUZZ_REQUESTS; nr++) {
-		unsigned long made = atomic_load(&fuzz->made[nr]);
-		unsigned long succeeded = atomic_load(&fuzz->succeeded[nr]);
-
-		if (!is_known(nr))
-			continue;
-		printf("# request %#x: %lu, %lu of them succeeded\n", nr, made, succeeded);
-		never += !succeeded;
-	}
-	if (!never || iterations < ENOUGH)
-		return 0;
-	printf("%u requests never succeeded\n", never);
-	return -1;
+	for (uint32_t nr = 0; nr < FUZZ_REQUESTS; nr++)
+		if (is_known(nr))
+			printf("# request %#x: %lu, %lu of them succeeded\n", nr,
+			       atomic_load(&fuzz->made[nr]), atomic_load(&fuzz->succeeded[nr]));
 }
 
 /* ---- before ---- */
@@ -329,6 +330,7 @@ static int prepare(long iterations)
 	close(node);
 	atomic_store(&fuzz->left, iterations);
 	fuzz->chunk_bytes = q.out_chunk_bytes;
+	has_dmabuf = q.out_features & VB_FEATURE_DMABUF;
 	fuzz->file = make_file();
 	fuzz->disk = open("/dev/vb0", O_RDONLY | O_DIRECT | O_CLOEXEC);
 	/* Some clients have no privilege. */
@@ -359,8 +361,7 @@ int main(int argc, char **argv)
 		rc = wait_until_unused();
 	if (!rc)
 		rc = check_device();
-	if (!rc)
-		rc = check_requests(iterations);
+	print_requests();
 	printf("# %lu iterations, %u participants\n", atomic_load(&fuzz->done), started);
 	if (atomic_load(&fuzz->problems))
 		printf("%u problems: %s\n", atomic_load(&fuzz->problems), fuzz->problem);
