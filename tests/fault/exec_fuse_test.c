@@ -243,6 +243,37 @@ static void exec_fuse_file_shorter_than_it_says_is_told(void **state)
 	expect_refused(multiply(site.faulty, LAYERS - 1, LAYERS - 1), -ESTALE, -EIO);
 }
 
+/* The client has it open; to open it for direct reads is never answered. */
+static void exec_fuse_open_that_hangs_keeps_nobody_else_waiting(void **state)
+{
+	const struct vgpu_submit_info info = { .size = sizeof(info), .async = true };
+	const struct timespec pause = { 0, 200 * 1000000 };
+	struct vgpu_queue *hung, *sound;
+	struct vgpu_fence fence;
+	struct timespec from, to;
+
+	site_open(state, FUSE_RULES("opens@1"), FILE_BYTES);
+	site.sound = file_object(mount_point.backing);
+	hung = site.q;
+	record(site.faulty, 0, 0);
+	assert_int_equal(vgpu_submit(hung, site.cb, &info, &fence), 0);
+	nanosleep(&pause, NULL);
+	assert_int_equal(vgpu_queue_create(site.v, 0, &sound), 0);
+	site.q = sound;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (int i = 0; i < 5; i++)
+		expect_all_right(site.sound);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	assert_in_range(to.tv_sec - from.tv_sec, 0, 9);
+	assert_int_equal(vgpu_wait(fence, 0), -EAGAIN);
+	/* Its server dies: who waits for it hears of that. */
+	assert_int_equal(fuse_mount_end(&mount_point), 0);
+	assert_true(vgpu_wait(fence, 20ll * 1000000000) < 0);
+	expect_all_right(site.sound);
+	vgpu_queue_destroy(sound);
+	site.q = hung;
+}
+
 /* -------------------------------------------------------------------------------------- */
 
 static const struct engine_test list[] = {
@@ -252,6 +283,7 @@ static const struct engine_test list[] = {
 	ENGINE_TEST(exec_fuse_file_cut_between_submissions_never_gives_wrong_numbers),
 	ENGINE_TEST(exec_fuse_file_cut_while_it_is_streamed_is_told),
 	ENGINE_TEST(exec_fuse_file_shorter_than_it_says_is_told),
+	ENGINE_TEST(exec_fuse_open_that_hangs_keeps_nobody_else_waiting),
 };
 
 static float number(uint32_t i)

@@ -9,6 +9,7 @@
  *	delay@OFFSET:MS		requests that touch OFFSET take so long
  *	hang@OFFSET		requests that touch OFFSET are never answered
  *	size@BYTES		stat() says so, whatever the truth
+ *	opens@COUNT		so many open(2) are answered, and no more
  *
  * Runs in the foreground; the mount goes when the process does. Exit status 0, 1 (mount), 2 (usage).
  */
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,10 +97,23 @@ static int faulty_getattr(const char *path, struct stat *st, struct fuse_file_in
 	return 0;
 }
 
+static bool open_is_too_many(void)
+{
+	static atomic_llong opens;
+	long long before = opens++;
+
+	for (int i = 0; i < rule_count; i++)
+		if (!strcmp(rules[i].kind, "opens") && before >= rules[i].at)
+			return true;
+	return false;
+}
+
 static int faulty_open(const char *path, struct fuse_file_info *fi)
 {
 	/* Every read comes here, and as short as it is answered. */
 	fi->direct_io = 1;
+	if (open_is_too_many())
+		hang();
 	return strcmp(path, FILE_NAME) ? -ENOENT : 0;
 }
 
