@@ -28,6 +28,7 @@
 #define OBJECTS		6u
 #define OBJECT_CHUNKS	4u
 #define WAIT_MS		120000u
+#define KILLS_MAX	20u		/* until one meets a read */
 
 static struct vgpu_uapi *u;
 static pid_t vbd;
@@ -352,6 +353,28 @@ static bool are_transfers_left(void)
 	return left;
 }
 
+/* A kill between two reads leaves nothing: again, until one comes in time.  Who reads on. */
+static pthread_t kill_amid_reads(void)
+{
+	bool reading = false;
+	pthread_t reader;
+	void *rc;
+
+	for (uint32_t i = 0; i < KILLS_MAX; i++) {
+		assert_true(start_vbd(HOST_SLOTS));
+		if (!reading)
+			assert_int_equal(pthread_create(&reader, NULL, read_all, NULL), 0);
+		usleep(1000000 + i * 130000);
+		end_vbd(SIGKILL);
+		if (are_transfers_left())
+			return reader;
+		reading = pthread_tryjoin_np(reader, &rc);
+		assert_rc(reading ? 0 : (intptr_t)rc, 0);
+	}
+	fail_msg("none of %u kills met a read", KILLS_MAX);
+	return 0;
+}
+
 /* Another client fills as many chunks as there are slots, and finds there what it wrote. */
 static void refill(struct vgpu_uapi *other, uint32_t id, uint8_t salt)
 {
@@ -387,11 +410,7 @@ static void reads_of_the_dead_reach_nobody(void **state)
 	work(0);
 	end_vbd(SIGKILL);
 	group = CGROUP;
-	assert_true(start_vbd(HOST_SLOTS));
-	assert_int_equal(pthread_create(&reader, NULL, read_all, NULL), 0);
-	usleep(1000000);
-	end_vbd(SIGKILL);
-	assert_true(are_transfers_left());
+	reader = kill_amid_reads();
 	group = NULL;
 	/* At that rate, what the dead has asked for is there by then. */
 	end = rig_now() + 5000000000ull;
