@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * What does a submission cost that goes through the module to another process, and what
- * is left of it beside somebody greedy?
+ * What does a submission cost that goes through the module to another process?
  *
- * "broker": the round trip of a null command, recorded once, submitted and waited for,
- * with vbd serving: one that sleeps when it has nothing to do, and one that looks for work
- * awake; and, "bare", an executor that looks awake and runs nothing, so that what is left is
- * the module's.  The peer is a ping-pong over two pipes between two processes.
+ * The round trip of a null command, recorded once, submitted and waited for, with vbd
+ * serving: one that sleeps when it has nothing to do, and one that looks for work awake;
+ * and, "bare", an executor that looks awake and runs nothing, so that what is left is the
+ * module's.  The peer is a ping-pong over two pipes between two processes.
  *
- * "share": commands a second of a client beside a greedy one (64 queues, as many
- * submissions as it may have, objects that come and go, faults), and beside a twin of its
- * own, which is the peer.
- *
- * Beyond its limits it says so and ends with 1: a round trip of 1.3 ping-pongs, 0.3 with a
- * vbd that looks awake; 0.8 of what is left beside a twin.
+ * Beyond its limits it says so and ends with 1: a round trip of 1.3 ping-pongs, 0.3 with an
+ * executor that looks awake.
  *
  * "--hops": where the time of a round trip goes, from the module's tracepoints; makes the
  * round trip longer.
@@ -21,74 +16,37 @@
  * Needs the module: tests/vm/bench.sh runs it in a machine of its own.
  */
 #include <fcntl.h>
-#include <libgen.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/vblackwell.h>
 
-#include "common/bench_util.h"
+#include "module.h"
 #include "vgpu.h"
 
-#define DEVICE		"/dev/vblackwell"
 #define EXECUTOR	"/dev/vblackwell-exec"
 #define TRACING		"/sys/kernel/tracing"
 #define MAX_RUNS	99u
 #define MAX_ROUNDS	2000u
 #define POLL_US		"2000"
 #define POLL_NS		(2000u * 1000u)
-#define DEPTH		4u		/* submissions a polite client has under way */
-#define WORK_FLOATS	(256u << 10)	/* of one of its commands */
-#define QUEUES		64u
-#define GREEDY_DEPTH	16u		/* a queue */
 
-static unsigned int rounds = 500, share_seconds = 2;
-static char vbd_path[4096];
+static unsigned int rounds = 500;
+static const char *program;
+static int status;
 
 static void die(const char *what)
 {
 	const char *text = vgpu_error_text();
 
-	fprintf(stderr, "broker: %s: %s\n", what, *text ? text : "failed");
-	exit(1);
+	module_die("broker", what, *text ? text : "failed");
 }
 
-/* ---- processes ---- */
-
-/* vbd beside this program, or in the folder above it. */
-static void find_vbd(const char *argv0)
-{
-	static const char *const where[] = { "%s/vbd", "%s/../vbd" };
-	char copy[2048];
-
-	for (int i = 0; i < 2; i++) {
-		snprintf(copy, sizeof(copy), "%s", argv0);
-		snprintf(vbd_path, sizeof(vbd_path), where[i], dirname(copy));
-		if (!access(vbd_path, X_OK))
-			return;
-	}
-}
-
-static void vbd_exec(const char *poll_us, int out)
-{
-	const char *args[16] = { vbd_path, "--host", "64M", "--threads", "1", "--poll", poll_us };
-	unsigned int n = 7;
-
-	if (!geteuid()) {
-		args[n++] = "--user";
-		args[n++] = "65534:65534";
-	}
-	dup2(out, 1);
-	execv(vbd_path, (char **)args);
-	_exit(1);
-}
+/* ---- executors ---- */
 
 static void bare_attach(int node, uint32_t *generation)
 {
@@ -103,7 +61,7 @@ static void bare_attach(int node, uint32_t *generation)
 }
 
 /* What is fetched is committed with the next fetch. */
-static void bare_serve(int out)
+static void bare_serve(int out, void *arg)
 {
 	struct vb_ioc_fetch f;
 	struct vb_ioc_commit done = { .size = sizeof(done), .bad_command = UINT32_MAX };
@@ -113,44 +71,21 @@ static void bare_serve(int out)
 	};
 	int node = open(EXECUTOR, O_RDWR);
 
+	(void)arg;
 	bare_attach(node, &done.generation);
 	dprintf(out, "ready\n");
 	while (!ioctl(node, VB_IOC_EXCHANGE, &x)) {
 		x.commit_count = x.out_fetched;
 		done.tag = f.out_tag;
 	}
-	_exit(1);
 }
 
-/* @poll_us: of vbd; NULL: a bare one.  Its first line that begins so says that it serves. */
+/* @poll_us: of vbd; NULL: a bare one. */
 static pid_t executor_start(const char *poll_us)
 {
-	char line[256] = "";
-	int fds[2];
-	pid_t pid;
-	FILE *f;
-
-	if (pipe(fds))
-		die("pipe");
-	pid = fork();
-	if (!pid && poll_us)
-		vbd_exec(poll_us, fds[1]);
-	if (!pid)
-		bare_serve(fds[1]);
-	close(fds[1]);
-	f = fdopen(fds[0], "r");
-	while (fgets(line, sizeof(line), f) && strncmp(line, "ready", 5))
-		;
-	if (strncmp(line, "ready", 5))
-		die("the executor does not start");
-	/* What it says at its end finds a reader. */
-	return pid;
-}
-
-static void end(pid_t pid)
-{
-	kill(pid, SIGTERM);
-	waitpid(pid, NULL, 0);
+	if (!poll_us)
+		return module_start("broker", bare_serve, NULL);
+	return module_start_vbd("broker", (struct module_vbd){ program, poll_us, NULL });
 }
 
 /* ---- round trips: of single ones, in us ---- */
@@ -210,12 +145,11 @@ struct client {
 	struct vgpu *v;
 	struct vgpu_queue *q;
 	struct vgpu_cmdbuf *cb;
-	struct vgpu_bo *bo;
 };
 
 static void client_open(struct client *c)
 {
-	if (vgpu_open(DEVICE, &c->v) || vgpu_queue_create(c->v, 0, &c->q) ||
+	if (vgpu_open(MODULE_NODE, &c->v) || vgpu_queue_create(c->v, 0, &c->q) ||
 	    vgpu_cmdbuf_create(c->v, &c->cb))
 		die("open");
 }
@@ -254,23 +188,6 @@ static struct trip run_null(struct client *c)
 	return trip_of(us);
 }
 
-static int status;
-
-/* @least: of ours / theirs. */
-static void emit(const char *bench, const char *mode, double ours, const char *peer, double theirs,
-		 unsigned int runs, double least, const char *note)
-{
-	struct bench_result r = { .bench = bench, .mode = mode, .threads = 2, .unit = "1/s",
-				  .ours = ours, .peer = peer, .theirs = theirs, .runs = runs,
-				  .note = note };
-
-	bench_emit(&r);
-	if (bench_short() || ours >= least * theirs)
-		return;
-	fprintf(stderr, "%s %s: %.2f of %s; at least %.2f\n", bench, mode, ours / theirs, peer, least);
-	status = 1;
-}
-
 /* Medians of runs. */
 static struct trip middle(const struct trip *t, unsigned int runs)
 {
@@ -302,189 +219,18 @@ static void broker(const char *mode, const char *poll_us, unsigned int runs, dou
 		ours[i] = run_null(&c);
 	}
 	client_close(&c);
-	end(p.pid);
-	end(executor);
+	module_end(p.pid);
+	module_end(executor);
 	we = middle(ours, runs);
 	they = middle(theirs, runs);
 	snprintf(note, sizeof(note),
 		 "%.1f us against %.1f us: %.2f times; the best tenth %.1f, %.1f: %.2f", we.median,
 		 they.median, we.median / they.median, we.tenth, they.tenth,
 		 we.tenth / they.tenth);
-	emit("broker", mode, 1e6 / we.median, "pipe ping-pong", 1e6 / they.median, runs, 1 / times,
-	     note);
-}
-
-/* ---- shares ---- */
-
-static void client_make_work(struct client *c)
-{
-	struct vgpu_array y;
-
-	if (vgpu_bo_create(c->v, WORK_FLOATS * 4, VGPU_LIFE_VOLATILE, &c->bo))
-		die("create");
-	y = vgpu_vector(c->bo, 0, VGPU_FORMAT_F32, WORK_FLOATS);
-	if (vgpu_cmd_fill(c->cb, 1, y))
-		die("record");
-}
-
-/* Commands a second, with as many under way as a client of good manners has. */
-static double polite(struct client *c)
-{
-	struct vgpu_fence fence[DEPTH];
-	double start = bench_seconds();
-	unsigned int done = 0;
-
-	for (unsigned int i = 0; i < DEPTH; i++)
-		submit(c->q, c->cb, &fence[i]);
-	do {
-		wait_for(fence[done % DEPTH]);
-		submit(c->q, c->cb, &fence[done % DEPTH]);
-		done++;
-	} while (bench_seconds() - start < share_seconds);
-	start = bench_seconds() - start;
-	for (unsigned int i = 0; i < DEPTH; i++)
-		wait_for(fence[(done + i) % DEPTH]);
-	return done / start;
-}
-
-/* What a client of another process does, on as many threads. */
-struct life {
-	void (*const *forever)(struct client *c);
-	unsigned int count, next;
-	struct client c;
-};
-
-static void *live(void *arg)
-{
-	struct life *l = arg;
-	void (*forever)(struct client *c) = l->forever[__atomic_fetch_add(&l->next, 1,
-									  __ATOMIC_RELAXED)];
-
-	for (;;)
-		forever(&l->c);
-	return NULL;
-}
-
-static pid_t in_child(void (*const *forever)(struct client *c), unsigned int count)
-{
-	struct life l = { .forever = forever, .count = count };
-	pthread_t thread;
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	client_open(&l.c);
-	client_make_work(&l.c);
-	for (unsigned int i = 1; i < count; i++)
-		if (pthread_create(&thread, NULL, live, &l))
-			die("thread");
-	live(&l);
-	_exit(0);
-}
-
-static void twin(struct client *c)
-{
-	polite(c);
-}
-
-/* Sixty-four queues that are full all the time. */
-static void greedy_submit(struct client *c)
-{
-	static struct vgpu_queue *q[QUEUES];
-	static struct vgpu_fence fence[QUEUES][GREEDY_DEPTH];
-
-	for (unsigned int i = 0; i < QUEUES; i++) {
-		if (vgpu_queue_create(c->v, 1000, &q[i]))
-			die("queue");
-		for (unsigned int k = 0; k < GREEDY_DEPTH; k++)
-			submit(q[i], c->cb, &fence[i][k]);
-	}
-	for (unsigned int n = 0;; n++) {
-		struct vgpu_fence *oldest = &fence[n % QUEUES][n / QUEUES % GREEDY_DEPTH];
-
-		wait_for(*oldest);
-		submit(q[n % QUEUES], c->cb, oldest);
-	}
-}
-
-static void greedy_allocate(struct client *c)
-{
-	struct vgpu_bo *bo[16];
-	char byte = 1;
-
-	for (unsigned int i = 0; i < 16; i++)
-		if (vgpu_bo_create(c->v, 1 << 20, VGPU_LIFE_VOLATILE, &bo[i]) ||
-		    vgpu_bo_write(bo[i], 0, &byte, 1))
-			die("allocate");
-	for (unsigned int i = 0; i < 16; i++)
-		vgpu_bo_destroy(bo[i]);
-}
-
-/* More than its share of the tier, by mapped ranges that are touched in turn. */
-static void greedy_fault(struct client *c)
-{
-	const uint64_t bytes = 32 << 20, part = 1 << 20;
-	struct vgpu_bo *bo;
-	void *p;
-
-	if (vgpu_bo_create(c->v, bytes, VGPU_LIFE_VOLATILE, &bo))
-		die("create");
-	for (uint64_t at = 0;; at = (at + part) % bytes) {
-		if (vgpu_bo_map(bo, at, part, VGPU_MAP_WRITE, &p))
-			die("map");
-		memset(p, 1, part);
-		vgpu_bo_unmap(bo, at, part, VGPU_MAP_WRITE);
-	}
-}
-
-static const struct { const char *name; void (*forever)(struct client *c); } greed[] = {
-	{ "submissions", greedy_submit }, { "allocations", greedy_allocate },
-	{ "faults", greedy_fault },
-};
-
-#define GREED	(sizeof(greed) / sizeof(greed[0]))
-
-static double beside(struct client *c, void (*const *forever)(struct client *c), unsigned int count)
-{
-	pid_t pid = in_child(forever, count);
-	double rate;
-
-	usleep(300000);
-	rate = polite(c);
-	end(pid);
-	return rate;
-}
-
-static void share(const char *mode, void (*const *forever)(struct client *c), unsigned int count,
-		  unsigned int runs)
-{
-	static void (*const good[])(struct client *c) = { twin };
-	double ours[MAX_RUNS], theirs[MAX_RUNS];
-	pid_t vbd = executor_start("0");
-	struct client c;
-
-	client_open(&c);
-	client_make_work(&c);
-	polite(&c);
-	for (unsigned int i = 0; i < runs; i++) {
-		theirs[i] = beside(&c, good, 1);
-		ours[i] = beside(&c, forever, count);
-	}
-	client_close(&c);
-	end(vbd);
-	emit("share", mode, bench_median(ours, runs), "beside a twin", bench_median(theirs, runs), runs,
-	     0.8, NULL);
-}
-
-static void shares(unsigned int runs)
-{
-	void (*all[GREED])(struct client *c);
-
-	for (unsigned int i = 0; i < GREED; i++) {
-		all[i] = greed[i].forever;
-		share(greed[i].name, &all[i], 1, runs);
-	}
-	share("all at once", all, GREED, runs);
+	status |= module_emit((struct bench_result){
+		.bench = "broker", .mode = mode, .threads = 2, .ours = 1e6 / we.median,
+		.peer = "pipe ping-pong", .theirs = 1e6 / they.median, .runs = runs, .note = note,
+	}, 1 / times);
 }
 
 /* ---- hops ---- */
@@ -578,35 +324,26 @@ static void hops(const char *mode, const char *poll_us)
 	hops_read(rounds + 1);
 	hops_print(mode);
 	client_close(&c);
-	end(vbd);
+	module_end(vbd);
 }
 
 int main(int argc, char **argv)
 {
 	unsigned int runs = bench_runs(5, MAX_RUNS);
 
-	if (access(DEVICE, F_OK)) {
-		printf("broker: no module here\n");
+	if (!module_is_there("broker"))
 		return 0;
-	}
-	find_vbd(argv[0]);
+	program = argv[0];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 2 && !strcmp(argv[1], "--hops")) {
 		hops("sleeping", "0");
 		hops("polling", POLL_US);
 		return 0;
 	}
-	if (bench_short()) {
+	if (bench_short())
 		rounds = 10;
-		share_seconds = 1;
-	}
-	if (argc == 1 || !strcmp(argv[1], "broker")) {
-		broker("sleeping", "0", runs, 1.3);
-		broker("polling", POLL_US, runs, 0.3);
-	}
-	if (argc == 1 || !strcmp(argv[1], "share"))
-		shares(runs);
-	if (argc == 1 || !strcmp(argv[1], "broker"))
-		broker("bare", NULL, runs, 0.3);
+	broker("sleeping", "0", runs, 1.3);
+	broker("polling", POLL_US, runs, 0.3);
+	broker("bare", NULL, runs, 0.3);
 	return status;
 }

@@ -18,7 +18,6 @@ unset BENCH_RUNS
 lines_of() {
 	case $1 in
 	io) echo io crc32c ;;
-	broker) echo broker share ;;
 	pack) echo pack decode acts ;;
 	pack_file) echo pack_file packed_read ;;
 	policy) echo policy- ;;

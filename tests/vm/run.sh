@@ -41,7 +41,7 @@ logs=${VM_KEEP:-$top/build/vm}
 depth=${VM_DEPTH:-middle}
 programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module,compat_client,vb_fail_nth,vb_fail_load} \
 	"$top"/build/tests/selftests/{uapi,bo,limit,queue,fence,submit,share,executor,invariant,index}_test \
-	"$top"/build/{vbd,vbrun,examples/matmul,bench/broker,bench/fault} "$here"/served.sh)
+	"$top"/build/{vbd,vbrun,examples/matmul,bench/{broker,share,fault}} "$here"/served.sh)
 
 [ $# -gt 0 ] || set -- ${VM_KERNELS:-6.1}
 mkdir -p "$logs"
