@@ -298,6 +298,21 @@ static void exec_retry_forgets(struct vgpu_exec *x)
 	}
 }
 
+/* What waits for transfers; there may be much of it, and commands that take no time. */
+static void exec_retry(struct vgpu_exec *x)
+{
+	uint64_t now;
+
+	if (!x->evicts && !x->forgets)
+		return;
+	now = vgpu_now_ns();
+	if (now - x->retried_at < TEND_NS)
+		return;
+	x->retried_at = now;
+	exec_retry_evicts(x);
+	exec_retry_forgets(x);
+}
+
 /* What this client declared changed. */
 static int exec_schedule(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
@@ -584,8 +599,7 @@ static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags, bool am
 		served += n;
 	} while (n && served < SERVED_IN_ROW && !x->fetch.several);
 	exec_page_in(x, amid);
-	exec_retry_evicts(x);
-	exec_retry_forgets(x);
+	exec_retry(x);
 	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
@@ -617,7 +631,8 @@ void vgpu_exec_take_in(void *arg)
 
 	if (vgpu_resid_pump(&x->resid, 0) > 0)
 		exec_answer_late(x);
-	exec_retry_evicts(x);
+	exec_retry(x);
+	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
 /* Nothing to do but for storage: wait for that a moment. */
@@ -715,8 +730,7 @@ void *vgpu_exec_tend(void *arg)
 		vgpu_resid_pump(&x->resid, 0);
 		vgpu_resid_beat(&x->resid);
 		vgpu_files_tend(&x->store);
-		exec_retry_evicts(x);
-		exec_retry_forgets(x);
+		exec_retry(x);
 		exec_run(x, VB_FETCH_F_NOWAIT);
 		vgpu_commit_all(&x->fetch, &x->commits);
 		pthread_mutex_unlock(&x->run);

@@ -48,6 +48,7 @@ struct vgpu_evict {
  * @ran: the job whose command ran last
  * @forgets: objects that are gone, but for transfers that storage keeps
  * @evicts: that wait for transfers
+ * @retried_at: when these and @forgets were looked at last
  * @page_ins: that wait for room, oldest first
  * @tend: signalled when transfers are left to themselves; @tending: no need to
  * @failures: of submissions; has a lock of its own
@@ -80,6 +81,7 @@ struct vgpu_exec {
 	uint64_t handling_since;
 	struct vgpu_object *forgets;
 	struct vgpu_evict *evicts;
+	uint64_t retried_at;
 	struct vgpu_page_in *page_ins;
 	struct vgpu_schedules schedules;
 	uint64_t calm_ns, grow_at, grew_at;
