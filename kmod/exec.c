@@ -649,7 +649,7 @@ static void describe(struct vb_bo *bo, struct vb_ioc_object_open *cmd)
 
 static int check_file(struct vb_bo *bo)
 {
-	int rc = vb_file_check_known(bo->file);
+	int rc = vb_file_check(bo->file);
 
 	if (rc == -ESTALE) {
 		mutex_lock(&bo->lock);

@@ -46,41 +46,25 @@ static bool looks_the_same(const struct vb_file *a, const struct vb_file *b)
 	       timespec64_equal(&a->changed, &b->changed);
 }
 
-static int file_compare(const struct vb_file *f, unsigned int sync)
-{
-	struct vb_file now;
-	int rc;
-
-	rc = file_look(f->file, &now, sync);
-	if (rc)
-		return rc;
-	return looks_the_same(f, &now) ? 0 : -ESTALE;
-}
-
 /**
  * vb_file_check() - does a file still look as it did when its object was made
  * @f: file
  *
- * Context: for clients; no lock held: a hostile file system may not answer.
+ * By what this kernel knows.  A file system that is elsewhere is not asked: it may not answer,
+ * and who waits for it can then not even be killed.
+ *
+ * Context: may sleep.
  * Return: 0; -ESTALE it changed; what its file system says.
  */
 int vb_file_check(const struct vb_file *f)
 {
-	return file_compare(f, AT_STATX_SYNC_AS_STAT);
-}
+	struct vb_file now;
+	int rc;
 
-/**
- * vb_file_check_known() - vb_file_check() by what this kernel knows
- * @f: file
- *
- * The same for local file systems.  One that is elsewhere is not asked.
- *
- * Context: for the executor, which waits for no client's file system; may sleep.
- * Return: as vb_file_check().
- */
-int vb_file_check_known(const struct vb_file *f)
-{
-	return file_compare(f, AT_STATX_DONT_SYNC);
+	rc = file_look(f->file, &now, AT_STATX_DONT_SYNC);
+	if (rc)
+		return rc;
+	return looks_the_same(f, &now) ? 0 : -ESTALE;
 }
 
 /*

@@ -29,6 +29,5 @@ struct vb_file {
 int vb_file_open(int fd, struct vb_file **out);
 void vb_file_put(struct vb_file *f);
 int vb_file_check(const struct vb_file *f);
-int vb_file_check_known(const struct vb_file *f);
 
 #endif

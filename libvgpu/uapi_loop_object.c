@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "core/bo_check.h"
@@ -22,21 +23,23 @@
 
 /* ---- files ---- */
 
-static int file_stat(int fd, struct loop_file *f)
+/* @sync as statx() takes it: is a file system that is elsewhere asked, or not? */
+static int file_stat(int fd, int sync, struct loop_file *f)
 {
-	struct stat st;
+	struct statx st;
 	uint64_t bytes;
-	int rc = vgpu_file_bytes(fd, &bytes);
+	int rc = 0;
 
-	if (rc)
-		return rc;
-	if (fstat(fd, &st))
+	if (statx(fd, "", AT_EMPTY_PATH | sync, STATX_BASIC_STATS, &st))
 		return -errno;
-	f->dev = st.st_dev;
-	f->ino = st.st_ino;
-	f->changed = st.st_ctim;
+	f->dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	f->ino = st.stx_ino;
+	f->changed = (struct timespec){ st.stx_ctime.tv_sec, st.stx_ctime.tv_nsec };
+	bytes = st.stx_size;
+	if (!S_ISREG(st.stx_mode))
+		rc = vgpu_file_bytes(fd, &bytes);
 	f->bytes = bytes;
-	return 0;
+	return rc;
 }
 
 static bool file_same(const struct loop_file *a, const struct loop_file *b)
@@ -46,12 +49,13 @@ static bool file_same(const struct loop_file *a, const struct loop_file *b)
 	       a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
+/* One that does not answer must not keep waiting who submits: what is known here counts. */
 int vgpu_loop_file_check(const struct loop_file *f)
 {
 	struct loop_file now;
 	int rc;
 
-	rc = file_stat(f->fd, &now);
+	rc = file_stat(f->fd, AT_STATX_DONT_SYNC, &now);
 	if (rc)
 		return rc;
 	return file_same(f, &now) ? 0 : -ESTALE;
@@ -71,7 +75,7 @@ static int file_open(int fd, struct loop_file **out)
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	rc = file_stat(fd, f);
+	rc = file_stat(fd, AT_STATX_SYNC_AS_STAT, f);
 	if (rc)
 		goto err_free;
 	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);

@@ -510,6 +510,27 @@ static void executor_does_not_ask_what_a_file_looks_like(void **state)
 	be_silent(0);
 }
 
+/* Nor does who submits: what does not answer could not even be killed there. */
+static void submitter_does_not_ask_what_a_file_looks_like(void **state)
+{
+	uint32_t id, to, queue;
+	uint64_t begin, seqno;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(1000), 0);
+	id = file_object(1);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &to), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	be_silent(NEVER(FUSE_GETATTR));
+	begin = rig_now();
+	assert_rc(submit_copy(id, to, queue, &seqno), 0);
+	assert_rc(rig_wait(u, queue, seqno, MOST_MS), 0);
+	assert_true(rig_now() - begin < MOST_MS * 1000000ull);
+	assert_int_equal(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE), 0);
+	be_silent(0);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -520,6 +541,7 @@ int main(void)
 		CASE(silent_open_and_close_stop_nobody_else),
 		CASE(waiting_for_a_silent_file_is_no_silence_of_the_executor),
 		CASE(executor_does_not_ask_what_a_file_looks_like),
+		CASE(submitter_does_not_ask_what_a_file_looks_like),
 	};
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {

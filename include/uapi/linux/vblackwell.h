@@ -332,7 +332,8 @@ struct vb_transform {
  *
  * Anonymous bytes are reserved against host and NVMe arenas here, never later.
  * The file is kept open; its (device, inode, size, change time) is recorded and
- * a later difference is -ESTALE.
+ * a later difference is -ESTALE.  A file system that is elsewhere is asked here, and not
+ * again: later what is known of the file here counts.
  *
  * Module: file and derived objects of the same range of a file that still looks the
  * same, made in the same way, are one store, whoever asks: each request gives a handle
