@@ -138,6 +138,7 @@ static void close_queues(struct vb_client *c)
 		xa_erase(&c->queues, i);
 		vb_queue_cancel(q);
 		vb_queue_put(q);
+		cond_resched();
 	}
 }
 
@@ -150,6 +151,7 @@ static void close_bos(struct vb_client *c)
 	xa_for_each(&c->bos, i, bo) {
 		xa_erase(&c->bos, i);
 		vb_bo_unshare(c, bo);
+		cond_resched();
 	}
 }
 

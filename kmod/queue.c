@@ -28,6 +28,7 @@
 #include "vb.h"
 
 #define RESULTS_MIN	32u
+#define AT_ONCE		64u	/* queues, or what ends in one, under the lock */
 
 /* ---- references ---- */
 
@@ -242,7 +243,7 @@ static void advance_one_locked(struct vb_queue *q, struct list_head *ended)
 {
 	struct vb_submission *s;
 
-	while (!q->running && (s = first_pending_locked(q))) {
+	while (!q->running && !q->destroyed && (s = first_pending_locked(q))) {
 		if (is_expired(s)) {
 			vb_complete_locked(s, -ETIME, ~0u, 0, ended);
 		} else if (!s->unmet && s->in_status) {
@@ -430,6 +431,42 @@ void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u6
 	vb_queue_advance_locked(q, ended);
 }
 
+/* From here nothing makes it ready, and nothing is added. */
+static void destroy_locked(struct vb_queue *q)
+{
+	WRITE_ONCE(q->destroyed, true);	/* who is about to be woken looks at it */
+	q->canceled_from = (q->running ? q->running->seqno : q->completed) + 1;
+	set_ready_locked(q, false);
+	vb_fences_signal_locked(q);
+}
+
+static void cancel_one_locked(struct vb_submission *s, struct list_head *ended)
+{
+	struct vb_queue *q = s->queue;
+
+	submission_leave_locked(s, 0, ended);
+	trace_vb_signal(q, s->seqno, -ECANCELED, 0);
+	vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
+}
+
+/* Some of what was not fetched ends.  False: there is no more. */
+static bool cancel_some(struct vb_queue *q)
+{
+	struct vb_submission *s;
+	LIST_HEAD(ended);
+	bool more;
+	u32 n;
+
+	spin_lock(&vb.work_lock);
+	for (n = 0; n < AT_ONCE && (s = first_pending_locked(q)); n++)
+		cancel_one_locked(s, &ended);
+	more = !list_empty(&q->pending);
+	advance_run_locked(&ended);
+	spin_unlock(&vb.work_lock);
+	vb_submissions_free(&ended);
+	return more;
+}
+
 /**
  * vb_queue_cancel() - the handle is gone
  * @q: queue
@@ -440,28 +477,17 @@ void vb_complete_locked(struct vb_submission *s, int status, u32 bad_command, u6
  */
 void vb_queue_cancel(struct vb_queue *q)
 {
-	struct vb_submission *s;
-	LIST_HEAD(ended);
-
 	spin_lock(&vb.work_lock);
-	WRITE_ONCE(q->destroyed, true);	/* who is about to be woken looks at it */
-	q->canceled_from = (q->running ? q->running->seqno : q->completed) + 1;
-	set_ready_locked(q, false);
-	while ((s = first_pending_locked(q))) {
-		submission_leave_locked(s, 0, &ended);
-		trace_vb_signal(q, s->seqno, -ECANCELED, 0);
-		vb_count_locked(q->client, VB_COUNT_ERRORS, 1);
-	}
-	vb_fences_signal_locked(q);
-	advance_run_locked(&ended);
+	destroy_locked(q);
 	spin_unlock(&vb.work_lock);
 	vb_fences_wake(q);
-	vb_submissions_free(&ended);
+	while (cancel_some(q))
+		cond_resched();
 }
 
 /**
  * vb_queue_expire() - end what waits beyond its deadline, whoever sleeps
- * @work: vb_device.expire; set for the next deadline of all
+ * @work: vb_device.expire; set for the next deadline of all, at once when some are left over
  *
  * What the executor has in its hands is its own to end.
  *
@@ -472,10 +498,11 @@ void vb_queue_expire(struct work_struct *work)
 	struct timerqueue_node *node;
 	struct vb_queue *q;
 	LIST_HEAD(ended);
+	u32 n;
 
 	spin_lock(&vb.work_lock);
-	while ((node = timerqueue_getnext(&vb.expiries)) &&
-	       (u64)node->expires <= ktime_get_ns()) {
+	for (n = 0; n < AT_ONCE && (node = timerqueue_getnext(&vb.expiries)) &&
+	     (u64)node->expires <= ktime_get_ns(); n++) {
 		q = container_of(node, struct vb_queue, expiry);
 		expiry_disarm_locked(q);
 		advance_one_locked(q, &ended);
@@ -487,12 +514,31 @@ void vb_queue_expire(struct work_struct *work)
 
 static void fail_one_locked(struct vb_queue *q, struct list_head *ended)
 {
-	struct vb_submission *s;
-
 	if (q->running)
 		vb_complete_locked(q->running, q->destroyed ? -ECANCELED : -ENODEV, ~0u, 0, ended);
-	while ((s = first_pending_locked(q)))
-		vb_complete_locked(s, -ENODEV, ~0u, 0, ended);
+	else
+		vb_complete_locked(first_pending_locked(q), -ENODEV, ~0u, 0, ended);
+}
+
+/* What ends in one may end something in others; each leaves the list when idle. */
+static bool fail_some(void)
+{
+	struct vb_queue *q;
+	LIST_HEAD(ended);
+	bool more;
+	u32 n;
+
+	spin_lock(&vb.work_lock);
+	for (n = 0; n < AT_ONCE; n++) {
+		q = list_first_entry_or_null(&vb.queues, struct vb_queue, link);
+		if (!q)
+			break;
+		fail_one_locked(q, &ended);
+	}
+	more = !list_empty(&vb.queues);
+	spin_unlock(&vb.work_lock);
+	vb_submissions_free(&ended);
+	return more;
 }
 
 /**
@@ -500,19 +546,12 @@ static void fail_one_locked(struct vb_queue *q, struct list_head *ended)
  *
  * With -ENODEV, or -ECANCELED in a queue that was destroyed.
  *
- * Context: exec_lock; takes work_lock; may sleep.
+ * Context: exec_lock, in a state that takes no work; takes work_lock; may sleep.
  */
 void vb_queues_fail(void)
 {
-	struct vb_queue *q;
-	LIST_HEAD(ended);
-
-	spin_lock(&vb.work_lock);
-	/* What ends in one may end something in others; each leaves the list when idle. */
-	while ((q = list_first_entry_or_null(&vb.queues, struct vb_queue, link)))
-		fail_one_locked(q, &ended);
-	spin_unlock(&vb.work_lock);
-	vb_submissions_free(&ended);
+	while (fail_some())
+		cond_resched();
 }
 
 /*
@@ -573,20 +612,42 @@ static void return_one_locked(struct vb_queue *q, struct list_head *ended)
 }
 
 /* What ends in one may end something in others; each leaves its list when idle. */
-static void queues_each(void (*what)(struct vb_queue *q, struct list_head *ended))
+static bool queues_some(struct list_head *left,
+			void (*what)(struct vb_queue *q, struct list_head *ended))
 {
 	struct vb_queue *q;
 	LIST_HEAD(ended);
-	LIST_HEAD(left);
+	bool more;
+	u32 n;
 
 	spin_lock(&vb.work_lock);
-	list_splice_init(&vb.queues, &left);
-	while ((q = list_first_entry_or_null(&left, struct vb_queue, link))) {
+	for (n = 0; n < AT_ONCE; n++) {
+		q = list_first_entry_or_null(left, struct vb_queue, link);
+		if (!q)
+			break;
 		list_move_tail(&q->link, &vb.queues);
 		what(q, &ended);
 	}
+	more = !list_empty(left);
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);
+	return more;
+}
+
+/*
+ * Each queue that has work now, a few under the lock at a time.  Those that come meanwhile
+ * stand in vb_device.queues, where they are not met.
+ */
+static void queues_each(void (*what)(struct vb_queue *q, struct list_head *ended))
+{
+	LIST_HEAD(left);
+
+	lockdep_assert_held(&vb.exec_lock);
+	spin_lock(&vb.work_lock);
+	list_splice_init(&vb.queues, &left);
+	spin_unlock(&vb.work_lock);
+	while (queues_some(&left, what))
+		cond_resched();
 }
 
 static void blame_one_locked(struct vb_queue *q, struct list_head *ended)

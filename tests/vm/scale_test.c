@@ -397,6 +397,139 @@ static void thousand_clients_with_64_queues_each_are_served(void **state)
 	printf("# closed: %.0f ms\n", ms_since(begin));
 }
 
+/* ---- many queues, and nobody to serve them ---- */
+
+#define WAITING		500u	/* clients */
+
+/**
+ * struct witness - looks at two queues again and again, of which one ends before the other
+ * @client: of the first queue, and of the last
+ * @queue: these
+ * @stop: no more
+ * @between: how often the first had ended and the last had not
+ */
+struct witness {
+	struct vgpu_uapi *client[2];
+	uint32_t queue[2];
+	bool stop;
+	uint64_t between;
+};
+
+static void *look(void *arg)
+{
+	struct witness *w = arg;
+
+	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED))
+		w->between += rig_wait(w->client[0], w->queue[0], 1, 0) != -ETIME &&
+			      rig_wait(w->client[1], w->queue[1], 1, 0) == -ETIME;
+	return NULL;
+}
+
+static void submit_and_leave_waiting(struct vgpu_uapi *client, uint32_t *out_queue)
+{
+	struct rig_stream s;
+
+	rig_stream(&s);
+	rig_add_nop(&s);
+	assert_rc(rig_queue(client, 0, out_queue), 0);
+	assert_rc(rig_submit(client, *out_queue, &s, NULL), 0);
+}
+
+/* All of it under one lock would be over at once for whoever looks. */
+static void executor_that_goes_ends_many_queues_a_few_at_a_time(void **state)
+{
+	static struct vgpu_uapi *client[WAITING];
+	static uint32_t queue[WAITING][QUEUES];
+	struct witness w = { .stop = false };
+	pthread_t thread;
+	struct rig_exec x;
+	uint64_t begin;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	for (uint32_t i = 0; i < WAITING; i++) {
+		client[i] = rig_client(&rig);
+		assert_non_null(client[i]);
+		for (uint32_t q = 0; q < QUEUES; q++)
+			submit_and_leave_waiting(client[i], &queue[i][q]);
+	}
+	w.client[0] = client[0];
+	w.queue[0] = queue[0][0];
+	w.client[1] = client[WAITING - 1];
+	w.queue[1] = queue[WAITING - 1][QUEUES - 1];
+	assert_int_equal(pthread_create(&thread, NULL, look, &w), 0);
+	usleep(10000);
+	begin = rig_now();
+	rig_exec_close(&x);
+	assert_rc(rig_wait(w.client[1], w.queue[1], 1, 20000), -ENODEV);
+	printf("# executor left %u queues: %.0f ms\n", WAITING * QUEUES, ms_since(begin));
+	__atomic_store_n(&w.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	assert_true(w.between > 0);
+	for (uint32_t i = 0; i < WAITING; i++)
+		rig_client_close(client[i]);
+}
+
+static uint64_t in_flight(void)
+{
+	struct vb_ioc_limit cmd = { .size = sizeof(cmd), .limit = VB_LIMIT_SUBMISSIONS };
+
+	assert_rc(vgpu_uapi_call(rig.client, VB_IOC_LIMIT, &cmd), 0);
+	return cmd.out_used;
+}
+
+/**
+ * struct counter - looks how many submissions are in flight
+ * @all: when it begins
+ * @stop: no more
+ * @between: how often it was neither all nor none
+ */
+struct counter {
+	uint64_t all;
+	bool stop;
+	uint64_t between;
+};
+
+static void *count(void *arg)
+{
+	struct counter *c = arg;
+	uint64_t n;
+
+	while (!__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
+		n = in_flight();
+		c->between += n && n != c->all;
+	}
+	return NULL;
+}
+
+/* Of one queue, too: the last ones are there when the first have been canceled. */
+static void long_queue_is_destroyed_a_few_submissions_at_a_time(void **state)
+{
+	struct counter c = { .all = 65536 };
+	struct rig_stream s;
+	struct rig_exec x;
+	pthread_t thread;
+	uint32_t queue;
+
+	(void)state;
+	assert_int_equal(rig_exec_open(&rig, &x, 4), 0);
+	assert_rc(rig_queue(rig.client, 0, &queue), 0);
+	assert_rc(rig_limit(rig.client, VB_LIMIT_SUBMISSIONS, c.all), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	for (uint64_t i = 0; i < c.all; i++)
+		assert_rc(rig_submit(rig.client, queue, &s, NULL), 0);
+	assert_int_equal(in_flight(), c.all);
+	assert_int_equal(pthread_create(&thread, NULL, count, &c), 0);
+	usleep(10000);
+	assert_rc(rig_queue_destroy(rig.client, queue), 0);
+	assert_int_equal(in_flight(), 0);
+	__atomic_store_n(&c.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	assert_true(c.between > 0);
+	rig_exec_close(&x);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, selftest_teardown)
 
 int main(void)
@@ -405,6 +538,8 @@ int main(void)
 		CASE(tebibyte_is_created_queried_and_destroyed_in_a_second),
 		CASE(whole_table_costs_32_bytes_a_chunk_and_its_index),
 		CASE(table_of_untouched_chunks_reads_as_zero),
+		CASE(executor_that_goes_ends_many_queues_a_few_at_a_time),
+		CASE(long_queue_is_destroyed_a_few_submissions_at_a_time),
 		CASE(who_asks_for_all_residency_can_be_killed),
 		CASE(objects_of_one_file_cost_the_same_however_many_there_are),
 		CASE(objects_of_a_file_that_changes_cost_the_same_however_many_there_are),
