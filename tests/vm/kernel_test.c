@@ -362,6 +362,66 @@ static void user_at_its_limit_keeps_nobody_from_a_store(void **state)
 	expect_served(u);
 }
 
+/* Without a mmap(), which would keep the client. */
+static int take_hold(struct taker *t, uint32_t bo)
+{
+	struct vb_ioc_bo_map cmd = { .size = sizeof(cmd), .bo_id = bo, .flags = VB_MAP_READ,
+				     .bytes = 1 };
+
+	return vgpu_uapi_call(t->of, VB_IOC_BO_MAP, &cmd);
+}
+
+/* One of each, in order; how the first one that was refused ended. */
+static int take_one_of_each(struct taker *t)
+{
+	uint32_t bo, store;
+	int rc = rig_queue(t->of, 0, &t->id);
+
+	if (!rc)
+		rc = rig_bo(t->of, chunks(1), VB_LIFE_VOLATILE, &bo);
+	if (!rc)
+		rc = rig_write(t->of, bo, 0, "x", 1);
+	for (int i = 0; !rc && i < 2; i++)
+		rc = rig_bo_file(t->of, t->file, 0, 4096, &store);
+	if (!rc)
+		rc = take_hold(t, bo);
+	fake_exec_pause(rig.fake);
+	for (int i = 0; !rc && i < 64; i++)
+		rc = take_submission(t);
+	if (!rc)
+		rc = take_eventfd(t);
+	fake_exec_resume(rig.fake);
+	return rc;
+}
+
+/* A KiB more each time, so that each of them is the one that is refused. */
+static void whatever_is_refused_leaves_nothing_behind(void **state)
+{
+	struct vgpu_uapi *seen;
+	static struct taker t;
+	uint32_t begin, kib;
+	uint64_t alone;
+	int rc = -EDQUOT;
+
+	(void)state;
+	seen = stranger();
+	alone = kernel_kib(seen);
+	taker_begin(&t);
+	begin = kib = (uint32_t)kernel_kib(seen) + 1;
+	for (; rc == -EDQUOT && kib < begin + 64; kib++) {
+		limit_kib(kib);
+		rc = take_one_of_each(&t);
+		taker_end(&t);
+		expect_kernel_kib(seen, alone);
+		limit_write("none\n");
+		taker_begin(&t);
+	}
+	assert_rc(rc, 0);
+	assert_true(kib > begin + 8);
+	taker_end(&t);
+	leave(seen);
+}
+
 /* ---- the file ---- */
 
 static void limit_begins_at_an_eighth_of_the_memory_and_can_be_set(void **state)
@@ -394,11 +454,19 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(user_at_its_limit_is_refused_alone_and_all_comes_back),
 		CASE(what_was_refused_is_had_when_there_is_room),
+		CASE(whatever_is_refused_leaves_nothing_behind),
 		CASE(user_at_its_limit_keeps_nobody_from_a_store),
 		CASE(limit_begins_at_an_eighth_of_the_memory_and_can_be_set),
 	};
+	const struct CMUnitTest real[] = {
+		CASE(what_was_refused_is_had_when_there_is_room),
+		CASE(user_at_its_limit_keeps_nobody_from_a_store),
+	};
+	int failed = 0;
 
 	if (!selftest_has_module("kernel memory"))
 		return 0;
-	return SELFTEST_RUN("kernel memory", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS) ? 1 : 0;
+	failed += SELFTEST_RUN("kernel memory", tests, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("kernel memory, executor", real, RIG_REAL, 4 * HOST_SLOTS, NVME_SLOTS);
+	return failed ? 1 : 0;
 }
