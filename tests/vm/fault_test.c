@@ -37,6 +37,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	machine_set_ms("page_in_timeout_ms", 120000);
+	/* Of a test that failed: the next one has its own. */
+	rig_exec_close(&x);
 	return selftest_teardown(state);
 }
 
