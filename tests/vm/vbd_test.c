@@ -660,7 +660,7 @@ static void one_at_the_limit_of_its_cgroup_keeps_nobody(void **state)
 /* ---- faults in a tier that is full ---- */
 
 #define VISITORS	12u
-#define FILE_CHUNKS	(2 * HOST_SLOTS)
+#define FILE_CHUNKS	(HOST_SLOTS + 2)
 #define STAGING_SLOTS	6u		/* that a small tier has */
 
 /* A process of its own: each chunk of the file, beginning somewhere; every page of some. */
@@ -685,10 +685,10 @@ static void visit(int fd, uint32_t first)
 	_exit(0);
 }
 
-/* All within a minute. */
+/* An emulated machine beside others takes its time, but not for ever. */
 static void await_visitors(pid_t *pid)
 {
-	uint64_t end = rig_now() + 60000000000ull;
+	uint64_t end = rig_now() + WAIT_MS * 1000000ull;
 	uint32_t late = 0;
 	int status;
 
