@@ -607,7 +607,8 @@ static void *read_first_chunk(void *arg)
  */
 static void read_is_answered_while(uint32_t keys, uint32_t count)
 {
-	enum { DELAY_MS = 1000, COMPUTE_MS = 5000, BEGUN_MS = 300 };
+	/* Instrumented, the parts of a command take seconds. */
+	enum { DELAY_MS = 1000, COMPUTE_MS = XSANITIZED ? 20000 : 5000, BEGUN_MS = 300 };
 	struct vgpu_exec_params p = params(60);
 	uint64_t start, ms, seqno;
 	struct vgpu_uapi *other;
