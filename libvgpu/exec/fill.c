@@ -129,6 +129,7 @@ static void fill_set_slow(struct vgpu_resid *r, struct vgpu_fill *f)
 		return;
 	f->slow = true;
 	r->slow++;
+	r->slowed++;
 	r->slot[f->slot].flags |= VGPU_SLOT_SLOW;
 	vgpu_io_set_aside(r->io, &f->req);
 }

@@ -168,6 +168,7 @@ struct vgpu_attempt {
  * @list: slots by enum vgpu_slot_list
  * @clients: a slot of each client that has one
  * @looks: slots that were looked at to find one, for tests
+ * @slowed: transfers that somebody stopped standing still for, for tests
  * @pages: what of, for vgpu_describe()
  */
 struct vgpu_resid {
@@ -204,7 +205,7 @@ struct vgpu_resid {
 	struct vgpu_slots list[VGPU_LISTS];
 	struct vgpu_keymap map, clients;
 	uint32_t window_at;
-	uint64_t looks;
+	uint64_t looks, slowed;
 	struct vgpu_fill *fills;	/* spare ones */
 	struct vgpu_fill *all_fills;
 	uint64_t count[VB_COUNT_COUNT];
