@@ -35,13 +35,19 @@ MODULE_IMPORT_NS(DMA_BUF);
 MODULE_IMPORT_NS("DMA_BUF");
 #endif
 
+/*
+ * Of every mapping and every copy, those of what may only be read too: exporters sync all
+ * mappings in the direction that a copy asks for, which has to be theirs, and what another
+ * device has written is read.  Udmabuf keeps for good what it is asked for first.
+ */
+#define DIRECTION	DMA_BIDIRECTIONAL
+
 /**
  * struct vb_import - the memory behind an imported object, or a device arena
  * @kref: object or arena, copies in progress
  * @dmabuf: counted
  * @attachment: of our device
  * @table: where it lies for that device
- * @direction: of @table
  * @map: arena: where the kernel has it, when @is_mapped
  * @is_mapped: it has
  */
@@ -50,7 +56,6 @@ struct vb_import {
 	struct dma_buf *dmabuf;
 	struct dma_buf_attachment *attachment;
 	struct sg_table *table;
-	enum dma_data_direction direction;
 	struct iosys_map map;
 	bool is_mapped;
 };
@@ -60,18 +65,18 @@ struct vb_import {
 static struct sg_table *map_attachment(struct vb_import *m)
 {
 #ifdef VB_HAS_DMA_BUF_MAP_UNLOCKED
-	return dma_buf_map_attachment_unlocked(m->attachment, m->direction);
+	return dma_buf_map_attachment_unlocked(m->attachment, DIRECTION);
 #else
-	return dma_buf_map_attachment(m->attachment, m->direction);
+	return dma_buf_map_attachment(m->attachment, DIRECTION);
 #endif
 }
 
 static void unmap_attachment(struct vb_import *m)
 {
 #ifdef VB_HAS_DMA_BUF_MAP_UNLOCKED
-	dma_buf_unmap_attachment_unlocked(m->attachment, m->table, m->direction);
+	dma_buf_unmap_attachment_unlocked(m->attachment, m->table, DIRECTION);
 #else
-	dma_buf_unmap_attachment(m->attachment, m->table, m->direction);
+	dma_buf_unmap_attachment(m->attachment, m->table, DIRECTION);
 #endif
 }
 
@@ -160,7 +165,6 @@ static struct vb_import *import_new(struct dma_buf *dmabuf)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&m->kref);
 	m->dmabuf = dmabuf;
-	m->direction = dmabuf->file->f_mode & FMODE_WRITE ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 	rc = import_map(m);
 	if (rc) {
 		kfree(m);
@@ -245,14 +249,12 @@ int vb_import_mmap(struct vb_bo *bo, struct vm_area_struct *vma)
  * vb_import_begin() - the CPU is about to copy from or to it
  * @m: import
  *
- * Both directions, as udmabuf keeps for good what it is asked for first.
- *
  * Context: may wait for the exporter's fences; takes dma_resv, so no lock under it is held.
  * Return: 0, to be undone by vb_import_end(); what the exporter says.
  */
 int vb_import_begin(struct vb_import *m)
 {
-	return dma_buf_begin_cpu_access(m->dmabuf, DMA_BIDIRECTIONAL);
+	return dma_buf_begin_cpu_access(m->dmabuf, DIRECTION);
 }
 
 /**
@@ -264,7 +266,7 @@ int vb_import_begin(struct vb_import *m)
  */
 int vb_import_end(struct vb_import *m)
 {
-	return dma_buf_end_cpu_access(m->dmabuf, DMA_BIDIRECTIONAL);
+	return dma_buf_end_cpu_access(m->dmabuf, DIRECTION);
 }
 
 static int part_copy(struct vb_copy *copy, struct iosys_map *map, void *page, size_t bytes)
@@ -431,7 +433,7 @@ static int import_foreign(struct vb_client *c, struct vb_ucmd *u, struct dma_buf
 
 	if (IS_ERR(m))
 		return PTR_ERR(m);
-	readonly = m->direction == DMA_TO_DEVICE;
+	readonly = !(dmabuf->file->f_mode & FMODE_WRITE);
 	cmd->out_bytes = dmabuf->size;
 	rc = vb_bo_adopt(c, u, m, readonly);
 	if (rc)
