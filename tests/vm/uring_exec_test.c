@@ -5,6 +5,10 @@
  */
 #include "vm/uring_rig.h"
 
+#include "core/share.h"
+
+#define STARTED_MAX	VB_SHARE_STARTED_MAX	/* of one client, in the executor's hands */
+
 /* ---- fetch, commit ---- */
 
 static void fetch_waits_for_work_and_commit_fetches_again_on_every_kind_of_ring(void **state)
@@ -21,18 +25,18 @@ static void fetch_waits_for_work_and_commit_fetches_again_on_every_kind_of_ring(
 
 static void fetch_takes_all_there_is_into_its_slots(void **state)
 {
-	uint32_t q[QUEUES];
-	uint64_t tags[QUEUES];
+	uint32_t q[STARTED_MAX];
+	uint64_t tags[STARTED_MAX];
 
 	(void)state;
-	for (uint32_t i = 0; i < QUEUES; i++) {
+	for (uint32_t i = 0; i < STARTED_MAX; i++) {
 		q[i] = new_queue();
 		submit_nop(q[i]);
 		submit_nop(q[i]);	/* a queue has one in the executor's hands at a time */
 	}
 	ring_add_fetch(&r, 0, 100, VB_URING_SLOTS - 100, 1);
-	expect(&r, 1, QUEUES);
-	for (uint32_t i = 0; i < QUEUES; i++) {
+	expect(&r, 1, STARTED_MAX);
+	for (uint32_t i = 0; i < STARTED_MAX; i++) {
 		tags[i] = ring_slot(slots, 100 + i)->out_tag;
 		assert_int_equal(ring_slot(slots, 100 + i)->size, sizeof(struct vb_ioc_fetch));
 		for (uint32_t j = 0; j < i; j++)
@@ -40,14 +44,14 @@ static void fetch_takes_all_there_is_into_its_slots(void **state)
 		ring_add_commit(&r, x.generation, tags[i], 0, i, 1, 2 + i);
 	}
 	/* One call commits all; each makes one more ready, which one fetch or another takes. */
-	for (uint32_t i = 0; i < QUEUES; i++) {
+	for (uint32_t i = 0; i < STARTED_MAX; i++) {
 		struct ring_answer a;
 
 		assert_rc(ring_next(&r, 5000, &a), 0);
 		assert_int_equal(a.res, 1);
 		assert_rc(rig_wait(u, q[i], 1, 1000), 0);
 	}
-	for (uint32_t i = 0; i < QUEUES; i++)
+	for (uint32_t i = 0; i < STARTED_MAX; i++)
 		assert_rc(rig_commit(&x, ring_slot(slots, i)->out_tag, 0), 0);
 }
 
