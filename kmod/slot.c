@@ -66,6 +66,20 @@ void vb_slot_free(const struct vb_region *region, struct vb_slot *slot)
 	slot->block = NULL;
 }
 
+/*
+ * Freed pages keep their index.  A fault takes it for where the block is in the mapped file,
+ * and maps no huge page that would end beyond the file's size (finish_fault() of 6.12): what
+ * was a slab or the end of a file before would be mapped page by page for ever.
+ */
+static struct page *block_alloc(int node, gfp_t gfp, u8 order)
+{
+	struct page *block = alloc_pages_node(node, gfp, order);
+
+	if (block)
+		page_folio(block)->index = 0;
+	return block;
+}
+
 static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int node, u8 order)
 {
 	gfp_t gfp = REGION_GFP;
@@ -81,7 +95,7 @@ static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int n
 	if (!slot->block)
 		return -ENOMEM;
 	for (i = 0; i < slot_blocks(region, slot); i++) {
-		slot->block[i] = alloc_pages_node(node, gfp, order);
+		slot->block[i] = block_alloc(node, gfp, order);
 		if (!slot->block[i]) {
 			vb_slot_free(region, slot);
 			return -ENOMEM;

@@ -475,47 +475,6 @@ static void slots_in_quarantine_are_worked_around(void **state)
 	close(fd);
 }
 
-/* ---- huge pages ---- */
-
-/* "FilePmdMapped" of the mapping at @p in /proc/self/smaps, in bytes. */
-static uint64_t pmd_mapped(const void *p)
-{
-	FILE *f = fopen("/proc/self/smaps", "r");
-	unsigned long from, kb = 0;
-	char line[256];
-	bool ours = false;
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-", &from) == 1 && strchr(line, '-') && strstr(line, "-p") == NULL &&
-		    strchr(line, ' ') && line[0] != ' ' && strstr(line, "kB") == NULL)
-			ours = from == (unsigned long)p;
-		if (ours && sscanf(line, "FilePmdMapped: %lu kB", &kb) == 1)
-			break;
-	}
-	if (f)
-		fclose(f);
-	return (uint64_t)kb << 10;
-}
-
-static void large_chunks_are_mapped_by_huge_pages(void **state)
-{
-	uint32_t id;
-	uint8_t *p;
-
-	(void)state;
-	if (rig.chunk_bytes < LARGE_CHUNK) {
-		fprintf(stderr, "SKIP: %s: chunks are small\n", __func__);
-		skip();
-	}
-	assert_rc(rig_bo(u, chunks(3), VB_LIFE_VOLATILE, &id), 0);
-	p = machine_map(u, id, chunks(3), true);
-	for (int i = 0; i < 3; i++)
-		p[chunks(1) * (uint64_t)i] = 1;
-	assert_int_equal((uintptr_t)p % chunks(1), 0);
-	assert_int_equal(pmd_mapped(p), chunks(3));
-	munmap(p, chunks(3));
-}
-
 /* ---- death ---- */
 
 static void *access_later(void *arg)
@@ -886,7 +845,6 @@ int main(void)
 		AS_CLIENT(pages_lent_to_a_pipe_are_no_victims),
 		AS_CLIENT(pinned_memory_of_a_dead_object_is_not_handed_out),
 		AS_CLIENT(slots_in_quarantine_are_worked_around),
-		AS_CLIENT(large_chunks_are_mapped_by_huge_pages),
 		AS_CLIENT(killed_clients_leave_nothing_behind),
 	};
 	const struct CMUnitTest by_hand[] = {
