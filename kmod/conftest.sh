@@ -46,6 +46,10 @@ has VB_HAS_FOLIO_LARGE_MAPCOUNT "$@" <<-END
 	#include <linux/mm.h>
 	int ok(struct folio *f) { return folio_large_mapcount(f); }
 END
+has VB_HAS_PAGE_DOUBLE_MAP "$@" <<-END
+	#include <linux/mm.h>
+	int ok(struct page *p) { return PageDoubleMap(p); }
+END
 has VB_HAS_EVENTFD_SIGNAL_ONE "$@" <<-END
 	#include <linux/eventfd.h>
 	void ok(struct eventfd_ctx *e) { eventfd_signal(e); }

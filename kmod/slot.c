@@ -160,15 +160,20 @@ static int block_mapcount(struct page *block)
 /* Of huge mappings, in one look: the rest each page counts. */
 static int block_huge_mapcount(struct page *block)
 {
-	return compound_nr(block) > 1 ? compound_mapcount(block) : 0;
+	return compound_nr(block) > 1 ? folio_entire_mapcount(page_folio(block)) : 0;
 }
 
-/* A huge mapping of pages that are not anonymous counts in each of them, too (6.1). */
+/*
+ * While a page says that it is mapped both ways (6.1), a huge mapping of pages that are not
+ * anonymous counts in each of them, too; after that, once.
+ */
 static int block_mapcount(struct page *block)
 {
-	int i, pages = compound_nr(block), compound = block_huge_mapcount(block);
-	int count = compound - compound * pages;
+	int i, pages = compound_nr(block), count = block_huge_mapcount(block);
 
+#ifdef VB_HAS_PAGE_DOUBLE_MAP
+	count -= count * pages;
+#endif
 	for (i = 0; i < pages; i++)
 		count += atomic_read(&block[i]._mapcount) + 1;
 	return count;
