@@ -1507,7 +1507,8 @@ struct vb_ioc_object_next {
  * @size: sizeof(struct vb_ioc_slot_query)
  * @arena: adopted, or the caller's
  * @slot: slot of it, 0 .. VB_ARENA_SLOTS_MAX - 1
- * @out_object: device-wide id of who had it last; 0: it is free
+ * @out_object: device-wide id of who has it, or had it last when it is in quarantine; 0: it
+ *	is free, or in quarantine and was never anybody's
  * @out_chunk: and which chunk
  * @__reserved: must be 0
  *
