@@ -5,6 +5,7 @@
 #include "core/slots.h"
 #include "arena.h"
 #include "exec.h"
+#include "quarantine.h"
 #include "recover.h"
 #include "region.h"
 #include "resid.h"
@@ -127,6 +128,13 @@ static bool is_referred_to(struct vb_arena *a)
 	return found;
 }
 
+static void slot_look(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+{
+	spin_lock(&vb.slot_lock);
+	vb_quarantine_look_locked(region, slot);
+	spin_unlock(&vb.slot_lock);
+}
+
 /* The dead may write there for as long as they like; nobody will look. */
 static void slot_renew(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
 {
@@ -166,13 +174,9 @@ static int adopt_host(struct vb_arena *a, bool force)
 	vb_objects_each(vb_resid_hide);
 	if (!force && is_referred_to(a))
 		return -EBUSY;
-	spin_lock(&vb.slot_lock);
-	vb_quarantine_sweep_locked();
-	spin_unlock(&vb.slot_lock);
+	vb_region_slots_each(a, slot_look);
 	vb_region_slots_each(a, slot_renew);
-	spin_lock(&vb.slot_lock);
-	vb_quarantine_sweep_locked();
-	spin_unlock(&vb.slot_lock);
+	vb_region_slots_each(a, slot_look);
 	vb_region_slots_each(a, slot_adopt);
 	return 0;
 }

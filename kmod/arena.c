@@ -12,8 +12,8 @@
 #include "device.h"
 #include "exec.h"
 #include "import.h"
+#include "quarantine.h"
 #include "region.h"
-#include "slot.h"
 #include "ucmd.h"
 #include "vb.h"
 

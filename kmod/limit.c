@@ -174,7 +174,6 @@ void vb_limit_keep_locked(struct vb_user *user, u32 tier)
 {
 	lockdep_assert_held(&vb.slot_lock);
 	user->refs++;
-	user->quarantined++;
 	vb_quota_add(&user->quota, use_of_tier(tier), vb.chunk_bytes);
 }
 
@@ -189,7 +188,6 @@ void vb_limit_let_go_locked(struct vb_user *user, u32 tier)
 {
 	lockdep_assert_held(&vb.slot_lock);
 	vb_quota_sub(&user->quota, use_of_tier(tier), vb.chunk_bytes);
-	user->quarantined--;
 	vb_user_put_locked(user);
 }
 

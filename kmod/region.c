@@ -11,6 +11,7 @@
 #include "exec.h"
 #include "limit.h"
 #include "map.h"
+#include "quarantine.h"
 #include "slot.h"
 #include "ucmd.h"
 #include "vb.h"
@@ -55,6 +56,7 @@ static struct vb_region *region_alloc(u32 arena, u32 first, u32 slots)
 	region->order = vb.chunk_shift - PAGE_SHIFT;
 	for (i = 0; i < slots; i++) {
 		INIT_LIST_HEAD(&region->slot[i].quarantine);
+		INIT_LIST_HEAD(&region->slot[i].of_user);
 		region->slot[i].loc = VB_LOC(arena, first + i);
 	}
 	return region;
@@ -263,6 +265,19 @@ int vb_region_add(struct vb_exec *x, struct vb_ucmd *u)
 	return rc;
 }
 
+/* What is in quarantine may be free by now. */
+static void region_look(struct vb_region *region)
+{
+	u32 i;
+
+	for (i = 0; i < region->slots; i++) {
+		spin_lock(&vb.slot_lock);
+		vb_quarantine_look_locked(region, &region->slot[i]);
+		spin_unlock(&vb.slot_lock);
+		cond_resched();
+	}
+}
+
 /**
  * vb_region_drop_locked() - take a region out of its arena
  * @arena: host arena
@@ -278,8 +293,8 @@ int vb_region_drop_locked(u32 arena, struct vb_region *region)
 	int rc = -EBUSY;
 
 	lockdep_assert_held(&vb.exec_lock);
+	region_look(region);
 	spin_lock(&vb.slot_lock);
-	vb_quarantine_sweep_locked();
 	if (vb_limit_may_shrink_locked((u64)region->slots << vb.chunk_shift))
 		rc = vb_slots_remove(&a->slots, region->first, region->slots);
 	spin_unlock(&vb.slot_lock);

@@ -24,6 +24,7 @@
 #include "exec.h"
 #include "limit.h"
 #include "map.h"
+#include "quarantine.h"
 #include "region.h"
 #include "slot.h"
 #include "store.h"
@@ -505,9 +506,9 @@ static int slot_take_locked(struct vb_bo *bo, const struct vb_move *mv, u32 *out
 	int rc;
 
 	rc = vb_limit_slot_locked(bo->client, mv->to, mv->from);
-	if (rc == -EDQUOT && bo->client->user->quarantined) {
+	if (rc == -EDQUOT && !list_empty(&bo->client->user->quarantine)) {
 		/* Some of these may be free by now. */
-		vb_quarantine_sweep_locked();
+		vb_quarantine_sweep_locked(bo->client->user);
 		rc = vb_limit_slot_locked(bo->client, mv->to, mv->from);
 	}
 	if (rc)

@@ -4,9 +4,7 @@
  *
  * The memory of host slots is ours, so that it outlives the executor, and it comes in the
  * largest pieces there are; that of a BAR is lent to us page by page; other slots are
- * numbers to us.  A slot whose memory others still refer to when it is given back is in
- * quarantine until they do no longer, and its user stays charged for it: one lent page
- * keeps a whole slot from everybody else.
+ * numbers to us.  Who refers to a slot's memory is what its pages count beyond mappings.
  */
 #include "slot.h"
 
@@ -17,7 +15,7 @@
 #include "core/slots.h"
 #include "arena.h"
 #include "conftest.h"
-#include "limit.h"
+#include "quarantine.h"
 #include "region.h"
 #include "trace.h"
 #include "vb.h"
@@ -263,77 +261,7 @@ void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot)
 		unlock_page(slot->block[i]);
 }
 
-/* ---- taken, given, in quarantine ---- */
-
-static u32 tier_of(const struct vb_slot *slot)
-{
-	return vb.arenas[VB_LOC_ARENA(slot->loc)]->tier;
-}
-
-/**
- * vb_quarantine_enter_locked() - a slot that others refer to is nobody's
- * @slot: in use, and in no quarantine
- * @user: who is charged for it there; NULL: nobody
- *
- * Context: slot_lock.
- */
-void vb_quarantine_enter_locked(struct vb_slot *slot, struct vb_user *user)
-{
-	lockdep_assert_held(&vb.slot_lock);
-	list_add_tail(&slot->quarantine, &vb.quarantine);
-	slot->user = user;
-	if (user)
-		vb_limit_keep_locked(user, tier_of(slot));
-}
-
-static void leave_locked(struct vb_slot *slot)
-{
-	list_del_init(&slot->quarantine);
-	if (slot->user)
-		vb_limit_let_go_locked(slot->user, tier_of(slot));
-	slot->user = NULL;
-}
-
-/**
- * vb_quarantine_sweep_locked() - slots that nobody refers to any more are free again
- *
- * Context: slot_lock; takes time by what is in quarantine.
- */
-void vb_quarantine_sweep_locked(void)
-{
-	struct vb_slot *slot, *next;
-	struct vb_region *region;
-
-	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine) {
-		int foreign;
-
-		if (vb_slot_find(slot->loc, &region) != slot)
-			continue;
-		foreign = vb_slot_foreign(region, slot);
-		if (foreign > slot->baseline)
-			continue;
-		trace_vb_quarantine_leave(slot, foreign);
-		leave_locked(slot);
-		vb_slots_give(&vb.arenas[VB_LOC_ARENA(slot->loc)]->slots, VB_LOC_SLOT(slot->loc));
-	}
-}
-
-/**
- * vb_quarantine_leave_locked() - slots of arenas that are gone leave for good
- *
- * Nobody gets them; the memory is freed when others let go of it.
- *
- * Context: slot_lock; the arenas are marked (vb_arenas_leave()), and not freed yet.
- */
-void vb_quarantine_leave_locked(void)
-{
-	struct vb_slot *slot, *next;
-
-	lockdep_assert_held(&vb.slot_lock);
-	list_for_each_entry_safe(slot, next, &vb.quarantine, quarantine)
-		if (vb_arena_is_gone(slot->loc))
-			leave_locked(slot);
-}
+/* ---- taken and given ---- */
 
 /* One from the top, so that runs of adjacent slots stay whole at the bottom. */
 static int slot_take(struct vb_arena *a, u32 slot, u32 *out)
@@ -344,6 +272,16 @@ static int slot_take(struct vb_arena *a, u32 slot, u32 *out)
 	}
 	*out = vb_slots_take(&a->slots, true);
 	return *out == VB_SLOTS_NONE ? -ENOSPC : 0;
+}
+
+/* Who asks for one slot hears what is true of it now. */
+static void look_locked(u32 loc)
+{
+	struct vb_region *region;
+	struct vb_slot *slot = vb_slot_find(loc, &region);
+
+	if (slot)
+		vb_quarantine_look_locked(region, slot);
 }
 
 /**
@@ -368,8 +306,9 @@ int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc)
 	lockdep_assert_held(&vb.slot_lock);
 	if (!a || a->tier != tier)
 		return -EINVAL;
-	if (!list_empty(&vb.quarantine))
-		vb_quarantine_sweep_locked();
+	if (slot != VB_SLOT_ANY)
+		look_locked(VB_LOC(arena, slot));
+	vb_quarantine_sweep_locked(NULL);
 	rc = slot_take(a, slot, &taken);
 	if (rc)
 		return rc;

@@ -20,14 +20,15 @@ struct vb_user;
  * @baseline: references beyond mappings and ours when the slot was taken: those of
  *	registered buffers; protected by the lock of the BO that holds the slot
  * @quarantine: in vb_device.quarantine while others still refer to the memory;
- *	slot_lock, as the next
+ *	slot_lock, as the next two
+ * @of_user: in that of @user
  * @user: who is charged for it there; counted; or NULL
  * @before: such references when a successor adopted the arena, not its own; exec_lock
  * @loc: VB_LOC of it; fixed
  */
 struct vb_slot {
 	struct page **block;
-	struct list_head quarantine;
+	struct list_head quarantine, of_user;
 	struct vb_user *user;
 	u32 loc;
 	u32 object, chunk;
@@ -46,8 +47,5 @@ void vb_slot_unlock(const struct vb_region *region, const struct vb_slot *slot);
 int vb_slot_take_locked(u32 tier, u32 arena, u32 slot, u32 *out_loc);
 void vb_slot_give_locked(u32 loc, struct vb_user *user);
 void vb_slot_retire(u32 loc);
-void vb_quarantine_enter_locked(struct vb_slot *slot, struct vb_user *user);	/* NULL: nobody's */
-void vb_quarantine_sweep_locked(void);	/* slot_lock, as the next: those that are free again */
-void vb_quarantine_leave_locked(void);	/* those of arenas that are gone */
 
 #endif

@@ -73,6 +73,7 @@ struct vb_user *vb_user_get(kuid_t uid)
 	if (!user)
 		return NULL;
 	user->uid = uid;
+	INIT_LIST_HEAD(&user->quarantine);
 	user->refs = 1;
 	return user_add(user);
 }

@@ -4,6 +4,7 @@
 #define VB_USER_H
 
 #include <linux/atomic.h>
+#include <linux/list.h>
 #include <linux/uidgid.h>
 
 #include "core/quota.h"
@@ -11,8 +12,8 @@
 /**
  * struct vb_user - whose clients they are
  * @link: in the table of users; slot_lock, as the next three
+ * @quarantine: slots there that it is charged for
  * @refs: clients, calls in progress, slots in quarantine
- * @quarantined: slots there
  * @kept: a limit was set for it
  * @uid: fixed
  * @quota: as vb_client.quota
@@ -21,7 +22,8 @@
  */
 struct vb_user {
 	struct hlist_node link;
-	u32 refs, quarantined;
+	struct list_head quarantine;
+	u32 refs;
 	bool kept;
 	kuid_t uid;
 	struct vb_quota quota;

@@ -18,7 +18,8 @@
  *	map.c		mmap() and faults, of clients and of the executor
  *	table.c		residency tables: pages of entries
  *	resid.c		steps of the table, and who is charged for them
- *	slot.c		slots: their memory, who has them, quarantine
+ *	slot.c		slots: their memory, who has them
+ *	quarantine.c	and those that nobody has, and somebody still refers to
  *	region.c	regions: slots that came together
  *	arena.c		arenas: slots of one tier in one place
  *	adopt.c		arenas that outlive their executor

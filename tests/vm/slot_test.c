@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Slots whose memory others refer to: in one piece or in many, one or hundreds, of one user or
+ * of two.  The executor is the test itself.
+ */
+#include "selftests/client.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "vm/machine.h"
+
+#define SLOTS		24u
+#define LENT		20u	/* more than one look is at */
+#define LOOKS		8u
+#define STRANGER	1000u
+#define Z		VB_TIER_ZERO
+#define H		VB_TIER_HOST
+#define N		VB_TIER_NVME
+
+static struct rig_exec x;
+
+/* ---- objects ---- */
+
+/* The id that executors know: the last there is. */
+static uint32_t last_object(void)
+{
+	struct vb_ioc_object_next cmd = { .size = sizeof(cmd), .object = 1 };
+	uint32_t id = 0;
+
+	while (!vgpu_uapi_call(x.node, VB_IOC_OBJECT_NEXT, &cmd)) {
+		id = cmd.out_object;
+		cmd.object = id + 1;
+	}
+	return id;
+}
+
+/* A slot for a chunk of it; 0 or -errno. */
+static int begin(uint32_t object, uint32_t chunk, uint32_t *slot)
+{
+	struct vb_move mv = {
+		.object = object, .chunk = chunk, .op = VB_MOVE_BEGIN, .from = Z, .to = H,
+		.arena = x.host, .slot = *slot,
+	};
+	int rc = rig_move(&x, &mv);
+
+	*slot = mv.slot;
+	return rc;
+}
+
+static void commit(uint32_t object, uint32_t chunk)
+{
+	assert_rc(rig_step(&x, object, chunk, VB_MOVE_COMMIT, Z, H), 0);
+}
+
+/* An object of so many chunks, all in host memory, in @slots, and mapped at @out. */
+static uint32_t new_object(struct vgpu_uapi *of, uint32_t n, uint32_t *slots, uint8_t **out,
+			   uint32_t *bo)
+{
+	uint32_t object;
+
+	assert_rc(rig_bo(of, chunks(n), VB_LIFE_VOLATILE, bo), 0);
+	object = last_object();
+	for (uint32_t i = 0; i < n; i++) {
+		slots[i] = VB_SLOT_ANY;
+		assert_rc(begin(object, i, &slots[i]), 0);
+		commit(object, i);
+	}
+	*out = machine_map(of, *bo, chunks(n), true);
+	return object;
+}
+
+/* Its slots are given back when its executor has heard of it. */
+static void destroy(struct vgpu_uapi *of, uint32_t bo)
+{
+	assert_rc(rig_bo_destroy(of, bo), 0);
+	while (rig_serve_one(&x))
+		;
+}
+
+/* Pipes have a page of each chunk of an object that is gone. */
+static uint32_t lend(struct vgpu_uapi *of, uint32_t n, int fds[][2], uint32_t *slots)
+{
+	uint32_t bo, object;
+	uint8_t *p;
+
+	object = new_object(of, n, slots, &p, &bo);
+	for (uint32_t i = 0; i < n; i++)
+		machine_pipe_lend(fds[i], p + chunks(i));
+	munmap(p, chunks(n));
+	destroy(of, bo);
+	return object;
+}
+
+static void take_back(int fds[2])
+{
+	uint8_t page[MACHINE_PAGE];
+
+	machine_pipe_take(fds, page);
+}
+
+/* What a user is charged for, in slots of host memory. */
+static uint64_t charged(uint32_t uid)
+{
+	struct vb_ioc_limit cmd = {
+		.size = sizeof(cmd), .limit = VB_LIMIT_HOST_MAX, .flags = VB_LIMIT_USER, .uid = uid,
+	};
+
+	assert_rc(vgpu_uapi_call(u, VB_IOC_LIMIT, &cmd), 0);
+	return cmd.out_used / rig.chunk_bytes;
+}
+
+static int setup(void **state)
+{
+	int rc = client_setup(state);
+
+	return rc ? rc : rig_exec_open(&rig, &x, SLOTS);
+}
+
+static int teardown(void **state)
+{
+	rig_exec_close(&x);
+	return selftest_teardown(state);
+}
+
+/* ---- quarantine ---- */
+
+/* However many there are: the lock is held for a few, and all have their turn. */
+static void who_takes_a_slot_looks_at_a_few_in_quarantine(void **state)
+{
+	uint32_t slots[LENT], slot = VB_SLOT_ANY, bo, object;
+	int fds[LENT][2];
+
+	(void)state;
+	lend(u, LENT, fds, slots);
+	assert_int_equal(charged(0), LENT);
+	for (uint32_t i = 0; i < LENT; i++)
+		take_back(fds[i]);
+	assert_int_equal(charged(0), LENT);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &bo), 0);
+	object = last_object();
+	for (uint32_t rest = LENT; rest; rest -= rest < LOOKS ? rest : LOOKS) {
+		assert_int_equal(charged(0), rest);
+		slot = VB_SLOT_ANY;
+		assert_rc(begin(object, 0, &slot), 0);
+		assert_rc(rig_step(&x, object, 0, VB_MOVE_ABORT, Z, H), 0);
+	}
+	assert_int_equal(charged(0), 0);
+}
+
+static uint32_t object_in(uint32_t slot)
+{
+	struct vb_ioc_slot_query cmd = { .size = sizeof(cmd), .arena = x.host, .slot = slot };
+
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_SLOT_QUERY, &cmd), 0);
+	return cmd.out_object;
+}
+
+/* Behind all the others in quarantine, and free. */
+static void who_asks_for_one_slot_hears_of_that(void **state)
+{
+	uint32_t slots[LENT], slot, bo, object, gone;
+	int fds[LENT][2];
+
+	(void)state;
+	gone = lend(u, LENT, fds, slots);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &bo), 0);
+	object = last_object();
+	slot = slots[LENT - 1];
+	assert_rc(begin(object, 0, &slot), -EEXIST);
+	assert_int_equal(object_in(slots[LENT - 1]), gone);
+	take_back(fds[LENT - 1]);
+	slot = slots[LENT - 1];
+	assert_rc(begin(object, 0, &slot), 0);
+	assert_int_equal(object_in(slots[LENT - 1]), object);
+	commit(object, 0);
+	for (uint32_t i = 0; i < LENT - 1; i++)
+		take_back(fds[i]);
+}
+
+/* A client of another user, in this process. */
+static struct vgpu_uapi *stranger(void)
+{
+	struct vgpu_uapi *of = NULL;
+
+	assert_rc(chmod(getenv("VBLACKWELL_SELFTEST_NODE"), 0666), 0);
+	assert_rc(seteuid(STRANGER), 0);
+	of = rig_client(&rig);
+	assert_rc(seteuid(0), 0);
+	assert_non_null(of);
+	return of;
+}
+
+static int limit_stranger(uint64_t bytes)
+{
+	struct vb_ioc_limit cmd = {
+		.size = sizeof(cmd), .limit = VB_LIMIT_HOST_MAX, .uid = STRANGER, .value = bytes,
+		.flags = VB_LIMIT_SET | VB_LIMIT_USER,
+	};
+
+	return vgpu_uapi_call(u, VB_IOC_LIMIT, &cmd);
+}
+
+/* Others have more in quarantine than one look is at. */
+static void who_is_at_its_limit_finds_its_own_slots(void **state)
+{
+	struct vgpu_uapi *other = stranger();
+	uint32_t slots[LENT], own, slot = VB_SLOT_ANY, bo;
+	int fds[LENT][2], lent[1][2];
+
+	(void)state;
+	lend(u, LENT, fds, slots);
+	assert_rc(limit_stranger(chunks(1)), 0);
+	lend(other, 1, lent, &own);
+	assert_rc(rig_bo(other, chunks(1), VB_LIFE_VOLATILE, &bo), 0);
+	assert_int_equal(charged(STRANGER), 1);
+	assert_rc(begin(last_object(), 0, &slot), -EDQUOT);
+	take_back(lent[0]);
+	slot = VB_SLOT_ANY;
+	assert_rc(begin(last_object(), 0, &slot), 0);
+	commit(last_object(), 0);
+	assert_int_equal(charged(STRANGER), 1);
+	assert_int_equal(charged(0), LENT);
+	for (uint32_t i = 0; i < LENT; i++)
+		take_back(fds[i]);
+	assert_rc(limit_stranger(UINT64_MAX), 0);
+	rig_client_close(other);
+}
+
+/* ---- memory in pieces ---- */
+
+#define FAIL_PAGES	"/sys/kernel/debug/fail_page_alloc/"
+#define TIMES		"1000000"	/* enough */
+
+static bool put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/* This thread gets no pages in pieces of 1 << @order or larger; NULL: as there are. */
+static bool refuse_pages(const char *order)
+{
+	return put(FAIL_PAGES "verbose", "0") && put(FAIL_PAGES "ignore-gfp-wait", "N") &&
+	       put(FAIL_PAGES "task-filter", "Y") && put(FAIL_PAGES "times", TIMES) &&
+	       put(FAIL_PAGES "min-order", order ? order : "0") &&
+	       put(FAIL_PAGES "probability", order ? "100" : "0") &&
+	       put("/proc/thread-self/make-it-fail", order ? "1" : "0");
+}
+
+static bool were_refused(void)
+{
+	FILE *f = fopen(FAIL_PAGES "times", "r");
+	int left = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &left), 1);
+	fclose(f);
+	return left < atoi(TIMES);
+}
+
+/* Pieces that are mapped page by page are told from what others have, whatever their size. */
+static void lent_page_is_found(void)
+{
+	uint32_t slots[2], bo, object;
+	uint8_t *p;
+	int fds[2];
+
+	object = new_object(u, 2, slots, &p, &bo);
+	for (uint64_t at = 0; at < chunks(1); at += MACHINE_PAGE)
+		p[at] = (uint8_t)(at / MACHINE_PAGE);
+	machine_pipe_lend(fds, p + chunks(1) - MACHINE_PAGE);
+	assert_rc(rig_step(&x, object, 0, VB_MOVE_BEGIN, H, N), -EBUSY);
+	take_back(fds);
+	assert_rc(rig_step(&x, object, 0, VB_MOVE_BEGIN, H, N), 0);
+	assert_rc(rig_step(&x, object, 0, VB_MOVE_ABORT, H, N), 0);
+	for (uint64_t at = 0; at < chunks(1); at += MACHINE_PAGE)
+		assert_int_equal(p[at], (uint8_t)(at / MACHINE_PAGE));
+	machine_pipe_lend(fds, p + chunks(1) - MACHINE_PAGE);
+	munmap(p, chunks(2));
+	destroy(u, bo);
+	assert_int_equal(charged(0), 1);
+	take_back(fds);
+	assert_int_equal(object_in(slots[0]), object);
+	object = new_object(u, 1, slots, &p, &bo);
+	assert_int_equal(charged(0), 1);
+	munmap(p, chunks(1));
+	destroy(u, bo);
+	assert_int_equal(charged(0), 0);
+}
+
+/* What the executor registers is counted when a slot is taken, and is nobody's I/O. */
+static void lent_page_is_found_in_registered_memory(void **state)
+{
+	int own[SLOTS][2];
+
+	(void)state;
+	for (uint32_t i = 0; i < SLOTS; i++)
+		machine_pipe_lend(own[i], x.memory + chunks(i));
+	lent_page_is_found();
+	for (uint32_t i = 0; i < SLOTS; i++)
+		take_back(own[i]);
+}
+
+static void in_pieces_below(const char *order)
+{
+	rig_exec_close(&x);
+	assert_true(refuse_pages(order));
+	assert_rc(rig_exec_open(&rig, &x, SLOTS), 0);
+	assert_true(were_refused());
+	assert_true(refuse_pages(NULL));
+	lent_page_is_found();
+}
+
+static void lent_page_is_found_in_memory_of_all_sizes(void **state)
+{
+	(void)state;
+	lent_page_is_found();
+	if (access(FAIL_PAGES "min-order", W_OK)) {
+		fprintf(stderr, "SKIP: %s: this kernel refuses no pages (the debug kernel does)\n",
+			__func__);
+		skip();
+	}
+	if (rig.chunk_bytes == LARGE_CHUNK)
+		in_pieces_below("9");
+	in_pieces_below("4");
+	in_pieces_below("1");
+}
+
+#define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(who_takes_a_slot_looks_at_a_few_in_quarantine),
+		CASE(who_asks_for_one_slot_hears_of_that),
+		CASE(who_is_at_its_limit_finds_its_own_slots),
+		CASE(lent_page_is_found_in_registered_memory),
+		CASE(lent_page_is_found_in_memory_of_all_sizes),
+	};
+
+	if (!selftest_has_module("slots"))
+		return 0;
+	return SELFTEST_RUN("slots", tests, RIG_NONE, 0, 0) ? 1 : 0;
+}
