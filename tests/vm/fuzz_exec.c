@@ -791,6 +791,8 @@ void fuzz_exec(uint32_t who, uint64_t seed)
 	atomic_store(&x.life, 20 + (long)below(&c, 1500));
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || open_node() || attach(&c))
 		_exit(1);
+	/* Later there is nearly always something in it. */
+	region_away();
 	for (uintptr_t i = 1; i <= THREADS; i++)
 		if (pthread_create(&thread, NULL, one_in(&c, 2) ? serve : serve_by_ring, (void *)i))
 			_exit(1);
