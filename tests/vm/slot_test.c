@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * Slots whose memory others refer to: in one piece or in many, one or hundreds, of one user or
- * of two.  The executor is the test itself.
+ * Slots whose memory others refer to: one or many, of one user or of two.  The executor is the
+ * test itself.
  */
 #include "selftests/client.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -228,43 +227,9 @@ static void who_is_at_its_limit_finds_its_own_slots(void **state)
 	rig_client_close(other);
 }
 
-/* ---- memory in pieces ---- */
+/* ---- what others have ---- */
 
-#define FAIL_PAGES	"/sys/kernel/debug/fail_page_alloc/"
-#define TIMES		"1000000"	/* enough */
-
-static bool put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return done;
-}
-
-/* This thread gets no pages in pieces of 1 << @order or larger; NULL: as there are. */
-static bool refuse_pages(const char *order)
-{
-	return put(FAIL_PAGES "verbose", "0") && put(FAIL_PAGES "ignore-gfp-wait", "N") &&
-	       put(FAIL_PAGES "task-filter", "Y") && put(FAIL_PAGES "times", TIMES) &&
-	       put(FAIL_PAGES "min-order", order ? order : "0") &&
-	       put(FAIL_PAGES "probability", order ? "100" : "0") &&
-	       put("/proc/thread-self/make-it-fail", order ? "1" : "0");
-}
-
-static bool were_refused(void)
-{
-	FILE *f = fopen(FAIL_PAGES "times", "r");
-	int left = 0;
-
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%d", &left), 1);
-	fclose(f);
-	return left < atoi(TIMES);
-}
-
-/* Pieces that are mapped page by page are told from what others have, whatever their size. */
+/* What is mapped, by clients and by the executor, is told from what others have. */
 static void lent_page_is_found(void)
 {
 	uint32_t slots[2], bo, object;
@@ -307,29 +272,10 @@ static void lent_page_is_found_in_registered_memory(void **state)
 		take_back(own[i]);
 }
 
-static void in_pieces_below(const char *order)
-{
-	rig_exec_close(&x);
-	assert_true(refuse_pages(order));
-	assert_rc(rig_exec_open(&rig, &x, SLOTS), 0);
-	assert_true(were_refused());
-	assert_true(refuse_pages(NULL));
-	lent_page_is_found();
-}
-
-static void lent_page_is_found_in_memory_of_all_sizes(void **state)
+static void lent_page_is_found_in_mapped_memory(void **state)
 {
 	(void)state;
 	lent_page_is_found();
-	if (access(FAIL_PAGES "min-order", W_OK)) {
-		fprintf(stderr, "SKIP: %s: this kernel refuses no pages (the debug kernel does)\n",
-			__func__);
-		skip();
-	}
-	if (rig.chunk_bytes == LARGE_CHUNK)
-		in_pieces_below("9");
-	in_pieces_below("4");
-	in_pieces_below("1");
 }
 
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -341,7 +287,7 @@ int main(void)
 		CASE(who_asks_for_one_slot_hears_of_that),
 		CASE(who_is_at_its_limit_finds_its_own_slots),
 		CASE(lent_page_is_found_in_registered_memory),
-		CASE(lent_page_is_found_in_memory_of_all_sizes),
+		CASE(lent_page_is_found_in_mapped_memory),
 	};
 
 	if (!selftest_has_module("slots"))
