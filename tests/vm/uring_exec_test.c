@@ -187,6 +187,7 @@ static void what_a_woken_fetch_did_not_take_wakes_another(void **state)
 	expect(&r, 3, 1);
 	assert_int_equal(ring_slot(slots, 2)->out_type, VB_FETCH_SUBMIT);
 	ring_close(&first);
+	assert_rc(ring_disarm(&urgent, 1, 1), 0);
 	ring_close(&urgent);
 }
 
@@ -196,6 +197,7 @@ static void what_a_closed_ring_was_woken_for_wakes_another(void **state)
 	struct ring first;
 
 	(void)state;
+	needs_deferred_close();
 	open_deferred(&first);
 	ring_add_fetch(&first, 0, 0, 1, 1);
 	expect_nothing(&first);
