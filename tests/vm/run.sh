@@ -44,7 +44,7 @@ programs=$(printf '%s ' "$top"/build/tests/vm/{*_test,fuzz_module,compat_client,
 	"$top"/build/{vbd,vbrun,examples/matmul,bench/{broker,share,fault}} "$here"/served.sh)
 
 [ $# -gt 0 ] || set -- ${VM_KERNELS:-6.1}
-mkdir -p "$logs"
+mkdir -p "$logs" && logs=$(readlink -f "$logs") || exit 1
 status=0
 
 # What the campaigns of a depth are on a kernel: VARIABLE=VALUE for the suite, and the
