@@ -308,6 +308,7 @@ static void hops(const char *mode, const char *poll_us)
 	if (vgpu_cmd_nop(c.cb))
 		die("record");
 	run_null(&c);
+	tracing("options/record-cmd", "0");
 	tracing("trace_clock", "mono");
 	tracing("trace", "");
 	tracing("events/vblackwell/enable", "1");

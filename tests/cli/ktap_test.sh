@@ -160,9 +160,9 @@ script $tree/path/make 'case "$*" in *unbuilt*) echo "x.c: error: no"; exit 2 ;;
 for tool in cpio depmod busybox; do
 	script $tree/path/$tool :
 done
-# Its console has what the folder of the kernel says.
+# Its console has what the folder of the kernel says, in its last run what it says at last.
 script $tree/path/qemu-system-x86_64 'console=$(sed -E "s,.*path=([^ ]*console).*,\1,;q" <<<"$*")' \
-	'kernel=$(sed -E "s,.*-kernel ([^ ]*)/vmlinuz.*,\1,;q" <<<"$*")' 'cat "$kernel/says" >"$console"'
+	'kernel=$(sed -E "s,.*-kernel ([^ ]*)/vmlinuz.*,\1,;q" <<<"$*")' 'cat "$kernel/says" >"$console"' '[ ! -e "$kernel/last" ] || mv "$kernel/last" "$kernel/says"'
 # kernel NAME LINE...: one that says these lines
 kernel() {
 	local folder=$work/$1
@@ -176,6 +176,12 @@ kernel good booting @@begin '# booted: 3 s' 'ok a_test-65536/x' 'skip a_test-655
 	'ok kmemleak' '@@end 0'
 kernel bad @@begin 'not ok a_test-65536/x: see below' '# here' '@@end 0'
 kernel hung @@begin 'ok a_test-65536/x'
+kernel patched @@begin 'Oops: int3: 0000 [#1] PREEMPT SMP NOPTI' 'Code: 00 0f 85 42 0f <1f> 44 00 00 48'
+kernel trapped @@begin 'Oops: int3: 0000 [#1] PREEMPT SMP NOPTI' 'Code: 00 0f 85 42 0f <cc> 44 00 00 48'
+for name in patched trapped; do
+	cp "$work/good/says" "$work/$name/last"
+done
+kernel twice @@begin 'Oops: int3: 0000 [#1] PREEMPT SMP NOPTI' 'Code: 00 0f 85 42 0f <1f> 44 00 00 48'
 kernel unbuilt
 machines() {
 	PATH=$tree/path:$PATH VM_KEEP=$work/kept $tree/tests/vm/run.sh "$@" >"$work/out" 2>"$work/err"
@@ -207,7 +213,8 @@ machines good none bad broken hung unbuilt
 verdict runner_fails test $rc -eq 1
 verdict runner_is_well_formed test "$(grep -c '^not ok ktap' "$work/got")" = 0
 verdict runner_has_a_plan test "$(sed -n 2p "$work/out")" = 1..6
-grep -E '^(ok|not ok|skip)' "$work/got" >"$work/plain"
+said() { grep -E '^(ok|not ok|skip)' "$work/got" | sed -E 's/after [0-9]+ s/after N s/' >"$work/plain"; }
+said
 cat >"$work/want" <<END
 ok linux-good/a_test-65536/x
 skip linux-good/a_test-65536/y: no disk
@@ -218,12 +225,27 @@ not ok linux-bad/a_test-65536/x: see below
 ok linux-bad/log
 not ok linux-broken/kernel: no space
 ok linux-hung/a_test-65536/x
-not ok linux-hung/end: did not reach its end within 2400 s (see $work/kept/linux-hung.console)
+not ok linux-hung/end: did not reach its end, after N s of at most 2400 (see $work/kept/linux-hung.console)
 ok linux-hung/log
 not ok linux-unbuilt/build: the module does not build
 END
 verdict runner_says_what_became_of_each diff "$work/want" "$work/plain"
 verdict runner_says_why_it_did_not_build grep -q '^ *# x.c: error: no$' "$work/out"
+# A breakpoint where none stands any more is the emulator's, once.
+machines patched trapped twice
+said
+cat >"$work/want" <<END
+ok linux-patched/a_test-65536/x
+skip linux-patched/a_test-65536/y: no disk
+ok linux-patched/kmemleak
+ok linux-patched/log
+not ok linux-trapped/end: did not reach its end, after N s of at most 2400 (see $work/kept/linux-trapped.console)
+not ok linux-trapped/log: Oops: int3: 0000 [#1] PREEMPT SMP NOPTI
+not ok linux-twice/end: did not reach its end, after N s of at most 2400 (see $work/kept/linux-twice.console)
+not ok linux-twice/log: Oops: int3: 0000 [#1] PREEMPT SMP NOPTI
+END
+verdict emulator_faults_are_tried_again diff "$work/want" "$work/plain"
+verdict another_try_is_said test "$(grep -c 'QEMU ran a breakpoint.*started again' "$work/out")" -eq 2
 # What tests/run.sh makes of it.
 LOGS=$work/logs TALLY=$work/tally PATH=$tree/path:$PATH VM_KEEP=$work/kept \
 	VM_KERNELS="good bad none" tests/run.sh $tree/tests/vm/run.sh >"$work/out"

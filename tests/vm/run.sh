@@ -149,6 +149,24 @@ bad_sectors() {
 	done
 }
 
+# The kernel patches its code under a breakpoint (int3), and TCG may run its translation of the
+# breakpoint when that has been replaced.  The report says so: an int3 where no int3 stands.  What
+# the module does cannot bring that about; such a machine is started again, once.
+emulator_failed() {
+	local code
+	grep -q 'Oops: int3' "$logs/$name.console" || return
+	code=$(grep -m1 -oE 'Code: [0-9a-f <>]*<[0-9a-f]{2}>' "$logs/$name.console") || return
+	[ "${code: -4}" != "<cc>" ]
+}
+
+boot_again() {
+	echo "# QEMU ran a breakpoint that the kernel had replaced: started again"
+	mv "$logs/$name.console" "$logs/$name.console.int3"
+	: >"$logs/$name.console"
+	: >"$logs/$name.dmesg"
+	boot
+}
+
 scan() {
 	"$here/scan.sh" "$logs/$name.console" "$logs/$name.dmesg"
 }
@@ -157,7 +175,7 @@ report() {
 	tr -d '\r' <"$logs/$name.console" | sed -n '/^@@begin/,/^@@end/p' | grep -v '^@@' >"$logs/$name.out"
 	grep -E '^(ok|not ok|skip|#) ' "$logs/$name.out"
 	grep -q '^@@end 0' "$logs/$name.console" ||
-		fail end "did not reach its end within $limit s (see $logs/$name.console)"
+		fail end "did not reach its end, after $2 s of at most $limit (see $logs/$name.console)"
 	if [ -n "$(scan)" ]; then
 		fail log "$(scan | head -1)"
 		scan | head -60 | sed 's/^/# /'
@@ -209,6 +227,7 @@ one() {
 	: >"$logs/$name.dmesg"
 	built=$(date +%s)
 	boot
+	! emulator_failed || boot_again
 	report $((built - start)) $(($(date +%s) - built))
 }
 
