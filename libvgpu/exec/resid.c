@@ -96,6 +96,28 @@ static bool resid_has_counted(struct vgpu_resid *r)
 	return false;
 }
 
+/*
+ * A chunk that the policy keeps, and that cannot come now, is forgotten: it has no place.
+ * When it comes after all, the policy is asked anew; not each time it is tried.
+ */
+static void resid_lose(struct vgpu_resid *r, uint64_t key, bool kept)
+{
+	r->policy->forget(r->policy_state, key);
+	if (r->attempt)
+		r->attempt->lost = kept;
+}
+
+/* Was the use just counted, or come by, lost before? */
+static bool resid_take_lost(struct vgpu_resid *r)
+{
+	struct vgpu_attempt *a = r->attempt;
+	bool lost = a && a->lost && a->at == a->uses;
+
+	if (lost)
+		a->lost = false;
+	return lost;
+}
+
 static void resid_count(struct vgpu_resid *r, int answer)
 {
 	r->count[VB_COUNT_ACCESSES]++;
@@ -110,17 +132,11 @@ static void resid_count(struct vgpu_resid *r, int answer)
  * that the policy may keep, the chunk is used in staging: there is room for it or not,
  * but that is not the policy's to say.
  */
-int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
+static int resid_ask(struct vgpu_resid *r, uint64_t key, unsigned int flags, bool counted)
 {
-	uint64_t key = vgpu_policy_key(o->id, chunk), victim = VGPU_POLICY_NONE;
-	unsigned int flags = o->kind == VB_BO_ANONYMOUS ? VGPU_ACCESS_MUST_ADMIT : 0;
-	bool counted = resid_has_counted(r);
-	int answer;
+	uint64_t victim = VGPU_POLICY_NONE;
+	int answer = r->policy->access(r->policy_state, key, flags, &victim);
 
-	/* What must be kept and found no room was forgotten, and is asked for anew. */
-	if (counted && (!flags || r->policy->retains(r->policy_state, key)))
-		return r->policy->retains(r->policy_state, key);
-	answer = r->policy->access(r->policy_state, key, flags, &victim);
 	if (answer == -EBUSY) {
 		vgpu_resid_release_held(r);
 		answer = r->policy->access(r->policy_state, key, flags, &victim);
@@ -140,6 +156,18 @@ int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chu
 	/* A victim that has to stay may take the place of this one. */
 	vgpu_resid_unretain(r, victim);
 	return r->policy->retains(r->policy_state, key);
+}
+
+int vgpu_resid_account(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
+{
+	uint64_t key = vgpu_policy_key(o->id, chunk);
+	unsigned int flags = o->kind == VB_BO_ANONYMOUS ? VGPU_ACCESS_MUST_ADMIT : 0;
+	bool counted = resid_has_counted(r);
+
+	/* What must be kept and found no room was forgotten, and is asked for anew. */
+	if (counted && (!flags || r->policy->retains(r->policy_state, key)))
+		return r->policy->retains(r->policy_state, key);
+	return resid_ask(r, key, flags, counted);
 }
 
 int vgpu_resid_fill(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
@@ -209,28 +237,36 @@ static int slot_is_late(struct vgpu_resid *r, const struct vgpu_slot *s)
 	return -EAGAIN;
 }
 
+/* Is it another use than that of the panel before?  It is the last one now. */
+static bool resid_stream(struct vgpu_resid *r, uint64_t key, uint32_t flags)
+{
+	bool other = true;
+
+	for (uint32_t part = 0; part < 2; part++) {
+		if (!(flags & VGPU_USE_PART(part)))
+			continue;
+		other = key != r->last_streamed[part];
+		r->last_streamed[part] = key;
+	}
+	return other;
+}
+
 int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
 		   uint32_t *out_slot)
 {
 	uint64_t key = vgpu_policy_key(o->id, chunk);
-	bool account = true;
 	uint32_t slot = vgpu_slot_find(r, key);
-	struct vgpu_slot *s;
+	bool lost = false;
 	int rc, keep = 0;
 
 	if (slot != VB_SLOT_ANY && r->slot[slot].flags & VGPU_SLOT_OVERDUE)
 		return slot_is_late(r, &r->slot[slot]);
-	for (uint32_t part = 0; part < 2; part++) {
-		if (!(flags & VGPU_USE_PART(part)))
-			continue;
-		account = key != r->last_streamed[part];
-		r->last_streamed[part] = key;
-	}
 	/* Pinned while the policy looks for a victim, which may not be this one. */
 	if (slot != VB_SLOT_ANY)
 		vgpu_slot_pin(r, slot);
-	if (account) {
+	if (resid_stream(r, key, flags)) {
 		keep = vgpu_resid_account(r, o, chunk);
+		lost = resid_take_lost(r);
 		if (keep < 0) {
 			if (slot != VB_SLOT_ANY)
 				vgpu_resid_unpin(r, slot);
@@ -240,15 +276,16 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 	if (slot == VB_SLOT_ANY) {
 		rc = resid_bring(r, o, chunk, &slot);
 		if (rc) {
-			r->policy->forget(r->policy_state, key);
+			resid_lose(r, key, keep || lost);
 			return rc;
 		}
 		vgpu_slot_pin(r, slot);
 		/* Room may have been made by keeping what could not leave, instead of this. */
 		keep = keep && r->policy->retains(r->policy_state, key);
 	}
-	s = &r->slot[slot];
-	vgpu_slot_note_ahead(r, s);
+	if (lost && !keep)
+		keep = resid_ask(r, key, 0, true) > 0;
+	vgpu_slot_note_ahead(r, &r->slot[slot]);
 	if (keep)
 		vgpu_slot_flag(r, slot, VGPU_SLOT_RETAINED, 0);
 	vgpu_slot_unwant(r, slot, 1);

@@ -122,9 +122,11 @@ struct vgpu_slots {
  * @uses: counted by an attempt before: they are not counted again
  * @at: of these, that this attempt came by
  * @last_streamed: as it was before the first attempt
+ * @lost: the last of them was to be kept, and was forgotten because it could not come
  */
 struct vgpu_attempt {
 	uint64_t uses, at, last_streamed[2];
+	bool lost;
 };
 
 /**

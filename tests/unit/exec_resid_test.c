@@ -18,6 +18,8 @@
 #include <cmocka.h>
 
 #include "common/exec_rig.h"
+#include "exec/executor.h"
+#include "exec/io.h"
 
 static void arena_path(char *path, size_t len)
 {
@@ -396,6 +398,102 @@ static void resid_client_at_its_maximum_gives_up_its_own(void **state)
 	free(a);
 }
 
+/* What a test looks at, and does, between two steps of the executor. */
+struct look {
+	struct xrig *r;
+	uint32_t slow;
+	uint64_t accesses;
+};
+
+static void look_take(void *arg, struct vgpu_io *io)
+{
+	struct look *l = arg;
+	const struct vgpu_resid *resid = &l->r->exec->resid;
+	struct vgpu_policy_stats stats;
+
+	(void)io;
+	resid->policy->stats(resid->policy_state, &stats);
+	l->slow = resid->slow;
+	l->accesses = stats.accesses;
+}
+
+static void storage_says_nothing(void *arg, struct vgpu_io *io)
+{
+	const struct vgpu_io_fault f = { .kind = VGPU_IO_FAULT_NEVER };
+
+	(void)arg;
+	assert_int_equal(vgpu_io_test_add(io, &f), 0);
+}
+
+static void storage_speaks(void *arg, struct vgpu_io *io)
+{
+	(void)arg;
+	assert_int_equal(vgpu_io_test_clear(io), 0);
+	assert_int_equal(vgpu_io_test_release(io), 0);
+}
+
+/* Submissions of one client that is waited for: the policy was asked for @uses more. */
+static void submit_and_await_uses(struct xrig *r, uint32_t queue, const struct xstream *s,
+				  uint32_t uses, uint64_t *seqno)
+{
+	struct look before = { .r = r }, now = { .r = r };
+
+	vgpu_exec_with_io(r->exec, look_take, &before);
+	assert_int_equal(xsubmit(r->client, queue, s, seqno), 0);
+	do
+		vgpu_exec_with_io(r->exec, look_take, &now);
+	while (now.accesses < before.accesses + uses);
+}
+
+/*
+ * A client with as many slow reads as it may have gets no other chunk read: the policy has
+ * said that this one is kept, and it is, when it comes.
+ */
+static void resid_keeps_what_could_not_come_at_once(void **state)
+{
+	enum { SLOW = 6 };
+	struct vgpu_exec_params p = xrig_params(40);
+	uint64_t count[VB_COUNT_COUNT], read, seqno[2];
+	uint32_t *a = pattern(SLOW * XCHUNK, 5), slow, late, out, queue;
+	int fd[2] = { xfile(a, SLOW * XCHUNK, 0), xfile(a, XCHUNK, 0) };
+	struct xstream s[2];
+	struct xrig r;
+	struct look l = { .r = &r };
+
+	(void)state;
+	p.io_engine = "test";
+	xrig_start(&r, &p);
+	queue = xrig_queue(r.client, 0);
+	slow = xrig_file(&r, fd[0], 0, SLOW * XCHUNK);
+	late = xrig_file(&r, fd[1], 0, XCHUNK);
+	out = xrig_anonymous(&r, 64);
+	for (uint32_t i = 0; i < 2; i++) {
+		xstream_begin(&s[i]);
+		s[i].flags = VB_SUBMIT_ASYNC;
+		for (uint32_t c = 0; c < (i ? 1 : SLOW); c++)
+			touch_file(&s[i], i ? late : slow, (uint64_t)c * XCHUNK, out);
+	}
+	vgpu_exec_with_io(r.exec, storage_says_nothing, NULL);
+	submit_and_await_uses(&r, r.queue, &s[0], 2, &seqno[0]);
+	do
+		vgpu_exec_with_io(r.exec, look_take, &l);
+	while (l.slow < VGPU_SLOW_MAX);
+	submit_and_await_uses(&r, queue, &s[1], 2, &seqno[1]);
+	vgpu_exec_with_io(r.exec, storage_speaks, NULL);
+	for (uint32_t i = 0; i < 2; i++)
+		assert_int_equal(xwait(r.client, i ? queue : r.queue, seqno[i], NULL), 0);
+	xrig_counters(&r, count);
+	read = count[VB_COUNT_READ_BYTES];
+	assert_int_equal(count[VB_COUNT_ACCESSES], 2 * (SLOW + 1));
+	xrig_must_run(&r, &s[1]);
+	xrig_counters(&r, count);
+	assert_int_equal(count[VB_COUNT_READ_BYTES], read);
+	xrig_close(&r);
+	close(fd[0]);
+	close(fd[1]);
+	free(a);
+}
+
 static void resid_says_how_much_a_command_would_hold(void **state)
 {
 	struct vgpu_exec_params p = xrig_params(12);
@@ -491,6 +589,7 @@ int main(void)
 		cmocka_unit_test(resid_lets_go_of_what_was_mapped),
 		cmocka_unit_test(resid_keeps_scratch_through_its_submission),
 		cmocka_unit_test(resid_client_at_its_maximum_gives_up_its_own),
+		cmocka_unit_test(resid_keeps_what_could_not_come_at_once),
 		cmocka_unit_test(resid_says_how_much_a_command_would_hold),
 		cmocka_unit_test(resid_an_object_that_goes_leaves_nothing),
 		cmocka_unit_test(resid_thousands_of_objects_of_one_file),
