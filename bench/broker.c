@@ -3,8 +3,8 @@
  * What does a submission cost that goes through the module to another process?
  *
  * The round trip of a null command, recorded once, submitted and waited for, with vbd
- * serving: one that sleeps when it has nothing to do, and one that looks for work awake;
- * and, "bare", an executor that looks awake and runs nothing, so that what is left is the
+ * serving: as it comes, "default"; one that always sleeps when it has nothing to do; one that
+ * looks for work awake for long; and, "bare", an executor that looks awake and runs nothing, so that what is left is the
  * module's.  The peer is a ping-pong over two pipes between two processes.
  *
  * Beyond its limits it says so and ends with 1: a round trip of 1.3 ping-pongs, 0.3 with an
@@ -32,8 +32,28 @@
 #define TRACING		"/sys/kernel/tracing"
 #define MAX_RUNS	99u
 #define MAX_ROUNDS	2000u
-#define POLL_US		"2000"
 #define POLL_NS		(2000u * 1000u)
+
+/**
+ * struct executor - who serves
+ * @name: of the mode
+ * @bare: no vbd
+ * @poll_us: of vbd; NULL: its own default
+ * @times: ping-pongs that a round trip may take
+ */
+struct executor {
+	const char *name;
+	bool bare;
+	const char *poll_us;
+	double times;
+};
+
+static const struct executor executors[] = {
+	{ "default", false, NULL, 1.3 },
+	{ "sleeping", false, "0", 1.3 },
+	{ "polling", false, "2000", 0.3 },
+	{ "bare", true, NULL, 0.3 },
+};
 
 static unsigned int rounds = 500;
 static const char *program;
@@ -80,12 +100,11 @@ static void bare_serve(int out, void *arg)
 	}
 }
 
-/* @poll_us: of vbd; NULL: a bare one. */
-static pid_t executor_start(const char *poll_us)
+static pid_t executor_start(const struct executor *e)
 {
-	if (!poll_us)
+	if (e->bare)
 		return module_start("broker", bare_serve, NULL);
-	return module_start_vbd("broker", (struct module_vbd){ program, poll_us, NULL });
+	return module_start_vbd("broker", (struct module_vbd){ program, e->poll_us, NULL });
 }
 
 /* ---- round trips: of single ones, in us ---- */
@@ -200,11 +219,10 @@ static struct trip middle(const struct trip *t, unsigned int runs)
 	return (struct trip){ bench_median(median, runs), bench_median(tenth, runs) };
 }
 
-/* @poll_us as of executor_start(); @times: ping-pongs that a round trip may take. */
-static void broker(const char *mode, const char *poll_us, unsigned int runs, double times)
+static void broker(const struct executor *e, unsigned int runs)
 {
 	struct trip ours[MAX_RUNS], theirs[MAX_RUNS], we, they;
-	pid_t executor = executor_start(poll_us);
+	pid_t executor = executor_start(e);
 	struct pipes p;
 	struct client c;
 	char note[160];
@@ -228,9 +246,9 @@ static void broker(const char *mode, const char *poll_us, unsigned int runs, dou
 		 they.median, we.median / they.median, we.tenth, they.tenth,
 		 we.tenth / they.tenth);
 	status |= module_emit((struct bench_result){
-		.bench = "broker", .mode = mode, .threads = 2, .ours = 1e6 / we.median,
+		.bench = "broker", .mode = e->name, .threads = 2, .ours = 1e6 / we.median,
 		.peer = "pipe ping-pong", .theirs = 1e6 / they.median, .runs = runs, .note = note,
-	}, 1 / times);
+	}, 1 / e->times);
 }
 
 /* ---- hops ---- */
@@ -298,9 +316,9 @@ static void hops_print(const char *mode)
 	}
 }
 
-static void hops(const char *mode, const char *poll_us)
+static void hops(const struct executor *e)
 {
-	pid_t vbd = executor_start(poll_us);
+	pid_t vbd = executor_start(e);
 	struct client c;
 
 	rounds = 200;
@@ -323,7 +341,7 @@ static void hops(const char *mode, const char *poll_us)
 	}
 	tracing("events/vblackwell/enable", "0");
 	hops_read(rounds + 1);
-	hops_print(mode);
+	hops_print(e->name);
 	client_close(&c);
 	module_end(vbd);
 }
@@ -337,14 +355,13 @@ int main(int argc, char **argv)
 	program = argv[0];
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 2 && !strcmp(argv[1], "--hops")) {
-		hops("sleeping", "0");
-		hops("polling", POLL_US);
+		for (unsigned int i = 0; i < 3; i++)
+			hops(&executors[i]);
 		return 0;
 	}
 	if (bench_short())
 		rounds = 10;
-	broker("sleeping", "0", runs, 1.3);
-	broker("polling", POLL_US, runs, 0.3);
-	broker("bare", NULL, runs, 0.3);
+	for (size_t i = 0; i < sizeof(executors) / sizeof(executors[0]); i++)
+		broker(&executors[i], runs);
 	return status;
 }

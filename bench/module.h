@@ -76,7 +76,7 @@ static inline void module_end(pid_t pid)
 /**
  * struct module_vbd - how vbd is started
  * @argv0: of this program: vbd is beside it, or in the folder above
- * @poll_us: it looks for work awake so long
+ * @poll_us: it looks for work awake so long; NULL: as it does of itself
  * @nvme: arena, or NULL
  */
 struct module_vbd {
@@ -87,10 +87,14 @@ static inline void module_vbd_serve(int out, void *arg)
 {
 	static const char *const where[] = { "%s/vbd", "%s/../vbd" };
 	const struct module_vbd *v = arg;
-	const char *args[16] = { "vbd", "--host", "64M", "--threads", "1", "--poll", v->poll_us };
+	const char *args[16] = { "vbd", "--host", "64M", "--threads", "1" };
 	char copy[2048], path[2060];
-	unsigned int n = 7;
+	unsigned int n = 5;
 
+	if (v->poll_us) {
+		args[n++] = "--poll";
+		args[n++] = v->poll_us;
+	}
 	if (v->nvme) {
 		args[n++] = "--nvme";
 		args[n++] = v->nvme;

@@ -41,7 +41,7 @@ static void die(const char *what)
 
 static pid_t start_vbd(void)
 {
-	return module_start_vbd("share", (struct module_vbd){ program, "0", NULL });
+	return module_start_vbd("share", (struct module_vbd){ program, NULL, NULL });
 }
 
 /* ---- a client of good manners ---- */

@@ -50,7 +50,8 @@ struct vgpu_exec;
  * @io_measure: how fast the engines read a file; NULL: vgpu_io_probe()
  * @io_timeout_ms: deadline of a transfer; 0: that of the engine
  * @room_wait_ms: how long clients may keep slots that somebody waits for; 0: ten seconds
- * @spin_us: how long to look for work, awake, before sleeping; module, at most 1 s
+ * @spin_us: how long to look for work, awake, before sleeping, as long as it comes as soon as
+ *	that; module, at most 1 s
  * @threads: of the CPU backend; 0: as many as the process may use
  * @trace_path: record residency events there, or NULL
  */

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <string.h>
 
+#include "clock.h"
+
 /*
  * A commit that is refused (its submission is gone) is no reason to keep the others.
  * What the call said of that one nobody is there to hear.
@@ -48,18 +50,29 @@ static int fetch_one(const struct vgpu_fetcher *f, uint32_t flags, struct vb_ioc
 	return rc == -EAGAIN && flags & VB_FETCH_F_NOWAIT ? 0 : rc;
 }
 
-int vgpu_fetch(const struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits *c,
+static int fetch_waiting(struct vgpu_fetcher *f, struct vgpu_commits *c, struct vb_ioc_exchange *x)
+{
+	uint64_t began = vgpu_now_ns();
+	int rc;
+
+	x->spin_ns = f->soon ? f->spin_ns : 0;
+	rc = exchange(f, c, x);
+	f->soon = !rc && x->out_fetched && vgpu_now_ns() - began < f->spin_ns;
+	return rc;
+}
+
+int vgpu_fetch(struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits *c,
 	       struct vb_ioc_fetch *to, uint32_t room, uint32_t *count)
 {
 	struct vb_ioc_exchange x = {
 		.size = sizeof(x), .flags = flags, .fetches_address = (uintptr_t)to,
-		.fetch_count = room, .spin_ns = f->spin_ns,
+		.fetch_count = room,
 	};
 	int rc;
 
 	if (!f->several)
 		return fetch_one(f, flags, to, count);
-	rc = exchange(f, c, &x);
+	rc = flags & VB_FETCH_F_NOWAIT ? exchange(f, c, &x) : fetch_waiting(f, c, &x);
 	*count = rc ? 0 : x.out_fetched;
 	return rc;
 }

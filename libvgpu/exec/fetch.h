@@ -26,16 +26,17 @@ struct vgpu_commits {
 };
 
 /**
- * struct vgpu_fetcher - fixed after the attach
+ * struct vgpu_fetcher - fixed after the attach but for what it learns
  * @node: executor node
  * @generation: from attach
- * @spin_ns: how long to look for work, awake, before sleeping; module
+ * @spin_ns: how long to look for work, awake, before sleeping, while it comes as soon; module
  * @several: the device takes several at once: the module
+ * @soon: what was waited for last came within @spin_ns; of the thread that waits
  */
 struct vgpu_fetcher {
 	struct vgpu_uapi *node;
 	uint32_t generation, spin_ns;
-	bool several;
+	bool several, soon;
 };
 
 /**
@@ -47,9 +48,12 @@ struct vgpu_fetcher {
  * @room: of @to, at least 1 and at most VGPU_FETCH_MAX
  * @count: how many were; 0 only when it was not to sleep, or nobody is to any more
  *
+ * One thread at a time may wait in it.  It looks awake only after a wait that was short: what
+ * comes seldom costs no more than one such look.
+ *
  * Return: 0; what FETCH said.
  */
-int vgpu_fetch(const struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits *c,
+int vgpu_fetch(struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits *c,
 	       struct vb_ioc_fetch *to, uint32_t room, uint32_t *count);
 
 /* Is there something to fetch, or was its sleep ended?  Waits so long for it; module. */

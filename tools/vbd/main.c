@@ -27,6 +27,7 @@
 #include "vbd/rights.h"
 #include "vgpu.h"
 
+#define POLL_US	200	/* to sleep and wake up is short of that */
 #define LOOK_S	1	/* between two looks: does the executor still serve, and want memory */
 
 static const char *const policies[] = { "replay", "schedule", "freq", "lru", NULL };
@@ -112,7 +113,7 @@ static int options_take(struct vbd *d, int argc, char **argv)
 		{ "backend", CLI_CHOICE, &d->backend, "B", "cpu (default), or null: no arithmetic",
 		  backends, 0, 0 },
 		{ "poll", CLI_NUMBER, &d->p.spin_us, "US", "look for work so long, awake, before "
-		  "sleeping (default 0)", NULL, 0, 1000000 },
+		  "sleeping, while it comes as soon as that (default 200)", NULL, 0, 1000000 },
 		{ "user", CLI_TEXT, &d->user, "USER", "name, uid or uid:gid to become; root needs it",
 		  NULL, 0, 0 },
 		{ "trace", CLI_TEXT, &d->p.trace_path, "FILE", "record what the tier does, for vbctl "
@@ -303,7 +304,7 @@ int main(int argc, char **argv)
 {
 	struct vbd d = {
 		.device = "/dev/vblackwell", .node = "/dev/vblackwell-exec", .notify = -1,
-		.p.host_bytes = vgpu_memory_usable_bytes() / 4,
+		.p = { .host_bytes = vgpu_memory_usable_bytes() / 4, .spin_us = POLL_US },
 	};
 	sigset_t stop;
 	int rc;
