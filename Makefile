@@ -162,9 +162,9 @@ run: deps-run
 check:
 	@tests/check.sh
 
-# What check runs in CI and what is too long for that: hours. Writes a page with the result.
+# What is too long for CI: hours. Each part writes a page with its result. PARTS=: some of them.
 check-all:
-	@tests/check.sh all
+	@tests/check-all.sh $(PARTS)
 
 # BENCH=name runs one; the table goes to the terminal, a JSON object a line to
 # build/bench.jsonl. Fails when a benchmark is beyond a limit of its own, after all ran.

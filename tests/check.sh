@@ -3,7 +3,7 @@
 #
 # What `make check` runs: every test that needs no GPU.
 #
-#   tests/check.sh [person | ci | all]
+#   tests/check.sh [person | ci | host]
 #
 #	person	all suites, then most of them and the shorter tests of the tools under
 #		ASan and UBSan, each fuzzer for 5 s from its corpus, the module in a virtual
@@ -11,17 +11,15 @@
 #	ci	also under TSan, most tests of the tools under ASan and some under TSan, each
 #		fuzzer for 60 s, the module on 6.1 and a debug kernel with chunks of 64 KiB,
 #		on 6.12 with chunks of 2 MiB; the default with CI=true
-#	all	also what is too long for that: all suites under both, each fuzzer for 600 s, and
-#		the module in virtual machines of every kernel there is; writes what came of it
-#		to Documentation/results/check-all.md
+#	host	what of that needs no virtual machine, and is too long for it: all suites under
+#		both sanitizers, each fuzzer for 600 s; a part of check-all.sh
 #
 # Two suites run at a time, but for those that measure time.  These come first, and then
 # the virtual machines run beside all others.  The first result needs nothing that has
 # to be installed or built; then come missing packages (exit status 2 where only
 # root may install them: the line to run is printed).
 #
-# Environment: FUZZ_SECONDS, KERNELS and VM_DEPTH (as of make check-vm) instead of these;
-# for all: RESULT for another file.
+# Environment: FUZZ_SECONDS, KERNELS and VM_DEPTH (as of make check-vm) instead of these.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -29,8 +27,8 @@ form=${1:-$([ "${CI:-}" = true ] && echo ci || echo person)}
 case $form in
 person) fuzz=5 kernels=6.1 depth=short ;;
 ci) fuzz=60 kernels="6.1 6.12/2097152 debug" depth=short ;;
-all) fuzz=600 kernels="6.1 6.12 7.x debug kcsan" depth=long ;;
-*) echo "usage: tests/check.sh [person | ci | all]" >&2; exit 2 ;;
+host) fuzz=600 kernels= depth= ;;
+*) echo "usage: tests/check.sh [person | ci | host]" >&2; exit 2 ;;
 esac
 fuzz=${FUZZ_SECONDS:-$fuzz}
 
@@ -39,7 +37,6 @@ mkdir -p $LOGS
 : >$TALLY
 : >$TALLY.skips
 begin=$(date +%s)
-load=$(cut -d' ' -f1 /proc/loadavg)
 jobs=$(nproc)
 lanes=$((jobs < 2 ? 1 : 2))
 # What measures time, or what others use of the CPU, has the machine to itself.
@@ -48,14 +45,14 @@ alone='unit/exec_long_test unit/io_open_test unit/io_probe_test selftests/share_
 # runs: what computes alone for minutes shows it nothing.
 short='cli/model_test cli/vbctl_test cli/vbd_test'
 threaded="$short cli/reads_test"
-# What is left to `all`: tests of the tools that a sanitizer makes long, and suites in which the
+# What is left to `host`: tests of the tools that a sanitizer makes long, and suites in which the
 # thread sanitizer has nothing to find: of one thread, or of nothing but long sums.
 late_address='cli/arena_test cli/progress_test cli/restore_test'
 late_thread='kernels/attention_test kernels/blocks_test kernels/layer_test kernels/matmul_test kernels/pack_test'
 late_thread="$late_thread unit/bert_test unit/chunk_test unit/cmd_test unit/policy_test unit/policy_freq_test unit/policy_replay_test unit/policy_schedule_test"
 # And to `ci`: what the address sanitizer takes longest for.
 [ "$form" != person ] || late_address="$late_address fault/exec_fault_test kernels/attention_test kernels/matmul_test unit/bert_test unit/chunk_test unit/cmd_test unit/exec_derive_test unit/policy_schedule_test"
-[ "$form" != all ] || late_address='' late_thread=''
+[ "$form" != host ] || late_address='' late_thread=''
 later=$([ "$form" = person ] && echo "CI=true make check" || echo check-all)
 
 stage() { echo "== $1 ($(($(date +%s) - begin)) s)"; }
@@ -251,7 +248,7 @@ commands | only "$alone" | run '' --limit 900
 
 stage "virtual machines begin, beside what follows"
 machines=
-begin_machines
+[ -z "${KERNELS:-$kernels}" ] || begin_machines
 
 stage "suites"
 [ -z "$built" ] || suites | but "$alone" | run build/
@@ -281,11 +278,5 @@ stage "what measures time, under the sanitizers"
 address_sanitized only
 thread_sanitized only
 
-took=$(($(date +%s) - begin))
-echo "== total $took s"
-if [ $form = all ]; then
-	result=${RESULT:-Documentation/results/check-all.md}
-	tests/result.sh $TALLY $took "$load" >"$result.part" && mv "$result.part" "$result" &&
-		echo "written to $result"
-fi
+echo "== total $(($(date +%s) - begin)) s"
 tests/tally.sh $TALLY

@@ -3,28 +3,30 @@
 #
 # What tests/run.sh counted, as a page: when, what, on which machine, each suite.
 #
-#   tests/result.sh TALLY SECONDS LOAD
+#   tests/result.sh PART TALLY SECONDS LOAD
 #
-# TALLY is the file it wrote, SECONDS how long all took, LOAD the load average before it
+# PART is one of check-all.sh, TALLY is the file it wrote, SECONDS how long all took, LOAD the load average before it
 # began.
 set -u
 
-tally=$1
+part=$1 tally=$2
 
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 memory=$(awk '/^MemTotal/ { printf "%.1f GiB", $2 / 1048576 }' /proc/meminfo)
-commit=$(git describe --always --exclude='*' --dirty --abbrev=12 2>/dev/null || echo unknown)
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+# Pages of other parts make it no other commit.
+[ $commit = unknown ] || git diff --quiet HEAD -- . ':!Documentation/results' || commit=$commit-dirty
 
 cat <<END
-# make check-all
+# make check-all PARTS=$part
 
 | | |
 |---|---|
 | date | $(date +%F) |
 | commit | $commit |
 | machine | ${cpu:-unknown}, $(nproc) CPUs, $memory, Linux $(uname -r) |
-| load before | $3 |
-| took | $2 s |
+| load before | $4 |
+| took | $3 s |
 | result | **$(tests/tally.sh "$tally")** |
 
 Seconds are those of the clock, CPU seconds those of all threads; building is not in them. A suite

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# tests/run.sh, tests/tally.sh and tests/result.sh: no suite passes that did not, and what
+# tests/run.sh, tests/tally.sh, tests/result.sh and what calls them: no suite passes that did not, and what
 # they count is what was there.
 set -u
 . "$(dirname "$0")/lib.sh"
@@ -121,7 +121,7 @@ verdict tally_fails_when_a_suite_did test $? -eq 1
 : >"$work/empty"
 tests/tally.sh "$work/empty" >/dev/null
 verdict tally_of_nothing_fails test $? -eq 1
-tests/result.sh "$work/logs/tally" 77 0.5 >"$work/page"
+tests/result.sh 6.1 "$work/logs/tally" 77 0.5 >"$work/page"
 verdict page_has_each_suite test "$(grep -c '^| .*_test | ' "$work/page")" -eq 2
 verdict page_has_the_sum grep -qF '| **all** | 7 | 2 | 1 | 11.5 | 21.8 |' "$work/page"
 verdict page_has_the_verdict grep -qF '| result | **7 passed, 2 failed, 1 skipped** |' "$work/page"
@@ -132,7 +132,7 @@ verdict page_says_what_was_skipped grep -qx -- '- skip three: no disk' "$work/pa
 # tests/check.sh in a tree of its own, where suites and a make only write down that they ran.
 tree=$work/tree
 mkdir -p $tree/tests/{cli,unit,kernels,selftests,fault,fuzz} $tree/tools "$work/path"
-cp tests/{check,run,tally}.sh $tree/tests/
+cp tests/{check,check-all,run,tally,result}.sh $tree/tests/
 # does FILE NAME [LINE...]: a suite or a tool that writes NAME down
 does() {
 	local file=$1 name=$2
@@ -222,8 +222,9 @@ verdict check_of_ci_says_what_is_late test \
 checks person
 verdict check_of_a_person_leaves_out_more test "$(late)" = 1000
 verdict check_of_a_person_says_so grep -q '^left to CI=true make check: .*/chunk_test' "$work/out"
-RESULT=$work/late.page checks all
-verdict check_of_all_does_not test "$(late)" = 1111
+checks host
+verdict check_of_the_host_does_not test "$(late)" = 1111
+verdict check_of_the_host_boots_nothing test "$(grep -c '^machine\|^style' "$work/order")" = 0
 # Others go on beside a machine, and whoever interrupts ends it too.
 does $tree/tests/vm/run.sh machine \
 	"until grep -q '^a in build$' $work/order && grep -q '^page' $work/order && grep -q '^style' $work/order && grep -q '^x' $work/order; do sleep 0.02; done" \
@@ -240,6 +241,35 @@ wait $!
 verdict check_that_is_interrupted_says_so test $? -eq 130
 for _ in $(seq 100); do [ -e "$work/machine.ended" ] && break; sleep 0.02; done
 verdict check_that_is_interrupted_ends_its_machines test -e "$work/machine.ended"
+does $tree/tests/vm/run.sh 'machine $VM_KERNELS $VM_DEPTH $VM_CHUNKS' 'echo "ok boots"'
+# tests/check-all.sh: a page a part, and what there is of them in one.
+# parts PART...
+parts() {
+	: >"$work/order"
+	PATH=$work/path:$PATH RESULT=$work/pages $tree/tests/check-all.sh "$@" >"$work/out" 2>&1
+}
+does $tree/tests/vm/run.sh 'machine $VM_KERNELS $VM_DEPTH $VM_APPEND' 'echo "ok boots"'
+parts 7.x debug-tests debug-faults kcsan-fuzz
+verdict parts_pass test $? -eq 0
+verdict parts_are_run_in_order test "$(grep -E '^(machine|style)' "$work/order" | tr '\n' '|')" = \
+	'machine 7.x long|machine debug long VM_ONLY=tests,served|style|machine debug long VM_ONLY=fail_nth,fail_load|machine kcsan long VM_ONLY=fuzz|'
+verdict parts_have_a_page_each test "$(ls "$work/pages" | tr '\n' ' ')" = \
+	'7.x.md debug-faults.md debug-tests.md kcsan-fuzz.md '
+verdict parts_have_their_suites_in_it grep -q '^| linux-debug tests,served vm/run | 1 | 0 | 0 |' \
+	"$work/pages/debug-tests.md"
+verdict parts_are_summed_up grep -qF \
+	"| [debug-tests](check-all/debug-tests.md) | $(date +%F) |" "$work/pages.md"
+verdict parts_that_were_never_run_are_told grep -qx '| debug-fuzz | never | | | |' "$work/pages.md"
+does $tree/tests/vm/run.sh machine 'echo "not ok boots: no"'
+parts 6.1
+verdict parts_fail test $? -eq 1
+verdict parts_that_fail_have_a_page grep -qF '| result | **0 passed, 1 failed, 0 skipped** |' "$work/pages/6.1.md"
+verdict parts_keep_the_pages_of_others grep -qF '[kcsan-fuzz](check-all/kcsan-fuzz.md)' "$work/pages.md"
+parts host 6.2
+verdict parts_that_there_are_not_are_refused test $? -eq 2
+verdict parts_that_there_are_not_run_nothing test ! -s "$work/order"
+parts host
+verdict parts_begin_with_the_host test "$(late)$(ran '^machine')" = 11110
 does $tree/tests/vm/run.sh 'machine $VM_KERNELS $VM_DEPTH $VM_CHUNKS' 'echo "ok boots"'
 echo 2 >"$work/deps"
 checks person

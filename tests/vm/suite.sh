@@ -6,8 +6,8 @@
 # verdict.
 #
 # Environment: VM_CHUNKS sizes with commas between, VM_FUZZ iterations, VM_SEED, VM_LOADS,
-# VM_KILLS of vbd (5, and none while a model is embedded), VM_ONLY a part (tests, served, loads,
-# fuzz, fail_nth, fail_load), VM_SHORT=yes without what takes long where all is checked,
+# VM_KILLS of vbd (5, and none while a model is embedded), VM_ONLY some parts (tests, served,
+# loads, fuzz, fail_nth, fail_load; commas between), VM_SHORT=yes without what takes long where all is checked,
 # VM_TESTS some of tests, with commas between.
 cd /suite || exit 1
 export VBLACKWELL_SELFTEST_NODE=/dev/vblackwell VBLACKWELL_SELFTEST_EXEC=/dev/vblackwell-exec
@@ -23,7 +23,7 @@ is_late() {
 }
 
 part() {
-	[ "${VM_ONLY:-$1}" = "$1" ]
+	case ",${VM_ONLY:-$1}," in *",$1,"*) true ;; *) false ;; esac
 }
 
 seconds() {
