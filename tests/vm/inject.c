@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PAGES	"/sys/kernel/debug/fail_page_alloc/"
+
 static int fail_nth = -1;
 
 static int write_text(const char *path, const char *text)
@@ -45,14 +47,29 @@ int inject_say(bool stacks)
 	return set_all("verbose", stacks ? "2" : "0");
 }
 
-/**
- * inject_within() - only what this code calls fails
- * @first: its address in the kernel
- * @end: one past
- *
- * Return: 0 or -errno.
- */
-int inject_within(uint64_t first, uint64_t end)
+/* Where a function of the kernel is; false: that is not told. */
+static bool find_function(const char *name, uint64_t *out_first, uint64_t *out_end)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	unsigned long long at;
+	char is[256];
+
+	*out_first = 0;
+	*out_end = UINT64_MAX;
+	for (int pass = 0; f && pass < 2; pass++) {
+		rewind(f);
+		while (fscanf(f, "%llx %*c %255s%*[^\n]", &at, is) == 2)
+			if (!pass && !strcmp(is, name))
+				*out_first = at;
+			else if (pass && at > *out_first && at < *out_end)
+				*out_end = at;
+	}
+	if (f)
+		fclose(f);
+	return *out_first;
+}
+
+static int within(uint64_t first, uint64_t end)
 {
 	char text[32];
 	int rc;
@@ -61,6 +78,19 @@ int inject_within(uint64_t first, uint64_t end)
 	rc = set_all("require-start", text);
 	snprintf(text, sizeof(text), "0x%llx", (unsigned long long)end);
 	return rc ? rc : set_all("require-end", text);
+}
+
+/**
+ * inject_within() - only what this function calls fails
+ * @function: of the kernel, or of a module
+ *
+ * Return: 0; -ENOENT there is none; or -errno.
+ */
+int inject_within(const char *function)
+{
+	uint64_t first, end;
+
+	return find_function(function, &first, &end) ? within(first, end) : -ENOENT;
 }
 
 /**
@@ -75,7 +105,7 @@ int inject_setup(void)
 	int rc = inject_say(false);
 
 	if (!rc)
-		rc = inject_within(0, UINT64_MAX);
+		rc = within(0, UINT64_MAX);
 	if (!rc)
 		rc = write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
 	if (!rc)
@@ -118,4 +148,46 @@ bool injected(void)
 
 	inject(0);
 	return happened;
+}
+
+/**
+ * inject_no_pages() - this thread gets no pages in large pieces
+ * @order: none of 1 << @order pages or more
+ * @times: so often; -1: always
+ *
+ * Until inject_pages().  Others do, and so does this one where inject_within() says so.
+ *
+ * Return: 0 or -errno.
+ */
+int inject_no_pages(uint32_t order, int times)
+{
+	char text[16];
+	int rc;
+
+	snprintf(text, sizeof(text), "%u", order);
+	rc = write_text(PAGES "min-order", text);
+	snprintf(text, sizeof(text), "%d", times);
+	if (!rc)
+		rc = write_text(PAGES "times", text);
+	if (!rc)
+		rc = write_text(PAGES "task-filter", "Y");
+	if (!rc)
+		rc = write_text(PAGES "probability", "100");
+	return rc ? rc : write_text("/proc/thread-self/make-it-fail", "1");
+}
+
+/**
+ * inject_pages() - undo inject_no_pages()
+ *
+ * Return: 0 or -errno.
+ */
+int inject_pages(void)
+{
+	int rc = write_text("/proc/thread-self/make-it-fail", "0");
+
+	if (!rc)
+		rc = write_text(PAGES "probability", "0");
+	if (!rc)
+		rc = write_text(PAGES "task-filter", "N");
+	return rc ? rc : write_text(PAGES "min-order", "0");
 }

@@ -10,9 +10,11 @@
 #include <stdint.h>
 
 int inject_setup(void);
-int inject_within(uint64_t first, uint64_t end);
+int inject_within(const char *function);
 int inject_say(bool stacks);
 void inject(uint32_t n);
 bool injected(void);
+int inject_no_pages(uint32_t order, int times);
+int inject_pages(void);
 
 #endif

@@ -38,28 +38,6 @@ static const struct {
 
 static char text[1 << 16];
 
-/* Where a function of the kernel is; false: that is not told. */
-static bool find_function(const char *name, uint64_t *out_first, uint64_t *out_end)
-{
-	FILE *f = fopen("/proc/kallsyms", "r");
-	unsigned long long at;
-	char is[256];
-
-	*out_first = 0;
-	*out_end = UINT64_MAX;
-	for (int pass = 0; f && pass < 2; pass++) {
-		rewind(f);
-		while (fscanf(f, "%llx %*c %255s%*[^\n]", &at, is) == 2)
-			if (!pass && !strcmp(is, name))
-				*out_first = at;
-			else if (pass && at > *out_first && at < *out_end)
-				*out_end = at;
-	}
-	if (f)
-		fclose(f);
-	return *out_first;
-}
-
 static int load(const char *path, uint32_t n, bool *happened)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
@@ -120,13 +98,11 @@ static int failed(uint32_t n, const char *what, int error)
 
 int main(int argc, char **argv)
 {
-	uint64_t first, end;
 	bool happened = true;
 	uint32_t n, noticed = 0, forgotten = 0;
 	int rc = 0;
 
-	if (argc != 2 || inject_setup() || inject_say(true) ||
-	    !find_function("do_one_initcall", &first, &end) || inject_within(first, end))
+	if (argc != 2 || inject_setup() || inject_say(true) || inject_within("do_one_initcall"))
 		return failed(0, "injection cannot be set up", errno);
 	for (n = 0; happened && n < N_MAX; n += happened) {
 		read_log();
