@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * Slots whose memory others refer to: one or many, of one user or of two.  The executor is the
- * test itself.
+ * Slots whose memory others refer to: one or many, of one user or of two, in one piece or in
+ * hundreds.  The executor is the test itself.
  */
 #include "selftests/client.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "vm/inject.h"
 #include "vm/machine.h"
 
 #define SLOTS		24u
@@ -278,6 +280,180 @@ static void lent_page_is_found_in_mapped_memory(void **state)
 	lent_page_is_found();
 }
 
+/* ---- memory in pieces ---- */
+
+#define ORDERS		16u
+#define RETURNS_NS	(10 * 1000000000ull)
+
+/* How many slots of the host arena are in pieces of each order; false: nobody says. */
+static bool count_orders(uint32_t orders[ORDERS])
+{
+	FILE *f = fopen("/sys/kernel/debug/vblackwell/arenas", "r");
+	uint32_t arena = 0, n, order;
+	char line[256], *at;
+	int length;
+
+	memset(orders, 0, ORDERS * sizeof(*orders));
+	while (f && fgets(line, sizeof(line), f)) {
+		sscanf(line, "arena %u:", &arena);
+		at = arena == x.host && !strncmp(line, "  slots", 7) ? strchr(line, ':') : NULL;
+		while (at && sscanf(++at, " %u of order %u%n", &n, &order, &length) == 2) {
+			assert_in_range(order, 0, ORDERS - 1);
+			orders[order] += n;
+			at += length - 1;
+		}
+	}
+	if (f)
+		fclose(f);
+	return f;
+}
+
+static uint32_t chunk_order(void)
+{
+	return (uint32_t)__builtin_ctz(rig.chunk_bytes / MACHINE_PAGE);
+}
+
+/* Bytes at @p that a huge page maps, of /proc/self/smaps. */
+static uint64_t mapped_huge(const void *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long from, end, kb, huge = 0;
+	bool ours = false;
+	char line[256];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &end) == 2)
+			ours = from == (uintptr_t)p;
+		if (ours && sscanf(line, "FilePmdMapped: %lu kB", &kb) == 1)
+			huge = kb << 10;
+	}
+	fclose(f);
+	return huge;
+}
+
+/* Every page in its place, seen from both sides. */
+static void pages_are_in_their_places(void)
+{
+	uint32_t slot[1], bo;
+	uint8_t *p, *own;
+
+	new_object(u, 1, slot, &p, &bo);
+	own = (uint8_t *)x.memory + chunks(slot[0]);
+	for (uint64_t at = 0; at < chunks(1); at += MACHINE_PAGE) {
+		assert_memory_equal(own + at, p + at, MACHINE_PAGE);
+		*(uint64_t *)(p + at) = at + 1;
+		*(uint64_t *)(own + at + 8) = ~at;
+	}
+	for (uint64_t at = 0; at < chunks(1); at += MACHINE_PAGE) {
+		assert_int_equal(*(uint64_t *)(own + at), at + 1);
+		assert_int_equal(*(uint64_t *)(p + at + 8), ~at);
+	}
+	assert_int_equal(mapped_huge(p), 0);
+	munmap(p, chunks(1));
+	destroy(u, bo);
+}
+
+/* What a new owner gets is zero, whatever the memory was. */
+static void memory_is_zero(void)
+{
+	static const uint8_t zero[MACHINE_PAGE];
+
+	for (uint64_t at = 0; at < chunks(SLOTS); at += MACHINE_PAGE)
+		assert_memory_equal(x.memory + at, zero, MACHINE_PAGE);
+}
+
+static uint64_t free_bytes(void)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	unsigned long pages = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "nr_free_pages %lu", &pages), 1);
+	fclose(f);
+	return (uint64_t)pages * MACHINE_PAGE;
+}
+
+/* A few pages are kept at hand by each CPU: of large chunks that is little. */
+static void memory_returns(void)
+{
+	uint64_t before = free_bytes(), until = rig_now() + RETURNS_NS, wanted;
+
+	wanted = before + chunks(SLOTS) * 3 / 4;
+	rig_exec_close(&x);
+	while (free_bytes() < wanted && rig_now() < until)
+		usleep(1000);
+	assert_true(rig.chunk_bytes != LARGE_CHUNK || free_bytes() >= wanted);
+}
+
+/* The same with no memory in pieces of 1 << @order pages or more, for so many of the slots. */
+static void open_without(uint32_t order, int slots)
+{
+	assert_rc(inject_no_pages(order, slots), 0);
+	assert_rc(rig_exec_open(&rig, &x, SLOTS), 0);
+	assert_rc(inject_pages(), 0);
+}
+
+static void setup_refusal(const char *test)
+{
+	rig_exec_close(&x);
+	if (!inject_setup() && !inject_within("vb_slot_alloc"))
+		return;
+	fprintf(stderr, "SKIP: %s: this kernel refuses no pages (the debug kernel does)\n", test);
+	skip();
+}
+
+static void in_pieces_of(uint32_t order, uint32_t refused)
+{
+	uint32_t orders[ORDERS];
+
+	open_without(refused, -1);
+	assert_true(count_orders(orders));
+	assert_int_equal(orders[order], SLOTS);
+	memory_is_zero();
+	pages_are_in_their_places();
+	lent_page_is_found();
+	memory_returns();
+}
+
+/* The largest pieces that there are, down to single pages. */
+static void memory_in_pieces_is_as_good(void **state)
+{
+	(void)state;
+	setup_refusal(__func__);
+	if (chunk_order() > 4)
+		in_pieces_of(4, chunk_order());
+	in_pieces_of(2, 4);
+	in_pieces_of(0, 2);
+}
+
+/* Each slot of a region is in pieces of its own size. */
+static void region_has_slots_in_pieces_and_whole(void **state)
+{
+	const uint32_t pieces = 5, order = chunk_order() > 4 ? 4 : 2;
+	uint32_t orders[ORDERS], slots[SLOTS], bo;
+	uint8_t *p;
+
+	(void)state;
+	setup_refusal(__func__);
+	open_without(chunk_order(), (int)pieces);
+	assert_true(count_orders(orders));
+	assert_int_equal(orders[order], pieces);
+	assert_int_equal(orders[chunk_order()], SLOTS - pieces);
+	new_object(u, SLOTS, slots, &p, &bo);
+	for (uint64_t at = 0; at < chunks(SLOTS); at += MACHINE_PAGE)
+		*(uint64_t *)(p + at) = at + 1;
+	for (uint32_t i = 0; i < SLOTS; i++)
+		for (uint64_t at = 0; at < chunks(1); at += MACHINE_PAGE)
+			assert_int_equal(*(uint64_t *)(x.memory + chunks(slots[i]) + at),
+					 chunks(i) + at + 1);
+	if (rig.chunk_bytes == LARGE_CHUNK)
+		assert_int_equal(mapped_huge(p), chunks(SLOTS - pieces));
+	munmap(p, chunks(SLOTS));
+	destroy(u, bo);
+	lent_page_is_found();
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -288,6 +464,8 @@ int main(void)
 		CASE(who_is_at_its_limit_finds_its_own_slots),
 		CASE(lent_page_is_found_in_registered_memory),
 		CASE(lent_page_is_found_in_mapped_memory),
+		CASE(memory_in_pieces_is_as_good),
+		CASE(region_has_slots_in_pieces_and_whole),
 	};
 
 	if (!selftest_has_module("slots"))
