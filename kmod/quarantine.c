@@ -7,6 +7,7 @@
  * a whole slot from everybody else, and users may lend thousands: each user stays charged for
  * its own, and a look is at a few, those first that were not looked at for longest.  Who
  * is at its limit looks at its own, however many others have; who asks for one slot, at that.
+ * Whoever would be refused looks again, until it has seen all: slot_lock is let go between.
  */
 #include "quarantine.h"
 
@@ -18,9 +19,6 @@
 #include "trace.h"
 #include "user.h"
 #include "vb.h"
-
-/* A slot in pieces has hundreds of pages to look at, under slot_lock. */
-#define SWEEP_SLOTS	8u
 
 static u32 tier_of(const struct vb_slot *slot)
 {
@@ -38,10 +36,12 @@ void vb_quarantine_enter_locked(struct vb_slot *slot, struct vb_user *user)
 {
 	lockdep_assert_held(&vb.slot_lock);
 	list_add_tail(&slot->quarantine, &vb.quarantine);
+	vb.quarantined++;
 	slot->user = user;
 	if (!user)
 		return;
 	list_add_tail(&slot->of_user, &user->quarantine);
+	user->quarantined++;
 	vb_limit_keep_locked(user, tier_of(slot));
 }
 
@@ -49,8 +49,11 @@ static void leave_locked(struct vb_slot *slot)
 {
 	list_del_init(&slot->quarantine);
 	list_del_init(&slot->of_user);
-	if (slot->user)
+	vb.quarantined--;
+	if (slot->user) {
+		slot->user->quarantined--;
 		vb_limit_let_go_locked(slot->user, tier_of(slot));
+	}
 	slot->user = NULL;
 }
 
@@ -111,7 +114,7 @@ static struct vb_slot *next_locked(struct vb_user *user)
  * vb_quarantine_sweep_locked() - are some free by now?
  * @user: whose slots, counted by the caller; NULL: anybody's
  *
- * Looks at %SWEEP_SLOTS at most, the next time at others.
+ * Looks at %VB_QUARANTINE_FEW at most, the next time at others.
  *
  * Context: slot_lock.
  */
@@ -121,7 +124,7 @@ void vb_quarantine_sweep_locked(struct vb_user *user)
 	u32 i;
 
 	lockdep_assert_held(&vb.slot_lock);
-	for (i = 0; i < SWEEP_SLOTS; i++) {
+	for (i = 0; i < VB_QUARANTINE_FEW; i++) {
 		slot = next_locked(user);
 		if (!slot || slot == first)
 			return;

@@ -7,6 +7,9 @@ struct vb_region;
 struct vb_slot;
 struct vb_user;
 
+/* In one look: a slot in pieces has hundreds of pages to look at, under slot_lock. */
+#define VB_QUARANTINE_FEW	8u
+
 /* All under slot_lock. */
 void vb_quarantine_enter_locked(struct vb_slot *slot, struct vb_user *user);	/* NULL: nobody's */
 void vb_quarantine_look_locked(const struct vb_region *region, struct vb_slot *slot);

@@ -529,13 +529,29 @@ static int slot_take_locked(struct vb_bo *bo, const struct vb_move *mv, u32 *out
 	return 0;
 }
 
+/* How many in quarantine could help who was refused so?  NVMe is never lent to anybody. */
+static u32 hope_locked(const struct vb_bo *bo, const struct vb_move *mv, int rc)
+{
+	if (rc == -EDQUOT)
+		return bo->client->user->quarantined;
+	return rc == -ENOSPC && mv->to != VB_TIER_NVME ? vb.quarantined : 0;
+}
+
+/* Each try looks at the next few in quarantine: nobody is refused before all were looked at. */
 static int slot_take(struct vb_bo *bo, const struct vb_move *mv, u32 *out)
 {
+	u32 hope, most = 0, seen = 0;
 	int rc;
 
-	spin_lock(&vb.slot_lock);
-	rc = slot_take_locked(bo, mv, out);
-	spin_unlock(&vb.slot_lock);
+	do {
+		cond_resched();
+		spin_lock(&vb.slot_lock);
+		rc = slot_take_locked(bo, mv, out);
+		hope = hope_locked(bo, mv, rc);
+		spin_unlock(&vb.slot_lock);
+		most = max(most, hope);
+		seen += VB_QUARANTINE_FEW;
+	} while (hope && seen < most && !fatal_signal_pending(current));
 	return rc;
 }
 

@@ -11,8 +11,9 @@
 
 /**
  * struct vb_user - whose clients they are
- * @link: in the table of users; slot_lock, as the next three
+ * @link: in the table of users; slot_lock, as the next four
  * @quarantine: slots there that it is charged for
+ * @quarantined: how many
  * @refs: clients, calls in progress, slots in quarantine
  * @kept: a limit was set for it
  * @uid: fixed
@@ -23,7 +24,7 @@
 struct vb_user {
 	struct hlist_node link;
 	struct list_head quarantine;
-	u32 refs;
+	u32 quarantined, refs;
 	bool kept;
 	kuid_t uid;
 	struct vb_quota quota;

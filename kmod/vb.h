@@ -103,7 +103,8 @@ struct vb_exec;
  * @growing: calls that make a region: none is asked to go meanwhile
  * @draining: the executor was asked to empty a region, and has not answered
  * @quarantine: slots that nobody holds and others still refer to: DMA into memory
- *	that was a client's must not land in the next one's; slot_lock
+ *	that was a client's must not land in the next one's; slot_lock, as the next
+ * @quarantined: how many
  * @bos: struct vb_bo by id
  * @next_bo: next id; lock of @bos
  * @gone: objects that wait to be forgotten
@@ -161,6 +162,7 @@ struct vb_device {
 	atomic_t growing;
 	bool draining;
 	struct list_head quarantine;
+	u32 quarantined;
 
 	struct xarray bos;
 	u32 next_bo;

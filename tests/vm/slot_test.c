@@ -229,6 +229,49 @@ static void who_is_at_its_limit_finds_its_own_slots(void **state)
 	rig_client_close(other);
 }
 
+/* One more than a look is at, and further on in each: whoever would be refused looks on. */
+static void who_would_be_refused_looks_at_all_in_quarantine(void **state)
+{
+	uint32_t slots[LENT], others[SLOTS - LENT], slot = VB_SLOT_ANY, bo;
+	int fds[LENT][2];
+	uint8_t *p;
+
+	(void)state;
+	lend(u, LENT, fds, slots);
+	new_object(u, SLOTS - LENT, others, &p, &bo);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &bo), 0);
+	assert_rc(begin(last_object(), 0, &slot), -ENOSPC);
+	take_back(fds[LENT - 1]);
+	slot = VB_SLOT_ANY;
+	assert_rc(begin(last_object(), 0, &slot), 0);
+	assert_int_equal(slot, slots[LENT - 1]);
+	commit(last_object(), 0);
+	for (uint32_t i = 0; i < LENT - 1; i++)
+		take_back(fds[i]);
+	munmap(p, chunks(SLOTS - LENT));
+}
+
+static void who_is_at_its_limit_looks_at_all_of_its_own(void **state)
+{
+	struct vgpu_uapi *other = stranger();
+	uint32_t slots[LENT], slot = VB_SLOT_ANY, bo;
+	int fds[LENT][2];
+
+	(void)state;
+	lend(other, LENT, fds, slots);
+	assert_rc(limit_stranger(chunks(LENT)), 0);
+	assert_rc(rig_bo(other, chunks(1), VB_LIFE_VOLATILE, &bo), 0);
+	assert_rc(begin(last_object(), 0, &slot), -EDQUOT);
+	take_back(fds[LENT - 1]);
+	slot = VB_SLOT_ANY;
+	assert_rc(begin(last_object(), 0, &slot), 0);
+	commit(last_object(), 0);
+	for (uint32_t i = 0; i < LENT - 1; i++)
+		take_back(fds[i]);
+	assert_rc(limit_stranger(UINT64_MAX), 0);
+	rig_client_close(other);
+}
+
 /* ---- what others have ---- */
 
 /* What is mapped, by clients and by the executor, is told from what others have. */
@@ -462,6 +505,8 @@ int main(void)
 		CASE(who_takes_a_slot_looks_at_a_few_in_quarantine),
 		CASE(who_asks_for_one_slot_hears_of_that),
 		CASE(who_is_at_its_limit_finds_its_own_slots),
+		CASE(who_would_be_refused_looks_at_all_in_quarantine),
+		CASE(who_is_at_its_limit_looks_at_all_of_its_own),
 		CASE(lent_page_is_found_in_registered_memory),
 		CASE(lent_page_is_found_in_mapped_memory),
 		CASE(memory_in_pieces_is_as_good),
