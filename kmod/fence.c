@@ -211,10 +211,8 @@ static void dependent_signal_locked(struct vb_dependent *d, int status)
 	}
 	if (status && !s->in_status)
 		s->in_status = status;
-	if (!--s->unmet && list_empty(&s->queue->advance_link)) {
-		kref_get(&s->queue->kref);
-		list_add_tail(&s->queue->advance_link, &vb.advance);
-	}
+	if (!--s->unmet)
+		vb_queue_mark_locked(s->queue);
 }
 
 /* ---- who was told: what poll() on the client node says ---- */

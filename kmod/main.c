@@ -219,6 +219,7 @@ static void device_init(void)
 	init_waitqueue_head(&vb.freed);
 	init_waitqueue_head(&vb.fetch);
 	init_waitqueue_head(&vb.settled);
+	INIT_WORK(&vb.advance_more, vb_queues_advance_more);
 	INIT_DELAYED_WORK(&vb.expire, vb_queue_expire);
 	INIT_DELAYED_WORK(&vb.watch, vb_exec_watch);
 	INIT_DELAYED_WORK(&vb.recovery, vb_recovery_end);
@@ -294,6 +295,7 @@ static void __exit vb_exit(void)
 	vb_sysfs_exit();
 	misc_deregister(&client_node);
 	/* Nothing is queued any more, but its timer may be running out. */
+	cancel_work_sync(&vb.advance_more);
 	cancel_delayed_work_sync(&vb.expire);
 	cancel_delayed_work_sync(&vb.watch);
 	cancel_delayed_work_sync(&vb.uring_watch);

@@ -239,59 +239,103 @@ static bool is_expired(const struct vb_submission *s)
 	return s->deadline_ns && s->deadline_ns <= ktime_get_ns();
 }
 
+/* One submission ends at most: where one more may, the queue is marked again. */
 static void advance_one_locked(struct vb_queue *q, struct list_head *ended)
 {
-	struct vb_submission *s;
+	struct vb_submission *s = first_pending_locked(q);
 
-	while (!q->running && !q->destroyed && (s = first_pending_locked(q))) {
-		if (is_expired(s)) {
-			vb_complete_locked(s, -ETIME, ~0u, 0, ended);
-		} else if (!s->unmet && s->in_status) {
-			vb_complete_locked(s, s->in_status, ~0u, 0, ended);
-		} else {
-			if (s->deadline_ns)
-				expiry_arm_locked(q, s->deadline_ns);
-			set_ready_locked(q, !s->unmet);
-			return;
-		}
+	if (!s || q->running || q->destroyed)
+		return;
+	if (is_expired(s)) {
+		vb_complete_locked(s, -ETIME, ~0u, 0, ended);
+	} else if (!s->unmet && s->in_status) {
+		vb_complete_locked(s, s->in_status, ~0u, 0, ended);
+	} else {
+		if (s->deadline_ns)
+			expiry_arm_locked(q, s->deadline_ns);
+		set_ready_locked(q, !s->unmet);
 	}
 }
 
+/* Until advance_end_locked() queues are only marked: who ends many ends no more with each. */
+static bool advance_begin_locked(void)
+{
+	bool first = !vb.advancing;
+
+	lockdep_assert_held(&vb.work_lock);
+	vb.advancing = true;
+	return first;
+}
+
 /*
- * A list instead of recursion: a chain of failing fences may be long.  A reference
- * that the list holds is never the last one here: whoever put the queue there has one,
- * or its handle or a submission does.
+ * A list instead of recursion, and a few at a time: a chain of failing fences may be long.
+ * What is left is a worker's.
  */
-static void advance_run_locked(struct list_head *ended)
+static void advance_end_locked(struct list_head *ended)
 {
 	struct vb_queue *q;
+	u32 n;
 
-	if (vb.advancing)
-		return;
-	vb.advancing = true;
-	while ((q = list_first_entry_or_null(&vb.advance, struct vb_queue, advance_link))) {
+	for (n = 0; n < AT_ONCE; n++) {
+		q = list_first_entry_or_null(&vb.advance, struct vb_queue, advance_link);
+		if (!q)
+			break;
 		list_del_init(&q->advance_link);
 		advance_one_locked(q, ended);
-		vb_queue_put(q);
 	}
 	vb.advancing = false;
+	if (!list_empty(&vb.advance))
+		schedule_work(&vb.advance_more);
+}
+
+/**
+ * vb_queue_mark_locked() - somebody must look at a queue
+ * @q: queue; it is marked while it has submissions, which hold it
+ *
+ * Context: work_lock; vb_queue_advance_locked() of any queue is to follow.
+ */
+void vb_queue_mark_locked(struct vb_queue *q)
+{
+	lockdep_assert_held(&vb.work_lock);
+	if (!list_empty(&q->pending) && list_empty(&q->advance_link))
+		list_add_tail(&q->advance_link, &vb.advance);
 }
 
 /**
  * vb_queue_advance_locked() - its first submission may have become ready, or ended unrun
- * @q: queue
+ * @q: queue, the first of those that are marked
  * @ended: gets what ended, here and in queues that waited for it; for vb_submissions_free()
  *
  * Context: work_lock; called from within itself it only marks the queue, for the outer one.
  */
 void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended)
 {
-	lockdep_assert_held(&vb.work_lock);
-	if (list_empty(&q->advance_link)) {
-		kref_get(&q->kref);
-		list_add_tail(&q->advance_link, &vb.advance);
-	}
-	advance_run_locked(ended);
+	bool first = advance_begin_locked();
+
+	vb_queue_mark_locked(q);
+	if (!first)
+		return;
+	/* However many others are marked. */
+	if (!list_empty(&q->advance_link))
+		list_move(&q->advance_link, &vb.advance);
+	advance_end_locked(ended);
+}
+
+/**
+ * vb_queues_advance_more() - look at more of the queues that are marked
+ * @work: vb_device.advance_more; set again while any are left
+ *
+ * Context: a worker; takes work_lock; may sleep.
+ */
+void vb_queues_advance_more(struct work_struct *work)
+{
+	LIST_HEAD(ended);
+
+	spin_lock(&vb.work_lock);
+	advance_begin_locked();
+	advance_end_locked(&ended);
+	spin_unlock(&vb.work_lock);
+	vb_submissions_free(&ended);
 }
 
 /**
@@ -373,6 +417,7 @@ static void submission_leave_locked(struct vb_submission *s, u64 busy_ns,
 	list_add_tail(&s->work.link, ended);
 	/* The submission still holds the queue: this reference is not the last one. */
 	if (!q->running && list_empty(&q->pending)) {
+		list_del_init(&q->advance_link);
 		list_del_init(&q->link);
 		vb_queue_put(q);
 	}
@@ -458,10 +503,11 @@ static bool cancel_some(struct vb_queue *q)
 	u32 n;
 
 	spin_lock(&vb.work_lock);
+	advance_begin_locked();
 	for (n = 0; n < AT_ONCE && (s = first_pending_locked(q)); n++)
 		cancel_one_locked(s, &ended);
 	more = !list_empty(&q->pending);
-	advance_run_locked(&ended);
+	advance_end_locked(&ended);
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);
 	return more;
@@ -501,12 +547,14 @@ void vb_queue_expire(struct work_struct *work)
 	u32 n;
 
 	spin_lock(&vb.work_lock);
+	advance_begin_locked();
 	for (n = 0; n < AT_ONCE && (node = timerqueue_getnext(&vb.expiries)) &&
 	     (u64)node->expires <= ktime_get_ns(); n++) {
 		q = container_of(node, struct vb_queue, expiry);
 		expiry_disarm_locked(q);
 		advance_one_locked(q, &ended);
 	}
+	advance_end_locked(&ended);
 	expire_later_locked();
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);
@@ -529,12 +577,14 @@ static bool fail_some(void)
 	u32 n;
 
 	spin_lock(&vb.work_lock);
+	advance_begin_locked();
 	for (n = 0; n < AT_ONCE; n++) {
 		q = list_first_entry_or_null(&vb.queues, struct vb_queue, link);
 		if (!q)
 			break;
 		fail_one_locked(q, &ended);
 	}
+	advance_end_locked(&ended);
 	more = !list_empty(&vb.queues);
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);
@@ -621,6 +671,7 @@ static bool queues_some(struct list_head *left,
 	u32 n;
 
 	spin_lock(&vb.work_lock);
+	advance_begin_locked();
 	for (n = 0; n < AT_ONCE; n++) {
 		q = list_first_entry_or_null(left, struct vb_queue, link);
 		if (!q)
@@ -628,6 +679,7 @@ static bool queues_some(struct list_head *left,
 		list_move_tail(&q->link, &vb.queues);
 		what(q, &ended);
 	}
+	advance_end_locked(&ended);
 	more = !list_empty(left);
 	spin_unlock(&vb.work_lock);
 	vb_submissions_free(&ended);

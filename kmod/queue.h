@@ -19,13 +19,14 @@ struct vb_ucmd;
 
 /**
  * struct vb_queue - submissions of a client, in order; work_lock unless fixed
- * @kref: handle, submissions, calls in progress, lists
+ * @kref: handle, submissions, calls in progress, @link
  * @client: counted; fixed
  * @number: device-wide; fixed
  * @share: of its client's executor time; has work while its first submission may run
  * @link: in vb_device.queues while it has work, counted; else empty
  * @expiry: in vb_device.expiries while its first pending submission has a deadline
- * @advance_link: in vb_device.advance while somebody must look at it, else empty
+ * @advance_link: in vb_device.advance while it has work and somebody must look at it, else
+ *	empty
  * @submitted: seqno of the last submission
  * @completed: seqno up to which fences have signalled
  * @told: seqno up to which somebody was told how they ended
@@ -66,7 +67,9 @@ struct vb_queue {
 struct vb_queue *vb_queue_get(struct vb_client *c, u32 handle);
 void vb_queue_put(struct vb_queue *q);
 void vb_queue_cancel(struct vb_queue *q);
+void vb_queue_mark_locked(struct vb_queue *q);
 void vb_queue_advance_locked(struct vb_queue *q, struct list_head *ended);
+void vb_queues_advance_more(struct work_struct *work);	/* of vb_device.advance_more */
 bool vb_queues_have_next(void);
 struct vb_submission *vb_queue_next_locked(void);
 void vb_queue_add_locked(struct vb_submission *s);

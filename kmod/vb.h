@@ -117,7 +117,8 @@ struct vb_exec;
  * @queues: those with work
  * @shares: clients with a queue whose first submission may run
  * @advance: those somebody must look at
- * @advancing: somebody works on @advance
+ * @advancing: somebody works on @advance, or will before work_lock is let go
+ * @advance_more: works on what is left of it
  * @next_queue: number of the last one; work_lock
  * @counters: by enum vb_counter; work_lock
  * @expire: ends what waits beyond its deadline, whoever sleeps
@@ -177,6 +178,7 @@ struct vb_device {
 	struct list_head queues, advance;
 	struct vb_share_level shares;
 	bool advancing;
+	struct work_struct advance_more;
 	u32 next_queue;
 	struct delayed_work expire;
 	struct timerqueue_head expiries;

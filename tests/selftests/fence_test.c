@@ -255,7 +255,68 @@ static void a_long_chain_of_failing_fences_ends(void **state)
 		assert_rc(rig_submit(u, q[i], &s, NULL), 0);
 	}
 	assert_rc(rig_commit(&x, fetch_submission(NULL), -EIO), 0);
-	assert_rc(rig_wait(u, q[N - 1], 1, 0), -EIO);
+	/* A few at a time, beside whoever commits. */
+	assert_rc(rig_wait(u, q[N - 1], 1, 10000), -EIO);
+	for (int i = 0; i < N; i++)
+		assert_rc(rig_wait(u, q[i], 1, 0), -EIO);
+}
+
+/* Of one queue: each waits for the one before, and the first for another queue's. */
+static void a_queue_of_failing_fences_ends(void **state)
+{
+	enum { N = 500 };
+	struct vb_ioc_fetch req;
+	struct rig_stream s;
+	uint32_t a, b;
+
+	(void)state;
+	assert_rc(rig_queue(u, 0, &a), 0);
+	assert_rc(rig_queue(u, 0, &b), 0);
+	submit_nop(a);
+	for (uint64_t i = 0; i < N; i++) {
+		rig_stream(&s);
+		rig_add_nop(&s);
+		rig_add_fence(&s, i ? b : a, i ? i : 1);
+		assert_rc(rig_submit(u, b, &s, NULL), 0);
+	}
+	submit_nop(b);
+	assert_rc(rig_commit(&x, fetch_submission(NULL), -EIO), 0);
+	assert_rc(rig_wait(u, b, N, 10000), -EIO);
+	for (uint64_t i = 1; i < N; i++)
+		assert_rc(rig_wait(u, b, i, 0), -EIO);
+	/* What waited for nothing is next. */
+	for (int i = 0; i < 2000 && rig_fetch(&x, &req) == -EAGAIN; i++)
+		usleep(1000);
+	assert_int_equal(req.out_seqno, N + 1);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+	assert_rc(rig_wait(u, b, N + 1, 0), 0);
+}
+
+/* While a long chain ends, others are served; and its client may go. */
+static void a_client_goes_while_its_chain_ends(void **state)
+{
+	enum { N = 1000, TIMES = 20 };
+	uint32_t q = new_queue();
+
+	(void)state;
+	for (int t = 0; t < TIMES; t++) {
+		struct vgpu_uapi *other = rig_client(&rig);
+		struct rig_stream s;
+		uint32_t a, b;
+
+		assert_rc(rig_queue(other, 0, &a), 0);
+		assert_rc(rig_queue(other, 0, &b), 0);
+		submit_nop_of(other, a);
+		for (uint64_t i = 0; i < N; i++) {
+			rig_stream(&s);
+			rig_add_fence(&s, i ? b : a, i ? i : 1);
+			assert_rc(rig_submit(other, b, &s, NULL), 0);
+		}
+		assert_rc(rig_commit(&x, fetch_submission(NULL), -EIO), 0);
+		rig_client_close(other);
+		submit_nop(q);
+		assert_rc(rig_commit(&x, fetch_submission(NULL), 0), 0);
+	}
 }
 
 /* ---- eventfd ---- */
@@ -342,6 +403,8 @@ int main(void)
 		BY_HAND(fence_of_a_foreign_queue_is_enoent),
 		BY_HAND(failed_in_fence_cancels_with_its_error),
 		BY_HAND(a_long_chain_of_failing_fences_ends),
+		BY_HAND(a_queue_of_failing_fences_ends),
+		BY_HAND(a_client_goes_while_its_chain_ends),
 		BY_HAND(eventfd_gets_one_when_the_fence_ends),
 		BY_HAND(eventfd_may_be_closed_before_it_is_signalled),
 		BY_HAND(full_eventfd_does_not_stop_the_device),

@@ -569,6 +569,46 @@ static void canceled_submission_is_traced_to_its_end(void **state)
 	assert_non_null(strstr(event(text, "vb_signal", ""), "seqno=3 status=-125"));
 }
 
+/* Lines of an event in @text, by one thread or by all (0). */
+static uint32_t events_of(const char *name, pid_t thread)
+{
+	char wanted[64], by[32];
+	uint32_t n = 0;
+
+	snprintf(wanted, sizeof(wanted), " %s: ", name);
+	snprintf(by, sizeof(by), "-%d ", (int)thread);
+	for (const char *end, *line = text; (end = strchr(line, '\n')); line = end + 1) {
+		const char *at = strstr(line, wanted), *who = strstr(line, by);
+
+		n += at && at < end && (!thread || (who && who < at));
+	}
+	return n;
+}
+
+/* Whoever ends the first of a chain holds the lock for a few: a worker ends the others. */
+static void a_chain_ends_a_few_at_a_time(void **state)
+{
+	enum { N = 300, AT_ONCE = 64 };
+	struct rig_stream s;
+	uint32_t a, b;
+
+	(void)state;
+	needs(trace_on(), "no tracefs");
+	a = new_queue();
+	b = new_queue();
+	submit_nop(a);
+	for (uint64_t i = 0; i < N; i++) {
+		rig_stream(&s);
+		rig_add_fence(&s, i ? b : a, i ? i : 1);
+		assert_rc(rig_submit(u, b, &s, NULL), 0);
+	}
+	assert_rc(rig_commit(&x, fetch_submission(NULL), -EIO), 0);
+	assert_rc(rig_wait(u, b, N, 10000), -EIO);
+	trace_off();
+	assert_int_equal(events_of("vb_signal", 0), N + 1);
+	assert_in_range(events_of("vb_signal", gettid()), 1, AT_ONCE + 1);
+}
+
 static void chunk_is_traced_step_by_step(void **state)
 {
 	unsigned int object;
@@ -665,6 +705,7 @@ int main(void)
 	const struct CMUnitTest by_hand[] = {
 		BY_HAND(fdinfo_follows_a_command_that_fails),
 		BY_HAND(fdinfo_follows_a_chunk_to_the_device),
+		BY_HAND(a_chain_ends_a_few_at_a_time),
 		BY_HAND(aborted_move_is_traced),
 		BY_HAND(debugfs_has_a_letter_for_each_state),
 	};
