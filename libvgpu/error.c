@@ -34,7 +34,7 @@ static const char *meaning(int err)
 	case ENOTTY: return "the device does not know this request";
 	case ENOENT: return "no such object in this client";
 	case ENOSPC: return "the tiers cannot hold it";
-	case EDQUOT: return "a limit of this client";
+	case EDQUOT: return "a limit of this client or its user";
 	case ENOMEM: return "out of memory";
 	case EBUSY: return "it is pinned, mapped, moving or in use";
 	case EROFS: return "it is sealed, or made from a file: read-only";

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "sized.h"
@@ -31,6 +32,38 @@ static int fail_panels(struct vgpu *v)
 			 " bytes are needed", 2 * info.panel_bytes);
 }
 
+/* Has the client (or its user, VB_LIMIT_USER) as many in flight as it may have? */
+static bool is_full(struct vgpu *v, uint32_t flags, uint64_t *out_limit)
+{
+	struct vb_ioc_limit cmd = {
+		.size = sizeof(cmd),
+		.limit = VB_LIMIT_SUBMISSIONS,
+		.flags = flags,
+		.uid = flags ? geteuid() : 0,
+	};
+
+	if (vgpu_call(v, VB_IOC_LIMIT, &cmd))
+		return false;
+	*out_limit = cmd.out_value;
+	return cmd.out_used >= cmd.out_value;
+}
+
+/* The device does not say which limit it was: the one that can be asked for is, and is met or not. */
+static int fail_limit(struct vgpu *v)
+{
+	uint64_t limit;
+
+	if (is_full(v, 0, &limit))
+		return vgpu_fail(-EDQUOT, "%" PRIu64 " submissions of this client are in flight, "
+				 "the most it may have", limit);
+	if (is_full(v, VB_LIMIT_USER, &limit))
+		return vgpu_fail(-EDQUOT, "%" PRIu64 " submissions of this user's clients are in "
+				 "flight, the most they may have together", limit);
+	return vgpu_fail(-EDQUOT, "a limit of this user: bytes of command buffers in flight; kernel "
+			 "memory (user_kernel_kib in /sys/class/misc/vblackwell/limits); or "
+			 "submissions in flight, of which some have ended meanwhile");
+}
+
 static int fail_submit(struct vgpu_queue *q, int rc)
 {
 	switch (rc) {
@@ -39,7 +72,7 @@ static int fail_submit(struct vgpu_queue *q, int rc)
 	case -ENOSPC:
 		return fail_panels(q->v);
 	case -EDQUOT:
-		return vgpu_fail(rc, "too many submissions of this client are in flight");
+		return fail_limit(q->v);
 	case -EROFS:
 		return vgpu_fail(rc, "a buffer object that was sealed after recording would be written");
 	case -ENOENT:

@@ -935,8 +935,9 @@ struct vgpu_submit_info {
  * The buffer may be reset or destroyed as soon as this returns.  On an idle in-process
  * device it may run here and now, and this then takes as long as it does.
  *
- * Return: 0; -EDQUOT too many submissions in flight; -ENOSPC the client's share of the
- * host tier is below two panels; -EROFS an object was sealed after recording; -ENOENT an
+ * Return: 0; -EDQUOT too many submissions in flight, or (module) their bytes or the user's
+ * kernel memory: vgpu_error_text() says which; -ENOSPC the client's share of the host tier
+ * is below two panels; -EROFS an object was sealed after recording; -ENOENT an
  * object or a fence's queue was destroyed; -EINVAL a fence, or @info->size; -E2BIG a
  * structure newer than the library.  What is wrong with a command
  * itself is the fence's to say.

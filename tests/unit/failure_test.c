@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "vgpu.h"
+#include "device.h"
 
 #define CHUNK	(64u << 10)
 
@@ -119,6 +119,59 @@ static void failure_of_another_queue_is_not_told(void **state)
 	setup_close(&s);
 }
 
+/* ---- limits: a device that refuses, and says so much of those that can be asked for ---- */
+
+static struct {
+	struct vgpu_uapi uapi, *real;
+	uint64_t used, user_used;
+} full;
+
+static int full_call(struct vgpu_uapi *u, unsigned long request, void *arg)
+{
+	struct vb_ioc_limit *limit = arg;
+
+	(void)u;
+	if (request == VB_IOC_SUBMIT)
+		return -EDQUOT;
+	if (request != VB_IOC_LIMIT)
+		return vgpu_uapi_call(full.real, request, arg);
+	assert_int_equal(limit->limit, VB_LIMIT_SUBMISSIONS);
+	limit->out_value = limit->flags & VB_LIMIT_USER ? 12 : 5;
+	limit->out_used = limit->flags & VB_LIMIT_USER ? full.user_used : full.used;
+	return 0;
+}
+
+static const char *text_when_full(uint64_t used, uint64_t user_used)
+{
+	static const struct vgpu_uapi_ops ops = { .name = "full", .call = full_call };
+	struct setup s;
+
+	setup_open(&s, 0);
+	full.uapi.ops = &ops;
+	full.real = s.v->uapi;
+	full.used = used;
+	full.user_used = user_used;
+	s.v->uapi = &full.uapi;
+	assert_int_equal(vgpu_submit(s.q, s.cb, NULL, NULL), -EDQUOT);
+	s.v->uapi = full.real;
+	setup_close(&s);
+	return vgpu_error_text();
+}
+
+static void limit_that_was_met_is_named(void **state)
+{
+	const char *text;
+
+	(void)state;
+	assert_string_equal(text_when_full(5, 5), "5 submissions of this client are in flight, "
+			    "the most it may have");
+	assert_string_equal(text_when_full(4, 12), "12 submissions of this user's clients are in "
+			    "flight, the most they may have together");
+	text = text_when_full(4, 11);
+	assert_non_null(strstr(text, "bytes of command buffers"));
+	assert_non_null(strstr(text, "/sys/class/misc/vblackwell/limits"));
+}
+
 static void description_is_cut_to_its_room(void **state)
 {
 	char text[8];
@@ -140,6 +193,7 @@ int main(void)
 		cmocka_unit_test(failure_of_a_product_names_the_experts_there_are),
 		cmocka_unit_test(failure_of_a_deadline_names_the_command),
 		cmocka_unit_test(failure_of_another_queue_is_not_told),
+		cmocka_unit_test(limit_that_was_met_is_named),
 		cmocka_unit_test(description_is_cut_to_its_room),
 	};
 

@@ -729,8 +729,9 @@ struct vb_fence {
  * Fences of one queue signal in the order of their numbers.
  *
  * Errors: -ENOENT queue, BO or fence's queue; -EROFS write to a sealed BO;
- * -EDQUOT submissions in flight, or (module) their bytes: a user may hold as much of
- * the submit region as it leaves free; -ENOSPC the client's host share is below two
+ * -EDQUOT submissions in flight (VB_IOC_LIMIT says whether it is these), or (module) their
+ * bytes: a user may hold as much of the submit region as it leaves free, or kernel memory
+ * of the user; -ENOSPC the client's host share is below two
  * panels; -EINVAL header, duplicate BO, a fence of this queue at or after this
  * submission.  Context: copies from user space first; takes the BO's lock of objects whose
  * file changed, the slot lock, the work lock; never waits.
