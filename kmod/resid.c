@@ -743,6 +743,9 @@ static int move_one(struct vb_move *mv)
  * @x: executor
  * @u: struct vb_ioc_move; each step says how it ended, @out_failed how many were refused
  *
+ * A successor that has not recovered yet gives up copies which it does not believe, before
+ * clients see them again, and takes no other step.
+ *
  * Context: takes the locks of objects, folio locks, slot_lock, none while copying; may sleep.
  * Return: 0, also when steps were refused; -ESTALE of another executor's time; -EPERM the device
  * is not LIVE; -EFAULT.
@@ -757,11 +760,13 @@ int vb_move(struct vb_exec *x, struct vb_ucmd *u)
 	cmd->out_failed = 0;
 	if (cmd->generation != READ_ONCE(vb.generation))
 		return -ESTALE;
-	if (!vb_is_live())
+	if (!vb_is_live() && !vb_is_recovering())
 		return -EPERM;
 	for (i = 0; i < cmd->count; i++) {
 		if (copy_from_user(&mv, &to[i], sizeof(mv)))
 			return -EFAULT;
+		if (mv.op != VB_MOVE_DROP && !vb_is_live())
+			return -EPERM;
 		mv.out_status = move_one(&mv);
 		cmd->out_failed += mv.out_status != 0;
 		if (copy_to_user(&to[i], &mv, sizeof(mv)))

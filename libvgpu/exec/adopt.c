@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "crc32c.h"
@@ -160,7 +161,7 @@ int vgpu_left_take(struct vgpu_resid *r, struct vgpu_left *left)
 
 /* ---- what is in the slots ---- */
 
-/* Slots from @first on. */
+/* Slots from @first on; @is_damaged is theirs. */
 struct check {
 	struct vgpu_resid *r;
 	bool *is_damaged;
@@ -177,25 +178,8 @@ static void check_slot(void *arg, size_t i)
 	if (s->state != VGPU_SLOT_READY)
 		return;
 	e = vgpu_object_entry(s->object, s->chunk);
-	c->is_damaged[slot] = e.flags & VB_ENTRY_CRC &&
+	c->is_damaged[i] = e.flags & VB_ENTRY_CRC &&
 		vgpu_crc32c(0, vgpu_resid_ptr(c->r, slot), c->r->chunk_bytes) != e.crc;
-}
-
-int vgpu_left_check(struct vgpu_resid *r, struct vgpu_left *left)
-{
-	uint32_t step = CHECK_SLOTS * vgpu_pool_threads(r->pool);
-	struct check c = { .r = r };
-
-	c.is_damaged = left->is_damaged = calloc(r->slots, sizeof(*left->is_damaged));
-	if (!left->is_damaged)
-		return -ENOMEM;
-	for (; c.first < r->slots; c.first += step) {
-		uint32_t n = step < r->slots - c.first ? step : r->slots - c.first;
-
-		vgpu_pool_run(r->pool, check_slot, &c, n);
-		vgpu_resid_beat(r);
-	}
-	return 0;
 }
 
 static void slot_distrust(struct vgpu_resid *r, uint32_t slot, struct vgpu_left *left)
@@ -211,12 +195,26 @@ static void slot_distrust(struct vgpu_resid *r, uint32_t slot, struct vgpu_left 
 	left->chunks--;
 }
 
-void vgpu_left_drop_damaged(struct vgpu_resid *r, struct vgpu_left *left)
+static void check_some(struct check *c, struct vgpu_left *left, uint32_t n)
 {
-	for (uint32_t slot = 0; left->is_damaged && slot < r->slots; slot++) {
-		if (left->is_damaged[slot])
-			slot_distrust(r, slot, left);
+	memset(c->is_damaged, 0, n * sizeof(*c->is_damaged));
+	vgpu_pool_run(c->r->pool, check_slot, c, n);
+	for (uint32_t i = 0; i < n; i++)
+		if (c->is_damaged[i])
+			slot_distrust(c->r, c->first + i, left);
+}
+
+int vgpu_left_check(struct vgpu_resid *r, struct vgpu_left *left)
+{
+	uint32_t step = CHECK_SLOTS * vgpu_pool_threads(r->pool);
+	struct check c = { .r = r, .is_damaged = calloc(step, sizeof(*c.is_damaged)) };
+
+	if (!c.is_damaged)
+		return -ENOMEM;
+	for (; c.first < r->slots; c.first += step) {
+		check_some(&c, left, step < r->slots - c.first ? step : r->slots - c.first);
+		vgpu_resid_beat(r);
 	}
-	free(left->is_damaged);
-	left->is_damaged = NULL;
+	free(c.is_damaged);
+	return 0;
 }

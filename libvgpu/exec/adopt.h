@@ -22,7 +22,6 @@ struct vgpu_resid;
  * @identity: of @nvme
  * @chunks: found in host memory; set by vgpu_left_take()
  * @damaged: of these, or that were of them, the ones without their checksum
- * @is_damaged: [host_slots] until they are dropped, else NULL
  */
 struct vgpu_left {
 	bool host, nvme;
@@ -30,7 +29,6 @@ struct vgpu_left {
 	uint32_t host_slots, nvme_slots;
 	uint64_t identity[2];
 	uint32_t chunks, damaged;
-	bool *is_damaged;
 };
 
 /* Ask the device.  Return: 0; what VB_IOC_ARENA_QUERY said. */
@@ -64,17 +62,12 @@ int vgpu_left_take(struct vgpu_resid *r, struct vgpu_left *left);
  *
  * The dead may have written where it had nothing to write.  What the device has no checksum
  * of, was written by clients: nobody can tell.
+ *
+ * What is damaged is dropped, and read again by who wants it: before vgpu_left_recover(), from
+ * which on clients map what is there.  What one of them holds stays.
  * Return: 0; -ENOMEM.
  */
 int vgpu_left_check(struct vgpu_resid *r, struct vgpu_left *left);
-
-/**
- * vgpu_left_drop_damaged() - what is damaged is read again by who wants it
- *
- * The first that the device hears after vgpu_left_recover(), before which it moves nothing.
- * What a client holds stays.
- */
-void vgpu_left_drop_damaged(struct vgpu_resid *r, struct vgpu_left *left);
 
 /* Does the device know any object?  Then its arenas are of use to a successor. */
 bool vgpu_left_is_wanted(struct vgpu_uapi *node);

@@ -667,10 +667,7 @@ static int resid_adopt(struct vgpu_resid *r, struct vgpu_left *left)
 		rc = vgpu_left_take(r, left);
 	if (!rc)
 		rc = vgpu_left_check(r, left);
-	if (!rc)
-		rc = vgpu_left_recover(r->node, r->generation, 0);
-	vgpu_left_drop_damaged(r, left);
-	return rc;
+	return rc ? rc : vgpu_left_recover(r->node, r->generation, 0);
 }
 
 int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)

@@ -29,9 +29,10 @@
 /**
  * struct device - one object, one arena
  * @memory: a file, of all slots; @at: the same, mapped
- * @live: it has recovered
+ * @asked: it was told to recover; @live: and has
  * @held: chunks that a client holds: they are not dropped
- * @dropped: how many were
+ * @dropped: how many were; @dropped_late: of these, after VB_IOC_RECOVER
+ * @recovers: what VB_IOC_RECOVER says
  */
 struct device {
 	struct vgpu_uapi node;		/* first: a request leads back here */
@@ -40,8 +41,9 @@ struct device {
 	struct vgpu_file file;
 	struct vgpu_object object, *bucket;
 	struct vb_table_entry entry[CHUNKS];
-	bool live, held[CHUNKS];
-	uint32_t dropped;
+	bool asked, live, held[CHUNKS];
+	uint32_t dropped, dropped_late;
+	int recovers;
 	uint8_t *content, *at;
 	int memory, fd;
 };
@@ -81,6 +83,7 @@ static int move(struct device *d, struct vb_move *m)
 			return -EBUSY;
 		e->valid = 0;
 		d->dropped++;
+		d->dropped_late += d->asked;
 		return 0;
 	default:
 		return -EINVAL;
@@ -102,12 +105,13 @@ static int call(struct vgpu_uapi *u, unsigned long request, void *arg)
 	case VB_IOC_SLOT_QUERY:
 		return slot_query(d, arg);
 	case VB_IOC_RECOVER:
-		d->live = true;
-		return 0;
+		d->asked = true;
+		d->live = !d->recovers;
+		return d->recovers;
 	case VB_IOC_MOVE:
-		if (!d->live)
-			return -EPERM;
 		m = (void *)(uintptr_t)req->address;
+		if (!d->live && m->op != VB_MOVE_DROP)
+			return -EPERM;
 		m->out_status = move(d, m);
 		return 0;
 	default:
@@ -194,8 +198,8 @@ static void device_adopt(struct device *d, struct vgpu_left *left)
 	d->bucket = &d->object;
 	d->store.bucket = &d->bucket;
 	d->store.buckets = 1;
-	assert_int_equal(vgpu_resid_init(&d->r, &p), 0);
-	assert_true(d->live);
+	assert_int_equal(vgpu_resid_init(&d->r, &p), d->recovers);
+	assert_int_equal(d->live, !d->recovers);
 }
 
 static void device_free(struct device *d)
@@ -246,6 +250,7 @@ static void adopt_drops_what_was_damaged_and_reads_it_again(void **state)
 	assert_int_equal(left.chunks, CHUNKS - 2);
 	assert_int_equal(left.damaged, 2);
 	assert_int_equal(d->dropped, 2);
+	assert_int_equal(d->dropped_late, 0);
 	assert_int_equal(d->r.count[VB_COUNT_CRC_ERRORS], 2);
 	for (uint32_t c = 0; c < CHUNKS; c++)
 		assert_int_equal(find(d, c), c == 7 || c == 23 ? VB_SLOT_ANY : slot_of(c));
@@ -253,6 +258,21 @@ static void adopt_drops_what_was_damaged_and_reads_it_again(void **state)
 		assert_true(vgpu_resid_pump(&d->r, VGPU_PUMP_WAIT_NS) >= 0);
 	assert_memory_equal(vgpu_resid_ptr(&d->r, find(d, 7)), d->content + 7 * CHUNK, CHUNK);
 	vgpu_page_in_release(&d->r, &p);
+	device_free(d);
+}
+
+/* Its time was over before it was done: another one begins anew. */
+static void adopt_asks_nothing_of_a_device_that_goes_on_without_it(void **state)
+{
+	struct device *d = device_make();
+	struct vgpu_left left;
+
+	(void)state;
+	damage(d, 5);
+	d->recovers = -ESTALE;
+	device_adopt(d, &left);
+	assert_int_equal(d->dropped, 1);
+	assert_int_equal(d->dropped_late, 0);
 	device_free(d);
 }
 
@@ -279,6 +299,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(adopt_believes_what_is_whole),
 		cmocka_unit_test(adopt_drops_what_was_damaged_and_reads_it_again),
+		cmocka_unit_test(adopt_asks_nothing_of_a_device_that_goes_on_without_it),
 		cmocka_unit_test(adopt_leaves_what_a_client_holds),
 	};
 

@@ -428,6 +428,28 @@ static void nothing_is_fetched_or_moved_before_the_recovery_ends(void **state)
 	copy(id, 0, Z, H);
 }
 
+/* What is damaged is gone before clients have it again. */
+static void a_copy_is_dropped_before_the_recovery_ends(void **state)
+{
+	uint32_t bo, id = new_object(2, &bo), word = 0xfeedbeef, got = 0;
+
+	(void)state;
+	copy(id, 0, Z, H);
+	assert_rc(rig_write(u, bo, 0, &word, 4), 0);
+	copy(id, 0, H, N);
+	die(&x);
+	succeed(&x);
+	assert_rc(rig_step(&x, id, 0, VB_MOVE_RECORD, H, H), -EPERM);
+	assert_rc(rig_step(&x, id, 0, VB_MOVE_DROP, H, H), 0);
+	assert_rc(rig_step(&x, id, 0, VB_MOVE_DROP, H, H), -EINVAL);
+	assert_rc(rig_step(&x, id, 0, VB_MOVE_DROP, N, N), -EBUSY);
+	assert_int_equal(used_bytes(H), 0);
+	assert_rc(rig_recover(&x, 0), 0);
+	copy(id, 0, N, H);
+	assert_rc(rig_read(u, bo, 0, &got, 4), 0);
+	assert_int_equal(got, word);
+}
+
 static void nvme_content_stays_with_its_identity(void **state)
 {
 	uint32_t bo, id = new_object(1, &bo), word = 0xfeedbeef, got = 0;
@@ -1170,6 +1192,7 @@ int main(void)
 		CASE(slots_tell_a_successor_what_is_in_them),
 		CASE(to_look_at_a_table_costs_no_memory),
 		CASE(nothing_is_fetched_or_moved_before_the_recovery_ends),
+		CASE(a_copy_is_dropped_before_the_recovery_ends),
 		CASE(nvme_content_stays_with_its_identity),
 		CASE(moves_under_way_are_undone),
 		CASE(old_generations_are_estale),

@@ -1425,7 +1425,8 @@ struct vb_ioc_exec_stats {
  *   VB_IOC_OBJECT_NEXT   for the objects, when it wants to know them (any time)
  *   VB_IOC_SLOT_QUERY    for the slots, to know what is in them (any time)
  *   VB_IOC_RECOVER       the device is LIVE
- * Before the last, FETCH and MOVE are -EPERM; ARENA_CREATE and REGION_ADD are not.  The
+ * Before the last, FETCH and MOVE are -EPERM; ARENA_CREATE and REGION_ADD are not, nor is a
+ * VB_MOVE_DROP: what is damaged goes before clients map it again.  The
  * schedules of clients went with the predecessor.  One that dies before the last call
  * leaves the device QUIESCED again; recovery_ms goes on from the first death.
  */
