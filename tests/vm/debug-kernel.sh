@@ -17,8 +17,9 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/apt.sh"
 name=$1
 package=linux-source-6.12
-fragments="$here/config/base $here/config/$name"
-hash=$(cat $fragments | sha256sum | cut -c1-12)
+# Read once: what the folder is named by is what is built, whoever edits it meanwhile.
+config=$(cat "$here/config/base" "$here/config/$name")
+hash=$(sha256sum <<<"$config" | cut -c1-12)
 
 built() {
 	ls -d "$cache/$name"-*-"$hash"/ready 2>/dev/null | sort -V | tail -1 | xargs -r dirname
@@ -33,7 +34,7 @@ check_config() {
 		"# CONFIG_"*) ! grep -q "^$(echo "$line" | cut -d' ' -f2)=" "$1" ||
 			lost="$lost $(echo "$line" | cut -d' ' -f2)" ;;
 		esac
-	done < <(cat $fragments)
+	done <<<"$config"
 	[ -z "$lost" ] || { echo "$name kernel: not as asked for:$lost" >&2; return 1; }
 }
 
@@ -65,7 +66,7 @@ build() {
 	tar -C "$folder/source" --strip-components=1 --exclude='*/Documentation/*/*' -xf "$archive"
 	rm -rf "$folder/package"
 	make_kernel tinyconfig
-	cat $fragments >>"$folder/build/.config"
+	cat <<<"$config" >>"$folder/build/.config"
 	make_kernel olddefconfig
 	check_config "$folder/build/.config"
 	make_kernel bzImage modules
