@@ -23,6 +23,7 @@
  */
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #ifdef __x86_64__
@@ -173,10 +174,13 @@ static void words_step(uint64_t *ring, const uint8_t *p, size_t i, size_t n)
 
 static uint32_t crc_words(uint32_t crc, const uint8_t *p, size_t bytes)
 {
-	uint64_t ring[RING_WORDS] = { 0 };
 	size_t count = bytes / 8, end = count - TERM_3, i, n;
+	uint64_t *ring = NULL;
 
-	if (bytes < WORDS_BYTES)
+	/* Too much for a stack: the caller's may be a small one. */
+	if (bytes >= WORDS_BYTES)
+		ring = calloc(RING_WORDS, sizeof(*ring));
+	if (!ring)
 		return crc_ref(crc, p, bytes);
 	words_step(ring, p, 0, 1);
 	ring[0] ^= crc;
@@ -190,6 +194,7 @@ static uint32_t crc_words(uint32_t crc, const uint8_t *p, size_t bytes)
 		crc = crc_ref(crc, (const uint8_t *)&ring[RING_AT(i)], 8);
 		ring[RING_AT(i)] = 0;
 	}
+	free(ring);
 	return crc_ref(crc, p + 8 * count, bytes % 8);
 }
 

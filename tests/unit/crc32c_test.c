@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* CRC32C: the vectors of RFC 3720, and every level against the reference. */
+#include <pthread.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include "exec/crc32c.h"
 
 #define BIG_BYTES	((1u << 20) + 77)
+#define STACK_BYTES	(48u << 10)
 
 static void fill(uint8_t *p, size_t bytes, uint64_t seed)
 {
@@ -118,6 +120,37 @@ static void crc32c_levels_agree_where_words_begin(void **state)
 	free(buf);
 }
 
+static void *all_levels(void *arg)
+{
+	static uint32_t crc[8];
+
+	for (enum vgpu_crc32c_level level = 0; level <= vgpu_crc32c_level(); level++)
+		crc[level] = vgpu_crc32c_at(level, 0, arg, BIG_BYTES);
+	return crc;
+}
+
+/* I/O threads have small stacks, and programs may have smaller ones. */
+static void crc32c_needs_little_stack(void **state)
+{
+	uint32_t *crc, expected;
+	uint8_t *buf = malloc(BIG_BYTES);
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	(void)state;
+	assert_non_null(buf);
+	fill(buf, BIG_BYTES, 6);
+	expected = vgpu_crc32c_at(VGPU_CRC32C_REF, 0, buf, BIG_BYTES);
+	assert_int_equal(pthread_attr_init(&attr), 0);
+	assert_int_equal(pthread_attr_setstacksize(&attr, STACK_BYTES), 0);
+	assert_int_equal(pthread_create(&thread, &attr, all_levels, buf), 0);
+	assert_int_equal(pthread_join(thread, (void **)&crc), 0);
+	for (enum vgpu_crc32c_level level = 0; level <= vgpu_crc32c_level(); level++)
+		assert_int_equal(crc[level], expected);
+	pthread_attr_destroy(&attr);
+	free(buf);
+}
+
 static void crc32c_may_be_split_and_combined_anywhere(void **state)
 {
 	uint32_t whole, first, second;
@@ -158,6 +191,7 @@ int main(void)
 		cmocka_unit_test(crc32c_levels_agree_at_every_length_and_offset),
 		cmocka_unit_test(crc32c_levels_agree_on_a_megabyte),
 		cmocka_unit_test(crc32c_levels_agree_where_words_begin),
+		cmocka_unit_test(crc32c_needs_little_stack),
 		cmocka_unit_test(crc32c_may_be_split_and_combined_anywhere),
 		cmocka_unit_test(crc32c_sees_every_flipped_bit),
 	};
