@@ -13,6 +13,7 @@
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define RECORD_WAIT_MS		10	/* whoever was answered has gone on by then */
 #define SERVED_IN_ROW		4u	/* requests of clients between two commands */
+#define SETTLE_LOOK		64u	/* objects that may be forgotten by now */
 #define CALM_NS_LEAST		(10ull * 1000000000u)
 #define CALM_NS_MOST		(128 * CALM_NS_LEAST)
 
@@ -281,11 +282,12 @@ static void exec_forget(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 	x->forgets = o;
 }
 
-static void exec_retry_forgets(struct vgpu_exec *x)
+/* At most so many, those that came last. */
+static void exec_retry_forgets(struct vgpu_exec *x, uint32_t most)
 {
 	struct vgpu_object **p = &x->forgets, *o;
 
-	while ((o = *p)) {
+	while ((o = *p) && most--) {
 		struct vgpu_object *next = o->forget_next;
 		uint64_t tag = o->forget_tag;
 
@@ -310,7 +312,22 @@ static void exec_retry(struct vgpu_exec *x)
 		return;
 	x->retried_at = now;
 	exec_retry_evicts(x);
-	exec_retry_forgets(x);
+	exec_retry_forgets(x, UINT32_MAX);
+}
+
+bool vgpu_exec_settle(void *arg)
+{
+	struct vgpu_exec *x = arg;
+	uint32_t free = x->resid.free;
+
+	/* What kept them was a transfer. */
+	if (!x->forgets || x->settled == x->resid.arrived)
+		return false;
+	x->settled = x->resid.arrived;
+	exec_retry_forgets(x, SETTLE_LOOK);
+	/* Nobody takes a slot of theirs before the device knows. */
+	vgpu_commit_all(&x->fetch, &x->commits);
+	return x->resid.free > free;
 }
 
 /* What this client declared changed. */

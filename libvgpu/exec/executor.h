@@ -49,6 +49,7 @@ struct vgpu_evict {
  * @forgets: objects that are gone, but for transfers that storage keeps
  * @evicts: that wait for transfers
  * @retried_at: when these and @forgets were looked at last
+ * @settled: vgpu_resid.arrived when somebody looked at @forgets for want of room
  * @page_ins: that wait for room, oldest first
  * @tend: signalled when transfers are left to themselves; @tending: no need to
  * @failures: of submissions; has a lock of its own
@@ -81,7 +82,7 @@ struct vgpu_exec {
 	uint64_t handling_since;
 	struct vgpu_object *forgets;
 	struct vgpu_evict *evicts;
-	uint64_t retried_at;
+	uint64_t retried_at, settled;
 	struct vgpu_page_in *page_ins;
 	struct vgpu_schedules schedules;
 	uint64_t calm_ns, grow_at, grew_at;
@@ -107,6 +108,8 @@ void *vgpu_exec_thread(void *arg);
 bool vgpu_exec_serve_amid(void *arg);
 /* struct vgpu_job_env.take_in: a command computes. */
 void vgpu_exec_take_in(void *arg);
+/* struct vgpu_resid.settle: there is no room. */
+bool vgpu_exec_settle(void *arg);
 /* A job is not the executor's any more. */
 void vgpu_exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job);
 

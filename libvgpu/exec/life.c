@@ -217,6 +217,8 @@ static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	x->resid.node = x->node;
 	x->resid.store = &x->store;
 	x->resid.io = x->engine.io;
+	x->resid.settle = vgpu_exec_settle;
+	x->resid.settle_arg = x;
 	x->engine.resid = &x->resid;
 	x->store.wants = vgpu_engine_wants;
 	x->store.chose = vgpu_engine_chose;

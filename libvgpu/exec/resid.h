@@ -170,6 +170,8 @@ struct vgpu_attempt {
  * @list: slots by enum vgpu_slot_list
  * @clients: a slot of each client that has one
  * @looks: slots that were looked at to find one, for tests
+ * @settle: is there more room when objects are forgotten that have gone?  May be NULL
+ * @settle_arg: for it
  * @slowed: transfers that somebody stopped standing still for, for tests
  * @pages: what of, for vgpu_describe()
  */
@@ -202,6 +204,8 @@ struct vgpu_resid {
 	bool paging_in;
 	uint8_t *memory;
 	size_t memory_bytes;
+	bool (*settle)(void *arg);
+	void *settle_arg;
 	char pages[VGPU_PAGES_TEXT];
 	struct vgpu_slot *slot;
 	struct vgpu_slots list[VGPU_LISTS];

@@ -38,15 +38,23 @@ static void slot_park(struct vgpu_resid *r, uint32_t slot)
 	vgpu_slot_flag(r, slot, VGPU_SLOT_PARKED, 0);
 }
 
-/* Keep what cannot leave: pinned by the device, mapped, or nowhere to go. */
+/*
+ * Keep what cannot leave: pinned by the device, mapped, or nowhere to go.  What goes with
+ * its object in a moment is not kept in place of anything.
+ */
 static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 	uint64_t victim = VGPU_POLICY_NONE;
+	int answer;
 
-	int answer = r->policy->access(r->policy_state, vgpu_slot_key(s), VGPU_ACCESS_MUST_ADMIT,
-				       &victim);
-
+	if (s->object->gone) {
+		r->policy->forget(r->policy_state, vgpu_slot_key(s));
+		vgpu_slot_flag(r, slot, VGPU_SLOT_PARKED, VGPU_SLOT_RETAINED | VGPU_SLOT_HELD);
+		return;
+	}
+	answer = r->policy->access(r->policy_state, vgpu_slot_key(s), VGPU_ACCESS_MUST_ADMIT,
+				   &victim);
 	if (answer < 0) {
 		/* More is held than the policy may keep. */
 		slot_park(r, slot);
@@ -123,6 +131,10 @@ static bool slot_retire(struct vgpu_resid *r, uint32_t slot, bool pressed)
 	}
 	if (vgpu_slot_is_fixed(s)) {
 		vgpu_slot_note_block(r, s, -EBUSY);
+		goto keep;
+	}
+	if (s->object->gone) {
+		vgpu_slot_note_block(r, s, -ESTALE);
 		goto keep;
 	}
 	if (slot_is_scratch_in_use(s))
@@ -274,6 +286,12 @@ void vgpu_resid_note_slow(struct vgpu_resid *r)
 		r->blocks |= VGPU_BLOCK_SLOW;
 }
 
+/* What is nobody's any more goes before anybody's content does. */
+static bool resid_settle(struct vgpu_resid *r)
+{
+	return r->settle && r->settle(r->settle_arg);
+}
+
 int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 {
 	bool again = true, held = true;
@@ -291,7 +309,7 @@ int vgpu_resid_make_room(struct vgpu_resid *r, uint32_t n)
 				return rc;
 			continue;
 		}
-		if (vgpu_resid_steal(r, false))
+		if (resid_settle(r) || vgpu_resid_steal(r, false))
 			continue;
 		if (again && vgpu_resid_unpark(r)) {
 			again = false;

@@ -554,6 +554,54 @@ static void resid_an_object_that_goes_leaves_nothing(void **state)
 }
 
 /* More objects than the I/O engine knows files. */
+static void first_write_is_slow(void *arg, struct vgpu_io *io)
+{
+	const struct vgpu_io_fault f = { .kind = VGPU_IO_FAULT_DELAY, .writes = true, .count = 1,
+					 .delay_ns = 1000000000 };
+
+	(void)arg;
+	assert_int_equal(vgpu_io_test_add(io, &f), 0);
+}
+
+static void write_chunks(struct xrig *r, uint32_t bo, uint32_t first, uint32_t end)
+{
+	uint32_t word = 0x600d;
+
+	for (uint32_t c = first; c < end; c++)
+		assert_int_equal(xrig_write(r, bo, (uint64_t)c * XCHUNK, &word, 4), 0);
+}
+
+/*
+ * A chunk of an object is being written out when it is destroyed, so that it stays for now, and
+ * all its slots: they are waited for, and what lives stays where it is.
+ */
+static void resid_what_is_gone_goes_before_what_lives(void **state)
+{
+	enum { SLOTS = 20, CAPACITY = 14, DEAD = 8 };
+	struct vgpu_exec_params p = xrig_params(SLOTS);
+	uint64_t count[VB_COUNT_COUNT];
+	uint32_t dead, live;
+	char path[64];
+	struct xrig r;
+
+	(void)state;
+	p.policy = "lru";
+	p.io_engine = "test";
+	start_with_arena(&r, &p, 32, path, sizeof(path));
+	vgpu_exec_with_io(r.exec, first_write_is_slow, NULL);
+	dead = xrig_anonymous(&r, DEAD * XCHUNK);
+	live = xrig_anonymous(&r, CAPACITY * XCHUNK);
+	write_chunks(&r, dead, 0, DEAD);
+	write_chunks(&r, live, 0, CAPACITY - DEAD + 1);
+	assert_int_equal(xrig_destroy(&r, dead), 0);
+	write_chunks(&r, live, CAPACITY - DEAD + 1, CAPACITY);
+	write_chunks(&r, live, 0, CAPACITY);
+	xrig_counters(&r, count);
+	assert_int_equal(count[VB_COUNT_WRITE_BYTES], XCHUNK);
+	assert_int_equal(count[VB_COUNT_READ_BYTES], 0);
+	xrig_close(&r);
+}
+
 static void resid_thousands_of_objects_of_one_file(void **state)
 {
 	struct vgpu_exec_params p = xrig_params(64);
@@ -592,6 +640,7 @@ int main(void)
 		cmocka_unit_test(resid_keeps_what_could_not_come_at_once),
 		cmocka_unit_test(resid_says_how_much_a_command_would_hold),
 		cmocka_unit_test(resid_an_object_that_goes_leaves_nothing),
+		cmocka_unit_test(resid_what_is_gone_goes_before_what_lives),
 		cmocka_unit_test(resid_thousands_of_objects_of_one_file),
 	};
 
