@@ -33,6 +33,7 @@ PARAMETERS = {
     "policy-": "policy peer bound",
     "submit": "mode threads peer bound",
     "fault": "mode residency peer",
+    "page_in": "mode residency peer",
     "broker": "mode threads peer",
     "share": "mode threads peer",
     "embed": "weight mode threads residency policy peer bound",
