@@ -160,9 +160,11 @@ script $tree/path/make 'case "$*" in *unbuilt*) echo "x.c: error: no"; exit 2 ;;
 for tool in cpio depmod busybox; do
 	script $tree/path/$tool :
 done
-# Its console has what the folder of the kernel says, in its last run what it says at last.
+# Its console has what the folder of the kernel says, in its last run what it says at last; some
+# do not come to an end.
 script $tree/path/qemu-system-x86_64 'console=$(sed -E "s,.*path=([^ ]*console).*,\1,;q" <<<"$*")' \
-	'kernel=$(sed -E "s,.*-kernel ([^ ]*)/vmlinuz.*,\1,;q" <<<"$*")' 'cat "$kernel/says" >"$console"' '[ ! -e "$kernel/last" ] || mv "$kernel/last" "$kernel/says"'
+	'kernel=$(sed -E "s,.*-kernel ([^ ]*)/vmlinuz.*,\1,;q" <<<"$*")' 'cat "$kernel/says" >"$console"' '[ ! -e "$kernel/last" ] || mv "$kernel/last" "$kernel/says"' \
+	'[ ! -e "$kernel/hangs" ] || { rm "$kernel/hangs"; exec sleep 30; }'
 # kernel NAME LINE...: one that says these lines
 kernel() {
 	local folder=$work/$1
@@ -178,9 +180,11 @@ kernel bad @@begin 'not ok a_test-65536/x: see below' '# here' '@@end 0'
 kernel hung @@begin 'ok a_test-65536/x'
 kernel patched @@begin 'Oops: int3: 0000 [#1] PREEMPT SMP NOPTI' 'Code: 00 0f 85 42 0f <1f> 44 00 00 48'
 kernel trapped @@begin 'Oops: int3: 0000 [#1] PREEMPT SMP NOPTI' 'Code: 00 0f 85 42 0f <cc> 44 00 00 48'
-for name in patched trapped; do
+kernel stuck booting
+for name in patched trapped stuck; do
 	cp "$work/good/says" "$work/$name/last"
 done
+touch "$work/stuck/hangs"
 kernel twice @@begin 'Oops: int3: 0000 [#1] PREEMPT SMP NOPTI' 'Code: 00 0f 85 42 0f <1f> 44 00 00 48'
 kernel unbuilt
 machines() {
@@ -232,7 +236,7 @@ END
 verdict runner_says_what_became_of_each diff "$work/want" "$work/plain"
 verdict runner_says_why_it_did_not_build grep -q '^ *# x.c: error: no$' "$work/out"
 # A breakpoint where none stands any more is the emulator's, once.
-machines patched trapped twice
+VM_BOOT=1 machines patched trapped twice stuck
 said
 cat >"$work/want" <<END
 ok linux-patched/a_test-65536/x
@@ -243,9 +247,20 @@ not ok linux-trapped/end: did not reach its end, after N s of at most 2400 (see 
 not ok linux-trapped/log: Oops: int3: 0000 [#1] PREEMPT SMP NOPTI
 not ok linux-twice/end: did not reach its end, after N s of at most 2400 (see $work/kept/linux-twice.console)
 not ok linux-twice/log: Oops: int3: 0000 [#1] PREEMPT SMP NOPTI
+ok linux-stuck/a_test-65536/x
+skip linux-stuck/a_test-65536/y: no disk
+ok linux-stuck/kmemleak
+ok linux-stuck/log
 END
 verdict emulator_faults_are_tried_again diff "$work/want" "$work/plain"
 verdict another_try_is_said test "$(grep -c 'QEMU ran a breakpoint.*started again' "$work/out")" -eq 2
+verdict another_try_of_one_that_hung_is_said test "$(grep -c 'not come to its suite.*started again' "$work/out")" -eq 1
+# It is tried no third time.
+echo booting | tee "$work/stuck/says" >"$work/stuck/last"
+touch "$work/stuck/hangs"
+VM_BOOT=1 machines stuck
+said
+verdict one_that_says_nothing_again_fails grep -q '^not ok linux-stuck/end: ' "$work/plain"
 # What tests/run.sh makes of it.
 LOGS=$work/logs TALLY=$work/tally PATH=$tree/path:$PATH VM_KEEP=$work/kept \
 	VM_KERNELS="good bad none" tests/run.sh $tree/tests/vm/run.sh >"$work/out"

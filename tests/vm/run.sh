@@ -26,6 +26,7 @@
 #	VM_DEPTH   short: chunks of one size; middle: of both, and longer campaigns; long
 #	VM_CHUNKS  the size of a short run in bytes; 65536
 #	VM_LIMIT   seconds a kernel; default by depth
+#	VM_BOOT    seconds of these until its suite begins; 240
 #	VM_SUITE   the script to run in the machine
 #	VM_APPEND  more for the kernel's command line; NAME=VALUE is in the suite's
 #		   environment
@@ -106,8 +107,19 @@ build() {
 	fi
 }
 
+# A machine that has not come to its suite by then is ended, and said to be stuck.
+watch() {
+	local n
+	for ((n = 0; n < ${VM_BOOT:-240}; n++)); do
+		sleep 1
+		! grep -q '^@@begin' "$logs/$name.console" || return
+	done
+	touch "$logs/$name.stuck"
+	kill "$1"
+}
+
 boot() {
-	local disk=$logs/$name.disk bad=$logs/$name.bad empty=$logs/$name.empty rc memory=1536M node=768M
+	local disk=$logs/$name.disk bad=$logs/$name.bad empty=$logs/$name.empty rc memory=1536M node=768M machine watcher
 	is_checked && memory=3G node=1536M
 	truncate -s 256M "$disk"
 	truncate -s 16M "$bad"
@@ -128,11 +140,16 @@ boot() {
 		-kernel "$folder/vmlinuz" -initrd "$logs/$name.cpio" \
 		-append "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic transparent_hugepage=always $campaigns ${VM_APPEND:-}" \
 		>"$logs/$name.qemu" 2>&1 &
+	machine=$!
+	rm -f "$logs/$name.stuck"
+	watch $machine 2>/dev/null &
+	watcher=$!
 	# timeout has a process group of its own: what ends us does not reach it.
-	trap "kill $!; rm -f $disk $bad $empty; exit 130" INT TERM
-	wait $!
+	trap "kill $machine $watcher; rm -f $disk $bad $empty; exit 130" INT TERM
+	wait $machine
 	rc=$?
 	trap - INT TERM
+	kill $watcher 2>/dev/null
 	rm -f "$disk" "$bad" "$empty"
 	return $rc
 }
@@ -150,18 +167,27 @@ bad_sectors() {
 }
 
 # The kernel patches its code under a breakpoint (int3), and TCG may run its translation of the
-# breakpoint when that has been replaced.  The report says so: an int3 where no int3 stands.  What
-# the module does cannot bring that about; such a machine is started again, once.
-emulator_failed() {
+# breakpoint when that has been replaced.  The report says so: an int3 where no int3 stands.
+is_stale_int3() {
 	local code
 	grep -q 'Oops: int3' "$logs/$name.console" || return
 	code=$(grep -m1 -oE 'Code: [0-9a-f <>]*<[0-9a-f]{2}>' "$logs/$name.console") || return
 	[ "${code: -4}" != "<cc>" ]
 }
 
+# What the module cannot have brought about: such a machine is started again, once.
+emulator_failed() {
+	if [ -e "$logs/$name.stuck" ]; then
+		echo "# it did not come to its suite, nothing of ours had run: started again"
+	elif is_stale_int3; then
+		echo "# QEMU ran a breakpoint that the kernel had replaced: started again"
+	else
+		return 1
+	fi
+}
+
 boot_again() {
-	echo "# QEMU ran a breakpoint that the kernel had replaced: started again"
-	mv "$logs/$name.console" "$logs/$name.console.int3"
+	mv "$logs/$name.console" "$logs/$name.console.first"
 	: >"$logs/$name.console"
 	: >"$logs/$name.dmesg"
 	boot
