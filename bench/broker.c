@@ -61,9 +61,7 @@ static int status;
 
 static void die(const char *what)
 {
-	const char *text = vgpu_error_text();
-
-	module_die("broker", what, *text ? text : "failed");
+	module_refuse("broker", what);
 }
 
 /* ---- executors ---- */
@@ -160,39 +158,7 @@ static struct trip run_pipes(struct pipes *p)
 	return trip_of(us);
 }
 
-struct client {
-	struct vgpu *v;
-	struct vgpu_queue *q;
-	struct vgpu_cmdbuf *cb;
-};
-
-static void client_open(struct client *c)
-{
-	if (vgpu_open(MODULE_NODE, &c->v) || vgpu_queue_create(c->v, 0, &c->q) ||
-	    vgpu_cmdbuf_create(c->v, &c->cb))
-		die("open");
-}
-
-static void client_close(struct client *c)
-{
-	vgpu_cmdbuf_destroy(c->cb);
-	vgpu_queue_destroy(c->q);
-	vgpu_close(c->v);
-}
-
-static void submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, struct vgpu_fence *fence)
-{
-	if (vgpu_submit(q, cb, NULL, fence))
-		die("submit");
-}
-
-static void wait_for(struct vgpu_fence fence)
-{
-	if (vgpu_wait(fence, 20000000000))
-		die("wait");
-}
-
-static struct trip run_null(struct client *c)
+static struct trip run_null(struct module_client *c)
 {
 	static double us[MAX_ROUNDS];
 
@@ -200,8 +166,8 @@ static struct trip run_null(struct client *c)
 		double start = now_us();
 		struct vgpu_fence fence;
 
-		submit(c->q, c->cb, &fence);
-		wait_for(fence);
+		module_submit("broker", c->q, c->cb, &fence);
+		module_wait("broker", fence);
 		us[i] = now_us() - start;
 	}
 	return trip_of(us);
@@ -224,11 +190,11 @@ static void broker(const struct executor *e, unsigned int runs)
 	struct trip ours[MAX_RUNS], theirs[MAX_RUNS], we, they;
 	pid_t executor = executor_start(e);
 	struct pipes p;
-	struct client c;
+	struct module_client c;
 	char note[160];
 
 	pipes_open(&p);
-	client_open(&c);
+	module_client_open("broker", &c);
 	if (vgpu_cmd_nop(c.cb))
 		die("record");
 	run_null(&c);
@@ -236,7 +202,7 @@ static void broker(const struct executor *e, unsigned int runs)
 		theirs[i] = run_pipes(&p);
 		ours[i] = run_null(&c);
 	}
-	client_close(&c);
+	module_client_close(&c);
 	module_end(p.pid);
 	module_end(executor);
 	we = middle(ours, runs);
@@ -319,10 +285,10 @@ static void hops_print(const char *mode)
 static void hops(const struct executor *e)
 {
 	pid_t vbd = executor_start(e);
-	struct client c;
+	struct module_client c;
 
 	rounds = 200;
-	client_open(&c);
+	module_client_open("broker", &c);
 	if (vgpu_cmd_nop(c.cb))
 		die("record");
 	run_null(&c);
@@ -334,15 +300,15 @@ static void hops(const struct executor *e)
 		struct vgpu_fence fence;
 
 		hop_at[i][HOP_CALL] = now_us();
-		submit(c.q, c.cb, &fence);
+		module_submit("broker", c.q, c.cb, &fence);
 		hop_at[i][HOP_RETURN] = now_us();
-		wait_for(fence);
+		module_wait("broker", fence);
 		hop_at[i][HOP_END] = now_us();
 	}
 	tracing("events/vblackwell/enable", "0");
 	hops_read(rounds + 1);
 	hops_print(e->name);
-	client_close(&c);
+	module_client_close(&c);
 	module_end(vbd);
 }
 

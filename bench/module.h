@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/bench_util.h"
+#include "vgpu.h"
 
 #define MODULE_NODE	"/dev/vblackwell"
 
@@ -116,6 +117,52 @@ static inline pid_t module_start_vbd(const char *bench, struct module_vbd v)
 {
 	return module_start(bench, module_vbd_serve, &v);
 }
+
+/* ---- a client ---- */
+
+#define MODULE_WAIT_NS	20000000000u
+
+struct module_client {
+	struct vgpu *v;
+	struct vgpu_queue *q;
+	struct vgpu_cmdbuf *cb;
+};
+
+static inline void module_refuse(const char *bench, const char *what)
+{
+	const char *text = vgpu_error_text();
+
+	module_die(bench, what, *text ? text : "failed");
+}
+
+static inline void module_client_open(const char *bench, struct module_client *c)
+{
+	if (vgpu_open(MODULE_NODE, &c->v) || vgpu_queue_create(c->v, 0, &c->q) ||
+	    vgpu_cmdbuf_create(c->v, &c->cb))
+		module_refuse(bench, "open");
+}
+
+static inline void module_client_close(struct module_client *c)
+{
+	vgpu_cmdbuf_destroy(c->cb);
+	vgpu_queue_destroy(c->q);
+	vgpu_close(c->v);
+}
+
+static inline void module_submit(const char *bench, struct vgpu_queue *q, struct vgpu_cmdbuf *cb,
+				 struct vgpu_fence *fence)
+{
+	if (vgpu_submit(q, cb, NULL, fence))
+		module_refuse(bench, "submit");
+}
+
+static inline void module_wait(const char *bench, struct vgpu_fence fence)
+{
+	if (vgpu_wait(fence, MODULE_WAIT_NS))
+		module_refuse(bench, "wait");
+}
+
+/* ---- what it says ---- */
 
 /**
  * module_emit() - a line of commands a second, and its limit

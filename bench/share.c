@@ -27,16 +27,13 @@
 #define QUEUES		64u
 #define GREEDY_DEPTH	16u		/* a queue */
 #define EQUALS		16u
-#define WAIT_NS		20000000000u
 
 static unsigned int seconds = 2;
 static const char *program;
 
 static void die(const char *what)
 {
-	const char *text = vgpu_error_text();
-
-	module_die("share", what, *text ? text : "failed");
+	module_refuse("share", what);
 }
 
 static pid_t start_vbd(void)
@@ -46,63 +43,36 @@ static pid_t start_vbd(void)
 
 /* ---- a client of good manners ---- */
 
-struct client {
-	struct vgpu *v;
-	struct vgpu_queue *q;
-	struct vgpu_cmdbuf *cb;
-	struct vgpu_bo *bo;
-};
-
-static void client_open(struct client *c)
+static void client_open(struct module_client *c)
 {
 	struct vgpu_array y;
+	struct vgpu_bo *bo;
 
-	if (vgpu_open(MODULE_NODE, &c->v) || vgpu_queue_create(c->v, 0, &c->q) ||
-	    vgpu_cmdbuf_create(c->v, &c->cb))
-		die("open");
-	if (vgpu_bo_create(c->v, WORK_FLOATS * 4, VGPU_LIFE_VOLATILE, &c->bo))
+	module_client_open("share", c);
+	if (vgpu_bo_create(c->v, WORK_FLOATS * 4, VGPU_LIFE_VOLATILE, &bo))
 		die("create");
-	y = vgpu_vector(c->bo, 0, VGPU_FORMAT_F32, WORK_FLOATS);
+	y = vgpu_vector(bo, 0, VGPU_FORMAT_F32, WORK_FLOATS);
 	if (vgpu_cmd_fill(c->cb, 1, y))
 		die("record");
 }
 
-static void client_close(struct client *c)
-{
-	vgpu_cmdbuf_destroy(c->cb);
-	vgpu_queue_destroy(c->q);
-	vgpu_close(c->v);
-}
-
-static void submit(struct vgpu_queue *q, struct vgpu_cmdbuf *cb, struct vgpu_fence *fence)
-{
-	if (vgpu_submit(q, cb, NULL, fence))
-		die("submit");
-}
-
-static void wait_for(struct vgpu_fence fence)
-{
-	if (vgpu_wait(fence, WAIT_NS))
-		die("wait");
-}
-
 /* Commands a second, with as many under way as a client of good manners has. */
-static double polite(struct client *c)
+static double polite(struct module_client *c)
 {
 	struct vgpu_fence fence[DEPTH];
 	double start = bench_seconds();
 	unsigned int done = 0;
 
 	for (unsigned int i = 0; i < DEPTH; i++)
-		submit(c->q, c->cb, &fence[i]);
+		module_submit("share", c->q, c->cb, &fence[i]);
 	do {
-		wait_for(fence[done % DEPTH]);
-		submit(c->q, c->cb, &fence[done % DEPTH]);
+		module_wait("share", fence[done % DEPTH]);
+		module_submit("share", c->q, c->cb, &fence[done % DEPTH]);
 		done++;
 	} while (bench_seconds() - start < seconds);
 	start = bench_seconds() - start;
 	for (unsigned int i = 0; i < DEPTH; i++)
-		wait_for(fence[(done + i) % DEPTH]);
+		module_wait("share", fence[(done + i) % DEPTH]);
 	return done / start;
 }
 
@@ -110,23 +80,22 @@ static double polite(struct client *c)
 
 /* What a client of another process does, on as many threads. */
 struct life {
-	void (*const *forever)(struct client *c);
+	void (*const *forever)(struct module_client *c);
 	unsigned int count, next;
-	struct client c;
+	struct module_client c;
 };
 
 static void *live(void *arg)
 {
 	struct life *l = arg;
-	void (*forever)(struct client *c) = l->forever[__atomic_fetch_add(&l->next, 1,
-									  __ATOMIC_RELAXED)];
+	unsigned int mine = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
 
 	for (;;)
-		forever(&l->c);
+		l->forever[mine](&l->c);
 	return NULL;
 }
 
-static pid_t in_child(void (*const *forever)(struct client *c), unsigned int count)
+static pid_t in_child(void (*const *forever)(struct module_client *c), unsigned int count)
 {
 	struct life l = { .forever = forever, .count = count };
 	pthread_t thread;
@@ -142,13 +111,13 @@ static pid_t in_child(void (*const *forever)(struct client *c), unsigned int cou
 	_exit(0);
 }
 
-static void twin(struct client *c)
+static void twin(struct module_client *c)
 {
 	polite(c);
 }
 
 /* Sixty-four queues that are full all the time. */
-static void greedy_submit(struct client *c)
+static void greedy_submit(struct module_client *c)
 {
 	static struct vgpu_queue *q[QUEUES];
 	static struct vgpu_fence fence[QUEUES][GREEDY_DEPTH];
@@ -157,17 +126,17 @@ static void greedy_submit(struct client *c)
 		if (vgpu_queue_create(c->v, 1000, &q[i]))
 			die("queue");
 		for (unsigned int k = 0; k < GREEDY_DEPTH; k++)
-			submit(q[i], c->cb, &fence[i][k]);
+			module_submit("share", q[i], c->cb, &fence[i][k]);
 	}
 	for (unsigned int n = 0;; n++) {
 		struct vgpu_fence *oldest = &fence[n % QUEUES][n / QUEUES % GREEDY_DEPTH];
 
-		wait_for(*oldest);
-		submit(q[n % QUEUES], c->cb, oldest);
+		module_wait("share", *oldest);
+		module_submit("share", q[n % QUEUES], c->cb, oldest);
 	}
 }
 
-static void greedy_allocate(struct client *c)
+static void greedy_allocate(struct module_client *c)
 {
 	struct vgpu_bo *bo[16];
 	char byte = 1;
@@ -181,7 +150,7 @@ static void greedy_allocate(struct client *c)
 }
 
 /* More than its share of the tier, by mapped ranges that are touched in turn. */
-static void greedy_fault(struct client *c)
+static void greedy_fault(struct module_client *c)
 {
 	const uint64_t bytes = 32 << 20, part = 1 << 20;
 	struct vgpu_bo *bo;
@@ -197,14 +166,15 @@ static void greedy_fault(struct client *c)
 	}
 }
 
-static const struct { const char *name; void (*forever)(struct client *c); } greed[] = {
+static const struct { const char *name; void (*forever)(struct module_client *c); } greed[] = {
 	{ "submissions", greedy_submit }, { "allocations", greedy_allocate },
 	{ "faults", greedy_fault },
 };
 
 #define GREED	(sizeof(greed) / sizeof(greed[0]))
 
-static double beside(struct client *c, void (*const *forever)(struct client *c), unsigned int count)
+static double beside(struct module_client *c,
+		     void (*const *forever)(struct module_client *c), unsigned int count)
 {
 	pid_t pid = in_child(forever, count);
 	double rate;
@@ -215,13 +185,13 @@ static double beside(struct client *c, void (*const *forever)(struct client *c),
 	return rate;
 }
 
-static int beside_greed(const char *mode, void (*const *forever)(struct client *c),
+static int beside_greed(const char *mode, void (*const *forever)(struct module_client *c),
 			unsigned int count, unsigned int runs)
 {
-	static void (*const good[])(struct client *c) = { twin };
+	static void (*const good[])(struct module_client *c) = { twin };
 	double ours[MAX_RUNS], theirs[MAX_RUNS];
 	pid_t vbd = start_vbd();
-	struct client c;
+	struct module_client c;
 
 	client_open(&c);
 	polite(&c);
@@ -229,7 +199,7 @@ static int beside_greed(const char *mode, void (*const *forever)(struct client *
 		theirs[i] = beside(&c, good, 1);
 		ours[i] = beside(&c, forever, count);
 	}
-	client_close(&c);
+	module_client_close(&c);
 	module_end(vbd);
 	return module_emit((struct bench_result){
 		.bench = "share", .mode = mode, .threads = 2, .ours = bench_median(ours, runs),
@@ -239,7 +209,7 @@ static int beside_greed(const char *mode, void (*const *forever)(struct client *
 
 static int greedy(unsigned int runs)
 {
-	void (*all[GREED])(struct client *c);
+	void (*all[GREED])(struct module_client *c);
 	int status = 0;
 
 	for (unsigned int i = 0; i < GREED; i++) {
@@ -260,13 +230,13 @@ struct equal {
 static void be_equal(int go, int say)
 {
 	struct vgpu_fence first;
-	struct client c;
+	struct module_client c;
 	double rate = 0;
 	char byte;
 
 	client_open(&c);
-	submit(c.q, c.cb, &first);
-	wait_for(first);
+	module_submit("share", c.q, c.cb, &first);
+	module_wait("share", first);
 	while (write(say, &rate, sizeof(rate)) == sizeof(rate) && read(go, &byte, 1) == 1)
 		rate = polite(&c);
 	_exit(0);
