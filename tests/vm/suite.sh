@@ -95,9 +95,20 @@ load() {
 	return 1
 }
 
+# What the dead had open is closed in its own time, and a page of the BAR that was lent keeps the
+# module until it is back (kmod/bar.c).
+unload_soon() {
+	tries=0
+	while ! rmmod vblackwell 2>/tmp/out; do
+		[ $tries -lt 100 ] || return 1
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+}
+
 # unload NAME: nobody may have it.
 unload() {
-	if rmmod vblackwell; then
+	if unload_soon; then
 		echo "ok unload-$1"
 	else
 		echo "not ok unload-$1: $(cat /sys/module/vblackwell/refcnt) references"
@@ -133,16 +144,6 @@ serve_and_die() {
 	kill -9 $vbd
 	wait $vbd 2>/dev/null
 	return 0
-}
-
-# What the dead had open is closed in its own time.
-unload_soon() {
-	tries=0
-	while ! rmmod vblackwell 2>/tmp/out; do
-		[ $tries -lt 100 ] || return 1
-		tries=$((tries + 1))
-		sleep 0.1
-	done
 }
 
 # Load and unload, with both nodes opened in between; every tenth time somebody serves.
