@@ -47,22 +47,34 @@ void vb_arenas_orphan(void)
 
 /* ---- successors ---- */
 
+static u32 slots_elsewhere(struct vb_arena *a)
+{
+	struct vb_region *region;
+	unsigned long index = 0;
+	u32 n = 0;
+
+	mt_for_each(&a->regions, region, index, ULONG_MAX)
+		n += vb_region_slots_elsewhere(region, a->numa_node);
+	return n;
+}
+
 /**
  * vb_arena_query() - VB_IOC_ARENA_QUERY: what an arena is, for a successor
  * @x: who asks
  * @u: struct vb_ioc_arena_query
  *
- * Context: takes exec_lock.
+ * Context: takes exec_lock; may sleep.
  * Return: 0; -ENOENT there is none.
  */
 int vb_arena_query(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_arena_query *cmd = u->cmd;
-	const struct vb_arena *a;
+	struct vb_arena *a;
 
 	mutex_lock(&vb.exec_lock);
 	a = vb_arena_of(cmd->arena);
 	if (a) {
+		cmd->out_slots_elsewhere = a->tier == VB_TIER_HOST ? slots_elsewhere(a) : 0;
 		cmd->out_tier = a->tier;
 		cmd->out_numa_node = a->numa_node;
 		cmd->out_slots = a->tier == VB_TIER_HOST ? a->slots.present : a->slots.count;

@@ -4,7 +4,7 @@
  * change; what programs read is in sysfs, fdinfo and the ioctls.
  *
  *	executor	who it is, what it has in its hands
- *	arenas		arenas, their regions, and in what pieces their memory came
+ *	arenas		arenas, their regions, in what pieces their memory came and from where
  *	quarantine	slots that nobody holds and somebody still refers to
  *	clients, users	limits and what counts against them
  *	objects		an object a line, and the states of its chunks
@@ -70,9 +70,9 @@ DEFINE_SHOW_ATTRIBUTE(executor);
 
 /* ---- memory ---- */
 
-static void show_region(struct seq_file *m, const struct vb_region *region)
+static void show_region(struct seq_file *m, const struct vb_region *region, int node)
 {
-	u32 orders[16] = { 0 }, i;
+	u32 orders[16] = { 0 }, i, elsewhere = vb_region_slots_elsewhere(region, node);
 
 	for (i = 0; i < region->slots; i++)
 		orders[min_t(u32, region->slot[i].order, ARRAY_SIZE(orders) - 1)]++;
@@ -80,6 +80,8 @@ static void show_region(struct seq_file *m, const struct vb_region *region)
 	for (i = ARRAY_SIZE(orders); i--;)
 		if (orders[i])
 			seq_printf(m, " %u of order %u", orders[i], i);
+	if (elsewhere)
+		seq_printf(m, ", %u on other nodes", elsewhere);
 	seq_putc(m, '\n');
 }
 
@@ -95,7 +97,7 @@ static void show_arena(struct seq_file *m, u32 index)
 		   a->slots.free, a->pinned);
 	spin_unlock(&vb.slot_lock);
 	mt_for_each(&a->regions, region, at, ULONG_MAX)
-		show_region(m, region);
+		show_region(m, region, a->numa_node);
 }
 
 /* Arenas go, and regions, under exec_lock. */

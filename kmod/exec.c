@@ -287,7 +287,7 @@ static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 	if (r->client->schedule == r)
 		r->client->schedule = NULL;
 	vb.requests_in_row++;
-	cmd->flags = r->flags;
+	cmd->flags = r->flags | (u32)(r->node + 1) << VB_FETCH_NODE_SHIFT;
 	cmd->out_tag = tag_of(&r->work);
 	cmd->out_type = r->type;
 	cmd->out_client = r->client->number;

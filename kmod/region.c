@@ -178,6 +178,25 @@ void vb_region_slots_each(struct vb_arena *a, void (*what)(struct vb_arena *a,
 		}
 }
 
+/**
+ * vb_region_slots_elsewhere() - slots that are not on the node where they should be
+ * @region: region
+ * @node: of its arena, or NUMA_NO_NODE
+ *
+ * Context: exec_lock; may sleep.
+ * Return: how many have memory of another node.
+ */
+u32 vb_region_slots_elsewhere(const struct vb_region *region, int node)
+{
+	u32 i, n = 0;
+
+	for (i = 0; i < region->slots; i++) {
+		n += !vb_slot_is_on(region, &region->slot[i], node);
+		cond_resched();
+	}
+	return n;
+}
+
 /* ---- requests of the executor ---- */
 
 /**

@@ -19,13 +19,14 @@ struct vb_ucmd;
  * @slots: how many
  * @order: of a whole chunk
  * @is_bar: its pages are the BAR's, which is given back with the region
+ * @spills: the arena's node had no memory for one of its slots
  * @slot: theirs
  */
 struct vb_region {
 	struct kref kref;
 	u32 first, slots;
 	u8 order;
-	bool is_bar;
+	bool is_bar, spills;
 	struct vb_slot slot[];
 };
 
@@ -38,6 +39,7 @@ struct vb_slot *vb_slot_find(u32 loc, struct vb_region **out);
 void vb_region_slots_each(struct vb_arena *a, void (*what)(struct vb_arena *a,
 							   struct vb_region *region,
 							   struct vb_slot *slot));
+u32 vb_region_slots_elsewhere(const struct vb_region *region, int node);
 int vb_region_next(struct vb_exec *x, struct vb_ucmd *u);
 int vb_region_add(struct vb_exec *x, struct vb_ucmd *u);
 int vb_region_remove(struct vb_exec *x, struct vb_ucmd *u);

@@ -11,6 +11,7 @@
 #include <linux/hrtimer.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/topology.h>
 
 #include "arena.h"
 #include "bo.h"
@@ -60,6 +61,7 @@ struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *b
 	INIT_LIST_HEAD(&r->work.link);
 	init_waitqueue_head(&r->wait);
 	r->type = type;
+	r->node = type == VB_FETCH_PAGE_IN ? numa_mem_id() : NUMA_NO_NODE;
 	/* From here whoever walks over the tags may look at it. */
 	if (xa_alloc_cyclic(&vb.tags, &r->work.tag, r, XA_LIMIT(1, VB_ID_MAX), &vb.next_tag,
 			    GFP_KERNEL_ACCOUNT) < 0) {

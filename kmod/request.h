@@ -37,6 +37,7 @@ struct vb_work {
  * @kref: the queue (until it ended) and the waiter
  * @type: enum vb_fetch_type
  * @flags: VB_FETCH_F_*
+ * @node: PAGE_IN: NUMA node of who asks, or one near it; else NUMA_NO_NODE
  * @client: who asks; counted
  * @bo: counted as a user; FORGET: as memory
  * @arena: DRAIN
@@ -60,6 +61,7 @@ struct vb_request {
 	struct vb_line_place place;
 	struct kref kref;
 	u32 type, flags;
+	int node;
 	struct vb_client *client;
 	struct vb_bo *bo;
 	u32 arena, first, count;

@@ -78,14 +78,19 @@ static struct page *block_alloc(int node, gfp_t gfp, u8 order)
 	return block;
 }
 
-static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int node, u8 order)
+/* A slot in one piece is worth some work, as it is to hugetlb; a smaller one is not. */
+static gfp_t slot_gfp(const struct vb_region *region, u8 order, gfp_t where)
 {
-	gfp_t gfp = REGION_GFP;
-	u32 i;
+	if (order && order == region->order)
+		return REGION_GFP | where | __GFP_RETRY_MAYFAIL;
+	return REGION_GFP | where | (order || where ? __GFP_NORETRY : 0);
+}
 
-	/* A slot in one piece is worth some work, as it is to hugetlb; a smaller one is not. */
-	if (order)
-		gfp |= order == region->order ? __GFP_RETRY_MAYFAIL : __GFP_NORETRY;
+static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int node, gfp_t where,
+		     u8 order)
+{
+	gfp_t gfp = slot_gfp(region, order, where);
+	u32 i;
 
 	slot->order = order;
 	slot->block = kcalloc(slot_blocks(region, slot), sizeof(*slot->block),
@@ -102,27 +107,60 @@ static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int n
 	return 0;
 }
 
-/**
- * vb_slot_alloc() - memory for a slot, zeroed
- * @region: of the slot
- * @slot: has none yet
- * @node: NUMA node that is preferred, or NUMA_NO_NODE
- *
- * In one piece, or in smaller ones where memory is fragmented; charged to the caller's
- * memory cgroup.
- *
- * Context: may sleep.
- * Return: 0, to be undone by vb_slot_free(); -ENOMEM.
- */
-int vb_slot_alloc(const struct vb_region *region, struct vb_slot *slot, int node)
+/* In one piece, or in smaller ones where memory is fragmented. */
+static int slot_fill_any(const struct vb_region *region, struct vb_slot *slot, int node,
+			 gfp_t where)
 {
-	int rc = slot_fill(region, slot, node, region->order);
+	int rc = slot_fill(region, slot, node, where, region->order);
 	u32 i;
 
 	for (i = 0; rc && i < ARRAY_SIZE(fallback_orders); i++)
 		if (fallback_orders[i] < region->order)
-			rc = slot_fill(region, slot, node, fallback_orders[i]);
+			rc = slot_fill(region, slot, node, where, fallback_orders[i]);
 	return rc;
+}
+
+/**
+ * vb_slot_alloc() - memory for a slot, zeroed
+ * @region: of the slot; @spills is set when its node had none
+ * @slot: has none yet
+ * @node: NUMA node that it is to be on, or NUMA_NO_NODE
+ *
+ * On the node in pieces of whatever size before any elsewhere; and where the node has had
+ * none for a slot, others of the region are not worth the search. Charged to the caller's
+ * memory cgroup.
+ *
+ * Context: may sleep; one caller a region.
+ * Return: 0, to be undone by vb_slot_free(); -ENOMEM.
+ */
+int vb_slot_alloc(struct vb_region *region, struct vb_slot *slot, int node)
+{
+	if (node != NUMA_NO_NODE && !region->spills) {
+		if (!slot_fill_any(region, slot, node, __GFP_THISNODE))
+			return 0;
+		region->spills = true;
+	}
+	return slot_fill_any(region, slot, node, 0);
+}
+
+/**
+ * vb_slot_is_on() - is all memory of a slot on one NUMA node
+ * @region: of the slot
+ * @slot: slot
+ * @node: which, or NUMA_NO_NODE: any will do
+ *
+ * Context: exec_lock: who has it may give the slot other memory.
+ * Return: true: it is.
+ */
+bool vb_slot_is_on(const struct vb_region *region, const struct vb_slot *slot, int node)
+{
+	u32 i;
+
+	lockdep_assert_held(&vb.exec_lock);
+	for (i = 0; node != NUMA_NO_NODE && i < slot_blocks(region, slot); i++)
+		if (page_to_nid(slot->block[i]) != node)
+			return false;
+	return true;
 }
 
 /**

@@ -5,7 +5,9 @@
  */
 #include "kernels/pool.h"
 
+#include <errno.h>
 #include <numaif.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,6 +22,7 @@
 
 #include "kernels/cpus.h"
 #include "selftests/selftest.h"
+#include "vm/machine.h"
 
 #define NODES	2u
 #define ITEMS	64u
@@ -51,16 +54,21 @@ static int find_nodes(void **state)
 	return 0;
 }
 
+static void two_nodes_or_skip(void)
+{
+	if (vgpu_cpus_nodes(nodes, NODES + 1) == NODES)
+		return;
+	print_message("SKIP: this machine has not two NUMA nodes\n");
+	skip();
+}
+
 /* Skips where there is one node. */
 static struct vgpu_pool *pool_of(enum vgpu_pool_numa numa)
 {
 	struct vgpu_pool_params params = { .threads = THREADS, .numa = numa };
 	struct vgpu_pool *pool;
 
-	if (vgpu_cpus_nodes(nodes, NODES + 1) != NODES) {
-		print_message("SKIP: this machine has not two NUMA nodes\n");
-		skip();
-	}
+	two_nodes_or_skip();
 	assert_int_equal(vgpu_pool_open(&params, &pool), 0);
 	return pool;
 }
@@ -213,6 +221,11 @@ static void pool_pins_nothing_when_told_so(void **state)
 
 #define SLOTS	4u
 
+static uint64_t chunk_at(uint32_t chunk)
+{
+	return (uint64_t)chunk * rig.chunk_bytes;
+}
+
 /* A host arena of a node with all its slots; where the executor has them. */
 static uint8_t *new_arena(struct rig_exec *x, int node, uint64_t bytes)
 {
@@ -235,10 +248,7 @@ static void slots_of_a_node_lie_on_it(void **state)
 	struct rig_exec x;
 
 	(void)state;
-	if (vgpu_cpus_nodes(nodes, NODES + 1) != NODES) {
-		print_message("SKIP: this machine has not two NUMA nodes\n");
-		skip();
-	}
+	two_nodes_or_skip();
 	assert_int_equal(rig_exec_open(&rig, &x, 1), 0);
 	/* Whoever asks for the memory is on either node, and has nothing to say in it. */
 	for (uint32_t n = 0; n < 2 * NODES; n++) {
@@ -256,9 +266,139 @@ static void slots_of_a_node_lie_on_it(void **state)
 	rig_exec_close(&x);
 }
 
+/* ---- a node that is full ---- */
+
+#define SPILL_BYTES	(64ull << 20)
+
+static uint64_t free_on(int node)
+{
+	unsigned long kb = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", node);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	for (char line[128]; fgets(line, sizeof(line), f) && sscanf(line, "Node %*d MemFree: %lu", &kb) != 1;)
+		;
+	fclose(f);
+	return (uint64_t)kb << 10;
+}
+
+/* All memory that the node has for us; what the kernel keeps there is taken elsewhere. */
+static uint8_t *fill_node(int node, uint64_t *out_bytes)
+{
+	unsigned long mask = 1ul << node;
+	uint64_t bytes = free_on(node);
+	uint8_t *p;
+
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(mbind(p, bytes, MPOL_PREFERRED, &mask, 8 * sizeof(mask), 0), 0);
+	for (uint64_t at = 0; at < bytes; at += (uint64_t)page)
+		p[at] = 1;
+	*out_bytes = bytes;
+	return p;
+}
+
+static struct vb_ioc_arena_query arena_says(struct rig_exec *x, uint32_t arena)
+{
+	struct vb_ioc_arena_query q = { .size = sizeof(q), .arena = arena };
+
+	assert_rc(vgpu_uapi_call(x->node, VB_IOC_ARENA_QUERY, &q), 0);
+	return q;
+}
+
+/* Nobody goes without, and it is told. */
+static void slots_that_a_node_has_no_memory_for_are_counted(void **state)
+{
+	uint32_t slots = (uint32_t)(SPILL_BYTES / rig.chunk_bytes), elsewhere = 0;
+	struct vb_ioc_arena_create arena = {
+		.size = sizeof(arena), .tier = VB_TIER_HOST, .slots = 2 * slots,
+	};
+	struct vb_ioc_region region = { .size = sizeof(region), .slots = slots };
+	struct rig_exec x;
+	uint64_t filled;
+	uint8_t *memory, *p;
+
+	(void)state;
+	two_nodes_or_skip();
+	assert_int_equal(rig_exec_open(&rig, &x, 1), 0);
+	arena.numa_node = nodes[1].id;
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_ARENA_CREATE, &arena), 0);
+	region.arena = arena.out_arena;
+	memory = fill_node(nodes[1].id, &filled);
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_REGION_ADD, &region), 0);
+	munmap(memory, filled);
+	assert_rc(x.node->ops->map(x.node, region.out_mmap_offset, SPILL_BYTES, true, (void **)&p), 0);
+	for (uint32_t slot = 0; slot < slots; slot++) {
+		bool away = false;
+
+		for (uint64_t at = chunk_at(slot); at < chunk_at(slot + 1); at += (uint64_t)page) {
+			p[at] = 1;
+			away |= node_of(p + at) != nodes[1].id;
+		}
+		elsewhere += away;
+	}
+	munmap(p, SPILL_BYTES);
+	print_message("%u of %u slots on another node\n", elsewhere, slots);
+	assert_in_range(elsewhere, 1, slots);
+	assert_int_equal(arena_says(&x, arena.out_arena).out_slots_elsewhere, elsewhere);
+	region.first_slot = slots;
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_REGION_ADD, &region), 0);
+	assert_int_equal(arena_says(&x, arena.out_arena).out_slots_elsewhere, elsewhere);
+	rig_exec_close(&x);
+}
+
+/* ---- who asks ---- */
+
+static void *touch(void *at)
+{
+	*(volatile uint8_t *)at = 1;
+	return NULL;
+}
+
+/* Threads are where their creator is. */
+static void request_says_on_which_node_somebody_waits(void **state)
+{
+	struct vb_ioc_fetch req;
+	struct rig_exec x;
+	pthread_t thread;
+	uint32_t id;
+	uint8_t *p;
+
+	(void)state;
+	two_nodes_or_skip();
+	assert_int_equal(rig_exec_open(&rig, &x, SLOTS), 0);
+	assert_rc(rig_bo(rig.client, chunk_at(NODES), VB_LIFE_VOLATILE, &id), 0);
+	p = machine_map(rig.client, id, chunk_at(NODES), true);
+	for (uint32_t n = 0; n < NODES; n++) {
+		move_to(n);
+		assert_int_equal(pthread_create(&thread, NULL, touch, p + chunk_at(n)), 0);
+		move_to(!n);
+		while (rig_fetch(&x, &req) == -EAGAIN)
+			usleep(1000);
+		assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+		assert_int_equal(VB_FETCH_NODE(req.flags), nodes[n].id);
+		assert_rc(rig_step(&x, req.out_object, n, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST), 0);
+		assert_rc(rig_step(&x, req.out_object, n, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST), 0);
+		assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+		pthread_join(thread, NULL);
+	}
+	move_back();
+	munmap(p, chunk_at(NODES));
+	assert_rc(rig_bo_destroy(rig.client, id), 0);
+	assert_int_equal(rig_serve_one(&x), VB_FETCH_FORGET);
+	rig_exec_close(&x);
+}
+
 static int module_tests(void)
 {
-	const struct CMUnitTest tests[] = { TEST(slots_of_a_node_lie_on_it) };
+	const struct CMUnitTest tests[] = {
+		TEST(slots_of_a_node_lie_on_it),
+		TEST(slots_that_a_node_has_no_memory_for_are_counted),
+		TEST(request_says_on_which_node_somebody_waits),
+	};
 
 	if (!selftest_has_module("host memory of a node"))
 		return 0;

@@ -1184,6 +1184,12 @@ enum vb_fetch_type {
 #define VB_FETCH_F_WRITE	(1u << 1)
 #define VB_FETCH_F_CYCLE	(1u << 2)	/* SCHEDULE: cyclic */
 #define VB_FETCH_F_ASYNC	(1u << 3)	/* nobody waits: a hint */
+/*
+ * PAGE_IN (module): in @flags, the NUMA node of the CPU that asked, where a slot would serve it
+ * best; -1: nobody says.
+ */
+#define VB_FETCH_NODE_SHIFT	16
+#define VB_FETCH_NODE(flags)	((__s32)((flags) >> VB_FETCH_NODE_SHIFT) - 1)
 #define VB_FETCH_F_NOWAIT	(1u << 8)	/* caller: -EAGAIN instead of waiting */
 #define VB_FETCH_F_URGENT	(1u << 9)	/* caller: anything but submissions */
 
@@ -1200,7 +1206,8 @@ struct vb_exec_bo {
 /**
  * struct vb_ioc_fetch - ioctl(VB_IOC_FETCH); also what VB_URING_FETCH fills in
  * @size: sizeof(struct vb_ioc_fetch)
- * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; out: VB_FETCH_F_* of the request
+ * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; out: VB_FETCH_F_* of the request, and
+ *	VB_FETCH_NODE()
  * @out_tag: names the request at commit
  * @out_type: enum vb_fetch_type
  * @out_client: client number, for log and fairness
@@ -1442,9 +1449,12 @@ struct vb_ioc_exec_stats {
  * @out_slots: as created; host: in regions, 0 .. VB_ARENA_SLOTS_MAX
  * @out_flags: VB_ARENA_*
  * @out_identity: as created: all values
+ * @out_slots_elsewhere: host: in memory of another node, wholly or in part, because there
+ *	was none of @out_numa_node: 0 .. @out_slots
+ * @__reserved: must be 0
  *
  * Errors: -ENOENT no arena has this number, nor any higher one.
- * Context: takes the executor lock; never waits.
+ * Context: takes the executor lock; looks at the memory of all slots.
  */
 struct vb_ioc_arena_query {
 	__u32 size;
@@ -1454,6 +1464,8 @@ struct vb_ioc_arena_query {
 	__u32 out_slots;
 	__u32 out_flags;
 	__u64 out_identity[2];
+	__u32 out_slots_elsewhere;
+	__u32 __reserved;
 };
 
 #define VB_ADOPT_FORCE		(1u << 0)
