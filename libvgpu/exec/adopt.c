@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "crc32c.h"
+#include "home.h"
 #include "kernels/pool.h"
 #include "slot.h"
 
@@ -20,10 +21,11 @@ static void left_add(struct vgpu_left *left, const struct vb_ioc_arena_query *q)
 {
 	if (!(q->out_flags & VB_ARENA_ORPHAN))
 		return;
-	if (q->out_tier == VB_TIER_HOST && !left->host) {
-		left->host = true;
-		left->host_arena = q->arena;
-		left->host_slots = q->out_slots;
+	if (q->out_tier == VB_TIER_HOST && left->homes < VGPU_LEFT_HOMES) {
+		left->home[left->homes++] = (struct vgpu_left_home){
+			.arena = q->arena, .node = q->out_numa_node, .slots = q->out_slots,
+		};
+		left->host_slots += q->out_slots;
 	} else if (q->out_tier == VB_TIER_NVME && !left->nvme) {
 		left->nvme = true;
 		left->nvme_arena = q->arena;
@@ -69,7 +71,11 @@ static int adopt(struct vgpu_uapi *node, uint32_t arena, const uint64_t *identit
 
 int vgpu_left_adopt_host(struct vgpu_uapi *node, const struct vgpu_left *left)
 {
-	return adopt(node, left->host_arena, NULL);
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < left->homes; i++)
+		rc = adopt(node, left->home[i].arena, NULL);
+	return rc;
 }
 
 int vgpu_left_adopt_nvme(struct vgpu_uapi *node, const struct vgpu_left *left)
@@ -127,14 +133,15 @@ static bool is_in_slot(const struct vgpu_resid *r, const struct vgpu_object *o, 
 	if (chunk >= o->chunks)
 		return false;
 	e = vgpu_object_entry(o, chunk);
-	return e.valid & 1u << VB_TIER_HOST && e.loc[VB_TIER_HOST] == VB_LOC(r->host_arena, slot);
+	return e.valid & 1u << VB_TIER_HOST && e.loc[VB_TIER_HOST] == vgpu_home_loc(r, slot);
 }
 
 /* An object that cannot be opened any more keeps its slots until it goes. */
 static int slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_left *left)
 {
-	struct vb_ioc_slot_query cmd = { .size = sizeof(cmd), .arena = r->host_arena,
-					 .slot = slot };
+	uint32_t loc = vgpu_home_loc(r, slot);
+	struct vb_ioc_slot_query cmd = { .size = sizeof(cmd), .arena = VB_LOC_ARENA(loc),
+					 .slot = VB_LOC_SLOT(loc) };
 	int rc = vgpu_uapi_call(r->node, VB_IOC_SLOT_QUERY, &cmd);
 	struct vgpu_object *o;
 

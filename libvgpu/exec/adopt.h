@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What an executor that died has left with the module, and how another one goes on with
- * it: the host arena as large as it is, the NVMe arena by its identity, the chunks in
+ * it: the host arenas as large as they are, the NVMe arena by its identity, the chunks in
  * host memory as the first that the policy hears of.
  */
 #ifndef VGPU_EXEC_ADOPT_H
@@ -14,19 +14,35 @@
 
 struct vgpu_resid;
 
+/* Host arenas of one executor; what has more was none of ours. */
+#define VGPU_LEFT_HOMES	8u
+
+/**
+ * struct vgpu_left_home - a host arena that was left
+ * @arena: number
+ * @node: NUMA node, or -1
+ * @slots: in its regions
+ */
+struct vgpu_left_home {
+	uint32_t arena;
+	int32_t node;
+	uint32_t slots;
+};
+
 /**
  * struct vgpu_left - the arenas that were left
- * @host: there is one; @nvme: the same
- * @host_arena, @nvme_arena: numbers
- * @host_slots, @nvme_slots: sizes
+ * @home: of host memory, @homes of them; @nvme: there is one
+ * @host_slots: of all of them
+ * @nvme_arena: number; @nvme_slots: size
  * @identity: of @nvme
  * @chunks: found in host memory; set by vgpu_left_take()
  * @damaged: of these, or that were of them, the ones without their checksum
  */
 struct vgpu_left {
-	bool host, nvme;
-	uint32_t host_arena, nvme_arena;
-	uint32_t host_slots, nvme_slots;
+	struct vgpu_left_home home[VGPU_LEFT_HOMES];
+	uint32_t homes, host_slots;
+	bool nvme;
+	uint32_t nvme_arena, nvme_slots;
 	uint64_t identity[2];
 	uint32_t chunks, damaged;
 };
@@ -35,9 +51,9 @@ struct vgpu_left {
 int vgpu_left_query(struct vgpu_uapi *node, struct vgpu_left *out);
 
 /**
- * vgpu_left_adopt_host() - adopt the host arena, for vgpu_regions_adopt()
+ * vgpu_left_adopt_host() - adopt the host arenas, for vgpu_regions_adopt()
  * @node: executor node, recovering
- * @left: has a host arena
+ * @left: has one at least
  *
  * Waits some seconds for I/O of the dead.
  * Return: 0; what the device said.

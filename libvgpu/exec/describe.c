@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "home.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
 
@@ -43,6 +44,8 @@ static int describe(struct vgpu_exec *x, const char *key, char *text, size_t len
 		return describe_staging(x, text, len);
 	if (!strcmp(key, "host.pages"))
 		return snprintf(text, len, "%s", x->resid.pages);
+	if (!strcmp(key, "host.nodes"))
+		return vgpu_homes_describe(&x->resid, text, len);
 	if (!strcmp(key, "recovery"))
 		return snprintf(text, len, "%s", x->recovery);
 	if (!strcmp(key, "nvme"))

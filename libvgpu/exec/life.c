@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "home.h"
 #include "kernels/pool.h"
 #include "staging.h"
 #include "trace.h"
@@ -127,7 +128,7 @@ static int exec_look_at_left(struct vgpu_exec *x, struct room *room)
 
 	if (rc)
 		return rc;
-	x->recovering = x->left.host && x->left.host_slots > room->staging;
+	x->recovering = x->left.host_slots > room->staging;
 	if (x->recovering) {
 		room->capacity = x->left.host_slots - room->staging;
 		return 0;
@@ -203,12 +204,14 @@ static void exec_tell_recovery(struct vgpu_exec *x, const struct vgpu_exec_param
 static int exec_open_resid(struct vgpu_exec *x, const struct vgpu_exec_params *p,
 			   const struct room *room, char *text, size_t len)
 {
+	struct vgpu_home_wish wish[VGPU_REGIONS_MAX];
 	struct vgpu_resid_params rp = {
 		.generation = x->fetch.generation, .chunk_bytes = p->chunk_bytes,
 		.capacity = room->capacity, .staging = room->staging,
 		.room_wait_ms = p->room_wait_ms, .io_timeout_ms = p->io_timeout_ms,
 		.policy = p->policy ? p->policy : DEFAULT_POLICY,
 		.left = x->recovering ? &x->left : NULL,
+		.wish = wish, .wishes = vgpu_homes_wanted(wish, VGPU_REGIONS_MAX),
 	};
 	int rc = vgpu_store_init(&x->store, x->node, x->engine.io);
 

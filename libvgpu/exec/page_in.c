@@ -2,6 +2,7 @@
 #include "page_in.h"
 
 #include "clock.h"
+#include "home.h"
 #include "leave.h"
 
 static int page_in_run(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
@@ -103,11 +104,13 @@ int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu
 	if (!(p->req.flags & VB_FETCH_F_ASYNC))
 		vgpu_leave_note_client(r, p->req.out_client);
 	r->paging_in = true;
+	r->prefers = vgpu_home_of_node(r, VB_FETCH_NODE(p->req.flags));
 	vgpu_resid_try(r, &p->attempt);
 	if (!rc)
 		rc = page_in_serve(r, o, p);
 	vgpu_resid_tried(r);
 	r->paging_in = false;
+	r->prefers = VGPU_HOME_NONE;
 	if (rc == -EAGAIN || vgpu_room_waits(&p->room, r, rc, vgpu_now_ns()))
 		rc = page_in_later(r, p, rc);
 	else if (rc == -ENOSPC && r->blocks)

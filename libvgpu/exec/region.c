@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "adopt.h"
 #include "clock.h"
+#include "home.h"
 #include "pages.h"
 #include "slot.h"
 
@@ -78,12 +80,17 @@ static int reserve(struct vgpu_resid *r)
  * Coming
  */
 
+static struct vb_ioc_region region_request(const struct vgpu_resid *r, uint32_t i)
+{
+	return (struct vb_ioc_region){
+		.size = sizeof(struct vb_ioc_region), .arena = r->home[r->region_home[i]].arena,
+		.first_slot = r->region_first[i], .slots = slots_of(r, i),
+	};
+}
+
 static int region_remove(struct vgpu_resid *r, uint32_t i)
 {
-	struct vb_ioc_region cmd = {
-		.size = sizeof(cmd), .arena = r->host_arena, .first_slot = i * r->region_slots,
-		.slots = slots_of(r, i),
-	};
+	struct vb_ioc_region cmd = region_request(r, i);
 
 	return vgpu_uapi_call(r->node, VB_IOC_REGION_REMOVE, &cmd);
 }
@@ -107,12 +114,11 @@ static int region_map(struct vgpu_resid *r, uint32_t i)
 
 static int region_add(struct vgpu_resid *r, uint32_t i)
 {
-	struct vb_ioc_region cmd = {
-		.size = sizeof(cmd), .arena = r->host_arena, .first_slot = i * r->region_slots,
-		.slots = slots_of(r, i), .address = is_module(r) ? 0 : (uintptr_t)region_at(r, i),
-	};
-	int rc = vgpu_uapi_call(r->node, VB_IOC_REGION_ADD, &cmd);
+	struct vb_ioc_region cmd = region_request(r, i);
+	int rc;
 
+	cmd.address = is_module(r) ? 0 : (uintptr_t)region_at(r, i);
+	rc = vgpu_uapi_call(r->node, VB_IOC_REGION_ADD, &cmd);
 	if (rc)
 		return rc;
 	r->region_offset[i] = cmd.out_mmap_offset;
@@ -140,45 +146,121 @@ int vgpu_regions_register(struct vgpu_resid *r, struct vgpu_io *io, int32_t *out
 	return rc;
 }
 
-int vgpu_regions_create(struct vgpu_resid *r)
+static int arena_create(struct vgpu_resid *r, struct vgpu_home *h)
+{
+	struct vb_ioc_arena_create cmd = {
+		.size = sizeof(cmd), .tier = VB_TIER_HOST, .numa_node = h->node, .slots = h->slots,
+	};
+	int rc = vgpu_uapi_call(r->node, VB_IOC_ARENA_CREATE, &cmd);
+
+	h->arena = cmd.out_arena;
+	return rc;
+}
+
+int vgpu_regions_create(struct vgpu_resid *r, const struct vgpu_home_wish *wish, uint32_t wishes)
 {
 	int rc = reserve(r);
 
 	divide(r);
+	vgpu_homes_deal(r, wish, wishes);
+	for (uint32_t i = 0; !rc && i < r->homes; i++)
+		rc = arena_create(r, &r->home[i]);
 	for (uint32_t i = 0; !rc && i < r->regions; i++)
 		rc = region_add(r, i);
 	return rc ? rc : vgpu_regions_register(r, r->io, r->region);
 }
 
-/* The region that begins at slot @first; all but the last have the length of the first. */
-static int region_find(struct vgpu_resid *r, uint32_t i, uint32_t first)
+/**
+ * struct found - a region of the dead
+ * @home: index in vgpu_left.home
+ * @first: its first slot in the arena
+ * @slots: how many
+ * @offset: where to mmap() it
+ */
+struct found {
+	uint32_t home, first, slots;
+	uint64_t offset;
+};
+
+/* The next one of an arena, of which @first slots are found. */
+static int region_find(struct vgpu_resid *r, uint32_t home, uint32_t first, struct found *out)
 {
-	struct vb_ioc_region cmd = { .size = sizeof(cmd), .arena = r->host_arena,
+	struct vb_ioc_region cmd = { .size = sizeof(cmd), .arena = r->home[home].arena,
 				     .first_slot = first };
 	int rc = vgpu_uapi_call(r->node, VB_IOC_REGION_NEXT, &cmd);
 
-	if (rc)
-		return rc;
-	if (!i)
-		r->region_slots = cmd.slots;
-	if (i == VGPU_REGIONS_MAX || cmd.first_slot != first || cmd.slots > r->region_slots ||
-	    (cmd.slots < r->region_slots && first + cmd.slots != r->slots))
-		return -EINVAL;
-	r->region_offset[i] = cmd.out_mmap_offset;
-	r->regions = i + 1;
-	return (int)cmd.slots;
+	*out = (struct found){ home, cmd.first_slot, cmd.slots, cmd.out_mmap_offset };
+	return !rc && cmd.first_slot != first ? -EINVAL : rc;
 }
 
-int vgpu_regions_adopt(struct vgpu_resid *r)
+/* One of each arena, the next of each, ...: the last of all is the last of its arena. */
+static int regions_find(struct vgpu_resid *r, const struct vgpu_left *left, struct found *found)
 {
-	uint32_t first = 0;
-	int rc = reserve(r), n;
+	uint32_t at[VGPU_REGIONS_MAX] = { 0 }, n = 0, slots = 0;
+	int rc = 0;
 
-	for (uint32_t i = 0; !rc && first < r->slots; i++) {
-		n = region_find(r, i, first);
-		rc = n < 0 ? n : 0;
-		first += n > 0 ? (uint32_t)n : 0;
+	while (!rc && slots < r->slots)
+		for (uint32_t home = 0; !rc && home < r->homes; home++) {
+			if (at[home] == left->home[home].slots)
+				continue;
+			rc = n < VGPU_REGIONS_MAX ? region_find(r, home, at[home], &found[n]) : -EINVAL;
+			if (!rc) {
+				at[home] += found[n].slots;
+				slots += found[n++].slots;
+			}
+		}
+	r->regions = n;
+	return rc;
+}
+
+/* All but the last have one length: a shorter one goes to the end. */
+static int regions_sort(struct vgpu_resid *r, struct found *found)
+{
+	uint32_t least = 0, last = r->regions - 1;
+	struct found shortest;
+
+	r->region_slots = 0;
+	for (uint32_t i = 0; i <= last; i++) {
+		if (found[i].slots > r->region_slots)
+			r->region_slots = found[i].slots;
+		if (found[i].slots <= found[least].slots)
+			least = i;
 	}
+	shortest = found[least];
+	memmove(&found[least], &found[least + 1], (last - least) * sizeof(*found));
+	found[last] = shortest;
+	for (uint32_t i = 0; i <= last; i++)
+		if (found[i].first % r->region_slots ||
+		    (i < last && found[i].slots != r->region_slots))
+			return -EINVAL;
+	return 0;
+}
+
+static int regions_take(struct vgpu_resid *r, const struct vgpu_left *left)
+{
+	struct found found[VGPU_REGIONS_MAX];
+	int rc;
+
+	r->homes = left->homes;
+	for (uint32_t i = 0; i < r->homes; i++)
+		r->home[i] = (struct vgpu_home){ .node = left->home[i].node,
+						 .arena = left->home[i].arena };
+	rc = regions_find(r, left, found);
+	if (!rc)
+		rc = regions_sort(r, found);
+	for (uint32_t i = 0; !rc && i < r->regions; i++) {
+		r->region_offset[i] = found[i].offset;
+		vgpu_home_give(r, found[i].home, i, found[i].slots);
+	}
+	return rc;
+}
+
+int vgpu_regions_adopt(struct vgpu_resid *r, const struct vgpu_left *left)
+{
+	int rc = reserve(r);
+
+	if (!rc)
+		rc = regions_take(r, left);
 	for (uint32_t i = 0; !rc && i < r->regions; i++)
 		rc = region_map(r, i);
 	return rc ? rc : vgpu_regions_register(r, r->io, r->region);

@@ -9,20 +9,22 @@
 #include "resid.h"
 
 /**
- * vgpu_regions_create() - memory for all slots, in regions of the host arena
- * @r: @slots and @host_arena are set
+ * vgpu_regions_create() - memory for all slots, in regions of host arenas
+ * @r: @slots is set
+ * @wish: as of struct vgpu_resid_params; so is @wishes
  *
  * Return: 0; -ENOMEM; what the device or the engine said.
  */
-int vgpu_regions_create(struct vgpu_resid *r);
+int vgpu_regions_create(struct vgpu_resid *r, const struct vgpu_home_wish *wish, uint32_t wishes);
 
 /**
  * vgpu_regions_adopt() - the memory that an executor before us has left
- * @r: @slots are those of the arena, which was adopted
+ * @r: @slots are those of all arenas, which were adopted
+ * @left: which
  *
  * Return: 0; -EINVAL its regions are not as we make them; what the device or the engine said.
  */
-int vgpu_regions_adopt(struct vgpu_resid *r);
+int vgpu_regions_adopt(struct vgpu_resid *r, const struct vgpu_left *left);
 
 /**
  * vgpu_regions_register() - make the slots' memory known to an engine

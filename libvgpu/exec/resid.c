@@ -9,6 +9,7 @@
 
 #include "adopt.h"
 #include "clock.h"
+#include "home.h"
 #include "leave.h"
 #include "region.h"
 #include "slot.h"
@@ -27,18 +28,41 @@ static int resid_step(struct vgpu_resid *r, struct vb_move *m)
 	return rc ? rc : m->out_status;
 }
 
+/* Where the chunk should be, or where there is room: the device may have less than we know. */
+static int resid_begin_any(struct vgpu_resid *r, struct vb_move *m, uint32_t *out_slot)
+{
+	uint32_t first = vgpu_home_choose(r, m->chunk);
+	int rc = -ENOSPC;
+
+	for (uint32_t i = 0; rc == -ENOSPC && i < r->homes; i++) {
+		m->arena = r->home[(first + i) % r->homes].arena;
+		m->slot = VB_SLOT_ANY;
+		rc = resid_step(r, m);
+	}
+	if (!rc)
+		*out_slot = vgpu_home_slot(r, m->arena, m->slot);
+	return rc;
+}
+
 int vgpu_resid_move(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint8_t op,
 		    uint8_t from, uint8_t to, uint32_t *slot, const uint32_t *crc)
 {
 	struct vb_move m = {
 		.object = o->id, .chunk = chunk, .op = op, .from = from, .to = to,
-		.arena = to == VB_TIER_NVME ? r->nvme_arena : r->host_arena,
-		.slot = slot ? *slot : VB_SLOT_ANY,
+		.arena = r->nvme_arena, .slot = slot ? *slot : VB_SLOT_ANY,
 		.flags = crc ? VB_MOVE_F_CRC : 0, .crc = crc ? *crc : 0,
 	};
-	int rc = resid_step(r, &m);
+	bool to_host = slot && to == VB_TIER_HOST;
+	int rc;
 
-	if (!rc && slot)
+	if (to_host && *slot == VB_SLOT_ANY)
+		return resid_begin_any(r, &m, slot);
+	if (to_host) {
+		m.arena = VB_LOC_ARENA(vgpu_home_loc(r, *slot));
+		m.slot = VB_LOC_SLOT(vgpu_home_loc(r, *slot));
+	}
+	rc = resid_step(r, &m);
+	if (!rc && slot && !to_host)
 		*slot = m.slot;
 	return rc;
 }
@@ -606,18 +630,6 @@ int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
  * Set-up
  */
 
-static int resid_create_host(struct vgpu_resid *r)
-{
-	struct vb_ioc_arena_create host = { .size = sizeof(host), .tier = VB_TIER_HOST,
-					    .numa_node = -1, .slots = r->slots };
-	int rc = vgpu_uapi_call(r->node, VB_IOC_ARENA_CREATE, &host);
-
-	if (rc)
-		return rc;
-	r->host_arena = host.out_arena;
-	return vgpu_regions_create(r);
-}
-
 static int resid_create_nvme(struct vgpu_resid *r)
 {
 	struct vb_ioc_arena_create nvme = { .size = sizeof(nvme), .tier = VB_TIER_NVME,
@@ -637,9 +649,9 @@ static int resid_create_nvme(struct vgpu_resid *r)
 	return rc ? rc : vgpu_io_file_add(r->io, vgpu_nvme_fd(r->nvme), 0, &r->nvme_file);
 }
 
-static int resid_create(struct vgpu_resid *r)
+static int resid_create(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 {
-	int rc = resid_create_host(r);
+	int rc = vgpu_regions_create(r, p->wish, p->wishes);
 
 	return rc ? rc : resid_create_nvme(r);
 }
@@ -651,8 +663,7 @@ static int resid_adopt(struct vgpu_resid *r, struct vgpu_left *left)
 
 	if (rc)
 		return rc;
-	r->host_arena = left->host_arena;
-	rc = vgpu_regions_adopt(r);
+	rc = vgpu_regions_adopt(r, left);
 	if (rc)
 		return rc;
 	if (left->nvme) {
@@ -684,6 +695,7 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 	r->storage_wait_ns = (p->io_timeout_ms ? p->io_timeout_ms : VGPU_IO_TIMEOUT_MS) * 1000000ull;
 	r->last_streamed[0] = r->last_streamed[1] = VGPU_POLICY_NONE;
 	r->late_slot = r->asked_slot = VB_SLOT_ANY;
+	r->prefers = VGPU_HOME_NONE;
 	memset(r->region, 0xff, sizeof(r->region));
 	r->policy = vgpu_policy_find(p->policy);
 	if (!r->policy)
@@ -695,7 +707,7 @@ int vgpu_resid_init(struct vgpu_resid *r, const struct vgpu_resid_params *p)
 		rc = r->policy->create(&pp, &r->policy_state);
 	if (rc)
 		return rc;
-	return p->left ? resid_adopt(r, p->left) : resid_create(r);
+	return p->left ? resid_adopt(r, p->left) : resid_create(r, p);
 }
 
 void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned)

@@ -43,6 +43,7 @@
 #include "record.h"
 
 struct vgpu_fill;
+struct vgpu_home_wish;
 struct vgpu_left;
 struct vgpu_pool;
 struct vgpu_trace_writer;
@@ -51,6 +52,21 @@ enum vgpu_slot_state { VGPU_SLOT_FREE, VGPU_SLOT_FILLING, VGPU_SLOT_READY, VGPU_
 		       VGPU_SLOT_LEAVING };
 
 #define VGPU_REGIONS_MAX	8u
+#define VGPU_HOME_NONE		UINT32_MAX
+
+/**
+ * struct vgpu_home - the part of the tier that is on one NUMA node (home.h)
+ * @node: NUMA node, or -1: wherever the device likes
+ * @arena: number of its arena
+ * @slots: of it, those that were given back among them
+ * @free: FREE ones
+ * @regions: how many regions it has; @region: which, in the order of the arena's slots
+ */
+struct vgpu_home {
+	int32_t node;
+	uint32_t arena, slots, free, regions;
+	uint8_t region[VGPU_REGIONS_MAX];
+};
 
 #define VGPU_SLOT_RETAINED	(1u << 0)	/* the policy keeps it */
 #define VGPU_SLOT_AHEAD		(1u << 1)	/* read ahead and not used yet */
@@ -161,7 +177,10 @@ struct vgpu_attempt {
  * @count: this executor's share of enum vb_counter, since the last flush
  * @last_streamed: key of the last chunk that a panel used, a part: two panels, or
  *	two tensors in a row, that share a chunk are one use of it
+ * @home: parts of the tier, @homes of them
+ * @prefers: of these, where what is brought now should go, or VGPU_HOME_NONE
  * @region: the I/O engine's number of each region of the memory
+ * @region_home: where it is; @region_first: its first slot in the arena there
  * @region_offset: module: where the executor maps it
  * @regions: how many there are; all but the last have @region_slots
  * @slots_most: slots that it began with; @slots are there now
@@ -186,9 +205,13 @@ struct vgpu_resid {
 	void *policy_state;
 
 	uint32_t generation, chunk_bytes;
-	uint32_t host_arena, nvme_arena;
+	uint32_t nvme_arena;
 	uint32_t nvme_file;
+	struct vgpu_home home[VGPU_REGIONS_MAX];
+	uint32_t homes, prefers;
 	int32_t region[VGPU_REGIONS_MAX];
+	uint8_t region_home[VGPU_REGIONS_MAX];
+	uint32_t region_first[VGPU_REGIONS_MAX];
 	uint64_t region_offset[VGPU_REGIONS_MAX];
 	uint32_t regions, region_slots;
 	uint32_t capacity, staging, slots, slots_most, free, moving, leaving, overdue, slow;
@@ -222,6 +245,7 @@ struct vgpu_resid {
  * @capacity, @staging: slots
  * @room_wait_ms, @io_timeout_ms: as in struct vgpu_exec_params
  * @left: NULL, or the arenas to go on with; @capacity and @staging are its host slots
+ * @wish: NUMA nodes to be on, @wishes of them; 0: wherever the device likes
  */
 struct vgpu_resid_params {
 	uint32_t generation, chunk_bytes;
@@ -229,6 +253,8 @@ struct vgpu_resid_params {
 	uint32_t room_wait_ms, io_timeout_ms;
 	const char *policy;
 	struct vgpu_left *left;
+	const struct vgpu_home_wish *wish;
+	uint32_t wishes;
 };
 
 /**

@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "home.h"
+
 /* What the slots say all together. */
 struct tally {
 	uint32_t state[VGPU_SLOT_LEAVING + 1];
@@ -42,7 +44,7 @@ static bool entry_agrees(const struct check *c, const struct vgpu_slot *s, uint3
 {
 	struct vb_table_entry e = vgpu_object_entry(s->object, s->chunk);
 	bool here = e.valid & (1u << VB_TIER_HOST) &&
-		    e.loc[VB_TIER_HOST] == VB_LOC(c->r->host_arena, index);
+		    e.loc[VB_TIER_HOST] == vgpu_home_loc(c->r, index);
 
 	switch (s->state) {
 	case VGPU_SLOT_READY:

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "home.h"
+
 #define NO_SLOT VB_SLOT_ANY
 
 /* ------------------------------------------------------------------------
@@ -203,6 +205,12 @@ void vgpu_slots_fini(struct vgpu_resid *r)
 	r->slot = NULL;
 }
 
+static void slot_count_free(struct vgpu_resid *r, uint32_t slot, int32_t by)
+{
+	r->free += (uint32_t)by;
+	r->home[vgpu_home_of(r, slot)].free += (uint32_t)by;
+}
+
 void vgpu_slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, uint32_t chunk,
 		    enum vgpu_slot_state state)
 {
@@ -211,7 +219,7 @@ void vgpu_slot_take(struct vgpu_resid *r, uint32_t slot, struct vgpu_object *o, 
 	slot_delist(r, slot);
 	*s = (struct vgpu_slot){ .object = o, .chunk = chunk, .state = (uint8_t)state,
 				 .list = VGPU_LIST_NONE };
-	r->free--;
+	slot_count_free(r, slot, -1);
 	vgpu_object_hold(r->store, o);
 	vgpu_keymap_set(&r->map, vgpu_slot_key(s), slot);
 	ring_enter(r, slot);
@@ -230,7 +238,7 @@ void vgpu_slot_leave(struct vgpu_resid *r, uint32_t slot)
 	slot_delist(r, slot);
 	vgpu_object_release(r->store, s->object);
 	*s = (struct vgpu_slot){ .list = VGPU_LIST_NONE };
-	r->free++;
+	slot_count_free(r, slot, 1);
 	vgpu_slot_relist(r, slot);
 }
 
@@ -241,6 +249,8 @@ void vgpu_slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 	slot_delist(r, to);
 	slot_delist(r, from);
 	ring_leave(r, from);
+	slot_count_free(r, to, -1);
+	slot_count_free(r, from, 1);
 	r->slot[to] = *s;
 	*s = (struct vgpu_slot){ .list = VGPU_LIST_NONE };
 	vgpu_keymap_set(&r->map, vgpu_slot_key(&r->slot[to]), to);
@@ -251,9 +261,10 @@ void vgpu_slot_relocate(struct vgpu_resid *r, uint32_t from, uint32_t to)
 
 void vgpu_slots_trim(struct vgpu_resid *r, uint32_t slots)
 {
-	for (uint32_t i = slots; i < r->slots; i++)
+	for (uint32_t i = slots; i < r->slots; i++) {
 		slot_delist(r, i);
-	r->free -= r->slots - slots;
+		slot_count_free(r, i, -1);
+	}
 	r->slots = slots;
 	r->window_at = 0;
 }
@@ -263,6 +274,6 @@ void vgpu_slots_extend(struct vgpu_resid *r, uint32_t first)
 	for (uint32_t i = first; i < r->slots; i++) {
 		r->slot[i] = (struct vgpu_slot){ .list = VGPU_LIST_NONE };
 		vgpu_slot_relist(r, i);
+		slot_count_free(r, i, 1);
 	}
-	r->free += r->slots - first;
 }

@@ -378,16 +378,32 @@ int rig_limit(struct vgpu_uapi *u, uint32_t limit, uint64_t value)
 	return vgpu_uapi_call(u, VB_IOC_LIMIT, &cmd);
 }
 
+/* One arena more of the tier. */
+static void tier_add(struct vb_ioc_query_tier *to, const struct vb_ioc_query_tier *q)
+{
+	to->out_bytes += q->out_bytes;
+	to->out_used_bytes += q->out_used_bytes;
+	to->out_pinned_bytes += q->out_pinned_bytes;
+	to->out_reserved_bytes += q->out_reserved_bytes;
+	to->out_client_bytes += q->out_client_bytes;
+}
+
 int rig_tier(struct vgpu_uapi *u, uint32_t tier, struct vb_ioc_query_tier *out)
 {
-	for (uint32_t i = 0;; i++) {
-		int rc;
+	struct vb_ioc_query_tier q = { .size = sizeof(q) };
+	bool found = false;
+	int rc;
 
-		*out = (struct vb_ioc_query_tier){ .size = sizeof(*out), .index = i };
-		rc = vgpu_uapi_call(u, VB_IOC_QUERY_TIER, out);
-		if (rc || out->out_tier == tier)
-			return rc;
+	for (; !(rc = vgpu_uapi_call(u, VB_IOC_QUERY_TIER, &q)); q.index++) {
+		if (q.out_tier != tier)
+			continue;
+		if (!found)
+			*out = q;
+		else
+			tier_add(out, &q);
+		found = true;
 	}
+	return found ? 0 : rc;
 }
 
 int rig_queue(struct vgpu_uapi *u, uint32_t weight, uint32_t *out_id)

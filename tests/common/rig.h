@@ -84,6 +84,7 @@ int rig_info(struct vgpu_uapi *u, uint32_t id, struct vb_ioc_bo_info *info);
 /* Residency byte of one chunk, 0xff on error. */
 uint8_t rig_residency(struct vgpu_uapi *u, uint32_t id, uint32_t chunk);
 int rig_limit(struct vgpu_uapi *u, uint32_t limit, uint64_t value);
+/* All arenas of a tier together; else as of the first. */
 int rig_tier(struct vgpu_uapi *u, uint32_t tier, struct vb_ioc_query_tier *out);
 int rig_queue(struct vgpu_uapi *u, uint32_t weight, uint32_t *out_id);
 int rig_queue_destroy(struct vgpu_uapi *u, uint32_t id);

@@ -183,7 +183,7 @@ static void device_adopt(struct device *d, struct vgpu_left *left)
 					     .capacity = SLOTS - STAGING, .staging = STAGING,
 					     .left = left };
 
-	*left = (struct vgpu_left){ .host = true, .host_slots = SLOTS };
+	*left = (struct vgpu_left){ .homes = 1, .home[0].slots = SLOTS, .host_slots = SLOTS };
 	d->r.node = &d->node;
 	d->r.store = &d->store;
 	assert_int_equal(vgpu_pool_open(&(struct vgpu_pool_params){ .threads = 2 }, &d->r.pool), 0);

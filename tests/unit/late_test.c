@@ -27,7 +27,8 @@ static void tier_open(struct tier *t)
 {
 	*t = (struct tier){
 		.object = { .id = 1, .client = 1, .chunks = SLOTS, .table = t->entry },
-		.r = { .slots = SLOTS, .late_slot = VB_SLOT_ANY, .storage_wait_ns = WAIT_MS * 1000000ull },
+		.r = { .slots = SLOTS, .region_slots = SLOTS, .late_slot = VB_SLOT_ANY,
+		       .storage_wait_ns = WAIT_MS * 1000000ull },
 	};
 	t->r.store = &t->store;
 	assert_int_equal(vgpu_slots_init(&t->r), 0);

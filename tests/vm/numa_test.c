@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * A machine of two NUMA nodes, which the virtual ones are: the thread pool, of which
- * tests/kernels/pool_test.c can but pretend them, and the module's host memory.
+ * tests/kernels/pool_test.c can but pretend them, the module's host memory, and where the
+ * library's executor puts what is in it.
  */
 #include "kernels/pool.h"
 
@@ -392,6 +393,102 @@ static void request_says_on_which_node_somebody_waits(void **state)
 	rig_exec_close(&x);
 }
 
+/* ---- the library's executor ---- */
+
+#define TIER_SLOTS	64u
+#define LOCAL		12u	/* chunks a node that there is room for */
+
+static void executor_has_slots_of_both_nodes(void **state)
+{
+	struct vb_ioc_query_tier q = { .size = sizeof(q) };
+	uint64_t bytes[NODES] = { 0 };
+
+	(void)state;
+	two_nodes_or_skip();
+	for (; !vgpu_uapi_call(rig.client, VB_IOC_QUERY_TIER, &q); q.index++)
+		for (uint32_t n = 0; n < NODES; n++)
+			if (q.out_tier == VB_TIER_HOST && q.out_numa_node == nodes[n].id)
+				bytes[n] += q.out_bytes;
+	assert_int_equal(bytes[0], chunk_at(TIER_SLOTS / 2));
+	assert_int_equal(bytes[1], chunk_at(TIER_SLOTS / 2));
+}
+
+/* Chunks of the object that lie on each node; all of them are there. */
+static void count_nodes(uint8_t *p, uint32_t chunks, uint32_t on[NODES])
+{
+	memset(on, 0, NODES * sizeof(*on));
+	for (uint32_t c = 0; c < chunks; c++)
+		for (uint32_t n = 0; n < NODES; n++)
+			on[n] += node_of(p + chunk_at(c)) == nodes[n].id;
+	assert_int_equal(on[0] + on[1], chunks);
+}
+
+static uint8_t *new_object(uint32_t chunks, uint32_t *out_id)
+{
+	assert_rc(rig_bo(rig.client, chunk_at(chunks), VB_LIFE_VOLATILE, out_id), 0);
+	return machine_map(rig.client, *out_id, chunk_at(chunks), true);
+}
+
+static void chunks_are_on_the_node_of_who_faults(void **state)
+{
+	uint32_t id;
+	uint8_t *p;
+
+	(void)state;
+	two_nodes_or_skip();
+	p = new_object(2 * LOCAL, &id);
+	for (uint32_t c = 0; c < 2 * LOCAL; c++) {
+		move_to(c < LOCAL);
+		p[chunk_at(c)] = 1;
+		assert_int_equal(node_of(p + chunk_at(c)), nodes[c < LOCAL].id);
+	}
+	move_back();
+	munmap(p, chunk_at(2 * LOCAL));
+}
+
+/* What one node has no room for is on the other one. */
+static void chunks_go_where_there_is_room(void **state)
+{
+	uint32_t id, on[NODES], count = TIER_SLOTS * 3 / 4;
+	uint8_t *p;
+
+	(void)state;
+	two_nodes_or_skip();
+	p = new_object(count, &id);
+	move_to(1);
+	for (uint32_t c = 0; c < count; c++)
+		p[chunk_at(c)] = 1;
+	move_back();
+	count_nodes(p, count, on);
+	assert_int_equal(on[1], TIER_SLOTS / 2);
+	munmap(p, chunk_at(count));
+}
+
+/* What a command holds whole is in adjacent slots: more than a region of them. */
+static void operands_lie_across_nodes(void **state)
+{
+	uint32_t id, queue, on[NODES];
+	struct rig_stream s;
+	uint64_t seqno;
+	uint8_t *p;
+
+	(void)state;
+	two_nodes_or_skip();
+	p = new_object(2 * LOCAL, &id);
+	assert_rc(rig_queue(rig.client, 0, &queue), 0);
+	rig_stream(&s);
+	rig_add_fill(&s, rig_add_bo(&s, id, VB_ACCESS_WRITE), 0,
+		     (uint32_t)(chunk_at(2 * LOCAL) / sizeof(float)), 1.0f);
+	assert_rc(rig_submit(rig.client, queue, &s, &seqno), 0);
+	assert_rc(rig_wait(rig.client, queue, seqno, RIG_FOREVER), 0);
+	for (uint32_t c = 0; c < 2 * LOCAL; c++)
+		assert_true(*(float *)(p + chunk_at(c)) == 1.0f);
+	count_nodes(p, 2 * LOCAL, on);
+	print_message("%u chunks on node %d, %u on node %d\n", on[0], nodes[0].id, on[1], nodes[1].id);
+	assert_true(on[0] && on[1]);
+	munmap(p, chunk_at(2 * LOCAL));
+}
+
 static int module_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,10 +496,17 @@ static int module_tests(void)
 		TEST(slots_that_a_node_has_no_memory_for_are_counted),
 		TEST(request_says_on_which_node_somebody_waits),
 	};
+	const struct CMUnitTest real[] = {
+		TEST(executor_has_slots_of_both_nodes),
+		TEST(chunks_are_on_the_node_of_who_faults),
+		TEST(chunks_go_where_there_is_room),
+		TEST(operands_lie_across_nodes),
+	};
 
 	if (!selftest_has_module("host memory of a node"))
 		return 0;
-	return SELFTEST_RUN("host memory of a node", tests, RIG_NONE, 0, 0);
+	return SELFTEST_RUN("host memory of a node", tests, RIG_NONE, 0, 0) +
+	       SELFTEST_RUN("host memory of a node, executor", real, RIG_REAL, TIER_SLOTS, 0);
 }
 
 int main(void)

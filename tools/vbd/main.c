@@ -232,7 +232,8 @@ static void plan_print(struct vbd *d)
 	char a[256], b[64];
 
 	printf("device   %s, chunks of %s\n", d->node, size_text(d->p.chunk_bytes).s);
-	printf("host     %s in slots of a chunk\n", size_text(d->p.host_bytes).s);
+	printf("host     %s in slots of a chunk, ", size_text(d->p.host_bytes).s);
+	printf("%s\n", said(d, "host.nodes", a, sizeof(a)));
 	if (d->p.nvme_bytes)
 		printf("nvme     %s on %s\n", size_text(d->p.nvme_bytes).s, d->p.nvme_path);
 	else
