@@ -51,7 +51,7 @@ late_address='cli/arena_test cli/progress_test cli/restore_test'
 late_thread='kernels/attention_test kernels/blocks_test kernels/layer_test kernels/matmul_test kernels/pack_test'
 late_thread="$late_thread unit/bert_test unit/chunk_test unit/cmd_test unit/policy_test unit/policy_freq_test unit/policy_replay_test unit/policy_schedule_test"
 # And to `ci`: what the address sanitizer takes longest for.
-[ "$form" != person ] || late_address="$late_address fault/exec_fault_test kernels/attention_test kernels/matmul_test unit/bert_test unit/chunk_test unit/cmd_test unit/exec_derive_test unit/policy_schedule_test"
+[ "$form" != person ] || late_address="$late_address fault/exec_slow_test kernels/attention_test kernels/matmul_test unit/bert_test unit/chunk_test unit/cmd_test unit/exec_derive_test unit/policy_schedule_test"
 [ "$form" != host ] || late_address='' late_thread=''
 later=$([ "$form" = person ] && echo "CI=true make check" || echo check-all)
 
