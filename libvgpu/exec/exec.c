@@ -147,9 +147,17 @@ static bool exec_try_page_in(struct vgpu_exec *x, struct vgpu_page_in *p)
 	return rc != -EAGAIN;
 }
 
+static bool exec_may_try_page_in(struct vgpu_exec *x, const struct vgpu_page_in *p, bool amid)
+{
+	return (amid || vgpu_turn_may_ask(&x->turns, p->req.out_client)) &&
+	       vgpu_turn_may_fail(&x->turns, p->req.out_client) &&
+	       vgpu_late_may_try(&x->resid, &p->late, p->req.out_deadline_ns);
+}
+
 /*
- * Serve the page-ins that may be, the oldest first.  @amid a command that waits for room
- * nobody's turn is waited for: what has it may be what a page-in waits for.
+ * Serve the page-ins that may be, of each client in turn.  @amid a command that waits for room
+ * nobody's turn is waited for: what has it may be what a page-in waits for.  Of many that a
+ * client waits for a few find that out, others' come before the rest.
  */
 static void exec_page_in(struct vgpu_exec *x, bool amid)
 {
@@ -160,9 +168,9 @@ static void exec_page_in(struct vgpu_exec *x, bool amid)
 		return;
 	now = vgpu_now_ns();
 	turn = jobs_have_turn_since(x, now);
-	while ((p = *at) && p->came <= turn) {
-		if ((!amid && !vgpu_turn_may_ask(&x->turns, p->req.out_client)) ||
-		    !vgpu_late_may_try(&x->resid, &p->late, p->req.out_deadline_ns)) {
+	vgpu_turn_begin_pass(&x->turns);
+	while ((p = *at)) {
+		if (p->came > turn || !exec_may_try_page_in(x, p, amid)) {
 			at = &p->next;
 		} else if (exec_try_page_in(x, p)) {
 			*at = p->next;
@@ -170,12 +178,26 @@ static void exec_page_in(struct vgpu_exec *x, bool amid)
 		} else {
 			if (vgpu_room_is_its_turn(&p->room, now))
 				return;
+			vgpu_turn_failed(&x->turns, p->req.out_client);
 			at = &p->next;
 		}
 	}
 	exec_forget_wants(x);
 }
 
+/* Behind all of its client's. */
+static uint64_t page_in_round(struct vgpu_exec *x, uint32_t client)
+{
+	const struct vgpu_page_in *p = x->page_ins;
+	uint64_t round = vgpu_turn_round(&x->turns, client, p ? p->round : UINT64_MAX);
+
+	for (; p; p = p->next)
+		if (p->req.out_client == client && p->round >= round)
+			round = p->round + 1;
+	return round;
+}
+
+/* Between two of a client that wait, one of each other. */
 static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
 	struct vgpu_page_in **at = &x->page_ins, *p = calloc(1, sizeof(*p));
@@ -187,8 +209,10 @@ static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req
 	p->req = *req;
 	p->came = vgpu_now_ns();
 	p->late.slot = VB_SLOT_ANY;
-	while (*at)
+	p->round = page_in_round(x, req->out_client);
+	while (*at && (*at)->round <= p->round)
 		at = &(*at)->next;
+	p->next = *at;
 	*at = p;
 }
 

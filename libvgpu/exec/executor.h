@@ -50,7 +50,7 @@ struct vgpu_evict {
  * @evicts: that wait for transfers
  * @retried_at: when these and @forgets were looked at last
  * @settled: vgpu_resid.arrived when somebody looked at @forgets for want of room
- * @page_ins: that wait for room, oldest first
+ * @page_ins: that wait for room, by their rounds, in each the oldest first
  * @tend: signalled when transfers are left to themselves; @tending: no need to
  * @failures: of submissions; has a lock of its own
  * @jobs: fetched and not committed, oldest first

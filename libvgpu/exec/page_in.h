@@ -2,8 +2,9 @@
 /*
  * Page-ins: content that a client's thread wants in host memory.
  *
- * They are served in the order in which they came.  One that finds no room waits in
- * line (room.h); those behind it are served meanwhile, but for its turns.  One whose file
+ * They are served client by client in turn, those of one in the order in which they came.
+ * One that finds no room waits in line (room.h); those behind it are served meanwhile, but for
+ * its turns: however many a client waits for, each other is next after one of them.  One whose file
  * is slow keeps its slot and stands aside.
  */
 #ifndef VGPU_EXEC_PAGE_IN_H
@@ -16,6 +17,7 @@
  * struct vgpu_page_in - a request of the device
  * @req: as fetched
  * @came: CLOCK_MONOTONIC
+ * @round: its place in line, vgpu_turn_round()
  * @attempt: to serve it
  * @late: its file keeps it waiting
  * @slot, @slots: once it is served: pinned until the client was answered, who then
@@ -23,7 +25,7 @@
  */
 struct vgpu_page_in {
 	struct vb_ioc_fetch req;
-	uint64_t came;
+	uint64_t came, round;
 	struct vgpu_room room;
 	struct vgpu_attempt attempt;
 	struct vgpu_late late;

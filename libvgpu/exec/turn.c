@@ -88,3 +88,35 @@ bool vgpu_turn_may_ask(struct vgpu_turns *t, uint32_t client)
 
 	return !c || !vb_share_is_ahead(&t->clients, &c->share);
 }
+
+uint64_t vgpu_turn_round(struct vgpu_turns *t, uint32_t client, uint64_t first)
+{
+	struct vgpu_turn_client *c = client_of(t, client);
+	uint64_t least = first == UINT64_MAX ? t->round : first;
+
+	/* One of which nothing was heard for long has not saved what it did not ask for. */
+	c->round = c->round >= least ? c->round + 1 : least;
+	t->round = t->round > c->round ? t->round : c->round;
+	return c->round;
+}
+
+void vgpu_turn_begin_pass(struct vgpu_turns *t)
+{
+	t->pass++;
+}
+
+void vgpu_turn_failed(struct vgpu_turns *t, uint32_t client)
+{
+	struct vgpu_turn_client *c = client_of(t, client);
+
+	c->failed = c->pass == t->pass ? c->failed + 1 : 1;
+	c->pass = t->pass;
+}
+
+bool vgpu_turn_may_fail(struct vgpu_turns *t, uint32_t client)
+{
+	struct vgpu_turn_client *c = client_find(t, client);
+
+	return !c || c->pass != t->pass || c->failed < VGPU_TURN_FAILED_MAX ||
+	       t->pass % VGPU_TURN_PASSES == 0;
+}

@@ -14,20 +14,33 @@
 #define VGPU_TURN_SLOW_MAX	448u
 #define VGPU_TURN_CLIENTS	(2 * (VGPU_TURN_JOBS_MAX + VGPU_TURN_SLOW_MAX))
 
-/* A client: @jobs of it are here, or were, and what it has had is known. */
+/* Page-ins of a client that find no room before the rest waits; but for every eighth pass. */
+#define VGPU_TURN_FAILED_MAX	16u
+#define VGPU_TURN_PASSES	8u
+
+/**
+ * struct vgpu_turn_client - a client: what it has had is known
+ * @jobs: of it here, or 0: there were some
+ * @failed: of its page-ins in this @pass
+ * @round: of the last one
+ */
 struct vgpu_turn_client {
 	struct vb_share_client share;
-	uint32_t number, jobs;
+	uint32_t number, jobs, failed;
+	uint64_t pass, round;
 };
 
 /**
  * struct vgpu_turns - all zero: no jobs
  * @used: of @client
+ * @pass: over the page-ins, which count from 1
+ * @round: the latest that anybody has
  */
 struct vgpu_turns {
 	struct vb_share_level clients;
 	struct vgpu_turn_client client[VGPU_TURN_CLIENTS];
 	uint32_t used;
+	uint64_t pass, round;
 };
 
 /* A job comes, and goes; at most VGPU_TURN_JOBS_MAX + VGPU_TURN_SLOW_MAX are here. */
@@ -45,6 +58,22 @@ void vgpu_turn_charge(struct vgpu_turns *t, uint32_t client, uint64_t busy_ns);
 
 /* May it be served so now?  Not while a job of somebody who has had less could run. */
 bool vgpu_turn_may_ask(struct vgpu_turns *t, uint32_t client);
+
+/**
+ * vgpu_turn_round() - where a page-in stands in line
+ * @first: the round of the first that waits; UINT64_MAX: none does
+ *
+ * Return: @first, or what comes after the last that this client had, if it is known.
+ */
+uint64_t vgpu_turn_round(struct vgpu_turns *t, uint32_t client, uint64_t first);
+
+/*
+ * All that wait are tried, those of a client until so many have found no room; now and then the
+ * rest, too, which may not need any.
+ */
+void vgpu_turn_begin_pass(struct vgpu_turns *t);
+void vgpu_turn_failed(struct vgpu_turns *t, uint32_t client);
+bool vgpu_turn_may_fail(struct vgpu_turns *t, uint32_t client);
 
 /* Its command took so long; it can run another one after vgpu_turn_ready(). */
 void vgpu_turn_end(struct vgpu_turns *t, struct vgpu_job *job, uint64_t busy_ns);

@@ -313,25 +313,27 @@ static void room_is_not_needed_between_two_operands(void **state)
  * Readers that do not get on: each reads a chunk to where nobody may write, and its slot
  * is held until the memory is opened.
  */
-#define READERS	LEAST
+#define MORE		4u		/* that wait */
+#define READERS		(LEAST + MORE)
 
 static struct {
 	uint8_t *memory;	/* READERS chunks */
 	atomic_uint stuck;
-	atomic_bool open;
+	atomic_bool open, open_one[READERS];
 } wall;
 
 static void wall_hit(int signal, siginfo_t *info, void *context)
 {
 	uintptr_t at = (uintptr_t)info->si_addr;
+	uint64_t random = at;	/* not at the moment at which the executor looks for room */
 
 	(void)signal;
 	(void)context;
 	if (at - (uintptr_t)wall.memory >= READERS * XCHUNK)
 		_exit(99);
 	wall.stuck++;
-	while (!wall.open)
-		usleep(1000);
+	while (!wall.open && !wall.open_one[(at - (uintptr_t)wall.memory) / XCHUNK])
+		usleep(500 + (useconds_t)(xrandom(&random) >> 40) % 1000);
 	mprotect((void *)(at & ~4095ul), XCHUNK, PROT_READ | PROT_WRITE);
 }
 
@@ -372,6 +374,7 @@ static void keep(struct keeper *k, struct xrig *r, uint32_t file, uint32_t count
 	assert_ptr_not_equal(wall.memory, MAP_FAILED);
 	wall.stuck = 0;
 	wall.open = false;
+	memset(wall.open_one, 0, sizeof(wall.open_one));
 	for (uint32_t i = 0; i < count; i++) {
 		struct reader *w = &k->reader[i];
 
@@ -556,6 +559,71 @@ static void room_kept_for_a_while_delays_a_read(void **state)
 	assert_float_equal(got, xvalue(11 * FLOATS + 3 * 0x10001u), 0);
 	pthread_join(thread, NULL);
 	let_go(&k);
+	kept_close(&t);
+}
+
+struct other {
+	struct xrig r;
+	uint32_t file;
+	atomic_bool done;
+	int rc;
+};
+
+static void *read_other(void *arg)
+{
+	struct other *o = arg;
+	float got;
+
+	o->rc = xrig_read(&o->r, o->file, 11 * XCHUNK, &got, 4);
+	o->done = true;
+	return NULL;
+}
+
+/* One lets go: somebody who waits gets its slot, and keeps it but for @o.  Time for @o to come. */
+static void open_one(uint32_t i, const struct other *o)
+{
+	uint32_t before = wall.stuck;
+
+	wall.open_one[i] = true;
+	for (int n = 0; n < 20000 && wall.stuck == before && !o->done; n++)
+		usleep(1000);
+	usleep(207000);
+}
+
+/* Threads of a client wait for room, to keep it then; another client's comes behind them. */
+static void room_goes_to_each_client_in_turn(void **state)
+{
+	struct other o = { .rc = 1 };
+	struct reader more[MORE];
+	pthread_t thread;
+	struct keeper k;
+	struct kept t;
+
+	(void)state;
+	kept_open(&t, LEAST, 60000);
+	o.r = t.r;
+	o.r.client = xrig_client(&t.r);
+	o.file = xrig_file(&o.r, t.fd, 0, FILE_CHUNKS * XCHUNK);
+	keep(&k, &t.r, t.file, LEAST);
+	for (uint32_t i = 0; i < MORE; i++) {
+		more[i] = (struct reader){ .r = &t.r, .file = t.file, .chunk = LEAST + i };
+		assert_int_equal(pthread_create(&more[i].thread, NULL, read_one, &more[i]), 0);
+	}
+	usleep(200000);
+	assert_int_equal(pthread_create(&thread, NULL, read_other, &o), 0);
+	usleep(200000);
+	for (uint32_t i = 0; i < MORE && !o.done; i++)
+		open_one(i, &o);
+	assert_true(o.done);
+	assert_int_equal(o.rc, 0);
+	wall.open = true;
+	for (uint32_t i = 0; i < MORE; i++) {
+		pthread_join(more[i].thread, NULL);
+		assert_int_equal(more[i].rc, 0);
+	}
+	pthread_join(thread, NULL);
+	let_go(&k);
+	o.r.client->ops->close(o.r.client);
 	kept_close(&t);
 }
 
@@ -881,6 +949,7 @@ int main(void)
 		cmocka_unit_test(room_of_a_run_is_around_what_a_client_keeps_of_it),
 		cmocka_unit_test(room_kept_for_a_while_is_waited_for),
 		cmocka_unit_test(room_kept_for_a_while_delays_a_read),
+		cmocka_unit_test(room_goes_to_each_client_in_turn),
 		cmocka_unit_test(room_kept_for_ever_is_an_error_with_the_numbers),
 		cmocka_unit_test(room_kept_for_ever_fails_a_read_as_busy),
 		cmocka_unit_test(room_that_the_tier_does_not_have_is_not_waited_for),

@@ -154,6 +154,52 @@ static void client_of_short_jobs_gets_its_share_and_no_more(void **state)
 	assert_in_range(theirs, 198, 202);
 }
 
+/* ---- page-ins ---- */
+
+/* As the executor does: it is tried, which takes time. */
+static uint64_t ask(uint32_t client, uint64_t first)
+{
+	uint64_t round = vgpu_turn_round(&turns, client, first);
+
+	vgpu_turn_charge(&turns, client, 1000);
+	return round;
+}
+
+/* Many of a client that wait stand one a round, and so does what comes of others. */
+static void each_client_has_one_place_in_a_round(void **state)
+{
+	uint64_t first = ask(1, UINT64_MAX);
+
+	(void)state;
+	for (uint64_t i = 1; i < 100; i++)
+		assert_int_equal(ask(1, first), first + i);
+	assert_int_equal(ask(2, first), first);
+	assert_int_equal(ask(2, first), first + 1);
+	/* 40 were served. */
+	assert_int_equal(ask(3, first + 40), first + 40);
+	assert_int_equal(ask(2, first + 40), first + 40);
+	/* Who asks again and again passes nobody who waits. */
+	for (uint64_t i = 41; i < 60; i++)
+		assert_int_equal(ask(3, first + 40), first + i);
+	/* All were. */
+	assert_int_equal(ask(4, UINT64_MAX), first + 99);
+}
+
+static void a_client_finds_no_room_only_so_often_in_a_pass(void **state)
+{
+	(void)state;
+	for (uint32_t pass = 1; pass < 3 * VGPU_TURN_PASSES; pass++) {
+		vgpu_turn_begin_pass(&turns);
+		for (uint32_t i = 0; i < VGPU_TURN_FAILED_MAX; i++) {
+			assert_true(vgpu_turn_may_fail(&turns, 1));
+			vgpu_turn_charge(&turns, 1, 1000);
+			vgpu_turn_failed(&turns, 1);
+		}
+		assert_int_equal(vgpu_turn_may_fail(&turns, 1), pass % VGPU_TURN_PASSES == 0);
+		assert_true(vgpu_turn_may_fail(&turns, 2));
+	}
+}
+
 #define TURN(name)	cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -166,6 +212,8 @@ int main(void)
 		TURN(requests_of_a_client_hold_its_jobs_back),
 		TURN(who_asks_for_much_waits_for_commands_of_others),
 		TURN(client_of_short_jobs_gets_its_share_and_no_more),
+		TURN(each_client_has_one_place_in_a_round),
+		TURN(a_client_finds_no_room_only_so_often_in_a_pass),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
