@@ -287,7 +287,7 @@ static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 	if (r->client->schedule == r)
 		r->client->schedule = NULL;
 	vb.requests_in_row++;
-	cmd->flags = r->flags | (u32)(r->node + 1) << VB_FETCH_NODE_SHIFT;
+	cmd->flags = r->flags;
 	cmd->out_tag = tag_of(&r->work);
 	cmd->out_type = r->type;
 	cmd->out_client = r->client->number;
@@ -296,6 +296,7 @@ static void fetch_request_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 	cmd->out_chunk = r->first;
 	cmd->out_count = r->count;
 	cmd->out_bos_address = address_of(x, r->ranges);
+	cmd->out_numa_node = r->node;
 }
 
 static void fetch_submission_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
@@ -318,6 +319,7 @@ static void fetch_submission_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd)
 	cmd->out_stream_bytes = s->stream_bytes;
 	cmd->out_bo_count = s->bo_count;
 	cmd->out_bos_address = address_of(x, s->refs);
+	cmd->out_numa_node = NUMA_NO_NODE;
 }
 
 static bool has_work(u32 flags)

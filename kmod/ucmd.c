@@ -104,7 +104,7 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_REGION_ADD, vb_ioc_region, vb_region_add),
 	EXEC_ENTRY(VB_IOC_REGION_REMOVE, vb_ioc_region, vb_region_remove),
 	EXEC_ENTRY(VB_IOC_MOVE, vb_ioc_move, vb_move),
-	EXEC_ENTRY(VB_IOC_FETCH, vb_ioc_fetch, vb_exec_fetch,
+	EXEC_ENTRY(VB_IOC_FETCH, vb_ioc_fetch, vb_exec_fetch, RESERVED(vb_ioc_fetch),
 		   FLAGS(vb_ioc_fetch, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT)),
 	EXEC_ENTRY(VB_IOC_COMMIT, vb_ioc_commit, vb_exec_commit),
 	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, vb_exec_exchange, RESERVED(vb_ioc_exchange),

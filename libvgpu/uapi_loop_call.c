@@ -90,7 +90,7 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_REGION_ADD, vb_ioc_region, vgpu_loop_region_add),
 	EXEC_ENTRY(VB_IOC_REGION_REMOVE, vb_ioc_region, vgpu_loop_region_remove),
 	EXEC_ENTRY(VB_IOC_MOVE, vb_ioc_move, vgpu_loop_move),
-	EXEC_ENTRY(VB_IOC_FETCH, vb_ioc_fetch, vgpu_loop_fetch,
+	EXEC_ENTRY(VB_IOC_FETCH, vb_ioc_fetch, vgpu_loop_fetch, RESERVED(vb_ioc_fetch),
 		   VGPU_RULE_FLAGS(vb_ioc_fetch, flags, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT)),
 	EXEC_ENTRY(VB_IOC_COMMIT, vb_ioc_commit, vgpu_loop_commit),
 	EXEC_ENTRY(VB_IOC_POLL_CANCEL, vb_ioc_poll_cancel, vgpu_loop_poll_cancel),

@@ -74,6 +74,7 @@ static int fetch_request_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *cmd
 	cmd->out_chunk = r->first;
 	cmd->out_count = r->count;
 	cmd->out_bos_address = (u64)(uintptr_t)r->ranges;
+	cmd->out_numa_node = -1;
 	return 0;
 }
 
@@ -91,6 +92,7 @@ static void describe_submission(const struct loop_submission *s, struct vb_ioc_f
 	cmd->out_stream_bytes = s->stream_bytes;
 	cmd->out_bo_count = s->bo_count;
 	cmd->out_bos_address = (u64)(uintptr_t)s->bos;
+	cmd->out_numa_node = -1;
 }
 
 static int fetch_submission_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *cmd)

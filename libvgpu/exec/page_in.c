@@ -104,7 +104,7 @@ int vgpu_page_in_try(struct vgpu_resid *r, struct vgpu_store *store, struct vgpu
 	if (!(p->req.flags & VB_FETCH_F_ASYNC))
 		vgpu_leave_note_client(r, p->req.out_client);
 	r->paging_in = true;
-	r->prefers = vgpu_home_of_node(r, VB_FETCH_NODE(p->req.flags));
+	r->prefers = vgpu_home_of_node(r, p->req.out_numa_node);
 	vgpu_resid_try(r, &p->attempt);
 	if (!rc)
 		rc = page_in_serve(r, o, p);

@@ -240,6 +240,9 @@ static void executor_reserved_fields_and_flags_are_einval(void **state)
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_ARENA_CREATE, &arena), -EINVAL);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXEC_STATS, &stats), -EINVAL);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), -EINVAL);
+	fetch.flags = VB_FETCH_F_NOWAIT;
+	fetch.__reserved = 1;
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), -EINVAL);
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXCHANGE, &exchange), -EINVAL);
 	exchange.__reserved = 0;
 	exchange.flags = VB_FETCH_F_NOWAIT | VB_FETCH_F_CONTIGUOUS;

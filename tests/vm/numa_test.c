@@ -380,7 +380,7 @@ static void request_says_on_which_node_somebody_waits(void **state)
 		while (rig_fetch(&x, &req) == -EAGAIN)
 			usleep(1000);
 		assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
-		assert_int_equal(VB_FETCH_NODE(req.flags), nodes[n].id);
+		assert_int_equal(req.out_numa_node, nodes[n].id);
 		assert_rc(rig_step(&x, req.out_object, n, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST), 0);
 		assert_rc(rig_step(&x, req.out_object, n, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST), 0);
 		assert_rc(rig_commit(&x, req.out_tag, 0), 0);

@@ -1184,12 +1184,6 @@ enum vb_fetch_type {
 #define VB_FETCH_F_WRITE	(1u << 1)
 #define VB_FETCH_F_CYCLE	(1u << 2)	/* SCHEDULE: cyclic */
 #define VB_FETCH_F_ASYNC	(1u << 3)	/* nobody waits: a hint */
-/*
- * PAGE_IN (module): in @flags, the NUMA node of the CPU that asked, where a slot would serve it
- * best; -1: nobody says.
- */
-#define VB_FETCH_NODE_SHIFT	16
-#define VB_FETCH_NODE(flags)	((__s32)((flags) >> VB_FETCH_NODE_SHIFT) - 1)
 #define VB_FETCH_F_NOWAIT	(1u << 8)	/* caller: -EAGAIN instead of waiting */
 #define VB_FETCH_F_URGENT	(1u << 9)	/* caller: anything but submissions */
 
@@ -1206,8 +1200,7 @@ struct vb_exec_bo {
 /**
  * struct vb_ioc_fetch - ioctl(VB_IOC_FETCH); also what VB_URING_FETCH fills in
  * @size: sizeof(struct vb_ioc_fetch)
- * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; out: VB_FETCH_F_* of the request, and
- *	VB_FETCH_NODE()
+ * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT; out: VB_FETCH_F_* of the request
  * @out_tag: names the request at commit
  * @out_type: enum vb_fetch_type
  * @out_client: client number, for log and fairness
@@ -1225,6 +1218,9 @@ struct vb_exec_bo {
  * @out_count: chunks, slots or ranges, 0 .. 2^30 + 1
  * @spin_ns: module: how long to look for work, awake, before sleeping: where a wake-up
  *	costs more than the work itself
+ * @out_numa_node: PAGE_IN (module): node of the CPU that asked, where a slot would serve it
+ *	best, 0 .. 2^31 - 1; else -1
+ * @__reserved: must be 0
  *
  * Errors: -EAGAIN with VB_FETCH_F_NOWAIT; -ESHUTDOWN the device closes (loopback); -EPERM
  * the device is not LIVE, -EINVAL VB_MMAP_SUBMIT is not mapped (module).
@@ -1248,6 +1244,8 @@ struct vb_ioc_fetch {
 	__u32 out_chunk;
 	__u32 out_count;
 	__u32 spin_ns;
+	__s32 out_numa_node;
+	__u32 __reserved;
 };
 
 /**
