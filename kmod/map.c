@@ -169,6 +169,16 @@ struct view {
 	struct vb_client *client;
 };
 
+static void view_free(struct kref *kref)
+{
+	struct view *v = container_of(kref, struct view, kref);
+
+	vb_bo_put(v->bo);
+	if (v->client)
+		vb_client_put(v->client);
+	kfree(v);
+}
+
 static struct vb_client *client_get(const struct view *v)
 {
 	if (!v->client)
@@ -226,31 +236,52 @@ static int wait_for_chunk(const struct fault *f, bool moving)
 }
 
 /*
- * The chunk is not there.  After mmap_lock was dropped neither vma nor vmf may be
- * looked at, and the fault is repeated; an error is told with the lock taken again.
+ * An error is told with mmap_lock held, and whoever called goes on with @vma then: it must be
+ * there still, and be ours.  @v is held, so that no other mapping has it.
  */
-static vm_fault_t fault_wait(struct vm_fault *vmf, const struct view *v, u32 chunk, bool moving)
+static bool relock(struct mm_struct *mm, const struct vm_area_struct *vma, unsigned long address,
+		   const struct view *v)
 {
-	struct mm_struct *mm = vmf->vma->vm_mm;
+	const struct vm_area_struct *now;
+
+	if (mmap_read_lock_killable(mm))
+		return false;
+	now = find_vma(mm, address);
+	if (now && now == vma && now->vm_start <= address && now->vm_private_data == v)
+		return true;
+	mmap_read_unlock(mm);
+	return false;
+}
+
+/*
+ * The chunk is not there.  After mmap_lock was dropped neither vma nor vmf may be
+ * looked at, and the fault is repeated; but for an error, with the lock taken again.
+ */
+static vm_fault_t fault_wait(struct vm_fault *vmf, struct view *v, u32 chunk, bool moving)
+{
+	const struct vm_area_struct *vma = vmf->vma;
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long address = vmf->address;
 	struct fault f = { .bo = v->bo, .chunk = chunk, .flags = vmf->flags };
 	bool drops = f.flags & FAULT_FLAG_ALLOW_RETRY;
+	vm_fault_t ret = VM_FAULT_RETRY;
 	int rc;
 
 	if (drops && f.flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
 	f.client = client_get(v);
-	vb_bo_use(f.bo);
+	kref_get(&v->kref);
 	if (drops)
 		mmap_read_unlock(mm);
 	f.deadline_ns = drops ? vb_bound(0) : ktime_get_ns() + VB_FAULT_NS;
 	rc = wait_for_chunk(&f, moving);
-	vb_bo_put(f.bo);
-	vb_client_put(f.client);
 	if (!drops)
-		return rc ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
-	if (!rc || rc == -EINTR || mmap_read_lock_killable(mm))
-		return VM_FAULT_RETRY;
-	return VM_FAULT_SIGBUS;
+		ret = rc ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+	else if (rc && rc != -EINTR && relock(mm, vma, address, v))
+		ret = VM_FAULT_SIGBUS;
+	vb_client_put(f.client);
+	kref_put(&v->kref, view_free);
+	return ret;
 }
 
 /* ---- clients: faults ---- */
@@ -323,16 +354,6 @@ static void write_maps_add(struct vm_area_struct *vma, int sign)
 	mutex_lock(&v->bo->lock);
 	v->bo->write_maps += sign;
 	mutex_unlock(&v->bo->lock);
-}
-
-static void view_free(struct kref *kref)
-{
-	struct view *v = container_of(kref, struct view, kref);
-
-	vb_bo_put(v->bo);
-	if (v->client)
-		vb_client_put(v->client);
-	kfree(v);
 }
 
 static struct view *view_new(struct vb_bo *bo, struct vb_client *c)

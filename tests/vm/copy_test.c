@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * BO_READ and BO_WRITE while the caller's memory is not there, or endless: what they hold
- * meanwhile (nothing), and that they can be killed.  The test is the executor.
+ * meanwhile (nothing), and that they can be killed; and a mapping that goes while the kernel
+ * waits for its memory.  The test is the executor.
  */
 #include "selftests/selftest.h"
 
@@ -230,6 +231,76 @@ static void endless_read_ends_when_its_process_is_killed(void **state)
 	assert_in_range(rig_now() - before, 0, 10000000000ull);
 }
 
+/* ---- a mapping that goes while its fault waits ---- */
+
+static struct {
+	uint32_t bo;
+	uint8_t *at;
+	void *got;
+} populate;
+
+static void *populate_thread(void *arg)
+{
+	populate.got = mmap(populate.at, 8192, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_FIXED | MAP_POPULATE, u->ops->fd(u),
+			    (off_t)populate.bo << 46);
+	return arg;
+}
+
+/* Until the kernel waits for the first page of a mapping that it is making. */
+static void populate_until_it_waits(pthread_t *thread, struct vb_ioc_fetch *req)
+{
+	new_object(&populate.bo);
+	populate.at = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_int_equal(pthread_create(thread, NULL, populate_thread, NULL), 0);
+	next_request(req);
+	assert_int_equal(req->out_type, VB_FETCH_PAGE_IN);
+}
+
+/* What the kernel has of a mapping it gives back some time after. */
+static void let_mappings_be_freed(void)
+{
+	const struct timespec pause = { .tv_nsec = 300000000 };
+
+	nanosleep(&pause, NULL);
+}
+
+static void mapping_that_goes_while_its_fault_fails_is_looked_at_no_more(void **state)
+{
+	struct vb_ioc_fetch req;
+	pthread_t thread;
+
+	(void)state;
+	populate_until_it_waits(&thread, &req);
+	munmap(populate.at, 8192);
+	let_mappings_be_freed();
+	assert_rc(rig_commit(&x, req.out_tag, -EIO), 0);
+	pthread_join(thread, NULL);
+	assert_ptr_equal(populate.got, populate.at);
+}
+
+/* The error was not that of the mapping that is there now: it has its own. */
+static void mapping_in_place_of_one_that_fails_is_asked_for_anew(void **state)
+{
+	struct vb_ioc_fetch req;
+	pthread_t thread;
+	void *again;
+
+	(void)state;
+	populate_until_it_waits(&thread, &req);
+	again = mmap(populate.at, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		     u->ops->fd(u), (off_t)populate.bo << 46);
+	assert_ptr_equal(again, populate.at);
+	let_mappings_be_freed();
+	assert_rc(rig_commit(&x, req.out_tag, -EIO), 0);
+	next_request(&req);
+	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+	assert_rc(rig_commit(&x, req.out_tag, -EIO), 0);
+	pthread_join(thread, NULL);
+	assert_ptr_equal(populate.got, populate.at);
+	munmap(populate.at, 8192);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -239,6 +310,8 @@ int main(void)
 		CASE(write_waits_for_its_memory_without_the_chunk),
 		CASE(memory_that_cannot_be_used_is_efault),
 		CASE(endless_read_ends_when_its_process_is_killed),
+		CASE(mapping_that_goes_while_its_fault_fails_is_looked_at_no_more),
+		CASE(mapping_in_place_of_one_that_fails_is_asked_for_anew),
 	};
 
 	if (!selftest_has_module("copies"))
