@@ -8,12 +8,20 @@
 #include "file.h"
 
 #include <linux/blkdev.h>
+#include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/hashtable.h>
+#include <linux/kthread.h>
+#include <linux/magic.h>
+#include <linux/module.h>
 #include <linux/once.h>
 #include <linux/random.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
+
+#include "request.h"
+#include "user.h"
+#include "wait.h"
 
 static DEFINE_MUTEX(files_lock);
 static DEFINE_HASHTABLE(files, 10);	/* struct vb_file; files_lock */
@@ -70,8 +78,8 @@ int vb_file_check(const struct vb_file *f)
 /*
  * The executor may not open what a client can.  A file of our own: of the client's, its
  * flags are not ours to change, and the client may change them while others read the
- * store.  Past the page cache where the file system can.  Opened by the client's thread:
- * one that does not answer keeps the client waiting, not the executor.
+ * store.  Past the page cache where the file system can.  Opened for the client: one that
+ * does not answer keeps the client waiting, not the executor.
  */
 static struct file *file_reopen(struct file *file)
 {
@@ -164,26 +172,6 @@ err_free:
 }
 
 /**
- * vb_file_open() - the file behind a descriptor of the caller
- * @fd: open for reading, a regular file or a block device
- * @out: for vb_file_put(); the same for all who open what looks the same
- *
- * Context: may sleep as long as its file system likes; no lock held.
- * Return: 0; -EBADF; -EACCES; -EINVAL; -ENOMEM; what its file system says.
- */
-int vb_file_open(int fd, struct vb_file **out)
-{
-	struct file *file = fget(fd);
-	int rc;
-
-	if (!file)
-		return -EBADF;
-	rc = file->f_mode & FMODE_READ ? file_open(file, out) : -EACCES;
-	fput(file);
-	return rc;
-}
-
-/**
  * vb_file_put() - an object does without its file
  * @f: file, or NULL
  *
@@ -202,4 +190,172 @@ void vb_file_put(struct vb_file *f)
 	mutex_unlock(&files_lock);
 	if (last)
 		file_free(f);
+}
+
+/* ---- file systems that may never answer ---- */
+
+/*
+ * A FUSE server that has taken a request is waited for whatever happens: SIGKILL does not end
+ * that (request_wait_answer() in fs/fuse/dev.c).  So a thread of ours asks it, in the client's
+ * name, and the client waits for the thread as for anything else.  When it gives up, the thread
+ * stays until the server answers or ends.
+ */
+#define UNANSWERED_MAX	64u	/* threads that clients of a user have given up */
+#define OPENING_COST	(THREAD_SIZE + sizeof(struct task_struct) + sizeof(struct opening))
+
+/**
+ * struct opening - a file that a thread opens, while its client waits
+ * @kref: the client, and the thread
+ * @wait: where the client is
+ * @done: what came of it is there
+ * @user: of the client; charged
+ * @given_up: the client has gone, and the thread is counted
+ * @from: the client's file
+ * @cred: the client's
+ * @file: what came of it, or NULL: none, or the client has taken it
+ * @rc: 0, or why there is none
+ */
+struct opening {
+	struct kref kref;
+	wait_queue_head_t wait;
+	bool done, given_up;
+	struct vb_user *user;
+	struct file *from;
+	const struct cred *cred;
+	struct vb_file *file;
+	int rc;
+};
+
+/* The server may be anybody's; what is stacked on others may have one below it. */
+static bool may_be_silent(const struct file *file)
+{
+	const struct super_block *sb = file_inode(file)->i_sb;
+
+	return sb->s_magic == FUSE_SUPER_MAGIC || sb->s_stack_depth;
+}
+
+static struct opening *opening_new(struct vb_user *user, struct file *from)
+{
+	struct opening *o;
+
+	if (atomic_read(&user->unanswered) >= UNANSWERED_MAX || vb_user_charge(user, OPENING_COST))
+		return ERR_PTR(-EDQUOT);
+	o = kzalloc(sizeof(*o), GFP_KERNEL_ACCOUNT);
+	if (!o) {
+		vb_user_uncharge(user, OPENING_COST);
+		return ERR_PTR(-ENOMEM);
+	}
+	kref_init(&o->kref);
+	init_waitqueue_head(&o->wait);
+	/* There is one with that uid. */
+	o->user = vb_user_get(user->uid);
+	o->from = get_file(from);
+	o->cred = get_current_cred();
+	return o;
+}
+
+static void opening_free(struct kref *kref)
+{
+	struct opening *o = container_of(kref, struct opening, kref);
+
+	vb_file_put(o->file);
+	fput(o->from);
+	put_cred(o->cred);
+	if (o->given_up)
+		atomic_dec(&o->user->unanswered);
+	vb_user_uncharge(o->user, OPENING_COST);
+	vb_user_put(o->user);
+	kfree(o);
+}
+
+static int opening_thread(void *arg)
+{
+	struct opening *o = arg;
+	const struct cred *ours = override_creds(o->cred);
+
+	o->rc = file_open(o->from, &o->file);
+	revert_creds(ours);
+	/* Whoever sees @done sees what came of it. */
+	smp_store_release(&o->done, true);
+	wake_up_all(&o->wait);
+	kref_put(&o->kref, opening_free);
+	module_put_and_kthread_exit(0);
+	return 0;
+}
+
+/* The thread has the module, which may be asked to go when its client has given up. */
+static int opening_start(struct opening *o)
+{
+	struct task_struct *thread;
+
+	__module_get(THIS_MODULE);
+	kref_get(&o->kref);
+	thread = kthread_run(opening_thread, o, "vb-open");
+	if (!IS_ERR(thread))
+		return 0;
+	kref_put(&o->kref, opening_free);
+	module_put(THIS_MODULE);
+	return PTR_ERR(thread);
+}
+
+static bool is_open(const struct opening *o)
+{
+	/* Pairs with opening_thread(). */
+	return smp_load_acquire(&o->done);
+}
+
+static int opening_wait(struct opening *o, struct vb_file **out)
+{
+	int rc = vb_wait_until(o->wait, is_open(o), vb_bound(0));
+
+	if (rc) {
+		o->given_up = true;
+		atomic_inc(&o->user->unanswered);
+		return rc;
+	}
+	*out = o->file;
+	o->file = NULL;
+	return o->rc;
+}
+
+static int file_open_aside(struct vb_user *user, struct file *from, struct vb_file **out)
+{
+	struct opening *o = opening_new(user, from);
+	int rc;
+
+	if (IS_ERR(o))
+		return PTR_ERR(o);
+	rc = opening_start(o);
+	if (!rc)
+		rc = opening_wait(o, out);
+	kref_put(&o->kref, opening_free);
+	return rc;
+}
+
+/**
+ * vb_file_open() - the file behind a descriptor of the caller
+ * @user: who pays for a thread, where one has to wait
+ * @fd: open for reading, a regular file or a block device
+ * @out: for vb_file_put(); the same for all who open what looks the same
+ *
+ * Context: may sleep: for file systems that may never answer interruptibly and within
+ * vb_bound(), for others as long as they like; no lock held.
+ * Return: 0; -EBADF; -EACCES; -EINVAL; -ENOMEM; -EINTR; -ETIME; -EDQUOT kernel memory, or too
+ * many that were given up have still not been answered; what its file system says.
+ */
+int vb_file_open(struct vb_user *user, int fd, struct vb_file **out)
+{
+	struct file *file = fget(fd);
+	int rc;
+
+	if (!file)
+		return -EBADF;
+	if (!(file->f_mode & FMODE_READ))
+		rc = -EACCES;
+	else if (may_be_silent(file))
+		rc = file_open_aside(user, file, out);
+	else
+		rc = file_open(file, out);
+	fput(file);
+	return rc;
 }

@@ -7,6 +7,8 @@
 
 #include "core/deps.h"
 
+struct vb_user;
+
 /**
  * struct vb_file - a file that a client had opened, and what it looked like then
  * @link: in the table of files; its lock, as @refs; the rest is fixed
@@ -26,7 +28,7 @@ struct vb_file {
 	struct timespec64 changed;
 };
 
-int vb_file_open(int fd, struct vb_file **out);
+int vb_file_open(struct vb_user *user, int fd, struct vb_file **out);
 void vb_file_put(struct vb_file *f);
 int vb_file_check(const struct vb_file *f);
 

@@ -260,7 +260,7 @@ static int bo_open_file(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 
 	if (!bo->is_store)
 		return 0;
-	rc = vb_file_open(cmd->fd, &bo->file);
+	rc = vb_file_open(bo->client->user, cmd->fd, &bo->file);
 	if (rc)
 		return rc;
 	rc = vb_bo_check_source(cmd, bo->file->bytes);
@@ -476,7 +476,7 @@ static int store_open(struct vb_client *c, struct vb_ucmd *u, struct vb_bo *new)
  * What was destroyed and still waits to be forgotten is waited for, when there is no room
  * without it. Of the same bytes of a file there is one object for all (store.c).
  *
- * Context: no lock held; may wait, interruptible, and sleep as long as the file system likes.
+ * Context: no lock held; may wait, interruptible, and as vb_file_open() does.
  * Return: 0; -EINVAL; -EBADF, -EACCES and others of the file (vb_file_open()); -ENOSPC, -EDQUOT;
  * -ENOMEM; -EFAULT; -EINTR.
  */

@@ -20,6 +20,7 @@
  * @quota: as vb_client.quota
  * @submit_bytes: of the submit region
  * @kernel_bytes: of kernel memory, see vb_user_charge()
+ * @unanswered: threads that open files for nobody any more (kmod/file.c)
  */
 struct vb_user {
 	struct hlist_node link;
@@ -29,6 +30,7 @@ struct vb_user {
 	kuid_t uid;
 	struct vb_quota quota;
 	atomic_long_t submit_bytes, kernel_bytes;
+	atomic_t unanswered;
 };
 
 struct vb_user *vb_user_get(kuid_t uid);

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 
 #include "exec/exec.h"
+#include "vm/machine.h"
 
 #define MOUNTED		"/tmp/vb-silent"
 #define HOST_SLOTS	24u
@@ -233,6 +234,7 @@ static void set_executor_timeout_ms(unsigned int ms)
 static int teardown(void **state)
 {
 	set_executor_timeout_ms(30000);
+	machine_set_ms("page_in_timeout_ms", 120000);
 	server_end();
 	return selftest_teardown(state);
 }
@@ -531,6 +533,90 @@ static void submitter_does_not_ask_what_a_file_looks_like(void **state)
 	be_silent(0);
 }
 
+/* ---- creation ---- */
+
+static int silent_file;
+
+static int create(void)
+{
+	uint32_t id;
+
+	return rig_bo_file(u, silent_file, 0, chunks(1), &id);
+}
+
+static void by_create(void)
+{
+	create();
+}
+
+/* What a file looks like, and to open it, is asked before there is an object. */
+static void creation_from_a_silent_file_ends_with_its_process(void **state)
+{
+	static const uint64_t silences[] = { NEVER(FUSE_GETATTR), NEVER(FUSE_OPEN) };
+	uint32_t other, queue;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(60000), 0);
+	silent_file = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+	assert_true(silent_file >= 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	for (size_t i = 0; i < sizeof(silences) / sizeof(silences[0]); i++) {
+		be_silent(silences[i]);
+		expect_killable(by_create);
+		expect_served(other, queue);
+	}
+	be_silent(0);
+	assert_rc(create(), 0);
+	server_end();
+	close(silent_file);
+}
+
+#define UNANSWERED	64u	/* that a user may give up */
+
+static void expect_created(void)
+{
+	int fd = rig_file(&rig, 4096);
+	uint32_t id;
+
+	assert_rc(rig_bo_file(u, fd, 0, 4096, &id), 0);
+	assert_rc(rig_bo_destroy(u, id), 0);
+	close(fd);
+}
+
+/* Whoever makes more and more of them keeps nobody's file but of such servers. */
+static void creation_from_silent_files_ends_in_time_and_so_often(void **state)
+{
+	int rc = -EDQUOT;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(60000), 0);
+	silent_file = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+	assert_true(silent_file >= 0);
+	be_silent(NEVER(FUSE_OPEN));
+	machine_set_ms("page_in_timeout_ms", 20);
+	for (uint32_t i = 0; i < UNANSWERED; i++)
+		assert_rc(create(), -ETIME);
+	assert_rc(create(), -EDQUOT);
+	machine_set_ms("page_in_timeout_ms", 120000);
+	expect_created();
+	/* What the dead one owed is answered for it, and another one is asked as ever. */
+	server_end();
+	close(silent_file);
+	assert_null(server_start());
+	silent_file = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+	assert_true(silent_file >= 0);
+	for (uint64_t end = rig_now() + MOST_MS * 1000000ull; rc == -EDQUOT && rig_now() < end;) {
+		rc = create();
+		usleep(1000);
+	}
+	assert_rc(rc, 0);
+	server_end();
+	close(silent_file);
+}
+
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -542,6 +628,8 @@ int main(void)
 		CASE(waiting_for_a_silent_file_is_no_silence_of_the_executor),
 		CASE(executor_does_not_ask_what_a_file_looks_like),
 		CASE(submitter_does_not_ask_what_a_file_looks_like),
+		CASE(creation_from_a_silent_file_ends_with_its_process),
+		CASE(creation_from_silent_files_ends_in_time_and_so_often),
 	};
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
