@@ -422,40 +422,117 @@ static uint32_t derived(int fd, uint32_t rows, size_t unit)
 	return cmd.out_bo_id;
 }
 
-/* A load from the mapping has the executor read and pack; after an eviction it does so again. */
-static void derived_chunks_come_by_a_fault(void **state)
+/**
+ * struct packed - a derived object of two chunks and a half
+ * @id: handle
+ * @bytes: its length
+ * @wanted: its content, by a packer of our own
+ */
+struct packed {
+	uint32_t id;
+	uint64_t bytes;
+	uint8_t *wanted;
+};
+
+static struct packed packed_open(void)
 {
 	const size_t unit = vgpu_weight_unit_bytes(VGPU_W_INT8_G16, COLS);
 	const uint32_t rows = GROUP * (uint32_t)(5 * rig.chunk_bytes / 2 / unit);
-	const uint64_t bytes = rows / GROUP * unit;
 	float *values = new_matrix(rows);
-	uint8_t *wanted = new_packed(values, rows, unit);
+	struct packed p = {
+		.bytes = rows / GROUP * unit, .wanted = new_packed(values, rows, unit),
+	};
+
+	close(file);
+	file = rig_file(&rig, 0);
+	assert_int_equal(write(file, values, (size_t)rows * COLS * 4), (size_t)rows * COLS * 4);
+	p.id = derived(file, rows, unit);
+	free(values);
+	return p;
+}
+
+static void packed_close(struct packed *p)
+{
+	assert_rc(rig_bo_destroy(u, p->id), 0);
+	free(p->wanted);
+}
+
+static uint32_t resident(const struct packed *p)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < 3; i++)
+		n += rig_residency(u, p->id, i) >> H & 1;
+	return n;
+}
+
+/* A load from the mapping has the executor read and pack; after an eviction it does so again. */
+static void derived_chunks_come_by_a_fault(void **state)
+{
+	struct packed k = packed_open();
 	const uint8_t *p;
-	uint32_t id;
-	int fd;
 
 	(void)state;
-	close(file);
-	file = fd = rig_file(&rig, 0);
-	assert_int_equal(write(fd, values, (size_t)rows * COLS * 4), (size_t)rows * COLS * 4);
-	id = derived(fd, rows, unit);
-	p = machine_map(u, id, chunks(3), false);
+	p = machine_map(u, k.id, chunks(3), false);
 	for (int round = 0; round < 2; round++) {
-		for (uint32_t i = 0; i < 3; i++)
-			assert_int_equal(rig_residency(u, id, i) & 1u << H, 0);
+		assert_int_equal(resident(&k), 0);
 		for (uint32_t i = 3; i--;) {
-			uint64_t n = bytes - chunks(i) < chunks(1) ? bytes - chunks(i) : chunks(1);
+			uint64_t n = k.bytes - chunks(i) < chunks(1) ? k.bytes - chunks(i) : chunks(1);
 
-			assert_int_equal(machine_peek(p + chunks(i)), wanted[chunks(i)]);
-			assert_int_equal(rig_residency(u, id, i) & 1u << H, 1u << H);
-			assert_memory_equal(p + chunks(i), wanted + chunks(i), n);
+			assert_int_equal(machine_peek(p + chunks(i)), k.wanted[chunks(i)]);
+			assert_int_equal(rig_residency(u, k.id, i) & 1u << H, 1u << H);
+			assert_memory_equal(p + chunks(i), k.wanted + chunks(i), n);
 		}
-		assert_rc(rig_advise(u, id, VB_ADVISE_EVICT, 0, bytes), 0);
+		assert_rc(rig_advise(u, k.id, VB_ADVISE_EVICT, 0, k.bytes), 0);
 	}
 	munmap((void *)p, chunks(3));
-	assert_rc(rig_bo_destroy(u, id), 0);
-	free(wanted);
-	free(values);
+	packed_close(&k);
+}
+
+/* Nobody waits for them, and they come. */
+static void derived_chunks_come_by_a_prefetch(void **state)
+{
+	struct packed k = packed_open();
+	uint8_t *got = malloc(k.bytes);
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(resident(&k), 0);
+		assert_rc(rig_advise(u, k.id, VB_ADVISE_PREFETCH, 0, k.bytes), 0);
+		for (int ms = 0; resident(&k) < 3 && ms < 20000; ms++)
+			usleep(1000);
+		assert_int_equal(resident(&k), 3);
+		assert_rc(rig_read(u, k.id, 0, got, k.bytes), 0);
+		assert_memory_equal(got, k.wanted, k.bytes);
+		assert_rc(rig_advise(u, k.id, VB_ADVISE_EVICT, 0, k.bytes), 0);
+	}
+	free(got);
+	packed_close(&k);
+}
+
+static void derived_chunks_come_by_a_command(void **state)
+{
+	struct packed k = packed_open();
+	uint8_t *got = malloc(k.bytes);
+	uint32_t to, queue;
+	struct rig_stream s;
+
+	(void)state;
+	assert_rc(rig_bo(u, k.bytes, VB_LIFE_VOLATILE, &to), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	assert_int_equal(resident(&k), 0);
+	rig_stream(&s);
+	rig_add_bo(&s, k.id, VB_ACCESS_READ);
+	rig_add_bo(&s, to, VB_ACCESS_WRITE);
+	rig_add_copy(&s, 0, 1, (uint32_t)(k.bytes / 4));
+	assert_rc(rig_submit(u, queue, &s, NULL), 0);
+	assert_rc(rig_wait(u, queue, 1, 20000), 0);
+	assert_rc(rig_read(u, to, 0, got, k.bytes), 0);
+	assert_memory_equal(got, k.wanted, k.bytes);
+	assert_rc(rig_queue_destroy(u, queue), 0);
+	assert_rc(rig_bo_destroy(u, to), 0);
+	free(got);
+	packed_close(&k);
 }
 
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -476,7 +553,11 @@ int main(void)
 		CASE(who_comes_while_others_leave_finds_the_store_or_makes_it),
 	};
 	const struct CMUnitTest by_hand[] = { CASE(executor_reads_a_file_of_its_own) };
-	const struct CMUnitTest real[] = { CASE(derived_chunks_come_by_a_fault) };
+	const struct CMUnitTest real[] = {
+		CASE(derived_chunks_come_by_a_fault),
+		CASE(derived_chunks_come_by_a_prefetch),
+		CASE(derived_chunks_come_by_a_command),
+	};
 	int failed = 0;
 
 	if (!selftest_has_module("stores"))
