@@ -213,6 +213,7 @@ static int page_in(const struct fault *f)
 	r->count = 1;
 	r->flags = f->flags & FAULT_FLAG_WRITE ? VB_FETCH_F_WRITE : 0;
 	r->killable = is_killable_only(f->flags);
+	r->early = true;
 	return vb_request_wait(r, f->deadline_ns);
 }
 

@@ -17,6 +17,7 @@
 #include "bo.h"
 #include "client.h"
 #include "exec.h"
+#include "resid.h"
 #include "store.h"
 #include "submit.h"
 #include "trace.h"
@@ -161,6 +162,28 @@ int vb_request_send(struct vb_request *r)
 	return 0;
 }
 
+/* Another object's with the same one is woken for nothing. */
+static void *key_of(const struct vb_bo *bo, u32 chunk)
+{
+	return (void *)bo + chunk;
+}
+
+/**
+ * vb_request_arrived() - a chunk is in host memory: who waits for nothing else goes on
+ * @bo: object
+ * @chunk: within it
+ *
+ * The executor's word on their requests comes later, and finds nobody waiting.
+ *
+ * Context: any; what says that it is there was written before.
+ */
+void vb_request_arrived(const struct vb_bo *bo, u32 chunk)
+{
+	/* Pairs with prepare_to_wait_event(): they see it, or we see them. */
+	smp_mb();
+	wake_up_var(key_of(bo, chunk));
+}
+
 static void request_finish(struct vb_request *r, int status)
 {
 	if (!status && r->finish)
@@ -169,6 +192,8 @@ static void request_finish(struct vb_request *r, int status)
 	/* Whoever sees @done sees @status, and what @finish did. */
 	smp_store_release(&r->done, true);
 	wake_up_all(&r->wait);
+	if (r->early)
+		vb_request_arrived(r->bo, r->first);
 }
 
 /**
@@ -221,13 +246,27 @@ static bool is_done(struct vb_request *r)
 	return smp_load_acquire(&r->done);
 }
 
+static int request_sleep(struct vb_request *r, u64 deadline_ns)
+{
+	const unsigned int state = r->killable ? TASK_KILLABLE : TASK_INTERRUPTIBLE;
+
+	if (r->early)
+		return vb_wait_var_until(key_of(r->bo, r->first),
+					 is_done(r) || vb_resid_is_here(r->bo, r->first), state,
+					 deadline_ns);
+	if (r->killable)
+		return vb_wait_killable_until(r->wait, is_done(r), deadline_ns);
+	return vb_wait_until(r->wait, is_done(r), deadline_ns);
+}
+
 /**
  * vb_request_wait() - queue a request, wait for its end, free it
  * @r: request; used up
  * @deadline_ns: CLOCK_MONOTONIC, not 0
  *
  * Context: no lock held but, for a fault that may not let go of it, mmap_lock.
- * Return: how it ended; -ETIME; -EINTR; -ENODEV there is no executor.
+ * Return: how it ended, or 0 as soon as that will do (@early); -ETIME; -EINTR; -ENODEV there is
+ * no executor.
  */
 int vb_request_wait(struct vb_request *r, u64 deadline_ns)
 {
@@ -238,11 +277,8 @@ int vb_request_wait(struct vb_request *r, u64 deadline_ns)
 	rc = vb_request_send(r);
 	if (rc)
 		goto out;
-	if (r->killable)
-		rc = vb_wait_killable_until(r->wait, is_done(r), deadline_ns);
-	else
-		rc = vb_wait_until(r->wait, is_done(r), deadline_ns);
-	if (rc && request_abandon(r))
+	rc = request_sleep(r, deadline_ns);
+	if ((rc || !is_done(r)) && request_abandon(r))
 		goto out;
 	/* Bounded by the commit that is under way. */
 	wait_event(r->wait, is_done(r));

@@ -47,6 +47,7 @@ struct vb_work {
  * @ranges_bytes: their length
  * @deadline_ns: 0 none
  * @killable: only a deadly signal ends the wait
+ * @early: it is over for who waits when chunk @first is in host memory
  * @expired: the waiter has gone; work_lock
  * @finishing: a commit runs @finish; work_lock
  * @finish: called by the commit before anybody can move the chunks again, in a
@@ -68,7 +69,7 @@ struct vb_request {
 	struct vb_range *ranges;
 	size_t ranges_bytes;
 	u64 deadline_ns;
-	bool killable, expired, finishing;
+	bool killable, early, expired, finishing;
 	int (*finish)(struct vb_request *r);
 	void *arg;
 	int status;
@@ -83,6 +84,7 @@ void vb_request_put(struct vb_request *r);
 int vb_request_send(struct vb_request *r);
 int vb_request_wait(struct vb_request *r, u64 deadline_ns);
 void vb_request_done(struct vb_request *r, int status);
+void vb_request_arrived(const struct vb_bo *bo, u32 chunk);	/* for those who wait early */
 void vb_requests_fail(void);
 void vb_requests_return(void);	/* what a dead executor had fetched waits again */
 

@@ -26,6 +26,7 @@
 #include "map.h"
 #include "quarantine.h"
 #include "region.h"
+#include "request.h"
 #include "slot.h"
 #include "store.h"
 #include "table.h"
@@ -378,6 +379,21 @@ int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable)
 	return !rc && !vb_takes_work() ? -ENODEV : rc;
 }
 
+/**
+ * vb_resid_is_here() - does host memory have a chunk, to be mapped?
+ * @bo: object
+ * @chunk: within it
+ *
+ * Context: any; without the object's lock it may be another answer by now.
+ * Return: it has.
+ */
+bool vb_resid_is_here(struct vb_bo *bo, u32 chunk)
+{
+	const struct vb_table_entry *e = vb_entry(bo, chunk);
+
+	return READ_ONCE(e->valid) & 1u << VB_TIER_HOST && !READ_ONCE(e->busy);
+}
+
 /* ---- the object goes, or the executor ---- */
 
 /* A move that its executor did not end. */
@@ -658,6 +674,8 @@ static int move_finish(struct vb_bo *bo, const struct vb_move *mv)
 	if (step_end(&s, rc))
 		return rc;
 	running_end(bo, mv->chunk, m);
+	if (mv->op == VB_MOVE_COMMIT && mv->to == VB_TIER_HOST)
+		vb_request_arrived(bo, mv->chunk);
 	if (mv->flags & VB_MOVE_F_BAD)
 		vb_slot_retire(loc);
 	return 0;

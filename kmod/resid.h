@@ -20,6 +20,7 @@ void vb_resid_orphan(struct vb_bo *bo);
 void vb_resid_hide(struct vb_bo *bo);
 void vb_resid_charge(struct vb_bo *bo, struct vb_client *to);
 int vb_resid_wait(struct vb_bo *bo, u32 chunk, u64 deadline_ns, bool killable);
+bool vb_resid_is_here(struct vb_bo *bo, u32 chunk);
 int vb_move(struct vb_exec *x, struct vb_ucmd *u);
 
 #endif

@@ -8,6 +8,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
 #include <linux/wait.h>
+#include <linux/wait_bit.h>
 
 #define VB_WAIT_NS		(120ull * NSEC_PER_SEC)	/* default bound without a deadline */
 
@@ -28,6 +29,20 @@
 	long rc_ = wait_event_killable_timeout(wq, condition, until_ > now_ ?	\
 		nsecs_to_jiffies(min_t(u64, until_ - now_, VB_WAIT_NS)) + 1 : 0);\
 	rc_ > 0 ? 0 : rc_ < 0 ? -EINTR : -ETIME; })
+
+/*
+ * Sleep until @condition or CLOCK_MONOTONIC @deadline_ns, woken by wake_up_var(@key), which is
+ * an address that nobody looks behind; @state says what else may end it.
+ */
+#define vb_wait_var_until(key, condition, state, deadline_ns) ({		\
+	u64 now_ = ktime_get_ns(), until_ = (deadline_ns);			\
+	long left_ = until_ > now_ ? nsecs_to_jiffies(until_ - now_) + 1 : 0;	\
+	long __ret = left_;							\
+	if (!___wait_cond_timeout(condition))					\
+		__ret = ___wait_var_event(key, ___wait_cond_timeout(condition),	\
+					  state, 0, left_,			\
+					  __ret = schedule_timeout(__ret));	\
+	__ret > 0 ? 0 : __ret < 0 ? -EINTR : -ETIME; })
 
 #define VB_LOOKS	8u	/* for what is waited for, between two looks around */
 

@@ -370,6 +370,127 @@ static void who_waits_for_a_chunk_that_moves_can_be_killed(void **state)
 	}
 }
 
+/* ---- a fault that waits is over when its chunk is there ---- */
+
+static pid_t start(int (*call)(uint64_t deadline_ns))
+{
+	pid_t pid = fork();
+	int rc;
+
+	if (!pid) {
+		rc = call(0);
+		_exit(rc < 0 ? 1 : 0);
+	}
+	return pid;
+}
+
+static void fetch_page_in(struct vb_ioc_fetch *req)
+{
+	uint64_t end = rig_now() + 10000000000ull;
+	int rc;
+
+	while ((rc = rig_fetch(&x, req)) == -EAGAIN && rig_now() < end)
+		usleep(1000);
+	assert_rc(rc, 0);
+	assert_int_equal(req->out_type, VB_FETCH_PAGE_IN);
+}
+
+/* It ended by itself, with nothing to complain of. */
+static void expect_end(pid_t pid)
+{
+	uint64_t end = rig_now() + 10000000000ull;
+	int status = 0;
+
+	while (!waitpid(pid, &status, WNOHANG)) {
+		if (rig_now() > end) {
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			fail_msg("it waits for more than its chunk");
+		}
+		usleep(1000);
+	}
+	assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+/* The executor's word on it comes later, and is taken. */
+static void expect_over_when_chunk_is_there(int (*call)(uint64_t deadline_ns))
+{
+	struct vb_ioc_fetch req;
+	pid_t pid;
+
+	begin();
+	pid = start(call);
+	fetch_page_in(&req);
+	move_of(req.out_object, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+	usleep(100000);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	move_of(req.out_object, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST);
+	expect_end(pid);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), -ENOENT);
+	end();
+	rig_exec_close(&x);
+}
+
+static void fault_is_over_when_its_chunk_is_there(void **state)
+{
+	(void)state;
+	expect_over_when_chunk_is_there(by_fault);
+}
+
+static void fault_of_the_kernel_is_over_when_its_chunk_is_there(void **state)
+{
+	(void)state;
+	expect_over_when_chunk_is_there(by_kernel_fault);
+}
+
+/* Of two that asked, the second has what it wants, and the executor hears no more of it. */
+static void what_came_for_another_is_not_asked_for(void **state)
+{
+	struct vb_ioc_fetch req;
+	pid_t pid[2];
+
+	(void)state;
+	begin();
+	pid[0] = start(by_fault);
+	fetch_page_in(&req);
+	pid[1] = start(by_kernel_fault);
+	usleep(300000);
+	move_of(req.out_object, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+	move_of(req.out_object, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST);
+	expect_end(pid[0]);
+	expect_end(pid[1]);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+	assert_rc(rig_fetch(&x, &req), -EAGAIN);
+	end();
+	rig_exec_close(&x);
+}
+
+/* A move that is given up, and a neighbour's, are none of it; and an error is told. */
+static void fault_waits_on_while_its_chunk_is_not_there(void **state)
+{
+	struct vb_ioc_fetch req;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	begin();
+	pid = start(by_fault);
+	fetch_page_in(&req);
+	move_of(req.out_object, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+	move_of(req.out_object, VB_MOVE_ABORT, VB_TIER_ZERO, VB_TIER_HOST);
+	assert_rc(rig_step(&x, req.out_object, 1, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST), 0);
+	assert_rc(rig_step(&x, req.out_object, 1, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST), 0);
+	usleep(300000);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	assert_rc(rig_commit(&x, req.out_tag, -EIO), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	/* By SIGBUS, which it takes for -EFAULT. */
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	end();
+	rig_exec_close(&x);
+}
+
 /* ---- a client at the limit of its memory cgroup ---- */
 
 static int make_queues(struct vgpu_uapi *own)
@@ -529,6 +650,10 @@ int main(void)
 		CASE(eviction_that_waits_can_be_killed),
 		CASE(creation_that_waits_can_be_killed),
 		CASE(who_waits_for_a_chunk_that_moves_can_be_killed),
+		CASE(fault_is_over_when_its_chunk_is_there),
+		CASE(fault_of_the_kernel_is_over_when_its_chunk_is_there),
+		CASE(what_came_for_another_is_not_asked_for),
+		CASE(fault_waits_on_while_its_chunk_is_not_there),
 	};
 	const struct CMUnitTest served[] = {
 		CASE(client_at_the_limit_of_its_cgroup_fails_alone),
