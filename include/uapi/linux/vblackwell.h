@@ -209,8 +209,6 @@ struct vb_ioc_query_device {
 	__u64 __reserved[2];
 };
 
-#define VB_TIER_FLAG_UNIFIED	(1u << 0)	/* the memory is another tier's too */
-
 /* How the CPU of a client comes to a chunk that is on a device alone. */
 enum vb_cpu_path {
 	VB_CPU_MIGRATE = 0,	/* the chunk moves to host memory first */
@@ -223,7 +221,7 @@ enum vb_cpu_path {
  * @size: sizeof(struct vb_ioc_query_tier)
  * @index: 0 .. out_tier_count - 1; one arena each
  * @out_tier: enum vb_tier
- * @out_flags: VB_TIER_FLAG_*
+ * @out_flags: 0: there are none
  * @out_numa_node: node, 0 .. 2^31 - 1, or -1
  * @out_arena: arena number in VB_LOC
  * @out_bytes: capacity
