@@ -276,11 +276,12 @@ static vm_fault_t fault_wait(struct vm_fault *vmf, struct view *v, u32 chunk, bo
 		mmap_read_unlock(mm);
 	f.deadline_ns = drops ? vb_bound(0) : ktime_get_ns() + VB_FAULT_NS;
 	rc = wait_for_chunk(&f, moving);
+	/* Maybe the last reference: what goes with a client goes before mmap_lock is back. */
+	vb_client_put(f.client);
 	if (!drops)
 		ret = rc ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 	else if (rc && rc != -EINTR && relock(mm, vma, address, v))
 		ret = VM_FAULT_SIGBUS;
-	vb_client_put(f.client);
 	kref_put(&v->kref, view_free);
 	return ret;
 }
