@@ -298,6 +298,7 @@ static void who_asks_for_all_residency_can_be_killed(void **state)
 /* ---- many objects ---- */
 
 #define OBJECTS		32768u
+#define OTHERS		16384u		/* among which one lives */
 #define GROUPS		16u		/* looked at, at either end */
 #define GROUP_OBJECTS	128u
 #define SLOWER		4		/* the last ones may take so many times as long */
@@ -367,6 +368,56 @@ static void objects_of_a_file_that_changes_cost_the_same_however_many_there_are(
 	(void)state;
 	assert_true(fd >= 0);
 	expect_even_cost(fd, make_change);
+	close(fd);
+}
+
+/* An object comes, is written, named by a submission, looked at and goes. */
+static void live_and_die(int queue, uint32_t i)
+{
+	static uint64_t seqno;
+	struct vb_ioc_bo_info info;
+	struct rig_stream s;
+	uint32_t id;
+
+	assert_rc(rig_bo(rig.client, 1, VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_write(rig.client, id, 0, &i, 1), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	rig_add_bo(&s, id, VB_ACCESS_READ);
+	assert_rc(rig_submit(rig.client, (uint32_t)queue, &s, &seqno), 0);
+	assert_rc(rig_wait(rig.client, (uint32_t)queue, seqno, 20000), 0);
+	assert_rc(rig_info(rig.client, id, &info), 0);
+	assert_rc(rig_bo_destroy(rig.client, id), 0);
+}
+
+static double least(int queue)
+{
+	double ms, best = 1e9;
+
+	for (uint32_t g = 0; g < GROUPS; g++) {
+		ms = make_group(queue, 0, live_and_die);
+		best = ms < best ? ms : best;
+	}
+	return best;
+}
+
+static void work_costs_the_same_however_many_objects_there_are(void **state)
+{
+	int fd = memfd_create("many", MFD_CLOEXEC);
+	double alone, among;
+	uint32_t queue;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1ll << 40), 0);
+	assert_rc(rig_queue(rig.client, 0, &queue), 0);
+	alone = least((int)queue);
+	for (uint32_t i = 0; i < OTHERS; i++)
+		make_range(fd, i);
+	among = least((int)queue);
+	printf("# %u lives of an object took %.2f ms alone, %.2f ms among %u others\n",
+	       GROUP_OBJECTS, alone, among, OTHERS);
+	assert_true(among < alone * SLOWER);
 	close(fd);
 }
 
@@ -557,6 +608,7 @@ int main(void)
 		CASE(objects_of_a_file_that_changes_cost_the_same_however_many_there_are),
 	};
 	const struct CMUnitTest served[] = {
+		CASE(work_costs_the_same_however_many_objects_there_are),
 		CASE(thousand_clients_with_64_queues_each_are_served),
 	};
 	int failed = 0;
