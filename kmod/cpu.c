@@ -2,7 +2,8 @@
 /*
  * Content for a client's CPU.  What is absent is paged in by the executor; the
  * commit of that request maps or pins the chunks before it lets go of the object, so
- * that nobody can take them away between the page-in and its use.
+ * that nobody can take them away between the page-in and its use.  What is on its way for
+ * somebody else is asked for, too: how long storage may take is the executor's to know.
  */
 #include "cpu.h"
 
@@ -13,6 +14,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "core/chunk.h"
 #include "core/quota.h"
 #include "core/range.h"
 #include "arena.h"
@@ -81,11 +83,13 @@ struct hold_try {
 	bool held;
 };
 
-/* -EAGAIN: absent; -EINPROGRESS: moving, @which. */
+/* -EAGAIN: absent, or on its way here; -EINPROGRESS: moving, @which. */
 static int chunk_is_ready(const struct vb_table_entry *e)
 {
 	if (e->flags & VB_ENTRY_LOST)
 		return -EIO;
+	if (vb_chunk_is_coming(e))
+		return -EAGAIN;
 	if (e->busy)
 		return -EINPROGRESS;
 	return e->valid & 1u << VB_TIER_HOST ? 0 : -EAGAIN;
@@ -150,7 +154,7 @@ static int hold_finish(struct vb_request *r)
 	return rc == -EAGAIN || rc == -EINPROGRESS ? 0 : rc;
 }
 
-static int hold_page_in(struct hold_try *h, u32 end, u64 deadline_ns)
+static int hold_page_in(struct hold_try *h, u32 first, u32 end, u64 deadline_ns)
 {
 	struct vb_request *r;
 
@@ -159,26 +163,30 @@ static int hold_page_in(struct hold_try *h, u32 end, u64 deadline_ns)
 	r = vb_request_new(VB_FETCH_PAGE_IN, h->client, h->bo);
 	if (!r)
 		return -ENOMEM;
-	r->first = h->range.first;
-	r->count = end - h->range.first;
+	r->first = first;
+	r->count = end - first;
 	r->flags = h->how == VB_HOLD_WRITE ? VB_FETCH_F_WRITE : 0;
 	r->finish = hold_finish;
 	r->arg = h;
 	return vb_request_wait(r, deadline_ns);
 }
 
+/* From the first that is not there on: of a file's chunks the rest may be on its way, no more. */
 static int hold_range(struct hold_try *h, u32 end, u64 deadline_ns)
 {
-	u32 tries = 0, which;
+	u32 tries = 0, reached = h->range.first, which;
 	int rc;
 
 	while (!h->held) {
 		rc = hold_try(h, &which);
+		if (which > reached)
+			tries = 0;
+		reached = max(reached, which);
 		if (rc == -EINPROGRESS)
 			rc = vb_resid_wait(h->bo, which, deadline_ns, false);
 		else if (rc == -EAGAIN && tries < TRIES)
 			/* When others took it away at once, ask for less. */
-			rc = hold_page_in(h, tries++ ? h->range.end : end, deadline_ns);
+			rc = hold_page_in(h, which, tries++ ? h->range.end : end, deadline_ns);
 		else if (rc == -EAGAIN)
 			rc = -EBUSY;
 		if (rc)

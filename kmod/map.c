@@ -24,6 +24,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include "core/chunk.h"
 #include "bo.h"
 #include "client.h"
 #include "conftest.h"
@@ -304,8 +305,8 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 	mutex_lock(&bo->lock);
 	e = vb_entry(bo, chunk);
 	lost = e->flags & VB_ENTRY_LOST;
-	moving = e->busy;
-	if (!lost && !moving && !vb_is_recovering())
+	moving = e->busy && !vb_chunk_is_coming(e);
+	if (!lost && !e->busy && !vb_is_recovering())
 		page = page_locked(bo, chunk, at % chunk_pages(), &tier);
 	if (page) {
 		get_page(page);

@@ -2,7 +2,8 @@
 /*
  * Content for a client's CPU.  What is absent is paged in by the executor; the
  * commit of that request maps or pins the chunks before it lets go of the lock, so
- * that nobody can take them away between the page-in and its use.
+ * that nobody can take them away between the page-in and its use.  What is on its way for
+ * somebody else is asked for, too: how long storage may take is the executor's to know.
  */
 #include "uapi_loop.h"
 
@@ -34,7 +35,7 @@ struct map_try {
 	bool write, mapped;
 };
 
-/* -EAGAIN: absent, or not in adjacent slots; -EINPROGRESS: moving. */
+/* -EAGAIN: absent, on its way here, or not in adjacent slots; -EINPROGRESS: moving. */
 static int chunk_is_mappable(const struct loop_object *o, const struct vb_chunk_range *range,
 			     u32 chunk)
 {
@@ -42,6 +43,8 @@ static int chunk_is_mappable(const struct loop_object *o, const struct vb_chunk_
 
 	if (e->flags & VB_ENTRY_LOST)
 		return -EIO;
+	if (vb_chunk_is_coming(e))
+		return -EAGAIN;
 	if (e->busy)
 		return -EINPROGRESS;
 	if (!(e->valid & 1u << VB_TIER_HOST))
@@ -274,6 +277,8 @@ static int hold_try_locked(struct hold_try *h)
 	const struct vb_table_entry *e = &h->object->table[h->chunk];
 	int rc;
 
+	if (vb_chunk_is_coming(e))
+		return -EAGAIN;
 	if (e->busy)
 		return -EINPROGRESS;
 	if (!(e->flags & VB_ENTRY_LOST) && !(e->valid & 1u << VB_TIER_HOST))

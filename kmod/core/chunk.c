@@ -115,6 +115,11 @@ enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e,
 	return VB_CHUNK_ABSENT;
 }
 
+bool vb_chunk_is_coming(const struct vb_table_entry *e)
+{
+	return e->busy && busy_to(e) == VB_TIER_HOST && !has(e, VB_TIER_HOST);
+}
+
 /* Can content come from there? */
 static bool source_fits(const struct vb_table_entry *e, const struct vb_chunk_traits *t,
 			u8 from)

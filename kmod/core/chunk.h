@@ -76,6 +76,17 @@ enum vb_chunk_state vb_chunk_state(const struct vb_table_entry *e,
 				   const struct vb_chunk_traits *t);
 
 /**
+ * vb_chunk_is_coming() - is a chunk on its way into host memory, where it is not yet
+ * @e: entry
+ *
+ * Whoever wants it there asks the executor for it, as if it were absent: that is how it hears
+ * of the end of what somebody else asked for, and of its failure.
+ *
+ * Return: yes or no.
+ */
+bool vb_chunk_is_coming(const struct vb_table_entry *e);
+
+/**
  * vb_move_is_valid() - are the fields of a step right that need no object to tell
  * @mv: step, as the executor gave it
  *

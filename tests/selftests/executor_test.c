@@ -759,6 +759,56 @@ static void error_of_a_page_in_is_its_waiters(void **state)
 	assert_int_equal((intptr_t)rc, -EIO);
 }
 
+/* Two threads that use one chunk, the second while the first one's page-in is under way. */
+struct pair {
+	struct vb_ioc_bo_rw rw[2];
+	struct vb_ioc_fetch req[2];
+	pthread_t thread[2];
+	uint8_t byte;
+};
+
+static void pair_begin(struct pair *p)
+{
+	uint32_t bo, o = new_object(1, &bo);
+
+	for (int i = 0; i < 2; i++) {
+		p->rw[i] = (struct vb_ioc_bo_rw){ .bo_id = bo, .bytes = 1,
+						  .address = (uintptr_t)&p->byte };
+		assert_int_equal(pthread_create(&p->thread[i], NULL, reader, &p->rw[i]), 0);
+		fetch_waiting(&p->req[i]);
+		assert_int_equal(p->req[i].out_type, VB_FETCH_PAGE_IN);
+		assert_int_equal(p->req[i].out_object, o);
+		assert_int_equal(p->req[i].out_chunk, 0);
+		if (!i)
+			assert_rc(rig_step(&x, o, 0, VB_MOVE_BEGIN, Z, H), 0);
+	}
+}
+
+static void pair_end(struct pair *p, uint8_t op, int status, int expected)
+{
+	void *rc;
+
+	assert_rc(rig_step(&x, p->req[0].out_object, 0, op, Z, H), 0);
+	for (int i = 0; i < 2; i++)
+		assert_rc(rig_commit(&x, p->req[i].out_tag, status), 0);
+	for (int i = 0; i < 2; i++) {
+		pthread_join(p->thread[i], &rc);
+		assert_int_equal((intptr_t)rc, expected);
+	}
+}
+
+/* How long storage may take is the executor's to know: it hears of all who wait for it. */
+static void chunk_that_comes_for_one_is_asked_for_by_the_other(void **state)
+{
+	struct pair p = { .byte = 1 };
+
+	(void)state;
+	pair_begin(&p);
+	pair_end(&p, VB_MOVE_COMMIT, 0, 0);
+	pair_begin(&p);
+	pair_end(&p, VB_MOVE_ABORT, -ETIMEDOUT, -ETIMEDOUT);
+}
+
 /* The waiter is gone when the executor comes back; nothing may be left over. */
 static void deadline_of_a_page_in_is_its_waiters(void **state)
 {
@@ -874,6 +924,7 @@ int main(void)
 		HANDS(schedule_that_is_wrong_changes_nothing),
 		HANDS(page_in_that_did_nothing_ends),
 		HANDS(error_of_a_page_in_is_its_waiters),
+		HANDS(chunk_that_comes_for_one_is_asked_for_by_the_other),
 		HANDS(deadline_of_a_page_in_is_its_waiters),
 		HANDS(memory_that_is_not_read_into_is_as_it_was),
 		HANDS(executor_that_leaves_ends_waits_with_enodev),

@@ -828,6 +828,35 @@ static void chunk_state_has_the_names_of_the_design(void **state)
 	assert_int_equal(vb_chunk_state(&e, &file), VB_CHUNK_ABSENT);
 }
 
+static void chunk_that_comes_to_host_memory_is_told_from_one_that_moves(void **state)
+{
+	static const struct {
+		u8 valid, from, to;
+		bool coming;
+	} table[] = {
+		{ 0, VB_TIER_ZERO, VB_TIER_HOST, true },
+		{ 0, VB_TIER_SOURCE, VB_TIER_HOST, true },
+		{ 4, VB_TIER_NVME, VB_TIER_HOST, true },
+		{ 2, VB_TIER_DEVICE, VB_TIER_HOST, true },
+		{ 1, VB_TIER_HOST, VB_TIER_HOST, false },
+		{ 1, VB_TIER_HOST, VB_TIER_NVME, false },
+		{ 1, VB_TIER_HOST, VB_TIER_DEVICE, false },
+		{ 0, VB_TIER_ZERO, VB_TIER_DEVICE, false },
+		{ 4, VB_TIER_NVME, VB_TIER_NVME, false },
+	};
+	struct vb_table_entry e = { 0 };
+
+	(void)state;
+	assert_false(vb_chunk_is_coming(&e));
+	e.valid = 1u << VB_TIER_HOST;
+	assert_false(vb_chunk_is_coming(&e));
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		e.valid = table[i].valid;
+		e.busy = (u8)(1 + table[i].from * 8 + table[i].to);
+		assert_int_equal(vb_chunk_is_coming(&e), table[i].coming);
+	}
+}
+
 /* One bit each, and no other: every entry that differs in one of them. */
 static void chunk_residency_has_a_bit_for_each_thing_it_says(void **state)
 {
@@ -867,6 +896,7 @@ int main(void)
 		cmocka_unit_test(chunk_generation_counts_the_moves_that_ended),
 		cmocka_unit_test(chunk_rollback_undoes_any_move),
 		cmocka_unit_test(chunk_state_has_the_names_of_the_design),
+		cmocka_unit_test(chunk_that_comes_to_host_memory_is_told_from_one_that_moves),
 		cmocka_unit_test(chunk_residency_has_a_bit_for_each_thing_it_says),
 	};
 

@@ -491,6 +491,29 @@ static void fault_waits_on_while_its_chunk_is_not_there(void **state)
 	rig_exec_close(&x);
 }
 
+/* Somebody else's page-in is under way: who faults asks, too, and hears how it ends. */
+static void fault_of_a_chunk_that_comes_asks_for_it(void **state)
+{
+	struct vb_ioc_fetch req;
+	uint32_t object;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	begin();
+	object = object_of(id);
+	move_of(object, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+	pid = start(by_fault);
+	fetch_page_in(&req);
+	assert_int_equal(req.out_object, object);
+	move_of(object, VB_MOVE_ABORT, VB_TIER_ZERO, VB_TIER_HOST);
+	assert_rc(rig_commit(&x, req.out_tag, -ETIMEDOUT), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	end();
+	rig_exec_close(&x);
+}
+
 /* ---- a client at the limit of its memory cgroup ---- */
 
 static int make_queues(struct vgpu_uapi *own)
@@ -654,6 +677,7 @@ int main(void)
 		CASE(fault_of_the_kernel_is_over_when_its_chunk_is_there),
 		CASE(what_came_for_another_is_not_asked_for),
 		CASE(fault_waits_on_while_its_chunk_is_not_there),
+		CASE(fault_of_a_chunk_that_comes_asks_for_it),
 	};
 	const struct CMUnitTest served[] = {
 		CASE(client_at_the_limit_of_its_cgroup_fails_alone),

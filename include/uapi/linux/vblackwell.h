@@ -1154,7 +1154,8 @@ enum vb_fetch_type {
 	VB_FETCH_SUBMIT = 1,	/* a command buffer to run */
 	/*
 	 * Make [chunk, chunk + count) resident in host, all of it at the moment of commit
-	 * unless ASYNC; with VB_FETCH_F_CONTIGUOUS in adjacent slots.
+	 * unless ASYNC; with VB_FETCH_F_CONTIGUOUS in adjacent slots.  What is on its way
+	 * there already is waited for, and when that fails, this request fails with it.
 	 */
 	VB_FETCH_PAGE_IN = 2,
 	VB_FETCH_EVICT = 3,	/* move the range out of host and device */
