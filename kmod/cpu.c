@@ -32,6 +32,7 @@
 #include "ucmd.h"
 #include "user.h"
 #include "vb.h"
+#include "wait.h"
 
 #define TRIES		8u		/* page-ins for one use of a chunk */
 #define WINDOW_BYTES	(8ull << 20)	/* paged in at once while streaming */
@@ -109,12 +110,19 @@ static void step_unhold(struct hold_try *h, u32 chunk)
 		vb_step_unmap(h->bo, chunk);
 }
 
+/*
+ * A successor that has not recovered looks whether what it found is damaged, and drops that: it
+ * is not ours to use, nor to hold, before.
+ */
 static int hold_try_locked(struct hold_try *h, u32 *which)
 {
 	u32 chunk;
 	int rc;
 
 	lockdep_assert_held(&h->bo->lock);
+	*which = h->range.first;
+	if (vb_is_recovering())
+		return -EINPROGRESS;
 	for (chunk = h->range.first; chunk < h->range.end; chunk++) {
 		*which = chunk;
 		rc = chunk_is_ready(vb_entry(h->bo, chunk));
@@ -171,6 +179,14 @@ static int hold_page_in(struct hold_try *h, u32 first, u32 end, u64 deadline_ns)
 	return vb_request_wait(r, deadline_ns);
 }
 
+/* For the end of what makes -EINPROGRESS. */
+static int hold_wait(const struct hold_try *h, u32 which, u64 deadline_ns)
+{
+	if (vb_is_recovering())
+		return vb_wait_until(vb.settled, !vb_is_recovering(), deadline_ns);
+	return vb_resid_wait(h->bo, which, deadline_ns, false);
+}
+
 /* From the first that is not there on: of a file's chunks the rest may be on its way, no more. */
 static int hold_range(struct hold_try *h, u32 end, u64 deadline_ns)
 {
@@ -183,7 +199,7 @@ static int hold_range(struct hold_try *h, u32 end, u64 deadline_ns)
 			tries = 0;
 		reached = max(reached, which);
 		if (rc == -EINPROGRESS)
-			rc = vb_resid_wait(h->bo, which, deadline_ns, false);
+			rc = hold_wait(h, which, deadline_ns);
 		else if (rc == -EAGAIN && tries < TRIES)
 			/* When others took it away at once, ask for less. */
 			rc = hold_page_in(h, which, tries++ ? h->range.end : end, deadline_ns);
@@ -226,7 +242,8 @@ int vb_hold(struct vb_client *c, struct vb_bo *bo, u32 chunk, u32 end, enum vb_h
  * @write: they are to be written
  *
  * Context: waits for nobody; takes the object's lock.
- * Return: 0, undone by vb_unhold_all(); -EBUSY one is elsewhere or moves; -EIO; -EROFS.
+ * Return: 0, undone by vb_unhold_all(); -EBUSY one is elsewhere or moves, or a successor has not
+ * recovered; -EIO; -EROFS.
  */
 int vb_hold_all(struct vb_bo *bo, bool write)
 {

@@ -1418,9 +1418,10 @@ struct vb_ioc_exec_stats {
  * often.  After a death that counts submissions are handed out one at a time, until those
  * that the dead executor had have ended: nobody is blamed for what others did twice.
  * Clients submit, page in and wait as before, and their waits are killable; what is in
- * host memory is read, written and mapped meanwhile.  After recovery_ms without a
- * successor that is done, the device is FAILED: all that waits ends with -ENODEV, and
- * content that is not in a file is lost.
+ * host memory is read, written and mapped meanwhile, until a successor attaches: from then
+ * on who wants content waits for VB_IOC_RECOVER, because it may be damaged.  After
+ * recovery_ms without a successor that is done, the device is FAILED: all that waits ends
+ * with -ENODEV, and content that is not in a file is lost.
  *
  * A successor calls, in this order:
  *   VB_IOC_EXEC_ATTACH   out_state is VB_EXEC_RECOVERING
@@ -1432,7 +1433,7 @@ struct vb_ioc_exec_stats {
  *   VB_IOC_SLOT_QUERY    for the slots, to know what is in them (any time)
  *   VB_IOC_RECOVER       the device is LIVE
  * Before the last, FETCH and MOVE are -EPERM; ARENA_CREATE and REGION_ADD are not, nor is a
- * VB_MOVE_DROP: what is damaged goes before clients map it again.  The
+ * VB_MOVE_DROP: what is damaged goes before clients read or map it again.  The
  * schedules of clients went with the predecessor.  One that dies before the last call
  * leaves the device QUIESCED again; recovery_ms goes on from the first death.
  */
