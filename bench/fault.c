@@ -4,12 +4,15 @@
  *
  *	fault [file [DISK]]	a block device of at least 64 MiB, read only (/dev/vb2)
  *	fault evicted [DISK]	one that is blank, or was vbd's (/dev/vb0): becomes its arena
+ *	fault pager [DISK]	the same disk as for "file", without the module
  *
  * A client maps an object through the module and touches a chunk that is nowhere in memory:
  * the module asks vbd, another process, which reads it, and the page table gets its page.
  * "file": the object is the disk, of which nobody has read anything yet.  "evicted": it is
  * anonymous, and was written out to the arena; what comes from there has its CRC32C checked
- * before anybody sees it.
+ * before anybody sees it.  "pager": what any other process can do: one that has userfaultfd(2)
+ * tell it of the fault, reads the chunk into memory it shares with the client and has pinned
+ * nothing, checked nothing and kept no account of, and has one page of it mapped.
  *
  * The peer is one O_DIRECT read of as many bytes of the same disk.  They take turns, on
  * chunks that follow each other, with a pause before each: what the one before left to be
@@ -24,8 +27,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "exec/crc32c.h"
 #include "module.h"
@@ -153,6 +159,92 @@ static void object_evicted(struct object *o, unsigned int chunks)
 			die("a chunk is not on NVMe", -EBUSY);
 }
 
+/* ---- a pager that is not ours ---- */
+
+/**
+ * struct pager - what both processes have
+ * @uffd: where it hears of the client's faults
+ * @client: where the client has the memory
+ * @memory: where it has it itself
+ */
+struct pager {
+	struct object *o;
+	int uffd;
+	uint64_t client;
+	uint8_t *memory;
+};
+
+static void page_map(const struct pager *p, uint64_t address)
+{
+	struct uffdio_continue c = { .range = { .start = address, .len = 4096 } };
+
+	if (ioctl(p->uffd, UFFDIO_CONTINUE, &c))
+		die("UFFDIO_CONTINUE", 0);
+}
+
+static void pager_serve(int out, void *arg)
+{
+	struct pager *p = arg;
+	struct uffd_msg msg;
+
+	if (write(out, "ready\n", 6) != 6)
+		return;
+	while (read(p->uffd, &msg, sizeof(msg)) == sizeof(msg)) {
+		uint64_t at = msg.arg.pagefault.address - p->client;
+
+		at -= at % p->o->chunk_bytes;
+		if (pread(p->o->fd, p->memory + at, p->o->chunk_bytes, (off_t)at) !=
+		    (ssize_t)p->o->chunk_bytes)
+			die("the pager's read", 0);
+		page_map(p, p->client + at);
+	}
+}
+
+static void *memory_map(int fd, uint64_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		die("mmap", 0);
+	return p;
+}
+
+static void uffd_register(struct pager *p)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MINOR_SHMEM };
+	struct uffdio_register r = {
+		.range = { .start = p->client, .len = p->o->bytes },
+		.mode = UFFDIO_REGISTER_MODE_MINOR,
+	};
+
+	p->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (p->uffd < 0 || ioctl(p->uffd, UFFDIO_API, &api) || ioctl(p->uffd, UFFDIO_REGISTER, &r))
+		die("userfaultfd", 0);
+}
+
+/* So many chunks of the disk; their memory is there before, as slots of the module are. */
+static pid_t object_of_pager(struct object *o, const char *disk, unsigned int chunks)
+{
+	int fd = memfd_create("chunks", MFD_CLOEXEC);
+	struct pager p = { .o = o };
+
+	o->chunk_bytes = 2 << 20;
+	o->bytes = chunks * o->chunk_bytes;
+	o->fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	o->buf = bench_alloc(o->chunk_bytes);
+	if (o->fd < 0 || !o->buf || fd < 0 || ftruncate(fd, (off_t)o->bytes))
+		die(disk, 0);
+	p.memory = memory_map(fd, o->bytes);
+	memset(p.memory, 1, o->bytes);
+	o->mapped = memory_map(fd, o->bytes);
+	p.client = (uintptr_t)o->mapped;
+	close(fd);
+	for (uint64_t at = 0; at < o->bytes; at += o->chunk_bytes)
+		read_chunk(o, at);
+	uffd_register(&p);
+	return module_start("fault", pager_serve, &p);
+}
+
 static uint64_t object_next(struct object *o)
 {
 	uint64_t at = o->at;
@@ -252,6 +344,16 @@ static void tell(const char *mode, struct times t, unsigned int runs)
 		.runs = runs, .note = note });
 }
 
+static int main_pager(const char *disk, unsigned int runs)
+{
+	struct object o = { .fd = -1 };
+	pid_t pager = object_of_pager(&o, disk, 2 * (WARM + runs));
+
+	tell("pager", measure(&o, runs), runs);
+	module_end(pager);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	bool evicted = argc > 1 && !strcmp(argv[1], "evicted");
@@ -262,6 +364,8 @@ int main(int argc, char **argv)
 	struct times t;
 	pid_t vbd;
 
+	if (argc > 1 && !strcmp(argv[1], "pager"))
+		return main_pager(argc > 2 ? argv[2] : FILE_DISK, runs);
 	if (!module_is_there("fault"))
 		return 0;
 	vbd = module_start_vbd("fault", (struct module_vbd){ argv[0], NULL, evicted ? disk : NULL });

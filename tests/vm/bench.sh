@@ -8,7 +8,7 @@
 # a clock that costs as much as a system call (hpet) is said: boot with tsc=reliable.
 # The exit status is no test's, an emulated machine beside other work is no place for one.
 #
-# Environment: VM_BENCH some of "broker sixteen greedy file evicted"; VM_HOPS=1: also where the
+# Environment: VM_BENCH some of "broker sixteen greedy file evicted pager"; VM_HOPS=1: also where the
 # time goes; VM_SPIN wait_spin_us; BENCH_RUNS.
 cd /suite || exit 1
 export BENCH_JSONL=/tmp/bench.jsonl
@@ -16,7 +16,7 @@ mount -t tracefs none /sys/kernel/tracing 2>/dev/null
 
 # wanted NAME
 wanted() {
-	case " $(echo "${VM_BENCH:-broker,sixteen,greedy,file,evicted}" | tr , ' ') " in
+	case " $(echo "${VM_BENCH:-broker,sixteen,greedy,file,evicted,pager}" | tr , ' ') " in
 	*" $1 "*) true ;;
 	*) false ;;
 	esac
@@ -55,5 +55,8 @@ load 2097152
 run file ./fault file
 run evicted ./fault evicted
 rmmod vblackwell
+# Its memory is of huge pages too.
+echo always >/sys/kernel/mm/transparent_hugepage/shmem_enabled
+run pager ./fault pager
 [ ! -e $BENCH_JSONL ] || cat $BENCH_JSONL
 exit 0
