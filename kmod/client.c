@@ -44,7 +44,7 @@ void vb_client_put(struct vb_client *c)
 static void client_init(struct vb_client *c)
 {
 	kref_init(&c->kref);
-	mutex_init(&c->lock);
+	vb_client_lock_init(&c->lock);
 	init_waitqueue_head(&c->wait);
 	INIT_LIST_HEAD(&c->holds);
 	xa_init_flags(&c->bos, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);

@@ -2,6 +2,7 @@
 /* The module: its parameters, its two nodes, and the inodes of mappings. */
 #include <linux/genalloc.h>
 #include <linux/miscdevice.h>
+#include <linux/mmap_lock.h>
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/pseudo_fs.h>
@@ -232,6 +233,51 @@ static void device_init(void)
 	vb_user_limit_init();
 }
 
+/**
+ * vb_client_lock_init() - mutex_init() of vb_client.lock
+ * @client_lock: lock of a new client
+ *
+ * Context: any.
+ */
+void vb_client_lock_init(struct mutex *client_lock)
+{
+	mutex_init(client_lock);
+}
+
+/**
+ * vb_bo_lock_init() - mutex_init() of vb_bo.lock
+ * @bo_lock: lock of a new object
+ *
+ * Context: any.
+ */
+void vb_bo_lock_init(struct mutex *bo_lock)
+{
+	mutex_init(bo_lock);
+}
+
+/* The order of vb.h: whoever goes against it is told, if he is the first one to take two. */
+static void __init prime_lock_order(void)
+{
+	struct mutex client_lock, bo_lock;
+
+	if (!IS_ENABLED(CONFIG_PROVE_LOCKING))
+		return;
+	vb_client_lock_init(&client_lock);
+	vb_bo_lock_init(&bo_lock);
+	mmap_read_lock(current->mm);
+	mutex_lock(&vb.exec_lock);
+	mutex_lock(&client_lock);
+	mutex_lock(&bo_lock);
+	might_lock(&vb.slot_lock);
+	might_lock(&vb.work_lock);
+	mutex_unlock(&bo_lock);
+	mutex_unlock(&client_lock);
+	mutex_unlock(&vb.exec_lock);
+	mmap_read_unlock(current->mm);
+	mutex_destroy(&bo_lock);
+	mutex_destroy(&client_lock);
+}
+
 static int __init vb_init(void)
 {
 	int rc;
@@ -240,6 +286,7 @@ static int __init vb_init(void)
 	    chunk_bytes > VB_CHUNK_BYTES_MAX)
 		return -EINVAL;
 	device_init();
+	prime_lock_order();
 	rc = submit_region_init();
 	if (rc)
 		return rc;

@@ -232,7 +232,7 @@ static void bo_describe(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 {
 	kref_init(&bo->kref);
 	refcount_set(&bo->users, 1);
-	mutex_init(&bo->lock);
+	vb_bo_lock_init(&bo->lock);
 	INIT_LIST_HEAD(&bo->mappings);
 	INIT_LIST_HEAD(&bo->attached);
 	INIT_LIST_HEAD(&bo->shares);

@@ -53,7 +53,8 @@
  * exec_lock, vb_client.lock and vb_bo.lock are mutexes; under vb_bo.lock there is no
  * copy to or from user memory and no wait for user space.  slot_lock and work_lock
  * are spinlocks that never nest in each other; nothing that may drop the last
- * reference of an object is called under them.
+ * reference of an object is called under them.  Lockdep is told when the module begins
+ * (main.c), before anybody takes two of them.
  */
 #ifndef VB_H
 #define VB_H
@@ -199,6 +200,10 @@ struct vb_device {
 };
 
 extern struct vb_device vb;
+
+/* Each in one place: lockdep has one name for the locks of all clients, and of all objects. */
+void vb_client_lock_init(struct mutex *client_lock);
+void vb_bo_lock_init(struct mutex *bo_lock);
 
 static inline bool vb_is_live(void)
 {
