@@ -228,7 +228,7 @@ int vb_query_device(struct vb_client *c, struct vb_ucmd *u)
 	struct vb_ioc_query_device *q = u->cmd;
 
 	q->out_exec_state = READ_ONCE(vb.exec_state);
-	q->out_features = VB_FEATURE_EXPERIMENTAL | VB_FEATURE_FAULT_MMAP | VB_FEATURE_RECOVERY;
+	q->out_features = VB_FEATURE_FAULT_MMAP | VB_FEATURE_RECOVERY;
 	if (IS_ENABLED(CONFIG_DMA_SHARED_BUFFER))
 		q->out_features |= VB_FEATURE_DMABUF;
 	if (IS_ENABLED(CONFIG_IO_URING))

@@ -191,7 +191,6 @@ int vgpu_device_info(struct vgpu *v, struct vgpu_device_info *info)
 	now.chunk_bytes = q.out_chunk_bytes;
 	now.tier_count = q.out_tier_count;
 	now.embedded = v->embedded;
-	now.experimental = q.out_features & VB_FEATURE_EXPERIMENTAL;
 	now.staging_bytes = q.out_host_staging_bytes;
 	now.panel_bytes = q.out_panel_bytes;
 	vgpu_sized_answer(info, &now, sizeof(now));

@@ -22,7 +22,7 @@ int vgpu_loop_query_device(struct loop_client *c, void *arg)
 
 	pthread_mutex_lock(&loop->lock);
 	q->out_exec_state = loop->exec_state;
-	q->out_features = VB_FEATURE_EXPERIMENTAL;
+	q->out_features = 0;
 	q->out_chunk_bytes = loop->chunk_bytes;
 	q->out_tier_count = loop->arena_count;
 	q->out_host_staging_bytes = loop->staging_bytes;

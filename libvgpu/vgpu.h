@@ -151,7 +151,6 @@ struct vgpu_device_info {
 	uint32_t chunk_bytes;		/* power of two, 64 KiB to 2 MiB */
 	uint32_t tier_count;		/* arenas that vgpu_tier_info() knows */
 	bool embedded;			/* in process, no module */
-	bool experimental;		/* its contract may still change */
 	uint64_t staging_bytes;		/* host bytes kept for transfers */
 	uint64_t panel_bytes;		/* most weight bytes pinned for one panel */
 };

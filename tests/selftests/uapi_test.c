@@ -475,6 +475,17 @@ static void outputs_are_cut_where_the_caller_ends(void **state)
 	assert_int_equal(q.out_features, 0xa5a5a5a5a5a5a5a5ull);
 }
 
+static void no_feature_is_told_that_the_header_does_not_name(void **state)
+{
+	const uint64_t named = VB_FEATURE_FAULT_MMAP | VB_FEATURE_DMABUF | VB_FEATURE_RECOVERY |
+			       VB_FEATURE_URING_CMD;
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	(void)state;
+	assert_rc(vgpu_uapi_call(f.u, VB_IOC_QUERY_DEVICE, &q), 0);
+	assert_int_equal(q.out_features & ~named, 0);
+}
+
 static void put_handle(const struct request *r, uint32_t id)
 {
 	memcpy((char *)buffer + r->handle, &id, sizeof(id));
@@ -623,6 +634,7 @@ int main(void)
 		CASE(no_such_request_is_enotty),
 		CASE(size_in_the_request_number_is_not_looked_at),
 		CASE(outputs_are_cut_where_the_caller_ends),
+		CASE(no_feature_is_told_that_the_header_does_not_name),
 		CASE(handle_of_another_client_is_enoent),
 		CASE(handles_that_never_were_are_enoent),
 		CASE(use_after_destroy_is_enoent),

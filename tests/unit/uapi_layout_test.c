@@ -31,6 +31,14 @@ static const struct field fields[] = {
 };
 #define FIELDS	(sizeof(fields) / sizeof(fields[0]))
 
+#define NUMBER(name, value)	#name,
+#define REQUEST(name, number)	#name,
+
+static const char *const agreed[] = {
+#include "uapi_numbers.h"
+};
+#define AGREED	(sizeof(agreed) / sizeof(agreed[0]))
+
 static void uapi_layout_is_the_one_agreed(void **state)
 {
 	size_t i;
@@ -248,6 +256,63 @@ static void uapi_numbers_are_unique(void **state)
 	assert_true(ioctls.total > 30);
 }
 
+static bool is_agreed(const char *name)
+{
+	size_t i, len = strlen(name);
+
+	if (len > 6 && !strcmp(name + len - 6, "_COUNT"))
+		return true;
+	for (i = 0; i < AGREED; i++)
+		if (!strcmp(agreed[i], name))
+			return true;
+	print_error("%s has no line in uapi_numbers.h\n", name);
+	return false;
+}
+
+/* "#define VB_NAME number"; a macro with arguments is none.  Return: how many it names. */
+static size_t define_look(const char *line)
+{
+	char name[64];
+
+	if (sscanf(line, "#define %63[A-Z0-9_]", name) != 1 || strncmp(name, "VB_", 3) ||
+	    line[8 + strlen(name)] == '(')
+		return 0;
+	assert_true(is_agreed(name));
+	return 1;
+}
+
+/* "VB_NAME = number", some in a line. */
+static size_t enum_look(const char *line)
+{
+	char name[64] = "VB_";
+	size_t seen = 0;
+	int used;
+
+	while (*line) {
+		used = 0;
+		if (sscanf(line, "VB_%59[A-Z0-9_] = %n", name + 3, &used) == 1 && used) {
+			assert_true(is_agreed(name));
+			seen++;
+		}
+		line += used ? used : 1;
+	}
+	return seen;
+}
+
+/* The compiler holds their values against the list, see uapi_static.c. */
+static void uapi_every_number_is_listed(void **state)
+{
+	FILE *f = header_open();
+	char line[256];
+	size_t seen = 0;
+
+	(void)state;
+	while (fgets(line, sizeof(line), f))
+		seen += define_look(line) + enum_look(line);
+	fclose(f);
+	assert_true(seen >= AGREED);
+}
+
 static int compile(const char *flags, const char *source)
 {
 	char command[1024];
@@ -289,6 +354,7 @@ int main(void)
 		cmocka_unit_test(uapi_commands_begin_with_their_header),
 		cmocka_unit_test(uapi_every_member_is_listed_and_of_fixed_width),
 		cmocka_unit_test(uapi_numbers_are_unique),
+		cmocka_unit_test(uapi_every_number_is_listed),
 		cmocka_unit_test(uapi_layout_is_the_same_for_64_bits_without_padding),
 		cmocka_unit_test(uapi_layout_is_the_same_for_32_bits_without_padding),
 	};

@@ -14,3 +14,8 @@
 	_Static_assert(sizeof(((struct type *)0)->member) == (bytes), #type "." #member);
 
 #include "uapi_layout.h"
+
+#define NUMBER(name, value)	_Static_assert((name) == (value), "value of " #name);
+#define REQUEST(name, number)	_Static_assert(_IOC_NR(name) == (number), "number of " #name);
+
+#include "uapi_numbers.h"

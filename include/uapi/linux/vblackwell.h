@@ -2,8 +2,8 @@
 /*
  * Virtual Blackwell: the contract between clients, the device and its executor.
  *
- * EXPERIMENTAL: VB_FEATURE_EXPERIMENTAL stays set, and anything here may change,
- * until the kernel module has proved it.  After that numbers are never reused.
+ * Numbers, layouts and meanings stay: what is added gets new numbers, flags and bits, and
+ * structures grow at their end.  What is taken away is never given out again.
  *
  * Two nodes.  Clients open /dev/vblackwell, the one executor opens
  * /dev/vblackwell-exec.  Without the module, libvgpu serves the same requests in
@@ -167,7 +167,7 @@ struct vb_table_entry {
  * Client node: the device
  */
 
-#define VB_FEATURE_EXPERIMENTAL	(1ull << 0)
+/* Bit 0 was set until the module had proved the contract, and stays unused. */
 #define VB_FEATURE_FAULT_MMAP	(1ull << 1)	/* mmap faults chunks in (module) */
 #define VB_FEATURE_DMABUF	(1ull << 2)	/* BO_EXPORT and BO_IMPORT */
 #define VB_FEATURE_RECOVERY	(1ull << 3)	/* a new executor may take over */
@@ -221,7 +221,7 @@ enum vb_cpu_path {
  * @size: sizeof(struct vb_ioc_query_tier)
  * @index: 0 .. out_tier_count - 1; one arena each
  * @out_tier: enum vb_tier
- * @out_flags: 0: there are none
+ * @out_flags: 0; no VB_TIER_FLAG_* is defined yet
  * @out_numa_node: node, 0 .. 2^31 - 1, or -1
  * @out_arena: arena number in VB_LOC
  * @out_bytes: capacity
