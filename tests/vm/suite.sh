@@ -16,7 +16,7 @@ chunks=$(echo "${VM_CHUNKS:-65536,2097152}" | tr , ' ')
 
 # What a short run on a kernel with checkers leaves to the others: hundreds of thousands of
 # allocations, each looked at, and arithmetic in user space while its indices are flipped.
-late="scale_test index_test"
+late="scale_test objects_test index_test"
 
 is_late() {
 	case "${VM_SHORT:+ $late }" in *" $1 "*) true ;; *) false ;; esac
