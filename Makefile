@@ -35,15 +35,16 @@ LDFLAGS += $(san_flags) -pthread
 LIBS := -luring -lnuma -ljson-c -lm -ldl
 
 lib_src := $(wildcard kmod/core/*.c libvgpu/*.c libvgpu/exec/*.c libvgpu/kernels/*.c \
-	libvgpu/kernels/ref/*.c libvgpu/kernels/avx2/*.c libvgpu/kernels/avx512/*.c \
-	libvgpu/kernels/pack/*.c libvgpu/kernels/formats/*.c)
+	$(addprefix libvgpu/kernels/,ref/*.c avx2/*.c avx512/*.c amx/*.c pack/*.c formats/*.c))
 lib_obj := $(lib_src:%.c=$B/%.o)
 
 # An ISA folder is the only place where its flags apply.
 $B/libvgpu/kernels/%.o: opt_flags := $(if $(SAN),$(opt_flags),-O3)
 $B/libvgpu/kernels/avx2/%.o: CFLAGS += -mavx2 -mfma -mf16c -mbmi2
-$B/libvgpu/kernels/avx512/%.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
-	-mavx512bf16 -mavx512vbmi -mfma -mf16c -mbmi2 -mprefer-vector-width=512
+avx512_flags := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 \
+	-mavx512vbmi -mfma -mf16c -mbmi2 -mprefer-vector-width=512
+$B/libvgpu/kernels/avx512/%.o: CFLAGS += $(avx512_flags)
+$B/libvgpu/kernels/amx/%.o: CFLAGS += $(avx512_flags) -mamx-tile -mamx-bf16
 # The reference is the definition of correct: no reassociation, plain C.
 $B/libvgpu/kernels/ref/%.o: CFLAGS += -fno-tree-vectorize
 

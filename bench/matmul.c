@@ -225,7 +225,9 @@ static bool blas_open(struct blas *b)
 /* GF/s that memory and arithmetic allow. */
 static double bound_rate(const struct ours *o)
 {
-	double flop = 2.0 * o->m * size.n * size.k, peak = bench_peak_rate(o->subject->op, o->threads);
+	bool tiles = o->kernels->isa == VGPU_ISA_AMX && o->subject->op == BENCH_DOT_BF16;
+	double flop = 2.0 * o->m * size.n * size.k;
+	double peak = bench_peak_rate(tiles ? BENCH_TILE_BF16 : o->subject->op, o->threads);
 	double bytes = bench_read_rate(o->w.data, o->w.bytes * o->w.copies, o->threads);
 	double memory = bytes / (double)o->w.bytes * flop;
 

@@ -7,12 +7,21 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "kernels/kernels.h"
+
+/* Of asm/prctl.h of newer systems, and the number of the tiles' part of XSAVE. */
+#ifndef ARCH_REQ_XCOMP_PERM
+#define ARCH_REQ_XCOMP_PERM	0x1023
+#endif
+#define XFEATURE_XTILEDATA	18
 
 static const char *const isa_names[VGPU_ISA_COUNT] = {
 	[VGPU_ISA_REF] = "ref",
 	[VGPU_ISA_AVX2] = "avx2",
 	[VGPU_ISA_AVX512] = "avx512",
+	[VGPU_ISA_AMX] = "amx",
 };
 
 static void (*const isa_init[VGPU_ISA_COUNT][3])(struct vgpu_kernels *) = {
@@ -20,6 +29,7 @@ static void (*const isa_init[VGPU_ISA_COUNT][3])(struct vgpu_kernels *) = {
 	[VGPU_ISA_AVX2] = { vgpu_matmul_init_avx2, vgpu_pack_init_avx2, vgpu_layer_init_avx2 },
 	[VGPU_ISA_AVX512] = { vgpu_matmul_init_avx512, vgpu_pack_init_avx512,
 			      vgpu_layer_init_avx512 },
+	[VGPU_ISA_AMX] = { vgpu_matmul_init_amx, vgpu_pack_init_avx512, vgpu_layer_init_avx512 },
 };
 
 static struct vgpu_kernels tables[VGPU_ISA_COUNT];
@@ -34,6 +44,21 @@ static bool cpu_has_f16c(void)
 	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
+/*
+ * Tiles are 8 KiB a thread, which Linux saves for processes that asked for it (5.16), and
+ * each signal's frame is longer then: it is asked only where VBLACKWELL_ISA says amx.  That
+ * level is slower than AVX-512 where there is one row.
+ */
+static bool cpu_has_amx(void)
+{
+	const unsigned int wanted = 1u << 22 | 1u << 24;	/* AMX-BF16, AMX-TILE */
+	const char *name = getenv("VBLACKWELL_ISA");
+	unsigned int a, b, c, d = 0;
+
+	return name && !strcmp(name, "amx") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & wanted) == wanted &&
+	       !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+}
+
 /* __builtin_cpu_supports() also asks whether the OS saves the registers. */
 static enum vgpu_isa cpu_detect(void)
 {
@@ -45,7 +70,7 @@ static enum vgpu_isa cpu_detect(void)
 	    !__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bf16") ||
 	    !__builtin_cpu_supports("avx512vbmi"))
 		return VGPU_ISA_AVX2;
-	return VGPU_ISA_AVX512;
+	return cpu_has_amx() ? VGPU_ISA_AMX : VGPU_ISA_AVX512;
 }
 
 /* VBLACKWELL_ISA can only lower the level; a name not known caps nothing. */

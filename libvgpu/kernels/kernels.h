@@ -18,11 +18,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Levels of the staircase; VBLACKWELL_ISA=ref|avx2|avx512 caps it. */
+/* Levels of the staircase; VBLACKWELL_ISA=ref|avx2|avx512|amx caps it. */
 enum vgpu_isa {
 	VGPU_ISA_REF,
 	VGPU_ISA_AVX2,		/* AVX2, FMA, F16C, BMI2 */
 	VGPU_ISA_AVX512,	/* + AVX-512 F/BW/VL/DQ, VNNI, BF16, VBMI */
+	VGPU_ISA_AMX,		/* + AMX-TILE, BF16, where the kernel lets us */
 	VGPU_ISA_COUNT
 };
 
@@ -236,6 +237,7 @@ struct vgpu_kernels {
 
 /* Part of a product's scratch that does not depend on the weight's shape. */
 #define VGPU_PANEL_BYTES	(64u << 10)
+#define VGPU_AMX_SCRATCH_BYTES	(832u << 10)
 
 /* What one thread needs beside its operands; both are small (L2-sized). */
 size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k);
@@ -267,6 +269,7 @@ void vgpu_matmul_init_avx2(struct vgpu_kernels *t);
 void vgpu_pack_init_avx2(struct vgpu_kernels *t);
 void vgpu_layer_init_avx2(struct vgpu_kernels *t);
 void vgpu_matmul_init_avx512(struct vgpu_kernels *t);
+void vgpu_matmul_init_amx(struct vgpu_kernels *t);
 void vgpu_pack_init_avx512(struct vgpu_kernels *t);
 void vgpu_layer_init_avx512(struct vgpu_kernels *t);
 

@@ -100,7 +100,7 @@ enum vgpu_mode vgpu_matmul_mode(enum vgpu_wformat format, enum vgpu_mode wanted)
 size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k)
 {
 	size_t row = align64((size_t)vgpu_k_blocks(k) * VGPU_BLOCK * 4);
-	size_t group = 0;
+	size_t group = 0, panel;
 
 	/* Row-major blocks are regrouped, two groups at a time. */
 	if (format == VGPU_W_MXFP4 || format == VGPU_W_MXFP4_SPLIT)
@@ -109,7 +109,8 @@ size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k)
 		group = vgpu_weight_unit_bytes(VGPU_W_INT8_G16, k);
 
 	/* The reference expands one row; the others a panel of fixed size. */
-	return row > VGPU_PANEL_BYTES + 2 * group ? row : VGPU_PANEL_BYTES + 2 * group;
+	panel = vgpu_isa_detect() == VGPU_ISA_AMX ? VGPU_AMX_SCRATCH_BYTES : VGPU_PANEL_BYTES;
+	return row > panel + 2 * group ? row : panel + 2 * group;
 }
 
 /* Bytes of one element of the widest form that any level gives a mode. */

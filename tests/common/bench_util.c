@@ -193,6 +193,30 @@ LOOP(fma_avx512, "vfmadd231ps", "%%zmm")
 LOOP(bf16_avx512, "vdpbf16ps", "%%zmm")
 LOOP(int8_avx512, "vpdpbusd", "%%zmm")
 
+/* Sixteen products of 16 x 16 by 32: four results take turns. */
+__attribute__((target("amx-tile,amx-bf16"))) static void bf16_amx(uint64_t turns)
+{
+	struct {
+		uint8_t palette, start, reserved[14];
+		uint16_t bytes[16];
+		uint8_t rows[16];
+	} config = { .palette = 1 };
+
+	for (int i = 0; i < 8; i++) {
+		config.bytes[i] = 64;
+		config.rows[i] = 16;
+	}
+	_tile_loadconfig(&config);
+	for (uint64_t t = 0; t < turns; t++)
+		for (int i = 0; i < 4; i++) {
+			_tile_dpbf16ps(0, 4, 5);
+			_tile_dpbf16ps(1, 4, 6);
+			_tile_dpbf16ps(2, 4, 5);
+			_tile_dpbf16ps(3, 4, 6);
+		}
+	_tile_release();
+}
+
 struct peak {
 	void (*loop)(uint64_t turns);
 	uint64_t turns;
@@ -221,6 +245,11 @@ double bench_peak_rate(enum bench_op op, unsigned int threads)
 	if (op == BENCH_DOT_INT8 && wide && __builtin_cpu_supports("avx512vnni")) {
 		p.loop = int8_avx512;
 		per_lane = 8;
+	}
+	if (op == BENCH_TILE_BF16) {
+		p = (struct peak){ bf16_amx, 1u << 16 };
+		return 16.0 * 2 * 16 * 16 * 32 * (double)p.turns * threads /
+		       bench_parallel(threads, peak_share, &p);
 	}
 	if (!p.loop)
 		return 0;

@@ -83,6 +83,7 @@ double bench_read_rate(const void *p, size_t bytes, unsigned int threads);
 enum bench_op {
 	BENCH_FMA_F32,		/* 2 operations a lane */
 	BENCH_DOT_BF16,		/* vdpbf16ps, 4 a lane; 0 without AVX512-BF16 */
+	BENCH_TILE_BF16,	/* tdpbf16ps; only where level amx is */
 	BENCH_DOT_INT8,		/* vpdpbusd, 8 a lane; 0 without VNNI */
 };
 

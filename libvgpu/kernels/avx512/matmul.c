@@ -10,6 +10,7 @@
  */
 #include <math.h>
 #include "kernels/avx512/direct.h"
+#include "kernels/avx512/matmul.h"
 #include "kernels/avx512/regroup.h"
 #include "kernels/avx512/tile.h"
 
@@ -69,7 +70,8 @@ static void pair_product(const struct vgpu_group g[2], const struct vgpu_acts *x
 
 		for (int v = 0; v < 2; v++)
 			if (g[v].rows)
-				vgpu_slab_fill_avx512(&w[v], &scratch->slab[v], &g[v], x->mode,
+				vgpu_slab_fill_avx512(&w[v], scratch->slab[v].lines,
+						      scratch->slab[v].scale, &g[v], x->mode,
 						      first, cols / VGPU_BLOCK);
 		if (!g[1].rows)
 			w[1] = w[0];	/* multiplied, but not stored */
@@ -106,8 +108,8 @@ static void fill_nan(const struct vgpu_panel *w, const struct vgpu_acts *x, floa
 			y[i * ldy + r] = NAN;
 }
 
-static void matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y,
-			  size_t ldy, void *memory)
+void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y,
+			size_t ldy, void *memory)
 {
 	enum vgpu_wformat format = vgpu_regroup_format(w->format);
 	size_t group_bytes = vgpu_weight_unit_bytes(format, w->k);
@@ -131,5 +133,5 @@ static void matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x,
 void vgpu_matmul_init_avx512(struct vgpu_kernels *t)
 {
 	t->acts_pack = vgpu_acts_pack_avx512;
-	t->matmul = matmul_avx512;
+	t->matmul = vgpu_matmul_avx512;
 }

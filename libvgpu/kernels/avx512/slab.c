@@ -93,8 +93,8 @@ static inline __m512i row32_bf16(const uint8_t *p, int32_t n)
 	return _mm512_shuffle_epi8(_mm512_maskz_loadu_epi16(mask, p), order);
 }
 
-static void fill_a16_rows(struct vgpu_slab_memory *memory, const struct vgpu_group *g,
-			  uint32_t first, uint32_t blocks)
+void vgpu_slab_fill_bf16_avx512(uint8_t *lines, const struct vgpu_group *g, uint32_t first,
+				uint32_t blocks)
 {
 	__m512i r[16];
 
@@ -107,8 +107,7 @@ static void fill_a16_rows(struct vgpu_slab_memory *memory, const struct vgpu_gro
 					     _mm512_setzero_si512();
 		transpose16(r);
 		for (uint32_t i = 0; i < 16; i++)
-			_mm512_store_si512(memory->lines + (b * 16 + i) * 64, r[i]);
-		_mm512_store_ps(memory->scale + b * 16, _mm512_set1_ps(1.0f));
+			_mm512_store_si512(lines + (b * 16 + i) * 64, r[i]);
 	}
 }
 
@@ -155,7 +154,7 @@ static void mxfp4_f32_block(uint8_t *out, const uint8_t *codes, __m512 scale)
 	}
 }
 
-static void fill_mxfp4(struct vgpu_slab_memory *memory, const struct vgpu_group *g,
+static void fill_mxfp4(uint8_t *lines, float *scales, const struct vgpu_group *g,
 		       enum vgpu_mode mode, uint32_t first, uint32_t blocks)
 {
 	for (uint32_t b = 0; b < blocks; b++) {
@@ -165,14 +164,14 @@ static void fill_mxfp4(struct vgpu_slab_memory *memory, const struct vgpu_group 
 		__m512 scale = vgpu_mxfp4_half_scale(_mm512_load_si512(tile), block % 4);
 
 		if (mode == VGPU_MODE_F32) {
-			mxfp4_f32_block(memory->lines + (size_t)b * 2048, codes, scale);
+			mxfp4_f32_block(lines + (size_t)b * 2048, codes, scale);
 			continue;
 		}
-		_mm512_store_ps(memory->scale + b * 16, scale);
+		_mm512_store_ps(scales + b * 16, scale);
 		if (mode == VGPU_MODE_A16)
-			mxfp4_a16_block(memory->lines + (size_t)b * 1024, codes);
+			mxfp4_a16_block(lines + (size_t)b * 1024, codes);
 		else
-			mxfp4_a8_block(memory->lines + (size_t)b * 512, codes);
+			mxfp4_a8_block(lines + (size_t)b * 512, codes);
 	}
 }
 
@@ -215,7 +214,7 @@ static void int8_f32_block(uint8_t *out, const uint8_t *codes, __m512 scale)
 }
 
 /* In mode A8 the codes stay where they are. */
-static void fill_int8(struct vgpu_slab_memory *memory, const struct vgpu_group *g,
+static void fill_int8(uint8_t *lines, float *scales, const struct vgpu_group *g,
 		      enum vgpu_mode mode, uint32_t first, uint32_t blocks)
 {
 	for (uint32_t b = 0; b < blocks; b++) {
@@ -225,45 +224,48 @@ static void fill_int8(struct vgpu_slab_memory *memory, const struct vgpu_group *
 		__m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)half));
 
 		if (mode == VGPU_MODE_F32) {
-			int8_f32_block(memory->lines + (size_t)b * 2048, codes, scale);
+			int8_f32_block(lines + (size_t)b * 2048, codes, scale);
 			continue;
 		}
-		_mm512_store_ps(memory->scale + b * 16, scale);
+		_mm512_store_ps(scales + b * 16, scale);
 		if (mode == VGPU_MODE_A16)
-			int8_a16_block(memory->lines + (size_t)b * 1024, codes);
+			int8_a16_block(lines + (size_t)b * 1024, codes);
 	}
 }
 
-void vgpu_slab_fill_avx512(struct vgpu_slab *out, struct vgpu_slab_memory *memory,
+void vgpu_slab_fill_avx512(struct vgpu_slab *out, uint8_t *lines, float *scales,
 			   const struct vgpu_group *g, enum vgpu_mode mode, uint32_t first,
 			   uint32_t blocks)
 {
-	out->lines = memory->lines;
-	out->scale = memory->scale;
-	out->tile_bytes = (size_t)VGPU_G16_TILE_COLS * sizeof(memory->lines) / vgpu_slab_cols(mode);
+	out->lines = lines;
+	out->scale = scales;
+	out->tile_bytes = (size_t)VGPU_G16_TILE_COLS * VGPU_SLAB_LINES * 64 / vgpu_slab_cols(mode);
 
 	switch (g->format) {
 	case VGPU_W_F32:
-		fill_f32_rows(memory->lines, g, VGPU_W_F32, first, blocks);
+		fill_f32_rows(lines, g, VGPU_W_F32, first, blocks);
 		break;
 	case VGPU_W_F16:
-		fill_f32_rows(memory->lines, g, VGPU_W_F16, first, blocks);
+		fill_f32_rows(lines, g, VGPU_W_F16, first, blocks);
 		break;
 	case VGPU_W_BF16:
-		if (mode == VGPU_MODE_F32)
-			fill_f32_rows(memory->lines, g, VGPU_W_BF16, first, blocks);
-		else
-			fill_a16_rows(memory, g, first, blocks);
+		if (mode == VGPU_MODE_F32) {
+			fill_f32_rows(lines, g, VGPU_W_BF16, first, blocks);
+			break;
+		}
+		vgpu_slab_fill_bf16_avx512(lines, g, first, blocks);
+		for (uint32_t i = 0; i < blocks * 16; i++)
+			scales[i] = 1.0f;
 		break;
 	case VGPU_W_INT8_G16:
-		fill_int8(memory, g, mode, first, blocks);
+		fill_int8(lines, scales, g, mode, first, blocks);
 		if (mode == VGPU_MODE_A8) {
 			out->lines = g->data + vgpu_int8_g16_codes(first / VGPU_BLOCK);
 			out->tile_bytes = VGPU_INT8_TILE;
 		}
 		break;
 	default:
-		fill_mxfp4(memory, g, mode, first, blocks);
+		fill_mxfp4(lines, scales, g, mode, first, blocks);
 		break;
 	}
 }

@@ -62,16 +62,21 @@ static inline uint32_t vgpu_slab_cols(enum vgpu_mode mode)
 
 /**
  * vgpu_slab_fill_avx512() - bring columns of a group into the form of a mode
- * @out: where the slab ended up: in @memory, or in the weight itself
- * @memory: what may be written to
+ * @out: where the slab ended up: in @lines, or in the weight itself
+ * @lines: room for blocks * 32 columns of the mode, 64-byte aligned
+ * @scales: A16, A8: room for blocks * 16
  * @g: the group
  * @mode: as vgpu_matmul_mode() answers for the group's format
  * @first: first column, a multiple of 128
  * @blocks: blocks of 32 columns, at most vgpu_slab_cols() / 32
  */
-void vgpu_slab_fill_avx512(struct vgpu_slab *out, struct vgpu_slab_memory *memory,
+void vgpu_slab_fill_avx512(struct vgpu_slab *out, uint8_t *lines, float *scales,
 			   const struct vgpu_group *g, enum vgpu_mode mode, uint32_t first,
 			   uint32_t blocks);
+
+/* The lines of a group of BF16 rows in mode A16. */
+void vgpu_slab_fill_bf16_avx512(uint8_t *lines, const struct vgpu_group *g, uint32_t first,
+				uint32_t blocks);
 
 /*
  * Half the scale of block j of an MXFP4_G16 tile, from its line of scales, one row a

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Products in mode A16 by tiles of 16 x 16 results, AMX-BF16; other modes are avx512's.
+ *
+ * Columns go in chunks.  Of a span of groups a chunk's weights are brought into lines, once
+ * for up to 256 rows of activations; these pass two tiles at a time over all groups of the
+ * span, so that they come from L1 and the weights from L2.  Sums stay tile by tile until all
+ * columns are through: rows of y may be a power of two apart, and then share few lines
+ * of the caches.
+ *
+ * Up to 16 rows of activations, lines are used once: four groups at a time, a few blocks
+ * ahead, all in L1.
+ */
+#include "kernels/amx/matmul.h"
+
+#include <math.h>
+
+#include "kernels/amx/tile.h"
+#include "kernels/avx512/regroup.h"
+#include "kernels/weight.h"
+
+#define SPAN_GROUPS	32u
+#define PART_TILES	16u
+#define PART_ROWS	(PART_TILES * VGPU_TILE_ROWS)
+#define NARROW_GROUPS	4u
+#define NARROW_BLOCKS	2u
+
+/**
+ * struct span - some groups of weights, and what is made of them; in a thread's scratch
+ * @lines: a chunk of each
+ * @scale: of those that are not plain
+ * @sum: tile t of the activations by group g
+ * @top, @low: rows that the tiles are configured for
+ */
+struct span {
+	uint8_t lines[SPAN_GROUPS][VGPU_AMX_CHUNK * VGPU_TILE_BYTES] __attribute__((aligned(64)));
+	float scale[SPAN_GROUPS][VGPU_AMX_CHUNK * 16] __attribute__((aligned(64)));
+	vgpu_amx_tile sum[PART_TILES][SPAN_GROUPS];
+	vgpu_amx_tile part[4];
+	struct vgpu_group group[SPAN_GROUPS];
+	bool plain[SPAN_GROUPS];
+	uint32_t groups, top, low;
+	uint8_t regrouped[] __attribute__((aligned(64)));
+};
+_Static_assert(sizeof(struct span) <= VGPU_AMX_SCRATCH_BYTES, "scratch too small");
+
+static void configure(struct span *s, uint32_t top, uint32_t low)
+{
+	if (s->top == top && s->low == low)
+		return;
+	vgpu_tiles_two(top, low);
+	s->top = top;
+	s->low = low;
+}
+
+static bool span_is_plain(const struct span *s)
+{
+	for (uint32_t g = 0; g < s->groups; g++)
+		if (!s->plain[g])
+			return false;
+	return true;
+}
+
+static void span_fill(struct span *s, uint32_t first, uint32_t blocks)
+{
+	for (uint32_t g = 0; g < s->groups; g++) {
+		if (s->plain[g])
+			vgpu_lines_fill(s->lines[g], &s->group[g], first, blocks);
+		else
+			vgpu_lines_fill_scaled(s->lines[g], s->scale[g], &s->group[g], first,
+					       blocks);
+	}
+}
+
+/* One group by one tile of the part. */
+static void single(struct span *s, uint32_t g, struct vgpu_amx_acts a, float *sum,
+		   uint32_t blocks, bool more)
+{
+	configure(s, a.rows, a.rows);
+	if (s->plain[g]) {
+		tiles_1x1(s->part[0], s->lines[g], a, blocks);
+		sum_add(sum, s->part[0], a.rows, more);
+	} else if (a.rows == VGPU_TILE_ROWS) {
+		tiles_scaled(sum, s->part, s->lines[g], s->scale[g], a, blocks, 16, more);
+	} else {
+		tiles_scaled(sum, s->part, s->lines[g], s->scale[g], a, blocks, a.rows, more);
+	}
+}
+
+/* Two plain groups by tiles t and t + 1. */
+static void square(struct span *s, uint32_t g, uint32_t t, struct vgpu_amx_acts a0,
+		   struct vgpu_amx_acts a1, uint32_t blocks, bool more)
+{
+	configure(s, a0.rows, a1.rows);
+	tiles_2x2(s->part, s->lines[g], s->lines[g + 1], a0, a1, blocks);
+	sum_add(s->sum[t][g], s->part[0], a0.rows, more);
+	sum_add(s->sum[t][g + 1], s->part[1], a0.rows, more);
+	sum_add(s->sum[t + 1][g], s->part[2], a1.rows, more);
+	sum_add(s->sum[t + 1][g + 1], s->part[3], a1.rows, more);
+}
+
+/* A chunk, all groups, by tiles t and, where two, t + 1, which are row 16 t of the part on. */
+static void chunk_tiles(struct span *s, const struct vgpu_acts *x, uint32_t row, uint32_t t,
+			bool two, uint32_t first, uint32_t blocks)
+{
+	struct vgpu_amx_acts a0 = vgpu_amx_acts_at(x, row, first), a1 = a0;
+	uint32_t g = 0;
+
+	if (two)
+		a1 = vgpu_amx_acts_at(x, row + VGPU_TILE_ROWS, first);
+	while (g < s->groups) {
+		if (two && g + 1 < s->groups && s->plain[g] && s->plain[g + 1]) {
+			square(s, g, t, a0, a1, blocks, first > 0);
+			g += 2;
+			continue;
+		}
+		single(s, g, a0, s->sum[t][g], blocks, first > 0);
+		if (two)
+			single(s, g, a1, s->sum[t + 1][g], blocks, first > 0);
+		g++;
+	}
+}
+
+static void tile_out(const float *sum, float *y, size_t ldy, uint32_t rows, __mmask16 mask)
+{
+	for (uint32_t i = 0; i < rows; i++)
+		_mm512_mask_storeu_ps(y + i * ldy, mask, _mm512_load_ps(sum + i * 16));
+}
+
+static void span_out(const struct span *s, float *y, size_t ldy, uint32_t rows)
+{
+	for (uint32_t i = 0; i < rows; i += VGPU_TILE_ROWS)
+		for (uint32_t g = 0; g < s->groups; g++)
+			tile_out(s->sum[i / VGPU_TILE_ROWS][g], y + i * ldy + g * 16, ldy,
+				 rows - i < VGPU_TILE_ROWS ? rows - i : VGPU_TILE_ROWS,
+				 (__mmask16)((1u << s->group[g].rows) - 1));
+}
+
+/* Rows first .. first + rows - 1 of the activations, at most PART_ROWS. */
+static void part_product(struct span *s, const struct vgpu_acts *x, uint32_t first, uint32_t rows,
+			 float *y, size_t ldy)
+{
+	uint32_t all = x->kpad / VGPU_BLOCK;
+
+	for (uint32_t b = 0; b < all; b += VGPU_AMX_CHUNK) {
+		uint32_t blocks = all - b < VGPU_AMX_CHUNK ? all - b : VGPU_AMX_CHUNK;
+
+		span_fill(s, b, blocks);
+		for (uint32_t i = 0; i < rows; i += 2 * VGPU_TILE_ROWS)
+			chunk_tiles(s, x, first + i, i / VGPU_TILE_ROWS, rows - i > VGPU_TILE_ROWS,
+				    b, blocks);
+	}
+	span_out(s, y + first * ldy, ldy, rows);
+}
+
+/* A chunk of four plain groups by one tile, lines just before they are used. */
+static void narrow_chunk(struct span *s, struct vgpu_amx_acts a, uint32_t first, uint32_t blocks)
+{
+	const size_t stride = NARROW_BLOCKS * VGPU_TILE_BYTES;
+
+	tiles_zero();
+	for (uint32_t b = 0; b < blocks; b += NARROW_BLOCKS) {
+		uint32_t n = blocks - b < NARROW_BLOCKS ? blocks - b : NARROW_BLOCKS;
+		uint8_t *lines = s->lines[b / NARROW_BLOCKS % 2];
+
+		for (uint32_t g = 0; g < NARROW_GROUPS; g++)
+			vgpu_lines_fill(lines + g * stride, &s->group[g], first + b, n);
+		for (uint32_t i = 0; i < n; i++, a.lines += a.rows * 128)
+			block_1x4(lines + i * VGPU_TILE_BYTES, stride, &a, a.low[b + i]);
+	}
+	tiles_store(s->part);
+}
+
+static void narrow_product(struct span *s, const struct vgpu_acts *x, float *y, size_t ldy)
+{
+	uint32_t all = x->kpad / VGPU_BLOCK;
+
+	configure(s, x->m, x->m);
+	for (uint32_t b = 0; b < all; b += VGPU_AMX_CHUNK) {
+		narrow_chunk(s, vgpu_amx_acts_at(x, 0, b), b,
+			     all - b < VGPU_AMX_CHUNK ? all - b : VGPU_AMX_CHUNK);
+		for (uint32_t g = 0; g < NARROW_GROUPS; g++)
+			sum_add(s->sum[0][g], s->part[g], x->m, b > 0);
+	}
+	span_out(s, y, ldy, x->m);
+}
+
+/* Group g of the span: rows first .. first + 15 of the panel. */
+static void group_init(struct span *s, uint32_t g, const struct vgpu_panel *w, uint32_t first)
+{
+	size_t unit = vgpu_weight_unit_bytes(w->format, w->k);
+	struct vgpu_group *to = &s->group[g];
+
+	to->format = vgpu_regroup_format(w->format);
+	to->rows = w->rows - first < VGPU_GROUP_ROWS ? w->rows - first : VGPU_GROUP_ROWS;
+	to->k = w->k;
+	to->row_bytes = unit;
+	to->data = (const uint8_t *)w->data + first / vgpu_weight_unit_rows(w->format) * unit;
+	if (to->format != w->format) {
+		to->data = s->regrouped + g * vgpu_weight_unit_bytes(to->format, w->k);
+		vgpu_regroup_avx512((uint8_t *)to->data, w, first, to->rows);
+	}
+	s->plain[g] = vgpu_lines_plain(to);
+}
+
+/* Groups of a span: as many as are worth it, and those regrouped have room for two. */
+static uint32_t span_groups(const struct vgpu_panel *w, uint32_t m)
+{
+	if (vgpu_regroup_format(w->format) != w->format)
+		return 2;
+	return m <= VGPU_TILE_ROWS ? NARROW_GROUPS : SPAN_GROUPS;
+}
+
+static void span_product(struct span *s, const struct vgpu_acts *x, float *y, size_t ldy)
+{
+	if (x->m <= VGPU_TILE_ROWS && s->groups == NARROW_GROUPS && span_is_plain(s)) {
+		narrow_product(s, x, y, ldy);
+		return;
+	}
+	for (uint32_t i = 0; i < x->m; i += PART_ROWS)
+		part_product(s, x, i, x->m - i < PART_ROWS ? x->m - i : PART_ROWS, y, ldy);
+}
+
+void vgpu_matmul_amx(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y, size_t ldy,
+		     void *scratch)
+{
+	uint32_t step = span_groups(w, x->m) * VGPU_GROUP_ROWS;
+	struct span *s = scratch;
+
+	if (x->mode != VGPU_MODE_A16 || vgpu_matmul_mode(w->format, x->mode) != x->mode) {
+		vgpu_matmul_avx512(w, x, y, ldy, scratch);
+		return;
+	}
+	s->top = 0;
+	for (uint32_t row = 0; row < w->rows; row += step) {
+		s->groups = 0;
+		for (uint32_t r = row; r < w->rows && r < row + step; r += VGPU_GROUP_ROWS)
+			group_init(s, s->groups++, w, r);
+		span_product(s, x, y + row, ldy);
+	}
+	_tile_release();
+}
+
+void vgpu_matmul_init_amx(struct vgpu_kernels *t)
+{
+	t->acts_pack = vgpu_acts_pack_amx;
+	t->matmul = vgpu_matmul_amx;
+}
