@@ -208,6 +208,7 @@ static void device_init(void)
 	mutex_init(&vb.exec_lock);
 	spin_lock_init(&vb.slot_lock);
 	spin_lock_init(&vb.work_lock);
+	spin_lock_init(&vb.submit_lock);
 	INIT_LIST_HEAD(&vb.queues);
 	INIT_LIST_HEAD(&vb.advance);
 	INIT_LIST_HEAD(&vb.quarantine);
@@ -270,6 +271,7 @@ static void __init prime_lock_order(void)
 	mutex_lock(&bo_lock);
 	might_lock(&vb.slot_lock);
 	might_lock(&vb.work_lock);
+	might_lock(&vb.submit_lock);
 	mutex_unlock(&bo_lock);
 	mutex_unlock(&client_lock);
 	mutex_unlock(&vb.exec_lock);

@@ -45,16 +45,16 @@
  * vb_bo.lock, so that under it and below no dma_buf_*() is called):
  *
  *	vb_device.exec_lock -> vb_client.lock -> vb_bo.lock -> folio lock
- *		-> vb_device.slot_lock, vb_device.work_lock
+ *		-> vb_device.slot_lock, vb_device.work_lock -> vb_device.submit_lock
  *
  * The shrinker runs under whatever lock somebody allocates, and takes slot_lock only:
  * nothing is allocated under that.
  *
  * exec_lock, vb_client.lock and vb_bo.lock are mutexes; under vb_bo.lock there is no
  * copy to or from user memory and no wait for user space.  slot_lock and work_lock
- * are spinlocks that never nest in each other; nothing that may drop the last
- * reference of an object is called under them.  Lockdep is told when the module begins
- * (main.c), before anybody takes two of them.
+ * are spinlocks that never nest in each other, and submit_lock is one for two lines of
+ * submit.c; nothing that may drop the last reference of an object is called under them.
+ * Lockdep is told when the module begins (main.c), before anybody takes two of them.
  */
 #ifndef VB_H
 #define VB_H
@@ -140,6 +140,7 @@ struct vb_exec;
  * @ended: submissions to be freed by @free, where one may sleep
  * @free: frees them
  * @uring_watch: looks for commands whose task leaves
+ * @submit_lock: for @submit
  * @submit: allocator of the submit region
  * @submit_base: its memory
  */
@@ -195,6 +196,7 @@ struct vb_device {
 	struct work_struct free;
 	struct delayed_work uring_watch;
 
+	spinlock_t submit_lock;
 	struct gen_pool *submit;
 	void *submit_base;
 };
