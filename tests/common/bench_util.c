@@ -206,6 +206,7 @@ __attribute__((target("amx-tile,amx-bf16"))) static void bf16_amx(uint64_t turns
 		config.bytes[i] = 64;
 		config.rows[i] = 16;
 	}
+	__asm__ volatile("" : : "m"(config));	/* all of it: see kernels/amx/tiles.h */
 	_tile_loadconfig(&config);
 	for (uint64_t t = 0; t < turns; t++)
 		for (int i = 0; i < 4; i++) {

@@ -35,6 +35,8 @@ static inline void vgpu_tiles_two(uint32_t top, uint32_t low)
 
 	for (int i = 0; i < 8; i++)
 		c.line_bytes[i] = 64;
+	/* GCC's intrinsic names eight bytes of it, and the compiler leaves out the others. */
+	__asm__ volatile("" : : "m"(c));
 	_tile_loadconfig(&c);
 }
 
