@@ -55,7 +55,8 @@ static bool cpu_has_amx(void)
 	const char *name = getenv("VBLACKWELL_ISA");
 	unsigned int a, b, c, d = 0;
 
-	return name && !strcmp(name, "amx") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & wanted) == wanted &&
+	return name && !strcmp(name, "amx") &&
+	       __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & wanted) == wanted &&
 	       !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 

@@ -5,7 +5,6 @@
 #include "kernels/amx/act.h"
 
 #include <immintrin.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "kernels/avx512/act.h"

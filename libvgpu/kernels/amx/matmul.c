@@ -13,11 +13,8 @@
  */
 #include "kernels/amx/matmul.h"
 
-#include <math.h>
-
 #include "kernels/amx/tile.h"
 #include "kernels/avx512/regroup.h"
-#include "kernels/weight.h"
 
 #define SPAN_GROUPS	32u
 #define PART_TILES	16u

@@ -40,10 +40,4 @@ static inline void vgpu_tiles_two(uint32_t top, uint32_t low)
 	_tile_loadconfig(&c);
 }
 
-/* Activations in one tile: all results have as many rows. */
-static inline void vgpu_tiles_one(uint32_t rows)
-{
-	vgpu_tiles_two(rows, rows);
-}
-
 #endif
