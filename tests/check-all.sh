@@ -55,6 +55,7 @@ part() {
 	echo "== part $name"
 	: >$TALLY
 	: >$TALLY.skips
+	: >$TALLY.failures
 	run_part "$name"
 	tests/result.sh "$name" $TALLY $((SECONDS - began)) "$load" >"$pages/$name.md.new" &&
 		mv "$pages/$name.md.new" "$pages/$name.md" && echo "written to $pages/$name.md"

@@ -36,6 +36,7 @@ export LOGS=build/test-logs TALLY=build/test-logs/tally
 mkdir -p $LOGS
 : >$TALLY
 : >$TALLY.skips
+: >$TALLY.failures
 begin=$(date +%s)
 jobs=$(nproc)
 lanes=$((jobs < 2 ? 1 : 2))
@@ -60,8 +61,10 @@ stage() { echo "== $1 ($(($(date +%s) - begin)) s)"; }
 # Build, or count one failure and say where it broke.
 build() {
 	if ! make -s -j"$jobs" "$@" >$LOGS/build.log 2>&1; then
-		echo "build of $* failed:"
-		grep -E 'error|Error|undefined' $LOGS/build.log | head -20 | sed 's/^/    /'
+		{
+			echo "build of $* failed:"
+			grep -E 'error|Error|undefined' $LOGS/build.log | head -20 | sed 's/^/    /'
+		} | tee -a $TALLY.failures
 		echo "0 1 0 0 0 build of $1" >>$TALLY
 		return 1
 	fi
@@ -156,6 +159,7 @@ fuzz_one() {
 			"$(grep -oE 'Done [0-9]+ runs' "$log")" "$seconds"
 		[ $passed -eq 1 ] || tail -20 "$log" | sed 's/^/    | /'
 	} >"$log.said"
+	[ $passed -eq 1 ] || cat "$log.said" >>$TALLY.failures
 	echo "$passed $((1 - passed)) 0 $seconds $(awk "BEGIN { print $user + $system }") fuzz/$1" \
 		>"$log.tally"
 }

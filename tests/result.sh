@@ -27,7 +27,7 @@ cat <<END
 | machine | ${cpu:-unknown}, $(nproc) CPUs, $memory, Linux $(uname -r) |
 | load before | $4 |
 | took | $3 s |
-| result | **$(tests/tally.sh "$tally")** |
+| result | **$(tests/tally.sh "$tally" | tail -1)** |
 
 Seconds are those of the clock, CPU seconds those of all threads; building is not in them. A suite
 under a sanitizer begins with its name, one in a virtual machine with its kernel's.
@@ -42,6 +42,10 @@ done <"$tally"
 awk '{ s += $4; c += $5; p += $1; f += $2; k += $3 }
      END { printf "| **all** | %d | %d | %d | %.1f | %.1f |\n", p, f, k, s, c }' "$tally"
 
+if [ -s "$tally.failures" ]; then
+	printf '\nWhat failed:\n\n'
+	sed 's/^/    /' "$tally.failures"
+fi
 [ -s "$tally.skips" ] || exit 0
 printf '\nSkipped, and why:\n\n'
 sort -u "$tally.skips" | sed 's/^ *//; s/^/- /'

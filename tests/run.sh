@@ -14,7 +14,8 @@
 # named.  Interrupted, it ends those that run.
 #
 # The file TALLY names gets a line a suite, which tests/tally.sh sums up: passed, failed,
-# skipped, seconds, CPU seconds, name.  TALLY.skips gets the reasons of skips.
+# skipped, seconds, CPU seconds, name.  TALLY.skips gets the reasons of skips, and
+# TALLY.failures what is said of a suite that failed.
 set -u
 
 here=$(dirname "$(readlink -f "$0")")
@@ -113,7 +114,7 @@ say() {
 		cat "$turn/$said.tally" >>"$tally"
 		[ ! -e "$turn/$said.skips" ] || cat "$turn/$said.skips" >>"$tally.skips"
 		read -r _ failed _ <"$turn/$said.tally"
-		[ "$failed" -eq 0 ] || status=1
+		[ "$failed" -eq 0 ] || { status=1; cat "$turn/$said.said" >>"$tally.failures"; }
 		said=$((said + 1))
 	done
 }

@@ -19,6 +19,7 @@ count() {
 	shift
 	: >"$work/logs/tally"
 	: >"$work/logs/tally.skips"
+	: >"$work/logs/tally.failures"
 	LOGS=$work/logs TALLY=$work/logs/tally tests/run.sh "$@" "$work/fake/$name" >"$work/out"
 	rc=$?
 	cut -d' ' -f1-3 "$work/logs/tally"
@@ -47,6 +48,8 @@ suite machine.sh 'echo "ok one"' 'echo "# of one"' 'echo "not ok two: see below"
 	'echo "# tests/x.c:7: error"' 'echo "ok three"' 'seq 100 | sed "s/^/# later /"' \
 	'echo "ok four"'
 counts machine.sh '3 1 0' 1
+verdict runner_keeps_what_it_said_of_a_failure \
+	grep -q '^ *| # tests/x.c:7: error' "$work/logs/tally.failures"
 verdict runner_says_why_it_failed grep -q '^ *| # tests/x.c:7: error' "$work/out"
 verdict runner_says_no_more test "$(grep -c '# of one' "$work/out")" = 0
 suite silent.sh 'true'
@@ -85,6 +88,7 @@ several() {
 	rm -f "$work/first" "$work/second"
 	: >"$work/logs/tally"
 	: >"$work/logs/tally.skips"
+	: >"$work/logs/tally.failures"
 	LOGS=$work/logs TALLY=$work/logs/tally tests/run.sh --limit 10 "$@" \
 		"$work/fake/first.sh" "$work/fake/second.sh" "$work/fake/third.sh" >"$work/out"
 }
@@ -115,7 +119,13 @@ verdict runner_that_is_interrupted_ends_its_suites test -e "$work/ended"
 # Sums and the page.
 printf '%s\n' '3 0 1 1.5 1.25 unit/a_test' '4 2 0 10 20.5 asan unit/b_test' >"$work/logs/tally"
 echo 'skip three: no disk' >"$work/logs/tally.skips"
+rm -f "$work/logs/tally.failures"
 verdict tally_adds_up test "$(tests/tally.sh "$work/logs/tally")" = '7 passed, 2 failed, 1 skipped'
+echo '    not ok two: broken' >"$work/logs/tally.failures"
+tests/tally.sh "$work/logs/tally" >"$work/out"
+verdict tally_says_again_what_failed grep -qx '    not ok two: broken' "$work/out"
+verdict tally_ends_with_the_sum \
+	test "$(tail -1 "$work/out")" = '7 passed, 2 failed, 1 skipped'
 tests/tally.sh "$work/logs/tally" >/dev/null
 verdict tally_fails_when_a_suite_did test $? -eq 1
 : >"$work/empty"
@@ -127,6 +137,7 @@ verdict page_has_the_sum grep -qF '| **all** | 7 | 2 | 1 | 11.5 | 21.8 |' "$work
 verdict page_has_the_verdict grep -qF '| result | **7 passed, 2 failed, 1 skipped** |' "$work/page"
 verdict page_has_the_date grep -qF "| date | $(date +%F) |" "$work/page"
 verdict page_has_the_commit grep -qE '^\| commit \| ([0-9a-f]{12}(-dirty)?|unknown) \|' "$work/page"
+verdict page_says_what_failed grep -qx '        not ok two: broken' "$work/page"
 verdict page_says_what_was_skipped grep -qx -- '- skip three: no disk' "$work/page"
 
 # tests/check.sh in a tree of its own, where suites and a make only write down that they ran.
