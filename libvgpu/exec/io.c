@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * What is the same for every I/O engine: choosing one, files and regions, and the life of a
- * request.
+ * What is the same for every I/O engine: choosing one, and the life of a request.
  *
  *	submit -> pending -> flight -> done -> reaped
  *
- * One whose next attempt finds no room in the engine goes back from flight to pending.
- * A request in flight makes one attempt after the other until it is complete, the file ends, it
- * fails for good or it is cancelled. An attempt is what the file can take at once: aligned for
- * O_DIRECT, so a request that is not aligned alternates between a bounce buffer (its ragged ends,
- * or all of it when memory and file are not congruent) and its own memory.
+ * A request in flight makes one attempt after the other (io_attempt.c). One whose next attempt
+ * finds no room in the engine goes back from flight to pending.
  *
  * Deadlines ascend in flight and in pending, so only the heads are looked at.
  */
@@ -18,12 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "exec/io_engine.h"
 
-/* Attempts without progress (EINTR, EAGAIN, short to nothing) before a request fails. */
-#define RETRIES_MAX	16
 #define BOUNCE_DEFAULT	(256u << 10)
 #define PAGE_BYTES	4096u
 
@@ -89,47 +82,20 @@ static void list_remove(struct vgpu_io_list *list, struct vgpu_io_req *req)
 
 /* Requests ----------------------------------------------------------------------------- */
 
-static uint32_t file_mask(const struct vgpu_io_file *file)
-{
-	return file->align - 1;
-}
-
-static bool req_aligned(const struct vgpu_io_req *req, const struct vgpu_io_file *file)
-{
-	return !((req->offset | req->bytes | (uintptr_t)req->buf) & file_mask(file));
-}
-
-static struct vgpu_io_file *file_find(const struct vgpu_io *io, uint32_t file)
-{
-	return file < VGPU_IO_FILES_MAX ? io->files[file] : NULL;
-}
-
-static bool region_holds(const struct vgpu_io *io, const struct vgpu_io_req *req)
-{
-	const struct vgpu_io_region *region;
-	uintptr_t first;
-
-	if (req->buf_index < 0 || (uint32_t)req->buf_index >= VGPU_IO_REGIONS_MAX)
-		return false;
-	region = &io->regions[req->buf_index];
-	first = (uintptr_t)req->buf - (uintptr_t)region->addr;
-	return region->addr && first <= region->bytes && req->bytes <= region->bytes - first;
-}
-
 static int req_check(const struct vgpu_io *io, const struct vgpu_io_req *req)
 {
-	const struct vgpu_io_file *file = file_find(io, req->file);
+	const struct vgpu_io_file *file = vgpu_io_file_find(io, req->file);
 	bool write = req->flags & VGPU_IO_WRITE;
 
 	if (!file || (req->flags & ~VGPU_IO_WRITE))
 		return -EINVAL;
 	if (req->offset > INT64_MAX || req->bytes > INT64_MAX - req->offset)
 		return -EINVAL;
-	if (req->buf_index >= 0 && !region_holds(io, req))
+	if (req->buf_index >= 0 && !vgpu_io_region_holds(io, req))
 		return -EINVAL;
 	if (file->access != O_RDWR && file->access != (write ? O_WRONLY : O_RDONLY))
 		return -EBADF;
-	if (!req_aligned(req, file) &&
+	if (!vgpu_io_req_aligned(req, file) &&
 	    (write || !io->bounce_count || file->align > PAGE_BYTES))
 		return -EINVAL;
 	return 0;
@@ -152,7 +118,7 @@ static void req_publish(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res
 	list_append(&io->done, req);
 }
 
-static void req_finish(struct vgpu_io *io, struct vgpu_io_req *req, int32_t result)
+void vgpu_io_req_finish(struct vgpu_io *io, struct vgpu_io_req *req, int32_t result)
 {
 	struct vgpu_io_list *from = req->engine.state == REQ_FLIGHT ? &io->flight : &io->pending;
 
@@ -165,142 +131,6 @@ static void req_finish(struct vgpu_io *io, struct vgpu_io_req *req, int32_t resu
 	list_remove(from, req);
 	req_users(io, req, -1);
 	req_publish(io, req, result);
-}
-
-/* Where the next attempt of an unaligned read goes: [*offset, *offset + *bytes) of the file. */
-static void attempt_bounce(const struct vgpu_io *io, struct vgpu_io_attempt *at, uint32_t mask)
-{
-	const struct vgpu_io_req *req = at->req;
-	uint64_t first = req->offset + req->done_bytes;
-	uint64_t end = req->offset + req->bytes;
-	uintptr_t mem = (uintptr_t)req->buf + req->done_bytes;
-
-	at->offset = first & ~(uint64_t)mask;
-	/* Congruent: one block gets us to where memory and file are both aligned. */
-	if ((first & mask) && !((first ^ mem) & mask) && end > at->offset + mask + 1)
-		end = at->offset + mask + 1;
-	if (end - at->offset > io->bounce_bytes)
-		end = at->offset + io->bounce_bytes;
-	at->bytes = (uint32_t)(((end - at->offset) + mask) & ~(uint64_t)mask);
-	at->buf = req->engine.bounce;
-	at->region = -1;
-}
-
-/* Through the page cache to the next byte that O_DIRECT can go on from. */
-static void attempt_exact(const struct vgpu_io_file *file, struct vgpu_io_attempt *at)
-{
-	uint32_t bytes = file->align - (uint32_t)(at->offset & file_mask(file));
-
-	if (at->bytes > bytes)
-		at->bytes = bytes;
-	at->fd = file->fd;
-	at->direct = false;
-	at->region = -1;
-}
-
-static void attempt_fill(const struct vgpu_io *io, struct vgpu_io_req *req,
-			 struct vgpu_io_attempt *at)
-{
-	const struct vgpu_io_file *file = io->files[req->file];
-	uint64_t left = req->bytes - req->done_bytes;
-	uint32_t mask = file_mask(file);
-
-	*at = (struct vgpu_io_attempt){
-		.req = req,
-		.file = req->file,
-		.fd = file->direct ? file->direct_fd : file->fd,
-		.direct = file->direct,
-		.write = req->flags & VGPU_IO_WRITE,
-		.offset = req->offset + req->done_bytes,
-		.buf = (char *)req->buf + req->done_bytes,
-		.region = req->buf_index,
-	};
-	if (left > VGPU_IO_ATTEMPT_MAX)
-		left = VGPU_IO_ATTEMPT_MAX;
-	at->bytes = (uint32_t)left;
-	if (req->engine.exact)
-		attempt_exact(file, at);
-	else if (((at->offset | (uintptr_t)at->buf) & mask) || left <= mask)
-		attempt_bounce(io, at, mask);
-	else
-		at->bytes &= ~mask;
-}
-
-/* Return: false when the engine has no room for it. */
-static bool attempt_start(struct vgpu_io *io, struct vgpu_io_req *req)
-{
-	struct vgpu_io_attempt at;
-
-	attempt_fill(io, req, &at);
-	if (io->ops->has_room && !io->ops->has_room(io, &at))
-		return false;
-	req->engine.attempt_offset = at.offset;
-	req->engine.attempt_bytes = at.bytes;
-	req->engine.bouncing = at.buf == req->engine.bounce;
-	req->engine.was_direct = at.direct;
-	req->engine.exact = false;
-	io->ops->start(io, &at);
-	io->unflushed = true;
-	return true;
-}
-
-/* A bounce buffer, if it needs one and has none; false: none is free. */
-static bool req_take_bounce(struct vgpu_io *io, struct vgpu_io_req *req)
-{
-	if (req->engine.bounce || req_aligned(req, io->files[req->file]))
-		return true;
-	if (!io->bounce_free)
-		return false;
-	req->engine.bounce = io->bounce[--io->bounce_free];
-	io->stats.bounced++;
-	return true;
-}
-
-/* Start what there is room for. In order, so that a request cannot starve. */
-static void pump(struct vgpu_io *io)
-{
-	struct vgpu_io_req *req;
-
-	while (io->flight.count - io->aside < io->depth && io->pending.head) {
-		req = io->pending.head;
-		if (!req_take_bounce(io, req) || !attempt_start(io, req))
-			break;
-		list_remove(&io->pending, req);
-		list_append(&io->flight, req);
-		req->engine.state = REQ_FLIGHT;
-		req->engine.deadline_ns = io_now(io) + io->timeout_ns;
-	}
-	if (io->flight.count > io->stats.max_in_flight)
-		io->stats.max_in_flight = io->flight.count;
-	if (io->unflushed && io->ops->flush)
-		io->ops->flush(io);
-	io->unflushed = false;
-}
-
-/* The request cannot go on because somebody wanted it to stop; who? */
-static int32_t cancel_result(const struct vgpu_io_req *req)
-{
-	return req->late ? -ETIMEDOUT : -ECANCELED;
-}
-
-/* Block devices and servers of file systems have words of their own for it, as the kernel has. */
-static int32_t plain_error(int32_t res)
-{
-	switch (res) {
-	case -ENODATA:		/* medium */
-	case -EREMOTEIO:	/* target */
-	case -ENOLINK:		/* transport */
-	case -EILSEQ:		/* integrity */
-	case -EBADE:		/* reservation */
-	case -ENODEV:		/* the device is gone */
-	case -ENXIO:
-	case -ENOTCONN:		/* the server is gone */
-	case -ECONNABORTED:
-	case -ECANCELED:	/* by the kernel: nobody who waits asked for that */
-		return -EIO;
-	default:
-		return res;
-	}
 }
 
 /* It is started before @next, which is pending or NULL, and gives up waiting no later. */
@@ -316,8 +146,7 @@ static void pending_insert(struct vgpu_io *io, struct vgpu_io_req *next, struct 
 	list_insert(&io->pending, next, req);
 }
 
-/* Its next attempt finds no room: it is the first of those that wait for some. */
-static void req_put_back(struct vgpu_io *io, struct vgpu_io_req *req)
+void vgpu_io_req_put_back(struct vgpu_io *io, struct vgpu_io_req *req)
 {
 	io->aside -= req->engine.aside;
 	req->engine.aside = false;
@@ -325,116 +154,25 @@ static void req_put_back(struct vgpu_io *io, struct vgpu_io_req *req)
 	pending_insert(io, io->pending.head, req);
 }
 
-static void attempt_again(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
+/* Start what there is room for. In order, so that a request cannot starve. */
+static void pump(struct vgpu_io *io)
 {
-	if (req->engine.cancelled || req->late) {
-		req_finish(io, req, cancel_result(req));
-		return;
+	struct vgpu_io_req *req;
+
+	while (io->flight.count - io->aside < io->depth && io->pending.head) {
+		req = io->pending.head;
+		if (!vgpu_io_attempt_begin(io, req))
+			break;
+		list_remove(&io->pending, req);
+		list_append(&io->flight, req);
+		req->engine.state = REQ_FLIGHT;
+		req->engine.deadline_ns = io_now(io) + io->timeout_ns;
 	}
-	if (req->engine.retries++ >= RETRIES_MAX) {
-		req_finish(io, req, res ? plain_error(res) : -EIO);
-		return;
-	}
-	if (!attempt_start(io, req))
-		req_put_back(io, req);
-}
-
-static void attempt_failed(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
-{
-	struct vgpu_io_file *file = io->files[req->file];
-	bool again = res == -EINTR || res == -EAGAIN;
-
-	if (res == -ECANCELED && (req->engine.cancelled || req->late)) {
-		req_finish(io, req, cancel_result(req));
-		return;
-	}
-	/*
-	 * The kernel also cancels when the thread that submitted has exited, or when it has no
-	 * memory for a thread that would wait: not our request.
-	 */
-	again |= res == -ECANCELED;
-	if (res == -EINVAL && vgpu_io_file_demote(file)) {
-		if (io->ops->file_change)
-			io->ops->file_change(io, req->file);
-		again = true;
-	} else if (res == -EINVAL && req->engine.was_direct && !file->direct) {
-		again = true;
-	}
-	if (!again) {
-		req_finish(io, req, plain_error(res));
-		return;
-	}
-	io->stats.retries++;
-	attempt_again(io, req, res);
-}
-
-/* Bytes of the request that @res bytes of the attempt are; copies them if they bounced. */
-static uint64_t attempt_gain(struct vgpu_io_req *req, uint32_t res)
-{
-	uint64_t skip = req->offset + req->done_bytes - req->engine.attempt_offset;
-	uint64_t left = req->bytes - req->done_bytes;
-	uint64_t gain;
-
-	if (!req->engine.bouncing)
-		return res;
-	gain = res > skip ? res - skip : 0;
-	if (gain > left)
-		gain = left;
-	memcpy((char *)req->buf + req->done_bytes, (char *)req->engine.bounce + skip, gain);
-	return gain;
-}
-
-/*
- * After a short attempt. Only a read that returns nothing proves the end of a file: cached sizes
- * are stale when somebody truncates it, and FUSE shrinks them after any short answer. O_DIRECT can
- * only go on from an aligned byte, so a read looks behind the last byte through the page cache; a
- * file that is open for O_DIRECT alone ends where a block is answered in part.
- */
-static void attempt_short(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res, uint64_t gain)
-{
-	const struct vgpu_io_file *file = io->files[req->file];
-	uint64_t ragged = (req->offset + req->done_bytes) & file_mask(file);
-	bool write = req->flags & VGPU_IO_WRITE;
-
-	if (!write && (!res || (ragged && gain <= ragged && file->fd < 0))) {
-		req_finish(io, req, 0);
-		return;
-	}
-	io->stats.short_transfers++;
-	req->engine.exact = !write && ragged && file->direct && file->fd >= 0;
-	if (write || (ragged && !req->engine.exact && !req->engine.bouncing)) {
-		req->done_bytes -= ragged;
-		gain = gain > ragged ? gain - ragged : 0;
-	}
-	if (gain)
-		req->engine.retries = 0;
-	attempt_again(io, req, 0);
-}
-
-static void attempt_moved(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
-{
-	bool write = req->flags & VGPU_IO_WRITE;
-	uint64_t gain = attempt_gain(req, (uint32_t)res);
-
-	req->done_bytes += gain;
-	if (!write)
-		io->stats.device_read_bytes += (uint32_t)res;
-	if (req->done_bytes == req->bytes) {
-		req_finish(io, req, 0);
-	} else if ((uint32_t)res < req->engine.attempt_bytes) {
-		attempt_short(io, req, res, gain);
-	} else {
-		req->engine.retries = 0;
-		attempt_again(io, req, 0);
-	}
-}
-
-void vgpu_io_attempt_done(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res)
-{
-	if (res < 0)
-		attempt_failed(io, req, res);
-	else
-		attempt_moved(io, req, res);
+	if (io->flight.count > io->stats.max_in_flight)
+		io->stats.max_in_flight = io->flight.count;
+	if (io->unflushed && io->ops->flush)
+		io->ops->flush(io);
+	io->unflushed = false;
 }
 
 /* Deadlines ---------------------------------------------------------------------------- */
@@ -471,7 +209,7 @@ static void pending_expire(struct vgpu_io *io, uint64_t now)
 		req = io->pending.head;
 		req->late = true;
 		io->stats.timeouts++;
-		req_finish(io, req, -ETIMEDOUT);
+		vgpu_io_req_finish(io, req, -ETIMEDOUT);
 		/* Giving up is no progress. */
 		io->progress_ns = progress_ns;
 	}
@@ -605,7 +343,7 @@ int vgpu_io_reap(struct vgpu_io *io, uint32_t min, uint32_t max, int64_t timeout
 void vgpu_io_cancel(struct vgpu_io *io, struct vgpu_io_req *req)
 {
 	if (req->engine.state == REQ_PENDING) {
-		req_finish(io, req, -ECANCELED);
+		vgpu_io_req_finish(io, req, -ECANCELED);
 	} else if (req->engine.state == REQ_FLIGHT) {
 		req->engine.cancelled = true;
 		io->ops->cancel(io, req);
@@ -635,114 +373,7 @@ void vgpu_io_set_aside(struct vgpu_io *io, struct vgpu_io_req *req)
 	pump(io);
 }
 
-/* Files -------------------------------------------------------------------------------- */
-
-/* @file is the engine's from here on, unless this fails. */
-static int file_enter(struct vgpu_io *io, struct vgpu_io_file *file, uint32_t *out_file)
-{
-	uint32_t i = 0;
-	int rc;
-
-	while (i < VGPU_IO_FILES_MAX && io->files[i])
-		i++;
-	if (i == VGPU_IO_FILES_MAX)
-		return -ENOSPC;
-	io->files[i] = file;
-	rc = io->ops->file_add ? io->ops->file_add(io, i) : 0;
-	if (rc)
-		io->files[i] = NULL;
-	else
-		*out_file = i;
-	return rc;
-}
-
-int vgpu_io_file_add(struct vgpu_io *io, int fd, uint32_t flags, uint32_t *out_file)
-{
-	struct vgpu_io_file *file;
-	int rc;
-
-	if (flags & ~VGPU_IO_FILE_BUFFERED)
-		return -EINVAL;
-	file = malloc(sizeof(*file));
-	if (!file)
-		return -ENOMEM;
-	rc = vgpu_io_file_open(file, fd, io->ops->buffered || (flags & VGPU_IO_FILE_BUFFERED));
-	if (rc)
-		goto err_free;
-	rc = file_enter(io, file, out_file);
-	if (rc)
-		goto err_close;
-	return 0;
-
-err_close:
-	vgpu_io_file_close(file);
-err_free:
-	free(file);
-	return rc;
-}
-
-int vgpu_io_file_lend(struct vgpu_io *io, const struct vgpu_io_file *file, uint32_t *out_file)
-{
-	struct vgpu_io_file *lent;
-	int rc;
-
-	if (io->ops->buffered && file->fd < 0)
-		return -EBADF;
-	lent = malloc(sizeof(*lent));
-	if (!lent)
-		return -ENOMEM;
-	*lent = *file;
-	lent->lent = true;
-	if (io->ops->buffered)
-		vgpu_io_file_buffer(lent);
-	rc = file_enter(io, lent, out_file);
-	if (rc)
-		free(lent);
-	return rc;
-}
-
-static void file_forget(struct vgpu_io *io, uint32_t file)
-{
-	if (io->ops->file_remove)
-		io->ops->file_remove(io, file);
-	if (io->files[file]->lent)
-		vgpu_io_file_drop(io->files[file]);
-	else
-		vgpu_io_file_close(io->files[file]);
-	free(io->files[file]);
-	io->files[file] = NULL;
-}
-
-int vgpu_io_file_remove(struct vgpu_io *io, uint32_t file)
-{
-	const struct vgpu_io_file *f = file_find(io, file);
-
-	if (!f)
-		return -EINVAL;
-	if (f->users)
-		return -EBUSY;
-	file_forget(io, file);
-	return 0;
-}
-
-uint32_t vgpu_io_file_align(const struct vgpu_io *io, uint32_t file)
-{
-	const struct vgpu_io_file *f = file_find(io, file);
-
-	return f ? f->align : 0;
-}
-
-int vgpu_io_file_get(const struct vgpu_io *io, uint32_t file, struct vgpu_io_file_info *out)
-{
-	const struct vgpu_io_file *f = file_find(io, file);
-
-	if (!f)
-		return -EINVAL;
-	out->direct = f->direct;
-	out->align = f->align;
-	memcpy(out->reason, f->reason, sizeof(out->reason));
-	return 0;
-}
+/* Reports ------------------------------------------------------------------------------ */
 
 void vgpu_io_reason_update(struct vgpu_io *io)
 {
@@ -751,56 +382,6 @@ void vgpu_io_reason_update(struct vgpu_io *io)
 		 io->degraded[0] ? "; " : "", io->degraded);
 	pthread_mutex_unlock(&io->reason_lock);
 }
-
-/* Regions ------------------------------------------------------------------------------ */
-
-int vgpu_io_region_add(struct vgpu_io *io, void *addr, uint64_t bytes, int32_t *out_index)
-{
-	uint32_t i = 0;
-
-	if (!addr || !bytes || (((uintptr_t)addr | bytes) & (PAGE_BYTES - 1)) ||
-	    bytes > UINTPTR_MAX - (uintptr_t)addr)
-		return -EINVAL;
-	while (i < VGPU_IO_REGIONS_MAX && io->regions[i].addr)
-		i++;
-	if (i == VGPU_IO_REGIONS_MAX)
-		return -ENOSPC;
-
-	io->regions[i] = (struct vgpu_io_region){ .addr = addr, .bytes = bytes };
-	if (io->ops->region_add)
-		io->ops->region_add(io, i);
-	vgpu_io_reason_update(io);
-	*out_index = (int32_t)i;
-	return 0;
-}
-
-void vgpu_io_region_register(struct vgpu_io *io, int32_t index)
-{
-	if (index < 0 || (uint32_t)index >= VGPU_IO_REGIONS_MAX || !io->regions[index].addr ||
-	    !io->ops->region_register)
-		return;
-	io->ops->region_register(io, (uint32_t)index);
-	vgpu_io_reason_update(io);
-}
-
-static void region_forget(struct vgpu_io *io, uint32_t index)
-{
-	if (io->ops->region_remove)
-		io->ops->region_remove(io, index);
-	io->regions[index].addr = NULL;
-}
-
-int vgpu_io_region_remove(struct vgpu_io *io, int32_t index)
-{
-	if (index < 0 || (uint32_t)index >= VGPU_IO_REGIONS_MAX || !io->regions[index].addr)
-		return -EINVAL;
-	if (io->regions[index].users)
-		return -EBUSY;
-	region_forget(io, (uint32_t)index);
-	return 0;
-}
-
-/* Reports ------------------------------------------------------------------------------ */
 
 const char *vgpu_io_engine_name(const struct vgpu_io *io)
 {
@@ -972,7 +553,7 @@ static void close_drain(struct vgpu_io *io)
 	struct vgpu_io_req *req, *next;
 
 	while (io->pending.head)
-		req_finish(io, io->pending.head, -ECANCELED);
+		vgpu_io_req_finish(io, io->pending.head, -ECANCELED);
 	for (req = io->flight.head; req; req = next) {
 		next = req->next;
 		vgpu_io_cancel(io, req);
@@ -994,10 +575,10 @@ uint32_t vgpu_io_close(struct vgpu_io *io)
 
 	for (i = 0; i < VGPU_IO_REGIONS_MAX; i++)
 		if (io->regions[i].addr)
-			region_forget(io, i);
+			vgpu_io_region_forget(io, i);
 	for (i = 0; i < VGPU_IO_FILES_MAX; i++)
 		if (io->files[i])
-			file_forget(io, i);
+			vgpu_io_file_forget(io, i);
 	io->ops->close(io);
 	io_free(io);
 	return 0;

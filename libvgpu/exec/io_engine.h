@@ -10,13 +10,14 @@
 #include "exec/io.h"
 
 /*
- * Between io.c, which knows requests, and the engines, which know attempts.
+ * Between io.c, which knows requests, io_attempt.c, which makes attempts of them, and the engines,
+ * which know attempts.
  *
  * A request becomes one or more attempts, one at a time: a contiguous transfer, aligned as the
- * file wants it. io.c starts an attempt only while fewer than depth are in flight, and one more for
- * each that the engine allowed to be set aside. One that the engine has no room for waits in the
- * list of those not started. The engine answers each that was started with exactly one
- * vgpu_io_attempt_done(), from its reap() only, on the caller's thread.
+ * file wants it. A request is begun only while fewer than depth are in flight, and one more for
+ * each that the engine allowed to be set aside. One whose attempt the engine has no room for waits
+ * in the list of those not started. The engine answers each attempt that was started with exactly
+ * one vgpu_io_attempt_done(), from its reap() only, on the caller's thread.
  */
 
 /**
@@ -239,5 +240,31 @@ bool vgpu_io_file_demote(struct vgpu_io_file *file);
 
 /** vgpu_io_reason_update() - make what io->reason and io->degraded say known to the caller */
 void vgpu_io_reason_update(struct vgpu_io *io);
+
+/* Between io.c, io_attempt.c, io_file.c and io_region.c: not for the engines ---------------- */
+
+/** vgpu_io_req_finish() - @req, pending or in flight, is over: it can be reaped */
+void vgpu_io_req_finish(struct vgpu_io *io, struct vgpu_io_req *req, int32_t result);
+
+/** vgpu_io_req_put_back() - no room for its next attempt: the first of those that wait for some */
+void vgpu_io_req_put_back(struct vgpu_io *io, struct vgpu_io_req *req);
+
+/** vgpu_io_req_aligned() - can the file take all of it from where it lies? */
+bool vgpu_io_req_aligned(const struct vgpu_io_req *req, const struct vgpu_io_file *file);
+
+/** vgpu_io_attempt_begin() - start one of @req, which waits; false: no room or bounce buffer */
+bool vgpu_io_attempt_begin(struct vgpu_io *io, struct vgpu_io_req *req);
+
+/** vgpu_io_file_find() - NULL when @file is no file's number */
+struct vgpu_io_file *vgpu_io_file_find(const struct vgpu_io *io, uint32_t file);
+
+/** vgpu_io_file_forget() - vgpu_io_file_remove() of one that is there and not in use */
+void vgpu_io_file_forget(struct vgpu_io *io, uint32_t file);
+
+/** vgpu_io_region_holds() - does the region that @req names hold all of its buffer? */
+bool vgpu_io_region_holds(const struct vgpu_io *io, const struct vgpu_io_req *req);
+
+/** vgpu_io_region_forget() - vgpu_io_region_remove() of one that is there and not in use */
+void vgpu_io_region_forget(struct vgpu_io *io, uint32_t index);
 
 #endif

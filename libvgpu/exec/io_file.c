@@ -3,6 +3,7 @@
  * How a file of the caller is reached: O_DIRECT where the file system takes it, through the page
  * cache where not. The caller's descriptor is never changed: O_DIRECT is a flag of the open file
  * description, which the caller may share with others, so the file is opened again.
+ * And the files of an engine, by number.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -209,4 +210,118 @@ void vgpu_io_drop_behind(const struct vgpu_io_attempt *attempt)
 	if (!attempt->write && attempt->bytes < FOLIO_BYTES_MAX && before)
 		posix_fadvise(attempt->fd, (off_t)(before - FOLIO_BYTES_MAX), FOLIO_BYTES_MAX,
 			      POSIX_FADV_DONTNEED);
+}
+
+/* The files of an engine ----------------------------------------------------------------- */
+
+struct vgpu_io_file *vgpu_io_file_find(const struct vgpu_io *io, uint32_t file)
+{
+	return file < VGPU_IO_FILES_MAX ? io->files[file] : NULL;
+}
+
+/* @file is the engine's from here on, unless this fails. */
+static int file_enter(struct vgpu_io *io, struct vgpu_io_file *file, uint32_t *out_file)
+{
+	uint32_t i = 0;
+	int rc;
+
+	while (i < VGPU_IO_FILES_MAX && io->files[i])
+		i++;
+	if (i == VGPU_IO_FILES_MAX)
+		return -ENOSPC;
+	io->files[i] = file;
+	rc = io->ops->file_add ? io->ops->file_add(io, i) : 0;
+	if (rc)
+		io->files[i] = NULL;
+	else
+		*out_file = i;
+	return rc;
+}
+
+int vgpu_io_file_add(struct vgpu_io *io, int fd, uint32_t flags, uint32_t *out_file)
+{
+	struct vgpu_io_file *file;
+	int rc;
+
+	if (flags & ~VGPU_IO_FILE_BUFFERED)
+		return -EINVAL;
+	file = malloc(sizeof(*file));
+	if (!file)
+		return -ENOMEM;
+	rc = vgpu_io_file_open(file, fd, io->ops->buffered || (flags & VGPU_IO_FILE_BUFFERED));
+	if (rc)
+		goto err_free;
+	rc = file_enter(io, file, out_file);
+	if (rc)
+		goto err_close;
+	return 0;
+
+err_close:
+	vgpu_io_file_close(file);
+err_free:
+	free(file);
+	return rc;
+}
+
+int vgpu_io_file_lend(struct vgpu_io *io, const struct vgpu_io_file *file, uint32_t *out_file)
+{
+	struct vgpu_io_file *lent;
+	int rc;
+
+	if (io->ops->buffered && file->fd < 0)
+		return -EBADF;
+	lent = malloc(sizeof(*lent));
+	if (!lent)
+		return -ENOMEM;
+	*lent = *file;
+	lent->lent = true;
+	if (io->ops->buffered)
+		vgpu_io_file_buffer(lent);
+	rc = file_enter(io, lent, out_file);
+	if (rc)
+		free(lent);
+	return rc;
+}
+
+void vgpu_io_file_forget(struct vgpu_io *io, uint32_t file)
+{
+	if (io->ops->file_remove)
+		io->ops->file_remove(io, file);
+	if (io->files[file]->lent)
+		vgpu_io_file_drop(io->files[file]);
+	else
+		vgpu_io_file_close(io->files[file]);
+	free(io->files[file]);
+	io->files[file] = NULL;
+}
+
+int vgpu_io_file_remove(struct vgpu_io *io, uint32_t file)
+{
+	const struct vgpu_io_file *f = vgpu_io_file_find(io, file);
+
+	if (!f)
+		return -EINVAL;
+	if (f->users)
+		return -EBUSY;
+	vgpu_io_file_forget(io, file);
+	return 0;
+}
+
+uint32_t vgpu_io_file_align(const struct vgpu_io *io, uint32_t file)
+{
+	const struct vgpu_io_file *f = vgpu_io_file_find(io, file);
+
+	return f ? f->align : 0;
+}
+
+int vgpu_io_file_get(const struct vgpu_io *io, uint32_t file, struct vgpu_io_file_info *out)
+{
+	const struct vgpu_io_file *f = vgpu_io_file_find(io, file);
+
+	if (!f)
+		return -EINVAL;
+	out->direct = f->direct;
+	out->align = f->align;
+	memcpy(out->reason, f->reason, sizeof(out->reason));
+	return 0;
 }

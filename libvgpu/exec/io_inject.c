@@ -362,7 +362,7 @@ static int inner_open(struct vgpu_io *io, struct tester *t, const struct vgpu_io
 		.flags = params->flags,
 		.depth = io->depth,
 		.timeout_ms = NO_TIMEOUT_MS,
-		/* io.c looks behind the end of a direct file through its cached twin. */
+		/* io_attempt.c looks behind the end of a direct file through its cached twin. */
 		.bounce_buffers = io->depth,
 		.bounce_bytes = 4096,
 	};
