@@ -557,11 +557,11 @@ static int add_region(struct rig_exec *x, uint32_t slots)
 }
 
 /* Its memory: ours in process; the module brings it with its regions. */
-static int exec_memory(struct rig *r, struct rig_exec *x)
+static int exec_memory(struct rig *r, struct rig_exec *x, uint32_t slots)
 {
+	x->bytes = (uint64_t)slots * r->chunk_bytes;
 	if (!r->loop)
-		return x->node->ops->map(x->node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false,
-					 &x->submit);
+		return 0;
 	x->memory = mmap(NULL, x->bytes, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	return x->memory == MAP_FAILED ? -ENOMEM : 0;
@@ -598,22 +598,40 @@ int rig_fetch_end(struct rig *r, pthread_t thread)
 	return (intptr_t)rc == wanted ? 0 : (int)(intptr_t)rc;
 }
 
-int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots)
+int rig_exec_attach(struct rig *r, struct rig_exec *x, uint32_t *out_state)
 {
 	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
+	int rc;
 
 	memset(x, 0, sizeof(*x));
-	if (rig_exec_node(r, &x->node))
+	rc = rig_exec_node(r, &x->node);
+	if (rc)
+		return rc;
+	rc = vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &cmd);
+	if (!rc && !r->loop)
+		rc = x->node->ops->map(x->node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false,
+				       &x->submit);
+	if (rc) {
+		rig_exec_close(x);
+		return rc;
+	}
+	x->generation = cmd.out_generation;
+	if (out_state)
+		*out_state = cmd.out_state;
+	return 0;
+}
+
+int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots)
+{
+	if (rig_exec_attach(r, x, NULL))
 		return -1;
-	x->bytes = (uint64_t)slots * r->chunk_bytes;
-	if (vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &cmd) || exec_memory(r, x) ||
+	if (exec_memory(r, x, slots) ||
 	    add_arena(x, VB_TIER_HOST, slots, &x->host) || add_region(x, slots) ||
 	    add_arena(x, VB_TIER_DEVICE, slots, &x->device) ||
 	    add_arena(x, VB_TIER_NVME, slots, &x->nvme)) {
 		rig_exec_close(x);
 		return -1;
 	}
-	x->generation = cmd.out_generation;
 	return 0;
 }
 

@@ -140,6 +140,8 @@ struct rig_exec {
 int rig_exec_node(struct rig *r, struct vgpu_uapi **out);
 /* End a thread that sleeps in FETCH and returns what that said; 0, or what was wrong. */
 int rig_fetch_end(struct rig *r, pthread_t thread);
+/* Attach, no more; where it is not NULL @out_state is what it found: a VB_EXEC_*.  0 or -errno. */
+int rig_exec_attach(struct rig *r, struct rig_exec *x, uint32_t *out_state);
 /* Attach with @slots slots in each of three arenas; 0 or -1. */
 int rig_exec_open(struct rig *r, struct rig_exec *x, uint32_t slots);
 /* VB_IOC_RECOVER. */

@@ -76,14 +76,10 @@ static uint32_t hear(int fd)
 /* An executor with no arena: it goes on with nothing. */
 static void attach(struct rig_exec *x)
 {
-	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
+	uint32_t state;
 
-	memset(x, 0, sizeof(*x));
-	must(!rig_exec_node(&rig, &x->node));
-	must(!vgpu_uapi_call(x->node, VB_IOC_EXEC_ATTACH, &cmd));
-	x->generation = cmd.out_generation;
-	must(!x->node->ops->map(x->node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false, &x->submit));
-	if (cmd.out_state == VB_EXEC_RECOVERING)
+	must(!rig_exec_attach(&rig, x, &state));
+	if (state == VB_EXEC_RECOVERING)
 		must(!rig_recover(x, 0));
 }
 

@@ -28,14 +28,6 @@ static void must(bool ok)
 		_exit(99);
 }
 
-static uint32_t device_state(void)
-{
-	struct vb_ioc_query_device q = { .size = sizeof(q) };
-
-	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
-	return q.out_exec_state;
-}
-
 static uint64_t reserved_chunks(void)
 {
 	struct vb_ioc_query_tier t;
@@ -54,9 +46,9 @@ static void expect_reserved(uint64_t chunks)
 
 static void expect_state(uint32_t state)
 {
-	for (int ms = 0; ms < PATIENCE_MS && device_state() != state; ms++)
+	for (int ms = 0; ms < PATIENCE_MS && machine_exec_state(u) != state; ms++)
 		usleep(1000);
-	assert_int_equal(device_state(), state);
+	assert_int_equal(machine_exec_state(u), state);
 }
 
 static void nobody_unloads_the_module(void)
@@ -343,7 +335,7 @@ static void expect_it_is_there(void)
 	struct vgpu_uapi *second;
 
 	usleep(50000);
-	assert_int_equal(device_state(), VB_EXEC_LIVE);
+	assert_int_equal(machine_exec_state(u), VB_EXEC_LIVE);
 	assert_rc(rig_exec_node(&rig, &second), -EBUSY);
 	nobody_unloads_the_module();
 }
@@ -351,18 +343,14 @@ static void expect_it_is_there(void)
 /* Its work waits for the next one, who does it. */
 static void expect_a_successor_goes_on(uint32_t queue)
 {
-	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
-	struct rig_exec next = { .memory = NULL };
 	struct vb_ioc_fetch req;
+	struct rig_exec next;
+	uint32_t state;
 
 	expect_state(VB_EXEC_QUIESCED);
 	assert_rc(rig_wait(u, queue, 1, 0), -ETIME);
-	assert_rc(rig_exec_node(&rig, &next.node), 0);
-	assert_rc(vgpu_uapi_call(next.node, VB_IOC_EXEC_ATTACH, &cmd), 0);
-	assert_int_equal(cmd.out_state, VB_EXEC_RECOVERING);
-	next.generation = cmd.out_generation;
-	assert_rc(next.node->ops->map(next.node, VB_MMAP_SUBMIT, VB_MMAP_SUBMIT_BYTES, false,
-				      &next.submit), 0);
+	assert_rc(rig_exec_attach(&rig, &next, &state), 0);
+	assert_int_equal(state, VB_EXEC_RECOVERING);
 	assert_rc(rig_recover(&next, 0), 0);
 	assert_rc(rig_fetch(&next, &req), 0);
 	assert_rc(rig_commit(&next, req.out_tag, 0), 0);

@@ -15,32 +15,6 @@
 #define ROUNDS		5u
 #define FILES		96u	/* twice the memory of the slots */
 
-/* Bytes that the mapping at @p has at one moment, of /proc/self/smaps. */
-struct mapped {
-	uint64_t all, huge;
-};
-
-static struct mapped mapped(const void *p)
-{
-	FILE *f = fopen("/proc/self/smaps", "r");
-	struct mapped m = { 0 };
-	unsigned long from, end, kb;
-	bool ours = false;
-	char line[256];
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &from, &end) == 2)
-			ours = from == (uintptr_t)p;
-		if (ours && sscanf(line, "Rss: %lu kB", &kb) == 1)
-			m.all = (uint64_t)kb << 10;
-		if (ours && sscanf(line, "FilePmdMapped: %lu kB", &kb) == 1)
-			m.huge = (uint64_t)kb << 10;
-	}
-	fclose(f);
-	return m;
-}
-
 static void large_chunks_are_mapped_by_huge_pages(void **state)
 {
 	uint32_t id;
@@ -52,7 +26,7 @@ static void large_chunks_are_mapped_by_huge_pages(void **state)
 	for (uint64_t i = 0; i < 3; i++)
 		p[chunks(i)] = 1;
 	assert_int_equal((uintptr_t)p % chunks(1), 0);
-	assert_int_equal(mapped(p).huge, chunks(3));
+	assert_int_equal(machine_mapped(p).huge, chunks(3));
 	munmap(p, chunks(3));
 }
 
@@ -102,7 +76,7 @@ static int used_memory_setup(void **state)
 static uint64_t touch_and_go(uint32_t first)
 {
 	uint64_t bytes = chunks(first + TOUCHED), most = 0;
-	struct mapped m;
+	struct machine_mapped m;
 	uint32_t id;
 	uint8_t *p;
 
@@ -114,7 +88,7 @@ static uint64_t touch_and_go(uint32_t first)
 		if (i % 2)
 			assert_int_equal(*at, 0);
 		*at = (uint8_t)i;
-		m = mapped(p);
+		m = machine_mapped(p);
 		assert_int_equal(m.all, m.huge);
 		most = m.huge > most ? m.huge : most;
 	}

@@ -45,6 +45,27 @@ int machine_peek(const volatile void *p)
 	return byte;
 }
 
+struct machine_mapped machine_mapped(const void *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	struct machine_mapped m = { 0 };
+	unsigned long from, end, kb;
+	bool ours = false;
+	char line[256];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &end) == 2)
+			ours = from == (uintptr_t)p;
+		if (ours && sscanf(line, "Rss: %lu kB", &kb) == 1)
+			m.all = (uint64_t)kb << 10;
+		if (ours && sscanf(line, "FilePmdMapped: %lu kB", &kb) == 1)
+			m.huge = (uint64_t)kb << 10;
+	}
+	fclose(f);
+	return m;
+}
+
 void machine_pipe_lend(int fds[2], void *p)
 {
 	struct iovec iov = { .iov_base = p, .iov_len = MACHINE_PAGE };
@@ -70,6 +91,14 @@ void machine_set_ms(const char *parameter, unsigned int ms)
 	assert_non_null(f);
 	fprintf(f, "%u\n", ms);
 	assert_int_equal(fclose(f), 0);
+}
+
+uint32_t machine_exec_state(struct vgpu_uapi *of)
+{
+	struct vb_ioc_query_device q = { .size = sizeof(q) };
+
+	assert_int_equal(vgpu_uapi_call(of, VB_IOC_QUERY_DEVICE, &q), 0);
+	return q.out_exec_state;
 }
 
 static int put(const char *folder, const char *name, const char *text)

@@ -17,12 +17,20 @@
 void *machine_map(struct vgpu_uapi *of, uint32_t id, uint64_t bytes, bool write);
 /* The byte there, or -1: SIGBUS. */
 int machine_peek(const volatile void *p);
+/* Bytes that the mapping from @p on has in page tables at one moment, and those by huge pages. */
+struct machine_mapped {
+	uint64_t all, huge;
+};
+
+struct machine_mapped machine_mapped(const void *p);
 /* A pipe that has the page at @p, which others see in it until machine_pipe_take(). */
 void machine_pipe_lend(int fds[2], void *p);
 /* The page comes back, into @to, and the pipe is closed. */
 void machine_pipe_take(int fds[2], uint8_t to[MACHINE_PAGE]);
 /* A parameter of the module, in milliseconds. */
 void machine_set_ms(const char *parameter, unsigned int ms);
+/* What the device says of its executor: a VB_EXEC_*. */
+uint32_t machine_exec_state(struct vgpu_uapi *of);
 /* A memory cgroup of so many bytes at @path; NULL, or why there is none. */
 const char *machine_cgroup_make(const char *path, uint64_t bytes);
 /* memory.max of it; UINT64_MAX: none.  0 or -errno. */

@@ -356,25 +356,6 @@ static uint32_t chunk_order(void)
 	return (uint32_t)__builtin_ctz(rig.chunk_bytes / MACHINE_PAGE);
 }
 
-/* Bytes at @p that a huge page maps, of /proc/self/smaps. */
-static uint64_t mapped_huge(const void *p)
-{
-	FILE *f = fopen("/proc/self/smaps", "r");
-	unsigned long from, end, kb, huge = 0;
-	bool ours = false;
-	char line[256];
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &from, &end) == 2)
-			ours = from == (uintptr_t)p;
-		if (ours && sscanf(line, "FilePmdMapped: %lu kB", &kb) == 1)
-			huge = kb << 10;
-	}
-	fclose(f);
-	return huge;
-}
-
 /* Every page in its place, seen from both sides. */
 static void pages_are_in_their_places(void)
 {
@@ -392,7 +373,7 @@ static void pages_are_in_their_places(void)
 		assert_int_equal(*(uint64_t *)(own + at), at + 1);
 		assert_int_equal(*(uint64_t *)(p + at + 8), ~at);
 	}
-	assert_int_equal(mapped_huge(p), 0);
+	assert_int_equal(machine_mapped(p).huge, 0);
 	munmap(p, chunks(1));
 	destroy(u, bo);
 }
@@ -491,7 +472,7 @@ static void region_has_slots_in_pieces_and_whole(void **state)
 			assert_int_equal(*(uint64_t *)(x.memory + chunks(slots[i]) + at),
 					 chunks(i) + at + 1);
 	if (rig.chunk_bytes == LARGE_CHUNK)
-		assert_int_equal(mapped_huge(p), chunks(SLOTS - pieces));
+		assert_int_equal(machine_mapped(p).huge, chunks(SLOTS - pieces));
 	munmap(p, chunks(SLOTS));
 	destroy(u, bo);
 	lent_page_is_found();

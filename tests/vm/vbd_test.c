@@ -63,14 +63,6 @@ static void blank_disk(void)
 
 /* ---- the executor ---- */
 
-static uint32_t device_state(void)
-{
-	struct vb_ioc_query_device q = { .size = sizeof(q) };
-
-	assert_rc(vgpu_uapi_call(u, VB_IOC_QUERY_DEVICE, &q), 0);
-	return q.out_exec_state;
-}
-
 static int said(const char *what)
 {
 	char text[4096] = "";
@@ -434,7 +426,7 @@ static void one_that_leaves_is_succeeded_with_other_sizes_than_asked_for(void **
 	make_objects();
 	work(0);
 	end_vbd(SIGTERM);
-	assert_int_equal(device_state(), VB_EXEC_QUIESCED);
+	assert_int_equal(machine_exec_state(u), VB_EXEC_QUIESCED);
 	if (!start_vbd(HOST_SLOTS * 2))
 		show_what_it_said();
 	assert_true(said("the host tier stays at"));
@@ -556,7 +548,7 @@ static void one_without_memory_for_its_tier_says_so(void **state)
 	if (!said(strerror(ENOMEM)))
 		show_what_it_said();
 	assert_true(said(strerror(ENOMEM)));
-	assert_int_equal(device_state(), VB_EXEC_FAILED);
+	assert_int_equal(machine_exec_state(u), VB_EXEC_FAILED);
 	assert_rc(machine_cgroup_limit(SMALL, UINT64_MAX), 0);
 	assert_true(start_vbd(slots));
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &id), 0);
@@ -623,7 +615,7 @@ static void relieve(void)
 	group = NULL;
 	if (waitpid(vbd, NULL, WNOHANG))
 		assert_true(start_vbd(HOST_SLOTS));
-	for (uint32_t ms = 0; device_state() != VB_EXEC_LIVE && ms < WAIT_MS; ms += 10)
+	for (uint32_t ms = 0; machine_exec_state(u) != VB_EXEC_LIVE && ms < WAIT_MS; ms += 10)
 		usleep(10000);
 }
 
@@ -647,7 +639,7 @@ static void one_at_the_limit_of_its_cgroup_keeps_nobody(void **state)
 	refused = read_parts(fd, 0, 4000);
 	use_rest(constant);
 	fprintf(stderr, "# %u parts refused, %llu ms, state %u\n", refused,
-		(unsigned long long)(rig_now() - start) / 1000000, device_state());
+		(unsigned long long)(rig_now() - start) / 1000000, machine_exec_state(u));
 	assert_true(refused);
 	assert_true(rig_now() - start < 60000000000ull);
 	relieve();
