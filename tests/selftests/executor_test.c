@@ -202,7 +202,7 @@ static void executor_structures_keep_the_same_rules(void **state)
 	}
 }
 
-/* The module's tests are tests/vm/recover_test.c. */
+/* The module's tests are those with tests/vm/recover_rig.h. */
 static void recovery_is_the_module_s_alone(void **state)
 {
 	struct vb_ioc_arena_query query = { .size = sizeof(query) };
