@@ -6,7 +6,7 @@
 #include "common/cli.h"
 #include "common/progress.h"
 #include "embed.h"
-#include "generate.h"
+#include "gen_command.h"
 #include "machine.h"
 #include "report.h"
 #include "stream.h"
@@ -19,7 +19,7 @@ static const struct {
 } commands[] = {
 	{ "embed", vbrun_embed, "embed texts with all-MiniLM-L6-v2 from tiered, packed weights" },
 	{ "stream", vbrun_stream, "multiply with every weight matrix of a checkpoint" },
-	{ "gen", vbrun_generate, "write a seeded checkpoint of any size" },
+	{ "gen", vbrun_gen_command, "write a seeded checkpoint of any size" },
 	{ "report", vbrun_report, "saved summaries as one table" },
 	{ "machine", vbrun_machine, "say what this machine is and how fast it reads" },
 };

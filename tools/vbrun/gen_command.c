@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* vbrun gen: write a checkpoint; nothing is left of one that was not finished. */
-#include "generate.h"
+#include "gen_command.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,18 +15,18 @@
 #define FORMAT_OPEN UINT32_MAX	/* not given */
 
 /**
- * struct generate_options - what was asked for
+ * struct gen_options - what was asked for
  * @checkpoint: a mixture of experts in one file
  * @model: a BERT-shaped model in a folder, when @bert
  */
-struct generate_options {
+struct gen_options {
 	struct vbrun_gen_params checkpoint;
 	struct vbrun_gen_model_params model;
 	uint32_t format, seed;
 	bool bert, json;
 };
 
-static void report(const struct generate_options *o, const char *path, double seconds)
+static void report(const struct gen_options *o, const char *path, double seconds)
 {
 	struct json_object *json;
 	struct stat st = { 0 };
@@ -45,7 +45,7 @@ static void report(const struct generate_options *o, const char *path, double se
 	summary_print(json);
 }
 
-static int generate(struct generate_options *o)
+static int generate(struct gen_options *o)
 {
 	double start = size_now();
 	struct progress progress;
@@ -70,7 +70,7 @@ static int generate(struct generate_options *o)
 }
 
 /* A model for embed has no experts, and the size that follows from its shape. */
-static int settle(struct generate_options *o)
+static int settle(struct gen_options *o)
 {
 	bool format = o->format != FORMAT_OPEN;
 
@@ -84,10 +84,10 @@ static int settle(struct generate_options *o)
 	return CLI_RUN;
 }
 
-int vbrun_generate(int argc, char **argv)
+int vbrun_gen_command(int argc, char **argv)
 {
 	static const char *const formats[] = { "mxfp4", "bf16", "f32", NULL };
-	struct generate_options o = { .format = FORMAT_OPEN, .seed = 1 };
+	struct gen_options o = { .format = FORMAT_OPEN, .seed = 1 };
 	const struct cli_option options[] = {
 		{ "size", CLI_SIZE, &o.checkpoint.bytes, "SIZE", "aim at this size (default 2G)",
 		  NULL, 1 << 20, (uint64_t)1 << 46 },
