@@ -163,7 +163,7 @@ static const int32_t three_types[] = { 2, 3, 1 };
 
 static void write_entries(struct gguf_image *g, const struct vocabulary *v)
 {
-	float scores[8] = { 0 };
+	float scores[16] = { 0 };
 
 	if (v->model)
 		gguf_text(g, "tokenizer.ggml.model", v->model);
@@ -273,6 +273,36 @@ static void spm_without_bytes_has_an_unknown_token(void **state)
 	unlink(path);
 }
 
+/* Of equal scores the leftmost; what the user defined is taken first and never merged. */
+static void spm_merges_in_order(void **state)
+{
+	static const char *const tokens[] = { "<unk>", "<bos>", "x", "xx", "a", "b", "c", "ab", "bc",
+					      "uv", "uvc" };
+	static const int32_t types[] = { 2, 3, 1, 1, 1, 1, 1, 1, 1, 4, 1 };
+	struct vocabulary v = { "llama", tokens, 11, 11, types, NULL, 0 };
+	static const struct { const char *text; int32_t ids[5]; int64_t count; } cases[] = {
+		{ "xxx", { 1, 3, 2 }, 3 }, { "xxxxx", { 1, 3, 3, 2 }, 4 }, { "abc", { 1, 7, 6 }, 3 },
+		{ "uvc", { 1, 9, 6 }, 3 }, { "auv", { 1, 4, 9 }, 3 },
+	};
+	struct tokens t;
+	char path[64];
+	int32_t *ids;
+
+	(void)state;
+	write_vocabulary(&v, path);
+	t = open_tokens(path);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		/* Behind U+2581, which is no piece here. */
+		assert_int_equal(spm_encode(t.spm, cases[i].text, &ids), cases[i].count + 1);
+		assert_int_equal(ids[1], 0);
+		assert_memory_equal(ids + 2, cases[i].ids + 1,
+				    (size_t)(cases[i].count - 1) * sizeof(*ids));
+		free(ids);
+	}
+	close_tokens(&t);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +312,7 @@ int main(void)
 		cmocka_unit_test(spm_bytes_that_are_no_text_become_replacements),
 		cmocka_unit_test(spm_names_what_is_wrong_with_a_vocabulary),
 		cmocka_unit_test(spm_without_bytes_has_an_unknown_token),
+		cmocka_unit_test(spm_merges_in_order),
 	};
 
 	return cmocka_run_group_tests_name("spm", tests, NULL, NULL);
