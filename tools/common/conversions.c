@@ -51,20 +51,20 @@ static const char *how(const struct conversion *c)
 									     "requantised";
 }
 
-void conversions_print(const struct conversions *list)
+void conversions_print(const struct conversions *list, FILE *to)
 {
 	for (uint32_t i = 0; i < list->count; i++) {
 		const struct conversion *c = &list->list[i];
 
-		printf("%-12s %u tensors %s -> %s", how(c), c->tensors, c->type,
-		       vgpu_format_name(c->to));
+		fprintf(to, "%-12s %u tensors %s -> %s", how(c), c->tensors, c->type,
+			vgpu_format_name(c->to));
 		if (vgpu_pack_is_exact(c->from, c->to))
-			printf(", the same values");
+			fprintf(to, ", the same values");
 		if (c->compared)
-			printf(", NMSE of the weights %.3g", c->size > 0 ? c->error / c->size : 0);
+			fprintf(to, ", NMSE of the weights %.3g", c->size > 0 ? c->error / c->size : 0);
 		if (c->compared && c->compared < c->values)
-			printf(" (of %.1f %% of them)", 100 * (double)c->compared / (double)c->values);
-		printf("\n");
+			fprintf(to, " (of %.1f %% of them)", 100 * (double)c->compared / (double)c->values);
+		fprintf(to, "\n");
 	}
 }
 

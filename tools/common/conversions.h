@@ -5,6 +5,7 @@
 
 #include <json-c/json.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/weights.h"
 
@@ -49,7 +50,7 @@ void conversions_list(const struct weights *w, struct conversions *out);
 struct conversion *conversions_of(struct conversions *c, const struct weight *w);
 
 /* A line for each, said plainly: same values, or rounded and how far. */
-void conversions_print(const struct conversions *c);
+void conversions_print(const struct conversions *c, FILE *to);
 /* The same as list "conversions" of @o. */
 void conversions_summary(const struct conversions *c, struct json_object *o);
 

@@ -166,7 +166,7 @@ static void print_plan(const struct plan *p)
 
 	printf("%-12s %s: %s of weights, used as %s\n", "model", p->path, size_text(p->source).s,
 	       size_text(p->content).s);
-	conversions_print(&p->conversions);
+	conversions_print(&p->conversions, stdout);
 	print_tiers(p);
 	printf("\n%-12s %.2f GB/s (%s)\n", "bandwidth", p->rates.storage / 1e9,
 	       p->rates.measured ? p->rates.reason : how(false));

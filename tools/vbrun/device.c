@@ -258,13 +258,13 @@ uint32_t device_threads(struct vgpu *v)
 	return (uint32_t)strtoul(text, NULL, 10);
 }
 
-void device_print(struct vgpu *v)
+void device_print(struct vgpu *v, FILE *to)
 {
 	char text[256];
 
 	for (size_t i = 0; i < DESCRIBE_KEYS; i++)
 		if (vgpu_describe(v, describe_keys[i], text, sizeof(text)) > 0)
-			printf("%-12s %s\n", describe_keys[i], text);
+			fprintf(to, "%-12s %s\n", describe_keys[i], text);
 }
 
 void device_print_staging(const char *text, int width)

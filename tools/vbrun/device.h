@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <json-c/json.h>
 
 #include "common/cli.h"
@@ -153,7 +154,7 @@ int device_trace_end(const char *trace, int rc);
 uint32_t device_threads(struct vgpu *v);
 
 /* One line "key: text" a key of vgpu_describe(), and the same into a summary. */
-void device_print(struct vgpu *v);
+void device_print(struct vgpu *v, FILE *to);
 void device_summary(struct vgpu *v, struct json_object *o);
 
 /** device_print_staging() - what vgpu_describe() says of "staging", in units for people */

@@ -22,6 +22,7 @@
 #include "common/summary.h"
 #include "common/text.h"
 #include "gen.h"
+#include "placement.h"
 #include "sentences.h"
 
 #define CHUNK_BYTES (64u << 10)
@@ -452,70 +453,6 @@ static void cell_accuracy(const struct embed *e, const struct embed_run *r)
 	printf(" %17.3g", a.nmse);
 }
 
-/* Why no other figure can stand there. */
-static const char *placement_note(const char *backend)
-{
-	if (!strcmp(backend, "cpu"))
-		return ": the device is this machine's CPU, no GPU or NPU backend is there yet to "
-		       "lack an op";
-	return strcmp(backend, "null") ? "" : ": computes nothing";
-}
-
-static void print_placement(const struct embed *e)
-{
-	uint64_t commands = e->runs[RUN_ASKED].c.c[VGPU_COUNT_COMMANDS];
-	uint64_t fallbacks = e->runs[RUN_ASKED].c.c[VGPU_COUNT_FALLBACKS];
-	char backend[64] = "";
-
-	if (vgpu_describe(e->v, "backend", backend, sizeof(backend)) <= 0)
-		snprintf(backend, sizeof(backend), "of another process");
-	printf("\nops on device        %" PRIu64 " of %" PRIu64 " (backend %s%s)", commands - fallbacks,
-	       commands, backend, placement_note(backend));
-	if (fallbacks)
-		printf(", %" PRIu64 " on the CPU: the backend lacks them", fallbacks);
-	printf("\n");
-}
-
-static const char *const tier_names[] = { "host", "device", "nvme" };
-
-static void print_tier(const struct vgpu_device_info *info, const struct vgpu_tier_info *tier)
-{
-	printf("tier %-15s %s of %s used, %" PRIu64 " chunks of %s, staging %s\n",
-	       tier_names[tier->tier % 3], size_text(tier->used_bytes).s, size_text(tier->bytes).s,
-	       tier->used_bytes / info->chunk_bytes, size_text(info->chunk_bytes).s,
-	       tier->tier == VGPU_TIER_HOST ? size_text(info->staging_bytes).s : "none");
-}
-
-static void summarise_tier(const struct vgpu_device_info *info, const struct vgpu_tier_info *tier,
-			   struct json_object *list)
-{
-	struct json_object *item = summary_item(list);
-
-	summary_text(item, "tier", tier_names[tier->tier % 3]);
-	summary_bytes(item, "tier_bytes", tier->bytes);
-	summary_bytes(item, "used_bytes", tier->used_bytes);
-	summary_bytes(item, "used_chunks", tier->used_bytes / info->chunk_bytes);
-}
-
-/* Bytes and chunks of each tier, as text or into @json. */
-static void show_tiers(const struct embed *e, struct json_object *json)
-{
-	struct json_object *list = json ? summary_list(json, "tiers") : NULL;
-	struct vgpu_device_info info = { .size = sizeof(info) };
-	struct vgpu_tier_info tier = { .size = sizeof(tier) };
-
-	if (vgpu_device_info(e->v, &info))
-		return;
-	for (uint32_t i = 0; i < info.tier_count; i++) {
-		if (vgpu_tier_info(e->v, i, &tier))
-			continue;
-		if (json)
-			summarise_tier(&info, &tier, list);
-		else
-			print_tier(&info, &tier);
-	}
-}
-
 /* How many tokens a text really has; 0: all of them were taken. */
 static size_t cut_from(const struct embed *e, uint32_t i)
 {
@@ -538,8 +475,9 @@ static void print_table(const struct embed *e)
 {
 	char text[128];
 
-	print_placement(e);
-	show_tiers(e, NULL);
+	printf("\n");
+	placement_print(e->v, &e->runs[RUN_ASKED].c, stdout);
+	placement_print_tiers(e->v, stdout);
 	if (vgpu_describe(e->v, "staging", text, sizeof(text)) > 0)
 		device_print_staging(text, 20);
 	printf("\n");
@@ -648,7 +586,7 @@ static void summarise(const struct embed *e, struct json_object *json)
 	summary_text(json, "format", embed_formats[e->o.format]);
 	summary_text(json, "mode", embed_modes[e->o.mode]);
 	device_summary(e->v, json);
-	show_tiers(e, json);
+	placement_summary_tiers(e->v, json);
 	if (vgpu_describe(e->v, "staging", text, sizeof(text)) > 0)
 		summary_text(json, "staging", text);
 	summarise_texts(e, json);
@@ -721,7 +659,7 @@ static int report_all(struct embed *e, struct json_object *json)
 
 	summarise(e, json);
 	if (!e->o.json) {
-		device_print(e->v);
+		device_print(e->v, stdout);
 		print_cuts(e);
 		print_similarity(e);
 		print_table(e);

@@ -94,7 +94,7 @@ static int print(const char *path, const struct probe *probe, bool json)
 		if (path)
 			printf("%-12s %s\n", "storage", probe->reason);
 		printf("%-12s %s\n", "gpu", gpu_name());
-		device_print(v);
+		device_print(v, stdout);
 	}
 	vgpu_close(v);
 	return CLI_OK;

@@ -595,7 +595,7 @@ static int measure(const struct stream_options *o, struct route *r, const char *
 		r->staging_bytes = info.staging_bytes;
 	r->threads = device_threads(r->v);
 	if (!o->json && !o->bench)
-		device_print(r->v);
+		device_print(r->v, stdout);
 	rc = run(r, o->tokens);
 	counters_read(r->v, &all);
 	r->reads.content = all.c[VGPU_COUNT_READ_BYTES];

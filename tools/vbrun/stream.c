@@ -209,7 +209,7 @@ static int stream_on(const struct stream_options *o, struct vgpu *v,
 	r->staging_bytes = info.staging_bytes;
 	r->threads = device_threads(v);
 	if (!o->json && !o->bench)
-		device_print(v);
+		device_print(v, stdout);
 	rc = matrices_open(&ms, ck, w, 0);
 	if (!rc)
 		rc = matrices_declare(&ms);
@@ -428,7 +428,7 @@ static int stream_weights(struct stream_options *o, const struct vgpu_checkpoint
 	rc = compare_weights(&o->device, ck, w, &conversions);
 	reads_take(reads, READS_COMPARE);
 	if (!rc && text)
-		conversions_print(&conversions);
+		conversions_print(&conversions, stdout);
 	return rc ? rc : stream_all(o, ck, w, &conversions, reads);
 }
 
