@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* vbrun gen: write a checkpoint; nothing is left of one that was not finished. */
+/* vbrun gen: write a checkpoint or a small model; nothing is left of one that was not finished. */
 #include "gen_command.h"
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include "common/size.h"
 #include "common/summary.h"
 #include "gen.h"
+#include "gen_gemma.h"
 
 #define FORMAT_OPEN UINT32_MAX	/* not given */
 
@@ -18,12 +19,14 @@
  * struct gen_options - what was asked for
  * @checkpoint: a mixture of experts in one file
  * @model: a BERT-shaped model in a folder, when @bert
+ * @decoder: a GGUF file, when @gemma3
  */
 struct gen_options {
 	struct vbrun_gen_params checkpoint;
 	struct vbrun_gen_model_params model;
+	struct vbrun_gen_gemma_params decoder;
 	uint32_t format, seed;
-	bool bert, json;
+	bool bert, gemma3, json;
 };
 
 static void report(const struct gen_options *o, const char *path, double seconds)
@@ -56,6 +59,8 @@ static int generate(struct gen_options *o)
 	progress_begin(&progress, "gen", o->checkpoint.bytes);
 	if (o->bert)
 		rc = vbrun_gen_model(&o->model, progress_tell, &progress, &error);
+	else if (o->gemma3)
+		rc = vbrun_gen_gemma(&o->decoder, progress_tell, &progress, &error);
 	else
 		rc = vbrun_gen(&o->checkpoint, progress_tell, &progress, &error);
 	progress_end(&progress);
@@ -69,14 +74,17 @@ static int generate(struct gen_options *o)
 	return CLI_OK;
 }
 
-/* A model for embed has no experts, and the size that follows from its shape. */
+/* A small model has no experts, and the size that follows from its shape. */
 static int settle(struct gen_options *o)
 {
 	bool format = o->format != FORMAT_OPEN;
 
-	if (o->bert && (o->checkpoint.bytes || o->checkpoint.experts || format))
-		return cli_usage("gen: %s is not for --bert, whose --layers, --hidden and --ffn say all",
-				 o->checkpoint.bytes ? "--size" : format ? "--format" : "--experts");
+	if (o->bert && o->gemma3)
+		return cli_usage("gen: --bert and --gemma3 exclude each other");
+	if ((o->bert || o->gemma3) && (o->checkpoint.bytes || o->checkpoint.experts || format))
+		return cli_usage("gen: %s is not for %s, whose --layers, --hidden and --ffn say all",
+				 o->checkpoint.bytes ? "--size" : format ? "--format" : "--experts",
+				 o->bert ? "--bert" : "--gemma3");
 	if (!o->checkpoint.bytes)
 		o->checkpoint.bytes = (uint64_t)2 << 30;
 	if (!format)
@@ -103,6 +111,8 @@ int vbrun_gen_command(int argc, char **argv)
 		  131072 },
 		{ "bert", CLI_FLAG, &o.bert, NULL, "a stand-in for MiniLM in the folder FILE", NULL, 0,
 		  0 },
+		{ "gemma3", CLI_FLAG, &o.gemma3, NULL, "a stand-in for gemma-3-270m, the GGUF file FILE",
+		  NULL, 0, 0 },
 		{ "json", CLI_FLAG, &o.json, NULL, "summary as JSON", NULL, 0, 0 },
 		{ 0 }
 	};
@@ -125,5 +135,9 @@ int vbrun_gen_command(int argc, char **argv)
 	o.model.layers = o.checkpoint.layers;
 	o.model.hidden = o.checkpoint.hidden;
 	o.model.ffn = o.checkpoint.ffn;
+	o.decoder = (struct vbrun_gen_gemma_params){
+		.path = argv[1], .seed = o.seed, .layers = o.checkpoint.layers,
+		.hidden = o.checkpoint.hidden, .ffn = o.checkpoint.ffn,
+	};
 	return generate(&o);
 }
