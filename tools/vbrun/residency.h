@@ -10,7 +10,7 @@
 
 #include "vgpu.h"
 
-#define RESIDENCY_ROW_OBJECTS 6u
+#define RESIDENCY_ROW_OBJECTS 8u
 
 /**
  * struct residency_row - objects that belong together, and what people call them
