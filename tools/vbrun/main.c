@@ -7,6 +7,7 @@
 #include "common/progress.h"
 #include "embed.h"
 #include "gen_command.h"
+#include "generate.h"
 #include "machine.h"
 #include "report.h"
 #include "stream.h"
@@ -18,6 +19,7 @@ static const struct {
 	const char *what;
 } commands[] = {
 	{ "embed", vbrun_embed, "embed texts with all-MiniLM-L6-v2 from tiered, packed weights" },
+	{ "generate", vbrun_generate, "let a text go on, by a decoder in a GGUF file" },
 	{ "stream", vbrun_stream, "multiply with every weight matrix of a checkpoint" },
 	{ "gen", vbrun_gen_command, "write a seeded checkpoint of any size" },
 	{ "report", vbrun_report, "saved summaries as one table" },
