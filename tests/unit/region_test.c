@@ -210,9 +210,9 @@ static uint32_t pin(struct device *d, uint32_t chunk)
 	uint32_t slot;
 	int rc;
 
-	do {
-		rc = try_pin(d, chunk, &slot);
-	} while (rc == -EAGAIN);
+	/* What arrives meanwhile is seen by nobody else, unlike in the executor. */
+	while ((rc = try_pin(d, chunk, &slot)) == -EAGAIN)
+		assert_true(vgpu_resid_pump(&d->r, VGPU_PUMP_WAIT_NS) >= 0);
 	assert_int_equal(rc, 0);
 	words = vgpu_resid_ptr(&d->r, slot);
 	for (uint32_t i = 0; i < CHUNK / 4; i++)
