@@ -29,7 +29,7 @@ enum vgpu_isa {
 
 /* Rows in one group of a packed weight: one row a 32-bit lane. */
 #define VGPU_GROUP_ROWS	16u
-/* Weights that share one scale, in MXFP4, Q8_0 and INT8_G16. */
+/* Columns of a block of a packed weight, and of a group of activations. */
 #define VGPU_BLOCK	32u
 
 /*
@@ -40,7 +40,7 @@ enum vgpu_wformat {
 	VGPU_W_F32 = 1,		/* row-major, any alignment */
 	VGPU_W_F16 = 2,
 	VGPU_W_BF16 = 3,
-	VGPU_W_F8_E4M3 = 6,	/* pack/blocks.c: decoded, no operands */
+	VGPU_W_F8_E4M3 = 6,	/* pack/blocks.c: decoded, no operand */
 	VGPU_W_F8_E5M2 = 7,
 	VGPU_W_F64 = 8,
 	VGPU_W_Q8_K = 9,
@@ -53,7 +53,7 @@ enum vgpu_wformat {
 	VGPU_W_MXFP4 = 16,	/* GGUF block_mxfp4: {u8 e8m0, u8 qs[16]} a block */
 	VGPU_W_MXFP4_SPLIT = 17,/* gpt-oss: blocks [n][k/32][16], scales [n][k/32] */
 	VGPU_W_Q8_0 = 18,	/* GGUF block_q8_0: {f16 d, s8 qs[32]} a block */
-	VGPU_W_Q4_0 = 19,	/* from here on pack/blocks.c: decoded, no operands */
+	VGPU_W_Q4_0 = 19,	/* pack/blocks.c; operands are those of pack/g16_type.h */
 	VGPU_W_Q4_1 = 20,
 	VGPU_W_Q5_0 = 21,
 	VGPU_W_Q5_1 = 22,
@@ -68,6 +68,8 @@ enum vgpu_wformat {
 	VGPU_W_IQ2_S = 31,
 	VGPU_W_MXFP4_G16 = 32,	/* row groups, made by pack_mxfp4 */
 	VGPU_W_INT8_G16 = 33,	/* row groups, made by pack_int8 */
+	VGPU_W_Q4_0_G16 = 34,	/* row groups, made by pack_blocks: pack/g16_type.h */
+	VGPU_W_Q5_0_G16 = 36,
 	VGPU_W_IQ3_XXS = 48,	/* as those of pack/blocks.c above */
 	VGPU_W_IQ3_S = 49,
 	VGPU_W_Q1_0 = 50,
@@ -201,6 +203,16 @@ struct vgpu_kernels {
 			  size_t ld, uint32_t rows, uint32_t k);
 	int (*pack_int8)(void *dst, const void *src, enum vgpu_wformat src_format,
 			 size_t ld, uint32_t rows, uint32_t k);
+	/*
+	 * Make one group of up to 16 rows of blocks that lie behind each other; dst and
+	 * format as above, one of pack/g16_type.h, which says what blocks src has.
+	 * Codes and scales are moved, so that the values are those of the blocks.
+	 * Returns 0, -EDOM when a scale or a minimum is NaN or infinite, or -EINVAL when
+	 * the format is another or k no multiple of the values of a block; dst is then
+	 * untouched.
+	 */
+	int (*pack_blocks)(void *dst, enum vgpu_wformat format, const void *src, uint32_t rows,
+			   uint32_t k);
 	/* Decode rows of any weight format to f32 [rows][ldd]; k columns are written. */
 	void (*weight_decode)(const struct vgpu_panel *w, float *dst, size_t ldd);
 

@@ -10,16 +10,21 @@
 #include "kernels/kernels.h"
 #include "kernels/pack/blocks.h"
 #include "kernels/pack/g16.h"
+#include "kernels/pack/g16_type.h"
 
 static size_t align64(size_t bytes)
 {
 	return (bytes + 63) & ~(size_t)63;
 }
 
-static size_t block_row_bytes(enum vgpu_wformat format, uint32_t k)
+/* Of a format that has a row of a table. */
+static size_t table_bytes(enum vgpu_wformat format, uint32_t k)
 {
 	const struct vgpu_block_type *type = vgpu_block_type(format);
+	const struct vgpu_g16_type *packed = vgpu_g16_type(format);
 
+	if (packed)
+		return vgpu_g16_bytes(packed, k);
 	return type ? ((size_t)k / type->values + (k % type->values != 0)) * type->bytes : 0;
 }
 
@@ -43,7 +48,7 @@ size_t vgpu_weight_unit_bytes(enum vgpu_wformat format, uint32_t k)
 	case VGPU_W_INT8_G16:
 		return tiles * VGPU_INT8_TILE_SCALES + blocks * VGPU_INT8_BLOCK_CODES;
 	default:
-		return block_row_bytes(format, k);
+		return table_bytes(format, k);
 	}
 }
 
@@ -60,6 +65,8 @@ uint32_t vgpu_weight_unit_rows(enum vgpu_wformat format)
 	case VGPU_W_INT8_G16:
 		return VGPU_GROUP_ROWS;
 	default:
+		if (vgpu_g16_type(format))
+			return VGPU_GROUP_ROWS;
 		return vgpu_block_type(format) ? 1 : 0;
 	}
 }
@@ -81,6 +88,8 @@ bool vgpu_weight_pack_is_exact(uint32_t source, uint32_t packed)
 	/* FP4 alone is E2M1 with the scale 1. */
 	if (source == VGPU_W_MXFP4 || source == VGPU_W_MXFP4_SPLIT || source == VGPU_W_F4_E2M1)
 		return packed == VGPU_W_MXFP4_G16;
+	if (vgpu_g16_type(packed))
+		return vgpu_g16_type(packed)->source == source;
 	return type && type->codes && packed == VGPU_W_INT8_G16;
 }
 
@@ -103,6 +112,8 @@ size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k)
 	size_t group = 0, panel;
 
 	/* Row-major blocks are regrouped, two groups at a time. */
+	if (vgpu_g16_of_source(format))
+		group = vgpu_g16_bytes(vgpu_g16_of_source(format), k);
 	if (format == VGPU_W_MXFP4 || format == VGPU_W_MXFP4_SPLIT)
 		group = vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, k);
 	if (format == VGPU_W_Q8_0)

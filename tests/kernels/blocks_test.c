@@ -10,6 +10,7 @@
 
 #include "common/golden.h"
 #include "kernels/pack/blocks.h"
+#include "kernels/pack/g16_type.h"
 #include "kernels/pack/half.h"
 
 /* Types whose values INT8_G16 holds. */
@@ -101,6 +102,124 @@ static void blocks_with_one_scale_keep_their_values_as_int8(void **state)
 	}
 }
 
+/* --- the packed formats that keep codes and scales --- */
+
+/* Where each type has its F16 numbers. */
+static uint32_t halves_of(const char *name, uint32_t at[2])
+{
+	if (!strcmp(name, "NVFP4") || !strcmp(name, "Q8_K") || !strcmp(name, "IQ1_M"))
+		return 0;
+	at[0] = !strcmp(name, "Q2_K") ? 80 : !strcmp(name, "Q3_K") ? 108 :
+		!strcmp(name, "Q6_K") ? 208 : !strcmp(name, "TQ1_0") ? 52 :
+		!strcmp(name, "TQ2_0") ? 64 : 0;
+	at[1] = at[0] + 2;
+	return !strcmp(name, "Q4_1") || !strcmp(name, "Q5_1") || !strcmp(name, "Q2_K") ||
+	       !strcmp(name, "Q4_K") || !strcmp(name, "Q5_K") ? 2 : 1;
+}
+
+/* Rows of the golden blocks, each beginning with another one. */
+static void turned_rows(uint8_t *src, const struct golden *g, uint32_t rows)
+{
+	for (uint32_t i = 0; i < rows * g->count; i++)
+		memcpy(src + (size_t)i * g->bytes_each,
+		       g->blocks + (i + i / g->count * 5) % g->count * g->bytes_each, g->bytes_each);
+}
+
+static void check_packed(const struct vgpu_kernels *t, const struct vgpu_g16_type *type,
+			 const struct golden *g, uint32_t rows)
+{
+	uint32_t k = g->values_each * g->count;
+	size_t unit = vgpu_weight_unit_bytes(type->format, k);
+	uint8_t *src = check_alloc((size_t)rows * g->count * g->bytes_each);
+	uint8_t *dst = check_alloc(unit + 64);
+	float *out = check_alloc(16 * (size_t)k * sizeof(*out));
+	float *want = check_alloc(16 * (size_t)k * sizeof(*want));
+	struct vgpu_panel packed = { type->format, 16, k, dst, NULL };
+	struct vgpu_panel blocks = { type->source, rows, k, src, NULL };
+
+	turned_rows(src, g, rows);
+	memset(want, 0, 16 * (size_t)k * sizeof(*want));
+	t->weight_decode(&blocks, want, k);
+	assert_int_equal(t->pack_blocks(dst, type->format, src, rows, k), 0);
+	for (uint32_t i = 0; i < 64; i++)
+		assert_int_equal(dst[unit + i], 0xa5);
+	t->weight_decode(&packed, out, k);
+	/* Rows that are not there may be zeros of either sign. */
+	assert_memory_equal(out, want, (size_t)rows * k * sizeof(*want));
+	for (size_t i = (size_t)rows * k; i < 16 * (size_t)k; i++)
+		assert_true(out[i] == 0);
+	free(want);
+	free(out);
+	free(dst);
+	free(src);
+}
+
+static void blocks_keep_their_values_as_the_packed_format_of_theirs(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint32_t types = 0;
+
+	for (size_t n = 0; n < GOLDEN_NAMES; n++) {
+		const struct vgpu_g16_type *type;
+		struct golden g;
+
+		golden_open(&g, golden_names[n]);
+		type = vgpu_g16_of_source((enum vgpu_wformat)g.format);
+		types += !!type;
+		for (uint32_t rows = 1; type && rows <= 16; rows++)
+			check_packed(t, type, &g, rows);
+		golden_close(&g);
+	}
+	assert_int_equal(types, 2);
+}
+
+/* One block of a row is bad: of which F16, in which block of which row. */
+static void refuse_halves(const struct vgpu_kernels *t, const char *name, uint32_t half)
+{
+	const struct vgpu_g16_type *type;
+	uint32_t at[2], count = halves_of(name, at), k;
+	uint8_t *src, *dst;
+	struct golden g;
+	size_t unit;
+
+	golden_open(&g, name);
+	type = vgpu_g16_of_source((enum vgpu_wformat)g.format);
+	k = 3 * g.values_each;
+	unit = type ? vgpu_weight_unit_bytes(type->format, k) : 0;
+	for (uint32_t i = 0; type && i < 12 * count; i++) {
+		src = check_alloc(12 * g.bytes_each);
+		dst = check_alloc(unit);
+		memset(src, 1, 12 * g.bytes_each);
+		memcpy(src + i / count * g.bytes_each + at[i % count], &half, 2);
+		assert_int_equal(t->pack_blocks(dst, type->format, src, 4, k), -EDOM);
+		for (size_t j = 0; j < unit; j++)
+			assert_int_equal(dst[j], 0xa5);
+		free(dst);
+		free(src);
+	}
+	golden_close(&g);
+}
+
+static void packing_blocks_refuses_a_scale_that_is_no_number(void **state)
+{
+	static const uint16_t halves[] = { 0x7c00, 0xfc00, 0x7e00, 0xfc01, 0x7fff };
+
+	for (size_t n = 0; n < GOLDEN_NAMES; n++)
+		for (size_t i = 0; i < 5; i++)
+			refuse_halves(check_table(state), golden_names[n], halves[i]);
+}
+
+static void packing_blocks_refuses_other_formats_and_parts_of_blocks(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint8_t src[1024] = { 0 }, dst[64];
+
+	assert_int_equal(t->pack_blocks(dst, VGPU_W_INT8_G16, src, 1, 32), -EINVAL);
+	assert_int_equal(t->pack_blocks(dst, VGPU_W_Q4_0, src, 1, 32), -EINVAL);
+	assert_int_equal(t->pack_blocks(dst, (enum vgpu_wformat)99, src, 1, 32), -EINVAL);
+	assert_int_equal(t->pack_blocks(dst, VGPU_W_Q4_0_G16, src, 1, 33), -EINVAL);
+}
+
 /* Four rows of three blocks, one of which has the scale @half. */
 static void refuse_scale(const struct vgpu_block_type *type, uint32_t half, uint8_t *dst,
 			 size_t dst_bytes)
@@ -131,19 +250,6 @@ static void blocks_with_a_scale_that_is_no_number_are_refused(void **state)
 		golden_close(&g);
 	}
 	free(dst);
-}
-
-/* Where each type has its F16 numbers. */
-static uint32_t halves_of(const char *name, uint32_t at[2])
-{
-	if (!strcmp(name, "NVFP4") || !strcmp(name, "Q8_K") || !strcmp(name, "IQ1_M"))
-		return 0;
-	at[0] = !strcmp(name, "Q2_K") ? 80 : !strcmp(name, "Q3_K") ? 108 :
-		!strcmp(name, "Q6_K") ? 208 : !strcmp(name, "TQ1_0") ? 52 :
-		!strcmp(name, "TQ2_0") ? 64 : 0;
-	at[1] = at[0] + 2;
-	return !strcmp(name, "Q4_1") || !strcmp(name, "Q5_1") || !strcmp(name, "Q2_K") ||
-	       !strcmp(name, "Q4_K") || !strcmp(name, "Q5_K") ? 2 : 1;
 }
 
 static void refuse_to_pack(const struct vgpu_kernels *t, const char *name, uint32_t half)
@@ -320,6 +426,9 @@ int main(void)
 		CHECK_LEVELS(decode_of_fp8_is_exact_for_every_code),
 		CHECK_LEVELS(decode_of_fp4_is_exact_for_every_pair),
 		CHECK_LEVELS(fp4_keeps_its_values_as_mxfp4),
+		CHECK_LEVELS(blocks_keep_their_values_as_the_packed_format_of_theirs),
+		CHECK_LEVELS(packing_blocks_refuses_a_scale_that_is_no_number),
+		CHECK_LEVELS(packing_blocks_refuses_other_formats_and_parts_of_blocks),
 		cmocka_unit_test(types_fit_their_sizes),
 	};
 

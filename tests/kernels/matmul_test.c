@@ -7,20 +7,26 @@
 #include "check.h"
 #include "common/recorded.h"
 #include "kernels/avx2/matmul.h"
+#include "random_blocks.h"
 
+/* @step: what k is a multiple of */
 static const struct format {
 	enum vgpu_wformat format;
 	const char *name;
-	bool any_k;
+	uint32_t step;
 } formats[] = {
-	{ VGPU_W_F32, "f32", true },
-	{ VGPU_W_F16, "f16", true },
-	{ VGPU_W_BF16, "bf16", true },
-	{ VGPU_W_MXFP4, "mxfp4", false },
-	{ VGPU_W_MXFP4_SPLIT, "mxfp4_split", false },
-	{ VGPU_W_Q8_0, "q8_0", false },
-	{ VGPU_W_MXFP4_G16, "mxfp4_g16", true },
-	{ VGPU_W_INT8_G16, "int8_g16", true },
+	{ VGPU_W_F32, "f32", 1 },
+	{ VGPU_W_F16, "f16", 1 },
+	{ VGPU_W_BF16, "bf16", 1 },
+	{ VGPU_W_MXFP4, "mxfp4", 32 },
+	{ VGPU_W_MXFP4_SPLIT, "mxfp4_split", 32 },
+	{ VGPU_W_Q8_0, "q8_0", 32 },
+	{ VGPU_W_MXFP4_G16, "mxfp4_g16", 1 },
+	{ VGPU_W_INT8_G16, "int8_g16", 1 },
+	{ VGPU_W_Q4_0, "q4_0", 32 },
+	{ VGPU_W_Q4_0_G16, "q4_0_g16", 32 },
+	{ VGPU_W_Q5_0, "q5_0", 32 },
+	{ VGPU_W_Q5_0_G16, "q5_0_g16", 32 },
 };
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
@@ -37,15 +43,9 @@ struct product {
 	uint32_t m;
 };
 
-/* Random bytes in the shape of a row-major format; scales within 2^-8 .. 2^8. */
-static void fill_row_major(struct product *p, uint64_t *rng)
+static void fill_floats(struct product *p, uint64_t *rng)
 {
-	size_t unit = vgpu_weight_unit_bytes(p->w.format, p->w.k), bytes = unit * p->w.rows;
-	uint32_t blocks = p->w.k / 32;
-
-	for (size_t i = 0; i < bytes; i++)
-		p->data[i] = (uint8_t)rng_next(rng);
-	for (size_t i = 0; i < (size_t)p->w.rows * p->w.k && p->w.format <= VGPU_W_BF16; i++) {
+	for (size_t i = 0; i < (size_t)p->w.rows * p->w.k; i++) {
 		float value = (float)rng_gauss(rng);
 		_Float16 half = (_Float16)value;
 
@@ -56,17 +56,32 @@ static void fill_row_major(struct product *p, uint64_t *rng)
 		else
 			memcpy(p->data + 2 * i, (uint8_t *)&value + 2, 2);
 	}
-	for (size_t i = 0; i < (size_t)p->w.rows * blocks; i++) {
-		uint8_t e = (uint8_t)(119 + rng_below(rng, 17));
-		_Float16 d = (_Float16)(0.01 + rng_unit(rng));
+}
 
-		if (p->w.format == VGPU_W_MXFP4)
-			p->data[i * 17] = e;
-		else if (p->w.format == VGPU_W_MXFP4_SPLIT)
-			p->scales[i] = e;
-		else if (p->w.format == VGPU_W_Q8_0)
-			memcpy(p->data + i * 34, &d, 2);
+static void fill_row_major(struct product *p, uint64_t *rng)
+{
+	if (p->w.format <= VGPU_W_BF16)
+		fill_floats(p, rng);
+	else
+		random_blocks(p->w.format, p->data, p->scales, p->w.rows, p->w.k, rng);
+}
+
+/* From random blocks of the same values. */
+static void fill_from_blocks(struct product *p, const struct vgpu_g16_type *type, uint64_t *rng)
+{
+	const struct vgpu_kernels *ref = vgpu_kernels_get(VGPU_ISA_REF);
+	size_t unit = vgpu_weight_unit_bytes(p->w.format, p->w.k);
+	size_t row = vgpu_weight_unit_bytes(type->source, p->w.k);
+	uint8_t *src = check_alloc(row * p->w.rows);
+
+	random_blocks(type->source, src, NULL, p->w.rows, p->w.k, rng);
+	for (uint32_t r = 0; r < p->w.rows; r += 16) {
+		uint32_t rows = p->w.rows - r < 16 ? p->w.rows - r : 16;
+
+		assert_int_equal(ref->pack_blocks(p->data + r / 16 * unit, p->w.format,
+						  src + r * row, rows, p->w.k), 0);
 	}
+	free(src);
 }
 
 static void fill_packed(struct product *p, uint64_t *rng)
@@ -104,6 +119,8 @@ static void product_init(struct product *p, enum vgpu_wformat format, uint32_t m
 
 	if (unit_rows == 1)
 		fill_row_major(p, rng);
+	else if (vgpu_g16_type(format))
+		fill_from_blocks(p, vgpu_g16_type(format), rng);
 	else
 		fill_packed(p, rng);
 	vgpu_kernels_get(VGPU_ISA_REF)->weight_decode(&p->w, p->wf, k);
@@ -247,6 +264,12 @@ static double compare(const struct product *p, double bound)
 	return error / power;
 }
 
+/* Columns that a format can have, k or the next. */
+static uint32_t cols_of(const struct format *f, uint32_t k)
+{
+	return (k + f->step - 1) / f->step * f->step;
+}
+
 static void check_product(const struct vgpu_kernels *t, const struct format *f,
 			  enum vgpu_mode mode, uint32_t m, uint32_t n, uint32_t k)
 {
@@ -284,7 +307,7 @@ static void product_is_float64s_on_the_rounded_activations(void **state)
 				continue;
 			for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++)
 				check_product(t, &formats[f], mode, shapes[s].m, shapes[s].n,
-					      shapes[s].k);
+					      cols_of(&formats[f], shapes[s].k));
 		}
 	}
 }
@@ -294,7 +317,7 @@ static void product_takes_any_k_where_the_format_does(void **state)
 	const struct vgpu_kernels *t = check_table(state);
 
 	for (size_t f = 0; f < FORMATS; f++) {
-		for (int mode = 0; mode < 3 && formats[f].any_k; mode++) {
+		for (int mode = 0; mode < 3 && formats[f].step == 1; mode++) {
 			if ((int)vgpu_matmul_mode(formats[f].format, mode) != mode)
 				continue;
 			for (size_t s = 0; s < sizeof(odd_shapes) / sizeof(odd_shapes[0]); s++)
@@ -338,9 +361,9 @@ static void product_is_within_the_bound_of_ref(void **state)
 		for (int mode = 0; mode < 3; mode++) {
 			if ((int)vgpu_matmul_mode(formats[f].format, mode) != mode)
 				continue;
-			check_beside_ref(t, &formats[f], mode, 1, 33, 1184);
-			check_beside_ref(t, &formats[f], mode, 13, 47, 608);
-			if (formats[f].any_k)
+			check_beside_ref(t, &formats[f], mode, 1, 33, cols_of(&formats[f], 1184));
+			check_beside_ref(t, &formats[f], mode, 13, 47, cols_of(&formats[f], 608));
+			if (formats[f].step == 1)
 				check_beside_ref(t, &formats[f], mode, 9, 19, 1027);
 		}
 	}
@@ -350,7 +373,7 @@ static void product_is_within_the_bound_of_ref(void **state)
 static void product_without_vnni_is_bitwise_the_same(void **state)
 {
 	const struct vgpu_kernels *t = vgpu_kernels_get(VGPU_ISA_AVX2);
-	const uint32_t m = 6, n = 40, k = 1184;
+	const uint32_t m = 6, n = 40, k = 1280;
 	struct vgpu_kernels plain;
 	uint64_t rng = 12;
 	struct product p;
@@ -364,13 +387,36 @@ static void product_without_vnni_is_bitwise_the_same(void **state)
 	plain = *t;
 	plain.matmul = vgpu_matmul_maddubs_avx2;
 	y = check_alloc((size_t)m * n * sizeof(*y));
-	for (int f = 0; f < 2; f++) {
-		product_init(&p, f ? VGPU_W_Q8_0 : VGPU_W_MXFP4, m, n, k, &rng);
+	for (size_t f = 0; f < FORMATS; f++) {
+		if (vgpu_matmul_mode(formats[f].format, VGPU_MODE_A8) != VGPU_MODE_A8)
+			continue;
+		product_init(&p, formats[f].format, m, n, k, &rng);
 		round_activations(&p, t->isa, VGPU_MODE_A8);
 		run(&plain, &p.w, VGPU_MODE_A8, p.x, m, p.y, n);
 		assert_true(compare(&p, 0x1p-18) <= 1e-12);
 		run(t, &p.w, VGPU_MODE_A8, p.x, m, y, n);
 		assert_memory_equal(y, p.y, m * n * sizeof(*y));
+		product_free(&p);
+	}
+	free(y);
+}
+
+static void product_in_a8_is_bitwise_that_of_avx2(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state), *avx2 = vgpu_kernels_get(VGPU_ISA_AVX2);
+	const uint32_t m = 11, n = 40, k = 1280;
+	float *y = check_alloc((size_t)m * n * sizeof(*y));
+	uint64_t rng = 15;
+	struct product p;
+
+	for (size_t f = 0; f < FORMATS; f++) {
+		if (vgpu_matmul_mode(formats[f].format, VGPU_MODE_A8) != VGPU_MODE_A8)
+			continue;
+		product_init(&p, formats[f].format, m, n, k, &rng);
+		run(t, &p.w, VGPU_MODE_A8, p.x, m, p.y, n);
+		run(avx2, &p.w, VGPU_MODE_A8, p.x, m, y, n);
+		if (memcmp(y, p.y, m * n * sizeof(*y)))
+			fail_msg("%s", formats[f].name);
 		product_free(&p);
 	}
 	free(y);
@@ -427,7 +473,7 @@ static void check_bits(const float *a, const float *b, size_t n, const char *wha
 
 static void check_cuts(const struct vgpu_kernels *t, const struct format *f, int mode)
 {
-	const uint32_t m = 43, n = 115, k = 1184, unit_rows = vgpu_weight_unit_rows(f->format);
+	const uint32_t m = 43, n = 115, k = cols_of(f, 1184), unit_rows = vgpu_weight_unit_rows(f->format);
 	const uint32_t cut = unit_rows == 1 ? 7 : 16;
 	float *y = check_alloc((size_t)m * n * sizeof(float));
 	uint64_t rng = 77;
@@ -466,7 +512,7 @@ static void product_is_bitwise_the_same_however_cut(void **state)
 
 static void check_unaligned(const struct vgpu_kernels *t, const struct format *f, int mode)
 {
-	const uint32_t m = 3, n = 21, k = 160;
+	const uint32_t m = 3, n = 21, k = cols_of(f, 160);
 	size_t bytes = vgpu_weight_unit_bytes(f->format, k) * n;
 	float *y = check_alloc((size_t)m * n * sizeof(float));
 	uint8_t *moved = check_alloc(bytes + 64);
@@ -910,6 +956,7 @@ int main(void)
 		PRODUCT_LEVELS(product_takes_any_k_where_the_format_does),
 		PRODUCT_LEVELS(product_is_within_the_bound_of_ref),
 		cmocka_unit_test(product_without_vnni_is_bitwise_the_same),
+		CHECK_LEVEL(product_in_a8_is_bitwise_that_of_avx2, AVX512),
 		PRODUCT_LEVELS(product_of_extreme_bytes_does_not_saturate),
 		PRODUCT_LEVELS(product_by_float_weights_takes_one_mode),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_however_cut),

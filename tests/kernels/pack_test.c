@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <xmmintrin.h>
 #include "check.h"
+#include "kernels/pack/g16_type.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define BLOCKS	100000u		/* random blocks; instrumented code is slow */
@@ -503,6 +504,17 @@ static void units_are_whole_lines(void **state)
 	}
 	assert_int_equal(vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, 4096), 16 * 4096 * 17 / 32);
 	assert_int_equal(vgpu_weight_unit_bytes(VGPU_W_MXFP4, 4096), 4096 * 17 / 32);
+	/* No more than the blocks that they are made from. */
+	for (uint32_t f = 0; f < 64; f++) {
+		const struct vgpu_g16_type *type = vgpu_g16_type((enum vgpu_wformat)f);
+		size_t bytes = type ? vgpu_weight_unit_bytes(type->source, 4096) : 0;
+
+		if (!type)
+			continue;
+		assert_int_equal(vgpu_weight_unit_bytes(type->format, 4096), 16 * bytes);
+		assert_int_equal(vgpu_weight_unit_bytes(type->format, 32 * 37) % 64, 0);
+		assert_int_equal(vgpu_weight_unit_rows(type->format), 16);
+	}
 	assert_int_equal(vgpu_weight_unit_bytes(VGPU_W_Q8_0, 4096), 4096 * 34 / 32);
 	assert_int_equal(vgpu_weight_unit_rows(VGPU_W_INT8_G16), 16);
 	assert_int_equal(vgpu_weight_unit_rows((enum vgpu_wformat)99), 0);

@@ -11,6 +11,7 @@
 #include "kernels/avx2/decode.h"
 #include "kernels/pack/blocks.h"
 #include "kernels/pack/g16.h"
+#include "kernels/pack/g16_type.h"
 #include "kernels/pack/half.h"
 #include "kernels/pack/mxfp4.h"
 #include "kernels/ref/rows.h"
@@ -180,10 +181,10 @@ static void widen_row(const uint8_t *src, enum vgpu_wformat format, float *dst, 
 	vgpu_row_load_ref(dst + c, src + (format == VGPU_W_F32 ? 4 : 2) * (size_t)c, format, k - c);
 }
 
-/* Blocks that are no operands are decoded once a chunk, by the reference. */
+/* Other blocks are decoded by the reference: those that are no operands once a chunk. */
 static bool is_left_to_ref(enum vgpu_wformat format)
 {
-	return format != VGPU_W_Q8_0 && vgpu_block_type(format);
+	return (format != VGPU_W_Q8_0 && vgpu_block_type(format)) || vgpu_g16_type(format);
 }
 
 void vgpu_weight_decode_avx2(const struct vgpu_panel *w, float *dst, size_t ldd)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "kernels/avx2/decode.h"
 #include "kernels/avx2/lanes.h"
+#include "kernels/avx2/regroup.h"
 #include "kernels/pack/g16.h"
 #include "kernels/pack/int8.h"
 #include "kernels/pack/mxfp4.h"
@@ -199,5 +200,6 @@ void vgpu_pack_init_avx2(struct vgpu_kernels *t)
 {
 	t->pack_mxfp4 = pack_mxfp4_avx2;
 	t->pack_int8 = pack_int8_avx2;
+	t->pack_blocks = vgpu_pack_blocks_avx2;
 	t->weight_decode = vgpu_weight_decode_avx2;
 }

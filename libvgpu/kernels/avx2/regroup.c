@@ -53,6 +53,10 @@ void vgpu_regroup_avx2(uint8_t *dst, const struct vgpu_panel *w, uint32_t first,
 	const uint8_t *data = (const uint8_t *)w->data + first * row_bytes;
 	uint32_t blocks = w->k / VGPU_BLOCK;
 
+	if (vgpu_g16_of_source(w->format)) {
+		vgpu_regroup_g16_avx2(vgpu_g16_of_source(w->format), dst, data, rows, w->k);
+		return;
+	}
 	/* Scales of what is not there: zero times any code is zero. */
 	if (rows < VGPU_GROUP_ROWS || blocks % VGPU_G16_TILE_BLOCKS)
 		memset(dst, 0, vgpu_weight_unit_bytes(vgpu_regroup_format(w->format), w->k));

@@ -3,6 +3,7 @@
 #define VGPU_AVX2_REGROUP_H
 
 #include "kernels/kernels.h"
+#include "kernels/pack/g16_type.h"
 
 /* The packed layout with the same values as a row-major block format, else itself. */
 static inline enum vgpu_wformat vgpu_regroup_format(enum vgpu_wformat format)
@@ -14,14 +15,14 @@ static inline enum vgpu_wformat vgpu_regroup_format(enum vgpu_wformat format)
 	case VGPU_W_Q8_0:
 		return VGPU_W_INT8_G16;
 	default:
-		return format;
+		return vgpu_g16_of_source(format) ? vgpu_g16_of_source(format)->format : format;
 	}
 }
 
 /**
  * vgpu_regroup_avx2() - 16 rows of GGUF or gpt-oss blocks as one packed group
  * @dst: one unit of vgpu_regroup_format(), 64-byte aligned
- * @w: panel of VGPU_W_MXFP4, VGPU_W_MXFP4_SPLIT or VGPU_W_Q8_0
+ * @w: panel of row-major blocks that are an operand
  * @first: first row
  * @rows: rows to take, 1 .. 16; the others become zero
  *
@@ -31,5 +32,13 @@ static inline enum vgpu_wformat vgpu_regroup_format(enum vgpu_wformat format)
  */
 void vgpu_regroup_avx2(uint8_t *dst, const struct vgpu_panel *w, uint32_t first,
 		       uint32_t rows);
+
+/* The same for the blocks of one type, from @src on. */
+void vgpu_regroup_g16_avx2(const struct vgpu_g16_type *type, uint8_t *dst, const uint8_t *src,
+			   uint32_t rows, uint32_t k);
+
+/* pack_blocks of the table. */
+int vgpu_pack_blocks_avx2(void *dst, enum vgpu_wformat format, const void *src, uint32_t rows,
+			  uint32_t k);
 
 #endif

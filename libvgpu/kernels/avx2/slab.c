@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <string.h>
 #include "kernels/avx2/slab.h"
+#include "kernels/avx2/slab_g16.h"
 #include "kernels/pack/g16.h"
 #include "kernels/ref/rows.h"
 
@@ -108,17 +109,6 @@ static inline void mxfp4_line(uint8_t *out, const uint8_t *codes)
 	_mm256_store_si256((__m256i *)(out + 64), mxfp4_codes(_mm256_srli_epi16(line, 4)));
 }
 
-/* 8 rows of 4 columns of s8 to 4 lines of f32. */
-static inline void widen_line(float *out, __m256i line, __m256 scale)
-{
-	for (int i = 0; i < 4; i++) {
-		__m256i up = _mm256_sll_epi32(line, _mm_cvtsi32_si128(24 - 8 * i));
-		__m256 w = _mm256_cvtepi32_ps(_mm256_srai_epi32(up, 24));
-
-		_mm256_store_ps(out + i * 16, _mm256_mul_ps(w, scale));
-	}
-}
-
 /* One block of 8 rows, from row on. */
 static void mxfp4_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *tile, uint32_t j,
 			uint32_t row, bool a8)
@@ -137,8 +127,8 @@ static void mxfp4_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *t
 				   codes + u * 64 + 4 * row);
 			continue;
 		}
-		widen_line(f32, mxfp4_codes(line), scale);
-		widen_line(f32 + 64, mxfp4_codes(_mm256_srli_epi16(line, 4)), scale);
+		vgpu_slab_widen_avx2(f32, mxfp4_codes(line), scale);
+		vgpu_slab_widen_avx2(f32 + 64, mxfp4_codes(_mm256_srli_epi16(line, 4)), scale);
 	}
 }
 
@@ -159,13 +149,18 @@ static void int8_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *co
 			_mm256_store_si256((__m256i *)(out->lines + (b * 8 + u) * 64 + 4 * row),
 					   line);
 		else
-			widen_line((float *)out->lines + (b * 32 + u * 4) * 16 + row, line, scale);
+			vgpu_slab_widen_avx2((float *)out->lines + (b * 32 + u * 4) * 16 + row, line, scale);
 	}
 }
 
 void vgpu_slab_fill_avx2(struct vgpu_slab_avx2 *out, const struct vgpu_group_avx2 *g, bool a8,
 			 uint32_t first, uint32_t blocks)
 {
+	if (vgpu_g16_type(g->format)) {
+		vgpu_slab_fill_g16_avx2(out, vgpu_g16_type(g->format), g->data, a8,
+					first / VGPU_BLOCK, blocks);
+		return;
+	}
 	if (g->format != VGPU_W_MXFP4_G16 && g->format != VGPU_W_INT8_G16) {
 		fill_rows((float *)out->lines, g, first, blocks);
 		return;

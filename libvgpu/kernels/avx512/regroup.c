@@ -138,7 +138,7 @@ void vgpu_regroup_avx512(uint8_t *dst, const struct vgpu_panel *w, uint32_t firs
 	const uint8_t *data = (const uint8_t *)w->data + first * row_bytes;
 	uint32_t blocks = w->k / VGPU_BLOCK;
 
-	if (rows < VGPU_GROUP_ROWS) {
+	if (rows < VGPU_GROUP_ROWS || vgpu_g16_of_source(w->format)) {
 		vgpu_regroup_avx2(dst, w, first, rows);
 		return;
 	}

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 #include "kernels/avx512/slab.h"
+#include "kernels/avx512/slab_g16.h"
 
 /* Reads words [0, n) of a row, zeros after them; n may be beyond 16 or negative. */
 static inline __mmask16 mask16(int32_t n)
@@ -175,31 +176,15 @@ static void fill_mxfp4(uint8_t *lines, float *scales, const struct vgpu_group *g
 	}
 }
 
-/* Column i of a line of codes as f32. */
-static inline __m512 int8_column(__m512i line, uint32_t i)
-{
-	__m512i byte = _mm512_and_si512(_mm512_srlv_epi32(line, _mm512_set1_epi32((int)(8 * i))),
-					_mm512_set1_epi32(0xff));
-
-	return _mm512_cvtepi32_ps(_mm512_sub_epi32(byte, _mm512_set1_epi32(VGPU_INT8_ZERO)));
-}
-
-/* Integers up to 128 are bf16: the low halves of their f32 are zero. */
-static inline __m512i bf16_pair(__m512 low, __m512 high)
-{
-	return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16),
-			       _mm512_castps_si512(high));
-}
-
 static void int8_a16_block(uint8_t *out, const uint8_t *codes)
 {
 	for (uint32_t u = 0; u < 8; u++) {
 		__m512i line = _mm512_load_si512(codes + u * 64);
 
 		_mm512_store_si512(out + u * 128,
-				   bf16_pair(int8_column(line, 0), int8_column(line, 2)));
+				   vgpu_bf16_pair(vgpu_slab_column(line, 0), vgpu_slab_column(line, 2)));
 		_mm512_store_si512(out + u * 128 + 64,
-				   bf16_pair(int8_column(line, 1), int8_column(line, 3)));
+				   vgpu_bf16_pair(vgpu_slab_column(line, 1), vgpu_slab_column(line, 3)));
 	}
 }
 
@@ -209,7 +194,7 @@ static void int8_f32_block(uint8_t *out, const uint8_t *codes, __m512 scale)
 		__m512i line = _mm512_load_si512(codes + c / 4 * 64);
 
 		_mm512_store_ps((float *)(out + c * 64),
-				_mm512_mul_ps(int8_column(line, c % 4), scale));
+				_mm512_mul_ps(vgpu_slab_column(line, c % 4), scale));
 	}
 }
 
@@ -264,8 +249,11 @@ void vgpu_slab_fill_avx512(struct vgpu_slab *out, uint8_t *lines, float *scales,
 			out->tile_bytes = VGPU_INT8_TILE;
 		}
 		break;
-	default:
+	case VGPU_W_MXFP4_G16:
 		fill_mxfp4(lines, scales, g, mode, first, blocks);
+		break;
+	default:
+		vgpu_slab_fill_g16_avx512(out, lines, scales, g, mode, first, blocks);
 		break;
 	}
 }

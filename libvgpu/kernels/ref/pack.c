@@ -10,6 +10,7 @@
 #include "kernels/pack/int8.h"
 #include "kernels/pack/mxfp4.h"
 #include "kernels/pack/source.h"
+#include "kernels/ref/g16.h"
 #include "kernels/ref/rows.h"
 
 /* Zeros where the row or the column does not exist; returns the bits of max|x|. */
@@ -144,5 +145,6 @@ void vgpu_pack_init_ref(struct vgpu_kernels *t)
 {
 	t->pack_mxfp4 = pack_mxfp4_ref;
 	t->pack_int8 = pack_int8_ref;
+	t->pack_blocks = vgpu_pack_blocks_ref;
 	t->weight_decode = weight_decode_ref;
 }

@@ -6,8 +6,10 @@
 #include <string.h>
 #include "kernels/pack/blocks.h"
 #include "kernels/pack/g16.h"
+#include "kernels/pack/g16_type.h"
 #include "kernels/pack/half.h"
 #include "kernels/pack/mxfp4.h"
+#include "kernels/ref/g16.h"
 #include "kernels/ref/rows.h"
 
 void vgpu_row_load_ref(float *dst, const void *src, enum vgpu_wformat format, uint32_t k)
@@ -96,7 +98,11 @@ void vgpu_row_decode_ref(const struct vgpu_panel *w, uint32_t row, float *dst)
 		int8_g16_row(unit, row % VGPU_GROUP_ROWS, dst, w->k);
 		break;
 	default:
-		vgpu_block_row_decode(vgpu_block_type(w->format), unit, dst, w->k);
+		if (vgpu_g16_type(w->format))
+			vgpu_g16_row_ref(vgpu_g16_type(w->format), unit, row % VGPU_GROUP_ROWS, dst,
+					 w->k);
+		else
+			vgpu_block_row_decode(vgpu_block_type(w->format), unit, dst, w->k);
 		break;
 	}
 }

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The packed formats of pack/g16_type.h into slabs: codes to bytes of w + 128, and those to what
+ * a mode wants.
+ */
+#include "kernels/avx512/slab_g16.h"
+
+#include "kernels/avx512/g16.h"
+
+/* Step t of a block in mode F32: four lines. */
+static inline void step_f32(uint8_t *out, __m512i w, __m512 scale)
+{
+	for (uint32_t i = 0; i < 4; i++)
+		_mm512_store_ps((float *)(out + i * 64),
+				_mm512_mul_ps(vgpu_slab_column(w, i), scale));
+}
+
+/* In mode A16: two. */
+static inline void step_a16(uint8_t *out, __m512i w)
+{
+	_mm512_store_si512(out, vgpu_bf16_pair(vgpu_slab_column(w, 0), vgpu_slab_column(w, 2)));
+	_mm512_store_si512(out + 64,
+			   vgpu_bf16_pair(vgpu_slab_column(w, 1), vgpu_slab_column(w, 3)));
+}
+
+static void fill_block(uint8_t *lines, const struct vgpu_g16_type *type, const uint8_t *block,
+		       enum vgpu_mode mode, __m512 scale)
+{
+	const __m512i up = _mm512_set1_epi8((char)(VGPU_INT8_ZERO - type->zero));
+
+	for (uint32_t t = 0; t < 8; t++) {
+		__m512i w = _mm512_add_epi8(vgpu_g16_codes_avx512(block, type->bits, t), up);
+
+		if (mode == VGPU_MODE_A8)
+			_mm512_store_si512(lines + t * 64, w);
+		else if (mode == VGPU_MODE_A16)
+			step_a16(lines + t * 128, w);
+		else
+			step_f32(lines + t * 256, w, scale);
+	}
+}
+
+void vgpu_slab_fill_g16_avx512(struct vgpu_slab *out, uint8_t *lines, float *scales,
+			       const struct vgpu_group *g, enum vgpu_mode mode, uint32_t first,
+			       uint32_t blocks)
+{
+	const struct vgpu_g16_type *type = vgpu_g16_type(g->format);
+	size_t step = out->tile_bytes / VGPU_G16_TILE_BLOCKS;
+
+	for (uint32_t b = 0; b < blocks; b++) {
+		uint32_t block = first / VGPU_BLOCK + b;
+		__m512 scale = vgpu_g16_scale_avx512(type, g->data, block);
+
+		if (mode != VGPU_MODE_F32)
+			_mm512_store_ps(scales + b * 16, scale);
+		fill_block(lines + b * step, type, g->data + vgpu_g16_block_at(type, block), mode,
+			   scale);
+	}
+}

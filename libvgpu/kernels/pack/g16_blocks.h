@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Blocks of GGUF taken apart into what g16_type.h lays out: codes as they are, and headers.
+ *
+ * Plain loops, which every level compiles for itself.
+ *
+ * Source: the structures' layout, https://github.com/ggml-org/ggml, src/ggml-common.h.
+ */
+#ifndef VGPU_PACK_G16_BLOCKS_H
+#define VGPU_PACK_G16_BLOCKS_H
+
+#include <errno.h>
+#include <string.h>
+
+#include "kernels/pack/blocks.h"
+#include "kernels/pack/g16_type.h"
+
+#define VGPU_G16_INLINE static inline __attribute__((always_inline))
+
+/* The low nibbles of 16 bytes, then the high ones. */
+VGPU_G16_INLINE void vgpu_codes_nibbles(const uint8_t *bytes, uint8_t out[32])
+{
+	for (uint32_t j = 0; j < 16; j++) {
+		out[j] = bytes[j] & 15;
+		out[j + 16] = bytes[j] >> 4;
+	}
+}
+
+/* Bit j of 32 becomes the fifth bit of code j. */
+VGPU_G16_INLINE void vgpu_codes_fifth(const uint8_t *bits, uint8_t out[32])
+{
+	for (uint32_t j = 0; j < 32; j++)
+		out[j] = (uint8_t)(out[j] | (bits[j / 8] >> j % 8 & 1) << 4);
+}
+
+/* Codes 32 i .. 32 i + 31 of a block. */
+VGPU_G16_INLINE void vgpu_codes_of_block(enum vgpu_wformat source, const uint8_t *block,
+					 uint32_t i, uint8_t out[32])
+{
+	(void)i;
+	switch (source) {
+	case VGPU_W_Q4_0:		/* {f16 d, u8 qs[16]} */
+		vgpu_codes_nibbles(block + 2, out);
+		break;
+	default:			/* Q5_0: {f16 d, u8 qh[4], u8 qs[16]} */
+		vgpu_codes_nibbles(block + 6, out);
+		vgpu_codes_fifth(block + 2, out);
+		break;
+	}
+}
+
+/* What a block has beside its codes; @first: its first column in the tile. */
+VGPU_G16_INLINE void vgpu_header_of_block(const struct vgpu_g16_type *type, uint8_t *tile,
+					  uint32_t row, uint32_t first, const uint8_t *block)
+{
+	switch (type->header) {
+	case VGPU_HEADER_F16:
+		memcpy(tile + first + 2 * row, block, 2);
+		break;
+	}
+}
+
+/* Exponent 31 is infinite or NaN. */
+static inline bool vgpu_half_is_finite(const uint8_t *half)
+{
+	return (half[1] & 0x7c) != 0x7c;
+}
+
+static inline bool vgpu_header_is_finite(const struct vgpu_g16_type *type, const uint8_t *block)
+{
+	switch (type->header) {
+	case VGPU_HEADER_F16:
+		return vgpu_half_is_finite(block);
+	}
+	return true;
+}
+
+/**
+ * vgpu_g16_regroup() - one group from rows of blocks
+ * @dst: one unit of the type, 64-byte aligned
+ * @src: first row, @row_bytes from the next
+ * @rows: 1 .. 16; the others become zero
+ * @put: writes 32 codes of a row to a block that begins at its row's lane
+ *
+ * All rows of a block before the next one: the lines they share are written while in L1.
+ */
+VGPU_G16_INLINE void vgpu_g16_regroup(const struct vgpu_g16_type *type, uint8_t *dst,
+				      const uint8_t *src, size_t row_bytes, uint32_t rows, uint32_t k,
+				      void (*put)(uint8_t *lane, uint32_t bits,
+						  const uint8_t codes[32]))
+{
+	const struct vgpu_block_type *from = vgpu_block_type(type->source);
+	uint32_t step = from->values / VGPU_BLOCK, blocks = k / VGPU_BLOCK;
+	uint8_t codes[VGPU_BLOCK];
+
+	/* Scales of what is not there: zero times any code is zero. */
+	if (rows < VGPU_GROUP_ROWS || blocks % type->tile_blocks)
+		memset(dst, 0, vgpu_g16_bytes(type, k));
+	for (uint32_t b = 0; b < blocks; b += step, src += from->bytes) {
+		uint8_t *tile = dst + vgpu_g16_tile_at(type, b);
+		uint8_t *block = dst + vgpu_g16_block_at(type, b);
+
+		for (uint32_t row = 0; row < rows; row++) {
+			const uint8_t *at = src + row * row_bytes;
+
+			vgpu_header_of_block(type, tile, row, b % type->tile_blocks * VGPU_BLOCK, at);
+			for (uint32_t i = 0; i < step; i++) {
+				vgpu_codes_of_block(type->source, at, i, codes);
+				put(block + i * vgpu_g16_block_bytes(type) + 4 * row, type->bits,
+				    codes);
+			}
+		}
+	}
+}
+
+/* 0, or what the table's pack_blocks says to a format, a k, or a header. */
+static inline int vgpu_g16_check(const struct vgpu_g16_type *type, const uint8_t *src,
+				 uint32_t rows, uint32_t k)
+{
+	const struct vgpu_block_type *from = type ? vgpu_block_type(type->source) : NULL;
+
+	if (!from || k % from->values)
+		return -EINVAL;
+	for (size_t i = 0; i < (size_t)rows * (k / from->values); i++)
+		if (!vgpu_header_is_finite(type, src + i * from->bytes))
+			return -EDOM;
+	return 0;
+}
+
+#endif

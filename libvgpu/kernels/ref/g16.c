@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The packed formats of pack/g16_type.h, one value at a time.
+ */
+#include "kernels/ref/g16.h"
+
+#include "kernels/pack/g16_blocks.h"
+#include "kernels/pack/half.h"
+
+static float f16_at(const uint8_t *p)
+{
+	uint16_t h;
+
+	memcpy(&h, p, sizeof(h));
+	return vgpu_f16_to_f32(h);
+}
+
+/* The code of column c of a block, which begins at the row's lane. */
+static uint32_t code_at(const uint8_t *lane, uint32_t bits, uint32_t c)
+{
+	uint32_t t = c / 4, i = c % 4, nibble = lane[t / 2 * 64 + i] >> t % 2 * 4 & 15;
+	const uint8_t *high = lane + VGPU_MXFP4_BLOCK_CODES + i;
+
+	if (bits == 5)
+		return nibble | (high[0] >> t & 1u) << 4;
+	if (bits == 6)
+		return nibble | (high[t / 4 * 64] >> t % 4 * 2 & 3u) << 4;
+	return nibble;
+}
+
+/* The scale of a row at column c of a tile. */
+static float scale_at(const struct vgpu_g16_type *type, const uint8_t *tile, uint32_t row,
+		      uint32_t c)
+{
+	return f16_at(tile + c * 4 / (type->tile_blocks * VGPU_BLOCK) * 32 + 2 * row);
+}
+
+void vgpu_g16_row_ref(const struct vgpu_g16_type *type, const uint8_t *group, uint32_t row,
+		      float *dst, uint32_t k)
+{
+	for (uint32_t c = 0; c < k; c++) {
+		uint32_t block = c / VGPU_BLOCK;
+		uint32_t code = code_at(group + vgpu_g16_block_at(type, block) + 4 * row,
+					type->bits, c % VGPU_BLOCK);
+
+		dst[c] = (float)((int)code - type->zero) *
+			 scale_at(type, group + vgpu_g16_tile_at(type, block), row,
+				  c % (type->tile_blocks * VGPU_BLOCK));
+	}
+}
+
+static void put_codes(uint8_t *lane, uint32_t bits, const uint8_t codes[32])
+{
+	uint8_t *high = lane + VGPU_MXFP4_BLOCK_CODES;
+
+	for (uint32_t i = 0; i < 4; i++) {
+		for (uint32_t v = 0; v < bits - 4; v++)
+			high[64 * v + i] = 0;
+		for (uint32_t t = 0; t < 8; t++) {
+			uint8_t *low = lane + t / 2 * 64 + i;
+			uint32_t code = codes[4 * t + i], upper = code >> 4;
+
+			*low = (uint8_t)(t % 2 ? *low | code << 4 : code & 15);
+			if (bits == 5)
+				high[i] = (uint8_t)(high[i] | upper << t);
+			else if (bits == 6)
+				high[t / 4 * 64 + i] = (uint8_t)(high[t / 4 * 64 + i] |
+								 upper << t % 4 * 2);
+		}
+	}
+}
+
+int vgpu_pack_blocks_ref(void *dst, enum vgpu_wformat format, const void *src, uint32_t rows,
+			 uint32_t k)
+{
+	const struct vgpu_g16_type *type = vgpu_g16_type(format);
+	int rc = vgpu_g16_check(type, src, rows, k);
+
+	if (rc)
+		return rc;
+	vgpu_g16_regroup(type, dst, src, vgpu_weight_unit_bytes(type->source, k), rows, k,
+			 put_codes);
+	return 0;
+}
