@@ -69,7 +69,11 @@ enum vgpu_wformat {
 	VGPU_W_MXFP4_G16 = 32,	/* row groups, made by pack_mxfp4 */
 	VGPU_W_INT8_G16 = 33,	/* row groups, made by pack_int8 */
 	VGPU_W_Q4_0_G16 = 34,	/* row groups, made by pack_blocks: pack/g16_type.h */
+	VGPU_W_Q4_1_G16 = 35,
 	VGPU_W_Q5_0_G16 = 36,
+	VGPU_W_Q5_1_G16 = 37,
+	VGPU_W_Q4_K_G16 = 38,
+	VGPU_W_Q5_K_G16 = 39,
 	VGPU_W_IQ3_XXS = 48,	/* as those of pack/blocks.c above */
 	VGPU_W_IQ3_S = 49,
 	VGPU_W_Q1_0 = 50,
@@ -99,6 +103,8 @@ enum vgpu_mode {
  * @kpad: columns the packed rows hold: k rounded up to VGPU_BLOCK, zero filled
  * @data: the values, [m][kpad] in the level's own order and type; 64-byte aligned
  * @scale: A16, A8: f32 [m][kpad / 32], scale of a group; else NULL
+ * @sum: A16, A8: f32, for weights with a minimum: sum of the values of a group, where the
+ *	level wants it; else NULL
  * @offset: A8: f32, level's own (see avx512/act.h); else NULL
  * @start: A8: s32, level's own; else NULL
  *
@@ -110,6 +116,7 @@ struct vgpu_acts {
 	uint32_t m, k, kpad;
 	void *data;
 	float *scale;
+	float *sum;
 	float *offset;
 	int32_t *start;
 };

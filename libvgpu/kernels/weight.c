@@ -136,9 +136,9 @@ size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k)
 	size_t bytes = align64(blocks * VGPU_BLOCK * element_bytes(mode));
 
 	if (mode == VGPU_MODE_A16)
-		bytes += align64(blocks * 4);
+		bytes += 2 * align64(blocks * 4);
 	if (mode == VGPU_MODE_A8)
-		bytes += 3 * align64(blocks * 4);
+		bytes += 4 * align64(blocks * 4);
 	return bytes;
 }
 
@@ -154,8 +154,9 @@ void vgpu_acts_init(struct vgpu_acts *acts, enum vgpu_mode mode, uint32_t m,
 		return;
 	p += align64(blocks * VGPU_BLOCK * element_bytes(mode));
 	acts->scale = (float *)p;
+	acts->sum = (float *)(p + group);
 	if (mode == VGPU_MODE_A16)
 		return;
-	acts->offset = (float *)(p + group);
-	acts->start = (int32_t *)(p + 2 * group);
+	acts->offset = (float *)(p + 2 * group);
+	acts->start = (int32_t *)(p + 3 * group);
 }

@@ -27,6 +27,14 @@ static const struct format {
 	{ VGPU_W_Q4_0_G16, "q4_0_g16", 32 },
 	{ VGPU_W_Q5_0, "q5_0", 32 },
 	{ VGPU_W_Q5_0_G16, "q5_0_g16", 32 },
+	{ VGPU_W_Q4_1, "q4_1", 32 },
+	{ VGPU_W_Q4_1_G16, "q4_1_g16", 32 },
+	{ VGPU_W_Q5_1, "q5_1", 32 },
+	{ VGPU_W_Q5_1_G16, "q5_1_g16", 32 },
+	{ VGPU_W_Q4_K, "q4_k", 256 },
+	{ VGPU_W_Q4_K_G16, "q4_k_g16", 256 },
+	{ VGPU_W_Q5_K, "q5_k", 256 },
+	{ VGPU_W_Q5_K_G16, "q5_k_g16", 256 },
 };
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
@@ -63,18 +71,19 @@ static void fill_row_major(struct product *p, uint64_t *rng)
 	if (p->w.format <= VGPU_W_BF16)
 		fill_floats(p, rng);
 	else
-		random_blocks(p->w.format, p->data, p->scales, p->w.rows, p->w.k, rng);
+		random_blocks(p->w.format, p->data, p->scales, p->w.rows, p->w.k, false, rng);
 }
 
 /* From random blocks of the same values. */
-static void fill_from_blocks(struct product *p, const struct vgpu_g16_type *type, uint64_t *rng)
+static void fill_from_blocks(struct product *p, const struct vgpu_g16_type *type, bool even,
+			     uint64_t *rng)
 {
 	const struct vgpu_kernels *ref = vgpu_kernels_get(VGPU_ISA_REF);
 	size_t unit = vgpu_weight_unit_bytes(p->w.format, p->w.k);
 	size_t row = vgpu_weight_unit_bytes(type->source, p->w.k);
 	uint8_t *src = check_alloc(row * p->w.rows);
 
-	random_blocks(type->source, src, NULL, p->w.rows, p->w.k, rng);
+	random_blocks(type->source, src, NULL, p->w.rows, p->w.k, even, rng);
 	for (uint32_t r = 0; r < p->w.rows; r += 16) {
 		uint32_t rows = p->w.rows - r < 16 ? p->w.rows - r : 16;
 
@@ -102,8 +111,8 @@ static void fill_packed(struct product *p, uint64_t *rng)
 	}
 }
 
-static void product_init(struct product *p, enum vgpu_wformat format, uint32_t m, uint32_t n,
-			 uint32_t k, uint64_t *rng)
+static void product_draw(struct product *p, enum vgpu_wformat format, uint32_t m, uint32_t n,
+			 uint32_t k, bool even, uint64_t *rng)
 {
 	uint32_t unit_rows = vgpu_weight_unit_rows(format), units = (n + unit_rows - 1) / unit_rows;
 	size_t bytes = vgpu_weight_unit_bytes(format, k) * units;
@@ -120,12 +129,18 @@ static void product_init(struct product *p, enum vgpu_wformat format, uint32_t m
 	if (unit_rows == 1)
 		fill_row_major(p, rng);
 	else if (vgpu_g16_type(format))
-		fill_from_blocks(p, vgpu_g16_type(format), rng);
+		fill_from_blocks(p, vgpu_g16_type(format), even, rng);
 	else
 		fill_packed(p, rng);
 	vgpu_kernels_get(VGPU_ISA_REF)->weight_decode(&p->w, p->wf, k);
 	for (size_t i = 0; i < (size_t)m * k; i++)
 		p->x[i] = (float)rng_gauss(rng);
+}
+
+static void product_init(struct product *p, enum vgpu_wformat format, uint32_t m, uint32_t n,
+			 uint32_t k, uint64_t *rng)
+{
+	product_draw(p, format, m, n, k, false, rng);
 }
 
 static void product_free(struct product *p)
@@ -573,7 +588,8 @@ static double draw(enum distribution d, uint32_t column, uint64_t *rng)
 }
 
 /*
- * What becomes of the product of @x by Gaussian weights, packed: NMSE against float64. Where
+ * What becomes of the product of @x by Gaussian weights, packed, or by blocks of the same
+ * scale: NMSE against float64. Where
  * a few activations are most of a row, it takes many outputs to see more than luck.
  */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -591,7 +607,7 @@ static double end_to_end(const struct vgpu_kernels *t, const struct format *f,
 	struct product p;
 	double nmse;
 
-	product_init(&p, f->format, m, OUTPUTS, k, &rng);
+	product_draw(&p, f->format, m, OUTPUTS, k, true, &rng);
 	memcpy(p.x, x, (size_t)m * k * sizeof(*x));
 	round_activations(&p, t->isa, VGPU_MODE_F32);
 	run(t, &p.w, mode, p.x, m, p.y, OUTPUTS);
@@ -600,14 +616,14 @@ static double end_to_end(const struct vgpu_kernels *t, const struct format *f,
 	return nmse;
 }
 
-/* NMSE of a mode, the larger of both packed formats. */
+/* NMSE of a mode, the largest of the packed formats that can have k columns. */
 static double mode_error(const struct vgpu_kernels *t, enum vgpu_mode mode, const float *x,
 			 uint32_t m, uint32_t k)
 {
 	double worst = 0;
 
 	for (size_t f = 0; f < FORMATS; f++)
-		if (vgpu_weight_unit_rows(formats[f].format) != 1)
+		if (vgpu_weight_unit_rows(formats[f].format) != 1 && k % formats[f].step == 0)
 			worst = fmax(worst, end_to_end(t, &formats[f], mode, x, m, k));
 	assert_true(worst > 0);
 	return worst;

@@ -7,30 +7,59 @@
 #include "kernels/pack/blocks.h"
 #include "kernels/pack/g16_type.h"
 
-/* F16 of 0.01 .. 1.01. */
-static inline uint16_t random_half(uint64_t *rng)
+static inline void put_half(uint8_t *at, double x)
 {
-	_Float16 d = (_Float16)(0.01 + rng_unit(rng));
-	uint16_t half;
+	_Float16 half = (_Float16)x;
 
-	memcpy(&half, &d, sizeof(half));
-	return half;
+	memcpy(at, &half, sizeof(half));
 }
 
+/* Scales that differ, and minima with which values have both signs. */
 static inline void random_scale(enum vgpu_wformat format, uint8_t *block, uint64_t *rng)
 {
 	uint8_t e = (uint8_t)(119 + rng_below(rng, 17));	/* 2^-8 .. 2^8 */
-	uint16_t d = random_half(rng);
+	double d = 0.01 + rng_unit(rng);
 
-	if (format == VGPU_W_MXFP4 || format == VGPU_W_MXFP4_SPLIT)
+	switch (format) {
+	case VGPU_W_MXFP4:
+	case VGPU_W_MXFP4_SPLIT:
 		*block = e;
-	else
-		memcpy(block, &d, sizeof(d));
+		break;
+	case VGPU_W_Q4_1:
+	case VGPU_W_Q5_1:
+		put_half(block, d);
+		put_half(block + 2, d * (format == VGPU_W_Q4_1 ? -15 : -31) * rng_unit(rng));
+		break;
+	case VGPU_W_Q4_K:
+	case VGPU_W_Q5_K:
+		put_half(block, d);
+		put_half(block + 2, d * (format == VGPU_W_Q4_K ? 15 : 31) * rng_unit(rng));
+		break;
+	default:		/* begins with its scale */
+		put_half(block, d);
+		break;
+	}
 }
 
-/* @scales: MXFP4_SPLIT's, else not looked at */
+/* The same scale in all blocks, and values of about as many of either sign. */
+static inline void even_scale(enum vgpu_wformat format, uint8_t *block)
+{
+	double middle = format == VGPU_W_Q4_1 || format == VGPU_W_Q4_K ? 7.5 : 15.5;
+
+	put_half(block, 0.125);
+	if (format == VGPU_W_Q4_1 || format == VGPU_W_Q5_1)
+		put_half(block + 2, -middle / 8);
+	if (format != VGPU_W_Q4_K && format != VGPU_W_Q5_K)
+		return;
+	/* All scales and minima are 32, their upper two bits where those of the first four are. */
+	put_half(block + 2, middle / 8);
+	memset(block + 4, 0xa0, 8);
+	memset(block + 12, 0, 4);
+}
+
+/* @scales: MXFP4_SPLIT's, else not looked at; @even: see above, types that are packed as they are */
 static inline void random_blocks(enum vgpu_wformat format, uint8_t *data, uint8_t *scales,
-				 uint32_t rows, uint32_t k, uint64_t *rng)
+				 uint32_t rows, uint32_t k, bool even, uint64_t *rng)
 {
 	const struct vgpu_block_type *type = vgpu_block_type(format);
 	size_t bytes = vgpu_weight_unit_bytes(format, k) * rows;
@@ -41,7 +70,11 @@ static inline void random_blocks(enum vgpu_wformat format, uint8_t *data, uint8_
 	for (size_t i = 0; i < blocks; i++) {
 		uint8_t *block = data + i * (bytes / blocks);
 
-		random_scale(format, format == VGPU_W_MXFP4_SPLIT ? scales + i : block, rng);
+		if (even)
+			even_scale(format, block);
+		else
+			random_scale(format, format == VGPU_W_MXFP4_SPLIT ? scales + i : block,
+				     rng);
 	}
 }
 

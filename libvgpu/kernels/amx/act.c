@@ -68,9 +68,18 @@ static inline __m512 rest_of(__m512 x)
 	return _mm512_maskz_sub_ps(finite, x, high);
 }
 
-/* One row of a tile of mt; to: its line of the first block. */
-static void row_split(uint8_t *to, uint32_t *low, const float *x, uint32_t k, uint32_t kpad,
-		      uint32_t mt)
+/* All 32 values of a line added up. */
+static inline float line_sum(__m512i line)
+{
+	__m512i high = _mm512_and_si512(line, _mm512_set1_epi32((int)0xffff0000));
+
+	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_castsi512_ps(_mm512_slli_epi32(line, 16)),
+						  _mm512_castsi512_ps(high)));
+}
+
+/* One row of a tile of mt; to: its line of the first block, sum: that of the row. */
+static void row_split(uint8_t *to, uint32_t *low, float *sum, const float *x, uint32_t k,
+		      uint32_t kpad, uint32_t mt)
 {
 	const __m512 from = _mm512_set1_ps(low_from(x, k));
 
@@ -83,6 +92,8 @@ static void row_split(uint8_t *to, uint32_t *low, const float *x, uint32_t k, ui
 			rest = line_of(rest_of(a), rest_of(b));
 			low[c / VGPU_BLOCK] = 1;
 		}
+		*sum = line_sum(line_of(a, b)) + line_sum(rest);
+		sum += mt;
 		_mm512_store_si512(to, line_of(a, b));
 		_mm512_store_si512(to + mt * 64, rest);
 		to += mt * 128;
@@ -103,6 +114,6 @@ void vgpu_acts_pack_amx(struct vgpu_acts *acts, const float *x, size_t ldx)
 		memset((void *)t.low, 0, blocks * sizeof(*t.low));
 		for (uint32_t i = 0; i < t.rows; i++)
 			row_split((uint8_t *)t.lines + i * 64, (uint32_t *)t.low,
-				  x + (first + i) * ldx, acts->k, acts->kpad, t.rows);
+				  (float *)t.sum + i, x + (first + i) * ldx, acts->k, acts->kpad, t.rows);
 	}
 }

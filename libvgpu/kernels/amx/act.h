@@ -25,11 +25,13 @@
  * struct vgpu_amx_acts - one tile of activations from some block on
  * @lines: high parts of the block; low parts follow, then the next block
  * @low: a word a block
+ * @sum: f32, one a row, then the next block: sum of the row's values, low parts included
  * @rows: 1 .. 16
  */
 struct vgpu_amx_acts {
 	const uint8_t *lines;
 	const uint32_t *low;
+	const float *sum;
 	uint32_t rows;
 };
 
@@ -44,6 +46,7 @@ static inline struct vgpu_amx_acts vgpu_amx_acts_at(const struct vgpu_acts *x, u
 		.lines = (const uint8_t *)x->data + (size_t)first * x->kpad * 4 +
 			 (size_t)block * rows * 128,
 		.low = (const uint32_t *)x->scale + first * blocks + block,
+		.sum = x->sum + first * blocks + (size_t)block * rows,
 		.rows = rows,
 	};
 }

@@ -19,7 +19,7 @@ bool vgpu_lines_plain(const struct vgpu_group *g);
 /* Blocks first .. first + blocks - 1 of a plain group, 1024 bytes each, 64-byte aligned. */
 void vgpu_lines_fill(uint8_t *lines, const struct vgpu_group *g, uint32_t first, uint32_t blocks);
 
-/* The same of any group; scale: f32 [blocks][16]. */
+/* The same of any group; scale: f32 [blocks][vgpu_slab_scales()]. */
 void vgpu_lines_fill_scaled(uint8_t *lines, float *scale, const struct vgpu_group *g,
 			    uint32_t first, uint32_t blocks);
 

@@ -31,7 +31,7 @@
  */
 struct span {
 	uint8_t lines[SPAN_GROUPS][VGPU_AMX_CHUNK * VGPU_TILE_BYTES] __attribute__((aligned(64)));
-	float scale[SPAN_GROUPS][VGPU_AMX_CHUNK * 16] __attribute__((aligned(64)));
+	float scale[SPAN_GROUPS][VGPU_AMX_CHUNK * 32] __attribute__((aligned(64)));
 	vgpu_amx_tile sum[PART_TILES][SPAN_GROUPS];
 	vgpu_amx_tile part[4];
 	struct vgpu_group group[SPAN_GROUPS];
@@ -73,14 +73,16 @@ static void span_fill(struct span *s, uint32_t first, uint32_t blocks)
 static void single(struct span *s, uint32_t g, struct vgpu_amx_acts a, float *sum,
 		   uint32_t blocks, bool more)
 {
+	enum vgpu_g16_kind kind = vgpu_g16_kind(s->group[g].format);
+
 	configure(s, a.rows, a.rows);
 	if (s->plain[g]) {
 		tiles_1x1(s->part[0], s->lines[g], a, blocks);
 		sum_add(sum, s->part[0], a.rows, more);
 	} else if (a.rows == VGPU_TILE_ROWS) {
-		tiles_scaled(sum, s->part, s->lines[g], s->scale[g], a, blocks, 16, more);
+		tiles_scaled(sum, s->part, s->lines[g], s->scale[g], a, blocks, 16, kind, more);
 	} else {
-		tiles_scaled(sum, s->part, s->lines[g], s->scale[g], a, blocks, a.rows, more);
+		tiles_scaled(sum, s->part, s->lines[g], s->scale[g], a, blocks, a.rows, kind, more);
 	}
 }
 

@@ -139,21 +139,26 @@ VGPU_AMX_INLINE void tiles_1x1(vgpu_amx_tile part, const uint8_t *w, struct vgpu
 
 /* acc += part * scale, block after block of at most two. */
 VGPU_AMX_INLINE void scaled_add(__m512 acc[16], vgpu_amx_tile part[2], const float *scale,
-				uint32_t blocks, uint32_t rows)
+				const float *sum, uint32_t blocks, uint32_t rows,
+				enum vgpu_g16_kind kind)
 {
-	for (uint32_t b = 0; b < blocks; b++) {
-		__m512 s = _mm512_load_ps(scale + b * 16);
+	for (uint32_t b = 0; b < blocks; b++, scale += vgpu_slab_scales(kind), sum += rows) {
+		__m512 s = _mm512_load_ps(scale);
 
 #pragma GCC unroll 16
 		for (uint32_t i = 0; i < rows; i++)
 			acc[i] = _mm512_fmadd_ps(_mm512_load_ps(part[b] + i * 16), s, acc[i]);
+#pragma GCC unroll 16
+		for (uint32_t i = 0; i < rows && kind == VGPU_KIND_MINIMUM; i++)
+			acc[i] = _mm512_fmadd_ps(_mm512_set1_ps(sum[i]), _mm512_load_ps(scale + 16),
+						 acc[i]);
 	}
 }
 
 /* One group that is not plain by one tile. */
 VGPU_AMX_INLINE void tiles_scaled(float *sum, vgpu_amx_tile part[2], const uint8_t *w,
 				  const float *scale, struct vgpu_amx_acts a, uint32_t blocks,
-				  uint32_t rows, bool more)
+				  uint32_t rows, enum vgpu_g16_kind kind, bool more)
 {
 	__m512 acc[16];
 
@@ -166,7 +171,8 @@ VGPU_AMX_INLINE void tiles_scaled(float *sum, vgpu_amx_tile part[2], const uint8
 		VGPU_AMX_BLOCK(0, part[0], w + b * VGPU_TILE_BYTES, &a, a.low[b]);
 		if (two)
 			VGPU_AMX_BLOCK(1, part[1], w + (b + 1) * VGPU_TILE_BYTES, &a, a.low[b + 1]);
-		scaled_add(acc, part, scale + b * 16, 1 + two, rows);
+		scaled_add(acc, part, scale + b * vgpu_slab_scales(kind), a.sum + b * rows,
+			   1 + two, rows, kind);
 	}
 #pragma GCC unroll 16
 	for (uint32_t i = 0; i < rows; i++)

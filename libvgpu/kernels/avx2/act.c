@@ -59,8 +59,19 @@ static inline __m256i round8(const float *x, __m256 inverse)
 	return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
 }
 
+/* 32 signed bytes added up. */
+static inline int32_t byte_sum(__m256i x)
+{
+	__m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), x);
+	__m256i v = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+	__m128i w = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+
+	w = _mm_add_epi32(w, _mm_shuffle_epi32(w, 0x4e));
+	return _mm_cvtsi128_si32(_mm_add_epi32(w, _mm_shuffle_epi32(w, 0xb1)));
+}
+
 /* One group of 32 columns, word j of its bytes to dst[j * mt]; returns its scale. */
-static float group_a8(uint8_t *dst, const float *x, uint32_t mt)
+static float group_a8(uint8_t *dst, float *sum, const float *x, uint32_t mt)
 {
 	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
 	struct vgpu_a8_scale s = vgpu_a8_scale(group_max(x));
@@ -76,6 +87,7 @@ static float group_a8(uint8_t *dst, const float *x, uint32_t mt)
 	_mm256_storeu_si256((__m256i *)lane, low);
 	for (uint32_t j = 0; j < 8; j++)
 		memcpy(dst + (size_t)j * mt * 4, &lane[j], 4);
+	*sum = s.scale * (float)byte_sum(low);
 	return s.scale;
 }
 
@@ -88,7 +100,7 @@ static void row_a8(const struct vgpu_acts *acts, size_t row, uint32_t i, uint32_
 
 		acts->scale[at / VGPU_BLOCK + i] =
 			group_a8((uint8_t *)acts->data + at + 4 * i,
-				 group_at(tail, x, c, acts->k), mt);
+				 acts->sum + at / VGPU_BLOCK + i, group_at(tail, x, c, acts->k), mt);
 	}
 }
 

@@ -5,7 +5,7 @@
  *
  *	F32	f32 [k][mt]
  *	A16	f32 [k][mt], the values of bf16 times their scale
- *	A8	s8  [k / 4][mt][4]; scale [k / 32][mt]
+ *	A8	s8  [k / 4][mt][4]; scale, sum [k / 32][mt]
  */
 #ifndef VGPU_AVX2_ACT_H
 #define VGPU_AVX2_ACT_H

@@ -32,14 +32,82 @@ static inline __m256i vgpu_g16_codes_avx2(const uint8_t *lane, uint32_t bits, ui
 	return bits == 4 ? x : _mm256_or_si256(x, vgpu_g16_upper_avx2(lane, bits, t));
 }
 
-/* Scales of block b, a number of the whole row, for the rows from row on. */
-static inline __m256 vgpu_g16_scale_avx2(const struct vgpu_g16_type *type, const uint8_t *group,
-					 uint32_t b, uint32_t row)
-{
-	const uint8_t *tile = group + vgpu_g16_tile_at(type, b);
-	uint32_t j = b % type->tile_blocks * 4 / type->tile_blocks;
+/**
+ * struct vgpu_g16_scales_avx2 - of one block, a row a lane
+ * @scale: its first or only one
+ * @more: VGPU_KIND_MINIMUM: the minimum; else not to be used
+ */
+struct vgpu_g16_scales_avx2 {
+	__m256 scale, more;
+};
 
-	return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(tile + 32 * j + 2 * row)));
+/* Lanes' lower halves, f16, as f32. */
+static inline __m256 vgpu_lanes_f16_avx2(__m256i x)
+{
+	const __m256i low = _mm256_set1_epi32(0xffff);
+
+	x = _mm256_packus_epi32(_mm256_and_si256(x, low), _mm256_setzero_si256());
+	x = _mm256_permute4x64_epi64(x, 0x08);
+	return _mm256_cvtph_ps(_mm256_castsi256_si128(x));
+}
+
+/* Some bits of every lane, from bit shift on. */
+static inline __m256i vgpu_lanes_bits_avx2(__m256i x, uint32_t shift, int mask)
+{
+	return _mm256_and_si256(_mm256_srl_epi32(x, _mm_cvtsi32_si128((int)shift)),
+				_mm256_set1_epi32(mask));
+}
+
+/* Six bits: all of byte j of lanes, or four of low's from bit 8 j + at on and two above. */
+static inline __m256 vgpu_lanes_six_avx2(__m256i x, __m256i low, uint32_t j, uint32_t at)
+{
+	__m256i two;
+
+	if (j < 4)
+		return _mm256_cvtepi32_ps(vgpu_lanes_bits_avx2(x, 8 * j, 63));
+	two = _mm256_slli_epi32(vgpu_lanes_bits_avx2(x, 8 * (j - 4) + 6, 3), 4);
+	return _mm256_cvtepi32_ps(_mm256_or_si256(vgpu_lanes_bits_avx2(low, 8 * (j - 4) + at, 15),
+						  two));
+}
+
+static inline struct vgpu_g16_scales_avx2 vgpu_g16_k6_avx2(const uint8_t *lane, uint32_t j)
+{
+	__m256i d = _mm256_load_si256((const __m256i *)lane);
+	__m256i s = _mm256_load_si256((const __m256i *)(lane + 64));
+	__m256i m = _mm256_load_si256((const __m256i *)(lane + 128));
+	__m256i low = _mm256_load_si256((const __m256i *)(lane + 192));
+	__m256 dmin = vgpu_lanes_f16_avx2(_mm256_srli_epi32(d, 16));
+
+	return (struct vgpu_g16_scales_avx2){
+		_mm256_mul_ps(vgpu_lanes_f16_avx2(d), vgpu_lanes_six_avx2(s, low, j, 0)),
+		_mm256_xor_ps(_mm256_mul_ps(dmin, vgpu_lanes_six_avx2(m, low, j, 4)),
+			      _mm256_set1_ps(-0.0f)),
+	};
+}
+
+/* Of block b, a number of the whole row, for the 8 rows from row on. */
+static inline struct vgpu_g16_scales_avx2 vgpu_g16_scales_avx2(const struct vgpu_g16_type *type,
+							       const uint8_t *group, uint32_t b,
+							       uint32_t row)
+{
+	const uint8_t *tile = group + vgpu_g16_tile_at(type, b), *lane = tile + 4 * row;
+	uint32_t j = b % type->tile_blocks;
+	__m256i x;
+
+	switch (type->header) {
+	case VGPU_HEADER_PAIR:
+		x = _mm256_load_si256((const __m256i *)(lane + 64 * j));
+		return (struct vgpu_g16_scales_avx2){
+			vgpu_lanes_f16_avx2(x), vgpu_lanes_f16_avx2(_mm256_srli_epi32(x, 16)) };
+	case VGPU_HEADER_K6:
+		return vgpu_g16_k6_avx2(lane, j);
+	case VGPU_HEADER_F16:
+		break;
+	}
+	x = _mm256_castsi128_si256(_mm_load_si128((const __m128i *)(tile + 2 * row +
+							j * 4 / type->tile_blocks * 32)));
+	return (struct vgpu_g16_scales_avx2){
+		_mm256_cvtph_ps(_mm256_castsi256_si128(x)), _mm256_setzero_ps() };
 }
 
 #endif

@@ -115,6 +115,7 @@ static void mxfp4_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *t
 {
 	const uint8_t *codes = tile + VGPU_MXFP4_TILE_SCALES + j * VGPU_MXFP4_BLOCK_CODES;
 	__m256 scale = half_scale(_mm256_load_si256((const __m256i *)(tile + 4 * row)), j);
+	const __m256 none = _mm256_setzero_ps();
 
 	if (a8)
 		_mm256_store_ps(out->scale + b * 16 + row, scale);
@@ -127,8 +128,8 @@ static void mxfp4_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *t
 				   codes + u * 64 + 4 * row);
 			continue;
 		}
-		vgpu_slab_widen_avx2(f32, mxfp4_codes(line), scale);
-		vgpu_slab_widen_avx2(f32 + 64, mxfp4_codes(_mm256_srli_epi16(line, 4)), scale);
+		vgpu_slab_widen_avx2(f32, mxfp4_codes(line), scale, none);
+		vgpu_slab_widen_avx2(f32 + 64, mxfp4_codes(_mm256_srli_epi16(line, 4)), scale, none);
 	}
 }
 
@@ -149,13 +150,15 @@ static void int8_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *co
 			_mm256_store_si256((__m256i *)(out->lines + (b * 8 + u) * 64 + 4 * row),
 					   line);
 		else
-			vgpu_slab_widen_avx2((float *)out->lines + (b * 32 + u * 4) * 16 + row, line, scale);
+			vgpu_slab_widen_avx2((float *)out->lines + (b * 32 + u * 4) * 16 + row, line,
+					     scale, _mm256_setzero_ps());
 	}
 }
 
 void vgpu_slab_fill_avx2(struct vgpu_slab_avx2 *out, const struct vgpu_group_avx2 *g, bool a8,
 			 uint32_t first, uint32_t blocks)
 {
+	out->kind = vgpu_g16_kind(g->format);
 	if (vgpu_g16_type(g->format)) {
 		vgpu_slab_fill_g16_avx2(out, vgpu_g16_type(g->format), g->data, a8,
 					first / VGPU_BLOCK, blocks);

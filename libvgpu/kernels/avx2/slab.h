@@ -12,14 +12,22 @@
 #define VGPU_AVX2_SLAB_H
 
 #include "kernels/kernels.h"
+#include "kernels/pack/g16_type.h"
 
 #define VGPU_SLAB_LINES_AVX2	256u
 #define VGPU_SLAB_BLOCKS_AVX2	32u
 
+/* Floats that a block of a slab has beside its lines: 16 scales, and 16 minima. */
+static inline uint32_t vgpu_slab_scales(enum vgpu_g16_kind kind)
+{
+	return kind == VGPU_KIND_PLAIN ? VGPU_GROUP_ROWS : 2 * VGPU_GROUP_ROWS;
+}
+
 /* Memory of one slab, 64-byte aligned. */
 struct vgpu_slab_avx2 {
 	uint8_t lines[VGPU_SLAB_LINES_AVX2 * 64];
-	float scale[VGPU_SLAB_BLOCKS_AVX2 * VGPU_GROUP_ROWS];	/* A8: [blocks][16] */
+	float scale[VGPU_SLAB_BLOCKS_AVX2 * 2 * VGPU_GROUP_ROWS];	/* A8 */
+	enum vgpu_g16_kind kind;
 };
 
 /**

@@ -6,16 +6,28 @@
 
 #include "kernels/avx2/g16.h"
 
+static void store_scales(struct vgpu_slab_avx2 *out, enum vgpu_g16_kind kind, uint32_t b,
+			 uint32_t row, struct vgpu_g16_scales_avx2 s)
+{
+	float *to = out->scale + b * vgpu_slab_scales(kind) + row;
+
+	_mm256_store_ps(to, s.scale);
+	if (kind != VGPU_KIND_PLAIN)
+		_mm256_store_ps(to + 16, s.more);
+}
+
 /* One block of 8 rows, from row on; b: in the slab, block: in the group. */
 static void fill_block(struct vgpu_slab_avx2 *out, uint32_t b, const struct vgpu_g16_type *type,
 		       const uint8_t *group, uint32_t block, uint32_t row, bool a8)
 {
 	const uint8_t *lane = group + vgpu_g16_block_at(type, block) + 4 * row;
-	__m256 scale = vgpu_g16_scale_avx2(type, group, block, row);
+	struct vgpu_g16_scales_avx2 s = vgpu_g16_scales_avx2(type, group, block, row);
 	__m256i zero = _mm256_set1_epi8((char)type->zero);
+	/* Of zeros of either sign this adds what changes no product. */
+	__m256 minimum = type->kind == VGPU_KIND_MINIMUM ? s.more : _mm256_setzero_ps();
 
 	if (a8)
-		_mm256_store_ps(out->scale + b * 16 + row, scale);
+		store_scales(out, type->kind, b, row, s);
 	for (uint32_t t = 0; t < 8; t++) {
 		__m256i w = _mm256_sub_epi8(vgpu_g16_codes_avx2(lane, type->bits, t), zero);
 
@@ -23,7 +35,7 @@ static void fill_block(struct vgpu_slab_avx2 *out, uint32_t b, const struct vgpu
 			_mm256_store_si256((__m256i *)(out->lines + (b * 8 + t) * 64 + 4 * row), w);
 		else
 			vgpu_slab_widen_avx2((float *)out->lines + (b * 32 + t * 4) * 16 + row, w,
-					     scale);
+					     s.scale, minimum);
 	}
 }
 

@@ -7,14 +7,14 @@
 #include "kernels/avx2/slab.h"
 #include "kernels/pack/g16_type.h"
 
-/* 8 rows of 4 columns of s8 to 4 lines of f32. */
-static inline void vgpu_slab_widen_avx2(float *out, __m256i line, __m256 scale)
+/* 8 rows of 4 columns of s8 to 4 lines of f32, times a scale and plus a minimum. */
+static inline void vgpu_slab_widen_avx2(float *out, __m256i line, __m256 scale, __m256 add)
 {
 	for (int i = 0; i < 4; i++) {
 		__m256i up = _mm256_sll_epi32(line, _mm_cvtsi32_si128(24 - 8 * i));
 		__m256 w = _mm256_cvtepi32_ps(_mm256_srai_epi32(up, 24));
 
-		_mm256_store_ps(out + i * 16, _mm256_mul_ps(w, scale));
+		_mm256_store_ps(out + i * 16, _mm256_add_ps(_mm256_mul_ps(w, scale), add));
 	}
 }
 

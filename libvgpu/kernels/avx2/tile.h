@@ -31,7 +31,8 @@ VGPU_INLINE void out_store(const struct vgpu_out_avx2 *o, uint32_t i, uint32_t v
  * products is at most 32512, and the 16-bit sums of vpmaddubsw never saturate.
  */
 VGPU_INLINE void block_a8(__m256 sum[][2], const uint8_t *lines, const float *wscale,
-			  const int8_t *a, const float *scale, uint32_t mt)
+			  const int8_t *a, const float *scale, const float *group_sum,
+			  uint32_t mt, enum vgpu_g16_kind kind)
 {
 	__m256i dot[VGPU_MT_AVX2][2];
 
@@ -63,11 +64,15 @@ VGPU_INLINE void block_a8(__m256 sum[][2], const uint8_t *lines, const float *ws
 			sum[i][v] = _mm256_fmadd_ps(
 				_mm256_mul_ps(_mm256_cvtepi32_ps(dot[i][v]), s),
 				_mm256_load_ps(wscale + 8 * v), sum[i][v]);
+		for (int v = 0; v < 2 && kind == VGPU_KIND_MINIMUM; v++)
+			sum[i][v] = _mm256_fmadd_ps(_mm256_set1_ps(group_sum[i]),
+						    _mm256_load_ps(wscale + 16 + 8 * v), sum[i][v]);
 	}
 }
 
 VGPU_INLINE void tile_a8(const struct vgpu_out_avx2 *o, const struct vgpu_slab_avx2 *w,
-			 const int8_t *a, const float *scale, uint32_t blocks, uint32_t mt)
+			 const int8_t *a, const float *scale, const float *group_sum,
+			 uint32_t blocks, uint32_t mt, enum vgpu_g16_kind kind)
 {
 	__m256 sum[VGPU_MT_AVX2][2];
 
@@ -76,8 +81,8 @@ VGPU_INLINE void tile_a8(const struct vgpu_out_avx2 *o, const struct vgpu_slab_a
 		for (uint32_t v = 0; v < 2; v++)
 			sum[i][v] = out_load(o, i, v);
 	for (uint32_t b = 0; b < blocks; b++)
-		block_a8(sum, w->lines + b * 512, w->scale + b * 16, a + (size_t)b * 32 * mt,
-			 scale + b * mt, mt);
+		block_a8(sum, w->lines + b * 512, w->scale + b * vgpu_slab_scales(kind),
+			 a + (size_t)b * 32 * mt, scale + b * mt, group_sum + b * mt, mt, kind);
 #pragma GCC unroll 4
 	for (uint32_t i = 0; i < mt; i++)
 		for (uint32_t v = 0; v < 2; v++)
@@ -118,8 +123,12 @@ VGPU_INLINE void tile_product(const struct vgpu_out_avx2 *o, const struct vgpu_s
 {
 	size_t at = (size_t)row * x->kpad + (size_t)first * mt;
 
-	if (x->mode == VGPU_MODE_A8)
-		tile_a8(o, w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK, blocks, mt);
+	if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_PLAIN)
+		tile_a8(o, w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK,
+			x->sum + at / VGPU_BLOCK, blocks, mt, VGPU_KIND_PLAIN);
+	else if (x->mode == VGPU_MODE_A8)
+		tile_a8(o, w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK,
+			x->sum + at / VGPU_BLOCK, blocks, mt, VGPU_KIND_MINIMUM);
 	else
 		tile_f32(o, w, (const float *)x->data + at, blocks, mt);
 }

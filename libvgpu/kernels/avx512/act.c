@@ -42,8 +42,17 @@ static inline uint32_t group_max(__m512 lo, __m512 hi)
 				 _mm512_and_si512(_mm512_castps_si512(hi), magnitude)));
 }
 
+/* The 32 values added up. */
+static inline float bf16_sum(__m512i half)
+{
+	__m512i high = _mm512_and_si512(half, _mm512_set1_epi32((int)0xffff0000));
+
+	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_castsi512_ps(_mm512_slli_epi32(half, 16)),
+						  _mm512_castsi512_ps(high)));
+}
+
 /* One group of 32 columns; returns its scale. */
-static float group_a16(uint32_t *dst, __m512 lo, __m512 hi, uint32_t mt)
+static float group_a16(uint32_t *dst, float *sum, __m512 lo, __m512 hi, uint32_t mt)
 {
 	const __m512i order = _mm512_broadcast_i32x4(
 		_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
@@ -53,6 +62,7 @@ static float group_a16(uint32_t *dst, __m512 lo, __m512 hi, uint32_t mt)
 						    _mm512_mul_ps(lo, inverse));
 
 	scatter16(dst, _mm512_shuffle_epi8(half, order), 16, mt);
+	*sum = bf16_sum(half) * s.scale;
 	return s.scale;
 }
 
@@ -64,7 +74,8 @@ static void row_a16(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, ui
 		size_t at = tile_at + (size_t)c * mt;
 
 		acts->scale[at / VGPU_BLOCK + i] =
-			group_a16((uint32_t *)acts->data + at / 2 + i, load16(x, c, acts->k),
+			group_a16((uint32_t *)acts->data + at / 2 + i,
+				  acts->sum + at / VGPU_BLOCK + i, load16(x, c, acts->k),
 				  load16(x, c + 16, acts->k), mt);
 	}
 }
@@ -86,6 +97,7 @@ static void group_a8(const struct vgpu_acts *acts, size_t data_at, size_t group_
 
 	scatter16((uint32_t *)((int8_t *)acts->data + data_at), _mm512_zextsi256_si512(q), 8, mt);
 	acts->scale[group_at] = s.scale;
+	acts->sum[group_at] = s.scale * (float)sum;
 	acts->offset[group_at] = -VGPU_A8_MAGIC * s.scale;
 	acts->start[group_at] = VGPU_A8_MAGIC_BITS - 128 * sum;
 }

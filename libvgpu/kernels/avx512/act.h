@@ -9,8 +9,8 @@
  *	F32	f32  [k][mt]
  *	A16	bf16 [k / 2][mt][2]; of 4 columns the first step has 0 and 2, the
  *		second 1 and 3: what a shift leaves side by side in MXFP4_G16;
- *		scale [k / 32][mt]
- *	A8	s8   [k / 4][mt][4]; scale, offset, start [k / 32][mt]
+ *		scale, sum [k / 32][mt]
+ *	A8	s8   [k / 4][mt][4]; scale, sum, offset, start [k / 32][mt]
  *
  * A8 products run on unsigned codes c = w + 128, and w's sum is the difference
  * sum(c a) - 128 sum(a).  start is the bits of 1.5 * 2^23 less 128 sum(a): added to

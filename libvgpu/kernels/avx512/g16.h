@@ -32,14 +32,74 @@ static inline __m512i vgpu_g16_codes_avx512(const uint8_t *block, uint32_t bits,
 	return bits == 4 ? x : _mm512_or_si512(x, vgpu_g16_upper_avx512(block, bits, t));
 }
 
-/* Scales of block b, a number of the whole row. */
-static inline __m512 vgpu_g16_scale_avx512(const struct vgpu_g16_type *type, const uint8_t *group,
-					   uint32_t b)
+/**
+ * struct vgpu_g16_scales - of one block, a row a lane
+ * @scale: its first or only one
+ * @more: VGPU_KIND_MINIMUM: the minimum; else not to be used
+ */
+struct vgpu_g16_scales {
+	__m512 scale, more;
+};
+
+/* Lanes' lower halves, f16, as f32. */
+static inline __m512 vgpu_lanes_f16(__m512i x)
+{
+	return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x));
+}
+
+/* Some bits of every lane, from bit shift on. */
+static inline __m512i vgpu_lanes_bits(__m512i x, uint32_t shift, int mask)
+{
+	return _mm512_and_si512(_mm512_srl_epi32(x, _mm_cvtsi32_si128((int)shift)),
+				_mm512_set1_epi32(mask));
+}
+
+/* Six bits: all of byte j of lanes, or four of low's from bit 8 j + at on and two above. */
+static inline __m512 vgpu_lanes_six(__m512i x, __m512i low, uint32_t j, uint32_t at)
+{
+	__m512i two;
+
+	if (j < 4)
+		return _mm512_cvtepi32_ps(vgpu_lanes_bits(x, 8 * j, 63));
+	two = _mm512_slli_epi32(vgpu_lanes_bits(x, 8 * (j - 4) + 6, 3), 4);
+	return _mm512_cvtepi32_ps(_mm512_or_si512(vgpu_lanes_bits(low, 8 * (j - 4) + at, 15), two));
+}
+
+static inline struct vgpu_g16_scales vgpu_g16_k6(const uint8_t *tile, uint32_t j)
+{
+	__m512i d = _mm512_load_si512(tile), low = _mm512_load_si512(tile + 192);
+	__m512 dmin = vgpu_lanes_f16(_mm512_srli_epi32(d, 16));
+	__m512 m = vgpu_lanes_six(_mm512_load_si512(tile + 128), low, j, 4);
+
+	return (struct vgpu_g16_scales){
+		_mm512_mul_ps(vgpu_lanes_f16(d),
+			      vgpu_lanes_six(_mm512_load_si512(tile + 64), low, j, 0)),
+		_mm512_xor_ps(_mm512_mul_ps(dmin, m), _mm512_set1_ps(-0.0f)),
+	};
+}
+
+/* Of block b, a number of the whole row. */
+static inline struct vgpu_g16_scales vgpu_g16_scales(const struct vgpu_g16_type *type,
+						     const uint8_t *group, uint32_t b)
 {
 	const uint8_t *tile = group + vgpu_g16_tile_at(type, b);
-	uint32_t j = b % type->tile_blocks * 4 / type->tile_blocks;
+	uint32_t j = b % type->tile_blocks;
+	__m512i x;
 
-	return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(tile + 32 * j)));
+	switch (type->header) {
+	case VGPU_HEADER_PAIR:
+		x = _mm512_load_si512(tile + 64 * j);
+		return (struct vgpu_g16_scales){ vgpu_lanes_f16(x),
+						 vgpu_lanes_f16(_mm512_srli_epi32(x, 16)) };
+	case VGPU_HEADER_K6:
+		return vgpu_g16_k6(tile, j);
+	case VGPU_HEADER_F16:
+		break;
+	}
+	return (struct vgpu_g16_scales){
+		_mm512_cvtph_ps(_mm256_load_si256((const __m256i *)
+						  (tile + j * 4 / type->tile_blocks * 32))),
+		_mm512_setzero_ps() };
 }
 
 #endif

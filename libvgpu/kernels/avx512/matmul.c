@@ -22,10 +22,10 @@ struct scratch {
 _Static_assert(sizeof(struct scratch) <= VGPU_PANEL_BYTES, "panel too small");
 
 /* A tile of mt rows at column first, as tile.h's functions want it. */
-#define TILE_A8(n) tile_a8(o, w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK, \
-			   x->offset + at / VGPU_BLOCK, x->start + at / VGPU_BLOCK, blocks, n)
-#define TILE_A16(n) tile_a16(o, w, (const uint32_t *)x->data + at / 2, \
-			     x->scale + at / VGPU_BLOCK, blocks, n)
+#define TILE_A8(n) tile_a8(o, w, x, at, blocks, n, VGPU_KIND_PLAIN)
+#define TILE_A16(n) tile_a16(o, w, x, at, blocks, n, VGPU_KIND_PLAIN)
+#define TILE_A8_MINIMUM(n) tile_a8(o, w, x, at, blocks, n, VGPU_KIND_MINIMUM)
+#define TILE_A16_MINIMUM(n) tile_a16(o, w, x, at, blocks, n, VGPU_KIND_MINIMUM)
 #define TILE_F32(n) tile_f32(o, w, (const float *)x->data + at, blocks, n)
 #define SWITCH_MT(mt, call) do {			\
 	switch (mt) {					\
@@ -45,13 +45,18 @@ static void tile(const struct vgpu_out *o, const struct vgpu_slab w[2],
 {
 	uint32_t mt = x->m - row < VGPU_MT ? x->m - row : VGPU_MT;
 	size_t at = (size_t)row * x->kpad + (size_t)first * mt;
+	bool plain = w->kind == VGPU_KIND_PLAIN;
 
-	if (x->mode == VGPU_MODE_A8)
+	if (x->mode == VGPU_MODE_F32)
+		SWITCH_MT(mt, TILE_F32);
+	else if (x->mode == VGPU_MODE_A8 && plain)
 		SWITCH_MT(mt, TILE_A8);
-	else if (x->mode == VGPU_MODE_A16)
+	else if (x->mode == VGPU_MODE_A8)
+		SWITCH_MT(mt, TILE_A8_MINIMUM);
+	else if (plain)
 		SWITCH_MT(mt, TILE_A16);
 	else
-		SWITCH_MT(mt, TILE_F32);
+		SWITCH_MT(mt, TILE_A16_MINIMUM);
 }
 
 /* All columns of two groups, all rows of activations. */

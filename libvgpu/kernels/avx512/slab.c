@@ -222,6 +222,7 @@ void vgpu_slab_fill_avx512(struct vgpu_slab *out, uint8_t *lines, float *scales,
 			   const struct vgpu_group *g, enum vgpu_mode mode, uint32_t first,
 			   uint32_t blocks)
 {
+	out->kind = vgpu_g16_kind(g->format);
 	out->lines = lines;
 	out->scale = scales;
 	out->tile_bytes = (size_t)VGPU_G16_TILE_COLS * VGPU_SLAB_LINES * 64 / vgpu_slab_cols(mode);

@@ -14,7 +14,7 @@
 
 #include <immintrin.h>
 #include "kernels/kernels.h"
-#include "kernels/pack/g16.h"
+#include "kernels/pack/g16_type.h"
 
 /* Lines of a slab that lies in scratch, and columns they hold in a mode. */
 #define VGPU_SLAB_LINES		256u
@@ -24,18 +24,26 @@
  * struct vgpu_slab - where the product finds its operands
  * @lines: first line
  * @tile_bytes: from the first line of 128 columns to that of the next 128
- * @scale: A8, A16: f32 [blocks][16]; F32: not used
+ * @scale: A8, A16: f32 [blocks][vgpu_slab_scales()]; F32: not used
+ * @kind: what beside the scale there is
  */
 struct vgpu_slab {
 	const uint8_t *lines;
 	size_t tile_bytes;
 	const float *scale;
+	enum vgpu_g16_kind kind;
 };
+
+/* Floats that a block has beside its lines: 16 scales, and 16 minima. */
+static inline uint32_t vgpu_slab_scales(enum vgpu_g16_kind kind)
+{
+	return kind == VGPU_KIND_PLAIN ? 16 : 32;
+}
 
 /* Memory of one slab, 64-byte aligned. */
 struct vgpu_slab_memory {
 	uint8_t lines[VGPU_SLAB_LINES * 64];
-	float scale[VGPU_SLAB_BLOCKS * 16];
+	float scale[VGPU_SLAB_BLOCKS * 32];
 };
 
 /**
@@ -64,7 +72,7 @@ static inline uint32_t vgpu_slab_cols(enum vgpu_mode mode)
  * vgpu_slab_fill_avx512() - bring columns of a group into the form of a mode
  * @out: where the slab ended up: in @lines, or in the weight itself
  * @lines: room for blocks * 32 columns of the mode, 64-byte aligned
- * @scales: A16, A8: room for blocks * 16
+ * @scales: A16, A8: room for blocks * 32
  * @g: the group
  * @mode: as vgpu_matmul_mode() answers for the group's format
  * @first: first column, a multiple of 128

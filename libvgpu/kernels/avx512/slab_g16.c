@@ -8,11 +8,11 @@
 #include "kernels/avx512/g16.h"
 
 /* Step t of a block in mode F32: four lines. */
-static inline void step_f32(uint8_t *out, __m512i w, __m512 scale)
+static inline void step_f32(uint8_t *out, __m512i w, __m512 scale, __m512 add)
 {
 	for (uint32_t i = 0; i < 4; i++)
 		_mm512_store_ps((float *)(out + i * 64),
-				_mm512_mul_ps(vgpu_slab_column(w, i), scale));
+				_mm512_add_ps(_mm512_mul_ps(vgpu_slab_column(w, i), scale), add));
 }
 
 /* In mode A16: two. */
@@ -23,9 +23,18 @@ static inline void step_a16(uint8_t *out, __m512i w)
 			   vgpu_bf16_pair(vgpu_slab_column(w, 1), vgpu_slab_column(w, 3)));
 }
 
-static void fill_block(uint8_t *lines, const struct vgpu_g16_type *type, const uint8_t *block,
-		       enum vgpu_mode mode, __m512 scale)
+static void store_scales(float *to, enum vgpu_g16_kind kind, struct vgpu_g16_scales s)
 {
+	_mm512_store_ps(to, s.scale);
+	if (kind != VGPU_KIND_PLAIN)
+		_mm512_store_ps(to + 16, s.more);
+}
+
+static void fill_block(uint8_t *lines, const struct vgpu_g16_type *type, const uint8_t *block,
+		       enum vgpu_mode mode, struct vgpu_g16_scales s)
+{
+	/* Of zeros of either sign this adds what changes no product. */
+	__m512 minimum = type->kind == VGPU_KIND_MINIMUM ? s.more : _mm512_setzero_ps();
 	const __m512i up = _mm512_set1_epi8((char)(VGPU_INT8_ZERO - type->zero));
 
 	for (uint32_t t = 0; t < 8; t++) {
@@ -36,7 +45,7 @@ static void fill_block(uint8_t *lines, const struct vgpu_g16_type *type, const u
 		else if (mode == VGPU_MODE_A16)
 			step_a16(lines + t * 128, w);
 		else
-			step_f32(lines + t * 256, w, scale);
+			step_f32(lines + t * 256, w, s.scale, minimum);
 	}
 }
 
@@ -49,11 +58,11 @@ void vgpu_slab_fill_g16_avx512(struct vgpu_slab *out, uint8_t *lines, float *sca
 
 	for (uint32_t b = 0; b < blocks; b++) {
 		uint32_t block = first / VGPU_BLOCK + b;
-		__m512 scale = vgpu_g16_scale_avx512(type, g->data, block);
+		struct vgpu_g16_scales s = vgpu_g16_scales(type, g->data, block);
 
 		if (mode != VGPU_MODE_F32)
-			_mm512_store_ps(scales + b * 16, scale);
+			store_scales(scales + b * vgpu_slab_scales(type->kind), type->kind, s);
 		fill_block(lines + b * step, type, g->data + vgpu_g16_block_at(type, block), mode,
-			   scale);
+			   s);
 	}
 }

@@ -6,8 +6,8 @@
  * along a chunk of 256), then blocks in ascending order.  That, and lanes that do not
  * meet, is why a row's result does not depend on its neighbours.
  *
- * mt is a constant at every call, so that the loops unroll and the accumulators stay
- * in registers: 8 rows by 2 slabs are 16 of them.
+ * mt and kind are constants at every call, so that the loops unroll and the accumulators
+ * stay in registers: 8 rows by 2 slabs are 16 of them.
  */
 #ifndef VGPU_AVX512_TILE_H
 #define VGPU_AVX512_TILE_H
@@ -59,19 +59,38 @@ VGPU_INLINE void out_store(__m512 sum[VGPU_MT][2], const struct vgpu_out *o, uin
 			_mm512_mask_storeu_ps(o->y + i * o->ldy + 16 * v, o->mask[v], sum[i][v]);
 }
 
-/* a: the tile's s8 at the slabs' first column; scale, offset, start: its groups. */
-VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2], const int8_t *a,
-			 const float *scale, const float *offset, const int32_t *start,
-			 uint32_t blocks, uint32_t mt)
+/* What weights with a minimum add to a block's products. */
+VGPU_INLINE void minimum_add(__m512 sum[VGPU_MT][2], const float *group_sum, const float *scale0,
+			     const float *scale1, uint32_t mt)
 {
+	__m512 m0 = _mm512_load_ps(scale0 + 16), m1 = _mm512_load_ps(scale1 + 16);
+
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++) {
+		__m512 x = _mm512_set1_ps(group_sum[i]);
+
+		sum[i][0] = _mm512_fmadd_ps(x, m0, sum[i][0]);
+		sum[i][1] = _mm512_fmadd_ps(x, m1, sum[i][1]);
+	}
+}
+
+/* at: the tile's element at the slabs' first column. */
+VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2],
+			 const struct vgpu_acts *x, size_t at, uint32_t blocks, uint32_t mt,
+			 enum vgpu_g16_kind kind)
+{
+	const float *scale = x->scale + at / VGPU_BLOCK, *offset = x->offset + at / VGPU_BLOCK;
+	const int32_t *start = x->start + at / VGPU_BLOCK;
+	const int8_t *a = (const int8_t *)x->data + at;
+	const uint32_t scales = vgpu_slab_scales(kind);
 	__m512 sum[VGPU_MT][2];
 
 	out_load(sum, o, mt);
 	for (uint32_t b = 0; b < blocks; b++) {
 		const uint8_t *line0 = w[0].lines + b / 4 * w[0].tile_bytes + b % 4 * 512;
 		const uint8_t *line1 = w[1].lines + b / 4 * w[1].tile_bytes + b % 4 * 512;
-		__m512 w0 = _mm512_load_ps(w[0].scale + b * 16);
-		__m512 w1 = _mm512_load_ps(w[1].scale + b * 16);
+		__m512 w0 = _mm512_load_ps(w[0].scale + b * scales);
+		__m512 w1 = _mm512_load_ps(w[1].scale + b * scales);
 		__m512i dot[VGPU_MT][2];
 
 #pragma GCC unroll 8
@@ -84,10 +103,10 @@ VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2], 
 
 #pragma GCC unroll 8
 			for (uint32_t i = 0; i < mt; i++) {
-				__m512i x = broadcast_word(a + ((b * 8 + s) * mt + i) * 4);
+				__m512i four = broadcast_word(a + ((b * 8 + s) * mt + i) * 4);
 
-				dot[i][0] = _mm512_dpbusd_epi32(dot[i][0], l0, x);
-				dot[i][1] = _mm512_dpbusd_epi32(dot[i][1], l1, x);
+				dot[i][0] = _mm512_dpbusd_epi32(dot[i][0], l0, four);
+				dot[i][1] = _mm512_dpbusd_epi32(dot[i][1], l1, four);
 			}
 		}
 #pragma GCC unroll 8
@@ -100,21 +119,27 @@ VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2], 
 			sum[i][1] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i][1]),
 								    s, c), w1, sum[i][1]);
 		}
+		if (kind == VGPU_KIND_MINIMUM)
+			minimum_add(sum, x->sum + at / VGPU_BLOCK + b * mt, w[0].scale + b * scales,
+				    w[1].scale + b * scales, mt);
 	}
 	out_store(sum, o, mt);
 }
 
-/* a: the tile's pairs of bf16 at the slabs' first column; scale: its groups. */
 VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
-			  const uint32_t *a, const float *scale, uint32_t blocks, uint32_t mt)
+			  const struct vgpu_acts *x, size_t at, uint32_t blocks, uint32_t mt,
+			  enum vgpu_g16_kind kind)
 {
+	const uint32_t *a = (const uint32_t *)x->data + at / 2;
+	const float *scale = x->scale + at / VGPU_BLOCK;
+	const uint32_t scales = vgpu_slab_scales(kind);
 	__m512 sum[VGPU_MT][2];
 
 	out_load(sum, o, mt);
 	for (uint32_t b = 0; b < blocks; b++) {
 		const uint8_t *line0 = w[0].lines + b * 1024, *line1 = w[1].lines + b * 1024;
-		__m512 w0 = _mm512_load_ps(w[0].scale + b * 16);
-		__m512 w1 = _mm512_load_ps(w[1].scale + b * 16);
+		__m512 w0 = _mm512_load_ps(w[0].scale + b * scales);
+		__m512 w1 = _mm512_load_ps(w[1].scale + b * scales);
 		__m512 dot[VGPU_MT][2];
 
 #pragma GCC unroll 8
@@ -127,10 +152,10 @@ VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
 
 #pragma GCC unroll 8
 			for (uint32_t i = 0; i < mt; i++) {
-				__m512bh x = (__m512bh)broadcast_word(a + (b * 16 + s) * mt + i);
+				__m512bh two = (__m512bh)broadcast_word(a + (b * 16 + s) * mt + i);
 
-				dot[i][0] = _mm512_dpbf16_ps(dot[i][0], l0, x);
-				dot[i][1] = _mm512_dpbf16_ps(dot[i][1], l1, x);
+				dot[i][0] = _mm512_dpbf16_ps(dot[i][0], l0, two);
+				dot[i][1] = _mm512_dpbf16_ps(dot[i][1], l1, two);
 			}
 		}
 #pragma GCC unroll 8
@@ -140,6 +165,9 @@ VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
 			sum[i][0] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][0], s), w0, sum[i][0]);
 			sum[i][1] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][1], s), w1, sum[i][1]);
 		}
+		if (kind == VGPU_KIND_MINIMUM)
+			minimum_add(sum, x->sum + at / VGPU_BLOCK + b * mt, w[0].scale + b * scales,
+				    w[1].scale + b * scales, mt);
 	}
 	out_store(sum, o, mt);
 }

@@ -33,18 +33,46 @@ VGPU_G16_INLINE void vgpu_codes_fifth(const uint8_t *bits, uint8_t out[32])
 		out[j] = (uint8_t)(out[j] | (bits[j / 8] >> j % 8 & 1) << 4);
 }
 
+/* The low or the high (shift 4) nibbles of 32 bytes. */
+VGPU_G16_INLINE void vgpu_codes_half(const uint8_t *bytes, uint32_t shift, uint8_t out[32])
+{
+	for (uint32_t j = 0; j < 32; j++)
+		out[j] = bytes[j] >> shift & 15;
+}
+
+/* Bits shift .. of byte j, of which mask says how many, are the upper ones of code j. */
+VGPU_G16_INLINE void vgpu_codes_upper(const uint8_t *bytes, uint32_t shift, uint32_t mask,
+				      uint8_t out[32])
+{
+	for (uint32_t j = 0; j < 32; j++)
+		out[j] = (uint8_t)(out[j] | (bytes[j] >> shift & mask) << 4);
+}
+
 /* Codes 32 i .. 32 i + 31 of a block. */
 VGPU_G16_INLINE void vgpu_codes_of_block(enum vgpu_wformat source, const uint8_t *block,
 					 uint32_t i, uint8_t out[32])
 {
-	(void)i;
 	switch (source) {
 	case VGPU_W_Q4_0:		/* {f16 d, u8 qs[16]} */
 		vgpu_codes_nibbles(block + 2, out);
 		break;
-	default:			/* Q5_0: {f16 d, u8 qh[4], u8 qs[16]} */
+	case VGPU_W_Q4_1:		/* {f16 d, f16 m, u8 qs[16]} */
+		vgpu_codes_nibbles(block + 4, out);
+		break;
+	case VGPU_W_Q5_0:		/* {f16 d, u8 qh[4], u8 qs[16]} */
 		vgpu_codes_nibbles(block + 6, out);
 		vgpu_codes_fifth(block + 2, out);
+		break;
+	case VGPU_W_Q5_1:		/* {f16 d, f16 m, u8 qh[4], u8 qs[16]} */
+		vgpu_codes_nibbles(block + 8, out);
+		vgpu_codes_fifth(block + 4, out);
+		break;
+	case VGPU_W_Q4_K:		/* {f16 d, f16 dmin, u8 scales[12], u8 qs[128]} */
+		vgpu_codes_half(block + 16 + i / 2 * 32, i % 2 * 4, out);
+		break;
+	default:			/* Q5_K: as Q4_K, u8 qh[32] before qs */
+		vgpu_codes_half(block + 48 + i / 2 * 32, i % 2 * 4, out);
+		vgpu_codes_upper(block + 16, i, 1, out);
 		break;
 	}
 }
@@ -56,6 +84,13 @@ VGPU_G16_INLINE void vgpu_header_of_block(const struct vgpu_g16_type *type, uint
 	switch (type->header) {
 	case VGPU_HEADER_F16:
 		memcpy(tile + first + 2 * row, block, 2);
+		break;
+	case VGPU_HEADER_PAIR:
+		memcpy(tile + 2 * first + 4 * row, block, 4);
+		break;
+	case VGPU_HEADER_K6:
+		for (uint32_t line = 0; line < 4; line++)
+			memcpy(tile + 64 * line + 4 * row, block + 4 * line, 4);
 		break;
 	}
 }
@@ -71,6 +106,9 @@ static inline bool vgpu_header_is_finite(const struct vgpu_g16_type *type, const
 	switch (type->header) {
 	case VGPU_HEADER_F16:
 		return vgpu_half_is_finite(block);
+	case VGPU_HEADER_PAIR:
+	case VGPU_HEADER_K6:
+		return vgpu_half_is_finite(block) && vgpu_half_is_finite(block + 2);
 	}
 	return true;
 }

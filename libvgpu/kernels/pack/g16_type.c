@@ -2,8 +2,12 @@
 #include "kernels/pack/g16_type.h"
 
 static const struct vgpu_g16_type types[] = {
-	{ VGPU_W_Q4_0_G16, VGPU_W_Q4_0, VGPU_HEADER_F16, 128, 4, 4, 8 },
-	{ VGPU_W_Q5_0_G16, VGPU_W_Q5_0, VGPU_HEADER_F16, 128, 4, 5, 16 },
+	{ VGPU_W_Q4_0_G16, VGPU_W_Q4_0, VGPU_HEADER_F16, VGPU_KIND_PLAIN, 128, 4, 4, 8 },
+	{ VGPU_W_Q4_1_G16, VGPU_W_Q4_1, VGPU_HEADER_PAIR, VGPU_KIND_MINIMUM, 256, 4, 4, 0 },
+	{ VGPU_W_Q5_0_G16, VGPU_W_Q5_0, VGPU_HEADER_F16, VGPU_KIND_PLAIN, 128, 4, 5, 16 },
+	{ VGPU_W_Q5_1_G16, VGPU_W_Q5_1, VGPU_HEADER_PAIR, VGPU_KIND_MINIMUM, 256, 4, 5, 0 },
+	{ VGPU_W_Q4_K_G16, VGPU_W_Q4_K, VGPU_HEADER_K6, VGPU_KIND_MINIMUM, 256, 8, 4, 0 },
+	{ VGPU_W_Q5_K_G16, VGPU_W_Q5_K, VGPU_HEADER_K6, VGPU_KIND_MINIMUM, 256, 8, 5, 0 },
 };
 
 const struct vgpu_g16_type *vgpu_g16_type(enum vgpu_wformat format)
@@ -20,4 +24,11 @@ const struct vgpu_g16_type *vgpu_g16_of_source(enum vgpu_wformat source)
 		if (types[i].source == source)
 			return &types[i];
 	return NULL;
+}
+
+enum vgpu_g16_kind vgpu_g16_kind(enum vgpu_wformat format)
+{
+	const struct vgpu_g16_type *type = vgpu_g16_type(format);
+
+	return type ? type->kind : VGPU_KIND_PLAIN;
 }

@@ -24,11 +24,26 @@
 #include "kernels/pack/g16.h"
 
 /*
- * Headers, with lines counted from the tile's first byte.
+ * Headers, in lines of 64 bytes from the tile's first byte on.
  *   F16	four scales a row: f16 number 16 j + r is that of row r, scale j
+ *   PAIR	line j, lane r: f16 scale, then f16 minimum of row r, block j
+ *   K6		8 blocks; lanes r of the four lines are what a block of Q4_K or Q5_K begins with:
+ *		f16 d, f16 dmin, then 8 scales and 8 minima of 6 bits in 12 bytes
  */
 enum vgpu_g16_header {
 	VGPU_HEADER_F16,
+	VGPU_HEADER_PAIR,
+	VGPU_HEADER_K6,
+};
+
+/*
+ * What a block of 32 columns has beside its codes, and its value then is:
+ *   PLAIN	(code - zero) * scale
+ *   MINIMUM	code * scale + minimum, the sum rounded
+ */
+enum vgpu_g16_kind {
+	VGPU_KIND_PLAIN,
+	VGPU_KIND_MINIMUM,
 };
 
 /**
@@ -36,6 +51,7 @@ enum vgpu_g16_header {
  * @format: its number
  * @source: the blocks that it is made from, which are an operand, too
  * @header: how scales lie
+ * @kind: what scales do
  * @header_bytes: of a tile, a multiple of 64
  * @tile_blocks: blocks of 32 columns in a tile; the last tile of a row may hold fewer
  * @bits: of a code, 4 .. 6
@@ -44,6 +60,7 @@ enum vgpu_g16_header {
 struct vgpu_g16_type {
 	enum vgpu_wformat format, source;
 	enum vgpu_g16_header header;
+	enum vgpu_g16_kind kind;
 	uint16_t header_bytes;
 	uint8_t tile_blocks, bits, zero;
 };
@@ -52,6 +69,9 @@ struct vgpu_g16_type {
 const struct vgpu_g16_type *vgpu_g16_type(enum vgpu_wformat format);
 /* The row of the packed format that keeps the values of blocks; NULL when there is none. */
 const struct vgpu_g16_type *vgpu_g16_of_source(enum vgpu_wformat source);
+
+/* What the blocks of a format have: PLAIN, where it has no row. */
+enum vgpu_g16_kind vgpu_g16_kind(enum vgpu_wformat format);
 
 static inline size_t vgpu_g16_block_bytes(const struct vgpu_g16_type *type)
 {

@@ -28,11 +28,41 @@ static uint32_t code_at(const uint8_t *lane, uint32_t bits, uint32_t c)
 	return nibble;
 }
 
-/* The scale of a row at column c of a tile. */
-static float scale_at(const struct vgpu_g16_type *type, const uint8_t *tile, uint32_t row,
-		      uint32_t c)
+struct scale {
+	float scale, minimum;
+};
+
+/* Byte j of a lane of K6's lines, and the six bits that it begins or ends. */
+static struct scale k6_at(const uint8_t *lane, uint32_t j)
 {
-	return f16_at(tile + c * 4 / (type->tile_blocks * VGPU_BLOCK) * 32 + 2 * row);
+	const uint8_t *scale = lane + 64 + j % 4, *minimum = scale + 64, *low = scale + 128;
+	uint32_t s = *scale & 63, m = *minimum & 63;
+
+	if (j >= 4) {
+		s = (*low & 15) | *scale >> 6 << 4;
+		m = *low >> 4 | *minimum >> 6 << 4;
+	}
+	return (struct scale){ f16_at(lane) * (float)s, -(f16_at(lane + 2) * (float)m) };
+}
+
+/* Of a row at column c of a tile. */
+static struct scale scale_at(const struct vgpu_g16_type *type, const uint8_t *tile, uint32_t row,
+			     uint32_t c)
+{
+	const uint8_t *lane = tile + 4 * row;
+	uint32_t j = c / VGPU_BLOCK;
+
+	switch (type->header) {
+	case VGPU_HEADER_F16:
+		j = c * 4 / (type->tile_blocks * VGPU_BLOCK);
+		return (struct scale){ f16_at(tile + 32 * j + 2 * row), 0 };
+	case VGPU_HEADER_PAIR:
+		lane += 64 * j;
+		return (struct scale){ f16_at(lane), f16_at(lane + 2) };
+	case VGPU_HEADER_K6:
+		return k6_at(lane, j);
+	}
+	return (struct scale){ 0, 0 };
 }
 
 void vgpu_g16_row_ref(const struct vgpu_g16_type *type, const uint8_t *group, uint32_t row,
@@ -43,9 +73,13 @@ void vgpu_g16_row_ref(const struct vgpu_g16_type *type, const uint8_t *group, ui
 		uint32_t code = code_at(group + vgpu_g16_block_at(type, block) + 4 * row,
 					type->bits, c % VGPU_BLOCK);
 
-		dst[c] = (float)((int)code - type->zero) *
-			 scale_at(type, group + vgpu_g16_tile_at(type, block), row,
-				  c % (type->tile_blocks * VGPU_BLOCK));
+		struct scale s = scale_at(type, group + vgpu_g16_tile_at(type, block), row,
+					  c % (type->tile_blocks * VGPU_BLOCK));
+
+		dst[c] = (float)((int)code - type->zero) * s.scale;
+		/* Adding 0 would lose the sign of a zero. */
+		if (type->kind == VGPU_KIND_MINIMUM)
+			dst[c] += s.minimum;
 	}
 }
 
