@@ -74,6 +74,8 @@ enum vgpu_wformat {
 	VGPU_W_Q5_1_G16 = 37,
 	VGPU_W_Q4_K_G16 = 38,
 	VGPU_W_Q5_K_G16 = 39,
+	VGPU_W_Q6_K_G16 = 40,
+	VGPU_W_NVFP4_G16 = 41,
 	VGPU_W_IQ3_XXS = 48,	/* as those of pack/blocks.c above */
 	VGPU_W_IQ3_S = 49,
 	VGPU_W_Q1_0 = 50,
@@ -106,7 +108,7 @@ enum vgpu_mode {
  * @sum: A16, A8: f32, for weights with a minimum: sum of the values of a group, where the
  *	level wants it; else NULL
  * @offset: A8: f32, level's own (see avx512/act.h); else NULL
- * @start: A8: s32, level's own; else NULL
+ * @start, @half: A8: s32, level's own; else NULL
  *
  * Every level keeps its own order inside, so that the table's pack and product
  * are always taken together.  The values do not differ between levels.
@@ -118,7 +120,7 @@ struct vgpu_acts {
 	float *scale;
 	float *sum;
 	float *offset;
-	int32_t *start;
+	int32_t *start, *half;
 };
 
 /**

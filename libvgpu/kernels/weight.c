@@ -138,7 +138,7 @@ size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k)
 	if (mode == VGPU_MODE_A16)
 		bytes += 2 * align64(blocks * 4);
 	if (mode == VGPU_MODE_A8)
-		bytes += 4 * align64(blocks * 4);
+		bytes += 6 * align64(blocks * 4);
 	return bytes;
 }
 
@@ -159,4 +159,5 @@ void vgpu_acts_init(struct vgpu_acts *acts, enum vgpu_mode mode, uint32_t m,
 		return;
 	acts->offset = (float *)(p + 2 * group);
 	acts->start = (int32_t *)(p + 3 * group);
+	acts->half = (int32_t *)(p + 4 * group);
 }

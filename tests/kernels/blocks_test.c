@@ -170,7 +170,7 @@ static void blocks_keep_their_values_as_the_packed_format_of_theirs(void **state
 			check_packed(t, type, &g, rows);
 		golden_close(&g);
 	}
-	assert_int_equal(types, 6);
+	assert_int_equal(types, 8);
 }
 
 /* One block of a row is bad: of which F16, in which block of which row. */

@@ -35,6 +35,10 @@ static const struct format {
 	{ VGPU_W_Q4_K_G16, "q4_k_g16", 256 },
 	{ VGPU_W_Q5_K, "q5_k", 256 },
 	{ VGPU_W_Q5_K_G16, "q5_k_g16", 256 },
+	{ VGPU_W_Q6_K, "q6_k", 256 },
+	{ VGPU_W_Q6_K_G16, "q6_k_g16", 256 },
+	{ VGPU_W_NVFP4, "nvfp4", 64 },
+	{ VGPU_W_NVFP4_G16, "nvfp4_g16", 64 },
 };
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 

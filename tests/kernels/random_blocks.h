@@ -35,6 +35,11 @@ static inline void random_scale(enum vgpu_wformat format, uint8_t *block, uint64
 		put_half(block, d);
 		put_half(block + 2, d * (format == VGPU_W_Q4_K ? 15 : 31) * rng_unit(rng));
 		break;
+	case VGPU_W_Q6_K:
+		put_half(block + 208, rng_below(rng, 2) ? d : -d);
+		break;
+	case VGPU_W_NVFP4:	/* all scales that there are */
+		break;
 	default:		/* begins with its scale */
 		put_half(block, d);
 		break;
@@ -44,8 +49,18 @@ static inline void random_scale(enum vgpu_wformat format, uint8_t *block, uint64
 /* The same scale in all blocks, and values of about as many of either sign. */
 static inline void even_scale(enum vgpu_wformat format, uint8_t *block)
 {
+	static const uint8_t ones[4] = { 0x38, 0x38, 0x38, 0x38 };	/* of E4M3 */
 	double middle = format == VGPU_W_Q4_1 || format == VGPU_W_Q4_K ? 7.5 : 15.5;
 
+	if (format == VGPU_W_NVFP4) {
+		memcpy(block, ones, sizeof(ones));
+		return;
+	}
+	if (format == VGPU_W_Q6_K) {
+		memset(block + 192, 32, 16);
+		put_half(block + 208, 0.125);
+		return;
+	}
 	put_half(block, 0.125);
 	if (format == VGPU_W_Q4_1 || format == VGPU_W_Q5_1)
 		put_half(block + 2, -middle / 8);

@@ -27,7 +27,7 @@
  * @lines: a chunk of each
  * @scale: of those that are not plain
  * @sum: tile t of the activations by group g
- * @top, @low: rows that the tiles are configured for
+ * @top, @low, @pairs: what the tiles are configured for
  */
 struct span {
 	uint8_t lines[SPAN_GROUPS][VGPU_AMX_CHUNK * VGPU_TILE_BYTES] __attribute__((aligned(64)));
@@ -36,18 +36,19 @@ struct span {
 	vgpu_amx_tile part[4];
 	struct vgpu_group group[SPAN_GROUPS];
 	bool plain[SPAN_GROUPS];
-	uint32_t groups, top, low;
+	uint32_t groups, top, low, pairs;
 	uint8_t regrouped[] __attribute__((aligned(64)));
 };
 _Static_assert(sizeof(struct span) <= VGPU_AMX_SCRATCH_BYTES, "scratch too small");
 
-static void configure(struct span *s, uint32_t top, uint32_t low)
+static void configure(struct span *s, uint32_t top, uint32_t low, uint32_t pairs)
 {
-	if (s->top == top && s->low == low)
+	if (s->top == top && s->low == low && s->pairs == pairs)
 		return;
-	vgpu_tiles_two(top, low);
+	vgpu_tiles_two(top, low, pairs);
 	s->top = top;
 	s->low = low;
+	s->pairs = pairs;
 }
 
 static bool span_is_plain(const struct span *s)
@@ -75,10 +76,12 @@ static void single(struct span *s, uint32_t g, struct vgpu_amx_acts a, float *su
 {
 	enum vgpu_g16_kind kind = vgpu_g16_kind(s->group[g].format);
 
-	configure(s, a.rows, a.rows);
+	configure(s, a.rows, a.rows, kind == VGPU_KIND_HALVES ? 8 : 16);
 	if (s->plain[g]) {
 		tiles_1x1(s->part[0], s->lines[g], a, blocks);
 		sum_add(sum, s->part[0], a.rows, more);
+	} else if (kind == VGPU_KIND_HALVES) {
+		tiles_halves(sum, s->part, s->lines[g], s->scale[g], a, blocks, more);
 	} else if (a.rows == VGPU_TILE_ROWS) {
 		tiles_scaled(sum, s->part, s->lines[g], s->scale[g], a, blocks, 16, kind, more);
 	} else {
@@ -90,7 +93,7 @@ static void single(struct span *s, uint32_t g, struct vgpu_amx_acts a, float *su
 static void square(struct span *s, uint32_t g, uint32_t t, struct vgpu_amx_acts a0,
 		   struct vgpu_amx_acts a1, uint32_t blocks, bool more)
 {
-	configure(s, a0.rows, a1.rows);
+	configure(s, a0.rows, a1.rows, 16);
 	tiles_2x2(s->part, s->lines[g], s->lines[g + 1], a0, a1, blocks);
 	sum_add(s->sum[t][g], s->part[0], a0.rows, more);
 	sum_add(s->sum[t][g + 1], s->part[1], a0.rows, more);
@@ -174,7 +177,7 @@ static void narrow_product(struct span *s, const struct vgpu_acts *x, float *y, 
 {
 	uint32_t all = x->kpad / VGPU_BLOCK;
 
-	configure(s, x->m, x->m);
+	configure(s, x->m, x->m, 16);
 	for (uint32_t b = 0; b < all; b += VGPU_AMX_CHUNK) {
 		narrow_chunk(s, vgpu_amx_acts_at(x, 0, b), b,
 			     all - b < VGPU_AMX_CHUNK ? all - b : VGPU_AMX_CHUNK);

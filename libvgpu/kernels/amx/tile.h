@@ -123,26 +123,25 @@ VGPU_AMX_INLINE void tiles_1x1(vgpu_amx_tile part, const uint8_t *w, struct vgpu
 	_tile_stored(0, part, 64);
 }
 
-/* One block of weights that are not plain, its scale not yet multiplied in. */
-#define VGPU_AMX_BLOCK(tile, part, w, a, low) do {				\
+/* Weights that are not plain, their scale not yet multiplied in; at: bytes into a line of a. */
+#define VGPU_AMX_BLOCK(tile, part, w, a, at, low) do {				\
 	_tile_zero(tile);							\
 	_tile_loadd(4, w, 64);							\
-	_tile_loadd(6, (a)->lines, 64);						\
+	_tile_loadd(6, (a)->lines + (at), 64);					\
 	_tile_dpbf16ps(tile, 6, 4);						\
 	if (low) {								\
-		_tile_loadd(7, (a)->lines + (a)->rows * 64, 64);		\
+		_tile_loadd(7, (a)->lines + (a)->rows * 64 + (at), 64);		\
 		_tile_dpbf16ps(tile, 7, 4);					\
 	}									\
 	_tile_stored(tile, part, 64);						\
-	(a)->lines += (a)->rows * 128;						\
 } while (0)
 
-/* acc += part * scale, block after block of at most two. */
+/* acc += part * scale, and the minimum times sum, block after block of at most two. */
 VGPU_AMX_INLINE void scaled_add(__m512 acc[16], vgpu_amx_tile part[2], const float *scale,
 				const float *sum, uint32_t blocks, uint32_t rows,
 				enum vgpu_g16_kind kind)
 {
-	for (uint32_t b = 0; b < blocks; b++, scale += vgpu_slab_scales(kind), sum += rows) {
+	for (uint32_t b = 0; b < blocks; b++, scale += vgpu_slab_scales(kind)) {
 		__m512 s = _mm512_load_ps(scale);
 
 #pragma GCC unroll 16
@@ -150,9 +149,28 @@ VGPU_AMX_INLINE void scaled_add(__m512 acc[16], vgpu_amx_tile part[2], const flo
 			acc[i] = _mm512_fmadd_ps(_mm512_load_ps(part[b] + i * 16), s, acc[i]);
 #pragma GCC unroll 16
 		for (uint32_t i = 0; i < rows && kind == VGPU_KIND_MINIMUM; i++)
-			acc[i] = _mm512_fmadd_ps(_mm512_set1_ps(sum[i]), _mm512_load_ps(scale + 16),
+			acc[i] = _mm512_fmadd_ps(_mm512_set1_ps(sum[b * rows + i]),
+						 _mm512_load_ps(scale + 16),
 						 acc[i]);
 	}
+}
+
+/* One group whose blocks have two scales by one tile; tiles hold 8 pairs of columns. */
+VGPU_AMX_INLINE void tiles_halves(float *sum, vgpu_amx_tile part[2], const uint8_t *w,
+				  const float *scale, struct vgpu_amx_acts a, uint32_t blocks,
+				  bool more)
+{
+	__m512 acc[16];
+
+	for (uint32_t i = 0; i < a.rows; i++)
+		acc[i] = more ? _mm512_load_ps(sum + i * 16) : _mm512_setzero_ps();
+	for (uint32_t b = 0; b < blocks; b++, w += VGPU_TILE_BYTES, a.lines += a.rows * 128) {
+		VGPU_AMX_BLOCK(0, part[0], w, &a, 0, a.low[b]);
+		VGPU_AMX_BLOCK(1, part[1], w + VGPU_TILE_BYTES / 2, &a, 32, a.low[b]);
+		scaled_add(acc, part, scale + b * 32, NULL, 2, a.rows, VGPU_KIND_PLAIN);
+	}
+	for (uint32_t i = 0; i < a.rows; i++)
+		_mm512_store_ps(sum + i * 16, acc[i]);
 }
 
 /* One group that is not plain by one tile. */
@@ -168,9 +186,13 @@ VGPU_AMX_INLINE void tiles_scaled(float *sum, vgpu_amx_tile part[2], const uint8
 	for (uint32_t b = 0; b < blocks; b += 2) {
 		bool two = b + 1 < blocks;
 
-		VGPU_AMX_BLOCK(0, part[0], w + b * VGPU_TILE_BYTES, &a, a.low[b]);
-		if (two)
-			VGPU_AMX_BLOCK(1, part[1], w + (b + 1) * VGPU_TILE_BYTES, &a, a.low[b + 1]);
+		VGPU_AMX_BLOCK(0, part[0], w + b * VGPU_TILE_BYTES, &a, 0, a.low[b]);
+		a.lines += a.rows * 128;
+		if (two) {
+			VGPU_AMX_BLOCK(1, part[1], w + (b + 1) * VGPU_TILE_BYTES, &a, 0,
+				       a.low[b + 1]);
+			a.lines += a.rows * 128;
+		}
 		scaled_add(acc, part, scale + b * vgpu_slab_scales(kind), a.sum + b * rows,
 			   1 + two, rows, kind);
 	}

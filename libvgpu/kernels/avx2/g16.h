@@ -35,7 +35,7 @@ static inline __m256i vgpu_g16_codes_avx2(const uint8_t *lane, uint32_t bits, ui
 /**
  * struct vgpu_g16_scales_avx2 - of one block, a row a lane
  * @scale: its first or only one
- * @more: VGPU_KIND_MINIMUM: the minimum; else not to be used
+ * @more: VGPU_KIND_MINIMUM: the minimum; VGPU_KIND_HALVES: the second; else not to be used
  */
 struct vgpu_g16_scales_avx2 {
 	__m256 scale, more;
@@ -85,6 +85,40 @@ static inline struct vgpu_g16_scales_avx2 vgpu_g16_k6_avx2(const uint8_t *lane, 
 	};
 }
 
+/* Byte i of every lane, signed. */
+static inline __m256 vgpu_lanes_s8_avx2(__m256i x, uint32_t i)
+{
+	x = _mm256_sll_epi32(x, _mm_cvtsi32_si128(24 - 8 * (int)i));
+	return _mm256_cvtepi32_ps(_mm256_srai_epi32(x, 24));
+}
+
+/* Byte i of every lane as vgpu_half_e4m3() has it. */
+static inline __m256 vgpu_lanes_e4m3_avx2(__m256i x, uint32_t i)
+{
+	__m256i byte = vgpu_lanes_bits_avx2(x, 8 * i, 0xff);
+	__m256i magnitude = _mm256_and_si256(byte, _mm256_set1_epi32(0x7f));
+	__m256i bits = _mm256_add_epi32(_mm256_slli_epi32(magnitude, 20),
+					_mm256_set1_epi32((127 - 8) << 23));
+	__m256 small = _mm256_mul_ps(_mm256_cvtepi32_ps(magnitude), _mm256_set1_ps(0x1p-10f));
+	__m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(8), magnitude);
+	__m256i is_zero = _mm256_cmpeq_epi32(byte, _mm256_set1_epi32(0x7f));
+	__m256 value = _mm256_blendv_ps(_mm256_castsi256_ps(bits), small,
+					_mm256_castsi256_ps(is_small));
+
+	return _mm256_andnot_ps(_mm256_castsi256_ps(is_zero), value);
+}
+
+static inline struct vgpu_g16_scales_avx2 vgpu_g16_s8_avx2(const uint8_t *tile, uint32_t row,
+							   uint32_t j)
+{
+	__m256i line = _mm256_load_si256((const __m256i *)(tile + j / 2 * 64 + 4 * row));
+	__m256 d = _mm256_cvtph_ps(_mm_load_si128((const __m128i *)(tile + 256 + 2 * row)));
+
+	return (struct vgpu_g16_scales_avx2){
+		_mm256_mul_ps(d, vgpu_lanes_s8_avx2(line, j % 2 * 2)),
+		_mm256_mul_ps(d, vgpu_lanes_s8_avx2(line, j % 2 * 2 + 1)) };
+}
+
 /* Of block b, a number of the whole row, for the 8 rows from row on. */
 static inline struct vgpu_g16_scales_avx2 vgpu_g16_scales_avx2(const struct vgpu_g16_type *type,
 							       const uint8_t *group, uint32_t b,
@@ -101,6 +135,12 @@ static inline struct vgpu_g16_scales_avx2 vgpu_g16_scales_avx2(const struct vgpu
 			vgpu_lanes_f16_avx2(x), vgpu_lanes_f16_avx2(_mm256_srli_epi32(x, 16)) };
 	case VGPU_HEADER_K6:
 		return vgpu_g16_k6_avx2(lane, j);
+	case VGPU_HEADER_S8:
+		return vgpu_g16_s8_avx2(tile, row, j);
+	case VGPU_HEADER_E4M3:
+		x = _mm256_load_si256((const __m256i *)lane);
+		return (struct vgpu_g16_scales_avx2){ vgpu_lanes_e4m3_avx2(x, 2 * j),
+						      vgpu_lanes_e4m3_avx2(x, 2 * j + 1) };
 	case VGPU_HEADER_F16:
 		break;
 	}

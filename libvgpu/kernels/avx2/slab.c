@@ -91,22 +91,13 @@ static inline __m256 half_scale(__m256i rows, uint32_t j)
 	return _mm256_castsi256_ps(bits);
 }
 
-/* Twice the values of 32 codes in the low nibbles. */
-static inline __m256i mxfp4_codes(__m256i nibbles)
-{
-	const __m256i table = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-		0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
-
-	return _mm256_shuffle_epi8(table, _mm256_and_si256(nibbles, _mm256_set1_epi8(15)));
-}
-
 /* 8 rows of one line of codes: columns 0 .. 3 to one line of s8, 4 .. 7 to the next. */
 static inline void mxfp4_line(uint8_t *out, const uint8_t *codes)
 {
 	__m256i line = _mm256_load_si256((const __m256i *)codes);
 
-	_mm256_store_si256((__m256i *)out, mxfp4_codes(line));
-	_mm256_store_si256((__m256i *)(out + 64), mxfp4_codes(_mm256_srli_epi16(line, 4)));
+	_mm256_store_si256((__m256i *)out, vgpu_e2m1_twice_avx2(line));
+	_mm256_store_si256((__m256i *)(out + 64), vgpu_e2m1_twice_avx2(_mm256_srli_epi16(line, 4)));
 }
 
 /* One block of 8 rows, from row on. */
@@ -128,8 +119,8 @@ static void mxfp4_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *t
 				   codes + u * 64 + 4 * row);
 			continue;
 		}
-		vgpu_slab_widen_avx2(f32, mxfp4_codes(line), scale, none);
-		vgpu_slab_widen_avx2(f32 + 64, mxfp4_codes(_mm256_srli_epi16(line, 4)), scale, none);
+		vgpu_slab_widen_avx2(f32, vgpu_e2m1_twice_avx2(line), scale, none);
+		vgpu_slab_widen_avx2(f32 + 64, vgpu_e2m1_twice_avx2(_mm256_srli_epi16(line, 4)), scale, none);
 	}
 }
 

@@ -17,7 +17,7 @@
 #define VGPU_SLAB_LINES_AVX2	256u
 #define VGPU_SLAB_BLOCKS_AVX2	32u
 
-/* Floats that a block of a slab has beside its lines: 16 scales, and 16 minima. */
+/* Floats that a block of a slab has beside its lines: 16 scales, and 16 minima or second scales. */
 static inline uint32_t vgpu_slab_scales(enum vgpu_g16_kind kind)
 {
 	return kind == VGPU_KIND_PLAIN ? VGPU_GROUP_ROWS : 2 * VGPU_GROUP_ROWS;

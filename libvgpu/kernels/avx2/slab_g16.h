@@ -7,6 +7,15 @@
 #include "kernels/avx2/slab.h"
 #include "kernels/pack/g16_type.h"
 
+/* Twice the values of 32 codes of E2M1 in the low nibbles. */
+static inline __m256i vgpu_e2m1_twice_avx2(__m256i nibbles)
+{
+	const __m256i table = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+		0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+
+	return _mm256_shuffle_epi8(table, _mm256_and_si256(nibbles, _mm256_set1_epi8(15)));
+}
+
 /* 8 rows of 4 columns of s8 to 4 lines of f32, times a scale and plus a minimum. */
 static inline void vgpu_slab_widen_avx2(float *out, __m256i line, __m256 scale, __m256 add)
 {

@@ -27,12 +27,11 @@ VGPU_INLINE void out_store(const struct vgpu_out_avx2 *o, uint32_t i, uint32_t v
 }
 
 /*
- * One block: |w| by x with w's sign.  |w| <= 128 and |x| <= 127, so that a pair of
+ * Steps of 4 columns that share a scale: |w| by x with w's sign.  |w| <= 128 and |x| <= 127, so that a pair of
  * products is at most 32512, and the 16-bit sums of vpmaddubsw never saturate.
  */
-VGPU_INLINE void block_a8(__m256 sum[][2], const uint8_t *lines, const float *wscale,
-			  const int8_t *a, const float *scale, const float *group_sum,
-			  uint32_t mt, enum vgpu_g16_kind kind)
+VGPU_INLINE void steps_a8(__m256 sum[][2], const uint8_t *lines, const float *wscale,
+			  const int8_t *a, const float *scale, uint32_t steps, uint32_t mt)
 {
 	__m256i dot[VGPU_MT_AVX2][2];
 
@@ -40,7 +39,7 @@ VGPU_INLINE void block_a8(__m256 sum[][2], const uint8_t *lines, const float *ws
 	for (uint32_t i = 0; i < mt; i++)
 		dot[i][0] = dot[i][1] = _mm256_setzero_si256();
 #pragma GCC unroll 8
-	for (uint32_t s = 0; s < 8; s++) {
+	for (uint32_t s = 0; s < steps; s++) {
 		__m256i w0 = _mm256_load_si256((const __m256i *)(lines + s * 64));
 		__m256i w1 = _mm256_load_si256((const __m256i *)(lines + s * 64 + 32));
 		__m256i abs0 = _mm256_abs_epi8(w0), abs1 = _mm256_abs_epi8(w1);
@@ -64,16 +63,33 @@ VGPU_INLINE void block_a8(__m256 sum[][2], const uint8_t *lines, const float *ws
 			sum[i][v] = _mm256_fmadd_ps(
 				_mm256_mul_ps(_mm256_cvtepi32_ps(dot[i][v]), s),
 				_mm256_load_ps(wscale + 8 * v), sum[i][v]);
-		for (int v = 0; v < 2 && kind == VGPU_KIND_MINIMUM; v++)
-			sum[i][v] = _mm256_fmadd_ps(_mm256_set1_ps(group_sum[i]),
-						    _mm256_load_ps(wscale + 16 + 8 * v), sum[i][v]);
 	}
 }
 
-VGPU_INLINE void tile_a8(const struct vgpu_out_avx2 *o, const struct vgpu_slab_avx2 *w,
-			 const int8_t *a, const float *scale, const float *group_sum,
-			 uint32_t blocks, uint32_t mt, enum vgpu_g16_kind kind)
+/* One block, of 8 steps: with one scale, and a minimum, or with two scales. */
+VGPU_INLINE void block_a8(__m256 sum[][2], const uint8_t *lines, const float *wscale,
+			  const int8_t *a, const float *scale, const float *group_sum,
+			  uint32_t mt, enum vgpu_g16_kind kind)
 {
+	if (kind == VGPU_KIND_HALVES) {
+		steps_a8(sum, lines, wscale, a, scale, 4, mt);
+		steps_a8(sum, lines + 256, wscale + 16, a + 16 * mt, scale, 4, mt);
+		return;
+	}
+	steps_a8(sum, lines, wscale, a, scale, 8, mt);
+#pragma GCC unroll 4
+	for (uint32_t i = 0; i < mt && kind == VGPU_KIND_MINIMUM; i++)
+		for (int v = 0; v < 2; v++)
+			sum[i][v] = _mm256_fmadd_ps(_mm256_set1_ps(group_sum[i]),
+						    _mm256_load_ps(wscale + 16 + 8 * v), sum[i][v]);
+}
+
+VGPU_INLINE void tile_a8(const struct vgpu_out_avx2 *o, const struct vgpu_slab_avx2 *w,
+			 const struct vgpu_acts *x, size_t at, uint32_t blocks, uint32_t mt,
+			 enum vgpu_g16_kind kind)
+{
+	const float *scale = x->scale + at / VGPU_BLOCK, *group_sum = x->sum + at / VGPU_BLOCK;
+	const int8_t *a = (const int8_t *)x->data + at;
 	__m256 sum[VGPU_MT_AVX2][2];
 
 #pragma GCC unroll 4
@@ -124,11 +140,11 @@ VGPU_INLINE void tile_product(const struct vgpu_out_avx2 *o, const struct vgpu_s
 	size_t at = (size_t)row * x->kpad + (size_t)first * mt;
 
 	if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_PLAIN)
-		tile_a8(o, w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK,
-			x->sum + at / VGPU_BLOCK, blocks, mt, VGPU_KIND_PLAIN);
+		tile_a8(o, w, x, at, blocks, mt, VGPU_KIND_PLAIN);
+	else if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_MINIMUM)
+		tile_a8(o, w, x, at, blocks, mt, VGPU_KIND_MINIMUM);
 	else if (x->mode == VGPU_MODE_A8)
-		tile_a8(o, w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK,
-			x->sum + at / VGPU_BLOCK, blocks, mt, VGPU_KIND_MINIMUM);
+		tile_a8(o, w, x, at, blocks, mt, VGPU_KIND_HALVES);
 	else
 		tile_f32(o, w, (const float *)x->data + at, blocks, mt);
 }

@@ -80,26 +80,35 @@ static void row_a16(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, ui
 	}
 }
 
+/* Of NaN and infinity, which convert to INT32_MIN, nothing is left in the bytes. */
+static inline int32_t byte_sum(__m128i q)
+{
+	__m128i four = _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(1), q);
+
+	four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+	return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+
 /* One group of 32 columns of tile row i. */
 static void group_a8(const struct vgpu_acts *acts, size_t data_at, size_t group_at,
-		     const float *x, uint32_t first, uint32_t mt)
+		     size_t half_at, const float *x, uint32_t col, uint32_t mt)
 {
-	__m512 lo = load16(x, first, acts->k), hi = load16(x, first + 16, acts->k);
+	__m512 lo = load16(x, col, acts->k), hi = load16(x, col + 16, acts->k);
 	struct vgpu_a8_scale s = vgpu_a8_scale(group_max(lo, hi));
 	__m512 inverse = _mm512_set1_ps(s.inverse);
 	__m512i qlo = _mm512_cvtps_epi32(_mm512_mul_ps(lo, inverse));
 	__m512i qhi = _mm512_cvtps_epi32(_mm512_mul_ps(hi, inverse));
 	__m256i q = _mm256_set_m128i(_mm512_cvtepi32_epi8(qhi), _mm512_cvtepi32_epi8(qlo));
-	/* Byte sums: of NaN and infinity, which convert to INT32_MIN, nothing is left. */
-	int32_t sum = _mm512_reduce_add_epi32(_mm512_dpbusd_epi32(
-		_mm512_setzero_si512(), _mm512_castsi256_si512(_mm256_set1_epi8(1)),
-		_mm512_zextsi256_si512(q)));
+	int32_t first = byte_sum(_mm256_castsi256_si128(q));
+	int32_t last = byte_sum(_mm256_extracti128_si256(q, 1)), sum = first + last;
 
 	scatter16((uint32_t *)((int8_t *)acts->data + data_at), _mm512_zextsi256_si512(q), 8, mt);
 	acts->scale[group_at] = s.scale;
 	acts->sum[group_at] = s.scale * (float)sum;
 	acts->offset[group_at] = -VGPU_A8_MAGIC * s.scale;
 	acts->start[group_at] = VGPU_A8_MAGIC_BITS - 128 * sum;
+	acts->half[half_at] = VGPU_A8_MAGIC_BITS - 128 * first;
+	acts->half[half_at + mt] = VGPU_A8_MAGIC_BITS - 128 * last;
 }
 
 static void row_a8(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, uint32_t mt,
@@ -108,7 +117,7 @@ static void row_a8(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, uin
 	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
 		size_t at = tile_at + (size_t)c * mt;
 
-		group_a8(acts, at + 4 * i, at / VGPU_BLOCK + i, x, c, mt);
+		group_a8(acts, at + 4 * i, at / VGPU_BLOCK + i, at / VGPU_BLOCK * 2 + i, x, c, mt);
 	}
 }
 

@@ -10,11 +10,13 @@
  *	A16	bf16 [k / 2][mt][2]; of 4 columns the first step has 0 and 2, the
  *		second 1 and 3: what a shift leaves side by side in MXFP4_G16;
  *		scale, sum [k / 32][mt]
- *	A8	s8   [k / 4][mt][4]; scale, sum, offset, start [k / 32][mt]
+ *	A8	s8   [k / 4][mt][4]; scale, sum, offset, start [k / 32][mt],
+ *		half [k / 32][2][mt]
  *
  * A8 products run on unsigned codes c = w + 128, and w's sum is the difference
  * sum(c a) - 128 sum(a).  start is the bits of 1.5 * 2^23 less 128 sum(a): added to
- * as an integer and read as f32, it holds 1.5 * 2^23 + sum(w a), exact below 2^22.
+ * as an integer and read as f32, it holds 1.5 * 2^23 + sum(w a), exact below 2^22.  half
+ * is the same of the first and of the last 16 columns.
  * One FMA, times scale plus offset = -1.5 * 2^23 * scale, is then the conversion to
  * f32 and the scaling at once, rounded once; scale has 16 bits, so offset is exact.
  */

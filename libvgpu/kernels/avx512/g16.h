@@ -35,7 +35,7 @@ static inline __m512i vgpu_g16_codes_avx512(const uint8_t *block, uint32_t bits,
 /**
  * struct vgpu_g16_scales - of one block, a row a lane
  * @scale: its first or only one
- * @more: VGPU_KIND_MINIMUM: the minimum; else not to be used
+ * @more: VGPU_KIND_MINIMUM: the minimum; VGPU_KIND_HALVES: the second; else not to be used
  */
 struct vgpu_g16_scales {
 	__m512 scale, more;
@@ -78,6 +78,37 @@ static inline struct vgpu_g16_scales vgpu_g16_k6(const uint8_t *tile, uint32_t j
 	};
 }
 
+/* Byte i of every lane, signed. */
+static inline __m512 vgpu_lanes_s8(__m512i x, uint32_t i)
+{
+	x = _mm512_sll_epi32(x, _mm_cvtsi32_si128(24 - 8 * (int)i));
+	return _mm512_cvtepi32_ps(_mm512_srai_epi32(x, 24));
+}
+
+/* Byte i of every lane as vgpu_half_e4m3() has it. */
+static inline __m512 vgpu_lanes_e4m3(__m512i x, uint32_t i)
+{
+	__m512i byte = vgpu_lanes_bits(x, 8 * i, 0xff);
+	__m512i magnitude = _mm512_and_si512(byte, _mm512_set1_epi32(0x7f));
+	__m512i bits = _mm512_add_epi32(_mm512_slli_epi32(magnitude, 20),
+					_mm512_set1_epi32((127 - 8) << 23));
+	__mmask16 small = _mm512_cmplt_epu32_mask(magnitude, _mm512_set1_epi32(8));
+	__mmask16 there = _mm512_cmpneq_epu32_mask(byte, _mm512_set1_epi32(0x7f));
+	__m512 value = _mm512_mask_mul_ps(_mm512_castsi512_ps(bits), small,
+					  _mm512_cvtepi32_ps(magnitude), _mm512_set1_ps(0x1p-10f));
+
+	return _mm512_maskz_mov_ps(there, value);
+}
+
+static inline struct vgpu_g16_scales vgpu_g16_s8(const uint8_t *tile, uint32_t j)
+{
+	__m512i line = _mm512_load_si512(tile + j / 2 * 64);
+	__m512 d = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(tile + 256)));
+
+	return (struct vgpu_g16_scales){ _mm512_mul_ps(d, vgpu_lanes_s8(line, j % 2 * 2)),
+					 _mm512_mul_ps(d, vgpu_lanes_s8(line, j % 2 * 2 + 1)) };
+}
+
 /* Of block b, a number of the whole row. */
 static inline struct vgpu_g16_scales vgpu_g16_scales(const struct vgpu_g16_type *type,
 						     const uint8_t *group, uint32_t b)
@@ -93,6 +124,12 @@ static inline struct vgpu_g16_scales vgpu_g16_scales(const struct vgpu_g16_type 
 						 vgpu_lanes_f16(_mm512_srli_epi32(x, 16)) };
 	case VGPU_HEADER_K6:
 		return vgpu_g16_k6(tile, j);
+	case VGPU_HEADER_S8:
+		return vgpu_g16_s8(tile, j);
+	case VGPU_HEADER_E4M3:
+		x = _mm512_load_si512(tile);
+		return (struct vgpu_g16_scales){ vgpu_lanes_e4m3(x, 2 * j),
+						 vgpu_lanes_e4m3(x, 2 * j + 1) };
 	case VGPU_HEADER_F16:
 		break;
 	}

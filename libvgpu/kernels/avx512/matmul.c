@@ -26,6 +26,8 @@ _Static_assert(sizeof(struct scratch) <= VGPU_PANEL_BYTES, "panel too small");
 #define TILE_A16(n) tile_a16(o, w, x, at, blocks, n, VGPU_KIND_PLAIN)
 #define TILE_A8_MINIMUM(n) tile_a8(o, w, x, at, blocks, n, VGPU_KIND_MINIMUM)
 #define TILE_A16_MINIMUM(n) tile_a16(o, w, x, at, blocks, n, VGPU_KIND_MINIMUM)
+#define TILE_A8_HALVES(n) tile_a8(o, w, x, at, blocks, n, VGPU_KIND_HALVES)
+#define TILE_A16_HALVES(n) tile_a16(o, w, x, at, blocks, n, VGPU_KIND_HALVES)
 #define TILE_F32(n) tile_f32(o, w, (const float *)x->data + at, blocks, n)
 #define SWITCH_MT(mt, call) do {			\
 	switch (mt) {					\
@@ -45,18 +47,21 @@ static void tile(const struct vgpu_out *o, const struct vgpu_slab w[2],
 {
 	uint32_t mt = x->m - row < VGPU_MT ? x->m - row : VGPU_MT;
 	size_t at = (size_t)row * x->kpad + (size_t)first * mt;
-	bool plain = w->kind == VGPU_KIND_PLAIN;
 
 	if (x->mode == VGPU_MODE_F32)
 		SWITCH_MT(mt, TILE_F32);
-	else if (x->mode == VGPU_MODE_A8 && plain)
+	else if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_PLAIN)
 		SWITCH_MT(mt, TILE_A8);
-	else if (x->mode == VGPU_MODE_A8)
+	else if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_MINIMUM)
 		SWITCH_MT(mt, TILE_A8_MINIMUM);
-	else if (plain)
+	else if (x->mode == VGPU_MODE_A8)
+		SWITCH_MT(mt, TILE_A8_HALVES);
+	else if (w->kind == VGPU_KIND_PLAIN)
 		SWITCH_MT(mt, TILE_A16);
-	else
+	else if (w->kind == VGPU_KIND_MINIMUM)
 		SWITCH_MT(mt, TILE_A16_MINIMUM);
+	else
+		SWITCH_MT(mt, TILE_A16_HALVES);
 }
 
 /* All columns of two groups, all rows of activations. */

@@ -34,7 +34,7 @@ struct vgpu_slab {
 	enum vgpu_g16_kind kind;
 };
 
-/* Floats that a block has beside its lines: 16 scales, and 16 minima. */
+/* Floats that a block has beside its lines: 16 scales, and 16 minima or second scales. */
 static inline uint32_t vgpu_slab_scales(enum vgpu_g16_kind kind)
 {
 	return kind == VGPU_KIND_PLAIN ? 16 : 32;

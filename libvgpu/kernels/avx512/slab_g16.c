@@ -30,22 +30,29 @@ static void store_scales(float *to, enum vgpu_g16_kind kind, struct vgpu_g16_sca
 		_mm512_store_ps(to + 16, s.more);
 }
 
+/* Codes as numbers plus 128. */
+static inline __m512i numbers(const struct vgpu_g16_type *type, __m512i codes)
+{
+	if (type->e2m1)
+		return _mm512_permutexvar_epi8(codes, vgpu_mxfp4_table_u8());
+	return _mm512_add_epi8(codes, _mm512_set1_epi8((char)(VGPU_INT8_ZERO - type->zero)));
+}
+
 static void fill_block(uint8_t *lines, const struct vgpu_g16_type *type, const uint8_t *block,
 		       enum vgpu_mode mode, struct vgpu_g16_scales s)
 {
 	/* Of zeros of either sign this adds what changes no product. */
 	__m512 minimum = type->kind == VGPU_KIND_MINIMUM ? s.more : _mm512_setzero_ps();
-	const __m512i up = _mm512_set1_epi8((char)(VGPU_INT8_ZERO - type->zero));
-
+	__m512 second = type->kind == VGPU_KIND_HALVES ? s.more : s.scale;
 	for (uint32_t t = 0; t < 8; t++) {
-		__m512i w = _mm512_add_epi8(vgpu_g16_codes_avx512(block, type->bits, t), up);
+		__m512i w = numbers(type, vgpu_g16_codes_avx512(block, type->bits, t));
 
 		if (mode == VGPU_MODE_A8)
 			_mm512_store_si512(lines + t * 64, w);
 		else if (mode == VGPU_MODE_A16)
 			step_a16(lines + t * 128, w);
 		else
-			step_f32(lines + t * 256, w, s.scale, minimum);
+			step_f32(lines + t * 256, w, t < 4 ? s.scale : second, minimum);
 	}
 }
 

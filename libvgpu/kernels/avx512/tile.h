@@ -2,9 +2,9 @@
 /*
  * Products of one tile: up to VGPU_MT rows of activations by two slabs of 16 rows.
  *
- * All three add in the same order whatever mt is: along a block of 32 columns (F32:
- * along a chunk of 256), then blocks in ascending order.  That, and lanes that do not
- * meet, is why a row's result does not depend on its neighbours.
+ * All three add in the same order whatever mt is: along a block of 32 columns, or each half
+ * of one with two scales (F32: along a chunk of 256), then blocks in ascending order.  That,
+ * and lanes that do not meet, is why a row's result does not depend on its neighbours.
  *
  * mt and kind are constants at every call, so that the loops unroll and the accumulators
  * stay in registers: 8 rows by 2 slabs are 16 of them.
@@ -74,13 +74,49 @@ VGPU_INLINE void minimum_add(__m512 sum[VGPU_MT][2], const float *group_sum, con
 	}
 }
 
+/* Steps of 4 columns that share a scale. */
+VGPU_INLINE void steps_a8(__m512 sum[VGPU_MT][2], const uint8_t *line0, const uint8_t *line1,
+			  __m512 w0, __m512 w1, const int8_t *a, const float *scale,
+			  const float *offset, const int32_t *start, uint32_t steps, uint32_t mt)
+{
+	__m512i dot[VGPU_MT][2];
+
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		dot[i][0] = dot[i][1] = _mm512_set1_epi32(start[i]);
+#pragma GCC unroll 8
+	for (uint32_t s = 0; s < steps; s++) {
+		__m512i l0 = _mm512_load_si512(line0 + s * 64);
+		__m512i l1 = _mm512_load_si512(line1 + s * 64);
+
+#pragma GCC unroll 8
+		for (uint32_t i = 0; i < mt; i++) {
+			__m512i x = broadcast_word(a + (s * mt + i) * 4);
+
+			dot[i][0] = _mm512_dpbusd_epi32(dot[i][0], l0, x);
+			dot[i][1] = _mm512_dpbusd_epi32(dot[i][1], l1, x);
+		}
+	}
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++) {
+		__m512 s = _mm512_set1_ps(scale[i]), c = _mm512_set1_ps(offset[i]);
+
+		sum[i][0] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i][0]), s, c),
+					    w0, sum[i][0]);
+		sum[i][1] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i][1]), s, c),
+					    w1, sum[i][1]);
+	}
+}
+
 /* at: the tile's element at the slabs' first column. */
 VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2],
 			 const struct vgpu_acts *x, size_t at, uint32_t blocks, uint32_t mt,
 			 enum vgpu_g16_kind kind)
 {
+	const uint32_t parts = kind == VGPU_KIND_HALVES ? 2 : 1, steps = 8 / parts;
 	const float *scale = x->scale + at / VGPU_BLOCK, *offset = x->offset + at / VGPU_BLOCK;
-	const int32_t *start = x->start + at / VGPU_BLOCK;
+	const int32_t *start = parts == 2 ? x->half + at / VGPU_BLOCK * 2 :
+					    x->start + at / VGPU_BLOCK;
 	const int8_t *a = (const int8_t *)x->data + at;
 	const uint32_t scales = vgpu_slab_scales(kind);
 	__m512 sum[VGPU_MT][2];
@@ -89,47 +125,58 @@ VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2],
 	for (uint32_t b = 0; b < blocks; b++) {
 		const uint8_t *line0 = w[0].lines + b / 4 * w[0].tile_bytes + b % 4 * 512;
 		const uint8_t *line1 = w[1].lines + b / 4 * w[1].tile_bytes + b % 4 * 512;
-		__m512 w0 = _mm512_load_ps(w[0].scale + b * scales);
-		__m512 w1 = _mm512_load_ps(w[1].scale + b * scales);
-		__m512i dot[VGPU_MT][2];
+		const float *scale0 = w[0].scale + b * scales, *scale1 = w[1].scale + b * scales;
 
-#pragma GCC unroll 8
-		for (uint32_t i = 0; i < mt; i++)
-			dot[i][0] = dot[i][1] = _mm512_set1_epi32(start[b * mt + i]);
-#pragma GCC unroll 8
-		for (uint32_t s = 0; s < 8; s++) {
-			__m512i l0 = _mm512_load_si512(line0 + s * 64);
-			__m512i l1 = _mm512_load_si512(line1 + s * 64);
-
-#pragma GCC unroll 8
-			for (uint32_t i = 0; i < mt; i++) {
-				__m512i four = broadcast_word(a + ((b * 8 + s) * mt + i) * 4);
-
-				dot[i][0] = _mm512_dpbusd_epi32(dot[i][0], l0, four);
-				dot[i][1] = _mm512_dpbusd_epi32(dot[i][1], l1, four);
-			}
-		}
-#pragma GCC unroll 8
-		for (uint32_t i = 0; i < mt; i++) {
-			__m512 s = _mm512_set1_ps(scale[b * mt + i]);
-			__m512 c = _mm512_set1_ps(offset[b * mt + i]);
-
-			sum[i][0] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i][0]),
-								    s, c), w0, sum[i][0]);
-			sum[i][1] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i][1]),
-								    s, c), w1, sum[i][1]);
-		}
+#pragma GCC unroll 2
+		for (uint32_t part = 0; part < parts; part++)
+			steps_a8(sum, line0 + part * 256, line1 + part * 256,
+				 _mm512_load_ps(scale0 + part * 16),
+				 _mm512_load_ps(scale1 + part * 16),
+				 a + (b * 8 + part * steps) * mt * 4, scale + b * mt,
+				 offset + b * mt, start + (b * parts + part) * mt, steps, mt);
 		if (kind == VGPU_KIND_MINIMUM)
-			minimum_add(sum, x->sum + at / VGPU_BLOCK + b * mt, w[0].scale + b * scales,
-				    w[1].scale + b * scales, mt);
+			minimum_add(sum, x->sum + at / VGPU_BLOCK + b * mt, scale0, scale1, mt);
 	}
 	out_store(sum, o, mt);
+}
+
+/* Steps of 2 columns that share a scale. */
+VGPU_INLINE void steps_a16(__m512 sum[VGPU_MT][2], const uint8_t *line0, const uint8_t *line1,
+			   __m512 w0, __m512 w1, const uint32_t *a, const float *scale,
+			   uint32_t steps, uint32_t mt)
+{
+	__m512 dot[VGPU_MT][2];
+
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		dot[i][0] = dot[i][1] = _mm512_setzero_ps();
+#pragma GCC unroll 4
+	for (uint32_t s = 0; s < steps; s++) {
+		__m512bh l0 = (__m512bh)_mm512_load_si512(line0 + s * 64);
+		__m512bh l1 = (__m512bh)_mm512_load_si512(line1 + s * 64);
+
+#pragma GCC unroll 8
+		for (uint32_t i = 0; i < mt; i++) {
+			__m512bh x = (__m512bh)broadcast_word(a + s * mt + i);
+
+			dot[i][0] = _mm512_dpbf16_ps(dot[i][0], l0, x);
+			dot[i][1] = _mm512_dpbf16_ps(dot[i][1], l1, x);
+		}
+	}
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++) {
+		__m512 s = _mm512_set1_ps(scale[i]);
+
+		sum[i][0] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][0], s), w0, sum[i][0]);
+		sum[i][1] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][1], s), w1, sum[i][1]);
+	}
 }
 
 VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
 			  const struct vgpu_acts *x, size_t at, uint32_t blocks, uint32_t mt,
 			  enum vgpu_g16_kind kind)
 {
+	const uint32_t parts = kind == VGPU_KIND_HALVES ? 2 : 1, steps = 16 / parts;
 	const uint32_t *a = (const uint32_t *)x->data + at / 2;
 	const float *scale = x->scale + at / VGPU_BLOCK;
 	const uint32_t scales = vgpu_slab_scales(kind);
@@ -138,36 +185,16 @@ VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
 	out_load(sum, o, mt);
 	for (uint32_t b = 0; b < blocks; b++) {
 		const uint8_t *line0 = w[0].lines + b * 1024, *line1 = w[1].lines + b * 1024;
-		__m512 w0 = _mm512_load_ps(w[0].scale + b * scales);
-		__m512 w1 = _mm512_load_ps(w[1].scale + b * scales);
-		__m512 dot[VGPU_MT][2];
+		const float *scale0 = w[0].scale + b * scales, *scale1 = w[1].scale + b * scales;
 
-#pragma GCC unroll 8
-		for (uint32_t i = 0; i < mt; i++)
-			dot[i][0] = dot[i][1] = _mm512_setzero_ps();
-#pragma GCC unroll 4
-		for (uint32_t s = 0; s < 16; s++) {
-			__m512bh l0 = (__m512bh)_mm512_load_si512(line0 + s * 64);
-			__m512bh l1 = (__m512bh)_mm512_load_si512(line1 + s * 64);
-
-#pragma GCC unroll 8
-			for (uint32_t i = 0; i < mt; i++) {
-				__m512bh two = (__m512bh)broadcast_word(a + (b * 16 + s) * mt + i);
-
-				dot[i][0] = _mm512_dpbf16_ps(dot[i][0], l0, two);
-				dot[i][1] = _mm512_dpbf16_ps(dot[i][1], l1, two);
-			}
-		}
-#pragma GCC unroll 8
-		for (uint32_t i = 0; i < mt; i++) {
-			__m512 s = _mm512_set1_ps(scale[b * mt + i]);
-
-			sum[i][0] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][0], s), w0, sum[i][0]);
-			sum[i][1] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][1], s), w1, sum[i][1]);
-		}
+#pragma GCC unroll 2
+		for (uint32_t part = 0; part < parts; part++)
+			steps_a16(sum, line0 + part * 512, line1 + part * 512,
+				  _mm512_load_ps(scale0 + part * 16),
+				  _mm512_load_ps(scale1 + part * 16),
+				  a + (b * 16 + part * steps) * mt, scale + b * mt, steps, mt);
 		if (kind == VGPU_KIND_MINIMUM)
-			minimum_add(sum, x->sum + at / VGPU_BLOCK + b * mt, w[0].scale + b * scales,
-				    w[1].scale + b * scales, mt);
+			minimum_add(sum, x->sum + at / VGPU_BLOCK + b * mt, scale0, scale1, mt);
 	}
 	out_store(sum, o, mt);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "kernels/pack/e4m3.h"
 #include "kernels/pack/g16.h"
 #include "kernels/pack/half.h"
 #include "kernels/pack/iq.h"
@@ -280,30 +281,17 @@ static void iq4_xs(const uint8_t *block, float *out)
 	}
 }
 
-/* Half of an unsigned E4M3, as the codes are twice E2M1; 0x7f stands for 0, as in ggml. */
-static float half_e4m3(uint8_t byte)
-{
-	uint32_t exponent = byte >> 3 & 15, mantissa = byte & 7;
-
-	if (byte == 0x7f)
-		return 0;
-	if (!exponent)
-		return (float)mantissa * 0x1p-10f;
-	return (float)(8 + mantissa) * vgpu_f32_from_bits((exponent + 127 - 11) << 23);
-}
-
 /* {u8 d[4], u8 qs[32]}: 16 values a scale */
 static void nvfp4(const uint8_t *block, float *out)
 {
-	static const int8_t values[16] = { 0, 1, 2, 3, 4, 6, 8, 12,
-					   0, -1, -2, -3, -4, -6, -8, -12 };
+	static const int8_t values[16] = VGPU_E2M1_TWICE;
 	int8_t codes[16];
 
 	for (uint32_t i = 0; i < 4; i++) {
 		nibbles(block + 4 + 8 * i, 8, codes);
 		for (uint32_t j = 0; j < 16; j++)
 			codes[j] = values[codes[j]];
-		scaled(codes, 16, half_e4m3(block[i]), out + 16 * i);
+		scaled(codes, 16, vgpu_half_e4m3(block[i]), out + 16 * i);
 	}
 }
 

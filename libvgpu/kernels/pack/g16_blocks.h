@@ -26,6 +26,15 @@ VGPU_G16_INLINE void vgpu_codes_nibbles(const uint8_t *bytes, uint8_t out[32])
 	}
 }
 
+/* Of each 8 bytes the low nibbles, then the high ones. */
+VGPU_G16_INLINE void vgpu_codes_eights(const uint8_t *bytes, uint8_t out[32])
+{
+	for (uint32_t j = 0; j < 16; j++) {
+		out[j / 8 * 16 + j % 8] = bytes[j] & 15;
+		out[j / 8 * 16 + j % 8 + 8] = bytes[j] >> 4;
+	}
+}
+
 /* Bit j of 32 becomes the fifth bit of code j. */
 VGPU_G16_INLINE void vgpu_codes_fifth(const uint8_t *bits, uint8_t out[32])
 {
@@ -70,6 +79,13 @@ VGPU_G16_INLINE void vgpu_codes_of_block(enum vgpu_wformat source, const uint8_t
 	case VGPU_W_Q4_K:		/* {f16 d, f16 dmin, u8 scales[12], u8 qs[128]} */
 		vgpu_codes_half(block + 16 + i / 2 * 32, i % 2 * 4, out);
 		break;
+	case VGPU_W_Q6_K:		/* {u8 ql[128], u8 qh[64], s8 scales[16], f16 d} */
+		vgpu_codes_half(block + i / 4 * 64 + i % 2 * 32, i % 4 / 2 * 4, out);
+		vgpu_codes_upper(block + 128 + i / 4 * 32, i % 4 * 2, 3, out);
+		break;
+	case VGPU_W_NVFP4:		/* {u8 d[4], u8 qs[32]} */
+		vgpu_codes_eights(block + 4 + 16 * i, out);
+		break;
 	default:			/* Q5_K: as Q4_K, u8 qh[32] before qs */
 		vgpu_codes_half(block + 48 + i / 2 * 32, i % 2 * 4, out);
 		vgpu_codes_upper(block + 16, i, 1, out);
@@ -92,6 +108,14 @@ VGPU_G16_INLINE void vgpu_header_of_block(const struct vgpu_g16_type *type, uint
 		for (uint32_t line = 0; line < 4; line++)
 			memcpy(tile + 64 * line + 4 * row, block + 4 * line, 4);
 		break;
+	case VGPU_HEADER_S8:
+		for (uint32_t line = 0; line < 4; line++)
+			memcpy(tile + 64 * line + 4 * row, block + 192 + 4 * line, 4);
+		memcpy(tile + 256 + 2 * row, block + 208, 2);
+		break;
+	case VGPU_HEADER_E4M3:
+		memcpy(tile + 4 * row, block, 4);
+		break;
 	}
 }
 
@@ -109,6 +133,10 @@ static inline bool vgpu_header_is_finite(const struct vgpu_g16_type *type, const
 	case VGPU_HEADER_PAIR:
 	case VGPU_HEADER_K6:
 		return vgpu_half_is_finite(block) && vgpu_half_is_finite(block + 2);
+	case VGPU_HEADER_S8:
+		return vgpu_half_is_finite(block + 208);
+	case VGPU_HEADER_E4M3:
+		break;
 	}
 	return true;
 }
@@ -131,8 +159,12 @@ VGPU_G16_INLINE void vgpu_g16_regroup(const struct vgpu_g16_type *type, uint8_t 
 	uint32_t step = from->values / VGPU_BLOCK, blocks = k / VGPU_BLOCK;
 	uint8_t codes[VGPU_BLOCK];
 
-	/* Scales of what is not there: zero times any code is zero. */
-	if (rows < VGPU_GROUP_ROWS || blocks % type->tile_blocks)
+	/*
+	 * Scales of what is not there, since zero times any code is zero, and bytes of S8's
+	 * header that nobody writes.
+	 */
+	if (rows < VGPU_GROUP_ROWS || blocks % type->tile_blocks ||
+	    type->header == VGPU_HEADER_S8)
 		memset(dst, 0, vgpu_g16_bytes(type, k));
 	for (uint32_t b = 0; b < blocks; b += step, src += from->bytes) {
 		uint8_t *tile = dst + vgpu_g16_tile_at(type, b);

@@ -29,21 +29,28 @@
  *   PAIR	line j, lane r: f16 scale, then f16 minimum of row r, block j
  *   K6		8 blocks; lanes r of the four lines are what a block of Q4_K or Q5_K begins with:
  *		f16 d, f16 dmin, then 8 scales and 8 minima of 6 bits in 12 bytes
+ *   S8		8 blocks; byte i of line l, lane r is the signed scale of columns 16 (4 l + i) ..
+ *		of row r; f16 number r of line 4 multiplies them
+ *   E4M3	2 blocks; byte i of lane r is the scale of columns 16 i .. of row r
  */
 enum vgpu_g16_header {
 	VGPU_HEADER_F16,
 	VGPU_HEADER_PAIR,
 	VGPU_HEADER_K6,
+	VGPU_HEADER_S8,
+	VGPU_HEADER_E4M3,
 };
 
 /*
  * What a block of 32 columns has beside its codes, and its value then is:
  *   PLAIN	(code - zero) * scale
  *   MINIMUM	code * scale + minimum, the sum rounded
+ *   HALVES	as PLAIN, with a scale for each 16 columns
  */
 enum vgpu_g16_kind {
 	VGPU_KIND_PLAIN,
 	VGPU_KIND_MINIMUM,
+	VGPU_KIND_HALVES,
 };
 
 /**
@@ -56,6 +63,7 @@ enum vgpu_g16_kind {
  * @tile_blocks: blocks of 32 columns in a tile; the last tile of a row may hold fewer
  * @bits: of a code, 4 .. 6
  * @zero: the code of zero
+ * @e2m1: codes are E2M1, of which twice the value is taken, and half of the scales
  */
 struct vgpu_g16_type {
 	enum vgpu_wformat format, source;
@@ -63,6 +71,7 @@ struct vgpu_g16_type {
 	enum vgpu_g16_kind kind;
 	uint16_t header_bytes;
 	uint8_t tile_blocks, bits, zero;
+	bool e2m1;
 };
 
 /* The row of a packed format; NULL when it has none. */

@@ -4,6 +4,7 @@
  */
 #include "kernels/ref/g16.h"
 
+#include "kernels/pack/e4m3.h"
 #include "kernels/pack/g16_blocks.h"
 #include "kernels/pack/half.h"
 
@@ -61,6 +62,11 @@ static struct scale scale_at(const struct vgpu_g16_type *type, const uint8_t *ti
 		return (struct scale){ f16_at(lane), f16_at(lane + 2) };
 	case VGPU_HEADER_K6:
 		return k6_at(lane, j);
+	case VGPU_HEADER_S8:
+		return (struct scale){ f16_at(tile + 256 + 2 * row) *
+				       (float)(int8_t)lane[c / 64 * 64 + c / 16 % 4], 0 };
+	case VGPU_HEADER_E4M3:
+		return (struct scale){ vgpu_half_e4m3(lane[c / 16]), 0 };
 	}
 	return (struct scale){ 0, 0 };
 }
@@ -68,6 +74,8 @@ static struct scale scale_at(const struct vgpu_g16_type *type, const uint8_t *ti
 void vgpu_g16_row_ref(const struct vgpu_g16_type *type, const uint8_t *group, uint32_t row,
 		      float *dst, uint32_t k)
 {
+	static const int8_t e2m1[16] = VGPU_E2M1_TWICE;
+
 	for (uint32_t c = 0; c < k; c++) {
 		uint32_t block = c / VGPU_BLOCK;
 		uint32_t code = code_at(group + vgpu_g16_block_at(type, block) + 4 * row,
@@ -76,7 +84,7 @@ void vgpu_g16_row_ref(const struct vgpu_g16_type *type, const uint8_t *group, ui
 		struct scale s = scale_at(type, group + vgpu_g16_tile_at(type, block), row,
 					  c % (type->tile_blocks * VGPU_BLOCK));
 
-		dst[c] = (float)((int)code - type->zero) * s.scale;
+		dst[c] = (float)(type->e2m1 ? e2m1[code] : (int)code - type->zero) * s.scale;
 		/* Adding 0 would lose the sign of a zero. */
 		if (type->kind == VGPU_KIND_MINIMUM)
 			dst[c] += s.minimum;
