@@ -76,6 +76,11 @@ enum vgpu_wformat {
 	VGPU_W_Q5_K_G16 = 39,
 	VGPU_W_Q6_K_G16 = 40,
 	VGPU_W_NVFP4_G16 = 41,
+	VGPU_W_INT4_64_G16 = 42,/* made by pack_int4, a scale for 64 columns */
+	VGPU_W_INT4_128_G16 = 43,
+	VGPU_W_INT4_Z32_G16 = 44,/* and a zero point */
+	VGPU_W_INT4_Z64_G16 = 45,
+	VGPU_W_INT4_Z128_G16 = 46,
 	VGPU_W_IQ3_XXS = 48,	/* as those of pack/blocks.c above */
 	VGPU_W_IQ3_S = 49,
 	VGPU_W_Q1_0 = 50,
@@ -138,6 +143,22 @@ struct vgpu_panel {
 	uint32_t rows, k;
 	const void *data;
 	const uint8_t *scales;
+};
+
+/**
+ * struct vgpu_int4_rows - up to 16 rows of INT4, taken apart: a value is scale * (code - zero)
+ * @codes: u8 [rows][k], row stride @ld, each below 16
+ * @scales: f16 [rows][groups], row stride @ld_groups
+ * @zeros: u8 as @scales, 0 .. 16; NULL: 8 for all
+ * @rows: 1 .. 16
+ * @k: columns, a multiple of the format's group
+ */
+struct vgpu_int4_rows {
+	const uint8_t *codes;
+	const uint16_t *scales;
+	const uint8_t *zeros;
+	size_t ld, ld_groups;
+	uint32_t rows, k;
 };
 
 /* Bytes of one row (row-major formats) or of one group of 16 rows (packed). */
@@ -222,6 +243,12 @@ struct vgpu_kernels {
 	 */
 	int (*pack_blocks)(void *dst, enum vgpu_wformat format, const void *src, uint32_t rows,
 			   uint32_t k);
+	/*
+	 * The same of INT4: format is one of VGPU_W_INT4_*, or Q4_0_G16, which is INT4
+	 * with a scale for 32 columns.  -EDOM also when a code or a zero is too large,
+	 * -EINVAL when the format has zeros and src has not, or the other way round.
+	 */
+	int (*pack_int4)(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src);
 	/* Decode rows of any weight format to f32 [rows][ldd]; k columns are written. */
 	void (*weight_decode)(const struct vgpu_panel *w, float *dst, size_t ldd);
 

@@ -39,6 +39,11 @@ static const struct format {
 	{ VGPU_W_Q6_K_G16, "q6_k_g16", 256 },
 	{ VGPU_W_NVFP4, "nvfp4", 64 },
 	{ VGPU_W_NVFP4_G16, "nvfp4_g16", 64 },
+	{ VGPU_W_INT4_64_G16, "int4_64_g16", 64 },
+	{ VGPU_W_INT4_128_G16, "int4_128_g16", 128 },
+	{ VGPU_W_INT4_Z32_G16, "int4_z32_g16", 32 },
+	{ VGPU_W_INT4_Z64_G16, "int4_z64_g16", 64 },
+	{ VGPU_W_INT4_Z128_G16, "int4_z128_g16", 128 },
 };
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
@@ -97,6 +102,19 @@ static void fill_from_blocks(struct product *p, const struct vgpu_g16_type *type
 	free(src);
 }
 
+static void fill_int4(struct product *p, const struct vgpu_g16_type *type, bool even, uint64_t *rng)
+{
+	const struct vgpu_kernels *ref = vgpu_kernels_get(VGPU_ISA_REF);
+	size_t unit = vgpu_weight_unit_bytes(p->w.format, p->w.k);
+	struct random_int4 rows;
+
+	for (uint32_t r = 0; r < p->w.rows; r += 16) {
+		random_int4(&rows, type, p->w.rows - r < 16 ? p->w.rows - r : 16, p->w.k, even, rng);
+		assert_int_equal(ref->pack_int4(p->data + r / 16 * unit, type->format, &rows.rows), 0);
+		random_int4_free(&rows);
+	}
+}
+
 static void fill_packed(struct product *p, uint64_t *rng)
 {
 	const struct vgpu_kernels *ref = vgpu_kernels_get(VGPU_ISA_REF);
@@ -132,6 +150,8 @@ static void product_draw(struct product *p, enum vgpu_wformat format, uint32_t m
 
 	if (unit_rows == 1)
 		fill_row_major(p, rng);
+	else if (vgpu_g16_type(format) && !vgpu_g16_type(format)->source)
+		fill_int4(p, vgpu_g16_type(format), even, rng);
 	else if (vgpu_g16_type(format))
 		fill_from_blocks(p, vgpu_g16_type(format), even, rng);
 	else

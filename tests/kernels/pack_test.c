@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <xmmintrin.h>
 #include "check.h"
-#include "kernels/pack/g16_type.h"
+#include "kernels/pack/half.h"
+#include "random_blocks.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #define BLOCKS	100000u		/* random blocks; instrumented code is slow */
@@ -495,6 +496,91 @@ static void pack_does_not_see_flush_to_zero(void **state)
 	free(got);
 }
 
+static const enum vgpu_wformat int4_formats[] = {
+	VGPU_W_Q4_0_G16, VGPU_W_INT4_64_G16, VGPU_W_INT4_128_G16, VGPU_W_INT4_Z32_G16,
+	VGPU_W_INT4_Z64_G16, VGPU_W_INT4_Z128_G16,
+};
+#define INT4_FORMATS (sizeof(int4_formats) / sizeof(int4_formats[0]))
+
+static void check_int4(const struct vgpu_kernels *t, const struct vgpu_g16_type *type, uint32_t rows,
+		       uint32_t k, uint64_t *rng)
+{
+	size_t unit = vgpu_weight_unit_bytes(type->format, k);
+	uint32_t cols = vgpu_g16_scale_cols(type);
+	uint8_t *dst = check_alloc(unit + 64);
+	float *out = check_alloc(16 * (size_t)k * sizeof(*out));
+	struct vgpu_panel w = { type->format, 16, k, dst, NULL };
+	struct random_int4 s;
+
+	random_int4(&s, type, rows, k, false, rng);
+	assert_int_equal(t->pack_int4(dst, type->format, &s.rows), 0);
+	for (uint32_t i = 0; i < 64; i++)
+		assert_int_equal(dst[unit + i], 0xa5);
+	t->weight_decode(&w, out, k);
+	for (uint32_t i = 0; i < 16 * k; i++) {
+		uint32_t group = i / k * (k / cols) + i % k / cols;
+		double want = i / k >= rows ? 0 : (s.codes[i] - (s.rows.zeros ? s.zeros[group] : 8)) *
+						  (double)vgpu_f16_to_f32(s.scales[group]);
+
+		assert_true(out[i] == want);
+	}
+	random_int4_free(&s);
+	free(out);
+	free(dst);
+}
+
+static void int4_is_scale_times_code_less_zero(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 5;
+
+	for (size_t f = 0; f < INT4_FORMATS; f++)
+		for (uint32_t rows = 1; rows <= 16; rows += 5)
+			for (uint32_t k = 128; k <= 1280; k += 384)
+				check_int4(t, vgpu_g16_type(int4_formats[f]), rows, k, &rng);
+}
+
+/* Refused, and nothing written. */
+static void assert_int4(const struct vgpu_kernels *t, enum vgpu_wformat format,
+			const struct vgpu_int4_rows *s, int rc)
+{
+	uint8_t dst[4096];
+
+	memset(dst, 0xa5, sizeof(dst));
+	assert_int_equal(t->pack_int4(dst, format, s), rc);
+	for (size_t i = 0; i < sizeof(dst) && rc; i++)
+		assert_int_equal(dst[i], 0xa5);
+}
+
+static void int4_refuses_what_has_no_place(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint16_t scales[2] = { 0x3c00, 0x3c00 };
+	uint8_t codes[256] = { 0 }, zeros[2] = { 0, 16 };
+	struct vgpu_int4_rows s = { .codes = codes, .scales = scales, .zeros = zeros, .ld = 128,
+				    .ld_groups = 1, .rows = 2, .k = 128 };
+	struct vgpu_int4_rows half = s, none = s;
+
+	half.k = 64;
+	none.zeros = NULL;
+	assert_int4(t, VGPU_W_INT4_Z128_G16, &half, -EINVAL);
+	assert_int4(t, VGPU_W_INT4_Z128_G16, &none, -EINVAL);
+	assert_int4(t, VGPU_W_INT4_128_G16, &s, -EINVAL);
+	assert_int4(t, VGPU_W_Q5_0_G16, &none, -EINVAL);
+	assert_int4(t, VGPU_W_Q4_K_G16, &s, -EINVAL);
+	assert_int4(t, VGPU_W_INT8_G16, &none, -EINVAL);
+	assert_int4(t, VGPU_W_INT4_Z128_G16, &s, 0);
+	assert_int4(t, VGPU_W_INT4_128_G16, &none, 0);
+	zeros[1] = 17;
+	assert_int4(t, VGPU_W_INT4_Z128_G16, &s, -EDOM);
+	zeros[1] = 0;
+	codes[255] = 16;
+	assert_int4(t, VGPU_W_INT4_Z128_G16, &s, -EDOM);
+	codes[255] = 0;
+	scales[1] = 0xfc00;
+	assert_int4(t, VGPU_W_INT4_128_G16, &none, -EDOM);
+}
+
 static void units_are_whole_lines(void **state)
 {
 	(void)state;
@@ -509,7 +595,7 @@ static void units_are_whole_lines(void **state)
 		const struct vgpu_g16_type *type = vgpu_g16_type((enum vgpu_wformat)f);
 		size_t bytes = type ? vgpu_weight_unit_bytes(type->source, 4096) : 0;
 
-		if (!type)
+		if (!type || !type->source)
 			continue;
 		bytes = 16 * bytes + (type->source == VGPU_W_Q6_K ? 32 * 4096 / 256 : 0);
 		assert_int_equal(vgpu_weight_unit_bytes(type->format, 4096), bytes);
@@ -517,6 +603,8 @@ static void units_are_whole_lines(void **state)
 		assert_int_equal(vgpu_weight_unit_rows(type->format), 16);
 	}
 	assert_int_equal(vgpu_weight_unit_bytes(VGPU_W_Q8_0, 4096), 4096 * 34 / 32);
+	assert_int_equal(vgpu_weight_unit_bytes(VGPU_W_INT4_128_G16, 4096), 16 * 4096 * 33 / 64);
+	assert_int_equal(vgpu_weight_unit_bytes(VGPU_W_INT4_Z128_G16, 4096), 16 * 4096 * 67 / 128);
 	assert_int_equal(vgpu_weight_unit_rows(VGPU_W_INT8_G16), 16);
 	assert_int_equal(vgpu_weight_unit_rows((enum vgpu_wformat)99), 0);
 }
@@ -534,6 +622,8 @@ int main(void)
 		CHECK_LEVELS(pack_takes_the_largest_scale_that_f16_holds),
 		CHECK_LEVELS(pack_takes_every_source_and_fills_up_with_zeros),
 		CHECK_LEVELS(pack_does_not_see_flush_to_zero),
+		CHECK_LEVELS(int4_is_scale_times_code_less_zero),
+		CHECK_LEVELS(int4_refuses_what_has_no_place),
 	};
 
 	return cmocka_run_group_tests_name("pack", tests, NULL, NULL);

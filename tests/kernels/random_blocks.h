@@ -93,4 +93,40 @@ static inline void random_blocks(enum vgpu_wformat format, uint8_t *data, uint8_
 	}
 }
 
+/* Rows of INT4 with memory of their own. */
+struct random_int4 {
+	struct vgpu_int4_rows rows;
+	uint8_t *codes, *zeros;
+	uint16_t *scales;
+};
+
+/* @even: as above */
+static inline void random_int4(struct random_int4 *s, const struct vgpu_g16_type *type,
+			       uint32_t rows, uint32_t k, bool even, uint64_t *rng)
+{
+	uint32_t groups = k / vgpu_g16_scale_cols(type);
+
+	s->codes = check_alloc((size_t)rows * k);
+	s->zeros = check_alloc((size_t)rows * groups);
+	s->scales = check_alloc((size_t)rows * groups * sizeof(*s->scales));
+	for (uint32_t i = 0; i < rows * k; i++)
+		s->codes[i] = rng_below(rng, 16);
+	for (uint32_t i = 0; i < rows * groups; i++) {
+		s->zeros[i] = even ? 8 : rng_below(rng, 17);
+		put_half((uint8_t *)&s->scales[i], even ? 0.125 : rng_gauss(rng));
+	}
+	s->rows = (struct vgpu_int4_rows){
+		.codes = s->codes, .scales = s->scales, .ld = k, .ld_groups = groups,
+		.zeros = type->header == VGPU_HEADER_F16_ZERO ? s->zeros : NULL,
+		.rows = rows, .k = k,
+	};
+}
+
+static inline void random_int4_free(struct random_int4 *s)
+{
+	free(s->codes);
+	free(s->zeros);
+	free(s->scales);
+}
+
 #endif

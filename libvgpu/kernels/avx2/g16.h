@@ -142,12 +142,28 @@ static inline struct vgpu_g16_scales_avx2 vgpu_g16_scales_avx2(const struct vgpu
 		return (struct vgpu_g16_scales_avx2){ vgpu_lanes_e4m3_avx2(x, 2 * j),
 						      vgpu_lanes_e4m3_avx2(x, 2 * j + 1) };
 	case VGPU_HEADER_F16:
+	case VGPU_HEADER_F16_ZERO:
 		break;
 	}
 	x = _mm256_castsi128_si256(_mm_load_si128((const __m128i *)(tile + 2 * row +
 							j * 4 / type->tile_blocks * 32)));
 	return (struct vgpu_g16_scales_avx2){
 		_mm256_cvtph_ps(_mm256_castsi256_si128(x)), _mm256_setzero_ps() };
+}
+
+/* The code of zero of every row, a byte each column. */
+static inline __m256i vgpu_g16_zero_avx2(const struct vgpu_g16_type *type, const uint8_t *group,
+					 uint32_t b, uint32_t row)
+{
+	const __m256i first = _mm256_broadcastsi128_si256(
+		_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
+	const uint8_t *line = group + vgpu_g16_tile_at(type, b) + 128 + 4 * row;
+	uint32_t j = b % type->tile_blocks * 4 / type->tile_blocks;
+
+	if (type->header != VGPU_HEADER_F16_ZERO)
+		return _mm256_set1_epi8((char)type->zero);
+	return _mm256_shuffle_epi8(_mm256_load_si256((const __m256i *)line),
+				   _mm256_add_epi8(first, _mm256_set1_epi8((char)j)));
 }
 
 #endif

@@ -17,11 +17,11 @@ static void store_scales(struct vgpu_slab_avx2 *out, enum vgpu_g16_kind kind, ui
 }
 
 /* Codes as signed numbers. */
-static inline __m256i numbers(const struct vgpu_g16_type *type, __m256i codes)
+static inline __m256i numbers(const struct vgpu_g16_type *type, __m256i codes, __m256i zero)
 {
 	if (type->e2m1)
 		return vgpu_e2m1_twice_avx2(codes);
-	return _mm256_sub_epi8(codes, _mm256_set1_epi8((char)type->zero));
+	return _mm256_sub_epi8(codes, zero);
 }
 
 /* One block of 8 rows, from row on; b: in the slab, block: in the group. */
@@ -30,6 +30,7 @@ static void fill_block(struct vgpu_slab_avx2 *out, uint32_t b, const struct vgpu
 {
 	const uint8_t *lane = group + vgpu_g16_block_at(type, block) + 4 * row;
 	struct vgpu_g16_scales_avx2 s = vgpu_g16_scales_avx2(type, group, block, row);
+	__m256i zero = vgpu_g16_zero_avx2(type, group, block, row);
 	/* Of zeros of either sign this adds what changes no product. */
 	__m256 minimum = type->kind == VGPU_KIND_MINIMUM ? s.more : _mm256_setzero_ps();
 	__m256 second = type->kind == VGPU_KIND_HALVES ? s.more : s.scale;
@@ -37,7 +38,7 @@ static void fill_block(struct vgpu_slab_avx2 *out, uint32_t b, const struct vgpu
 	if (a8)
 		store_scales(out, type->kind, b, row, s);
 	for (uint32_t t = 0; t < 8; t++) {
-		__m256i w = numbers(type, vgpu_g16_codes_avx2(lane, type->bits, t));
+		__m256i w = numbers(type, vgpu_g16_codes_avx2(lane, type->bits, t), zero);
 
 		if (a8)
 			_mm256_store_si256((__m256i *)(out->lines + (b * 8 + t) * 64 + 4 * row), w);

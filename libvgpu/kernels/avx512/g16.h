@@ -131,12 +131,28 @@ static inline struct vgpu_g16_scales vgpu_g16_scales(const struct vgpu_g16_type 
 		return (struct vgpu_g16_scales){ vgpu_lanes_e4m3(x, 2 * j),
 						 vgpu_lanes_e4m3(x, 2 * j + 1) };
 	case VGPU_HEADER_F16:
+	case VGPU_HEADER_F16_ZERO:
 		break;
 	}
 	return (struct vgpu_g16_scales){
 		_mm512_cvtph_ps(_mm256_load_si256((const __m256i *)
 						  (tile + j * 4 / type->tile_blocks * 32))),
 		_mm512_setzero_ps() };
+}
+
+/* The code of zero of every row, a byte each column. */
+static inline __m512i vgpu_g16_zero(const struct vgpu_g16_type *type, const uint8_t *group,
+				    uint32_t b)
+{
+	const __m512i first = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
+	const uint8_t *line = group + vgpu_g16_tile_at(type, b) + 128;
+	uint32_t j = b % type->tile_blocks * 4 / type->tile_blocks;
+
+	if (type->header != VGPU_HEADER_F16_ZERO)
+		return _mm512_set1_epi8((char)type->zero);
+	return _mm512_shuffle_epi8(_mm512_load_si512(line),
+				   _mm512_add_epi8(first, _mm512_set1_epi8((char)j)));
 }
 
 #endif

@@ -31,21 +31,24 @@ static void store_scales(float *to, enum vgpu_g16_kind kind, struct vgpu_g16_sca
 }
 
 /* Codes as numbers plus 128. */
-static inline __m512i numbers(const struct vgpu_g16_type *type, __m512i codes)
+static inline __m512i numbers(const struct vgpu_g16_type *type, __m512i codes, __m512i up)
 {
 	if (type->e2m1)
 		return _mm512_permutexvar_epi8(codes, vgpu_mxfp4_table_u8());
-	return _mm512_add_epi8(codes, _mm512_set1_epi8((char)(VGPU_INT8_ZERO - type->zero)));
+	return _mm512_add_epi8(codes, up);
 }
 
-static void fill_block(uint8_t *lines, const struct vgpu_g16_type *type, const uint8_t *block,
-		       enum vgpu_mode mode, struct vgpu_g16_scales s)
+static void fill_block(uint8_t *lines, const struct vgpu_g16_type *type, const uint8_t *group,
+		       uint32_t block, enum vgpu_mode mode, struct vgpu_g16_scales s)
 {
+	const uint8_t *at = group + vgpu_g16_block_at(type, block);
+	__m512i up = _mm512_sub_epi8(_mm512_set1_epi8((char)VGPU_INT8_ZERO),
+				     vgpu_g16_zero(type, group, block));
 	/* Of zeros of either sign this adds what changes no product. */
 	__m512 minimum = type->kind == VGPU_KIND_MINIMUM ? s.more : _mm512_setzero_ps();
 	__m512 second = type->kind == VGPU_KIND_HALVES ? s.more : s.scale;
 	for (uint32_t t = 0; t < 8; t++) {
-		__m512i w = numbers(type, vgpu_g16_codes_avx512(block, type->bits, t));
+		__m512i w = numbers(type, vgpu_g16_codes_avx512(at, type->bits, t), up);
 
 		if (mode == VGPU_MODE_A8)
 			_mm512_store_si512(lines + t * 64, w);
@@ -69,7 +72,6 @@ void vgpu_slab_fill_g16_avx512(struct vgpu_slab *out, uint8_t *lines, float *sca
 
 		if (mode != VGPU_MODE_F32)
 			store_scales(scales + b * vgpu_slab_scales(type->kind), type->kind, s);
-		fill_block(lines + b * step, type, g->data + vgpu_g16_block_at(type, block), mode,
-			   s);
+		fill_block(lines + b * step, type, g->data, block, mode, s);
 	}
 }

@@ -98,6 +98,7 @@ VGPU_G16_INLINE void vgpu_header_of_block(const struct vgpu_g16_type *type, uint
 					  uint32_t row, uint32_t first, const uint8_t *block)
 {
 	switch (type->header) {
+	case VGPU_HEADER_F16_ZERO:	/* no blocks have it */
 	case VGPU_HEADER_F16:
 		memcpy(tile + first + 2 * row, block, 2);
 		break;
@@ -128,6 +129,7 @@ static inline bool vgpu_half_is_finite(const uint8_t *half)
 static inline bool vgpu_header_is_finite(const struct vgpu_g16_type *type, const uint8_t *block)
 {
 	switch (type->header) {
+	case VGPU_HEADER_F16_ZERO:
 	case VGPU_HEADER_F16:
 		return vgpu_half_is_finite(block);
 	case VGPU_HEADER_PAIR:

@@ -9,6 +9,11 @@ static const struct vgpu_g16_type types[] = {
 	{ VGPU_W_Q4_K_G16, VGPU_W_Q4_K, VGPU_HEADER_K6, VGPU_KIND_MINIMUM, 256, 8, 4, 0, false },
 	{ VGPU_W_Q5_K_G16, VGPU_W_Q5_K, VGPU_HEADER_K6, VGPU_KIND_MINIMUM, 256, 8, 5, 0, false },
 	{ VGPU_W_Q6_K_G16, VGPU_W_Q6_K, VGPU_HEADER_S8, VGPU_KIND_HALVES, 320, 8, 6, 32, false },
+	{ VGPU_W_INT4_64_G16, 0, VGPU_HEADER_F16, VGPU_KIND_PLAIN, 128, 8, 4, 8, false },
+	{ VGPU_W_INT4_128_G16, 0, VGPU_HEADER_F16, VGPU_KIND_PLAIN, 128, 16, 4, 8, false },
+	{ VGPU_W_INT4_Z32_G16, 0, VGPU_HEADER_F16_ZERO, VGPU_KIND_PLAIN, 192, 4, 4, 0, false },
+	{ VGPU_W_INT4_Z64_G16, 0, VGPU_HEADER_F16_ZERO, VGPU_KIND_PLAIN, 192, 8, 4, 0, false },
+	{ VGPU_W_INT4_Z128_G16, 0, VGPU_HEADER_F16_ZERO, VGPU_KIND_PLAIN, 192, 16, 4, 0, false },
 	{ VGPU_W_NVFP4_G16, VGPU_W_NVFP4, VGPU_HEADER_E4M3, VGPU_KIND_HALVES, 64, 2, 4, 0, true },
 };
 
@@ -23,7 +28,7 @@ const struct vgpu_g16_type *vgpu_g16_type(enum vgpu_wformat format)
 const struct vgpu_g16_type *vgpu_g16_of_source(enum vgpu_wformat source)
 {
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (types[i].source == source)
+		if (source && types[i].source == source)
 			return &types[i];
 	return NULL;
 }

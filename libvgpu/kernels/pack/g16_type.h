@@ -26,6 +26,7 @@
 /*
  * Headers, in lines of 64 bytes from the tile's first byte on.
  *   F16	four scales a row: f16 number 16 j + r is that of row r, scale j
+ *   F16_ZERO	as F16, and byte j of lane r of line 2 is the code of zero of row r, scale j
  *   PAIR	line j, lane r: f16 scale, then f16 minimum of row r, block j
  *   K6		8 blocks; lanes r of the four lines are what a block of Q4_K or Q5_K begins with:
  *		f16 d, f16 dmin, then 8 scales and 8 minima of 6 bits in 12 bytes
@@ -35,6 +36,7 @@
  */
 enum vgpu_g16_header {
 	VGPU_HEADER_F16,
+	VGPU_HEADER_F16_ZERO,
 	VGPU_HEADER_PAIR,
 	VGPU_HEADER_K6,
 	VGPU_HEADER_S8,
@@ -56,7 +58,7 @@ enum vgpu_g16_kind {
 /**
  * struct vgpu_g16_type - one packed format
  * @format: its number
- * @source: the blocks that it is made from, which are an operand, too
+ * @source: the blocks that it is made from, which are an operand, too; 0 none
  * @header: how scales lie
  * @kind: what scales do
  * @header_bytes: of a tile, a multiple of 64
@@ -85,6 +87,12 @@ enum vgpu_g16_kind vgpu_g16_kind(enum vgpu_wformat format);
 static inline size_t vgpu_g16_block_bytes(const struct vgpu_g16_type *type)
 {
 	return VGPU_MXFP4_BLOCK_CODES + 64u * (type->bits - 4u);
+}
+
+/* Columns of a scale, of headers that have four. */
+static inline uint32_t vgpu_g16_scale_cols(const struct vgpu_g16_type *type)
+{
+	return type->tile_blocks * VGPU_BLOCK / 4;
 }
 
 /* Offset of the tile that a block is in. */

@@ -6,6 +6,7 @@
 
 #include "kernels/pack/e4m3.h"
 #include "kernels/pack/g16_blocks.h"
+#include "kernels/pack/g16_int4.h"
 #include "kernels/pack/half.h"
 
 static float f16_at(const uint8_t *p)
@@ -55,7 +56,8 @@ static struct scale scale_at(const struct vgpu_g16_type *type, const uint8_t *ti
 
 	switch (type->header) {
 	case VGPU_HEADER_F16:
-		j = c * 4 / (type->tile_blocks * VGPU_BLOCK);
+	case VGPU_HEADER_F16_ZERO:
+		j = c / vgpu_g16_scale_cols(type);
 		return (struct scale){ f16_at(tile + 32 * j + 2 * row), 0 };
 	case VGPU_HEADER_PAIR:
 		lane += 64 * j;
@@ -71,20 +73,30 @@ static struct scale scale_at(const struct vgpu_g16_type *type, const uint8_t *ti
 	return (struct scale){ 0, 0 };
 }
 
+/* The code that is zero. */
+static int zero_at(const struct vgpu_g16_type *type, const uint8_t *tile, uint32_t row, uint32_t c)
+{
+	if (type->header != VGPU_HEADER_F16_ZERO)
+		return type->zero;
+	return tile[128 + 4 * row + c / vgpu_g16_scale_cols(type)];
+}
+
 void vgpu_g16_row_ref(const struct vgpu_g16_type *type, const uint8_t *group, uint32_t row,
 		      float *dst, uint32_t k)
 {
 	static const int8_t e2m1[16] = VGPU_E2M1_TWICE;
 
 	for (uint32_t c = 0; c < k; c++) {
-		uint32_t block = c / VGPU_BLOCK;
+		uint32_t block = c / VGPU_BLOCK, at = c % (type->tile_blocks * VGPU_BLOCK);
+		const uint8_t *tile = group + vgpu_g16_tile_at(type, block);
+		struct scale s = scale_at(type, tile, row, at);
 		uint32_t code = code_at(group + vgpu_g16_block_at(type, block) + 4 * row,
 					type->bits, c % VGPU_BLOCK);
 
-		struct scale s = scale_at(type, group + vgpu_g16_tile_at(type, block), row,
-					  c % (type->tile_blocks * VGPU_BLOCK));
+		int number = type->e2m1 ? e2m1[code] :
+					  (int)code - zero_at(type, tile, row, at);
 
-		dst[c] = (float)(type->e2m1 ? e2m1[code] : (int)code - type->zero) * s.scale;
+		dst[c] = (float)number * s.scale;
 		/* Adding 0 would lose the sign of a zero. */
 		if (type->kind == VGPU_KIND_MINIMUM)
 			dst[c] += s.minimum;
@@ -123,4 +135,14 @@ int vgpu_pack_blocks_ref(void *dst, enum vgpu_wformat format, const void *src, u
 	vgpu_g16_regroup(type, dst, src, vgpu_weight_unit_bytes(type->source, k), rows, k,
 			 put_codes);
 	return 0;
+}
+
+int vgpu_pack_int4_ref(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src)
+{
+	const struct vgpu_g16_type *type = vgpu_g16_type(format);
+	int rc = vgpu_int4_check(type, src);
+
+	if (!rc)
+		vgpu_int4_put(type, dst, src, put_codes);
+	return rc;
 }

@@ -19,4 +19,7 @@ void vgpu_g16_row_ref(const struct vgpu_g16_type *type, const uint8_t *group, ui
 int vgpu_pack_blocks_ref(void *dst, enum vgpu_wformat format, const void *src, uint32_t rows,
 			 uint32_t k);
 
+/* pack_int4 of the table. */
+int vgpu_pack_int4_ref(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src);
+
 #endif

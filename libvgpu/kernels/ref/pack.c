@@ -146,5 +146,6 @@ void vgpu_pack_init_ref(struct vgpu_kernels *t)
 	t->pack_mxfp4 = pack_mxfp4_ref;
 	t->pack_int8 = pack_int8_ref;
 	t->pack_blocks = vgpu_pack_blocks_ref;
+	t->pack_int4 = vgpu_pack_int4_ref;
 	t->weight_decode = weight_decode_ref;
 }
