@@ -7,8 +7,8 @@ set -u
 
 # --- options: from the help of each command, so that a new one is among them ---
 # What takes any text; everything else has a range, a list or no value.
-texts=' model layers-int8 device nvme trace vectors save dir match '
-commands=('vbrun embed' 'vbrun stream' 'vbrun gen' 'vbrun report' 'vbrun machine' 'vbctl doctor'
+texts=' model layers-int8 device nvme trace vectors save dir match prompt '
+commands=('vbrun embed' 'vbrun generate' 'vbrun stream' 'vbrun gen' 'vbrun report' 'vbrun machine' 'vbctl doctor'
 	'vbctl plan' 'vbctl replay' 'vbctl tensor list')
 # refused NAME PATTERN PROGRAM WORDS...
 refused() {
@@ -86,6 +86,13 @@ done <<'END'
 2|gen: --size is not for --bert, whose|vbrun gen f --bert --size 1M
 2|gen: --experts is not for --bert, whose|vbrun gen f --bert --experts 4
 2|gen: --format is not for --bert, whose|vbrun gen f --bert --format f32
+2|gen: --size is not for --gemma3, whose|vbrun gen f --gemma3 --size 1M
+2|gen: --bert and --gemma3 exclude each other|vbrun gen f --bert --gemma3
+2|generate: 0 arguments, takes MODEL|vbrun generate
+2|generate: --prompt TEXT is missing|vbrun generate f
+2|generate: --seed is for --temperature above 0, which is not given|vbrun generate f --prompt x --seed 3
+2|generate: --top is for --temperature above 0, which is not given|vbrun generate f --prompt x --top 3
+2|--chunk 100000 is no power of two|vbrun generate f --prompt x --chunk 100000
 2|--compare and --no-compare exclude each other|vbrun embed --compare --no-compare
 2|--trace needs a device of its own, without --device|vbrun embed --trace t --device /dev/null
 2|--compare needs devices of its own, without --device|vbrun embed --compare --device /dev/null
@@ -101,6 +108,7 @@ done <<'END'
 2|plan: 0 arguments, takes FILE|vbctl plan
 2|replay: 0 arguments, takes TRACE|vbctl replay
 1|absent: No such file|vbrun stream absent
+1|absent: No such file|vbrun generate absent --prompt x
 1|absent: No such file|vbctl plan absent
 1|absent: No such file|vbctl tensor list absent
 1|absent: open: No such file|vbctl replay absent
@@ -110,6 +118,8 @@ done <<'END'
 1|absent/x: No such file|vbrun gen absent/x --size 1M
 1|gen: hidden 100 is not a multiple of 64 up to 32768|vbrun gen absent/x --hidden 100
 1|gen: ffn 33 is not a multiple of 32 up to 131072|vbrun gen absent/x --ffn 33
+1|gen: hidden 100 is not a multiple of 32 between 32 and 4096|vbrun gen absent/x --gemma3 --hidden 100
+1|gen: ffn 300 is not a multiple of 256 up to 65536|vbrun gen absent/x --gemma3 --ffn 300
 1|gen: hidden 1024 is not a multiple of heads 12|vbrun gen absent/x --bert --hidden 1024
 1|/dev/null: no Virtual Blackwell device|vbrun embed --device /dev/null x
 END
@@ -235,8 +245,8 @@ for json in "" --json; do
 		help|is no JSON
 		list.json|is no JSON object
 		schema.json|schema is 9, must be 1
-		null.json|command is "", must be embed or stream
-		tensors.json|command is "tensor list", must be embed or stream
+		null.json|command is "", must be embed, generate or stream
+		tensors.json|command is "tensor list", must be embed, generate or stream
 	END
 done
 $vbrun stream "$work/bad/good.safetensors" --host 1M --chunk 64K --no-compare --trace "$work/trace" >/dev/null

@@ -96,9 +96,13 @@ summary route "vbrun stream --route zipf" $vbrun stream "$m" $small --route zipf
 long=$(printf 'word %.0s' {1..300})
 summary embed "vbrun embed" $vbrun embed --model "$tiny" --nvme "$work/arena" --accuracy --goal 1 \
 	--sentences 4 'One text.' 'And another.' "$long"
+$vbrun gen "$work/decoder.gguf" --gemma3 >/dev/null
+summary gen_gemma3 "vbrun gen" $vbrun gen "$work/other.gguf" --gemma3 --layers 2
+summary generate "vbrun generate" $vbrun generate "$work/decoder.gguf" --prompt 'It is' --tokens 4
 summary machine "vbrun machine" $vbrun machine
 summary machine_file "vbrun machine" $vbrun machine "$m"
-summary report "vbrun report" $vbrun report "$work/stream.json" "$work/route.json" "$work/embed.json"
+summary report "vbrun report" $vbrun report "$work/stream.json" "$work/route.json" "$work/embed.json" \
+	"$work/generate.json"
 summary doctor "vbctl doctor" $vbctl doctor --dir "$work"
 summary plan "vbctl plan" $vbctl plan "$m" --host 64M --device 8M --format mxfp4
 summary plan_measured "vbctl plan" $vbctl plan "$m" --host 64M --measure
@@ -108,7 +112,7 @@ $vbctl plan "$m" --host 64K --json >"$work/refused.json" 2>/dev/null
 verdict a_refused_plan_has_a_summary test \
 	-z "$(python3 "$work/fields.py" $doc "vbctl plan" "$work/refused.json" 2>&1)"
 
-verdict report_json_has_a_line_a_run test "$(grep -c '"what":' "$work/report.json")" -ge 6
+verdict report_json_has_a_line_a_run test "$(grep -c '"what":' "$work/report.json")" -ge 7
 same_keys report_json_keeps_its_fields "$work/report.json" $golden/report.keys
 # --save writes what --json prints.
 # shellcheck disable=SC2086

@@ -115,6 +115,19 @@ static void add_text(struct json_object *o, const char *key, const char *text)
 	free(copy);
 }
 
+/* FNV-1a over the tokens: two texts are the same when it is. */
+static void add_digest(struct json_object *o, const struct generation *g)
+{
+	const unsigned char *bytes = (const unsigned char *)g->made;
+	uint64_t hash = 0xcbf29ce484222325u;
+	char text[17];
+
+	for (size_t i = 0; i < g->made_count * sizeof(*g->made); i++)
+		hash = (hash ^ bytes[i]) * 0x100000001b3u;
+	snprintf(text, sizeof(text), "%016" PRIx64, hash);
+	summary_text(o, "digest", text);
+}
+
 static void add_part(struct json_object *o, const char *key, const struct generate_part *p)
 {
 	struct json_object *part = summary_object(o, key);
@@ -138,6 +151,7 @@ static void summarise(const struct generation *g, struct json_object *o)
 	add_text(o, "text", g->text.text);
 	add_ids(o, "prompt_ids", g->prompt, g->prompt_count);
 	add_ids(o, "ids", g->made, g->made_count);
+	add_digest(o, g);
 	summary_text(o, "ended", g->ended ? "model" : "tokens");
 	summary_real(o, "temperature", g->o.temperature);
 	summary_bytes(o, "seed", g->o.seed);

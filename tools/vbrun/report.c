@@ -181,6 +181,25 @@ static void report_stream(struct json_object *o)
 	print_line(&l);
 }
 
+/* A token of the text that was made; the prompt's, where only one was. */
+static void report_generate(struct json_object *o)
+{
+	struct line l = { .what = "generate", .each = "token", .budget = number(o, "host_bytes"),
+			  .peak = number(o, "vm_hwm_bytes") };
+	struct json_object *part;
+	double tokens;
+
+	if (!json_object_object_get_ex(o, "decoded", &part) || !number(part, "tokens"))
+		if (!json_object_object_get_ex(o, "seen", &part))
+			return;
+	tokens = (double)number(part, "tokens");
+	l.seconds = tokens > 0 ? (double)number(part, "ns") / 1e9 / tokens : 0;
+	l.read = (double)number(part, "token_read_bytes");
+	l.stall = stall_of(part);
+	snprintf(l.accuracy, sizeof(l.accuracy), "text %s", text(o, "digest"));
+	print_line(&l);
+}
+
 static void print_objects(struct json_object *o)
 {
 	struct json_object *list = list_of(o, "objects"), *item;
@@ -203,22 +222,49 @@ static void print_objects(struct json_object *o)
 	}
 }
 
+/* Whose summaries are taken. */
+static const struct {
+	const char *command;
+	void (*report)(struct json_object *o);
+} commands[] = {
+	{ "embed", report_embed },
+	{ "generate", report_generate },
+	{ "stream", report_stream },
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+/* Index of a summary's command, or COMMANDS. */
+static size_t command_of(struct json_object *o)
+{
+	size_t i;
+
+	for (i = 0; i < COMMANDS; i++)
+		if (!strcmp(text(o, "command"), commands[i].command))
+			break;
+	return i;
+}
+
+static void report_one(struct json_object *o)
+{
+	commands[command_of(o)].report(o);
+}
+
 static int check(const char *path, struct json_object *o)
 {
-	const char *command = text(o, "command");
 
 	if (!json_object_is_type(o, json_type_object))
 		return cli_fail("report: %s: is no JSON object", path);
 	if (number(o, "schema") != SUMMARY_SCHEMA)
 		return cli_fail("report: %s: schema is %" PRIu64 ", must be %u", path,
 				number(o, "schema"), SUMMARY_SCHEMA);
-	if (strcmp(command, "embed") && strcmp(command, "stream"))
-		return cli_fail("report: %s: command is \"%s\", must be embed or stream", path, command);
+	if (command_of(o) == COMMANDS)
+		return cli_fail("report: %s: command is \"%s\", must be embed, generate or stream", path,
+				text(o, "command"));
 	return CLI_OK;
 }
 
-static int for_each(char **paths, unsigned int count, void (*embed)(struct json_object *),
-		    void (*stream)(struct json_object *))
+/* @show: called with each, or NULL: only checked */
+static int for_each(char **paths, unsigned int count, void (*show)(struct json_object *))
 {
 	int rc = CLI_OK;
 
@@ -229,8 +275,8 @@ static int for_each(char **paths, unsigned int count, void (*embed)(struct json_
 			return cli_fail("report: %s: %s", paths[i],
 					access(paths[i], R_OK) ? strerror(errno) : "is no JSON");
 		rc = check(paths[i], o);
-		if (!rc && embed)
-			(!strcmp(text(o, "command"), "embed") ? embed : stream)(o);
+		if (!rc && show)
+			show(o);
 		json_object_put(o);
 	}
 	return rc;
@@ -247,9 +293,9 @@ static int report_json(char **paths, unsigned int count)
 		json_object_put(o);
 		return cli_fail("out of memory");
 	}
-	rc = for_each(paths, count, report_embed, report_stream);
+	rc = for_each(paths, count, report_one);
 	if (!rc)
-		rc = for_each(paths, count, print_objects, print_objects);
+		rc = for_each(paths, count, print_objects);
 	if (rc)
 		json_object_put(o);
 	else
@@ -260,13 +306,13 @@ static int report_json(char **paths, unsigned int count)
 static int report_text(char **paths, unsigned int count)
 {
 	/* All of them before the first line: a table that ends in the middle looks whole. */
-	int rc = for_each(paths, count, NULL, NULL);
+	int rc = for_each(paths, count, NULL);
 
 	if (rc)
 		return rc;
 	printf("%-24s %18s %10s %9s %7s %10s %10s  %s\n", "", "time", "read", "x optimum", "stall",
 	       "budget", "memory", "accuracy");
-	rc = for_each(paths, count, report_embed, report_stream);
+	rc = for_each(paths, count, report_one);
 	if (rc)
 		return rc;
 	printf("memory: most that was resident of the process (VmHWM), the program and its tables "
@@ -274,7 +320,7 @@ static int report_text(char **paths, unsigned int count)
 	if (below_one)
 		printf("x optimum %s\n", optimum_below_one);
 	printf("\n%s\n", residency_key);
-	return for_each(paths, count, print_objects, print_objects);
+	return for_each(paths, count, print_objects);
 }
 
 int vbrun_report(int argc, char **argv)

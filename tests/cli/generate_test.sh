@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# vbrun generate: text on stdout and the summary on stderr, the same text in every budget and
+# engine, errors with numbers; with gemma-3-270m where the cache has it.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+model=$work/model.gguf
+$vbrun gen "$model" --gemma3 --hidden 512 --ffn 2048 >/dev/null
+generate() { $vbrun generate "$model" --prompt 'It is' "$@"; }
+# ids OPTION...: the tokens that are made
+ids() { generate --json "$@" 2>"$work/err" | python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"])'; }
+# holds FILE PYTHON: about the summary s
+holds() { python3 -c 'import json, sys; s = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' "$@"; }
+
+# --- what is where ---
+generate --tokens 12 --save "$work/saved.json" >"$work/text" 2>"$work/summary"
+verdict generate_ends_with_0 test $? -eq 0
+verdict generate_saves_the_text_that_it_shows python3 - "$work/saved.json" "$work/text" <<'END'
+import json, sys
+made = json.load(open(sys.argv[1]))["text"]
+shown = open(sys.argv[2], newline="").read()
+clean = "".join(c if c in "\n\t" or ord(c) >= 0xa0 or 0x20 <= ord(c) < 0x7f else "?" for c in made if c != "\r")
+sys.exit(shown != clean + ("" if clean.endswith("\n") else "\n"))
+END
+for line in 'model +generated: gemma3, ' 'prompt +[0-9]+ tokens in .*tokens/s; read a token .*stall [0-9.]+%' \
+	'decode +11 tokens in .*tokens/s' 'made +12 tokens, as many as were asked for' \
+	'ops on device +[0-9]+ of [0-9]+ \(backend cpu' 'tier host ' 'requantised +[0-9]+ tensors Q6_K -> int8-g16' \
+	'  keys and values +anonymous ' 'Where every object lives'; do
+	verdict "summary_has_$(tr -cs 'a-z0-9\n' _ <<<"${line%%+*}")" grep -qE "^$line" "$work/summary"
+done
+
+# --- the same text, whatever is given ---
+want=$(ids --tokens 24 --host 256M)
+verdict generate_makes_as_many_as_asked test "$(tr -cd , <<<"$want" | wc -c)" -eq 23
+for how in '' '--engine threads' '--engine buffered' '--policy lru' '--policy schedule' '--threads 1' '--chunk 128K'; do
+	# shellcheck disable=SC2086
+	verdict "generate_in_a_quarter_says_the_same$(tr -c 'a-zA-Z0-9\n' _ <<<"$how")" \
+		test "$(ids --tokens 24 $how)" = "$want"
+done
+generate --tokens 24 --json >"$work/quarter.json"
+verdict generate_takes_a_quarter holds "$work/quarter.json" 's["host_bytes"] == s["weight_bytes"] // 4'
+verdict generate_in_a_quarter_reads_for_each_token holds "$work/quarter.json" \
+	's["decoded"]["token_read_bytes"] > s["weight_bytes"] // 8 and s["decoded"]["evictions"] + s["decoded"]["bypasses"] > 100'
+verdict generate_runs_all_on_the_device holds "$work/quarter.json" \
+	's["seen"]["fallbacks"] == s["decoded"]["fallbacks"] == s["decoded"]["errors"] == 0'
+verdict generate_with_an_arena_says_the_same \
+	test "$(ids --tokens 24 --host 2500K --chunk 64K --nvme "$work/arena")" = "$want"
+
+# --- drawing ---
+drawn=$(ids --tokens 24 --temperature 2 --seed 5)
+verdict generate_draws_the_same_with_a_seed test "$(ids --tokens 24 --temperature 2 --seed 5)" = "$drawn"
+verdict generate_draws_others_with_another test "$(ids --tokens 24 --temperature 2 --seed 6)" != "$drawn"
+verdict generate_draws_the_likeliest_of_one \
+	test "$(ids --tokens 24 --temperature 2 --seed 5 --top 1)" = "$want"
+
+# --- what does not go ---
+refuses generate_of_an_empty_prompt 1 'generate: the prompt is empty' $vbrun generate "$model" --prompt ''
+refuses generate_longer_than_the_context 1 \
+	'generate: [0-9]+ tokens of the prompt and --tokens 40000 are more than the 32768 of the model' \
+	generate --tokens 40000
+refuses generate_in_too_little 1 \
+	'generate: --host 1.00 MiB is below the [0-9.]+ MiB \([0-9]+ bytes\) that two panels, intermediates and [0-9.]+ .iB of keys and values of [0-9]+ tokens need at chunks of 64.0 KiB' \
+	generate --host 1M --json
+$vbrun gen "$work/m.safetensors" --size 4M >/dev/null
+refuses generate_of_no_decoder 1 \
+	'm.safetensors: general.architecture is missing: generate takes a GGUF file of a decoder; known: gemma3' \
+	$vbrun generate "$work/m.safetensors" --prompt x
+refuses generate_where_it_cannot_save 1 'absent/s.json: ' generate --save "$work/absent/s.json"
+sed 's/gemma3/llama9/g' "$model" >"$work/other.gguf"
+refuses generate_of_another_architecture 1 "architecture 'llama9' is not known; known: gemma3" \
+	$vbrun generate "$work/other.gguf" --prompt x
+
+# The bytes that it names do.
+need=$(generate --host 1M --json 2>&1 | grep -oE '\([0-9]+ bytes' | tr -dc 0-9)
+verdict generate_runs_in_what_it_names test "$(ids --tokens 24 --chunk 64K --host "$need")" = "$want"
+generate --tokens 100000000 --json >/dev/null 2>&1
+verdict generate_of_too_many_is_no_use test $? -eq 2
+
+# --- an interruption leaves the text so far ---
+$vbrun generate "$model" --prompt 'It is' --tokens 20000 --nvme "$work/arena" --nvme-size 1G \
+	>"$work/text" 2>/dev/null &
+pid=$!
+for _ in $(seq 200); do [ ! -s "$work/text" ] || break; sleep 0.1; done
+kill -INT $pid
+wait $pid
+verdict interrupted_generate_is_130 test $? -eq 130
+verdict interrupted_generate_has_shown_text test -s "$work/text"
+verdict interrupted_generate_leaves_no_arena test ! -e "$work/arena"
+
+# --- the real model, where it is ---
+gemma=${VBLACKWELL_CACHE:-${HOME:-}/.cache/vblackwell}/models/gemma-3-270m-Q4_K_M/gemma-3-270m-q4_k_m.gguf
+if [ -n "$sanitized" ]; then
+	echo 'skip gemma-3-270m: a sanitizer takes too long over it'
+elif [ -f "$gemma" ]; then
+	prompt='Monday, Tuesday, Wednesday,'
+	$vbrun generate "$gemma" --host 512M --prompt "$prompt" --tokens 8 2>"$work/summary" >"$work/text"
+	verdict gemma_knows_the_days test "$(cat "$work/text")" = ' Thursday, Friday, Saturday, Sunday,'
+	$vbrun generate "$gemma" --prompt "$prompt" --tokens 8 --json >"$work/gemma.json"
+	verdict gemma_says_the_same_in_a_quarter holds "$work/gemma.json" \
+		's["text"] == " Thursday, Friday, Saturday, Sunday," and s["host_bytes"] == s["weight_bytes"] // 4'
+	verdict gemma_stays_near_its_budget holds "$work/gemma.json" \
+		's["vm_hwm_bytes"] < s["host_bytes"] + (48 << 20)'
+else
+	echo 'skip gemma-3-270m: it is not in the cache (tools/fetch-models.sh gemma)'
+fi
+exit $status
