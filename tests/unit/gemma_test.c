@@ -25,6 +25,8 @@
 /* Longer than the window of the small models, so that it matters. */
 #define TOKENS 40u
 #define WINDOW 8u
+/* So long that layers with a window no longer look at the first keys. */
+#define LONG_TOKENS 300u
 
 static const struct vbrun_gen_gemma_params small = {
 	.seed = 7, .layers = 3, .hidden = 64, .heads = 4, .kv_heads = 2, .dim = 32, .ffn = 96,
@@ -377,6 +379,61 @@ static void gemma_text_longer_than_its_room_is_refused(void **state)
 	end(&f);
 }
 
+/* Where the keys behind the window are no operands any more, the last layers see them all. */
+static void gemma_long_text_agrees_with_float64(void **state)
+{
+	struct gemma_size size = { LONG_TOKENS, 16, 4 };
+	double exact[2000], largest;
+	struct fixture f = { 0 };
+	int32_t ids[LONG_TOKENS];
+	struct gemma_ref *ref;
+	struct accuracy a;
+	float *ours[2];
+
+	(void)state;
+	begin(&f, &small);
+	assert_true(f.model.embedding->n <= 2000);
+	for (uint32_t i = 0; i < LONG_TOKENS; i++)
+		ids[i] = (int32_t)(i * 131 % f.model.embedding->n);
+	for (uint32_t i = 0; i < 2; i++) {
+		f.v = open_device(HOST_BYTES);
+		assert_int_equal(gemma_load(&f.g, &f.model, f.v, VGPU_MODE_F32, &size), 0);
+		ours[i] = logits_of(&f, ids, LONG_TOKENS);
+		if (!i) {
+			ref = gemma_ref_create(&f.g);
+			gemma_ref_logits(ref, ids, LONG_TOKENS, exact);
+			gemma_ref_destroy(ref);
+		}
+		unload(&f);
+		size.batch = LONG_TOKENS;
+	}
+	a = accuracy_against_f64(ours[0], exact, f.model.embedding->n);
+	assert_true(a.nmse < 1e-11);
+	/* In one batch all keys are operands: the same bits, since the blocks are the same. */
+	assert_true(largest_difference(ours[0], ours[1], f.model.embedding->n, &largest) == 0);
+	free(ours[0]);
+	free(ours[1]);
+	end(&f);
+}
+
+static void gemma_sizes_that_cannot_be_are_refused(void **state)
+{
+	struct gemma_size sizes[] = { { 8, 0, 1 }, { 8, GEMMA_BATCH_MAX + 1, 1 }, { 8, 1, 0 },
+				      { 8, 1, GEMMA_CHOICES_MAX + 1 }, { 8, 1, 1000 } };
+	struct fixture f = { 0 };
+
+	(void)state;
+	begin(&f, &small);
+	assert_true(f.model.embedding->n < 1000);
+	f.v = open_device(HOST_BYTES);
+	for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(gemma_load(&f.g, &f.model, f.v, VGPU_MODE_F32, &sizes[i]), -EINVAL);
+		gemma_unload(&f.g);
+	}
+	vgpu_close(f.v);
+	end(&f);
+}
+
 /* --- what is refused ---------------------------------------------------- */
 
 /* Opening a file says, behind its name, @why. */
@@ -491,6 +548,8 @@ int main(void)
 		cmocka_unit_test(gemma_another_text_begins_anew),
 		cmocka_unit_test(gemma_says_the_same_in_a_quarter_of_the_memory),
 		cmocka_unit_test(gemma_runs_in_the_bytes_it_says_it_needs),
+		cmocka_unit_test(gemma_long_text_agrees_with_float64),
+		cmocka_unit_test(gemma_sizes_that_cannot_be_are_refused),
 		cmocka_unit_test(gemma_text_longer_than_its_room_is_refused),
 		cmocka_unit_test(gemma_names_what_it_does_not_know),
 		cmocka_unit_test(gemma_names_what_is_missing_or_does_not_fit),

@@ -9,6 +9,9 @@
 
 #include "device.h"
 
+/* Attention begins its blocks at multiples of so many keys (Documentation/layers.md). */
+#define KEYS_TOGETHER 128u
+
 /*
  * Intermediates, one object each: the hidden state, the same normalised or what a sublayer
  * gives back, queries, what attention makes of them, and the two wide ones.
@@ -193,6 +196,9 @@ int gemma_load(struct gemma *g, const struct gemma_model *model, struct vgpu *v,
 	int rc;
 
 	*g = (struct gemma){ .model = model, .v = v, .mode = mode, .size = *size };
+	if (!size->batch || size->batch > GEMMA_BATCH_MAX || !size->choices ||
+	    size->choices > GEMMA_CHOICES_MAX || size->choices > model->embedding->n)
+		return -EINVAL;
 	rc = make_objects(g);
 	if (!rc)
 		rc = operands_open(&g->ops, v, model->ck, &model->weights);
@@ -276,15 +282,29 @@ static int record_projections(struct gemma *g, uint32_t layer, uint32_t n)
 	return rc ? rc : record_heads(g, layer, k, GEMMA_OF_K);
 }
 
+/*
+ * The first key that a batch sees, down to a multiple of what attention takes together: so
+ * its sums have the same order as from the first key of all. Those before it may leave.
+ */
+static uint32_t first_key(const struct gemma *g, uint32_t layer)
+{
+	uint32_t window = g->model->layer[layer].window;
+
+	if (!window || g->position + 1 <= window)
+		return 0;
+	return (g->position + 1 - window) / KEYS_TOGETHER * KEYS_TOGETHER;
+}
+
 static int record_attention(struct gemma *g, uint32_t layer, uint32_t n)
 {
+	uint32_t first = first_key(g, layer), keys = g->position + n - first;
 	struct vgpu_attention_cmd c = {
 		.causal = true,
 		.window = g->model->layer[layer].window,
 		.scale = g->model->scale,
 		.q = act_heads(g, ACT_Q, n),
-		.k = kv_cache_array(&g->cache, layer, KV_KEYS, 0, g->position + n),
-		.v = kv_cache_array(&g->cache, layer, KV_VALUES, 0, g->position + n),
+		.k = kv_cache_array(&g->cache, layer, KV_KEYS, first, keys),
+		.v = kv_cache_array(&g->cache, layer, KV_VALUES, first, keys),
 		.out = act_heads(g, ACT_C, n),
 	};
 	int rc = record_projections(g, layer, n);

@@ -149,7 +149,7 @@ struct gemma {
  * @g: gemma_unload() it, also after an error
  * @model: stays open as long
  *
- * Return: 0, or what the device said.
+ * Return: 0; -EINVAL a batch or choices beyond what there can be; what the device said.
  */
 int gemma_load(struct gemma *g, const struct gemma_model *model, struct vgpu *v,
 	       enum vgpu_mode mode, const struct gemma_size *size);
