@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "vbrun/gguf_image.h"
+#include "vbrun/random.h"
 
 static const char vocabulary[] = TEST_DATA "/spm_vocab.gguf";
 
@@ -156,6 +157,8 @@ struct vocabulary {
 	const int32_t *types;
 	const char *flag;	/* another entry, true */
 	int32_t unknown;	/* -1: none */
+	const float *score;	/* NULL: all 0 */
+	bool no_space;		/* nothing before a text */
 };
 
 static const char *const three[] = { "<unk>", "<bos>", "a" };
@@ -168,13 +171,16 @@ static void write_entries(struct gguf_image *g, const struct vocabulary *v)
 	if (v->model)
 		gguf_text(g, "tokenizer.ggml.model", v->model);
 	gguf_texts(g, "tokenizer.ggml.tokens", v->tokens, v->count);
-	gguf_numbers(g, "tokenizer.ggml.scores", VGPU_META_F32, scores, v->scores);
+	gguf_numbers(g, "tokenizer.ggml.scores", VGPU_META_F32, v->score ? v->score : scores,
+		     v->scores);
 	gguf_numbers(g, "tokenizer.ggml.token_type", VGPU_META_I32, v->types, v->count);
 	gguf_u32(g, "tokenizer.ggml.bos_token_id", 1);
 	if (v->unknown >= 0)
 		gguf_u32(g, "tokenizer.ggml.unknown_token_id", (uint32_t)v->unknown);
 	if (v->flag)
 		gguf_flag(g, v->flag, true);
+	if (v->no_space)
+		gguf_flag(g, "tokenizer.ggml.add_space_prefix", false);
 }
 
 /* A file with this vocabulary and nothing else. */
@@ -221,7 +227,8 @@ static void spm_names_what_is_wrong_with_a_vocabulary(void **state)
 	static const char *const wild[] = { "<unk>", "<bos>", "<0x4g>" };
 	static const int32_t twice_types[] = { 2, 1, 1 }, byte_types[] = { 2, 3, 6 };
 	static const int32_t bad_types[] = { 2, 3, 9 };
-	struct vocabulary good = { "llama", three, 3, 3, three_types, NULL, 0 }, v;
+	struct vocabulary good = { "llama", three, 3, 3, three_types, NULL, 0, NULL, false };
+	struct vocabulary v;
 
 	(void)state;
 	check_vocabulary(&good, 0, NULL);
@@ -257,7 +264,7 @@ static void spm_without_bytes_has_an_unknown_token(void **state)
 {
 	static const char *const tokens[] = { "<unk>", "<bos>", "a", "\xe2\x96\x81", "\xe2\x96\x81""a" };
 	static const int32_t types[] = { 2, 3, 1, 1, 1 };
-	struct vocabulary v = { "llama", tokens, 5, 5, types, NULL, 0 };
+	struct vocabulary v = { "llama", tokens, 5, 5, types, NULL, 0, NULL, false };
 	static const int32_t want[] = { 1, 4, 0, 2, 3 };
 	struct tokens t;
 	int32_t *ids;
@@ -279,7 +286,7 @@ static void spm_merges_in_order(void **state)
 	static const char *const tokens[] = { "<unk>", "<bos>", "x", "xx", "a", "b", "c", "ab", "bc",
 					      "uv", "uvc" };
 	static const int32_t types[] = { 2, 3, 1, 1, 1, 1, 1, 1, 1, 4, 1 };
-	struct vocabulary v = { "llama", tokens, 11, 11, types, NULL, 0 };
+	struct vocabulary v = { "llama", tokens, 11, 11, types, NULL, 0, NULL, false };
 	static const struct { const char *text; int32_t ids[5]; int64_t count; } cases[] = {
 		{ "xxx", { 1, 3, 2 }, 3 }, { "xxxxx", { 1, 3, 3, 2 }, 4 }, { "abc", { 1, 7, 6 }, 3 },
 		{ "uvc", { 1, 9, 6 }, 3 }, { "auv", { 1, 4, 9 }, 3 },
@@ -303,6 +310,159 @@ static void spm_merges_in_order(void **state)
 	unlink(path);
 }
 
+/* --- against a simple model --------------------------------------------- */
+
+#define RANDOM_PIECES 40u
+#define RANDOM_TEXT 24u
+
+/**
+ * struct slow - a vocabulary over the letters a, b and c, and a text cut into pieces
+ * @token: "<unk>", "<bos>", then pieces, each once
+ * @part: stretches of the text, @parts of them; @frozen: defined by the user
+ */
+struct slow {
+	char token[RANDOM_PIECES][8];
+	const char *tokens[RANDOM_PIECES];
+	float scores[RANDOM_PIECES];
+	int32_t types[RANDOM_PIECES];
+	uint32_t count;
+	char part[RANDOM_TEXT][RANDOM_TEXT + 1];
+	bool frozen[RANDOM_TEXT];
+	uint32_t parts;
+};
+
+static int32_t slow_find(const struct slow *s, const char *text)
+{
+	for (uint32_t i = 2; i < s->count; i++)
+		if (!strcmp(s->token[i], text))
+			return (int32_t)i;
+	return -1;
+}
+
+static void slow_vocabulary(struct slow *s, struct random *r)
+{
+	strcpy(s->token[0], "<unk>");
+	strcpy(s->token[1], "<bos>");
+	s->types[0] = 2;
+	s->types[1] = 3;
+	s->count = 2;
+	while (s->count < RANDOM_PIECES) {
+		char *text = s->token[s->count];
+		uint32_t length = 1 + (uint32_t)(random_u64(r) % 4);
+
+		for (uint32_t i = 0; i < length; i++)
+			text[i] = (char)('a' + random_u64(r) % 3);
+		text[length] = 0;
+		if (slow_find(s, text) >= 0 && random_u64(r) % 64)
+			continue;
+		if (slow_find(s, text) >= 0)
+			break;
+		/* Few scores, so that there are ties. */
+		s->scores[s->count] = (float)(random_u64(r) % 6);
+		s->types[s->count++] = random_u64(r) % 8 ? 1 : 4;
+	}
+	for (uint32_t i = 0; i < s->count; i++)
+		s->tokens[i] = s->token[i];
+}
+
+/* What the user defined, the longest from the left; single letters. */
+static void slow_split(struct slow *s, const char *text)
+{
+	for (s->parts = 0; *text; s->parts++) {
+		uint32_t length = 1;
+
+		s->frozen[s->parts] = false;
+		for (uint32_t i = 2; i < s->count; i++) {
+			uint32_t n = (uint32_t)strlen(s->token[i]);
+
+			if (s->types[i] != 4 || strncmp(text, s->token[i], n))
+				continue;
+			if (!s->frozen[s->parts] || n > length)
+				length = n;
+			s->frozen[s->parts] = true;
+		}
+		snprintf(s->part[s->parts], sizeof(s->part[0]), "%.*s", (int)length, text);
+		text += length;
+	}
+}
+
+/* The best pair of all neighbours, again and again. */
+static bool slow_merge(struct slow *s)
+{
+	char both[2 * RANDOM_TEXT + 1];
+	uint32_t best = 0;
+	float score = -1;
+
+	for (uint32_t i = 0; i + 1 < s->parts; i++) {
+		int32_t id;
+
+		snprintf(both, sizeof(both), "%s%s", s->part[i], s->part[i + 1]);
+		id = slow_find(s, both);
+		if (id >= 0 && !s->frozen[i] && !s->frozen[i + 1] && s->scores[id] > score) {
+			score = s->scores[id];
+			best = i;
+		}
+	}
+	if (score < 0)
+		return false;
+	snprintf(both, sizeof(both), "%s%s", s->part[best], s->part[best + 1]);
+	memcpy(s->part[best], both, sizeof(s->part[best]));
+	for (uint32_t i = best + 1; i + 1 < s->parts; i++) {
+		memcpy(s->part[i], s->part[i + 1], sizeof(s->part[i]));
+		s->frozen[i] = s->frozen[i + 1];
+	}
+	s->parts--;
+	return true;
+}
+
+static void slow_check(struct slow *s, const struct spm *spm, const char *text)
+{
+	int32_t *ids;
+	int64_t n = spm_encode(spm, text, &ids);
+
+	slow_split(s, text);
+	while (slow_merge(s))
+		;
+	if (n != (int64_t)s->parts + 1)
+		fail_msg("'%s': %lld ids, not %u", text, (long long)n, s->parts + 1);
+	for (uint32_t i = 0; i < s->parts; i++) {
+		int32_t want = slow_find(s, s->part[i]);
+
+		if (ids[i + 1] != (want < 0 ? 0 : want))
+			fail_msg("'%s': piece %u is %d, not %d '%s'", text, i, ids[i + 1], want,
+				 s->part[i]);
+	}
+	free(ids);
+}
+
+static void spm_agrees_with_a_simple_model(void **state)
+{
+	struct random r = { 11 };
+
+	(void)state;
+	for (uint32_t round = 0; round < 60; round++) {
+		struct slow s = { 0 };
+		struct vocabulary v = { "llama", s.tokens, 0, 0, s.types, "tokenizer.ggml.add_bos_token",
+					0, s.scores, true };
+		struct tokens t;
+		char path[64];
+
+		slow_vocabulary(&s, &r);
+		v.count = v.scores = s.count;
+		write_vocabulary(&v, path);
+		t = open_tokens(path);
+		for (uint32_t i = 0; i < 100; i++) {
+			char text[RANDOM_TEXT] = "";
+
+			for (uint32_t j = 0, n = (uint32_t)(random_u64(&r) % RANDOM_TEXT); j < n; j++)
+				text[j] = (char)('a' + random_u64(&r) % 4);	/* d is unknown */
+			slow_check(&s, t.spm, text);
+		}
+		close_tokens(&t);
+		unlink(path);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +473,7 @@ int main(void)
 		cmocka_unit_test(spm_names_what_is_wrong_with_a_vocabulary),
 		cmocka_unit_test(spm_without_bytes_has_an_unknown_token),
 		cmocka_unit_test(spm_merges_in_order),
+		cmocka_unit_test(spm_agrees_with_a_simple_model),
 	};
 
 	return cmocka_run_group_tests_name("spm", tests, NULL, NULL);
