@@ -88,6 +88,13 @@ verdict interrupted_generate_is_130 test $? -eq 130
 verdict interrupted_generate_has_shown_text test -s "$work/text"
 verdict interrupted_generate_leaves_no_arena test ! -e "$work/arena"
 
+# --- a text that cannot be written is not gone on with ---
+start=$SECONDS
+generate --tokens 30000 --host 512M >/dev/full 2>"$work/err"
+verdict generate_to_a_full_device_fails test $? -eq 1
+verdict generate_to_a_full_device_stops test $((SECONDS - start)) -lt 60
+verdict generate_to_a_full_device_says_so grep -q '^vbrun: standard output: No space left' "$work/err"
+
 # --- the real model, where it is ---
 gemma=${VBLACKWELL_CACHE:-${HOME:-}/.cache/vblackwell}/models/gemma-3-270m-Q4_K_M/gemma-3-270m-q4_k_m.gguf
 if [ -n "$sanitized" ]; then

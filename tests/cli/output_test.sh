@@ -14,6 +14,7 @@ controls() { LC_ALL=C grep -cP '[\x00-\x08\x0b-\x1f\x7f]' "$1"; }
 $vbrun gen "$work/m.safetensors" --size 24M >/dev/null
 tiny=$work/tiny
 $vbrun gen "$tiny" --bert --layers 1 --hidden 96 --ffn 64 >/dev/null
+$vbrun gen "$work/d.gguf" --gemma3 --layers 1 >/dev/null
 
 small="--host 6M --chunk 64K"
 refuses report_of_no_json 1 'report: .*m.safetensors: is no JSON' $vbrun report "$work/m.safetensors"
@@ -76,6 +77,7 @@ version vbctl --version
 stream vbrun stream $work/m.safetensors $small --passes 1 --no-compare
 stream_json vbrun stream $work/m.safetensors $small --passes 1 --no-compare --json
 embed vbrun embed --model $tiny --no-compare x
+generate vbrun generate $work/d.gguf --prompt x --tokens 2 --json
 gen vbrun gen $work/g.safetensors --size 1M
 doctor vbctl doctor
 plan vbctl plan $work/m.safetensors --host 6M
