@@ -90,6 +90,7 @@ struct vgpu_io_req {
 		bool split;
 		bool whole;
 		uint8_t pieces;
+		uint8_t empty;
 		uint32_t moved;
 	} engine;
 };

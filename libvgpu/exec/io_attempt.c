@@ -14,6 +14,7 @@
 
 /* Attempts without progress (EINTR, EAGAIN, short to nothing) before a request fails. */
 #define RETRIES_MAX	16
+#define EMPTY_MAX	4	/* reads in a row that return nothing: the file ends there */
 
 static uint32_t file_mask(const struct vgpu_io_file *file)
 {
@@ -205,10 +206,12 @@ static uint64_t attempt_gain(struct vgpu_io_req *req, uint32_t res)
 }
 
 /*
- * After a short attempt. Only a read that returns nothing proves the end of a file: cached sizes
- * are stale when somebody truncates it, and FUSE shrinks them after any short answer. O_DIRECT can
- * only go on from an aligned byte, so a read looks behind the last byte through the page cache; a
- * file that is open for O_DIRECT alone ends where a block is answered in part.
+ * After a short attempt. Only reads that return nothing prove the end of a file: cached sizes
+ * are stale when somebody truncates it, and FUSE shrinks them after any short answer. It asks for
+ * the size again before a read that goes beyond, and then another read's short answer may come in
+ * between: one that returns nothing proves nothing yet. O_DIRECT can only go on from an aligned
+ * byte, so a read looks behind the last byte through the page cache; a file that is open for
+ * O_DIRECT alone ends where a block is answered in part.
  */
 static void attempt_short(struct vgpu_io *io, struct vgpu_io_req *req, int32_t res, uint64_t gain)
 {
@@ -216,7 +219,8 @@ static void attempt_short(struct vgpu_io *io, struct vgpu_io_req *req, int32_t r
 	uint64_t ragged = (req->offset + req->done_bytes) & file_mask(file);
 	bool write = req->flags & VGPU_IO_WRITE;
 
-	if (!write && (!res || (ragged && gain <= ragged && file->fd < 0))) {
+	if (!write && (res ? ragged && gain <= ragged && file->fd < 0 :
+			     ++req->engine.empty == EMPTY_MAX)) {
 		vgpu_io_req_finish(io, req, 0);
 		return;
 	}
@@ -227,7 +231,7 @@ static void attempt_short(struct vgpu_io *io, struct vgpu_io_req *req, int32_t r
 		gain = gain > ragged ? gain - ragged : 0;
 	}
 	if (gain)
-		req->engine.retries = 0;
+		req->engine.retries = req->engine.empty = 0;
 	attempt_again(io, req, 0);
 }
 

@@ -109,6 +109,19 @@ static void io_file_that_ends_early_says_where(void **state)
 	irig_bench_close(&b);
 }
 
+/* What a file behind FUSE may answer while the answer to another read is short. */
+static void io_read_that_returns_nothing_once_goes_on(void **state)
+{
+	struct irig_bench b = irig_bench_open((struct vgpu_io_params){ .inner = *state });
+
+	irig_inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_SHORT, .bytes = 12288, .count = 1 });
+	irig_inject(&b, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_SHORT, .bytes = 0, .count = 3 });
+	assert_int_equal(irig_run(b.io, &b.reqs[0]), 0);
+	assert_int_equal(b.reqs[0].done_bytes, b.reqs[0].bytes);
+	assert_memory_equal(b.buf, b.copy, b.reqs[0].bytes);
+	irig_bench_close(&b);
+}
+
 static void io_interruptions_are_retried_but_not_for_ever(void **state)
 {
 	struct irig_bench b = irig_bench_open((struct vgpu_io_params){ .inner = *state });
@@ -202,6 +215,7 @@ static const struct engine_test tests[] = {
 	ENGINE_TEST(io_short_transfers_are_continued),
 	ENGINE_TEST(io_device_that_moves_nothing_is_eio_not_a_loop),
 	ENGINE_TEST(io_file_that_ends_early_says_where),
+	ENGINE_TEST(io_read_that_returns_nothing_once_goes_on),
 	ENGINE_TEST(io_interruptions_are_retried_but_not_for_ever),
 	ENGINE_TEST(io_cancelled_by_the_kernel_is_retried_and_then_eio),
 	ENGINE_TEST(io_flipped_bit_is_seen_by_the_checksum),
