@@ -8,7 +8,10 @@ set -u
 model=$work/model.gguf
 $vbrun gen "$model" --gemma3 --hidden 512 --ffn 2048 >/dev/null
 generate() { $vbrun generate "$model" --prompt 'It is' "$@"; }
-# ids OPTION...: the tokens that are made
+# drawn OPTION...: the tokens that are made. The likeliest of a generated model is one and the same
+# again and again; those that are drawn are many, and depend on the logits' last bits.
+drawn() { ids --temperature 3 --seed 5 "$@"; }
+# ids OPTION...: the same, the likeliest
 ids() { generate --json "$@" 2>"$work/err" | python3 -c 'import json, sys; print(json.load(sys.stdin)["ids"])'; }
 # holds FILE PYTHON: about the summary s
 holds() { python3 -c 'import json, sys; s = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' "$@"; }
@@ -31,12 +34,13 @@ for line in 'model +generated: gemma3, ' 'prompt +[0-9]+ tokens in .*tokens/s; r
 done
 
 # --- the same text, whatever is given ---
-want=$(ids --tokens 24 --host 256M)
+want=$(drawn --tokens 24 --host 256M)
 verdict generate_makes_as_many_as_asked test "$(tr -cd , <<<"$want" | wc -c)" -eq 23
+verdict generate_draws_many test "$(tr -d '[] ' <<<"$want" | tr , '\n' | sort -u | wc -l)" -ge 12
 for how in '' '--engine threads' '--engine buffered' '--policy lru' '--policy schedule' '--threads 1' '--chunk 128K'; do
 	# shellcheck disable=SC2086
 	verdict "generate_in_a_quarter_says_the_same$(tr -c 'a-zA-Z0-9\n' _ <<<"$how")" \
-		test "$(ids --tokens 24 $how)" = "$want"
+		test "$(drawn --tokens 24 $how)" = "$want"
 done
 generate --tokens 24 --json >"$work/quarter.json"
 verdict generate_takes_a_quarter holds "$work/quarter.json" 's["host_bytes"] == s["weight_bytes"] // 4'
@@ -45,14 +49,29 @@ verdict generate_in_a_quarter_reads_for_each_token holds "$work/quarter.json" \
 verdict generate_runs_all_on_the_device holds "$work/quarter.json" \
 	's["seen"]["fallbacks"] == s["decoded"]["fallbacks"] == s["decoded"]["errors"] == 0'
 verdict generate_with_an_arena_says_the_same \
-	test "$(ids --tokens 24 --host 2500K --chunk 64K --nvme "$work/arena")" = "$want"
+	test "$(drawn --tokens 24 --host 2500K --chunk 64K --nvme "$work/arena")" = "$want"
+
+# --- the model ends the text: a file whose token for that is the first one that differs ---
+ended=$(python3 - "$model" "$work/ends.gguf" "$want" <<'END'
+import struct, sys
+data, ids = bytearray(open(sys.argv[1], "rb").read()), eval(sys.argv[3])
+at = next(i for i, x in enumerate(ids) if i > 2 and x not in ids[:i])
+key = b"tokenizer.ggml.eos_token_id"
+place = data.index(key) + len(key) + 4
+struct.pack_into("<I", data, place, ids[at])
+open(sys.argv[2], "wb").write(data)
+print(at + 1)
+END
+)
+$vbrun generate "$work/ends.gguf" --host 256M --prompt 'It is' --tokens 24 --temperature 3 --seed 5 --json >"$work/ends.json"
+verdict generate_ends_where_the_model_does holds "$work/ends.json" \
+	"s['ended'] == 'model' and len(s['ids']) == $ended and s['ids'] == $want[:$ended]"
 
 # --- drawing ---
-drawn=$(ids --tokens 24 --temperature 2 --seed 5)
-verdict generate_draws_the_same_with_a_seed test "$(ids --tokens 24 --temperature 2 --seed 5)" = "$drawn"
-verdict generate_draws_others_with_another test "$(ids --tokens 24 --temperature 2 --seed 6)" != "$drawn"
-verdict generate_draws_the_likeliest_of_one \
-	test "$(ids --tokens 24 --temperature 2 --seed 5 --top 1)" = "$want"
+verdict generate_draws_others_with_another_seed test "$(ids --tokens 24 --temperature 3 --seed 6)" != "$want"
+likeliest=$(ids --tokens 24)
+verdict generate_takes_the_likeliest_at_0 test "$likeliest" != "$want"
+verdict generate_draws_the_likeliest_of_one test "$(drawn --tokens 24 --top 1)" = "$likeliest"
 
 # --- what does not go ---
 refuses generate_of_an_empty_prompt 1 'generate: the prompt is empty' $vbrun generate "$model" --prompt ''
@@ -73,7 +92,7 @@ refuses generate_of_another_architecture 1 "architecture 'llama9' is not known; 
 
 # The bytes that it names do.
 need=$(generate --host 1M --json 2>&1 | grep -oE '\([0-9]+ bytes' | tr -dc 0-9)
-verdict generate_runs_in_what_it_names test "$(ids --tokens 24 --chunk 64K --host "$need")" = "$want"
+verdict generate_runs_in_what_it_names test "$(drawn --tokens 24 --chunk 64K --host "$need")" = "$want"
 generate --tokens 100000000 --json >/dev/null 2>&1
 verdict generate_of_too_many_is_no_use test $? -eq 2
 

@@ -159,6 +159,7 @@ struct vocabulary {
 	int32_t unknown;	/* -1: none */
 	const float *score;	/* NULL: all 0 */
 	bool no_space;		/* nothing before a text */
+	uint32_t turn;		/* ends one; 0: none */
 };
 
 static const char *const three[] = { "<unk>", "<bos>", "a" };
@@ -179,6 +180,8 @@ static void write_entries(struct gguf_image *g, const struct vocabulary *v)
 		gguf_u32(g, "tokenizer.ggml.unknown_token_id", (uint32_t)v->unknown);
 	if (v->flag)
 		gguf_flag(g, v->flag, true);
+	if (v->turn)
+		gguf_u32(g, "tokenizer.ggml.eot_token_id", v->turn);
 	if (v->no_space)
 		gguf_flag(g, "tokenizer.ggml.add_space_prefix", false);
 }
@@ -227,7 +230,7 @@ static void spm_names_what_is_wrong_with_a_vocabulary(void **state)
 	static const char *const wild[] = { "<unk>", "<bos>", "<0x4g>" };
 	static const int32_t twice_types[] = { 2, 1, 1 }, byte_types[] = { 2, 3, 6 };
 	static const int32_t bad_types[] = { 2, 3, 9 };
-	struct vocabulary good = { "llama", three, 3, 3, three_types, NULL, 0, NULL, false };
+	struct vocabulary good = { "llama", three, 3, 3, three_types, NULL, 0, NULL, false, 0 };
 	struct vocabulary v;
 
 	(void)state;
@@ -259,12 +262,31 @@ static void spm_names_what_is_wrong_with_a_vocabulary(void **state)
 			 "tokenizer.ggml.precompiled_charsmap: normalisers are not known");
 }
 
+static void spm_text_ends_where_the_file_says(void **state)
+{
+	struct vocabulary v = { "llama", three, 3, 3, three_types, NULL, 0, NULL, false, 0 };
+	struct tokens t = open_tokens(vocabulary);
+	char path[64];
+
+	(void)state;
+	assert_true(spm_is_end(t.spm, 1));
+	assert_false(spm_is_end(t.spm, 2) || spm_is_end(t.spm, -1));
+	close_tokens(&t);
+	v.turn = 2;
+	write_vocabulary(&v, path);
+	t = open_tokens(path);
+	assert_true(spm_is_end(t.spm, 2));
+	assert_false(spm_is_end(t.spm, 1) || spm_is_end(t.spm, -1));
+	close_tokens(&t);
+	unlink(path);
+}
+
 /* U+2581 before a text, and the unknown token for each character that is no piece. */
 static void spm_without_bytes_has_an_unknown_token(void **state)
 {
 	static const char *const tokens[] = { "<unk>", "<bos>", "a", "\xe2\x96\x81", "\xe2\x96\x81""a" };
 	static const int32_t types[] = { 2, 3, 1, 1, 1 };
-	struct vocabulary v = { "llama", tokens, 5, 5, types, NULL, 0, NULL, false };
+	struct vocabulary v = { "llama", tokens, 5, 5, types, NULL, 0, NULL, false, 0 };
 	static const int32_t want[] = { 1, 4, 0, 2, 3 };
 	struct tokens t;
 	int32_t *ids;
@@ -286,7 +308,7 @@ static void spm_merges_in_order(void **state)
 	static const char *const tokens[] = { "<unk>", "<bos>", "x", "xx", "a", "b", "c", "ab", "bc",
 					      "uv", "uvc" };
 	static const int32_t types[] = { 2, 3, 1, 1, 1, 1, 1, 1, 1, 4, 1 };
-	struct vocabulary v = { "llama", tokens, 11, 11, types, NULL, 0, NULL, false };
+	struct vocabulary v = { "llama", tokens, 11, 11, types, NULL, 0, NULL, false, 0 };
 	static const struct { const char *text; int32_t ids[5]; int64_t count; } cases[] = {
 		{ "xxx", { 1, 3, 2 }, 3 }, { "xxxxx", { 1, 3, 3, 2 }, 4 }, { "abc", { 1, 7, 6 }, 3 },
 		{ "uvc", { 1, 9, 6 }, 3 }, { "auv", { 1, 4, 9 }, 3 },
@@ -443,7 +465,7 @@ static void spm_agrees_with_a_simple_model(void **state)
 	for (uint32_t round = 0; round < 60; round++) {
 		struct slow s = { 0 };
 		struct vocabulary v = { "llama", s.tokens, 0, 0, s.types, "tokenizer.ggml.add_bos_token",
-					0, s.scores, true };
+					0, s.scores, true, 0 };
 		struct tokens t;
 		char path[64];
 
@@ -471,6 +493,7 @@ int main(void)
 		cmocka_unit_test(spm_decoded_tokens_are_the_text),
 		cmocka_unit_test(spm_bytes_that_are_no_text_become_replacements),
 		cmocka_unit_test(spm_names_what_is_wrong_with_a_vocabulary),
+		cmocka_unit_test(spm_text_ends_where_the_file_says),
 		cmocka_unit_test(spm_without_bytes_has_an_unknown_token),
 		cmocka_unit_test(spm_merges_in_order),
 		cmocka_unit_test(spm_agrees_with_a_simple_model),

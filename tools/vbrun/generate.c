@@ -125,7 +125,7 @@ static int say(struct generation *g, int32_t id)
 	char bytes[SPM_PIECE_BYTES];
 
 	g->made[g->made_count++] = id;
-	g->ended = id == spm_eos(g->model.words);
+	g->ended = spm_is_end(g->model.words, id);
 	return text_stream_add(&g->text, bytes, spm_decode(g->model.words, id, bytes));
 }
 

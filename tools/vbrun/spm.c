@@ -8,7 +8,6 @@
 #include "spm.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +48,7 @@ struct piece {
  * @user_bytes: of the longest user's piece
  * @user_first: bytes that a user's piece begins with
  * @byte: id for each byte, when @has_bytes
- * @bos, @eos, @unknown: -1: there is none
+ * @bos, @eos, @eot, @unknown: -1: there is none
  * @add_bos, @add_space: before a text
  */
 struct spm {
@@ -61,7 +60,7 @@ struct spm {
 	bool user_first[256];
 	int32_t byte[256];
 	bool has_bytes;
-	int32_t bos, eos, unknown;
+	int32_t bos, eos, eot, unknown;
 	bool add_bos, add_space;
 };
 
@@ -350,6 +349,8 @@ static int take_options(struct spm *spm, const struct vgpu_checkpoint *ck, struc
 	if (!rc)
 		rc = take_id(spm, ck, "tokenizer.ggml.eos_token_id", &spm->eos, err);
 	if (!rc)
+		rc = take_id(spm, ck, "tokenizer.ggml.eot_token_id", &spm->eot, err);
+	if (!rc)
 		rc = take_id(spm, ck, "tokenizer.ggml.unknown_token_id", &spm->unknown, err);
 	if (!rc)
 		rc = take_flag(ck, "tokenizer.ggml.add_bos_token", true, &spm->add_bos, err);
@@ -398,9 +399,9 @@ uint32_t spm_count(const struct spm *spm)
 	return spm->count;
 }
 
-int32_t spm_eos(const struct spm *spm)
+bool spm_is_end(const struct spm *spm, int32_t id)
 {
-	return spm->eos;
+	return id >= 0 && (id == spm->eos || id == spm->eot);
 }
 
 /* --- text to ids -------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #ifndef VBRUN_SPM_H
 #define VBRUN_SPM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,8 +34,8 @@ void spm_close(struct spm *spm);
 /* Number of tokens; ids are below it. */
 uint32_t spm_count(const struct spm *spm);
 
-/* The token that ends a text; -1: there is none. */
-int32_t spm_eos(const struct spm *spm);
+/* Does this token end a text, or a turn of a conversation? */
+bool spm_is_end(const struct spm *spm, int32_t id);
 
 /**
  * spm_encode() - text to token ids
