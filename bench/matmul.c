@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "kernels/kernels.h"
+#include "kernels/pack/g16_type.h"
 #include "../tests/common/bench_util.h"
 
 #define MAX_RUNS	99u
@@ -39,6 +40,13 @@ static const struct subject {
 	{ VGPU_W_INT8_G16, VGPU_MODE_A8, "int8", "a8", BENCH_DOT_INT8 },
 	{ VGPU_W_INT8_G16, VGPU_MODE_A16, "int8", "a16", BENCH_DOT_BF16 },
 	{ VGPU_W_MXFP4, VGPU_MODE_A8, "mxfp4-gguf", "a8", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_0_G16, VGPU_MODE_A8, "q4_0", "a8", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_0_G16, VGPU_MODE_A16, "q4_0", "a16", BENCH_DOT_BF16 },
+	{ VGPU_W_Q4_K_G16, VGPU_MODE_A8, "q4_k", "a8", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_K_G16, VGPU_MODE_A16, "q4_k", "a16", BENCH_DOT_BF16 },
+	{ VGPU_W_Q5_0_G16, VGPU_MODE_A8, "q5_0", "a8", BENCH_DOT_INT8 },
+	{ VGPU_W_Q6_K_G16, VGPU_MODE_A8, "q6_k", "a8", BENCH_DOT_INT8 },
+	{ VGPU_W_NVFP4_G16, VGPU_MODE_A8, "nvfp4", "a8", BENCH_DOT_INT8 },
 	{ VGPU_W_BF16, VGPU_MODE_A16, "bf16", "a16", BENCH_DOT_BF16 },
 	{ VGPU_W_F32, VGPU_MODE_F32, "f32", "f32", BENCH_FMA_F32 },
 };
@@ -109,6 +117,21 @@ static float random_value(void)
 	return (float)(int32_t)(random_state >> 32) * 0x1p-31f;
 }
 
+/* 16 rows of blocks whose bytes make no F16 that is infinite or NaN. */
+static void blocks_fill(const struct vgpu_kernels *t, const struct vgpu_g16_type *type, uint8_t *dst)
+{
+	size_t bytes = vgpu_weight_unit_bytes(type->source, size.k) * 16;
+	uint8_t *src = malloc(bytes);
+
+	if (!src)
+		die("no memory");
+	for (size_t i = 0; i < bytes; i++)
+		src[i] = (uint8_t)(random_value() * 127) & 0x3b;
+	if (t->pack_blocks(dst, type->format, src, 16, size.k))
+		die("blocks are not packed");
+	free(src);
+}
+
 /* Any format from random f32: packed by us, or bytes that decode to sane values. */
 static void weight_fill(const struct vgpu_kernels *t, enum vgpu_wformat format, uint8_t *dst)
 {
@@ -124,6 +147,8 @@ static void weight_fill(const struct vgpu_kernels *t, enum vgpu_wformat format, 
 			t->pack_mxfp4(dst, row, VGPU_W_F32, size.k, 16, size.k);
 		else if (format == VGPU_W_INT8_G16)
 			t->pack_int8(dst, row, VGPU_W_F32, size.k, 16, size.k);
+		else if (vgpu_g16_type(format))
+			blocks_fill(t, vgpu_g16_type(format), dst);
 		else if (format == VGPU_W_F32)
 			memcpy(dst, row, size.k * sizeof(*row));
 		else if (format == VGPU_W_BF16)

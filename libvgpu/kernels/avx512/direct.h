@@ -5,7 +5,7 @@
 #include "kernels/avx512/slab.h"
 
 /**
- * vgpu_mxfp4_direct_avx512() - product of two MXFP4_G16 groups by few activations
+ * vgpu_direct_avx512() - product of two groups straight from their packed lines
  * @g: groups of rows that follow each other; the second may have no rows
  * @x: at most VGPU_MT rows, mode A16 or A8
  * @y: f32, row i at y + i * ldy; as many columns as the groups have rows
@@ -15,7 +15,13 @@
  *
  * Context: any thread.
  */
-void vgpu_mxfp4_direct_avx512(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
-			      size_t ldy);
+typedef void vgpu_direct_avx512(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
+				size_t ldy);
+
+/* For this format and these activations; NULL where slabs are the way. */
+vgpu_direct_avx512 *vgpu_direct_of_avx512(enum vgpu_wformat format, const struct vgpu_acts *x);
+
+/* One for each way that scales lie; see direct_scales.h. */
+vgpu_direct_avx512 vgpu_direct_mxfp4_avx512, vgpu_direct_f16_avx512, vgpu_direct_k6_avx512;
 
 #endif

@@ -5,8 +5,8 @@
  * Rows of weights go in pairs of groups, 32 at a time; their columns in chunks of
  * 1024 (A8), 512 (A16) or 256 (F32), so that a chunk of 32 rows is a 32 KiB slab that
  * stays in L1 while every tile of 8 rows of activations passes over it.  Formats
- * differ only in how a slab is filled.  Up to 8 rows MXFP4 skips the slab: direct.c
- * expands codes in registers, and adds in the same order.
+ * differ only in how a slab is filled.  Up to 8 rows MXFP4, Q4_0, Q4_K and INT4 skip
+ * the slab: direct_product.h expands codes in registers, and adds in the same order.
  */
 #include <math.h>
 #include "kernels/avx512/direct.h"
@@ -123,6 +123,7 @@ void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, f
 {
 	enum vgpu_wformat format = vgpu_regroup_format(w->format);
 	size_t group_bytes = vgpu_weight_unit_bytes(format, w->k);
+	vgpu_direct_avx512 *direct = vgpu_direct_of_avx512(format, x);
 	struct scratch *scratch = memory;
 	struct vgpu_group g[2];
 
@@ -133,8 +134,8 @@ void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, f
 	for (uint32_t row = 0; row < w->rows; row += 2 * VGPU_GROUP_ROWS) {
 		group_init(&g[0], w, row, scratch->group);
 		group_init(&g[1], w, row + VGPU_GROUP_ROWS, scratch->group + group_bytes);
-		if (format == VGPU_W_MXFP4_G16 && x->mode != VGPU_MODE_F32 && x->m <= VGPU_MT)
-			vgpu_mxfp4_direct_avx512(g, x, y + row, ldy);
+		if (direct)
+			direct(g, x, y + row, ldy);
 		else
 			pair_product(g, x, y + row, ldy, scratch);
 	}

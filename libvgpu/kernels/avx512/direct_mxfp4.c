@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+#include "kernels/avx512/direct_product.h"
+
+void vgpu_direct_mxfp4_avx512(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
+			size_t ldy)
+{
+	direct_product(g, x, y, ldy, DIRECT_MXFP4);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Codes of four bits by few rows of activations: bound by memory at one row, so the codes are
+ * expanded in registers, once for all rows.  Kind and mt are constants at every call.
+ */
+#ifndef VGPU_AVX512_DIRECT_PRODUCT_H
+#define VGPU_AVX512_DIRECT_PRODUCT_H
+
+#include <string.h>
+
+#include "kernels/avx512/act.h"
+#include "kernels/avx512/direct.h"
+#include "kernels/avx512/direct_scales.h"
+
+/* The hardware prefetcher stops at 4 KiB; with small pages it needs a hint beyond. */
+#define PREFETCH_BYTES	4096
+
+DIRECT_INLINE __m512i broadcast_word(const void *p)
+{
+	int32_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return _mm512_set1_epi32(word);
+}
+
+/* One block: 4 lines of codes by mt rows of s8; at: its first group of the activations. */
+DIRECT_INLINE void block_a8(__m512 sum[], const uint8_t *codes, __m512 wscale, __m512 minimum,
+			    const struct vgpu_acts *x, size_t at, uint32_t mt,
+			    enum direct_kind kind)
+{
+	const int8_t *a = (const int8_t *)x->data + at * VGPU_BLOCK;
+	const __m512i table = direct_table_u8(kind);
+	__m512i dot[VGPU_MT];
+
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		dot[i] = _mm512_set1_epi32(x->start[at + i]);
+#pragma GCC unroll 4
+	for (uint32_t u = 0; u < 4; u++) {
+		__m512i line = _mm512_load_si512(codes + u * 64);
+		__m512i low = _mm512_permutexvar_epi8(line, table);
+		__m512i high = _mm512_permutexvar_epi8(_mm512_srli_epi32(line, 4), table);
+
+		_mm_prefetch((const char *)codes + u * 64 + PREFETCH_BYTES, _MM_HINT_T0);
+#pragma GCC unroll 8
+		for (uint32_t i = 0; i < mt; i++) {
+			dot[i] = _mm512_dpbusd_epi32(dot[i], low,
+						     broadcast_word(a + (2 * u * mt + i) * 4));
+			dot[i] = _mm512_dpbusd_epi32(dot[i], high,
+						     broadcast_word(a + ((2 * u + 1) * mt + i) * 4));
+		}
+	}
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++) {
+		__m512 t = _mm512_fmadd_ps(_mm512_castsi512_ps(dot[i]),
+					   _mm512_set1_ps(x->scale[at + i]),
+					   _mm512_set1_ps(x->offset[at + i]));
+
+		sum[i] = _mm512_fmadd_ps(t, wscale, sum[i]);
+		if (kind == DIRECT_K6)
+			sum[i] = _mm512_fnmadd_ps(_mm512_set1_ps(x->sum[at + i]), minimum, sum[i]);
+	}
+}
+
+/* Of nv groups: where a block's codes are, its scale and its minimum. */
+struct direct_block {
+	const uint8_t *codes[2];
+	__m512 scale[2], minimum[2];
+};
+
+/*
+ * One block of nv groups: 4 lines of codes by mt rows of pairs of bf16.  A block's
+ * additions wait for each other; with few rows a second group fills the time.
+ */
+DIRECT_INLINE void block_a16(__m512 sum[][2], const struct direct_block *w,
+			     const struct vgpu_acts *x, size_t at, uint32_t mt, uint32_t nv,
+			     enum direct_kind kind)
+{
+	static const int shift[4] = { 0, 8, 4, 12 };
+	const uint32_t *a = (const uint32_t *)x->data + at * VGPU_BLOCK / 2;
+	const __m512i table = direct_table_bf16(kind);
+	__m512 dot[VGPU_MT][2];
+
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		dot[i][0] = dot[i][1] = _mm512_setzero_ps();
+#pragma GCC unroll 16
+	for (uint32_t s = 0; s < 16; s++) {
+#pragma GCC unroll 2
+		for (uint32_t v = 0; v < nv; v++) {
+			__m512i line = _mm512_load_si512(w->codes[v] + s / 4 * 64);
+			__m512i number = _mm512_permutexvar_epi16(
+				_mm512_srl_epi16(line, _mm_cvtsi32_si128(shift[s % 4])), table);
+
+			if (s % 4 == 0)
+				_mm_prefetch((const char *)w->codes[v] + s * 16 + PREFETCH_BYTES,
+					     _MM_HINT_T0);
+#pragma GCC unroll 8
+			for (uint32_t i = 0; i < mt; i++)
+				dot[i][v] = _mm512_dpbf16_ps(dot[i][v], (__m512bh)number,
+					(__m512bh)broadcast_word(a + s * mt + i));
+		}
+	}
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++) {
+		__m512 s = _mm512_set1_ps(x->scale[at + i]);
+
+		for (uint32_t v = 0; v < nv; v++) {
+			sum[i][v] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][v], s), w->scale[v],
+						    sum[i][v]);
+			if (kind == DIRECT_K6)
+				sum[i][v] = _mm512_fnmadd_ps(_mm512_set1_ps(x->sum[at + i]),
+							     w->minimum[v], sum[i][v]);
+		}
+	}
+}
+
+DIRECT_INLINE void product_a8(const struct vgpu_group *g, const struct vgpu_acts *x, float *y,
+			      size_t ldy, uint32_t mt, enum direct_kind kind)
+{
+	const struct vgpu_g16_type *type = vgpu_g16_type(g->format);
+	uint32_t blocks = x->kpad / VGPU_BLOCK;
+	__m512 sum[VGPU_MT];
+
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		sum[i] = _mm512_setzero_ps();
+	for (uint32_t b = 0; b < blocks; b += 4) {
+		struct direct_scales s = direct_load(kind, type, g->data, b);
+		const uint8_t *codes = direct_codes(kind, type, g->data, b);
+		uint32_t n = blocks - b < 4 ? blocks - b : 4;
+
+		for (uint32_t j = 0; j < n; j++, codes += VGPU_MXFP4_BLOCK_CODES)
+			block_a8(sum, codes, direct_scale(kind, &s, j), direct_minimum(kind, &s, j),
+				 x, (size_t)(b + j) * mt, mt, kind);
+	}
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		_mm512_mask_storeu_ps(y + i * ldy, (__mmask16)((1u << g->rows) - 1), sum[i]);
+}
+
+/* Up to four blocks from b on, all of one tile. */
+DIRECT_INLINE void four_a16(__m512 sum[][2], const struct vgpu_group *g, const struct vgpu_acts *x,
+			    uint32_t b, uint32_t mt, uint32_t nv, enum direct_kind kind)
+{
+	const struct vgpu_g16_type *type = vgpu_g16_type(g->format);
+	uint32_t left = x->kpad / VGPU_BLOCK - b, n = left < 4 ? left : 4;
+	struct direct_scales s[2];
+	struct direct_block w;
+
+	for (uint32_t v = 0; v < nv; v++) {
+		s[v] = direct_load(kind, type, g[v].data, b);
+		w.codes[v] = direct_codes(kind, type, g[v].data, b);
+	}
+	for (uint32_t j = 0; j < n; j++) {
+		for (uint32_t v = 0; v < nv; v++) {
+			w.scale[v] = direct_scale(kind, &s[v], j);
+			w.minimum[v] = direct_minimum(kind, &s[v], j);
+		}
+		block_a16(sum, &w, x, (size_t)(b + j) * mt, mt, nv, kind);
+		for (uint32_t v = 0; v < nv; v++)
+			w.codes[v] += VGPU_MXFP4_BLOCK_CODES;
+	}
+}
+
+DIRECT_INLINE void product_a16(const struct vgpu_group *g, const struct vgpu_acts *x, float *y,
+			       size_t ldy, uint32_t mt, uint32_t nv, enum direct_kind kind)
+{
+	__m512 sum[VGPU_MT][2];
+
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+	for (uint32_t b = 0; b < x->kpad / VGPU_BLOCK; b += 4)
+		four_a16(sum, g, x, b, mt, nv, kind);
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < mt; i++)
+		for (uint32_t v = 0; v < nv; v++)
+			_mm512_mask_storeu_ps(y + i * ldy + 16 * v,
+					      (__mmask16)((1u << g[v].rows) - 1), sum[i][v]);
+}
+
+DIRECT_INLINE void pair(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
+			size_t ldy, uint32_t mt, enum direct_kind kind)
+{
+	if (x->mode == VGPU_MODE_A8) {
+		product_a8(&g[0], x, y, ldy, mt, kind);
+		if (g[1].rows)
+			product_a8(&g[1], x, y + 16, ldy, mt, kind);
+	} else if (g[1].rows) {
+		product_a16(g, x, y, ldy, mt, 2, kind);
+	} else {
+		product_a16(g, x, y, ldy, mt, 1, kind);
+	}
+}
+
+/* With constants for as many rows as there are. */
+DIRECT_INLINE void direct_product(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
+				  size_t ldy, enum direct_kind kind)
+{
+	switch (x->m) {
+	case 1:
+		pair(g, x, y, ldy, 1, kind);
+		break;
+	case 2:
+		pair(g, x, y, ldy, 2, kind);
+		break;
+	case 3:
+		pair(g, x, y, ldy, 3, kind);
+		break;
+	case 4:
+		pair(g, x, y, ldy, 4, kind);
+		break;
+	case 5:
+		pair(g, x, y, ldy, 5, kind);
+		break;
+	case 6:
+		pair(g, x, y, ldy, 6, kind);
+		break;
+	case 7:
+		pair(g, x, y, ldy, 7, kind);
+		break;
+	default:
+		pair(g, x, y, ldy, 8, kind);
+		break;
+	}
+}
+
+#endif
