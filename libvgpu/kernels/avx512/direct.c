@@ -3,6 +3,30 @@
 
 #include "kernels/avx512/act.h"
 
+static vgpu_direct_avx512 *few_rows(enum vgpu_wformat format)
+{
+	switch (format) {
+	case VGPU_W_Q4_1_G16:
+		return vgpu_direct_q4_1_avx512;
+	case VGPU_W_Q5_0_G16:
+		return vgpu_direct_q5_0_avx512;
+	case VGPU_W_Q5_1_G16:
+		return vgpu_direct_q5_1_avx512;
+	case VGPU_W_Q5_K_G16:
+		return vgpu_direct_q5_k_avx512;
+	case VGPU_W_Q6_K_G16:
+		return vgpu_direct_q6_k_avx512;
+	case VGPU_W_NVFP4_G16:
+		return vgpu_direct_nvfp4_avx512;
+	case VGPU_W_INT4_Z32_G16:
+	case VGPU_W_INT4_Z64_G16:
+	case VGPU_W_INT4_Z128_G16:
+		return vgpu_direct_int4_z_avx512;
+	default:
+		return NULL;
+	}
+}
+
 vgpu_direct_avx512 *vgpu_direct_of_avx512(enum vgpu_wformat format, const struct vgpu_acts *x)
 {
 	if (x->mode == VGPU_MODE_F32 || x->m > VGPU_MT)
@@ -17,6 +41,6 @@ vgpu_direct_avx512 *vgpu_direct_of_avx512(enum vgpu_wformat format, const struct
 	case VGPU_W_Q4_K_G16:
 		return vgpu_direct_k6_avx512;
 	default:
-		return NULL;
+		return x->m <= 4 ? few_rows(format) : NULL;
 	}
 }

@@ -21,7 +21,11 @@ typedef void vgpu_direct_avx512(const struct vgpu_group g[2], const struct vgpu_
 /* For this format and these activations; NULL where slabs are the way. */
 vgpu_direct_avx512 *vgpu_direct_of_avx512(enum vgpu_wformat format, const struct vgpu_acts *x);
 
-/* One for each way that scales lie; see direct_scales.h. */
+/* Up to VGPU_MT rows, one for each way that scales lie; see direct_scales.h. */
 vgpu_direct_avx512 vgpu_direct_mxfp4_avx512, vgpu_direct_f16_avx512, vgpu_direct_k6_avx512;
+/* Up to four rows; see direct_steps.h. */
+vgpu_direct_avx512 vgpu_direct_q4_1_avx512, vgpu_direct_q5_0_avx512, vgpu_direct_q5_1_avx512,
+		   vgpu_direct_q5_k_avx512, vgpu_direct_q6_k_avx512, vgpu_direct_nvfp4_avx512,
+		   vgpu_direct_int4_z_avx512;
 
 #endif

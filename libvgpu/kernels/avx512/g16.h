@@ -7,29 +7,33 @@
 
 #include <immintrin.h>
 
+#include "kernels/avx512/slab.h"
 #include "kernels/pack/g16_type.h"
 
-/* The upper bits of step t's codes, at bits 4 and 5. */
-static inline __m512i vgpu_g16_upper_avx512(const uint8_t *block, uint32_t bits, uint32_t t)
+/* The upper bits of step t's codes, at bits 4 and 5 of bytes that hold others, too. */
+static inline __m512i vgpu_g16_upper(const uint8_t *block, uint32_t bits, uint32_t t)
 {
 	const uint8_t *high = block + VGPU_MXFP4_BLOCK_CODES + (bits == 6 ? t / 4 * 64 : 0);
 	int shift = bits == 6 ? 2 * (int)(t % 4) - 4 : (int)t - 4;
 	__m512i x = _mm512_load_si512(high);
 
-	x = shift < 0 ? _mm512_sll_epi16(x, _mm_cvtsi32_si128(-shift)) :
-			_mm512_srl_epi16(x, _mm_cvtsi32_si128(shift));
-	return _mm512_and_si512(x, _mm512_set1_epi8(bits == 6 ? 0x30 : 0x10));
+	return shift < 0 ? _mm512_sll_epi16(x, _mm_cvtsi32_si128(-shift)) :
+			   _mm512_srl_epi16(x, _mm_cvtsi32_si128(shift));
 }
 
 /* The codes of step t: byte 4 r + i is row r, column 4 t + i. */
-static inline __m512i vgpu_g16_codes_avx512(const uint8_t *block, uint32_t bits, uint32_t t)
+static inline __m512i vgpu_g16_codes(const uint8_t *block, uint32_t bits, uint32_t t)
 {
 	__m512i x = _mm512_load_si512(block + t / 2 * 64);
 
 	if (t % 2)
 		x = _mm512_srli_epi16(x, 4);
 	x = _mm512_and_si512(x, _mm512_set1_epi8(15));
-	return bits == 4 ? x : _mm512_or_si512(x, vgpu_g16_upper_avx512(block, bits, t));
+	if (bits == 4)
+		return x;
+	/* (upper & mask) | x */
+	return _mm512_ternarylogic_epi32(vgpu_g16_upper(block, bits, t),
+					 _mm512_set1_epi8(bits == 6 ? 0x30 : 0x10), x, 0xea);
 }
 
 /**
@@ -140,7 +144,7 @@ static inline struct vgpu_g16_scales vgpu_g16_scales(const struct vgpu_g16_type 
 		_mm512_setzero_ps() };
 }
 
-/* The code of zero of every row, a byte each column. */
+/* The codes of zero of a block, a byte each column. */
 static inline __m512i vgpu_g16_zero(const struct vgpu_g16_type *type, const uint8_t *group,
 				    uint32_t b)
 {
@@ -153,6 +157,80 @@ static inline __m512i vgpu_g16_zero(const struct vgpu_g16_type *type, const uint
 		return _mm512_set1_epi8((char)type->zero);
 	return _mm512_shuffle_epi8(_mm512_load_si512(line),
 				   _mm512_add_epi8(first, _mm512_set1_epi8((char)j)));
+}
+
+/**
+ * struct vgpu_g16_table - from codes to numbers (of E2M1 twice it)
+ * @u8: E2M1: the number plus 128, for vpermb
+ * @low, @high: the number as bf16, for vpermw: codes 0 .. 31, and 32 .. 63 of six bits
+ *
+ * Where rows have zeros of their own, @low is for codes with 16 less the zero added.
+ */
+struct vgpu_g16_table {
+	__m512i u8, low, high;
+};
+
+/* first .. first + 31 as bf16; so small they have zeros in the lower half of f32. */
+static inline __m512i vgpu_bf16_count(int first)
+{
+	__m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	__m512i low = _mm512_add_epi32(count, _mm512_set1_epi32(first));
+	__m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(16));
+
+	low = _mm512_srli_epi32(_mm512_castps_si512(_mm512_cvtepi32_ps(low)), 16);
+	high = _mm512_srli_epi32(_mm512_castps_si512(_mm512_cvtepi32_ps(high)), 16);
+	return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
+				  _mm512_cvtepi32_epi16(high), 1);
+}
+
+static inline struct vgpu_g16_table vgpu_g16_table(const struct vgpu_g16_type *type)
+{
+	int zero = type->header == VGPU_HEADER_F16_ZERO ? 16 : type->zero;
+
+	if (type->e2m1)
+		return (struct vgpu_g16_table){ vgpu_mxfp4_table_u8(), vgpu_mxfp4_table_bf16(),
+						_mm512_setzero_si512() };
+	return (struct vgpu_g16_table){ _mm512_setzero_si512(), vgpu_bf16_count(-zero),
+					vgpu_bf16_count(32 - zero) };
+}
+
+/* What a block's codes are added to, to be numbers plus 128 in mode A8, or what @low is for. */
+static inline __m512i vgpu_g16_add(const struct vgpu_g16_type *type, const uint8_t *group,
+				   uint32_t b, bool a8)
+{
+	if (!a8 && type->header != VGPU_HEADER_F16_ZERO)
+		return _mm512_setzero_si512();
+	return _mm512_sub_epi8(_mm512_set1_epi8((char)(a8 ? VGPU_INT8_ZERO : 16)),
+			       vgpu_g16_zero(type, group, b));
+}
+
+/* Step t of a block as bytes, the number plus 128. */
+static inline __m512i vgpu_g16_step_a8(const struct vgpu_g16_type *type,
+				       const struct vgpu_g16_table *table, const uint8_t *block,
+				       uint32_t t, __m512i add)
+{
+	__m512i codes = vgpu_g16_codes(block, type->bits, t);
+
+	return type->e2m1 ? _mm512_permutexvar_epi8(codes, table->u8) : _mm512_add_epi8(codes, add);
+}
+
+/* Step t of a block as two lines of bf16: columns 0 and 2, then 1 and 3. */
+static inline void vgpu_g16_step_a16(__m512i line[2], const struct vgpu_g16_type *type,
+				     const struct vgpu_g16_table *table, const uint8_t *block,
+				     uint32_t t, __m512i add)
+{
+	__m512i codes = vgpu_g16_codes(block, type->bits, t), odd;
+
+	if (type->header == VGPU_HEADER_F16_ZERO)
+		codes = _mm512_add_epi8(codes, add);
+	odd = _mm512_srli_epi16(codes, 8);
+	if (type->bits == 6) {
+		line[0] = _mm512_permutex2var_epi16(table->low, codes, table->high);
+		line[1] = _mm512_permutex2var_epi16(table->low, odd, table->high);
+	} else {
+		line[0] = _mm512_permutexvar_epi16(codes, table->low);
+		line[1] = _mm512_permutexvar_epi16(odd, table->low);
+	}
 }
 
 #endif

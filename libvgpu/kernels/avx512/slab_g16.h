@@ -14,13 +14,6 @@ static inline __m512 vgpu_slab_column(__m512i line, uint32_t i)
 	return _mm512_cvtepi32_ps(_mm512_sub_epi32(byte, _mm512_set1_epi32(VGPU_INT8_ZERO)));
 }
 
-/* Integers up to 128 are bf16: the low halves of their f32 are zero. */
-static inline __m512i vgpu_bf16_pair(__m512 low, __m512 high)
-{
-	return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16),
-			       _mm512_castps_si512(high));
-}
-
 /* As vgpu_slab_fill_avx512(), for the formats of pack/g16_type.h; @out has what @lines are. */
 void vgpu_slab_fill_g16_avx512(struct vgpu_slab *out, uint8_t *lines, float *scales,
 			       const struct vgpu_group *g, enum vgpu_mode mode, uint32_t first,

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Any format of pack/g16_type.h by one to four rows of activations, codes expanded in registers
+ * step by step.  What is four bits and has a table has a shorter way, direct_product.h.
+ *
+ * Type's fields and mt are constants at every call.
+ */
+#ifndef VGPU_AVX512_DIRECT_STEPS_H
+#define VGPU_AVX512_DIRECT_STEPS_H
+
+#include <string.h>
+
+#include "kernels/avx512/act.h"
+#include "kernels/avx512/direct.h"
+#include "kernels/avx512/g16.h"
+
+#define STEPS_INLINE static inline __attribute__((always_inline))
+
+/* The hardware prefetcher stops at 4 KiB; with small pages it needs a hint beyond. */
+#define PREFETCH_BYTES	4096
+
+STEPS_INLINE __m512i broadcast_word(const void *p)
+{
+	int32_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return _mm512_set1_epi32(word);
+}
+
+STEPS_INLINE void prefetch_block(const uint8_t *block, const struct vgpu_g16_type *type)
+{
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < vgpu_g16_block_bytes(type); i += 64)
+		_mm_prefetch((const char *)block + i + PREFETCH_BYTES, _MM_HINT_T0);
+}
+
+/* What a minimum adds to a block's product. */
+STEPS_INLINE __m512 minimum_of(const struct vgpu_g16_type *type, struct vgpu_g16_scales s,
+			       const struct vgpu_acts *x, size_t at, __m512 sum)
+{
+	if (type->kind != VGPU_KIND_MINIMUM)
+		return sum;
+	return _mm512_fmadd_ps(_mm512_set1_ps(x->sum[at]), s.more, sum);
+}
+
+/* Block b of a group; at: its first group of the activations. */
+STEPS_INLINE void steps_a8(__m512 sum[], const struct vgpu_g16_type *type,
+			   const struct vgpu_g16_table *table, const uint8_t *group, uint32_t b,
+			   const struct vgpu_acts *x, size_t at, uint32_t mt)
+{
+	const uint32_t parts = type->kind == VGPU_KIND_HALVES ? 2 : 1, steps = 8 / parts;
+	const int32_t *start = parts == 2 ? x->half + at * 2 : x->start + at;
+	const uint8_t *block = group + vgpu_g16_block_at(type, b);
+	struct vgpu_g16_scales s = vgpu_g16_scales(type, group, b);
+	__m512i add = vgpu_g16_add(type, group, b, true), dot[4];
+	const int8_t *a = (const int8_t *)x->data + at * VGPU_BLOCK;
+
+	prefetch_block(block, type);
+#pragma GCC unroll 8
+	for (uint32_t t = 0; t < 8; t++) {
+		__m512i w = vgpu_g16_step_a8(type, table, block, t, add);
+		__m512 scale = t < 4 || parts == 1 ? s.scale : s.more;
+
+#pragma GCC unroll 4
+		for (uint32_t i = 0; i < mt; i++) {
+			if (t % steps == 0)
+				dot[i] = _mm512_set1_epi32(start[t / steps * mt + i]);
+			dot[i] = _mm512_dpbusd_epi32(dot[i], w, broadcast_word(a + (t * mt + i) * 4));
+			if (t % steps == steps - 1)
+				sum[i] = _mm512_fmadd_ps(
+					_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i]),
+							_mm512_set1_ps(x->scale[at + i]),
+							_mm512_set1_ps(x->offset[at + i])),
+					scale, sum[i]);
+		}
+	}
+#pragma GCC unroll 4
+	for (uint32_t i = 0; i < mt; i++)
+		sum[i] = minimum_of(type, s, x, at + i, sum[i]);
+}
+
+STEPS_INLINE void steps_a16(__m512 sum[], const struct vgpu_g16_type *type,
+			    const struct vgpu_g16_table *table, const uint8_t *group, uint32_t b,
+			    const struct vgpu_acts *x, size_t at, uint32_t mt)
+{
+	const uint32_t steps = type->kind == VGPU_KIND_HALVES ? 4 : 8;
+	const uint32_t *a = (const uint32_t *)x->data + at * VGPU_BLOCK / 2;
+	const uint8_t *block = group + vgpu_g16_block_at(type, b);
+	struct vgpu_g16_scales s = vgpu_g16_scales(type, group, b);
+	__m512i add = vgpu_g16_add(type, group, b, false), line[2];
+	__m512 dot[4];
+
+	prefetch_block(block, type);
+#pragma GCC unroll 8
+	for (uint32_t t = 0; t < 8; t++) {
+		__m512 scale = t < 4 || steps == 8 ? s.scale : s.more;
+
+		vgpu_g16_step_a16(line, type, table, block, t, add);
+#pragma GCC unroll 4
+		for (uint32_t i = 0; i < mt; i++) {
+			if (t % steps == 0)
+				dot[i] = _mm512_setzero_ps();
+			for (uint32_t j = 0; j < 2; j++)
+				dot[i] = _mm512_dpbf16_ps(dot[i], (__m512bh)line[j],
+					(__m512bh)broadcast_word(a + (2 * t + j) * mt + i));
+			if (t % steps == steps - 1)
+				sum[i] = _mm512_fmadd_ps(
+					_mm512_mul_ps(dot[i], _mm512_set1_ps(x->scale[at + i])),
+					scale, sum[i]);
+		}
+	}
+#pragma GCC unroll 4
+	for (uint32_t i = 0; i < mt; i++)
+		sum[i] = minimum_of(type, s, x, at + i, sum[i]);
+}
+
+/* Of A16 two groups at a time: a block's additions wait for each other. */
+STEPS_INLINE void rows_product(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
+			       size_t ldy, uint32_t mt, const struct vgpu_g16_type *type)
+{
+	const struct vgpu_g16_table table = vgpu_g16_table(type);
+	const uint8_t *data[2] = { g[0].data, g[1].rows ? g[1].data : g[0].data };
+	uint32_t blocks = x->kpad / VGPU_BLOCK;
+	__m512 sum[2][4];
+
+#pragma GCC unroll 4
+	for (uint32_t i = 0; i < mt; i++)
+		sum[0][i] = sum[1][i] = _mm512_setzero_ps();
+	if (x->mode == VGPU_MODE_A8) {
+		for (uint32_t b = 0; b < blocks; b++)
+			steps_a8(sum[0], type, &table, data[0], b, x, (size_t)b * mt, mt);
+		for (uint32_t b = 0; b < blocks && g[1].rows; b++)
+			steps_a8(sum[1], type, &table, data[1], b, x, (size_t)b * mt, mt);
+	} else {
+		for (uint32_t b = 0; b < blocks; b++) {
+			steps_a16(sum[0], type, &table, data[0], b, x, (size_t)b * mt, mt);
+			steps_a16(sum[1], type, &table, data[1], b, x, (size_t)b * mt, mt);
+		}
+	}
+	for (uint32_t v = 0; v < 2; v++) {
+#pragma GCC unroll 4
+		for (uint32_t i = 0; i < mt; i++)
+			_mm512_mask_storeu_ps(y + i * ldy + 16 * v,
+					      (__mmask16)((1u << g[v].rows) - 1), sum[v][i]);
+	}
+}
+
+/* With constants for as many rows as there are. */
+STEPS_INLINE void steps_product(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
+				size_t ldy, const struct vgpu_g16_type *type)
+{
+	switch (x->m) {
+	case 1:
+		rows_product(g, x, y, ldy, 1, type);
+		break;
+	case 2:
+		rows_product(g, x, y, ldy, 2, type);
+		break;
+	case 3:
+		rows_product(g, x, y, ldy, 3, type);
+		break;
+	default:
+		rows_product(g, x, y, ldy, 4, type);
+		break;
+	}
+}
+
+#endif
