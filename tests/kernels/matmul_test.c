@@ -895,27 +895,102 @@ static void product_has_nan_where_a_scale_is_nan_and_nowhere_else(void **state)
 	product_free(&p);
 }
 
-static void product_of_nan_or_infinite_activations_is_not_a_number(void **state)
+/* Of three rows the second has one value that is none. */
+static void check_not_a_number(const struct vgpu_kernels *t, const struct format *f, float x)
 {
-	const struct vgpu_kernels *t = check_table(state);
-	const uint32_t m = 3, n = 20, k = 96;
+	const uint32_t m = 3, n = 20, k = cols_of(f, 96);
 	uint64_t rng = 10;
 	struct product p;
 
-	product_init(&p, VGPU_W_INT8_G16, m, n, k, &rng);
-	p.x[1 * k + 40] = NAN;
+	product_init(&p, f->format, m, n, k, &rng);
+	p.x[1 * k + 40] = x;
 	for (int mode = 0; mode < 3; mode++) {
+		if ((int)vgpu_matmul_mode(f->format, mode) != mode)
+			continue;
 		run(t, &p.w, mode, p.x, m, p.y, n);
 		for (uint32_t i = 0; i < m * n; i++)
-			assert_int_equal(!!isnan(p.y[i]), i / n == 1);
-	}
-	p.x[1 * k + 40] = -INFINITY;
-	for (int mode = 0; mode < 3; mode++) {
-		run(t, &p.w, mode, p.x, m, p.y, n);
-		for (uint32_t i = 0; i < m * n; i++)
-			assert_int_equal(!isfinite(p.y[i]), i / n == 1);
+			if ((isnan(x) ? !!isnan(p.y[i]) : !isfinite(p.y[i])) != (i / n == 1))
+				fail_msg("%s %s: %g at %u", f->name, mode_names[mode], p.y[i], i);
 	}
 	product_free(&p);
+}
+
+static void product_of_nan_or_infinite_activations_is_not_a_number(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t f = 0; f < FORMATS; f++) {
+		check_not_a_number(t, &formats[f], NAN);
+		check_not_a_number(t, &formats[f], -INFINITY);
+	}
+}
+
+/* Blocks whose F16 are subnormal, by activations with which the product is an ordinary f32. */
+static void check_subnormal(const struct vgpu_kernels *t, const struct vgpu_g16_type *type, int mode)
+{
+	const uint32_t m = 5, n = 20, k = 512;
+	uint8_t *src = check_alloc(vgpu_weight_unit_bytes(type->source, k) * n);
+	uint64_t rng = 16;
+	struct product p;
+
+	product_init(&p, type->format, m, n, k, &rng);
+	random_blocks(type->source, src, NULL, n, k, false, &rng);
+	subnormal_blocks(type->source, src, (size_t)n * k);
+	for (uint32_t r = 0; r < n; r += 16)
+		assert_int_equal(t->pack_blocks(p.data + r / 16 * vgpu_weight_unit_bytes(type->format, k),
+						type->format,
+						src + r * vgpu_weight_unit_bytes(type->source, k),
+						n - r < 16 ? n - r : 16, k), 0);
+	for (uint32_t i = 0; i < m * k; i++)
+		p.x[i] *= 0x1p15f;
+	vgpu_kernels_get(VGPU_ISA_REF)->weight_decode(&p.w, p.wf, k);
+	round_activations(&p, t->isa, mode);
+	run(t, &p.w, mode, p.x, m, p.y, n);
+	assert_true(compare(&p, 0x1p-18) <= 1e-12);
+	free(src);
+	product_free(&p);
+}
+
+static void product_is_right_where_f16_scales_are_subnormal(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t f = 0; f < FORMATS; f++) {
+		const struct vgpu_g16_type *type = vgpu_g16_type(formats[f].format);
+
+		for (int mode = 0; mode < 3 && type && type->source; mode++)
+			if (type->source != VGPU_W_NVFP4)
+				check_subnormal(t, type, mode);
+	}
+}
+
+/* Rows of weights whose scales are all zero, and rows of activations that are zeros. */
+static void product_of_zeros_is_zero(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	const uint32_t m = 3, n = 20, k = 512;
+	uint64_t rng = 17;
+	struct product p;
+
+	for (size_t f = 0; f < FORMATS; f++) {
+		size_t bytes = vgpu_weight_unit_bytes(formats[f].format, k);
+
+		product_init(&p, formats[f].format, m, n, k, &rng);
+		/* Zeros of every format; the first rows, or the group that holds them. */
+		memset(p.data, 0, bytes);
+		if (p.scales)
+			memset(p.scales, 0, k / 32);
+		memset(p.x + k, 0, k * sizeof(*p.x));
+		for (int mode = 0; mode < 3; mode++) {
+			if ((int)vgpu_matmul_mode(formats[f].format, mode) != mode)
+				continue;
+			run(t, &p.w, mode, p.x, m, p.y, n);
+			for (uint32_t i = 0; i < m * n; i++)
+				assert_int_equal(p.y[i] == 0, i / n == 1 ||
+						 i % n < vgpu_weight_unit_rows(formats[f].format));
+		}
+		product_free(&p);
+	}
 }
 
 /* A8 rounds a group below 2^-119 to zero, and is exact again just above. */
@@ -1011,7 +1086,9 @@ int main(void)
 		cmocka_unit_test(coarser_groups_of_activations_cost_accuracy),
 		PRODUCT_LEVELS(product_is_right_at_the_ends_of_the_scale),
 		PRODUCT_LEVELS(product_has_nan_where_a_scale_is_nan_and_nowhere_else),
+		PRODUCT_LEVELS(product_is_right_where_f16_scales_are_subnormal),
 		PRODUCT_LEVELS(product_of_nan_or_infinite_activations_is_not_a_number),
+		PRODUCT_LEVELS(product_of_zeros_is_zero),
 		PRODUCT_LEVELS(product_of_tiny_activations_is_zero_or_right),
 		PRODUCT_LEVELS(product_at_the_ends_of_bf16_is_right_or_zero_or_infinite),
 	};

@@ -93,6 +93,21 @@ static inline void random_blocks(enum vgpu_wformat format, uint8_t *data, uint8_
 	}
 }
 
+/* Halves of random_blocks() as small multiples of 2^-24. */
+static inline void subnormal_blocks(enum vgpu_wformat format, uint8_t *data, size_t values)
+{
+	const struct vgpu_block_type *type = vgpu_block_type(format);
+	bool two = vgpu_g16_kind(vgpu_g16_of_source(format)->format) == VGPU_KIND_MINIMUM;
+
+	for (size_t i = 0; i < values; i += type->values, data += type->bytes) {
+		uint8_t *half = data + (format == VGPU_W_Q6_K ? 208 : 0);
+
+		half[1] &= 0x83;
+		if (two)
+			half[3] &= 0x83;
+	}
+}
+
 /* Rows of INT4 with memory of their own. */
 struct random_int4 {
 	struct vgpu_int4_rows rows;
