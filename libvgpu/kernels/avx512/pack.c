@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "kernels/kernels.h"
+#include "kernels/avx512/regroup.h"
 
 void vgpu_pack_init_avx512(struct vgpu_kernels *t)
 {
-	(void)t;
+	t->pack_blocks = vgpu_pack_blocks_avx512;
 }

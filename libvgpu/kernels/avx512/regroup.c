@@ -5,6 +5,7 @@
  */
 #include <immintrin.h>
 #include <string.h>
+#include "kernels/avx512/lanes.h"
 #include "kernels/avx512/regroup.h"
 #include "kernels/pack/g16.h"
 
@@ -18,33 +19,6 @@ static inline __m512i load4(const uint8_t *p, size_t row_bytes)
 	return _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 3 * row_bytes)), 3);
 }
 
-/* Word u of row r of 16 becomes word r of line u of 4. */
-static inline void store_lines(uint8_t *dst, const __m512i x[4])
-{
-	const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28,
-						1, 5, 9, 13, 17, 21, 25, 29);
-	const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(2));
-	__m512i a = _mm512_permutex2var_epi32(x[0], first, x[1]);
-	__m512i b = _mm512_permutex2var_epi32(x[2], first, x[3]);
-	__m512i c = _mm512_permutex2var_epi32(x[0], last, x[1]);
-	__m512i d = _mm512_permutex2var_epi32(x[2], last, x[3]);
-
-	_mm512_store_si512(dst, _mm512_shuffle_i64x2(a, b, 0x44));
-	_mm512_store_si512(dst + 64, _mm512_shuffle_i64x2(a, b, 0xee));
-	_mm512_store_si512(dst + 128, _mm512_shuffle_i64x2(c, d, 0x44));
-	_mm512_store_si512(dst + 192, _mm512_shuffle_i64x2(c, d, 0xee));
-}
-
-/* Codes 0 .. 15 and 16 .. 31 of 4 rows, a byte each, to MXFP4_G16's words. */
-static inline __m512i words_of_codes(__m512i first16, __m512i last16)
-{
-	__m512 a = _mm512_castsi512_ps(first16), b = _mm512_castsi512_ps(last16);
-	__m512i even = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
-	__m512i odd = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
-
-	return _mm512_or_si512(even, _mm512_slli_epi16(odd, 4));
-}
-
 static inline void mxfp4_block(uint8_t *codes, const uint8_t *src, size_t row_bytes, bool split)
 {
 	const __m512i nibble = _mm512_set1_epi8(15);
@@ -55,11 +29,11 @@ static inline void mxfp4_block(uint8_t *codes, const uint8_t *src, size_t row_by
 		__m512i low = _mm512_and_si512(x, nibble);
 		__m512i high = _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble);
 
-		words[i] = split ? words_of_codes(_mm512_unpacklo_epi8(low, high),
+		words[i] = split ? vgpu_lanes_of_codes4(_mm512_unpacklo_epi8(low, high),
 						  _mm512_unpackhi_epi8(low, high)) :
-				   words_of_codes(low, high);
+				   vgpu_lanes_of_codes4(low, high);
 	}
-	store_lines(codes, words);
+	vgpu_lanes_store16(codes, words);
 }
 
 static inline void q8_0_block(uint8_t *codes, const uint8_t *src, size_t row_bytes)
@@ -71,7 +45,7 @@ static inline void q8_0_block(uint8_t *codes, const uint8_t *src, size_t row_byt
 		for (uint32_t i = 0; i < 4; i++)
 			words[i] = _mm512_xor_si512(zero, load4(src + 4 * i * row_bytes + 16 * half,
 								row_bytes));
-		store_lines(codes + 256 * half, words);
+		vgpu_lanes_store16(codes + 256 * half, words);
 	}
 }
 
@@ -138,8 +112,12 @@ void vgpu_regroup_avx512(uint8_t *dst, const struct vgpu_panel *w, uint32_t firs
 	const uint8_t *data = (const uint8_t *)w->data + first * row_bytes;
 	uint32_t blocks = w->k / VGPU_BLOCK;
 
-	if (rows < VGPU_GROUP_ROWS || vgpu_g16_of_source(w->format)) {
+	if (rows < VGPU_GROUP_ROWS) {
 		vgpu_regroup_avx2(dst, w, first, rows);
+		return;
+	}
+	if (vgpu_g16_of_source(w->format)) {
+		vgpu_regroup_g16_avx512(vgpu_g16_of_source(w->format), dst, data, w->k);
 		return;
 	}
 	/* Scales of the blocks that the last tile lacks. */

@@ -35,11 +35,18 @@ VGPU_G16_INLINE void vgpu_codes_eights(const uint8_t *bytes, uint8_t out[32])
 	}
 }
 
-/* Bit j of 32 becomes the fifth bit of code j. */
+/* Bit j of 32 becomes the fifth bit of code j, eight at a time: bit j of byte j, then bit 4. */
 VGPU_G16_INLINE void vgpu_codes_fifth(const uint8_t *bits, uint8_t out[32])
 {
-	for (uint32_t j = 0; j < 32; j++)
-		out[j] = (uint8_t)(out[j] | (bits[j / 8] >> j % 8 & 1) << 4);
+	const uint64_t ones = 0x0101010101010101u;
+
+	for (uint32_t j = 0; j < 4; j++) {
+		uint64_t x = (bits[j] * ones & 0x8040201008040201u) + 127 * ones, codes;
+
+		memcpy(&codes, out + 8 * j, sizeof(codes));
+		codes |= (x >> 7 & ones) << 4;
+		memcpy(out + 8 * j, &codes, sizeof(codes));
+	}
 }
 
 /* The low or the high (shift 4) nibbles of 32 bytes. */
