@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #include <string.h>
 #include "kernels/avx2/decode.h"
+#include "kernels/avx2/lanes.h"
 #include "kernels/pack/blocks.h"
 #include "kernels/pack/g16.h"
 #include "kernels/pack/g16_type.h"
@@ -67,20 +68,10 @@ static void mxfp4_split_block(float *dst, const uint8_t *codes, uint32_t e)
 	store_mxfp4(dst, _mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd), e);
 }
 
-/* One row's lanes of 4 lines that follow each other. */
-static inline __m128i gather_lanes(const uint8_t *lane)
-{
-	int32_t word[4];
-
-	for (int u = 0; u < 4; u++)
-		memcpy(&word[u], lane + u * 64, sizeof(word[u]));
-	return _mm_setr_epi32(word[0], word[1], word[2], word[3]);
-}
-
 static void mxfp4_g16_block(float *dst, const uint8_t *lane, uint32_t e)
 {
 	const __m128i nibble = _mm_set1_epi8(15);
-	__m128i x = gather_lanes(lane);
+	__m128i x = vgpu_lanes_gather(lane);
 	__m128i low = _mm_and_si128(x, nibble);
 	__m128i high = _mm_and_si128(_mm_srli_epi16(x, 4), nibble);
 
@@ -102,8 +93,8 @@ static void int8_g16_block(float *dst, const uint8_t *lane, const uint8_t *scale
 	uint16_t d;
 
 	memcpy(&d, scale, sizeof(d));
-	store_scaled(dst, _mm_xor_si128(gather_lanes(lane), zero),
-		     _mm_xor_si128(gather_lanes(lane + 256), zero), vgpu_f16_to_f32(d));
+	store_scaled(dst, _mm_xor_si128(vgpu_lanes_gather(lane), zero),
+		     _mm_xor_si128(vgpu_lanes_gather(lane + 256), zero), vgpu_f16_to_f32(d));
 }
 
 /* One block of one row of a format with blocks; data is its unit. */
@@ -181,22 +172,25 @@ static void widen_row(const uint8_t *src, enum vgpu_wformat format, float *dst, 
 	vgpu_row_load_ref(dst + c, src + (format == VGPU_W_F32 ? 4 : 2) * (size_t)c, format, k - c);
 }
 
-/* Other blocks are decoded by the reference: those that are no operands once a chunk. */
+/* Other blocks of GGUF are decoded by the reference: most of them once a chunk. */
 static bool is_left_to_ref(enum vgpu_wformat format)
 {
-	return (format != VGPU_W_Q8_0 && vgpu_block_type(format)) || vgpu_g16_type(format);
+	return format != VGPU_W_Q8_0 && vgpu_block_type(format);
 }
 
 void vgpu_weight_decode_avx2(const struct vgpu_panel *w, float *dst, size_t ldd)
 {
 	uint32_t unit_rows = vgpu_weight_unit_rows(w->format);
 	size_t unit = vgpu_weight_unit_bytes(w->format, w->k);
+	const struct vgpu_g16_type *type = vgpu_g16_type(w->format);
 
 	for (uint32_t row = 0; row < w->rows && unit_rows; row++) {
 		const uint8_t *data = (const uint8_t *)w->data + row / unit_rows * unit;
 
 		if (w->format == VGPU_W_F32 || w->format == VGPU_W_F16 || w->format == VGPU_W_BF16)
 			widen_row(data, w->format, dst + row * ldd, w->k);
+		else if (type)
+			vgpu_g16_row_avx2(type, data, row % VGPU_GROUP_ROWS, dst + row * ldd, w->k);
 		else if (is_left_to_ref(w->format) || row_is_small(w, data, row))
 			vgpu_row_decode_ref(w, row, dst + row * ldd);
 		else

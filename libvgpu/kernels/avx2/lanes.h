@@ -27,4 +27,14 @@ static inline void vgpu_lanes_store(uint8_t *dst, __m128i lanes)
 	}
 }
 
+/* One row's lanes of 4 lines that follow each other. */
+static inline __m128i vgpu_lanes_gather(const uint8_t *lane)
+{
+	int32_t word[4];
+
+	for (int u = 0; u < 4; u++)
+		memcpy(&word[u], lane + u * 64, sizeof(word[u]));
+	return _mm_setr_epi32(word[0], word[1], word[2], word[3]);
+}
+
 #endif
