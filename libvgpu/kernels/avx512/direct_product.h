@@ -184,9 +184,8 @@ DIRECT_INLINE void pair(const struct vgpu_group g[2], const struct vgpu_acts *x,
 			size_t ldy, uint32_t mt, enum direct_kind kind)
 {
 	if (x->mode == VGPU_MODE_A8) {
-		product_a8(&g[0], x, y, ldy, mt, kind);
-		if (g[1].rows)
-			product_a8(&g[1], x, y + 16, ldy, mt, kind);
+		for (uint32_t v = 0; v < 2 && g[v].rows; v++)
+			product_a8(&g[v], x, y + 16 * v, ldy, mt, kind);
 	} else if (g[1].rows) {
 		product_a16(g, x, y, ldy, mt, 2, kind);
 	} else {

@@ -114,7 +114,10 @@ STEPS_INLINE void steps_a16(__m512 sum[], const struct vgpu_g16_type *type,
 		sum[i] = minimum_of(type, s, x, at + i, sum[i]);
 }
 
-/* Of A16 two groups at a time: a block's additions wait for each other. */
+/*
+ * Groups one after the other in A8, in turns in A16, where a block's additions wait for each
+ * other.  One loop, so that the blocks' code is there once.
+ */
 STEPS_INLINE void rows_product(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
 			       size_t ldy, uint32_t mt, const struct vgpu_g16_type *type)
 {
@@ -127,15 +130,13 @@ STEPS_INLINE void rows_product(const struct vgpu_group g[2], const struct vgpu_a
 	for (uint32_t i = 0; i < mt; i++)
 		sum[0][i] = sum[1][i] = _mm512_setzero_ps();
 	if (x->mode == VGPU_MODE_A8) {
-		for (uint32_t b = 0; b < blocks; b++)
-			steps_a8(sum[0], type, &table, data[0], b, x, (size_t)b * mt, mt);
-		for (uint32_t b = 0; b < blocks && g[1].rows; b++)
-			steps_a8(sum[1], type, &table, data[1], b, x, (size_t)b * mt, mt);
+		for (uint32_t i = 0; i < (g[1].rows ? 2 : 1) * blocks; i++)
+			steps_a8(sum[i / blocks], type, &table, data[i / blocks], i % blocks, x,
+				 (size_t)(i % blocks) * mt, mt);
 	} else {
-		for (uint32_t b = 0; b < blocks; b++) {
-			steps_a16(sum[0], type, &table, data[0], b, x, (size_t)b * mt, mt);
-			steps_a16(sum[1], type, &table, data[1], b, x, (size_t)b * mt, mt);
-		}
+		for (uint32_t i = 0; i < 2 * blocks; i++)
+			steps_a16(sum[i % 2], type, &table, data[i % 2], i / 2, x,
+				  (size_t)(i / 2) * mt, mt);
 	}
 	for (uint32_t v = 0; v < 2; v++) {
 #pragma GCC unroll 4
