@@ -3,7 +3,8 @@
  * How fast are weights packed and decoded, and activations packed, beside what reading the
  * source allows?
  *
- * GB/s of f32: the source when packing, the result when decoding.  The bound is
+ * GB/s of f32: the source when packing, the result when decoding; of blocks where these are
+ * what is packed.  The bound is
  * reading the source (packing) or reading the packed weight, at its size in f32
  * (decoding).  There is no peer that makes the same layout; beside A16 activations stands
  * rounding them to BF16 alone, without the scale of a group.  $BENCH_RUNS (5) turns;
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "kernels/kernels.h"
+#include "kernels/pack/g16_type.h"
 #include "../tests/common/bench_util.h"
 
 #define MAX_RUNS	99u
@@ -107,6 +109,51 @@ static void measure(struct work *w)
 	bench_free(out);
 }
 
+/* --- blocks of GGUF ------------------------------------------------------ */
+
+/* GB/s of blocks into the packed format that keeps them; the bound is reading them. */
+static double blocks_rate(const struct work *w, const struct vgpu_g16_type *type, const uint8_t *src)
+{
+	size_t row = vgpu_weight_unit_bytes(type->source, size.k);
+	double start = bench_seconds();
+
+	for (uint32_t g = 0; g < GROUPS; g++)
+		if (w->kernels->pack_blocks(w->packed + g * w->unit, type->format,
+					    src + g * VGPU_GROUP_ROWS * row, VGPU_GROUP_ROWS, size.k))
+			die("blocks are not packed");
+	return (double)row * size.n / (bench_seconds() - start) * 1e-9;
+}
+
+static void measure_blocks(struct work *w, enum vgpu_wformat format, const char *name)
+{
+	const struct vgpu_g16_type *type = vgpu_g16_type(format);
+	size_t bytes = vgpu_weight_unit_bytes(type->source, size.k) * size.n;
+	double ours[MAX_RUNS], bound[MAX_RUNS];
+	unsigned int runs = bench_runs(5, MAX_RUNS);
+	uint8_t *src = bench_alloc(bytes);
+
+	w->unit = vgpu_weight_unit_bytes(format, size.k);
+	w->packed = bench_alloc(w->unit * GROUPS);
+	if (!w->packed || !src)
+		die("no memory");
+	/* No F16 of such bytes is infinite or NaN. */
+	for (size_t i = 0; i < bytes; i++)
+		src[i] = (uint8_t)(i * 37 + i / 251) & 0x3b;
+	for (unsigned int i = 0; i < runs; i++) {
+		ours[i] = blocks_rate(w, type, src);
+		bound[i] = bench_read_rate(src, bytes, 1) * 1e-9;
+	}
+	struct bench_result r = {
+		.bench = "pack", .weight = name, .residency = "dram", .n = size.n, .k = size.k,
+		.threads = 1, .unit = "GB/s", .ours = bench_median(ours, runs),
+		.bound = bench_median(bound, runs), .runs = runs, .note = "of blocks",
+	};
+	if (bench_emit(&r))
+		fprintf(stderr, "pack: cannot append to the JSON file\n");
+	bench_free(w->packed);
+	bench_free(src);
+}
+
 /* --- activations --------------------------------------------------------- */
 
 /* A16 without the scale of a group and our order: what rounding alone takes. */
@@ -189,6 +236,10 @@ int main(void)
 	w.format = VGPU_W_INT8_G16;
 	w.unit = vgpu_weight_unit_bytes(w.format, size.k);
 	measure(&w);
+	measure_blocks(&w, VGPU_W_Q4_0_G16, "q4_0");
+	measure_blocks(&w, VGPU_W_Q5_0_G16, "q5_0");
+	measure_blocks(&w, VGPU_W_Q4_K_G16, "q4_k");
+	measure_blocks(&w, VGPU_W_Q6_K_G16, "q6_k");
 	measure_acts(&w, VGPU_MODE_A8, "a8");
 	measure_acts(&w, VGPU_MODE_A16, "a16");
 	measure_acts(&w, VGPU_MODE_F32, "f32");
