@@ -74,10 +74,11 @@ VGPU_INLINE void minimum_add(__m512 sum[VGPU_MT][2], const float *group_sum, con
 	}
 }
 
-/* Steps of 4 columns that share a scale. */
+/* Steps of 4 columns that share a scale, by mt rows of a tile of so many. */
 VGPU_INLINE void steps_a8(__m512 sum[VGPU_MT][2], const uint8_t *line0, const uint8_t *line1,
 			  __m512 w0, __m512 w1, const int8_t *a, const float *scale,
-			  const float *offset, const int32_t *start, uint32_t steps, uint32_t mt)
+			  const float *offset, const int32_t *start, uint32_t steps, uint32_t mt,
+			  uint32_t tile)
 {
 	__m512i dot[VGPU_MT][2];
 
@@ -91,7 +92,7 @@ VGPU_INLINE void steps_a8(__m512 sum[VGPU_MT][2], const uint8_t *line0, const ui
 
 #pragma GCC unroll 8
 		for (uint32_t i = 0; i < mt; i++) {
-			__m512i x = broadcast_word(a + (s * mt + i) * 4);
+			__m512i x = broadcast_word(a + (s * tile + i) * 4);
 
 			dot[i][0] = _mm512_dpbusd_epi32(dot[i][0], l0, x);
 			dot[i][1] = _mm512_dpbusd_epi32(dot[i][1], l1, x);
@@ -108,20 +109,22 @@ VGPU_INLINE void steps_a8(__m512 sum[VGPU_MT][2], const uint8_t *line0, const ui
 	}
 }
 
-/* at: the tile's element at the slabs' first column. */
-VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2],
-			 const struct vgpu_acts *x, size_t at, uint32_t blocks, uint32_t mt,
-			 enum vgpu_g16_kind kind)
+/* Rows row .. row + mt - 1 of a tile of so many. */
+VGPU_INLINE void rows_a8(const struct vgpu_out *o, const struct vgpu_slab w[2],
+			 const struct vgpu_acts *x, size_t at, uint32_t blocks, uint32_t row,
+			 uint32_t mt, uint32_t tile, enum vgpu_g16_kind kind)
 {
 	const uint32_t parts = kind == VGPU_KIND_HALVES ? 2 : 1, steps = 8 / parts;
-	const float *scale = x->scale + at / VGPU_BLOCK, *offset = x->offset + at / VGPU_BLOCK;
-	const int32_t *start = parts == 2 ? x->half + at / VGPU_BLOCK * 2 :
-					    x->start + at / VGPU_BLOCK;
-	const int8_t *a = (const int8_t *)x->data + at;
+	const size_t group = at / VGPU_BLOCK + row;
+	const int32_t *start = parts == 2 ? x->half + at / VGPU_BLOCK * 2 + row : x->start + group;
+	const float *scale = x->scale + group, *offset = x->offset + group;
+	const int8_t *a = (const int8_t *)x->data + at + row * 4;
 	const uint32_t scales = vgpu_slab_scales(kind);
+	struct vgpu_out to = *o;
 	__m512 sum[VGPU_MT][2];
 
-	out_load(sum, o, mt);
+	to.y += row * o->ldy;
+	out_load(sum, &to, mt);
 	for (uint32_t b = 0; b < blocks; b++) {
 		const uint8_t *line0 = w[0].lines + b / 4 * w[0].tile_bytes + b % 4 * 512;
 		const uint8_t *line1 = w[1].lines + b / 4 * w[1].tile_bytes + b % 4 * 512;
@@ -132,12 +135,29 @@ VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2],
 			steps_a8(sum, line0 + part * 256, line1 + part * 256,
 				 _mm512_load_ps(scale0 + part * 16),
 				 _mm512_load_ps(scale1 + part * 16),
-				 a + (b * 8 + part * steps) * mt * 4, scale + b * mt,
-				 offset + b * mt, start + (b * parts + part) * mt, steps, mt);
+				 a + (b * 8 + part * steps) * tile * 4, scale + b * tile,
+				 offset + b * tile, start + (b * parts + part) * tile, steps, mt,
+				 tile);
 		if (kind == VGPU_KIND_MINIMUM)
-			minimum_add(sum, x->sum + at / VGPU_BLOCK + b * mt, scale0, scale1, mt);
+			minimum_add(sum, x->sum + group + b * tile, scale0, scale1, mt);
 	}
-	out_store(sum, o, mt);
+	out_store(sum, &to, mt);
+}
+
+/*
+ * at: the tile's element at the slabs' first column.  Where sums are wanted twice a block,
+ * they and those of the steps do not all fit registers: four rows at a time.
+ */
+VGPU_INLINE void tile_a8(const struct vgpu_out *o, const struct vgpu_slab w[2],
+			 const struct vgpu_acts *x, size_t at, uint32_t blocks, uint32_t mt,
+			 enum vgpu_g16_kind kind)
+{
+	if (kind == VGPU_KIND_HALVES && mt > 4) {
+		rows_a8(o, w, x, at, blocks, 0, 4, mt, kind);
+		rows_a8(o, w, x, at, blocks, 4, mt - 4, mt, kind);
+	} else {
+		rows_a8(o, w, x, at, blocks, 0, mt, mt, kind);
+	}
 }
 
 /* Steps of 2 columns that share a scale. */
