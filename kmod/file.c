@@ -54,12 +54,21 @@ static bool looks_the_same(const struct vb_file *a, const struct vb_file *b)
 	       timespec64_equal(&a->changed, &b->changed);
 }
 
+/* The server may be anybody's; what is stacked on others may have one below it. */
+static bool may_be_silent(const struct file *file)
+{
+	const struct super_block *sb = file_inode(file)->i_sb;
+
+	return sb->s_magic == FUSE_SUPER_MAGIC || sb->s_stack_depth;
+}
+
 /**
  * vb_file_check() - does a file still look as it did when its object was made
  * @f: file
  *
  * By what this kernel knows.  A file system that is elsewhere is not asked: it may not answer,
- * and who waits for it can then not even be killed.
+ * and who waits for it can then not even be killed.  FUSE takes any short answer for the end of
+ * the file: a length that became less with no change of the file is told by who reads there.
  *
  * Context: may sleep.
  * Return: 0; -ESTALE it changed; what its file system says.
@@ -72,6 +81,8 @@ int vb_file_check(const struct vb_file *f)
 	rc = file_look(f->file, &now, AT_STATX_DONT_SYNC);
 	if (rc)
 		return rc;
+	if (may_be_silent(f->file) && now.bytes < f->bytes)
+		now.bytes = f->bytes;
 	return looks_the_same(f, &now) ? 0 : -ESTALE;
 }
 
@@ -225,14 +236,6 @@ struct opening {
 	struct vb_file *file;
 	int rc;
 };
-
-/* The server may be anybody's; what is stacked on others may have one below it. */
-static bool may_be_silent(const struct file *file)
-{
-	const struct super_block *sb = file_inode(file)->i_sb;
-
-	return sb->s_magic == FUSE_SUPER_MAGIC || sb->s_stack_depth;
-}
 
 static struct opening *opening_new(struct vb_user *user, struct file *from)
 {

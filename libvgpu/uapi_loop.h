@@ -162,6 +162,7 @@ struct loop_client {
  * @fd: ours
  * @refs: objects
  * @mark: submission that looked at it last
+ * @fuse: what is known here of its length may be less than it is
  */
 struct loop_file {
 	TAILQ_ENTRY(loop_file) link;
@@ -172,6 +173,7 @@ struct loop_file {
 	ino_t ino;
 	u64 bytes;
 	struct timespec changed;
+	bool fuse;
 };
 
 /* A range that a client has mapped; the same range may stand here more than once. */

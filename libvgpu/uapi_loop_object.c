@@ -9,10 +9,12 @@
 #include "uapi_loop.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "core/bo_check.h"
@@ -49,7 +51,19 @@ static bool file_same(const struct loop_file *a, const struct loop_file *b)
 	       a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-/* One that does not answer must not keep waiting who submits: what is known here counts. */
+/* One whose answer to this is an error is a server, too. */
+static bool file_is_fuse(int fd)
+{
+	struct statfs st;
+
+	return fstatfs(fd, &st) || st.f_type == FUSE_SUPER_MAGIC;
+}
+
+/*
+ * One that does not answer must not keep waiting who submits: what is known here counts.
+ * FUSE takes any short answer for the end of the file: a length that became less with no
+ * change of the file is told by who reads there.
+ */
 int vgpu_loop_file_check(const struct loop_file *f)
 {
 	struct loop_file now;
@@ -58,6 +72,8 @@ int vgpu_loop_file_check(const struct loop_file *f)
 	rc = file_stat(f->fd, AT_STATX_DONT_SYNC, &now);
 	if (rc)
 		return rc;
+	if (f->fuse && now.bytes < f->bytes)
+		now.bytes = f->bytes;
 	return file_same(f, &now) ? 0 : -ESTALE;
 }
 
@@ -78,6 +94,7 @@ static int file_open(int fd, struct loop_file **out)
 	rc = file_stat(fd, AT_STATX_SYNC_AS_STAT, f);
 	if (rc)
 		goto err_free;
+	f->fuse = file_is_fuse(fd);
 	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (f->fd < 0) {
 		rc = -errno;

@@ -43,10 +43,11 @@ static uint64_t chunks(uint64_t n)
  * struct silence - what the child does not answer
  * @opcodes: a bit each of enum fuse_opcode
  * @ignored: requests so far
+ * @read_most: bytes that a read is answered with; 0: all that it asks for
  */
 static struct silence {
 	uint64_t opcodes;
-	uint32_t ignored;
+	uint32_t ignored, read_most;
 } *silence;
 
 static pid_t server;
@@ -89,7 +90,10 @@ static void answer_read(const struct fuse_in_header *h, const struct fuse_read_i
 	static uint8_t data[128 << 10];
 	uint64_t n = in->offset < file_bytes ? file_bytes - in->offset : 0;
 
+	uint32_t most = __atomic_load_n(&silence->read_most, __ATOMIC_ACQUIRE);
+
 	n = n < in->size ? n : in->size;
+	n = most && n > most ? most : n;
 	n = n < sizeof(data) ? n : sizeof(data);
 	for (uint64_t i = 0; i < n; i++)
 		data[i] = rig_pattern(in->offset + i);
@@ -533,6 +537,42 @@ static void submitter_does_not_ask_what_a_file_looks_like(void **state)
 	be_silent(0);
 }
 
+/* FUSE takes a short answer for the end of the file, until it asks how long it is. */
+static void make_known_length_less(void)
+{
+	static uint8_t buf[128 << 10];
+	int fd = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+	struct statx st;
+
+	assert_true(fd >= 0);
+	__atomic_store_n(&silence->read_most, 4096, __ATOMIC_RELEASE);
+	assert_true(pread(fd, buf, sizeof(buf), 0) >= 0);
+	__atomic_store_n(&silence->read_most, 0, __ATOMIC_RELEASE);
+	assert_int_equal(statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &st), 0);
+	assert_true(st.stx_size < file_bytes);
+	close(fd);
+}
+
+static void short_answer_is_no_change_of_the_file(void **state)
+{
+	uint32_t id, to, queue, word = 0, want = 0;
+	uint64_t seqno;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(1000), 0);
+	id = file_object(1);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &to), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	make_known_length_less();
+	assert_rc(submit_copy(id, to, queue, &seqno), 0);
+	assert_rc(rig_wait(u, queue, seqno, MOST_MS), 0);
+	assert_rc(rig_read(u, to, 0, &word, 4), 0);
+	for (uint32_t i = 0; i < 4; i++)
+		want |= (uint32_t)rig_pattern(chunks(1) + i) << 8 * i;
+	assert_int_equal(word, want);
+}
+
 /* ---- creation ---- */
 
 static int silent_file;
@@ -628,6 +668,7 @@ int main(void)
 		CASE(waiting_for_a_silent_file_is_no_silence_of_the_executor),
 		CASE(executor_does_not_ask_what_a_file_looks_like),
 		CASE(submitter_does_not_ask_what_a_file_looks_like),
+		CASE(short_answer_is_no_change_of_the_file),
 		CASE(creation_from_a_silent_file_ends_with_its_process),
 		CASE(creation_from_silent_files_ends_in_time_and_so_often),
 	};
