@@ -1,27 +1,31 @@
 // SPDX-License-Identifier: MIT
 /*
- * How fast are products with compressed weights, beside OpenBLAS on f32 and beside
- * what memory and arithmetic allow?
+ * How fast are products with compressed weights, beside OpenBLAS on f32, beside ggml with
+ * weights of the same type, and beside what memory and arithmetic allow?
  *
- *	matmul [m...]		rows of activations to measure; 1 8 32 512 when none
+ *	matmul [--shape NxK] [--weight NAME] [--cache] [m...]
  *
- * $BENCH_RUNS (5) turns of ours, peer and bound; medians.  "dram" goes round over
- * 512 MiB of copies of the weight, so that none is in a cache when its turn comes.
- * Packing of the activations counts as our time.  The bound is the smaller of peak
- * arithmetic in the mode and of memory bandwidth times the work a byte does.
+ * The shape of a weight (4096x4096), those of this name alone, and rows of activations to
+ * measure (1 8 32 512).
+ *
+ * $BENCH_RUNS (5) turns of ours, each peer and bound; medians.  "dram" goes round over
+ * 512 MiB of copies of the weight, so that none is in a cache when its turn comes; --cache
+ * has one copy.  Packing of the activations counts as our time, and as theirs.  The bound is
+ * the smaller of peak arithmetic in the mode and of memory bandwidth (of the caches where
+ * the weight is in them) times the work a byte does.
  */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "peers/peer.h"
+#include "rotation.h"
 #include "kernels/kernels.h"
 #include "kernels/pack/g16_type.h"
-#include "../tests/common/bench_util.h"
 
 #define MAX_RUNS	99u
 
-/* Of every weight, of its copies together, and of a turn. */
+/* Of every weight, of its copies together (0: one is enough), and of a turn. */
 static struct {
 	uint32_t n, k;
 	size_t rotate_bytes;
@@ -31,31 +35,24 @@ static struct {
 static const struct subject {
 	enum vgpu_wformat format;
 	enum vgpu_mode mode;
-	const char *weight, *mode_name;
+	const char *weight, *mode_name, *ggml;
 	enum bench_op op;
 } subjects[] = {
-	{ VGPU_W_MXFP4_G16, VGPU_MODE_A8, "mxfp4", "a8", BENCH_DOT_INT8 },
-	{ VGPU_W_MXFP4_G16, VGPU_MODE_A16, "mxfp4", "a16", BENCH_DOT_BF16 },
-	{ VGPU_W_MXFP4_G16, VGPU_MODE_F32, "mxfp4", "f32", BENCH_FMA_F32 },
-	{ VGPU_W_INT8_G16, VGPU_MODE_A8, "int8", "a8", BENCH_DOT_INT8 },
-	{ VGPU_W_INT8_G16, VGPU_MODE_A16, "int8", "a16", BENCH_DOT_BF16 },
-	{ VGPU_W_MXFP4, VGPU_MODE_A8, "mxfp4-gguf", "a8", BENCH_DOT_INT8 },
-	{ VGPU_W_Q4_0_G16, VGPU_MODE_A8, "q4_0", "a8", BENCH_DOT_INT8 },
-	{ VGPU_W_Q4_0_G16, VGPU_MODE_A16, "q4_0", "a16", BENCH_DOT_BF16 },
-	{ VGPU_W_Q4_K_G16, VGPU_MODE_A8, "q4_k", "a8", BENCH_DOT_INT8 },
-	{ VGPU_W_Q4_K_G16, VGPU_MODE_A16, "q4_k", "a16", BENCH_DOT_BF16 },
-	{ VGPU_W_Q5_0_G16, VGPU_MODE_A8, "q5_0", "a8", BENCH_DOT_INT8 },
-	{ VGPU_W_Q6_K_G16, VGPU_MODE_A8, "q6_k", "a8", BENCH_DOT_INT8 },
-	{ VGPU_W_NVFP4_G16, VGPU_MODE_A8, "nvfp4", "a8", BENCH_DOT_INT8 },
-	{ VGPU_W_BF16, VGPU_MODE_A16, "bf16", "a16", BENCH_DOT_BF16 },
-	{ VGPU_W_F32, VGPU_MODE_F32, "f32", "f32", BENCH_FMA_F32 },
-};
-
-/* Copies of one weight, taken in turn. */
-struct rotation {
-	uint8_t *data;
-	size_t bytes;		/* of one copy */
-	uint32_t copies, next;
+	{ VGPU_W_MXFP4_G16, VGPU_MODE_A8, "mxfp4", "a8", "mxfp4", BENCH_DOT_INT8 },
+	{ VGPU_W_MXFP4_G16, VGPU_MODE_A16, "mxfp4", "a16", "mxfp4", BENCH_DOT_BF16 },
+	{ VGPU_W_MXFP4_G16, VGPU_MODE_F32, "mxfp4", "f32", "mxfp4", BENCH_FMA_F32 },
+	{ VGPU_W_INT8_G16, VGPU_MODE_A8, "int8", "a8", "q8_0", BENCH_DOT_INT8 },
+	{ VGPU_W_INT8_G16, VGPU_MODE_A16, "int8", "a16", "q8_0", BENCH_DOT_BF16 },
+	{ VGPU_W_MXFP4, VGPU_MODE_A8, "mxfp4-gguf", "a8", "mxfp4", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_0_G16, VGPU_MODE_A8, "q4_0", "a8", "q4_0", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_0_G16, VGPU_MODE_A16, "q4_0", "a16", "q4_0", BENCH_DOT_BF16 },
+	{ VGPU_W_Q4_K_G16, VGPU_MODE_A8, "q4_k", "a8", "q4_K", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_K_G16, VGPU_MODE_A16, "q4_k", "a16", "q4_K", BENCH_DOT_BF16 },
+	{ VGPU_W_Q5_0_G16, VGPU_MODE_A8, "q5_0", "a8", "q5_0", BENCH_DOT_INT8 },
+	{ VGPU_W_Q6_K_G16, VGPU_MODE_A8, "q6_k", "a8", "q6_K", BENCH_DOT_INT8 },
+	{ VGPU_W_NVFP4_G16, VGPU_MODE_A8, "nvfp4", "a8", "nvfp4", BENCH_DOT_INT8 },
+	{ VGPU_W_BF16, VGPU_MODE_A16, "bf16", "a16", "bf16", BENCH_DOT_BF16 },
+	{ VGPU_W_F32, VGPU_MODE_F32, "f32", "f32", "f32", BENCH_FMA_F32 },
 };
 
 struct ours {
@@ -70,43 +67,14 @@ struct ours {
 	unsigned int threads;
 };
 
-struct blas {
-	void (*gemm)(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a,
-		     int lda, const float *b, int ldb, float beta, float *c, int ldc);
-	void (*gemv)(int order, int ta, int m, int n, float alpha, const float *a, int lda,
-		     const float *x, int incx, float beta, float *y, int incy);
-	void (*set_threads)(int threads);
-	struct rotation w;
-};
-
-enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
+/* Those that are here. */
+static struct peer *peers[2];
+static unsigned int peer_count;
 
 static void die(const char *what)
 {
 	fprintf(stderr, "matmul: %s\n", what);
 	exit(1);
-}
-
-/* The first copy is made; the others are copied from it. */
-static void rotation_init(struct rotation *r, size_t bytes)
-{
-	r->bytes = bytes;
-	r->copies = (uint32_t)((size.rotate_bytes + bytes - 1) / bytes);
-	r->next = 0;
-	r->data = bench_alloc(r->copies * bytes);
-	if (!r->data)
-		die("no memory");
-}
-
-static void rotation_fill(struct rotation *r)
-{
-	for (uint32_t i = 1; i < r->copies; i++)
-		memcpy(r->data + i * r->bytes, r->data, r->bytes);
-}
-
-static const uint8_t *rotation_copy(const struct rotation *r, uint32_t turn)
-{
-	return r->data + (r->next + turn) % r->copies * r->bytes;
 }
 
 static uint64_t random_state = 1;
@@ -126,7 +94,7 @@ static void blocks_fill(const struct vgpu_kernels *t, const struct vgpu_g16_type
 	if (!src)
 		die("no memory");
 	for (size_t i = 0; i < bytes; i++)
-		src[i] = (uint8_t)(random_value() * 127) & 0x3b;
+		src[i] = (uint8_t)(int)(random_value() * 127) & 0x3b;
 	if (t->pack_blocks(dst, type->format, src, 16, size.k))
 		die("blocks are not packed");
 	free(src);
@@ -189,64 +157,6 @@ static double ours_time(struct ours *o)
 	return pack / o->products;
 }
 
-static double blas_time(struct blas *b, uint32_t m, const float *x, float *y, uint32_t products)
-{
-	double start = bench_seconds();
-
-	for (uint32_t i = 0; i < products; i++) {
-		const float *w = (const float *)rotation_copy(&b->w, i);
-
-		if (m == 1)
-			b->gemv(ROW_MAJOR, NO_TRANS, size.n, size.k, 1, w, size.k, x, 1, 0, y, 1);
-		else
-			b->gemm(ROW_MAJOR, NO_TRANS, TRANS, (int)m, size.n, size.k, 1, x, size.k, w, size.k, 0, y, size.n);
-	}
-	b->w.next += products;
-	return (bench_seconds() - start) / products;
-}
-
-/* Function pointers through memcpy: ISO C has no cast from an object pointer. */
-static int blas_symbol(void *handle, const char *name, void *out)
-{
-	void *symbol = dlsym(handle, name);
-
-	memcpy(out, &symbol, sizeof(symbol));
-	return symbol ? 0 : -1;
-}
-
-/*
- * OpenBLAS takes a CPU that is younger than itself for one of 2004; name a core that
- * it knows and this CPU can run, unless the user has.
- */
-static void blas_choose_core(void)
-{
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
-		setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
-	else if (__builtin_cpu_supports("avx2"))
-		setenv("OPENBLAS_CORETYPE", "Haswell", 0);
-}
-
-static bool blas_open(struct blas *b)
-{
-	char *(*core_name)(void);
-	void *handle;
-
-	blas_choose_core();
-	handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
-	if (!handle || blas_symbol(handle, "cblas_sgemm", &b->gemm) ||
-	    blas_symbol(handle, "cblas_sgemv", &b->gemv) ||
-	    blas_symbol(handle, "openblas_set_num_threads", &b->set_threads) ||
-	    blas_symbol(handle, "openblas_get_corename", &core_name)) {
-		printf("SKIP: no peer, libopenblas.so.0 cannot be loaded\n");
-		return false;
-	}
-	printf("peer OpenBLAS, core %s\n", core_name());
-	rotation_init(&b->w, (size_t)size.n * size.k * sizeof(float));
-	weight_fill(vgpu_kernels_best(), VGPU_W_F32, b->w.data);
-	rotation_fill(&b->w);
-	return true;
-}
-
 /* GF/s that memory and arithmetic allow. */
 static double bound_rate(const struct ours *o)
 {
@@ -259,84 +169,174 @@ static double bound_rate(const struct ours *o)
 	return (peak > 0 && peak < memory ? peak : memory) * 1e-9;
 }
 
-static void measure(struct ours *o, struct blas *blas)
+/* Seconds of a product by it; 0: it has none. */
+static double peer_time(struct peer *peer, const struct ours *o, uint32_t *products)
 {
-	double ours[MAX_RUNS], theirs[MAX_RUNS], bound[MAX_RUNS], flop = 2.0 * o->m * size.n * size.k;
-	unsigned int runs = bench_runs(5, MAX_RUNS);
-	uint32_t peer_products;
-	char note[64];
+	struct peer_product p = { o->m, o->threads };
+	double seconds;
 
-	o->products = 1;
-	o->products = (uint32_t)(size.turn_seconds / ours_time(o)) + 1;
-	peer_products = blas ? (uint32_t)(size.turn_seconds / blas_time(blas, o->m, o->x, o->y, 1)) + 1 : 0;
-	for (unsigned int i = 0; i < runs; i++) {
-		ours[i] = flop / ours_time(o) * 1e-9;
-		theirs[i] = blas ? flop / blas_time(blas, o->m, o->x, o->y, peer_products) * 1e-9 : 0;
-		bound[i] = bound_rate(o);
-	}
+	if (*products)
+		return peer->time(peer, p, *products);
+	seconds = peer->time(peer, p, 1);
+	*products = seconds > 0 ? (uint32_t)(size.turn_seconds / seconds) + 1 : 0;
+	return seconds;
+}
+
+static void emit(const struct ours *o, double ours, const struct peer *peer, double theirs,
+		 double bound)
+{
+	char note[96];
 	struct bench_result r = {
 		.bench = "matmul", .weight = o->subject->weight, .mode = o->subject->mode_name,
-		.residency = "dram", .m = o->m, .n = size.n, .k = size.k, .threads = o->threads,
-		.unit = "GF/s", .ours = bench_median(ours, runs), .peer = blas ? "openblas-f32" : NULL,
-		.theirs = bench_median(theirs, runs), .bound = bench_median(bound, runs),
-		.runs = runs, .note = note,
+		.residency = size.rotate_bytes ? "dram" : "cache", .m = o->m, .n = size.n,
+		.k = size.k, .threads = o->threads, .unit = "GF/s", .ours = ours,
+		.peer = peer ? peer->name : NULL, .theirs = theirs, .bound = bound,
+		.runs = bench_runs(5, MAX_RUNS), .note = note,
 	};
-	snprintf(note, sizeof(note), "%.1f GB/s of weights", r.ours / flop * (double)o->w.bytes);
+
+	snprintf(note, sizeof(note), "%.1f GB/s of weights%s%s",
+		 ours / (2.0 * o->m * size.n * size.k) * (double)o->w.bytes,
+		 peer ? "; its " : "", peer ? peer->form : "");
 	if (bench_emit(&r))
 		fprintf(stderr, "matmul: cannot append to the JSON file\n");
 }
 
-static void measure_subject(const struct subject *s, const uint32_t *m, unsigned int ms,
-			    struct blas *blas, const float *x, float *y)
+/* @use: which of the peers have such weights */
+static void measure(struct ours *o, const bool *use)
 {
-	struct ours o = { .kernels = vgpu_kernels_best(), .subject = s, .x = x, .y = y };
+	double ours[MAX_RUNS], theirs[2][MAX_RUNS], bound[MAX_RUNS];
+	double flop = 2.0 * o->m * size.n * size.k, our_rate, most;
+	unsigned int runs = bench_runs(5, MAX_RUNS), emitted = 0;
+	uint32_t products[2] = { 0 };
+
+	o->products = 1;
+	o->products = (uint32_t)(size.turn_seconds / ours_time(o)) + 1;
+	for (unsigned int p = 0; p < peer_count; p++)
+		if (use[p])
+			peer_time(peers[p], o, &products[p]);
+	for (unsigned int i = 0; i < runs; i++) {
+		ours[i] = flop / ours_time(o) * 1e-9;
+		for (unsigned int p = 0; p < peer_count; p++)
+			theirs[p][i] = products[p] ?
+				flop / peer_time(peers[p], o, &products[p]) * 1e-9 : 0;
+		bound[i] = bound_rate(o);
+	}
+	our_rate = bench_median(ours, runs);
+	most = bench_median(bound, runs);
+	for (unsigned int p = 0; p < peer_count; p++) {
+		if (products[p])
+			emit(o, our_rate, peers[p], bench_median(theirs[p], runs), most);
+		emitted += products[p] > 0;
+	}
+	if (!emitted)
+		emit(o, our_rate, NULL, 0, most);
+}
+
+static void measure_rows(struct ours *o, const bool *use)
+{
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	rotation_init(&o.w, vgpu_weight_unit_bytes(s->format, size.k) *
-			    (size.n / vgpu_weight_unit_rows(s->format)));
+	o->acts_memory = bench_alloc(vgpu_acts_bytes(o->subject->mode, o->m, size.k));
+	if (!o->acts_memory)
+		die("no memory");
+	vgpu_acts_init(&o->acts, o->subject->mode, o->m, size.k, o->acts_memory);
+	for (o->threads = 1; o->threads <= 2 && o->threads <= cpus; o->threads++)
+		measure(o, use);
+	bench_free(o->acts_memory);
+}
+
+static void measure_subject(const struct subject *s, const uint32_t *m, unsigned int ms,
+			    const float *x, float *y)
+{
+	struct ours o = { .kernels = vgpu_kernels_best(), .subject = s, .x = x, .y = y };
+	struct peer_weights w = { s->ggml, size.n, size.k, size.rotate_bytes };
+	bool use[2] = { false };
+
+	if (!rotation_init(&o.w, vgpu_weight_unit_bytes(s->format, size.k) *
+			   (size.n / vgpu_weight_unit_rows(s->format)), size.rotate_bytes))
+		die("no memory");
 	weight_fill(o.kernels, s->format, o.w.data);
 	rotation_fill(&o.w);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		o.scratch[i] = bench_alloc(vgpu_matmul_scratch_bytes(s->format, size.k));
-
+		if (!o.scratch[i])
+			die("no memory");
+	}
+	for (unsigned int p = 0; p < peer_count; p++)
+		use[p] = peers[p]->weights(peers[p], &w);
 	for (unsigned int i = 0; i < ms; i++) {
 		o.m = m[i];
-		o.acts_memory = bench_alloc(vgpu_acts_bytes(s->mode, o.m, size.k));
-		if (!o.scratch[0] || !o.scratch[1] || !o.acts_memory)
-			die("no memory");
-		vgpu_acts_init(&o.acts, s->mode, o.m, size.k, o.acts_memory);
-		for (o.threads = 1; o.threads <= 2 && o.threads <= cpus; o.threads++) {
-			if (blas)
-				blas->set_threads((int)o.threads);
-			measure(&o, blas);
-		}
-		bench_free(o.acts_memory);
+		measure_rows(&o, use);
 	}
 	bench_free(o.scratch[0]);
 	bench_free(o.scratch[1]);
 	bench_free(o.w.data);
 }
 
-int main(int argc, char **argv)
+/* What the command line asks for. */
+struct request {
+	uint32_t m[16];
+	unsigned int ms;
+	const char *weight;
+};
+
+static const char usage[] = "usage: matmul [--shape NxK] [--weight NAME] [--cache] [m...]; N and K are "
+			    "multiples of 64, each m at least 1";
+
+static void shape_parse(const char *text)
 {
-	uint32_t m[16] = { 1, 8, 32, 512 }, most = 0;
-	unsigned int ms = argc > 1 ? 0 : bench_short() ? 2 : 4;
-	struct blas blas;
-	bool peer;
-	float *x, *y;
+	if (!text || sscanf(text, "%ux%u", &size.n, &size.k) != 2 || !size.n || !size.k ||
+	    size.n % 64 || size.k % 64)
+		die(usage);
+}
+
+static struct request parse(char **argv)
+{
+	struct request r = { .ms = 0 };
 
 	if (bench_short()) {
 		size.n = size.k = 512;
 		size.rotate_bytes = 4ul << 20;
 		size.turn_seconds = 0.001;
 	}
-	for (int i = 1; i < argc && ms < 16; i++) {
-		m[ms++] = (uint32_t)strtoul(argv[i], NULL, 10);
-		if (!m[ms - 1])
-			die("usage: matmul [m...], each m at least 1");
+	while (*++argv) {
+		if (!strcmp(*argv, "--shape"))
+			shape_parse(*++argv);
+		else if (!strcmp(*argv, "--weight") && argv[1])
+			r.weight = *++argv;
+		else if (!strcmp(*argv, "--cache"))
+			size.rotate_bytes = 0;
+		else if (r.ms < 16 && strtoul(*argv, NULL, 10))
+			r.m[r.ms++] = (uint32_t)strtoul(*argv, NULL, 10);
+		else
+			die(usage);
 	}
-	for (unsigned int i = 0; i < ms; i++)
-		most = m[i] > most ? m[i] : most;
+	if (!r.ms) {
+		memcpy(r.m, (const uint32_t[]){ 1, 8, 32, 512 }, 4 * sizeof(*r.m));
+		r.ms = bench_short() ? 2 : 4;
+	}
+	return r;
+}
+
+static void peers_open(void)
+{
+	struct peer *known[] = { &peer_blas, &peer_ggml };
+
+	for (unsigned int i = 0; i < 2; i++)
+		if (known[i]->open(known[i]))
+			peers[peer_count++] = known[i];
+}
+
+int main(int argc, char **argv)
+{
+	struct request r = parse(argv);
+	bool any = false;
+	uint32_t most = 0;
+	float *x, *y;
+
+	(void)argc;
+	for (unsigned int i = 0; i < r.ms; i++)
+		most = r.m[i] > most ? r.m[i] : most;
 	x = bench_alloc((size_t)most * size.k * sizeof(*x));
 	y = bench_alloc((size_t)most * size.n * sizeof(*y));
 	if (!x || !y)
@@ -345,8 +345,14 @@ int main(int argc, char **argv)
 		x[i] = random_value();
 
 	printf("level %s\n", vgpu_isa_name(vgpu_kernels_best()->isa));
-	peer = blas_open(&blas);
-	for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++)
-		measure_subject(&subjects[i], m, ms, peer ? &blas : NULL, x, y);
+	peers_open();
+	for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
+		if (r.weight && strcmp(r.weight, subjects[i].weight))
+			continue;
+		any = true;
+		measure_subject(&subjects[i], r.m, r.ms, x, y);
+	}
+	if (!any)
+		die("no weight has this name");
 	return 0;
 }

@@ -64,6 +64,41 @@ line with_an_unknown_unit_is_found "{${good/1\/s/apples}}" 'unit is not known'
 line with_a_list_is_found "{$good,\"x\":[1]}" 'x is not flat'
 line of_an_unknown_bench_is_found "{${good/submit/other}}" 'bench is not known'
 line cut_off_is_found "{$good" "no JSON"
+
+# --- a peer in a process of its own: the faster of its forms is taken, a type that it lacks is said ---
+cat >"$work/ggml" <<'END'
+#!/bin/bash
+echo ok 9.9
+while read -r what name rest; do
+	case $what,$name in
+	matmul,mxfp4) echo ok SLOW FAST ;;
+	matmul,*) echo "error no products of type $name" ;;
+	run,SLOW) echo ok 0.004 ;;
+	run,FAST) echo ok 0.002 ;;
+	esac
+done
+END
+chmod +x "$work/ggml"
+rm -f "$BENCH_JSONL"
+BENCH_GGML=$work/ggml $build/bench/matmul --weight mxfp4 1 >"$work/out" 2>&1
+verdict bench_peer_is_asked test $? -eq 0
+verdict bench_peer_is_named_with_its_faster_form grep -q 'its 9.9 FAST' "$work/out"
+# 2 x 512 x 512 operations in 2 ms.
+verdict bench_peer_has_its_rate python3 -c '
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+lines = [line for line in lines if line.get("peer") == "ggml"]
+sys.exit(not lines or any(abs(line["theirs"] - 0.262144) > 1e-5 for line in lines))' "$BENCH_JSONL"
+BENCH_GGML=$work/ggml $build/bench/matmul --weight int8 1 >"$work/out" 2>&1
+verdict bench_peer_without_the_type_is_said \
+	grep -q 'SKIP: no peer ggml for q8_0: error no products of type q8_0' "$work/out"
+BENCH_GGML='echo no ggml here >&2; exit 3' $build/bench/matmul --weight mxfp4 1 >"$work/out" 2>&1
+verdict bench_goes_on_without_a_peer test $? -eq 0
+verdict bench_peer_that_is_not_there_is_said grep -q 'SKIP: no peer ggml' "$work/out"
+$build/bench/matmul --weight mxfp5 >"$work/out" 2>&1
+verdict bench_of_an_unknown_weight_fails test $? -eq 1
+$build/bench/matmul --shape 100x64 >"$work/out" 2>&1
+verdict bench_of_a_wrong_shape_says_which_are_right grep -q 'multiples of 64' "$work/out"
 unset BENCH_SHORT
 
 # --- the limits: a stream benchmark beside a tool that says what it is told ---

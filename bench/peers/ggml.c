@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+/* ggml, in a process of its own that is asked by lines (ggml_serve.c). */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../../tests/common/bench_util.h"
+#include "peer.h"
+
+#define KINDS		8
+#define NAME_BYTES	32
+#define PRODUCTS_MOST	4096u
+#define PAUSE_US	5000		/* its threads spin for a while when they have nothing to do */
+#define SERVE		"bench/peers/ggml.sh"
+
+static struct {
+	FILE *in, *out;
+	pid_t pid;
+	char version[24];
+	char kind[KINDS][NAME_BYTES];
+	unsigned int kinds, best;
+	struct peer_product chosen;	/* whom @best was found for */
+} ggml;
+
+/* Is there an answer "ok", and what is behind it? */
+static bool answer(char *text, size_t len, const char *of)
+{
+	text[0] = '\0';
+	if (!fgets(text, (int)len, ggml.out))
+		snprintf(text, len, "error it ended");
+	text[strcspn(text, "\n")] = '\0';
+	if (!strncmp(text, "ok", 2)) {
+		memmove(text, text + 2, strlen(text + 2) + 1);
+		return true;
+	}
+	printf("SKIP: no peer ggml for %s: %s\n", of, text);
+	return false;
+}
+
+static bool start(void)
+{
+	const char *program = getenv("BENCH_GGML") ? getenv("BENCH_GGML") : SERVE;
+	int to[2], from[2];
+
+	if (pipe(to) || pipe(from))
+		return false;
+	ggml.pid = fork();
+	if (!ggml.pid) {
+		dup2(to[0], 0);
+		dup2(from[1], 1);
+		close(to[1]);
+		close(from[0]);
+		execl("/bin/sh", "sh", "-c", program, (char *)NULL);
+		_exit(127);
+	}
+	close(to[0]);
+	close(from[1]);
+	ggml.in = fdopen(to[1], "w");
+	ggml.out = fdopen(from[0], "r");
+	signal(SIGPIPE, SIG_IGN);
+	return ggml.pid > 0 && ggml.in && ggml.out;
+}
+
+static bool ggml_open(struct peer *peer)
+{
+	char text[256];
+
+	if (bench_short() && !getenv("BENCH_GGML")) {
+		printf("SKIP: no peer ggml: a short run fetches nothing\n");
+		return false;
+	}
+	if (!start()) {
+		printf("SKIP: no peer ggml: %s\n", strerror(errno));
+		return false;
+	}
+	if (!answer(text, sizeof(text), "any product"))
+		return false;
+	(void)peer;
+	snprintf(ggml.version, sizeof(ggml.version), "%.20s", text + strspn(text, " "));
+	return true;
+}
+
+static bool ggml_weights(struct peer *peer, const struct peer_weights *w)
+{
+	char text[256], *at = text, *name;
+
+	(void)peer;
+	fprintf(ggml.in, "matmul %s %u %u %zu\n", w->type, w->n, w->k, w->rotate ? w->rotate : 1);
+	fflush(ggml.in);
+	ggml.kinds = 0;
+	ggml.chosen = (struct peer_product){ 0 };
+	if (!answer(text, sizeof(text), w->type))
+		return false;
+	while ((name = strsep(&at, " ")) && ggml.kinds < KINDS)
+		if (*name)
+			snprintf(ggml.kind[ggml.kinds++], NAME_BYTES, "%s", name);
+	return ggml.kinds;
+}
+
+static double run(const char *kind, struct peer_product p, uint32_t products)
+{
+	char text[256];
+
+	if (products > PRODUCTS_MOST)
+		products = PRODUCTS_MOST;
+	fprintf(ggml.in, "run %s %u %u %u\n", kind, p.m, p.threads, products);
+	fflush(ggml.in);
+	return answer(text, sizeof(text), kind) ? atof(text) : 0;
+}
+
+/* The fastest of three runs in each kind of buffer. */
+static void choose(struct peer_product p)
+{
+	double best = 0;
+
+	for (unsigned int i = 0; i < 3 * ggml.kinds; i++) {
+		double seconds = run(ggml.kind[i / 3], p, 1);
+
+		if (seconds > 0 && (best <= 0 || seconds < best)) {
+			best = seconds;
+			ggml.best = i / 3;
+		}
+	}
+	ggml.chosen = p;
+}
+
+static double ggml_time(struct peer *peer, struct peer_product p, uint32_t products)
+{
+	double seconds;
+
+	if (!ggml.kinds)
+		return 0;
+	if (ggml.chosen.m != p.m || ggml.chosen.threads != p.threads)
+		choose(p);
+	snprintf(peer->form, sizeof(peer->form), "%.20s %.24s", ggml.version, ggml.kind[ggml.best]);
+	seconds = run(ggml.kind[ggml.best], p, products);
+	usleep(PAUSE_US);
+	return seconds;
+}
+
+struct peer peer_ggml = {
+	.name = "ggml", .open = ggml_open, .weights = ggml_weights, .time = ggml_time,
+};
