@@ -34,6 +34,7 @@
 
 #define FILE_BLOCK	4096u		/* grid of direct reads */
 #define HANDLE_COST	sizeof(struct xa_node)	/* where no other one is near */
+#define KEPT_NS		NSEC_PER_SEC	/* an answered fault is told of sooner */
 
 /* ---- life ---- */
 
@@ -330,23 +331,45 @@ static void unreserve(struct vb_bo *bo)
 	spin_unlock(&vb.slot_lock);
 }
 
+/* Objects that will be free, or may be; an object that goes from one to the other is there. */
+static int count_leaving(int *out_gone)
+{
+	int kept = atomic_read(&vb.kept);
+
+	/* Pairs with request_free(). */
+	smp_rmb();
+	*out_gone = atomic_read(&vb.gone);
+	return kept + *out_gone;
+}
+
+static bool is_less_leaving(int than)
+{
+	int gone;
+
+	return count_leaving(&gone) < than;
+}
+
 /*
  * Whoever destroys one object and creates another expects its room: what waits to be
- * forgotten is waited for.
+ * forgotten is waited for.  A fault is over before the executor has said so, and until then
+ * the object of a client that died has a user: that is waited for, too, but not for long,
+ * since the clients of most such requests live.
  */
 static int reserve(struct vb_bo *bo)
 {
-	u64 deadline_ns = vb_bound(0);
-	int waiting, rc, ended;
+	u64 deadline_ns = vb_bound(0), soon_ns = ktime_get_ns() + KEPT_NS, until_ns;
+	int gone, leaving, rc, ended;
 
 	for (;;) {
-		waiting = atomic_read(&vb.gone);
+		leaving = count_leaving(&gone);
 		rc = reserve_try(bo);
-		if (!rc || !waiting || !vb_takes_work())
+		if (!rc || !leaving || !vb_takes_work())
 			return rc;
-		ended = vb_wait_until(vb.freed,
-				      atomic_read(&vb.gone) < waiting || !vb_takes_work(),
-				      deadline_ns);
+		until_ns = gone ? deadline_ns : min(soon_ns, deadline_ns);
+		if (ktime_get_ns() >= until_ns)
+			return rc;
+		ended = vb_wait_until(vb.freed, is_less_leaving(leaving) || !vb_takes_work(),
+				      until_ns);
 		if (ended)
 			return ended == -EINTR ? ended : rc;
 	}

@@ -88,6 +88,12 @@ static void request_free(struct kref *kref)
 		vb_bo_unlook(r->bo);
 	else if (r->bo)
 		vb_bo_put(r->bo);
+	if (r->keeps) {
+		/* Behind vb_device.gone, if this was the last user; pairs with count_leaving(). */
+		smp_mb__before_atomic();
+		atomic_dec(&vb.kept);
+		wake_up_all(&vb.freed);
+	}
 	if (r->ranges)
 		vb_submit_free(r->client->user, r->ranges, r->ranges_bytes);
 	vb_client_put(r->client);
@@ -232,6 +238,9 @@ static bool request_abandon(struct vb_request *r)
 	if (!finishing) {
 		r->expired = true;
 		unqueued = r->place.client;
+		r->keeps = !unqueued && r->bo && r->bo->traits.kind == VB_BO_ANONYMOUS;
+		if (r->keeps)
+			atomic_inc(&vb.kept);
 		vb_line_remove(&vb.requests, &r->place);
 	}
 	spin_unlock(&vb.work_lock);

@@ -49,6 +49,7 @@ struct vb_work {
  * @killable: only a deadly signal ends the wait
  * @early: it is over for who waits when chunk @first is in host memory
  * @expired: the waiter has gone; work_lock
+ * @keeps: it is one of vb_device.kept; work_lock, fixed once @expired
  * @finishing: a commit runs @finish; work_lock
  * @finish: called by the commit before anybody can move the chunks again, in a
  *	context that may sleep; its result is the waiter's.  May be NULL
@@ -69,7 +70,7 @@ struct vb_request {
 	struct vb_range *ranges;
 	size_t ranges_bytes;
 	u64 deadline_ns;
-	bool killable, early, expired, finishing;
+	bool killable, early, expired, keeps, finishing;
 	int (*finish)(struct vb_request *r);
 	void *arg;
 	int status;

@@ -109,6 +109,7 @@ struct vb_exec;
  * @bos: struct vb_bo by id
  * @next_bo: next id; lock of @bos
  * @gone: objects that wait to be forgotten
+ * @kept: requests nobody waits for any more, whose anonymous object the executor still keeps
  * @freed: woken as they go
  * @work_lock: requests, queues, fences, tags
  * @requests: struct vb_request, client by client in turn
@@ -169,7 +170,7 @@ struct vb_device {
 
 	struct xarray bos;
 	u32 next_bo;
-	atomic_t gone;
+	atomic_t gone, kept;
 	wait_queue_head_t freed;
 
 	spinlock_t work_lock;
