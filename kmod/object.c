@@ -34,7 +34,7 @@
 
 #define FILE_BLOCK	4096u		/* grid of direct reads */
 #define HANDLE_COST	sizeof(struct xa_node)	/* where no other one is near */
-#define KEPT_NS		NSEC_PER_SEC	/* an answered fault is told of sooner */
+#define KEPT_NS		(2 * NSEC_PER_SEC)	/* an answered fault is told of sooner */
 
 /* ---- life ---- */
 
@@ -370,8 +370,8 @@ static int reserve(struct vb_bo *bo)
 			return rc;
 		ended = vb_wait_until(vb.freed, is_less_leaving(leaving) || !vb_takes_work(),
 				      until_ns);
-		if (ended)
-			return ended == -EINTR ? ended : rc;
+		if (ended == -EINTR)
+			return ended;
 	}
 }
 

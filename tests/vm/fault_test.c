@@ -466,6 +466,45 @@ static void what_came_for_another_is_not_asked_for(void **state)
 	rig_exec_close(&x);
 }
 
+/* A client of its own, which has all the room there is. */
+static int by_fault_in_all(uint64_t deadline_ns)
+{
+	struct vgpu_uapi *own = rig_client(&rig);
+	uint32_t all;
+	void *p;
+
+	(void)deadline_ns;
+	if (rig_bo(own, chunks(2 * SLOTS - 2), VB_LIFE_VOLATILE, &all) ||
+	    own->ops->map(own, (uint64_t)all << 46, chunks(1), true, &p))
+		return -EPROTO;
+	return touch(p);
+}
+
+/* Nobody uses its object but the request that the executor has not answered yet. */
+static void room_of_who_ended_before_the_answer_is_waited_for(void **state)
+{
+	struct vb_ioc_fetch req, forget;
+	pid_t pid;
+
+	(void)state;
+	begin();
+	pid = start(by_fault_in_all);
+	fetch_page_in(&req);
+	move_of(req.out_object, VB_MOVE_BEGIN, VB_TIER_ZERO, VB_TIER_HOST);
+	move_of(req.out_object, VB_MOVE_COMMIT, VB_TIER_ZERO, VB_TIER_HOST);
+	expect_end(pid);
+	pid = start(by_create);
+	usleep(100000);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
+	assert_rc(rig_fetch(&x, &forget), 0);
+	assert_int_equal(forget.out_type, VB_FETCH_FORGET);
+	assert_rc(rig_commit(&x, forget.out_tag, 0), 0);
+	expect_end(pid);
+	end();
+	rig_exec_close(&x);
+}
+
 /* A move that is given up, and a neighbour's, are none of it; and an error is told. */
 static void fault_waits_on_while_its_chunk_is_not_there(void **state)
 {
@@ -676,6 +715,7 @@ int main(void)
 		CASE(fault_is_over_when_its_chunk_is_there),
 		CASE(fault_of_the_kernel_is_over_when_its_chunk_is_there),
 		CASE(what_came_for_another_is_not_asked_for),
+		CASE(room_of_who_ended_before_the_answer_is_waited_for),
 		CASE(fault_waits_on_while_its_chunk_is_not_there),
 		CASE(fault_of_a_chunk_that_comes_asks_for_it),
 	};
