@@ -140,8 +140,9 @@ $(bench_bin): $B/%: $B/%.o $B/tests/common/bench_util.o $B/libvgpu.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# Whom products are compared with.
+# Whom products and attention are compared with.
 $B/bench/matmul: $B/bench/peers/blas.o $B/bench/peers/ggml.o
+$B/bench/attention: $B/bench/peers/ggml.o
 
 benches: $(bench_bin)
 

@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: MIT
 /*
- * Attention against OpenBLAS: two products and a softmax a head, the way a library
- * without a fused kernel computes it. The peer runs one OpenBLAS thread a pool thread
- * and uses our softmax, which is faster than a scalar one.
+ * How fast is attention, beside ggml's flash attention, beside OpenBLAS and beside what
+ * the machine allows?
+ *
+ *	attention [--mode NAME] [--threads N]
+ *
+ * Shapes of that name alone; that many threads alone (one, then all).
+ *
+ * ggml computes it as we do, keys passing once; of keys and values in F16 and in F32 it gets
+ * what it is faster with. OpenBLAS does two products and a softmax a head, the way a library
+ * without a fused kernel computes it: one OpenBLAS thread a pool thread, with our softmax,
+ * which is faster than a scalar one. Outputs of all are compared.
  *
  * Prompts are bounded by the multiply-adds that the threads can do from registers,
- * decoding by the rate at which they can read as many bytes. Bound, ours and theirs
- * are measured by turns; each figure is the median.
+ * decoding by the rate at which they can read as many bytes: those of our keys and values,
+ * also in the figures of a peer. Bound, ours and theirs are measured by turns; each figure
+ * is the median.
  */
 #include <dlfcn.h>
 #include <math.h>
@@ -17,6 +26,7 @@
 #include "common/bench_util.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
+#include "peers/peer.h"
 
 #define MAX_RUNS	99u
 /* Time for one measurement: short calls are repeated until it is full. */
@@ -39,6 +49,9 @@ static const struct shape shapes[] = {
 	{ "prompt", 64, 8, 64, 512, 512, true },
 	{ "prompt", 64, 8, 64, 128, 2048, true },
 	{ "prompt", 4, 1, 256, 512, 512, true },
+	{ "prompt", 8, 8, 64, 2048, 2048, true },
+	{ "prompt", 16, 4, 128, 2048, 2048, true },
+	{ "prompt", 8, 2, 256, 2048, 2048, true },
 	{ "decode", 32, 8, 128, 1, 1024, true },
 	{ "decode", 32, 8, 128, 1, 32768, true },
 	{ "decode", 64, 8, 64, 1, 1024, true },
@@ -58,6 +71,8 @@ struct bench {
 	struct vgpu_pool *pool;
 	uint32_t threads;
 	sgemm_fn sgemm;		/* NULL: no OpenBLAS here */
+	struct peer *ggml;	/* or NULL */
+	uint32_t ggml_times;	/* calls that fill a slot; 0: it does not compute this shape */
 	struct vgpu_attention a;
 	uint32_t q_cut;		/* queries an item */
 	char *scratch;		/* one part a thread */
@@ -141,6 +156,64 @@ static void theirs(struct bench *b)
 	spread(b, peer_item, b->a.m == 1 ? b->a.kv_heads : b->a.heads);
 }
 
+/* --- ggml --- */
+
+/* Seconds a call with keys and values of this type, the best of a few; 0: it cannot. */
+static double ggml_try(struct bench *b, const char *type)
+{
+	struct peer_attention a = {
+		.type = type, .heads = b->a.heads, .kv_heads = b->a.kv_heads,
+		.head_dim = b->a.head_dim, .m = b->a.m, .kv = b->a.kv, .causal = b->a.causal,
+	};
+	float samples[PEER_SAMPLES];
+	double best = 0;
+
+	if (!b->ggml->attention(b->ggml, &a))
+		return 0;
+	for (int i = 0; i < 3; i++) {
+		double seconds = b->ggml->attend(b->ggml, b->threads, 1, samples);
+
+		best = seconds > 0 && (best <= 0 || seconds < best) ? seconds : best;
+	}
+	return best;
+}
+
+/* Goes on with the type that it is faster with. */
+static void ggml_choose(struct bench *b)
+{
+	double f16 = ggml_try(b, "f16"), f32 = ggml_try(b, "f32");
+	double best = f32;
+
+	if (f16 > 0 && (f32 <= 0 || f16 < f32))
+		best = ggml_try(b, "f16");
+	b->ggml_times = best > 0 ? (uint32_t)(SLOT_S / best) + 1 : 0;
+}
+
+/* Its F16 keys and values differ from ours by 2^-12 of them at most. */
+static void ggml_compare(const struct bench *b, const float *samples)
+{
+	size_t n = (size_t)b->a.m * b->a.ldo;
+	double largest = 0;
+
+	for (unsigned int i = 0; i < PEER_SAMPLES; i++)
+		largest = fmax(largest, fabs((double)b->out[peer_sample(n, i)] - samples[i]));
+	if (!(largest <= 2e-3))
+		fprintf(stderr, "attention: results differ from ggml's by %g\n", largest);
+}
+
+/* Seconds a call. */
+static double ggml_timed(struct bench *b)
+{
+	float samples[PEER_SAMPLES];
+	double seconds = b->ggml->attend(b->ggml, b->threads, b->ggml_times, samples);
+
+	if (seconds > 0)
+		ggml_compare(b, samples);
+	else
+		b->ggml_times = 0;
+	return seconds;
+}
+
 /* --- measuring --- */
 
 /* Seconds a call. */
@@ -179,20 +252,23 @@ static void compare(const struct bench *b)
 		fprintf(stderr, "attention: results differ by %g\n", largest);
 }
 
-static int report(const struct shape *s, const struct bench *b, double mine, double other,
-		  double limit, unsigned int runs)
+/* One line of the table: beside a peer, or NULL. */
+static int report(const struct shape *s, const struct bench *b, double mine, const char *peer,
+		  double other, double limit, unsigned int runs)
 {
-	char note[64];
+	char note[128];
 	struct bench_result r = {
 		.bench = "attention", .weight = "f32", .mode = s->name, .m = s->m,
 		.heads = s->heads, .kv_heads = s->kv_heads, .head_dim = s->head_dim,
 		.kv = s->kv, .threads = b->threads, .unit = s->m == 1 ? "GB/s" : "GF/s",
-		.ours = mine / 1e9, .peer = b->sgemm ? "openblas" : NULL,
-		.theirs = other / 1e9, .bound = limit / 1e9, .runs = runs, .note = note,
+		.ours = mine / 1e9, .peer = peer, .theirs = other / 1e9,
+		.bound = limit / 1e9, .runs = runs, .note = note,
 	};
 
-	snprintf(note, sizeof(note), "%u/%u heads of %u, %u keys%s", s->heads, s->kv_heads,
-		 s->head_dim, s->kv, s->causal ? ", causal" : "");
+	snprintf(note, sizeof(note), "%u/%u heads of %u, %u keys%s; scratch %zu KiB a thread%s%s",
+		 s->heads, s->kv_heads, s->head_dim, s->kv, s->causal ? ", causal" : "",
+		 b->scratch_bytes >> 10, peer && b->ggml && peer == b->ggml->name ? "; its " : "",
+		 peer && b->ggml && peer == b->ggml->name ? b->ggml->form : "");
 	return bench_emit(&r);
 }
 
@@ -203,26 +279,43 @@ static double limit_now(const struct bench *b)
 	return bench_peak_rate(BENCH_FMA_F32, b->threads);
 }
 
+/* Seconds of each turn. */
+struct turns {
+	double ours[MAX_RUNS], blas[MAX_RUNS], ggml[MAX_RUNS], limit[MAX_RUNS];
+};
+
+static void turn(struct bench *b, struct turns *t, int at)
+{
+	t->ours[at] = timed(b, ours);
+	t->blas[at] = b->sgemm ? timed(b, theirs) : 0;
+	t->ggml[at] = b->ggml_times ? ggml_timed(b) : 0;
+	t->limit[at] = limit_now(b);
+}
+
 static int measure(const struct shape *s, struct bench *b)
 {
-	double t_ours[MAX_RUNS], t_theirs[MAX_RUNS], limit[MAX_RUNS];
-	int runs = (int)bench_runs(9, MAX_RUNS);
-	double work = work_of(&b->a), other = 0;
+	unsigned int runs = bench_runs(9, MAX_RUNS);
+	double work = work_of(&b->a), mine, limit;
+	struct turns t;
+	int rc = 0;
 
-	for (int r = -1; r < runs; r++) {
-		/* The first round warms caches and is overwritten. */
-		int at = r < 0 ? 0 : r;
-
-		t_ours[at] = timed(b, ours);
-		t_theirs[at] = b->sgemm ? timed(b, theirs) : 0;
-		limit[at] = limit_now(b);
-	}
+	b->ggml_times = 0;
+	if (b->ggml)
+		ggml_choose(b);
+	/* The first turn warms caches and is overwritten. */
+	for (int i = -1; i < (int)runs; i++)
+		turn(b, &t, i < 0 ? 0 : i);
+	mine = work / bench_median(t.ours, runs);
+	limit = bench_median(t.limit, runs);
 	if (b->sgemm) {
 		compare(b);
-		other = work / bench_median(t_theirs, (unsigned int)runs);
+		rc = report(s, b, mine, "openblas", work / bench_median(t.blas, runs), limit, runs);
 	}
-	return report(s, b, work / bench_median(t_ours, (unsigned int)runs), other,
-		      bench_median(limit, (unsigned int)runs), (unsigned int)runs);
+	if (!rc && b->ggml_times)
+		rc = report(s, b, mine, b->ggml->name, work / bench_median(t.ggml, runs), limit, runs);
+	if (!rc && !b->sgemm && !b->ggml_times)
+		rc = report(s, b, mine, NULL, 0, limit, runs);
+	return rc;
 }
 
 static void *memory(size_t bytes)
@@ -258,9 +351,9 @@ static void setup(struct bench *b, const struct shape *s)
 	size_t cols = (size_t)s->heads * s->head_dim, kv_cols = (size_t)s->kv_heads * s->head_dim;
 	size_t rows = s->m == 1 ? s->heads / s->kv_heads : s->m;
 
-	b->q = noise(s->m * cols, 1);
+	b->q = noise(s->m * cols, PEER_Q_SEED);
 	b->kv_floats = 2 * s->kv * kv_cols;
-	b->kv = noise(b->kv_floats, 2);
+	b->kv = noise(b->kv_floats, PEER_KV_SEED);
 	b->out = memory(s->m * cols * sizeof(float));
 	b->peer_out = memory(s->m * cols * sizeof(float));
 	b->a = (struct vgpu_attention){
@@ -299,7 +392,14 @@ static sgemm_fn openblas(void)
 	return (sgemm_fn)dlsym(lib, "cblas_sgemm");
 }
 
-static int with_threads(struct bench *b, uint32_t threads)
+static void shorten(struct shape *s)
+{
+	s->m = s->m < SHORT_KEYS ? s->m : SHORT_KEYS;
+	s->kv = s->kv < SHORT_KEYS ? s->kv : SHORT_KEYS;
+}
+
+/* @mode: shapes of this name; NULL: all */
+static int with_threads(struct bench *b, uint32_t threads, const char *mode)
 {
 	struct vgpu_pool_params params = { .threads = threads };
 	int rc = vgpu_pool_open(&params, &b->pool);
@@ -308,10 +408,10 @@ static int with_threads(struct bench *b, uint32_t threads)
 	for (size_t i = 0; !rc && i < sizeof(shapes) / sizeof(shapes[0]); i++) {
 		struct shape s = shapes[i];
 
-		if (bench_short()) {
-			s.m = s.m < SHORT_KEYS ? s.m : SHORT_KEYS;
-			s.kv = s.kv < SHORT_KEYS ? s.kv : SHORT_KEYS;
-		}
+		if (mode && strcmp(mode, s.name))
+			continue;
+		if (bench_short())
+			shorten(&s);
 		setup(b, &s);
 		rc = measure(&s, b);
 		teardown(b);
@@ -334,17 +434,54 @@ static uint32_t threads_most(void)
 	return n;
 }
 
-int main(void)
+/* What the command line asks for. */
+struct request {
+	const char *mode;
+	uint32_t threads;	/* 0: one, then all */
+};
+
+static bool mode_is_known(const char *mode)
+{
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		if (!strcmp(mode, shapes[i].name))
+			return true;
+	return false;
+}
+
+static bool parse(char **argv, struct request *r)
+{
+	for (argv++; *argv; argv += 2) {
+		if (!argv[1])
+			return false;
+		if (!strcmp(*argv, "--mode") && mode_is_known(argv[1]))
+			r->mode = argv[1];
+		else if (!strcmp(*argv, "--threads") && strtoul(argv[1], NULL, 10))
+			r->threads = (uint32_t)strtoul(argv[1], NULL, 10);
+		else
+			return false;
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
 {
 	struct bench b = { .kernels = vgpu_kernels_best(), .sgemm = openblas() };
-	uint32_t most = threads_most();
+	struct request r = { 0 };
+	uint32_t most;
 	int rc;
 
+	(void)argc;
+	if (!parse(argv, &r)) {
+		fprintf(stderr, "usage: attention [--mode minilm|prompt|decode] [--threads N]\n");
+		return 1;
+	}
 	printf("attention at level %s%s\n", vgpu_isa_name(b.kernels->isa),
-	       b.sgemm ? "" : "; no libopenblas.so.0: ours only");
-	rc = with_threads(&b, 1);
-	if (!rc && most > 1)
-		rc = with_threads(&b, most);
+	       b.sgemm ? "" : "; no libopenblas.so.0");
+	b.ggml = peer_ggml.open(&peer_ggml) ? &peer_ggml : NULL;
+	most = r.threads ? r.threads : threads_most();
+	rc = with_threads(&b, r.threads ? r.threads : 1, r.mode);
+	if (!rc && most > 1 && !r.threads)
+		rc = with_threads(&b, most, r.mode);
 	if (rc)
 		fprintf(stderr, "attention: %s\n", strerror(-rc));
 	return rc ? 1 : 0;

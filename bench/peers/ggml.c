@@ -12,6 +12,7 @@
 #define KINDS		8
 #define NAME_BYTES	32
 #define PRODUCTS_MOST	4096u
+#define ATTEND_MOST	1024u
 #define PAUSE_US	5000		/* its threads spin for a while when they have nothing to do */
 #define SERVE		"bench/peers/ggml.sh"
 
@@ -75,7 +76,7 @@ static bool ggml_open(struct peer *peer)
 		printf("SKIP: no peer ggml: %s\n", strerror(errno));
 		return false;
 	}
-	if (!answer(text, sizeof(text), "any product"))
+	if (!answer(text, sizeof(text), "anything"))
 		return false;
 	(void)peer;
 	snprintf(ggml.version, sizeof(ggml.version), "%.20s", text + strspn(text, " "));
@@ -140,6 +141,37 @@ static double ggml_time(struct peer *peer, struct peer_product p, uint32_t produ
 	return seconds;
 }
 
+static bool ggml_attention(struct peer *peer, const struct peer_attention *a)
+{
+	char text[256];
+
+	fprintf(ggml.in, "attention %s %u %u %u %u %u %d\n", a->type, a->heads, a->kv_heads,
+		a->head_dim, a->m, a->kv, a->causal);
+	fflush(ggml.in);
+	snprintf(peer->form, sizeof(peer->form), "%.20s %.24s", ggml.version, a->type);
+	return answer(text, sizeof(text), a->type);
+}
+
+static double ggml_attend(struct peer *peer, unsigned int threads, uint32_t times, float *samples)
+{
+	char text[512], *at = text;
+	double seconds;
+
+	(void)peer;
+	if (times > ATTEND_MOST)
+		times = ATTEND_MOST;
+	fprintf(ggml.in, "attend %u %u\n", threads, times);
+	fflush(ggml.in);
+	if (!answer(text, sizeof(text), "attention"))
+		return 0;
+	seconds = strtod(at, &at);
+	for (unsigned int i = 0; i < PEER_SAMPLES; i++)
+		samples[i] = strtof(at, &at);
+	usleep(PAUSE_US);
+	return seconds;
+}
+
 struct peer peer_ggml = {
 	.name = "ggml", .open = ggml_open, .weights = ggml_weights, .time = ggml_time,
+	.attention = ggml_attention, .attend = ggml_attend,
 };

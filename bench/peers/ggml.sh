@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# Run ggml's CPU backend as Debian sid has it, for benchmarks to ask (ggml_serve.c).
+# Run ggml's CPU backend as Debian sid has it, for benchmarks to ask (ggml_serve.c, ggml_attend.c).
 #
 #	bench/peers/ggml.sh		serves on standard input and output
 #
@@ -41,12 +41,13 @@ unpack() {
 	mv "$folder.part" "$folder"
 }
 
-# Rebuilt when its source is newer.
+# Rebuilt when a source is newer.
 build() {
-	local lib=$folder/usr/lib/x86_64-linux-gnu
-	[ ! "$folder/serve" -nt "$here/ggml_serve.c" ] || return 0
-	gcc -O2 -Wall -Wextra -I"$folder/usr/include" "$here/ggml_serve.c" -o "$folder/serve.part" \
-		-L"$lib" -lggml -lggml-base -Wl,--allow-shlib-undefined >&2 &&
+	local lib=$folder/usr/lib/x86_64-linux-gnu newer
+	newer=$(find "$here"/ggml_*.[ch] "$here/peer.h" -newer "$folder/serve" 2>&1)
+	[ -n "$newer" ] || return 0
+	gcc -O2 -Wall -Wextra -I"$folder/usr/include" "$here"/ggml_*.c -o "$folder/serve.part" \
+		-L"$lib" -lggml -lggml-base -lm -Wl,--allow-shlib-undefined >&2 &&
 		mv "$folder/serve.part" "$folder/serve"
 }
 

@@ -11,6 +11,7 @@
  *							least one, in each kind of buffer that has
  *							products of this type
  *	run BUFFER M THREADS PRODUCTS -> ok SECONDS	a product; weights are taken in turn
+ *	attention, attend				flash attention: ggml_attend.c
  *	quit
  *
  * or "error WHY".  A product of M rows of f32 includes what ggml does with them before.
@@ -20,9 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <ggml.h>
 #include <ggml-alloc.h>
-#include <ggml-backend.h>
+#include "ggml_serve.h"
 
 #define MAX_BUFFERS	8
 #define MAX_NODES	16384
@@ -37,14 +37,15 @@ struct kind {
 
 static struct {
 	ggml_backend_dev_t device;
-	ggml_backend_t backend;
-	ggml_backend_set_n_threads_t set_threads;
 	int64_t n, k;
 	int copies, kinds, next;
 	struct kind kind[MAX_BUFFERS];
 } state;
 
-static double now(void)
+ggml_backend_t serve_backend;
+ggml_backend_set_n_threads_t serve_set_threads;
+
+double serve_now(void)
 {
 	struct timespec t;
 
@@ -52,7 +53,7 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void *take(size_t bytes)
+void *serve_take(size_t bytes)
 {
 	void *p = malloc(bytes);
 
@@ -63,7 +64,7 @@ static void *take(size_t bytes)
 	return p;
 }
 
-static enum ggml_type type_find(const char *name)
+enum ggml_type serve_type(const char *name)
 {
 	for (int i = 0; i < GGML_TYPE_COUNT; i++)
 		if (ggml_type_name(i) && !strcmp(ggml_type_name(i), name))
@@ -72,7 +73,7 @@ static enum ggml_type type_find(const char *name)
 }
 
 /* Only its header: what it takes to ask for products, or to plan them. */
-static struct ggml_context *context(size_t nodes)
+struct ggml_context *serve_context(size_t nodes)
 {
 	struct ggml_init_params p = {
 		.mem_size = nodes * 2 * ggml_tensor_overhead() + ggml_graph_overhead_custom(nodes, false),
@@ -92,7 +93,7 @@ static void kind_free(struct kind *kind)
 /* Are products of these weights its own?  Else they would be copied at each. */
 static bool kind_supported(struct kind *kind)
 {
-	struct ggml_context *ctx = context(4);
+	struct ggml_context *ctx = serve_context(4);
 	struct ggml_tensor *x = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, state.k, 1);
 	bool yes = ggml_backend_dev_supports_op(state.device, ggml_mul_mat(ctx, kind->weight[0], x));
 
@@ -104,8 +105,8 @@ static bool kind_init(struct kind *kind, ggml_backend_buffer_type_t buffer, enum
 		      const void *data)
 {
 	kind->type = buffer;
-	kind->ctx = context((size_t)state.copies);
-	kind->weight = take((size_t)state.copies * sizeof(*kind->weight));
+	kind->ctx = serve_context((size_t)state.copies);
+	kind->weight = serve_take((size_t)state.copies * sizeof(*kind->weight));
 	for (int i = 0; i < state.copies; i++)
 		kind->weight[i] = ggml_new_tensor_2d(kind->ctx, type, state.k, state.n);
 	kind->buffer = ggml_backend_alloc_ctx_tensors_from_buft(kind->ctx, buffer);
@@ -121,8 +122,8 @@ static bool kind_init(struct kind *kind, ggml_backend_buffer_type_t buffer, enum
 
 static void *random_weight(enum ggml_type type)
 {
-	float *f = take((size_t)(state.n * state.k) * sizeof(*f));
-	void *data = take(ggml_row_size(type, state.k) * (size_t)state.n);
+	float *f = serve_take((size_t)(state.n * state.k) * sizeof(*f));
+	void *data = serve_take(ggml_row_size(type, state.k) * (size_t)state.n);
 	uint64_t random = 1;
 
 	for (int64_t i = 0; i < state.n * state.k; i++) {
@@ -159,7 +160,7 @@ static void do_matmul(const char *line)
 		puts("error usage: matmul TYPE N K BYTES");
 		return;
 	}
-	type = type_find(name);
+	type = serve_type(name);
 	if (type == GGML_TYPE_COUNT) {
 		printf("error no type %s\n", name);
 		return;
@@ -180,10 +181,10 @@ static void do_matmul(const char *line)
 /* Seconds a product. */
 static double run(struct kind *kind, int m, int products)
 {
-	struct ggml_context *ctx = context(MAX_NODES);
+	struct ggml_context *ctx = serve_context(MAX_NODES);
 	struct ggml_tensor *x = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, state.k, m);
 	struct ggml_cgraph *graph = ggml_new_graph_custom(ctx, MAX_NODES, false);
-	float *values = take((size_t)(state.k * m) * sizeof(*values));
+	float *values = serve_take((size_t)(state.k * m) * sizeof(*values));
 	ggml_backend_buffer_t buffer;
 	double start;
 
@@ -191,14 +192,14 @@ static double run(struct kind *kind, int m, int products)
 		ggml_build_forward_expand(graph, ggml_mul_mat(ctx,
 				kind->weight[(state.next + i) % state.copies], x));
 	state.next += products;
-	buffer = ggml_backend_alloc_ctx_tensors(ctx, state.backend);
+	buffer = ggml_backend_alloc_ctx_tensors(ctx, serve_backend);
 	for (int64_t i = 0; i < state.k * m; i++)
 		values[i] = (float)((int)(i * 2654435761u >> 7) % 1000) / 500.f - 1;
 	ggml_backend_buffer_clear(buffer, 0);	/* pages are there */
 	ggml_backend_tensor_set(x, values, 0, ggml_nbytes(x));
-	start = now();
-	ggml_backend_graph_compute(state.backend, graph);
-	start = now() - start;
+	start = serve_now();
+	ggml_backend_graph_compute(serve_backend, graph);
+	start = serve_now() - start;
 	ggml_backend_buffer_free(buffer);
 	ggml_free(ctx);
 	free(values);
@@ -218,7 +219,7 @@ static void do_run(const char *line)
 	for (int i = 0; i < state.kinds; i++) {
 		if (strcmp(name, ggml_backend_buft_name(state.kind[i].type)))
 			continue;
-		state.set_threads(state.backend, threads);
+		serve_set_threads(serve_backend, threads);
 		printf("ok %.9f\n", run(&state.kind[i], m, products));
 		return;
 	}
@@ -231,10 +232,10 @@ static bool backend_open(const char *folder)
 	state.device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
 	if (!state.device)
 		return false;
-	state.backend = ggml_backend_dev_init(state.device, NULL);
-	state.set_threads = (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(
+	serve_backend = ggml_backend_dev_init(state.device, NULL);
+	serve_set_threads = (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(
 		ggml_backend_dev_backend_reg(state.device), "ggml_backend_set_n_threads");
-	return state.backend && state.set_threads;
+	return serve_backend && serve_set_threads;
 }
 
 static void quiet(enum ggml_log_level level, const char *text, void *data)
@@ -260,6 +261,10 @@ int main(int argc, char **argv)
 			do_matmul(line);
 		else if (!strncmp(line, "run ", 4))
 			do_run(line);
+		else if (!strncmp(line, "attention ", 10))
+			serve_attention(line);
+		else if (!strncmp(line, "attend ", 7))
+			serve_attend(line);
 		else if (!strncmp(line, "quit", 4))
 			break;
 		else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom products are compared with: others that multiply, in this process or beside it. */
+/* Whom products and attention are compared with, in this process or beside it. */
 #ifndef BENCH_PEERS_PEER_H
 #define BENCH_PEERS_PEER_H
 
@@ -26,6 +26,34 @@ struct peer_product {
 };
 
 /**
+ * struct peer_attention - one softmax(q k^T / sqrt(head_dim)) v
+ * @type: of keys and values, as ggml calls it, "f16"; queries are F32
+ * @heads: of the queries
+ * @kv_heads: of keys and values; divides @heads
+ * @head_dim: columns of a head
+ * @m: queries
+ * @kv: keys
+ * @causal: query i sees keys 0 .. i + kv - m
+ */
+struct peer_attention {
+	const char *type;
+	uint32_t heads, kv_heads, head_dim, m, kv;
+	bool causal;
+};
+
+/* Both sides have the same values: noise from these, the keys' before the values'. */
+#define PEER_Q_SEED	1u
+#define PEER_KV_SEED	2u
+/* Outputs of a peer that are compared with ours, from all over the queries and columns. */
+#define PEER_SAMPLES	16u
+
+/* Which of n outputs sample i is. */
+static inline size_t peer_sample(size_t n, unsigned int i)
+{
+	return n / PEER_SAMPLES * i + i * 7 % (n / PEER_SAMPLES);
+}
+
+/**
  * struct peer - one of them
  * @name: of a result
  * @form: which of its own it used for the last product, for who reads the table
@@ -33,6 +61,8 @@ struct peer_product {
  * @weights: use these from now on; false: it has no products of this type, which has been said
  * @time: seconds a product of @p.m rows of f32, of @products one after the other, whatever it
  *	does with the rows before included; not above 0: it failed, which has been said
+ * @attention: like @weights, for @attend
+ * @attend: like @time, of @times calls; @samples: [PEER_SAMPLES] of the outputs
  */
 struct peer {
 	const char *name;
@@ -40,9 +70,11 @@ struct peer {
 	bool (*open)(struct peer *peer);
 	bool (*weights)(struct peer *peer, const struct peer_weights *w);
 	double (*time)(struct peer *peer, struct peer_product p, uint32_t products);
+	bool (*attention)(struct peer *peer, const struct peer_attention *a);
+	double (*attend)(struct peer *peer, unsigned int threads, uint32_t times, float *samples);
 };
 
-/* OpenBLAS, in f32 whatever the type is. */
+/* OpenBLAS, in f32 whatever the type is; products only. */
 extern struct peer peer_blas;
 
 /*

@@ -95,6 +95,30 @@ verdict bench_peer_without_the_type_is_said \
 BENCH_GGML='echo no ggml here >&2; exit 3' $build/bench/matmul --weight mxfp4 1 >"$work/out" 2>&1
 verdict bench_goes_on_without_a_peer test $? -eq 0
 verdict bench_peer_that_is_not_there_is_said grep -q 'SKIP: no peer ggml' "$work/out"
+
+# Faster with F16; a decode of 128 keys, 8 heads of 128 of F32, in 1 ms. Its outputs are wrong.
+cat >"$work/ggml" <<'END'
+#!/bin/bash
+echo ok 9.9
+while read -r what name rest; do
+	case $what in
+	attention) ms=$((${name#f} / 16)); echo ok ;;
+	attend) echo "ok 0.00$ms$(printf ' 9%.0s' {1..16})" ;;
+	esac
+done
+END
+rm -f "$BENCH_JSONL"
+BENCH_GGML=$work/ggml $build/bench/attention --mode decode --threads 1 >"$work/out" 2>&1
+verdict bench_attention_asks_its_peer test $? -eq 0
+verdict bench_attention_names_the_faster_type grep -q 'its 9.9 f16' "$work/out"
+verdict bench_attention_has_the_rate_of_the_peer python3 -c '
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+lines = [line for line in lines if line.get("peer") == "ggml" and line["head_dim"] == 128]
+sys.exit(not lines or any(abs(line["theirs"] - 1.048576) > 1e-5 for line in lines))' "$BENCH_JSONL"
+verdict bench_attention_that_differs_is_said grep -q "results differ from ggml's by" "$work/out"
+$build/bench/attention --mode nothing >"$work/out" 2>&1
+verdict bench_of_an_unknown_attention_fails test $? -eq 1
 $build/bench/matmul --weight mxfp5 >"$work/out" 2>&1
 verdict bench_of_an_unknown_weight_fails test $? -eq 1
 $build/bench/matmul --shape 100x64 >"$work/out" 2>&1
