@@ -122,6 +122,7 @@ $(foreach s,$(suites),$(eval $(call suite_rule,$s)))
 fuzz_src := $(wildcard tests/fuzz/*_fuzz.c)
 FZ := build-fuzz
 fz_obj := $(patsubst %.c,$(FZ)/%.o,$(wildcard kmod/core/*.c libvgpu/kernels/formats/*.c \
+	libvgpu/kernels/pack/int4_layer.c tests/fuzz/int4_source.c \
 	libvgpu/exec/trace.c libvgpu/exec/keymap.c libvgpu/exec/policy*.c))
 fuzz: $(patsubst %.c,$(FZ)/%,$(fuzz_src))
 $(FZ)/%.o: %.c
