@@ -196,6 +196,38 @@ static bool take_scales(struct weights *w, const struct vgpu_checkpoint *ck,
 	return false;
 }
 
+/* The codes of the layer of AWQ or GPTQ that a tensor is a part of, or NULL. */
+static const struct vgpu_tensor *int4_codes(const struct vgpu_checkpoint *ck,
+					    const struct vgpu_tensor *t)
+{
+	static const char *const ends[] = { ".qweight", ".qzeros", ".scales", ".g_idx" };
+
+	for (uint32_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		const struct vgpu_tensor *codes = sibling(ck, t->name, ends[i], ".qweight");
+
+		if (codes && codes->dtype == VGPU_DTYPE_I32 && sibling(ck, t->name, ends[i], ".scales"))
+			return codes;
+	}
+	return NULL;
+}
+
+/* Without its codes a layer is missing, and its scales are no matrix: the codes are refused. */
+static bool refuse_int4(struct weights *w, const struct vgpu_checkpoint *ck,
+			const struct vgpu_tensor *t)
+{
+	const struct vgpu_tensor *codes = int4_codes(ck, t);
+
+	if (!codes)
+		return false;
+	if (!w->refused) {
+		w->refused = codes;
+		snprintf(w->refused_why, sizeof(w->refused_why),
+			 "codes of AWQ or GPTQ in I32, which no command takes yet");
+	}
+	skip(w, t, "layers of AWQ or GPTQ");
+	return true;
+}
+
 static void take(struct weights *w, const struct vgpu_checkpoint *ck, const struct vgpu_tensor *t)
 {
 	const struct vgpu_tensor *scales;
@@ -212,6 +244,8 @@ static void take(struct weights *w, const struct vgpu_checkpoint *ck, const stru
 	}
 	if (weight_scales_owner(ck, t))
 		return;			/* taken, or refused, with its weights */
+	if (refuse_int4(w, ck, t))
+		return;
 	scales = t->dtype == VGPU_DTYPE_F4_E2M1 ? weight_scales_of(ck, t) : NULL;
 	if (scales && take_mx(w, t, scales))
 		return;

@@ -78,8 +78,8 @@ struct weight_skip {
  * @bytes: of all entries, scales included
  * @used_bytes: of all entries as operands
  * @refused: the first matrix of a type that has no product and cannot be packed, or whose
- *	scales cannot be applied, or NULL
- * @refused_why: in the second case: the reason; else empty
+ *	scales cannot be applied, or the codes of a layer of AWQ or GPTQ, or NULL
+ * @refused_why: but for the first case: the reason; else empty
  * @skips: what was left out, the last entry taking what finds no room
  * @skip_count: entries
  */
