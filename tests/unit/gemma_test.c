@@ -77,7 +77,7 @@ static struct vgpu *open_device(uint64_t host_bytes)
 
 static void load(struct fixture *f, uint64_t host_bytes, enum vgpu_mode mode, uint32_t batch)
 {
-	struct gemma_size size = { TOKENS, batch, 4 };
+	struct gemma_size size = { TOKENS, batch, 4, 0 };
 
 	f->v = open_device(host_bytes);
 	if (gemma_load(&f->g, &f->model, f->v, mode, &size))
@@ -310,7 +310,7 @@ static float *greedy(struct fixture *f, int32_t out[TOKENS], uint64_t *read_byte
 static void gemma_says_the_same_in_a_quarter_of_the_memory(void **state)
 {
 	struct vbrun_gen_gemma_params p = mixed;
-	struct gemma_size size = { TOKENS, 7, 4 };
+	struct gemma_size size = { TOKENS, 7, 4, 0 };
 	int32_t ids[2][TOKENS] = { { 0 } };
 	struct fixture f = { 0 };
 	uint64_t quarter, read[2];
@@ -340,7 +340,7 @@ static void gemma_says_the_same_in_a_quarter_of_the_memory(void **state)
 /* The bytes that gemma_host_bytes() names are enough, and a chunk less is not. */
 static void gemma_runs_in_the_bytes_it_says_it_needs(void **state)
 {
-	struct gemma_size size = { TOKENS, TOKENS, 4 };
+	struct gemma_size size = { TOKENS, TOKENS, 4, 0 };
 	struct fixture f = { 0 };
 	int32_t ids[TOKENS];
 	struct vgpu *v;
@@ -382,7 +382,7 @@ static void gemma_text_longer_than_its_room_is_refused(void **state)
 /* Where the keys behind the window are no operands any more, the last layers see them all. */
 static void gemma_long_text_agrees_with_float64(void **state)
 {
-	struct gemma_size size = { LONG_TOKENS, 16, 4 };
+	struct gemma_size size = { LONG_TOKENS, 16, 4, 0 };
 	double exact[2000], largest;
 	struct fixture f = { 0 };
 	int32_t ids[LONG_TOKENS];
@@ -418,8 +418,8 @@ static void gemma_long_text_agrees_with_float64(void **state)
 
 static void gemma_sizes_that_cannot_be_are_refused(void **state)
 {
-	struct gemma_size sizes[] = { { 8, 0, 1 }, { 8, GEMMA_BATCH_MAX + 1, 1 }, { 8, 1, 0 },
-				      { 8, 1, GEMMA_CHOICES_MAX + 1 }, { 8, 1, 1000 } };
+	struct gemma_size sizes[] = { { 8, 0, 1, 0 }, { 8, GEMMA_BATCH_MAX + 1, 1, 0 }, { 8, 1, 0, 0 },
+				      { 8, 1, GEMMA_CHOICES_MAX + 1, 0 }, { 8, 1, 1000, 0 } };
 	struct fixture f = { 0 };
 
 	(void)state;

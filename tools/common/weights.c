@@ -272,13 +272,12 @@ static int by_place(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* What it is as an operand; the sizes were checked when it was taken. */
-static int set_used(struct weight *w, enum weights_pack pack)
+int weights_use(struct weight *w, enum vgpu_format format)
 {
 	uint64_t two, matrix;
 	int rc;
 
-	w->used = weights_used(w->format, pack);
+	w->used = format;
 	rc = vgpu_matrix_bytes(w->used, 1, w->k, &w->unit_bytes);
 	if (!rc)
 		rc = vgpu_matrix_bytes(w->used, 2, w->k, &two);
@@ -307,7 +306,7 @@ int weights_list(const struct vgpu_checkpoint *ck, enum weights_pack pack, struc
 		take(out, ck, vgpu_checkpoint_tensor(ck, i));
 	qsort(out->list, out->count, sizeof(*out->list), by_place);
 	for (size_t i = 0; i < out->count && !rc; i++) {
-		rc = set_used(&out->list[i], pack);
+		rc = weights_use(&out->list[i], weights_used(out->list[i].format, pack));
 		out->bytes += out->list[i].bytes + out->list[i].scales_bytes;
 		out->used_bytes += out->list[i].used_bytes;
 	}

@@ -122,6 +122,15 @@ enum vgpu_format weights_format(const struct vgpu_tensor *tensor);
 enum vgpu_format weights_used(enum vgpu_format format, enum weights_pack pack);
 
 /**
+ * weights_use() - have one matrix as another operand
+ * @w: its @used and what depends on it change
+ * @format: to use it as; whoever asks knows that it can become that
+ *
+ * Return: 0; what vgpu_matrix_bytes() said; -EOVERFLOW.
+ */
+int weights_use(struct weight *w, enum vgpu_format format);
+
+/**
  * weights_staging() - transfer reserve that a product with a matrix takes
  * @chunk_bytes: of the device
  *

@@ -61,6 +61,11 @@ static uint64_t norms_bytes(const struct gemma_model *m)
 	return norm_offset(m, m->layers, 0) + vector_room(m->hidden);
 }
 
+static uint64_t logits_bytes(const struct gemma_model *m, const struct gemma_size *size)
+{
+	return (size->rows ? size->rows : 1) * (uint64_t)m->embedding->n * sizeof(float);
+}
+
 static uint64_t whole(uint64_t bytes, uint64_t chunk_bytes)
 {
 	return (bytes + chunk_bytes - 1) / chunk_bytes * chunk_bytes;
@@ -76,7 +81,7 @@ uint64_t gemma_host_bytes(const struct gemma_model *m, const struct gemma_size *
 		room += whole((uint64_t)size->batch * act_cols(m, i) * sizeof(float), chunk_bytes);
 	room += whole(2 * (uint64_t)size->batch * sizeof(int32_t), chunk_bytes);
 	room += whole(norms_bytes(m), chunk_bytes);
-	room += whole((uint64_t)m->embedding->n * sizeof(float), chunk_bytes);
+	room += whole(logits_bytes(m, size), chunk_bytes);
 	room += whole(2 * (uint64_t)size->choices * sizeof(float), chunk_bytes);
 	return weights_host(&m->weights, room, chunk_bytes);
 }
@@ -127,9 +132,9 @@ static struct vgpu_array positions(const struct gemma *g, uint32_t tokens)
 			   tokens);
 }
 
-static struct vgpu_array logits(const struct gemma *g)
+static struct vgpu_array logits(const struct gemma *g, uint32_t rows)
 {
-	return vgpu_matrix(g->logits, 0, VGPU_FORMAT_F32, 1, g->model->embedding->n);
+	return vgpu_matrix(g->logits, 0, VGPU_FORMAT_F32, rows, g->model->embedding->n);
 }
 
 /* --- loading ------------------------------------------------------------ */
@@ -158,7 +163,7 @@ static int make_objects(struct gemma *g)
 	struct { struct vgpu_bo **bo; uint64_t bytes; } objects[] = {
 		{ &g->norms, norms_bytes(m) },
 		{ &g->ids, 2 * (uint64_t)g->size.batch * sizeof(int32_t) },
-		{ &g->logits, (uint64_t)m->embedding->n * sizeof(float) },
+		{ &g->logits, logits_bytes(m, &g->size) },
 		{ &g->top, 2 * (uint64_t)g->size.choices * sizeof(float) },
 	};
 	int rc = kv_cache_open(&g->cache, g->v, &shape);
@@ -362,18 +367,25 @@ static int record_embeddings(struct gemma *g, uint32_t n)
 	return rc ? rc : vgpu_cmd_scale(g->cb, sqrtf((float)g->model->hidden), x, x);
 }
 
+/* Logits of tokens of a batch. */
+static int record_logits(struct gemma *g, uint32_t first, uint32_t count)
+{
+	uint32_t hidden = g->model->hidden;
+	struct vgpu_array x = vgpu_matrix(g->acts[ACT_X], (uint64_t)first * hidden * sizeof(float),
+					  VGPU_FORMAT_F32, count, hidden);
+	struct vgpu_array h = act(g, ACT_H, count);
+	int rc = record_norm(g, x, norm_vector(g, g->model->layers, 0), h);
+
+	return rc ? rc : record_product(g, g->model->head, h, logits(g, count));
+}
+
 /* Logits of the last token, and the largest of them. */
 static int record_head(struct gemma *g, uint32_t n)
 {
-	uint32_t hidden = g->model->hidden, top = g->size.choices;
-	struct vgpu_array last = vgpu_matrix(g->acts[ACT_X], (uint64_t)(n - 1) * hidden * sizeof(float),
-					     VGPU_FORMAT_F32, 1, hidden);
-	int rc;
+	uint32_t top = g->size.choices;
+	int rc = record_logits(g, n - 1, 1);
 
-	rc = record_norm(g, last, norm_vector(g, g->model->layers, 0), act(g, ACT_H, 1));
-	if (!rc)
-		rc = record_product(g, g->model->head, act(g, ACT_H, 1), logits(g));
-	return rc ? rc : vgpu_cmd_topk(g->cb, logits(g),
+	return rc ? rc : vgpu_cmd_topk(g->cb, logits(g, 1),
 				       vgpu_matrix(g->top, 0, VGPU_FORMAT_F32, 1, top),
 				       vgpu_matrix(g->top, top * sizeof(float), VGPU_FORMAT_I32, 1, top));
 }
@@ -434,8 +446,10 @@ int gemma_feed(struct gemma *g, const int32_t *tokens, uint32_t count)
 			rc = record(g, n, done + n == count);
 		if (!rc)
 			rc = run(g, n, done + n == count);
-		if (!rc)
-			g->position += n;
+		if (rc)
+			break;
+		g->position += n;
+		g->together = n;
 	}
 	return rc;
 }
@@ -451,6 +465,22 @@ int gemma_choices(struct gemma *g, float *values, int32_t *tokens)
 int gemma_logits(struct gemma *g, float *out)
 {
 	return vgpu_bo_read(g->logits, 0, out, (uint64_t)g->model->embedding->n * sizeof(*out));
+}
+
+int gemma_row_logits(struct gemma *g, uint32_t first, uint32_t count, float *out)
+{
+	uint32_t rows = g->size.rows ? g->size.rows : 1;
+	int rc;
+
+	if (!count || count > rows || first > g->together || count > g->together - first)
+		return -EINVAL;
+	vgpu_cmdbuf_reset(g->cb);
+	rc = record_logits(g, first, count);
+	g->commands += vgpu_cmdbuf_commands(g->cb);
+	if (!rc)
+		rc = vgpu_finish(g->q, g->cb);
+	return rc ? rc : vgpu_bo_read(g->logits, 0, out,
+				      (uint64_t)count * g->model->embedding->n * sizeof(*out));
 }
 
 /* --- looking inside ----------------------------------------------------- */

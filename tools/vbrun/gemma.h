@@ -99,9 +99,10 @@ uint32_t gemma_cols(const struct gemma_model *model, enum gemma_matrix which);
  * @tokens: of the longest text
  * @batch: tokens that run together
  * @choices: candidates for the next token
+ * @rows: tokens whose logits are there together; 0: one
  */
 struct gemma_size {
-	uint32_t tokens, batch, choices;
+	uint32_t tokens, batch, choices, rows;
 };
 
 /* Bytes of host memory for intermediates of one token of a batch. */
@@ -121,9 +122,10 @@ uint64_t gemma_host_bytes(const struct gemma_model *model, const struct gemma_si
  * @norms: all of them, one behind the other
  * @ids: i32 token ids and positions of a batch
  * @acts: intermediates
- * @logits: f32 [vocabulary], of the last token
+ * @logits: f32 [rows][vocabulary]: of the last token, or of those that were asked for
  * @top: f32 and i32 [choices]: the largest of them, and which tokens they are
  * @position: tokens so far
+ * @together: tokens of the last batch
  * @commands: recorded so far
  * @progress: shown while a prompt runs; NULL: not at all. Set by the caller after loading
  * @used_bytes: of weights, so far
@@ -138,7 +140,7 @@ struct gemma {
 	struct vgpu_bo *norms, *ids, *acts[GEMMA_ACTS], *logits, *top;
 	struct vgpu_queue *q;
 	struct vgpu_cmdbuf *cb;
-	uint32_t position;
+	uint32_t position, together;
 	uint64_t commands;
 	struct progress *progress;
 	uint64_t used_bytes;
@@ -180,6 +182,16 @@ int gemma_choices(struct gemma *g, float *logits, int32_t *ids);
 
 /* The logits of all tokens: f32 [vocabulary]. */
 int gemma_logits(struct gemma *g, float *out);
+
+/**
+ * gemma_row_logits() - what follows each of some tokens of the last batch
+ * @first: of them, counted in the batch that ran last
+ * @count: 1 .. rows of the size
+ * @out: f32 [count][vocabulary]
+ *
+ * Return: 0; -EINVAL more than there is room for, or beyond the batch; what the device said.
+ */
+int gemma_row_logits(struct gemma *g, uint32_t first, uint32_t count, float *out);
 
 #define GEMMA_ROWS_MAX (GEMMA_LAYERS_MAX + 6u)
 /**

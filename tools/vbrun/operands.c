@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "device.h"
 
@@ -16,6 +17,42 @@ static int open_files(struct operands *o, struct vgpu *v, const struct vgpu_chec
 	return rc ? rc : device_meet_files(v, o->files, o->file_count);
 }
 
+/* Source bytes that are decoded together. */
+#define DECODE_BYTES (1u << 20)
+
+static int decode_rows(struct vgpu_bo *bo, int fd, const struct weight *w, uint32_t rows)
+{
+	uint64_t row_bytes = w->bytes / w->n, count;
+	float *values = malloc((uint64_t)rows * w->k * sizeof(*values));
+	void *source = malloc(rows * row_bytes);
+	int rc = values && source ? 0 : -ENOMEM;
+
+	for (uint32_t row = 0; row < w->n && !rc; row += rows) {
+		count = w->n - row < rows ? w->n - row : rows;
+		if (pread(fd, source, count * row_bytes, (off_t)(w->offset + row * row_bytes)) !=
+		    (ssize_t)(count * row_bytes))
+			rc = -EIO;
+		if (!rc)
+			rc = vgpu_matrix_decode(w->format, (uint32_t)count, w->k, source, values);
+		if (!rc)
+			rc = vgpu_bo_write(bo, row * w->unit_bytes, values, count * w->unit_bytes);
+	}
+	free(values);
+	free(source);
+	return rc;
+}
+
+/* What the file holds as F32, in memory: no packing makes that. */
+static int open_decoded(struct vgpu *v, int fd, const struct weight *w, struct vgpu_bo **out)
+{
+	uint64_t rows = DECODE_BYTES / (w->bytes / w->n) + 1;
+	int rc = w->experts || w->pack_scales.format ? -EOPNOTSUPP : 0;
+
+	if (!rc)
+		rc = vgpu_bo_create(v, w->used_bytes, VGPU_LIFE_VOLATILE, out);
+	return rc ? rc : decode_rows(*out, fd, w, (uint32_t)rows);
+}
+
 static int open_packed(struct operands *o, struct vgpu *v, const struct vgpu_checkpoint *ck)
 {
 	int rc = 0;
@@ -25,7 +62,9 @@ static int open_packed(struct operands *o, struct vgpu *v, const struct vgpu_che
 		struct vgpu_pack pack = { w->format, w->used, w->n, w->k, w->experts,
 					  w->pack_scales };
 
-		if (w->used != w->format)
+		if (w->used == VGPU_FORMAT_F32 && w->format != VGPU_FORMAT_F32)
+			rc = open_decoded(v, vgpu_checkpoint_file_fd(ck, w->file), w, &o->packed[i]);
+		else if (w->used != w->format)
 			rc = vgpu_bo_create_packed(v, vgpu_checkpoint_file_fd(ck, w->file),
 						   w->offset, &pack, &o->packed[i]);
 	}

@@ -14,7 +14,8 @@
  * @w: its weights
  * @files: a file object for each file of the checkpoint
  * @file_count: of @files
- * @packed: for each weight: the object it is packed to; NULL: used as it lies in the file
+ * @packed: for each weight: the object it is packed to, or decoded to F32; NULL: used as it lies
+ *	in the file
  */
 struct operands {
 	const struct weights *w;
