@@ -114,6 +114,21 @@ verdict generate_to_a_full_device_fails test $? -eq 1
 verdict generate_to_a_full_device_stops test $((SECONDS - start)) -lt 60
 verdict generate_to_a_full_device_says_so grep -q '^vbrun: standard output: No space left' "$work/err"
 
+# --- what rounding costs ---
+$vbrun quality "$model" --text Documentation/generate.md --tokens 40 --context 24 >"$work/text" 2>"$work/err"
+verdict quality_ends_with_0 test $? -eq 0
+verdict quality_says_what_it_is_of grep -q 'generate.md: 40 tokens foretold, in stretches of 24' "$work/text"
+verdict quality_has_a_row_for_each_variant \
+	test "$(sed -nE 's/^(f32|file|mxfp4) +(f32|a16|a8) +[0-9].*/\1\2/p' "$work/text" | tr '\n' ' ')" = \
+	'f32f32 filef32 filea16 filea8 mxfp4a16 mxfp4a8 '
+echo 'It is short.' >"$work/short"
+refuses quality_of_a_short_text 1 'quality: .*/short has [0-9]+ tokens, --tokens 500 are wanted' \
+	$vbrun quality "$model" --text "$work/short" --tokens 500
+refuses quality_of_an_empty_text 1 '/dev/null: is no text' $vbrun quality "$model" --text /dev/null
+refuses quality_of_no_text 1 'absent: No such file' $vbrun quality "$model" --text absent
+refuses quality_beyond_the_context 1 'quality: --context 40000 is more than the 32768 of the model' \
+	$vbrun quality "$model" --text "$work/short" --tokens 2 --context 40000
+
 # --- the real model, where it is ---
 gemma=${VBLACKWELL_CACHE:-${HOME:-}/.cache/vblackwell}/models/gemma-3-270m-Q4_K_M/gemma-3-270m-q4_k_m.gguf
 if [ -n "$sanitized" ]; then

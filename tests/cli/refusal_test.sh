@@ -7,8 +7,8 @@ set -u
 
 # --- options: from the help of each command, so that a new one is among them ---
 # What takes any text; everything else has a range, a list or no value.
-texts=' model layers-int8 device nvme trace vectors save dir match prompt '
-commands=('vbrun embed' 'vbrun generate' 'vbrun stream' 'vbrun gen' 'vbrun report' 'vbrun machine' 'vbctl doctor'
+texts=' model layers-int8 device nvme trace vectors save dir match prompt text '
+commands=('vbrun embed' 'vbrun generate' 'vbrun quality' 'vbrun stream' 'vbrun gen' 'vbrun report' 'vbrun machine' 'vbctl doctor'
 	'vbctl plan' 'vbctl replay' 'vbctl tensor list')
 # refused NAME PATTERN PROGRAM WORDS...
 refused() {
@@ -92,6 +92,8 @@ done <<'END'
 2|generate: --prompt TEXT is missing|vbrun generate f
 2|generate: --seed is for --temperature above 0, which is not given|vbrun generate f --prompt x --seed 3
 2|generate: --top is for --temperature above 0, which is not given|vbrun generate f --prompt x --top 3
+2|quality: 0 arguments, takes MODEL|vbrun quality
+2|quality: --text FILE is missing|vbrun quality f
 2|--chunk 100000 is no power of two|vbrun generate f --prompt x --chunk 100000
 2|--compare and --no-compare exclude each other|vbrun embed --compare --no-compare
 2|--trace needs a device of its own, without --device|vbrun embed --trace t --device /dev/null
@@ -109,6 +111,7 @@ done <<'END'
 2|replay: 0 arguments, takes TRACE|vbctl replay
 1|absent: No such file|vbrun stream absent
 1|absent: No such file|vbrun generate absent --prompt x
+1|absent: No such file|vbrun quality absent --text x
 1|absent: No such file|vbctl plan absent
 1|absent: No such file|vbctl tensor list absent
 1|absent: open: No such file|vbctl replay absent

@@ -9,6 +9,7 @@
 #include "gen_command.h"
 #include "generate.h"
 #include "machine.h"
+#include "quality.h"
 #include "report.h"
 #include "stream.h"
 #include "vgpu.h"
@@ -20,6 +21,7 @@ static const struct {
 } commands[] = {
 	{ "embed", vbrun_embed, "embed texts with all-MiniLM-L6-v2 from tiered, packed weights" },
 	{ "generate", vbrun_generate, "let a text go on, by a decoder in a GGUF file" },
+	{ "quality", vbrun_quality, "what rounding weights and activations costs a decoder, on a text" },
 	{ "stream", vbrun_stream, "multiply with every weight matrix of a checkpoint" },
 	{ "gen", vbrun_gen_command, "write a seeded checkpoint of any size" },
 	{ "report", vbrun_report, "saved summaries as one table" },
