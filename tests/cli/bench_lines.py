@@ -10,7 +10,7 @@ import json
 import sys
 
 # Which figure is the better one, by unit.
-LESS = {"s", "ms a text", "bytes a token"}
+LESS = {"s", "ms a text", "bytes a token", "perplexity"}
 MORE = {"GF/s", "GB/s", "1/s", "uses/read"}
 
 TEXTS = ("bench", "weight", "mode", "residency", "policy", "unit", "peer")
@@ -37,6 +37,7 @@ PARAMETERS = {
     "broker": "mode threads peer",
     "share": "mode threads peer",
     "embed": "weight mode threads residency policy peer bound",
+    "quality": "weight mode peer model text context perplexity_error excess excess_error kl kl_p99 top1 nmse",
     "stream": "weight mode m threads residency policy peer bound compute compute_share",
     "route": "weight mode m threads residency policy peer bound seed",
 }

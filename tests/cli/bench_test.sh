@@ -164,4 +164,26 @@ judged stream_token_over_1.5_times_the_optimum_ends_with_1 1 \
 judged stream_without_a_bound_ends_with_1 1 '^stream m = 32 a16: ' 0 0.67
 verdict stream_has_a_row_for_each_m_and_mode \
 	test "$(grep -cE '^stream m = (1|32|512) a(8|16) ' "$work/out")" -eq 6
+
+# --- and a quality benchmark likewise ---
+cp $build/bench/quality "$work/fake/bench/"
+mkdir -p "$work/bench" "$work/cache/models/gemma-3-270m-Q4_K_M"
+touch "$work/cache/models/gemma-3-270m-Q4_K_M/gemma-3-270m-q4_k_m.gguf"
+printf '#!/bin/sh\necho /texts/a.txt\n' >"$work/bench/text.sh"
+chmod +x "$work/bench/text.sh"
+cat >"$work/fake/vbrun" <<'END'
+#!/bin/bash
+echo '{"bench":"quality","weight":"f32","mode":"f32","ours":9}'
+echo '{"bench":"quality","weight":"file","mode":"f32","ours":10}'
+echo "{\"bench\":\"quality\",\"weight\":\"file\",\"mode\":\"a16\",\"ours\":$A16}"
+END
+# quality_judged NAME STATUS PERPLEXITY
+quality_judged() {
+	A16=$3 BENCH_JSONL=$work/fake.jsonl "$work/fake/bench/quality" >"$work/out" 2>"$work/err"
+	verdict "$1" test $? -eq "$2"
+}
+quality_judged quality_a16_within_a_thousandth_ends_with_0 0 10.0099
+quality_judged quality_a16_over_a_thousandth_ends_with_1 1 10.0101
+verdict quality_over_its_limit_is_said grep -qx 'quality: file a16 is 0.101% from file f32; at most 0.1%' "$work/err"
+quality_judged quality_a16_under_a_thousandth_ends_with_1 1 9.9899
 exit $status
