@@ -8,6 +8,8 @@
 
 /* Without it, rows of a power of two would fall on the same lines of the cache. */
 #define ROW_GAP		64u
+/* Inputs, a multiple of 8, between what is fetched and what is read. */
+#define AHEAD		64u
 
 /* Of which output of eight AWQ has the code in place i of a word, and where output i is. */
 static const uint8_t awq_output[VGPU_INT4_WORD_CODES] = { 0, 2, 4, 6, 1, 3, 5, 7 };
@@ -27,6 +29,12 @@ static uint16_t half_at(const uint8_t *halves, uint64_t index)
 
 	memcpy(&half, halves + 2 * index, sizeof(half));
 	return le16toh(half);
+}
+
+/* What is read next lies rows of the tensor away, where no prefetcher of the CPU looks. */
+static void fetch_word(const uint8_t *words, uint64_t index)
+{
+	__builtin_prefetch(words + 4 * index);
 }
 
 uint32_t vgpu_int4_layer_format(const struct vgpu_int4_layer *l)
@@ -73,21 +81,58 @@ static void put_scales(const struct vgpu_int4_layer *l, uint32_t row, uint16_t *
 	}
 }
 
-/* A word has an input of eight outputs. */
+/* Eight codes of a word as eight bytes. */
+static void put_word(uint8_t *codes, uint64_t word)
+{
+	word = (word | word << 16) & 0x0000ffff0000ffffu;
+	word = (word | word << 8) & 0x00ff00ff00ff00ffu;
+	word = (word | word << 4) & 0x0f0f0f0f0f0f0f0fu;
+	word = htole64(word);
+	memcpy(codes, &word, sizeof(word));
+}
+
+/* Of each two words @step apart: upper codes of the one for lower ones of the other. */
+static inline void swap_codes(uint32_t w[VGPU_INT4_WORD_CODES], uint32_t step, uint32_t lower)
+{
+	for (uint32_t i = 0; i < VGPU_INT4_WORD_CODES; i++) {
+		uint32_t other;
+
+		if (i & step)
+			continue;
+		other = (w[i] >> 4 * step ^ w[i + step]) & lower;
+		w[i + step] ^= other;
+		w[i] ^= other << 4 * step;
+	}
+}
+
+/* Code i of word j becomes code j of word i; Warren, Hacker's Delight, 2nd ed., 7-3. */
+static void transpose(uint32_t w[VGPU_INT4_WORD_CODES])
+{
+	swap_codes(w, 4, 0x0000ffff);
+	swap_codes(w, 2, 0x00ff00ff);
+	swap_codes(w, 1, 0x0f0f0f0f);
+}
+
+/* A word has an input of eight outputs: eight of them, turned, have eight inputs of one each. */
 static void put_codes_awq(const struct vgpu_int4_layer *l, uint32_t first, uint32_t rows,
 			  uint8_t *codes)
 {
 	uint64_t words = l->n / VGPU_INT4_WORD_CODES;
+	uint32_t w[VGPU_INT4_WORD_CODES];
 	size_t ld = row_bytes(l);
 
-	for (uint32_t c = 0; c < l->k; c++)
+	for (uint32_t c = 0; c < l->k; c += VGPU_INT4_WORD_CODES) {
+		for (uint32_t i = 0; i < VGPU_INT4_WORD_CODES && c + AHEAD < l->k; i++)
+			fetch_word(l->qweight, (c + AHEAD + i) * words + first / VGPU_INT4_WORD_CODES);
 		for (uint32_t r = 0; r < rows; r += VGPU_INT4_WORD_CODES) {
-			uint32_t word = word_at(l->qweight,
-						c * words + (first + r) / VGPU_INT4_WORD_CODES);
-
 			for (uint32_t i = 0; i < VGPU_INT4_WORD_CODES; i++)
-				codes[(r + awq_output[i]) * ld + c] = word >> 4 * i & 15;
+				w[i] = word_at(l->qweight, (c + i) * words +
+					       (first + r) / VGPU_INT4_WORD_CODES);
+			transpose(w);
+			for (uint32_t i = 0; i < VGPU_INT4_WORD_CODES; i++)
+				put_word(codes + (r + awq_output[i]) * ld + c, w[i]);
 		}
+	}
 }
 
 /* A word has eight inputs of an output. */
@@ -96,14 +141,14 @@ static void put_codes_gptq(const struct vgpu_int4_layer *l, uint32_t first, uint
 {
 	size_t ld = row_bytes(l);
 
-	for (uint32_t j = 0; j < l->k / VGPU_INT4_WORD_CODES; j++)
-		for (uint32_t r = 0; r < rows; r++) {
-			uint32_t word = word_at(l->qweight, (uint64_t)j * l->n + first + r);
-			uint8_t *at = codes + r * ld + j * VGPU_INT4_WORD_CODES;
+	for (uint32_t c = 0; c < l->k; c += VGPU_INT4_WORD_CODES) {
+		uint64_t at = (uint64_t)(c / VGPU_INT4_WORD_CODES) * l->n + first;
 
-			for (uint32_t i = 0; i < VGPU_INT4_WORD_CODES; i++)
-				at[i] = word >> 4 * i & 15;
-		}
+		if (c + AHEAD < l->k)
+			fetch_word(l->qweight, at + AHEAD / VGPU_INT4_WORD_CODES * l->n);
+		for (uint32_t r = 0; r < rows; r++)
+			put_word(codes + r * ld + c, word_at(l->qweight, at + r));
+	}
 }
 
 void vgpu_int4_layer_rows(const struct vgpu_int4_layer *l, uint32_t first, void *scratch,
