@@ -80,6 +80,7 @@ struct bench {
 	float *scores;		/* the peer's, one part a thread */
 	size_t score_floats;
 	float *q, *kv, *out, *peer_out;
+	const float *k, *v;	/* in kv */
 	size_t kv_floats;	/* keys and values together */
 };
 
@@ -145,10 +146,10 @@ static void peer_item(void *ctx, size_t item)
 	float *s = b->scores + vgpu_pool_self_index() * b->score_floats;
 
 	b->sgemm(ROW_MAJOR, NO_TRANS, TRANS, rows, (int)a->kv, dim, 1, a->q + column, ldq,
-		 a->k + kv_head * a->head_dim, (int)a->ldk, 0, s, (int)a->kv);
+		 b->k + kv_head * a->head_dim, (int)a->ldk, 0, s, (int)a->kv);
 	peer_softmax(b, s, (uint32_t)rows);
 	b->sgemm(ROW_MAJOR, NO_TRANS, NO_TRANS, rows, dim, (int)a->kv, 1, s, (int)a->kv,
-		 a->v + kv_head * a->head_dim, (int)a->ldv, 0, b->peer_out + column, ldq);
+		 b->v + kv_head * a->head_dim, (int)a->ldv, 0, b->peer_out + column, ldq);
 }
 
 static void theirs(struct bench *b)
@@ -354,13 +355,15 @@ static void setup(struct bench *b, const struct shape *s)
 	b->q = noise(s->m * cols, PEER_Q_SEED);
 	b->kv_floats = 2 * s->kv * kv_cols;
 	b->kv = noise(b->kv_floats, PEER_KV_SEED);
+	b->k = b->kv;
+	b->v = b->kv + s->kv * kv_cols;
 	b->out = memory(s->m * cols * sizeof(float));
 	b->peer_out = memory(s->m * cols * sizeof(float));
 	b->a = (struct vgpu_attention){
 		.m = s->m, .kv = s->kv, .heads = s->heads, .kv_heads = s->kv_heads,
 		.head_dim = s->head_dim, .causal = s->causal,
-		.scale = 1 / sqrtf((float)s->head_dim), .q = b->q, .k = b->kv,
-		.v = b->kv + s->kv * kv_cols, .out = b->out,
+		.scale = 1 / sqrtf((float)s->head_dim), .q = b->q, .k = b->k,
+		.v = b->v, .out = b->out,
 		.ldq = cols, .ldk = kv_cols, .ldv = kv_cols, .ldo = cols,
 	};
 	b->q_cut = cut_of(s, b->threads);

@@ -34,5 +34,8 @@ size_t vgpu_attention_scratch_bytes(const struct vgpu_attention *a)
 	size_t floats = 2 * rows * pad + 2 * VGPU_ATTENTION_KEYS * pad +
 			VGPU_ATTENTION_ROWS * VGPU_ATTENTION_KEYS;
 
+	/* Keys and values of a block as f32. */
+	if (!vgpu_attention_kv_is_f32(a))
+		floats += 2 * VGPU_ATTENTION_KEYS * pad;
 	return floats * sizeof(float) + rows * sizeof(struct vgpu_attention_row);
 }

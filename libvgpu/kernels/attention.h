@@ -14,6 +14,35 @@
 /* Head columns are padded to two vectors of the widest level. */
 #define VGPU_ATTENTION_PAD	32u
 
+/* Of a block of Q8_0: an F16 scale and 32 columns. */
+#define VGPU_KV_Q8_0_BYTES	34u
+
+/* Keys and values need no conversion. */
+static inline bool vgpu_attention_kv_is_f32(const struct vgpu_attention *a)
+{
+	return !a->kv_format || a->kv_format == VGPU_W_F32;
+}
+
+/**
+ * vgpu_attention_kv_at() - where the columns of a key or value begin
+ * @a: shapes and format
+ * @base: @a->k or @a->v
+ * @element: row * its leading dimension + head * head_dim
+ *
+ * Return: its first byte; for a format not known, @base.
+ */
+static inline const void *vgpu_attention_kv_at(const struct vgpu_attention *a, const void *base,
+					       size_t element)
+{
+	const uint8_t *bytes = base;
+
+	if (vgpu_attention_kv_is_f32(a))
+		return bytes + element * sizeof(float);
+	if (a->kv_format == VGPU_W_F16 || a->kv_format == VGPU_W_BF16)
+		return bytes + element * sizeof(uint16_t);
+	return a->kv_format == VGPU_W_Q8_0 ? bytes + element / 32 * VGPU_KV_Q8_0_BYTES : bytes;
+}
+
 /* Keys [first, end) that a query may see; none when end <= first. */
 struct vgpu_attention_span {
 	uint32_t first, end;

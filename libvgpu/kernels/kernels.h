@@ -172,7 +172,11 @@ uint32_t vgpu_weight_unit_rows(enum vgpu_wformat format);
  */
 enum vgpu_mode vgpu_matmul_mode(enum vgpu_wformat format, enum vgpu_mode wanted);
 
-/* Attention over one head group; see ref/attention.c. */
+/*
+ * Attention over one head group; see ref/attention.c.  Keys and values are of one format:
+ * 0 or F32, F16, BF16, and Q8_0 (INT8 with a scale for 32 columns), where head_dim, ldk and
+ * ldv are multiples of 32.  With any other the output is NaN.
+ */
 struct vgpu_attention {
 	uint32_t m;		/* queries */
 	uint32_t kv;		/* keys and values */
@@ -182,8 +186,9 @@ struct vgpu_attention {
 	float scale;		/* of q.k, usually 1/sqrt(head_dim) */
 	float softcap;		/* 0: none; else softcap * tanh(s / softcap) */
 	const float *q;		/* [m][heads][head_dim], row stride ldq floats */
-	const float *k;		/* [kv][kv_heads][head_dim], ldk */
-	const float *v;		/* [kv][kv_heads][head_dim], ldv */
+	enum vgpu_wformat kv_format;
+	const void *k;		/* [kv][kv_heads][head_dim], ldk elements; aligned to one */
+	const void *v;		/* [kv][kv_heads][head_dim], ldv */
 	const float *mask;	/* [m][ldmask] added to the scores, or NULL */
 	float *out;		/* [m][heads][head_dim], ldo */
 	size_t ldq, ldk, ldv, ldo, ldmask;

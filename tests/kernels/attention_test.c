@@ -4,11 +4,17 @@
  * row of scores and knows nothing of blocks or streaming.
  */
 #include "check.h"
+#include "kernels/attention.h"
+#include "kernels/pack/half.h"
 
-/* A problem with its operands; strides may be longer than the rows. */
+/*
+ * A problem with its operands; strides may be longer than the rows. k and v are what the
+ * keys and values decode to, coded what the kernels get where that is not f32.
+ */
 struct problem {
 	struct vgpu_attention a;
 	float *q, *k, *v, *mask, *out;
+	void *coded[2];
 	void *scratch;
 };
 
@@ -17,6 +23,7 @@ struct shape {
 	bool causal, masked;
 	float softcap;
 	uint32_t slack;		/* floats between the end of a row and the next */
+	enum vgpu_wformat format;	/* of keys and values; 0: f32 */
 };
 
 /* Ends where the last row ends and starts 4 bytes off alignment. */
@@ -39,6 +46,74 @@ static void matrix_free(float *m)
 {
 	if (m)
 		free(m - 1);
+}
+
+static void *coded_at(enum vgpu_wformat format, void *coded, size_t element)
+{
+	return (uint8_t *)coded + (format == VGPU_W_Q8_0 ? element / 32 * 34 : element * 2);
+}
+
+/* 32 columns as ggml rounds them; they become what they decode to. */
+static void q8_0_encode(uint8_t *block, float *x)
+{
+	float largest = 0, scale;
+	uint16_t d;
+
+	for (int i = 0; i < 32; i++)
+		largest = fmaxf(largest, fabsf(x[i]));
+	d = vgpu_f32_to_f16(largest / 127);
+	scale = vgpu_f16_to_f32(d);
+	memcpy(block, &d, sizeof(d));
+	for (int i = 0; i < 32; i++) {
+		int code = scale > 0 ? (int)lrintf(x[i] / scale) : 0;
+
+		code = code > 127 ? 127 : code < -127 ? -127 : code;
+		block[2 + i] = (uint8_t)code;
+		x[i] = scale * (float)code;
+	}
+}
+
+static void half_encode(enum vgpu_wformat format, void *p, float *x)
+{
+	uint16_t h = format == VGPU_W_F16 ? vgpu_f32_to_f16(*x) : vgpu_f32_to_bf16(*x);
+
+	memcpy(p, &h, sizeof(h));
+	*x = format == VGPU_W_F16 ? vgpu_f16_to_f32(h) : vgpu_bf16_to_f32(h);
+}
+
+/*
+ * The rows of a matrix in another format, whose values it then has. Ends where the last
+ * row ends and begins as little aligned as the format allows; room between rows is NaN.
+ */
+static void *matrix_code(enum vgpu_wformat format, float *m, size_t rows, size_t cols, size_t ld)
+{
+	size_t elements = (rows - 1) * ld + cols;
+	size_t bytes = (uintptr_t)coded_at(format, NULL, elements) + 2;
+	uint8_t *coded = malloc(bytes);
+
+	assert_non_null(coded);
+	memset(coded, 0xff, bytes);
+	for (size_t r = 0; r < rows; r++) {
+		for (size_t c = 0; c < cols; c += format == VGPU_W_Q8_0 ? 32 : 1) {
+			void *p = coded_at(format, coded + 2, r * ld + c);
+
+			if (format == VGPU_W_Q8_0)
+				q8_0_encode(p, m + r * ld + c);
+			else
+				half_encode(format, p, m + r * ld + c);
+		}
+	}
+	return coded;
+}
+
+static void problem_code(struct problem *p, enum vgpu_wformat format)
+{
+	size_t cols = (size_t)p->a.kv_heads * p->a.head_dim;
+
+	p->coded[0] = matrix_code(format, p->k, p->a.kv, cols, p->a.ldk);
+	p->coded[1] = matrix_code(format, p->v, p->a.kv, cols, p->a.ldv);
+	p->a.k = (uint8_t *)p->coded[0] + 2;
+	p->a.v = (uint8_t *)p->coded[1] + 2;
 }
 
 static struct problem problem_new(const struct shape *s, uint64_t *rng)
@@ -69,6 +144,9 @@ static struct problem problem_new(const struct shape *s, uint64_t *rng)
 	p.a.v = p.v;
 	p.a.mask = p.mask;
 	p.a.out = p.out;
+	p.a.kv_format = s->format;
+	if (!vgpu_attention_kv_is_f32(&p.a))
+		problem_code(&p, s->format);
 	/* Starts as NaN, and later calls find what earlier ones left: none may show. */
 	p.scratch = aligned_alloc(64, (vgpu_attention_scratch_bytes(&p.a) + 63) & ~63ul);
 	assert_non_null(p.scratch);
@@ -83,6 +161,8 @@ static void problem_free(struct problem *p)
 	matrix_free(p->v);
 	matrix_free(p->mask);
 	matrix_free(p->out);
+	free(p->coded[0]);
+	free(p->coded[1]);
 	free(p->scratch);
 }
 
@@ -96,15 +176,16 @@ static bool sees(const struct vgpu_attention *a, uint32_t i, uint32_t j)
 }
 
 /* One output row in double: probabilities first, then the sum over the values. */
-static void direct_row(const struct vgpu_attention *a, uint32_t h, uint32_t i, double *p,
+static void direct_row(const struct problem *problem, uint32_t h, uint32_t i, double *p,
 		       double *out)
 {
+	const struct vgpu_attention *a = &problem->a;
 	const float *q = a->q + i * a->ldq + (size_t)h * a->head_dim;
 	size_t kv_head = h / (a->heads / a->kv_heads);
 	double max = -INFINITY, sum = 0;
 
 	for (uint32_t j = 0; j < a->kv; j++) {
-		const float *k = a->k + j * a->ldk + kv_head * a->head_dim;
+		const float *k = problem->k + j * a->ldk + kv_head * a->head_dim;
 		double s = 0;
 
 		for (uint32_t c = 0; c < a->head_dim; c++)
@@ -124,7 +205,7 @@ static void direct_row(const struct vgpu_attention *a, uint32_t h, uint32_t i, d
 		out[c] = 0;
 		for (uint32_t j = 0; j < a->kv; j++)
 			out[c] += p[j] / (sum == 0 ? 1 : sum) *
-				  a->v[j * a->ldv + kv_head * a->head_dim + c];
+				  problem->v[j * a->ldv + kv_head * a->head_dim + c];
 	}
 }
 
@@ -156,7 +237,7 @@ static void assert_within_bound(const struct problem *p)
 	assert_true(probability && want);
 	for (uint32_t h = 0; h < a->heads; h++) {
 		for (uint32_t i = 0; i < a->m; i++) {
-			direct_row(a, h, i, probability, want);
+			direct_row(p, h, i, probability, want);
 			for (uint32_t c = 0; c < a->head_dim; c++)
 				error_add(&e, a->out[i * a->ldo + h * a->head_dim + c], want[c]);
 		}
@@ -487,6 +568,126 @@ static void a_long_context_is_within_bound(void **state)
 	check_shape(t, &s, &rng);
 }
 
+/* --- keys and values that are not f32 --- */
+
+static const enum vgpu_wformat formats[] = { VGPU_W_F32, VGPU_W_F16, VGPU_W_BF16, VGPU_W_Q8_0 };
+
+static void every_format_is_within_bound(void **state)
+{
+	static const uint32_t dims[] = { 1, 17, 40, 64, 96, 256 };
+	static const uint32_t blocks[] = { 32, 64, 96, 160, 192, 256 };
+	static const uint32_t queries[] = { 1, 3, 9, 37 };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 16;
+
+	for (int f = 0; f < 4; f++) {
+		for (int d = 0; d < 6; d++) {
+			for (int m = 0; m < 4; m++) {
+				bool blocked = formats[f] == VGPU_W_Q8_0;
+				struct shape s = { .m = queries[m], .kv = 141 + queries[m], .heads = 6,
+						   .kv_heads = 2, .causal = m & 1,
+						   .head_dim = blocked ? blocks[d] : dims[d],
+						   .slack = blocked ? 32 : 5, .format = formats[f] };
+
+				check_shape(t, &s, &rng);
+			}
+		}
+	}
+}
+
+static void every_format_takes_all_options(void **state)
+{
+	static const uint32_t keys[] = { 1, 31, 190, 300 };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 17;
+
+	for (int f = 1; f < 4; f++) {
+		for (int n = 0; n < 4; n++) {
+			for (int bits = 0; bits < 32; bits++) {
+				struct shape s = { .m = bits & 16 ? 19 : 2, .kv = keys[n], .heads = 2,
+						   .kv_heads = 1, .head_dim = 32,
+						   .window = bits & 8 ? 60 : 0, .causal = bits & 1,
+						   .masked = bits & 2, .softcap = bits & 4 ? 3 : 0,
+						   .format = formats[f] };
+
+				check_shape(t, &s, &rng);
+			}
+		}
+	}
+}
+
+static void any_cut_of_every_format_gives_the_same_bits(void **state)
+{
+	static const uint32_t queries[] = { 3, 37 };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 18;
+
+	for (int f = 1; f < 4; f++) {
+		for (int m = 0; m < 2; m++) {
+			struct shape s = { .m = queries[m], .kv = 170, .heads = 4, .kv_heads = 2,
+					   .head_dim = 64, .causal = true, .window = 60,
+					   .format = formats[f] };
+
+			check_cuts(t, &s, &rng);
+		}
+	}
+}
+
+/* Every number that a half can be, as a value that alone is seen: nothing is lost. */
+static void every_half_comes_out_as_it_is(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	struct vgpu_attention a = { .m = 1, .kv = 1, .heads = 1, .kv_heads = 1, .head_dim = 64,
+				    .scale = 1, .ldq = 64, .ldk = 64, .ldv = 64, .ldo = 64 };
+	float q[64] = { 0 }, out[64];
+	uint16_t k[64] = { 0 }, v[64];
+	void *scratch;
+
+	a.q = q;
+	a.k = k;
+	a.v = v;
+	a.out = out;
+	a.kv_format = VGPU_W_F16;
+	scratch = check_alloc(vgpu_attention_scratch_bytes(&a));
+	for (int f = 1; f < 3; f++) {
+		a.kv_format = formats[f];
+		for (uint32_t h = 0; h < 0x10000; h += 64) {
+			bool finite = true;
+
+			for (uint32_t c = 0; c < 64; c++) {
+				v[c] = (uint16_t)(h + c);
+				finite &= isfinite(f == 1 ? vgpu_f16_to_f32(v[c]) :
+						   vgpu_bf16_to_f32(v[c]));
+			}
+			if (!finite)
+				continue;
+			t->attention(&a, 0, 1, 0, 1, scratch);
+			for (uint32_t c = 0; c < 64; c++)
+				assert_true(out[c] == (f == 1 ? vgpu_f16_to_f32(v[c]) :
+						       vgpu_bf16_to_f32(v[c])));
+		}
+	}
+	free(scratch);
+}
+
+static void a_format_that_is_none_gives_nan(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 19;
+
+	for (uint32_t m = 1; m < 20; m += 9) {
+		struct shape s = { .m = m, .kv = 50, .heads = 1, .kv_heads = 1, .head_dim = 32,
+				   .format = VGPU_W_F16 };
+		struct problem p = problem_new(&s, &rng);
+
+		p.a.kv_format = VGPU_W_MXFP4_G16;
+		run_all(t, &p);
+		for (uint32_t i = 0; i < m * 32; i++)
+			assert_true(isnan(p.out[i]));
+		problem_free(&p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -505,6 +706,11 @@ int main(void)
 		CHECK_LEVELS(any_cut_gives_the_same_bits),
 		CHECK_LEVELS(any_cut_of_a_long_prompt_gives_the_same_bits),
 		CHECK_LEVELS(a_long_context_is_within_bound),
+		CHECK_LEVELS(every_format_is_within_bound),
+		CHECK_LEVELS(every_format_takes_all_options),
+		CHECK_LEVELS(any_cut_of_every_format_gives_the_same_bits),
+		CHECK_LEVELS(every_half_comes_out_as_it_is),
+		CHECK_LEVELS(a_format_that_is_none_gives_nan),
 	};
 
 	return cmocka_run_group_tests_name("attention", tests, NULL, NULL);

@@ -65,6 +65,23 @@ VEC_INLINE vf vf_load_n(const float *p, size_t n)
 	return _mm256_maskload_ps(p, _mm256_castps_si256(vmask_first(n)));
 }
 
+/* VL values of another type, any alignment. */
+VEC_INLINE vf vf_load_f16(const void *p)
+{
+	return _mm256_cvtph_ps(_mm_loadu_si128(p));
+}
+
+VEC_INLINE vf vf_load_bf16(const void *p)
+{
+	return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)),
+						     16));
+}
+
+VEC_INLINE vf vf_load_s8(const void *p)
+{
+	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
+}
+
 VEC_INLINE void vf_store(float *p, vf a)
 {
 	_mm256_storeu_ps(p, a);

@@ -56,6 +56,22 @@ VEC_INLINE vf vf_load_n(const float *p, size_t n)
 	return _mm512_maskz_loadu_ps(vmask_first(n), p);
 }
 
+VEC_INLINE vf vf_load_f16(const void *p)
+{
+	return _mm512_cvtph_ps(_mm256_loadu_si256(p));
+}
+
+VEC_INLINE vf vf_load_bf16(const void *p)
+{
+	return _mm512_castsi512_ps(_mm512_slli_epi32(
+		_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
+}
+
+VEC_INLINE vf vf_load_s8(const void *p)
+{
+	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+}
+
 VEC_INLINE void vf_store(float *p, vf a)
 {
 	_mm512_storeu_ps(p, a);

@@ -14,6 +14,8 @@
  *	direct	few queries (decoding): keys and values are read where they lie, once
  *		for the rows that share them, at the speed of memory.
  *
+ * Keys and values that are not f32 become f32 a block at a time, for either way.
+ *
  * The same bits whatever the cut: which way is taken depends on a->m; blocks start
  * at multiples of VGPU_ATTENTION_KEYS; a row's sums run in the order of its keys, and
  * keys outside a row's span add exactly 0 (their probability is 0 and V is finite),
@@ -25,6 +27,7 @@
 #include <math.h>
 
 #include "kernels/attention.h"
+#include "kernels/simd/kv.h"
 #include "kernels/simd/math.h"
 
 #define KEYS	VGPU_ATTENTION_KEYS
@@ -36,7 +39,9 @@
 
 struct tile {
 	const struct vgpu_attention *a;
-	const float *k, *v;	/* of the tile's key/value head */
+	size_t head;		/* first column of the tile's key/value head */
+	const float *k, *v;	/* first row of the present block */
+	size_t ldk, ldv;
 	size_t pad;		/* columns of values and outs */
 	uint32_t count;		/* rows */
 	float *queries;		/* [count / VL][head_dim][VL], times scale */
@@ -44,6 +49,7 @@ struct tile {
 	float *values;		/* [pad / STRIP][KEYS][STRIP] */
 	float *outs;		/* [count][pad], not yet divided by the sums */
 	float *scores;		/* [BAND][KEYS] */
+	float *plain;		/* keys [KEYS][pad], values [KEYS][pad], where they are not f32 */
 	struct vgpu_attention_row *rows;
 };
 
@@ -163,7 +169,7 @@ VEC_INLINE void pack_square(float *dst, const float *k, size_t ld, size_t keys, 
 	store_transposed(dst, STRIP, v, cols);
 }
 
-static void pack_keys(const struct tile *t, uint32_t block, uint32_t n)
+static void pack_keys(const struct tile *t, uint32_t n)
 {
 	uint32_t dim = t->a->head_dim;
 
@@ -171,22 +177,22 @@ static void pack_keys(const struct tile *t, uint32_t block, uint32_t n)
 		float *strip = t->keys + (size_t)j * dim;
 
 		for (uint32_t half = 0; half < STRIP; half += VL) {
-			const float *k = t->k + (block + j + half) * t->a->ldk;
+			const float *k = t->k + (j + half) * t->ldk;
 			size_t keys = n > j + half ? n - j - half : 0;
 
 			for (uint32_t c = 0; c < dim; c += VL)
-				pack_square(strip + c * STRIP + half, k + c, t->a->ldk,
+				pack_square(strip + c * STRIP + half, k + c, t->ldk,
 					    keys, dim - c);
 		}
 	}
 }
 
-static void pack_values(const struct tile *t, uint32_t block, uint32_t n)
+static void pack_values(const struct tile *t, uint32_t n)
 {
 	uint32_t dim = t->a->head_dim;
 
 	for (uint32_t j = 0; j < n; j++) {
-		const float *v = t->v + (block + j) * t->a->ldv;
+		const float *v = t->v + j * t->ldv;
 		float *dst = t->values + j * STRIP;
 
 		for (uint32_t c = 0; c < t->pad; c += VL)
@@ -354,8 +360,8 @@ static void band_packed(const struct tile *t, uint32_t first, uint32_t count, ui
 
 static void block_packed(const struct tile *t, uint32_t block, uint32_t n)
 {
-	pack_keys(t, block, n);
-	pack_values(t, block, n);
+	pack_keys(t, n);
+	pack_values(t, n);
 	for (uint32_t r = 0; r < t->count; r += BAND)
 		band_packed(t, r, least(BAND, t->count - r), block, n);
 }
@@ -402,7 +408,7 @@ VEC_INLINE void direct_scores(const struct tile *t, uint32_t first, uint32_t cou
 	for (int r = 0; r < R; r++)
 		qs[r] = t->rows[first + least((uint32_t)r, count - 1)].q;
 	for (int j = 0; j < K; j++)
-		ks[j] = k + least((uint32_t)j, keys - 1) * t->a->ldk;
+		ks[j] = k + least((uint32_t)j, keys - 1) * t->ldk;
 	vf_store(lanes, vf_mul(direct_dots(qs, R, ks, K, t->a->head_dim),
 			       vf_set(t->a->scale)));
 	for (int r = 0; r < R && (uint32_t)r < count; r++)
@@ -413,20 +419,17 @@ VEC_INLINE void direct_scores(const struct tile *t, uint32_t first, uint32_t cou
 #define TEAM	((int)VL / 4)
 
 /* Keys outside, rows inside: a key comes from memory once. */
-static void team_scores(const struct tile *t, uint32_t first, uint32_t count, uint32_t block,
-			uint32_t n)
+static void team_scores(const struct tile *t, uint32_t first, uint32_t count, uint32_t n)
 {
-	const float *k = t->k + block * t->a->ldk;
-
 	if (count == 1) {
 		for (uint32_t j = 0; j < n; j += VL)
-			direct_scores(t, first, 1, 1, k + j * t->a->ldk, n - j, VL,
+			direct_scores(t, first, 1, 1, t->k + j * t->ldk, n - j, VL,
 				      t->scores + j);
 		return;
 	}
 	for (uint32_t j = 0; j < n; j += 4)
 		for (uint32_t r = 0; r < count; r += (uint32_t)TEAM)
-			direct_scores(t, first + r, count - r, TEAM, k + j * t->a->ldk, n - j,
+			direct_scores(t, first + r, count - r, TEAM, t->k + j * t->ldk, n - j,
 				      4, t->scores + r * KEYS + j);
 }
 
@@ -442,7 +445,7 @@ VEC_INLINE void direct_outs(const struct tile *t, float *outs, const int R, cons
 
 	for (int i = 0; i < R * NV; i++)
 		o[i] = vf_zero();
-	for (uint32_t j = 0; j < n; j++, v += t->a->ldv) {
+	for (uint32_t j = 0; j < n; j++, v += t->ldv) {
 		vf x[8];
 
 		for (int i = 0; i < NV; i++)
@@ -488,19 +491,18 @@ VEC_INLINE uint32_t direct_step(const struct tile *t, uint32_t row, const int R,
 	return VL;
 }
 
-static void team_outs(const struct tile *t, uint32_t first, uint32_t count, uint32_t block,
-		      uint32_t n, const float *old)
+static void team_outs(const struct tile *t, uint32_t first, uint32_t count, uint32_t n,
+		      const float *old)
 {
-	const float *v = t->v + block * t->a->ldv;
 	uint32_t r = 0;
 
 	for (; r + (uint32_t)TEAM <= count; r += (uint32_t)TEAM)
 		for (uint32_t c = 0; c < t->a->head_dim;)
-			c += direct_step(t, first + r, TEAM, c, t->scores + r * KEYS, v, n,
-					 old + r);
+			c += direct_step(t, first + r, TEAM, c, t->scores + r * KEYS, t->v,
+					 n, old + r);
 	for (; r < count; r++)
 		for (uint32_t c = 0; c < t->a->head_dim;)
-			c += direct_step(t, first + r, 1, c, t->scores + r * KEYS, v, n,
+			c += direct_step(t, first + r, 1, c, t->scores + r * KEYS, t->v, n,
 					 old + r);
 }
 
@@ -512,10 +514,10 @@ static void band_direct(const struct tile *t, uint32_t first, uint32_t count, ui
 
 	if (!band_sees(t, first, count, block, &n))
 		return;
-	team_scores(t, first, count, block, n);
+	team_scores(t, first, count, n);
 	for (uint32_t r = 0; r < count; r++)
 		old[r] = row_step(t, t->rows + first + r, t->scores + r * KEYS, block, n);
-	team_outs(t, first, count, block, n, old);
+	team_outs(t, first, count, n, old);
 }
 
 static void block_direct(const struct tile *t, uint32_t block, uint32_t n)
@@ -526,7 +528,32 @@ static void block_direct(const struct tile *t, uint32_t block, uint32_t n)
 
 /* --- tiles --- */
 
-static void tile_run(const struct tile *t)
+/* n rows from @block on; rows of f32 stay where they are. */
+static const float *block_rows(const struct tile *t, uint32_t block, uint32_t n, const void *base,
+			       size_t ld, float *plain)
+{
+	const struct vgpu_attention *a = t->a;
+
+	if (vgpu_attention_kv_is_f32(a))
+		return vgpu_attention_kv_at(a, base, block * ld + t->head);
+	for (uint32_t j = 0; j < n; j++)
+		kv_row(plain + j * t->pad,
+		       vgpu_attention_kv_at(a, base, (block + (size_t)j) * ld + t->head),
+		       a->kv_format, a->head_dim);
+	return plain;
+}
+
+static void block_start(struct tile *t, uint32_t block, uint32_t n)
+{
+	bool plain = vgpu_attention_kv_is_f32(t->a);
+
+	t->k = block_rows(t, block, n, t->a->k, t->a->ldk, t->plain);
+	t->v = block_rows(t, block, n, t->a->v, t->a->ldv, t->plain + KEYS * t->pad);
+	t->ldk = plain ? t->a->ldk : t->pad;
+	t->ldv = plain ? t->a->ldv : t->pad;
+}
+
+static void tile_run(struct tile *t)
 {
 	struct vgpu_attention_span span = rows_span(t->rows, t->count);
 	bool packed = t->a->m >= PACK_QUERIES;
@@ -536,6 +563,7 @@ static void tile_run(const struct tile *t)
 	for (uint32_t b = span.first & ~(KEYS - 1); b < span.end; b += KEYS) {
 		uint32_t n = least(KEYS, span.end - b);
 
+		block_start(t, b, n);
 		if (packed)
 			block_packed(t, b, n);
 		else
@@ -586,6 +614,7 @@ static void tile_init(struct tile *t, const struct vgpu_attention *a, float *scr
 	t->outs = t->values + KEYS * t->pad;
 	t->scores = t->outs + rows * t->pad;
 	t->rows = (void *)(t->scores + BAND * KEYS);
+	t->plain = (float *)(t->rows + rows);
 }
 
 /* Heads [first, end) share one key/value head; rows go head by head. */
@@ -617,8 +646,7 @@ static void attention(const struct vgpu_attention *a, uint32_t head_first,
 		uint32_t kv_head = head_first / group;
 		uint32_t end = least(head_end, (kv_head + 1) * group);
 
-		t.k = a->k + (size_t)kv_head * a->head_dim;
-		t.v = a->v + (size_t)kv_head * a->head_dim;
+		t.head = (size_t)kv_head * a->head_dim;
 		heads_run(&t, head_first, end, q_first, q_end);
 		head_first = end;
 	}
