@@ -3,6 +3,8 @@
  * Attention at every level against the direct formula in double, which stores a whole
  * row of scores and knows nothing of blocks or streaming.
  */
+#include <sys/mman.h>
+#include <unistd.h>
 #include "check.h"
 #include "kernels/attention.h"
 #include "kernels/pack/half.h"
@@ -688,6 +690,75 @@ static void a_format_that_is_none_gives_nan(void **state)
 	}
 }
 
+/* --- memory --- */
+
+/* The same for any number of queries and keys; with the columns of a head it grows, no more. */
+static void scratch_depends_on_the_head_alone(void **state)
+{
+	struct vgpu_attention one = { .m = 1, .kv = 1, .heads = 1, .kv_heads = 1, .head_dim = 64 };
+	struct vgpu_attention many = { .m = 1u << 20, .kv = 1u << 20, .heads = 64, .kv_heads = 8,
+				       .head_dim = 64 };
+
+	(void)state;
+	for (int f = 0; f < 4; f++) {
+		one.kv_format = many.kv_format = formats[f];
+		for (uint32_t dim = 32; dim <= 1024; dim *= 2) {
+			size_t bytes;
+
+			one.head_dim = many.head_dim = dim;
+			bytes = vgpu_attention_scratch_bytes(&one);
+			assert_int_equal(vgpu_attention_scratch_bytes(&many), bytes);
+			one.head_dim = 2 * dim;
+			assert_true(vgpu_attention_scratch_bytes(&one) <= 2 * bytes);
+		}
+	}
+}
+
+/* Ends where a page begins that nobody may touch. */
+static void *guarded_new(size_t bytes, void **memory, size_t *mapped)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (bytes + page - 1) & ~(page - 1);
+	uint8_t *p = mmap(NULL, room + page, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(mprotect(p + room, page, PROT_NONE), 0);
+	*memory = p;
+	*mapped = room + page;
+	return p + room - ((bytes + 63) & ~(size_t)63);
+}
+
+static void a_long_prompt_stays_within_its_scratch(void **state)
+{
+	static const uint32_t rows[] = { 0, 1, 127, 128, 1000, 2047 };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 20;
+
+	for (int f = 0; f < 4; f++) {
+		struct shape s = { .m = 2048, .kv = 2048, .heads = 1, .kv_heads = 1, .head_dim = 64,
+				   .causal = true, .format = formats[f] };
+		struct problem p = problem_new(&s, &rng);
+		static double probability[2048], want[64];
+		size_t mapped;
+		void *memory, *scratch;
+
+		scratch = guarded_new(vgpu_attention_scratch_bytes(&p.a), &memory, &mapped);
+		/* The reference would take long for all. */
+		for (int r = 0; r < 6; r++)
+			if (check_level(state) == VGPU_ISA_REF)
+				t->attention(&p.a, 0, 1, rows[r], rows[r] + 1, scratch);
+		if (check_level(state) != VGPU_ISA_REF)
+			t->attention(&p.a, 0, 1, 0, 2048, scratch);
+		for (int r = 0; r < 6; r++) {
+			direct_row(&p, 0, rows[r], probability, want);
+			for (uint32_t c = 0; c < 64; c++)
+				assert_true(fabs(p.out[rows[r] * p.a.ldo + c] - want[c]) <= ERROR_MAX);
+		}
+		munmap(memory, mapped);
+		problem_free(&p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -711,6 +782,8 @@ int main(void)
 		CHECK_LEVELS(any_cut_of_every_format_gives_the_same_bits),
 		CHECK_LEVELS(every_half_comes_out_as_it_is),
 		CHECK_LEVELS(a_format_that_is_none_gives_nan),
+		cmocka_unit_test(scratch_depends_on_the_head_alone),
+		CHECK_LEVELS(a_long_prompt_stays_within_its_scratch),
 	};
 
 	return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
