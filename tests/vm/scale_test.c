@@ -18,6 +18,8 @@
 #define QUEUES		64u
 #define BATCH		1024u		/* moves a request */
 #define TABLE_PAGE	(4096u / (uint32_t)sizeof(struct vb_table_entry))	/* entries */
+#define MOST_EACH	32.5	/* bytes a chunk */
+#define SETTLE_MS	30000.0
 
 static int setup(void **state)
 {
@@ -161,6 +163,20 @@ static uint32_t object_of(struct rig_exec *x, uint32_t id)
 	return req.out_object;
 }
 
+/* Bytes a chunk that are charged beyond @kib: what RCU frees goes late, on a busy machine seconds. */
+static double bytes_settled(int64_t kib, uint32_t chunks)
+{
+	uint64_t begin = rig_now();
+	double each;
+
+	do {
+		usleep(200000);
+		each = (double)(charged_kib() - kib) * 1024 / chunks;
+	} while (each >= MOST_EACH && ms_since(begin) < SETTLE_MS);
+	printf("# %.2f bytes a chunk after %.0f ms\n", each, ms_since(begin));
+	return each;
+}
+
 /*
  * Every page of the table is there, as if every chunk had moved: 32 bytes an entry, under
  * a tenth of a byte for the tree that finds the pages, and what the kernel charges in
@@ -186,17 +202,15 @@ static void whole_table_costs_32_bytes_a_chunk_and_its_index(void **state)
 	place(&x, object, 0, TABLE_PAGE);	/* what is allocated once is there */
 	kib = charged_kib();
 	place(&x, object, TABLE_PAGE, chunks);
-	usleep(200000);		/* what RCU frees goes late */
-	kib = charged_kib() - kib;
-	each = (double)kib * 1024 / (chunks - TABLE_PAGE);
+	each = bytes_settled(kib, chunks - TABLE_PAGE);
 	begin = rig_now();
 	assert_rc(rig_bo_destroy(rig.client, id), 0);
 	assert_rc(rig_fetch(&x, &req), 0);
 	assert_int_equal(req.out_type, VB_FETCH_FORGET);
 	assert_rc(rig_commit(&x, req.out_tag, 0), 0);
-	printf("# table of %u chunks: %lld KiB, %.2f bytes a chunk; destroyed in %.2f ms\n",
-	       chunks, (long long)kib, each, ms_since(begin));
-	assert_true(each > 31.9 && each < 32.5);
+	printf("# table of %u chunks: %.2f bytes a chunk; destroyed in %.2f ms\n", chunks, each,
+	       ms_since(begin));
+	assert_true(each > 31.9 && each < MOST_EACH);
 	rig_exec_close(&x);
 }
 
