@@ -14,7 +14,7 @@
 
 struct vgpu_resid;
 
-#define VGPU_RECORDS_MAX	16u
+#define VGPU_RECORDS_MAX	64u
 
 /**
  * struct vgpu_records - chunks in host slots whose checksum is not recorded yet

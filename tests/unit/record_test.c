@@ -19,9 +19,9 @@
 
 #define CHUNK		(256u << 10)
 #define PIECES		4u		/* of a chunk, in record.c */
-#define SLOTS		48u
+#define SLOTS		(VGPU_RECORDS_MAX + 24)
 #define STAGING		8u
-#define CHUNKS		40u
+#define CHUNKS		(VGPU_RECORDS_MAX + 4)
 
 /**
  * struct device - as much of a device as a tier of file chunks needs
