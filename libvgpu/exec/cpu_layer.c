@@ -13,8 +13,10 @@
 
 /* Rough cost of an element, to decide whether a job is worth sharing. */
 #define ELEMENT_NS	1u
-/* Queries that go to a thread together in attention. */
+/* What goes to a thread together in attention: rows, queries at least; so many times a thread. */
+#define QUERY_ROWS	64u
 #define QUERY_BLOCK	16u
+#define QUERY_ITEMS	4u
 #define ITEM_NS_MAX	(5u * VGPU_WORK_PIECE_NS)
 /* Elements that are copied, filled or looked at between two questions. */
 #define PIECE_ELEMENTS	(1u << 20)
@@ -256,19 +258,34 @@ static void attention_item(void *ctx, size_t item)
 	t->cpu->k->attention(&t->a, head, head + t->heads, first, end, vgpu_cpu_scratch(t->cpu));
 }
 
-/* The heads of a group, and some queries, share what is loaded; unless that takes long. */
+static uint64_t attention_items(const struct attention *t)
+{
+	return (uint64_t)t->a.heads / t->heads * t->blocks;
+}
+
+/* Return: true when no item takes too long. */
+static bool attention_cut(struct attention *t, uint32_t heads, uint32_t queries, uint64_t cost_ns)
+{
+	t->heads = heads;
+	t->queries = queries;
+	t->blocks = (t->a.m + queries - 1) / queries;
+	return cost_ns / attention_items(t) <= ITEM_NS_MAX;
+}
+
+/*
+ * The heads of a group, and some queries, share what is loaded: as many as make QUERY_ROWS
+ * rows when that is work enough for all threads; fewer where they take long.
+ */
 static void attention_divide(struct attention *t, uint64_t cost_ns)
 {
-	uint64_t items;
+	uint32_t group = t->a.heads / t->a.kv_heads, queries = QUERY_ROWS / group;
 
-	t->heads = t->a.heads / t->a.kv_heads;
-	t->queries = QUERY_BLOCK;
-	t->blocks = (t->a.m + QUERY_BLOCK - 1) / QUERY_BLOCK;
-	items = (uint64_t)t->a.kv_heads * t->blocks;
-	if (cost_ns / items > ITEM_NS_MAX) {
-		t->heads = t->queries = 1;
-		t->blocks = t->a.m;
-	}
+	if (queries > QUERY_BLOCK && attention_cut(t, group, queries, cost_ns) &&
+	    attention_items(t) >= QUERY_ITEMS * t->cpu->threads)
+		return;
+	if (!attention_cut(t, group, QUERY_BLOCK, cost_ns) &&
+	    !attention_cut(t, 1, QUERY_BLOCK, cost_ns))
+		attention_cut(t, 1, 1, cost_ns);
 }
 
 /* Heads of one group lie together: the kernels step by whole rows only. */
