@@ -99,6 +99,7 @@ summary embed "vbrun embed" $vbrun embed --model "$tiny" --nvme "$work/arena" --
 $vbrun gen "$work/decoder.gguf" --gemma3 >/dev/null
 summary gen_gemma3 "vbrun gen" $vbrun gen "$work/other.gguf" --gemma3 --layers 2
 summary generate "vbrun generate" $vbrun generate "$work/decoder.gguf" --prompt 'It is' --tokens 4
+summary quality "vbrun quality" $vbrun quality "$work/decoder.gguf" --text $doc --tokens 40 --context 24
 summary machine "vbrun machine" $vbrun machine
 summary machine_file "vbrun machine" $vbrun machine "$m"
 summary report "vbrun report" $vbrun report "$work/stream.json" "$work/route.json" "$work/embed.json" \

@@ -330,6 +330,7 @@ int vbrun_quality(int argc, char **argv)
 		  "tokens that are seen together (default 512)", NULL, 1, 1 << 24 },
 		{ "threads", CLI_NUMBER, &q.o.device.threads, "N",
 		  "threads that compute (default: VBLACKWELL_THREADS, or all CPUs)", NULL, 1, 1024 },
+		{ "json", CLI_FLAG, &q.o.json, NULL, "summary as JSON", NULL, 0, 0 },
 		{ "bench", CLI_FLAG, &q.o.bench, NULL, "lines for bench.jsonl", NULL, 0, 0 },
 		{ 0 }
 	};
@@ -354,7 +355,7 @@ int vbrun_quality(int argc, char **argv)
 	if (!rc)
 		rc = quality_run(&q);
 	if (!rc)
-		quality_report(&q);
+		rc = quality_report(&q);
 	quality_close(&q);
 	return rc;
 }

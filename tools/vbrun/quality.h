@@ -46,13 +46,13 @@ struct quality_variant {
  * @text: file
  * @tokens: of the text that are foretold
  * @context: tokens that are seen together, each stretch from the one that begins a text on
- * @bench: lines for bench.jsonl instead of a table
+ * @json: a summary instead of a table; @bench: lines for bench.jsonl
  */
 struct quality_options {
 	struct device_options device;
 	const char *path, *text;
 	uint32_t tokens, context;
-	bool bench;
+	bool json, bench;
 };
 
 /**
@@ -96,8 +96,8 @@ void quality_close(struct quality *q);
  */
 int quality_run(struct quality *q);
 
-/* The table, or the lines. */
-void quality_report(const struct quality *q);
+/* The table, the summary or the lines.  Return: CLI_OK; CLI_FAILED, said on stderr. */
+int quality_report(const struct quality *q);
 
 /** vbrun_quality() - the command; returns its exit status */
 int vbrun_quality(int argc, char **argv);

@@ -48,6 +48,17 @@ static void print_row(const struct quality_variant *a)
 	       100 * f->same_top, f->nmse);
 }
 
+static void add_figures(struct json_object *o, const struct agreement_figures *f)
+{
+	summary_real(o, "perplexity_error", f->perplexity_error);
+	summary_real(o, "excess", f->ratio - 1);
+	summary_real(o, "excess_error", f->ratio_error);
+	summary_real(o, "kl", f->kl);
+	summary_real(o, "kl_p99", f->kl_p99);
+	summary_real(o, "top1", f->same_top);
+	summary_real(o, "nmse", f->nmse);
+}
+
 /* Flat; less of the unit is better, so the ratio is above 1 where this is the better one. */
 static void print_line(const struct quality *q, const struct quality_variant *a)
 {
@@ -65,19 +76,42 @@ static void print_line(const struct quality *q, const struct quality_variant *a)
 	summary_text(line, "peer", "the file's values in f32");
 	summary_real(line, "theirs", file->perplexity);
 	summary_real(line, "ratio", file->perplexity / f->perplexity);
-	summary_real(line, "perplexity_error", f->perplexity_error);
-	summary_real(line, "excess", f->ratio - 1);
-	summary_real(line, "excess_error", f->ratio_error);
-	summary_real(line, "kl", f->kl);
-	summary_real(line, "kl_p99", f->kl_p99);
-	summary_real(line, "top1", f->same_top);
-	summary_real(line, "nmse", f->nmse);
+	add_figures(line, f);
 	summary_bytes(line, "runs", q->o.tokens);
 	summary_print_line(line);
 }
 
-void quality_report(const struct quality *q)
+static void print_json(const struct quality *q, struct json_object *o)
 {
+	struct json_object *list, *item;
+
+	summary_text(o, "model", q->variant[0].model.name);
+	summary_text(o, "file", base(q->o.path));
+	summary_text(o, "text", base(q->o.text));
+	summary_bytes(o, "tokens", q->o.tokens);
+	summary_bytes(o, "context", q->o.context);
+	summary_bytes(o, "ns", (uint64_t)(1e9 * q->seconds));
+	list = summary_list(o, "variants");
+	for (uint32_t i = 0; i < q->variants; i++) {
+		item = summary_item(list);
+		summary_text(item, "weights", quality_weights_name(q->variant[i].weights));
+		summary_text(item, "mode", quality_mode_name(q->variant[i].mode));
+		summary_real(item, "perplexity", q->variant[i].figures.perplexity);
+		add_figures(item, &q->variant[i].figures);
+	}
+	summary_print(o);
+}
+
+int quality_report(const struct quality *q)
+{
+	struct json_object *json = q->o.json ? summary_new("quality") : NULL;
+
+	if (q->o.json && !json)
+		return cli_fail("out of memory");
+	if (json) {
+		print_json(q, json);
+		return CLI_OK;
+	}
 	if (!q->o.bench)
 		print_head(q);
 	for (uint32_t i = 0; i < q->variants; i++) {
@@ -86,4 +120,5 @@ void quality_report(const struct quality *q)
 		else
 			print_row(&q->variant[i]);
 	}
+	return CLI_OK;
 }
