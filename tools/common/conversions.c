@@ -47,8 +47,8 @@ static const char *how(const struct conversion *c)
 {
 	if (vgpu_pack_is_exact(c->from, c->to))
 		return "exact";
-	return vgpu_format_is_weight(c->from) || c->from == VGPU_FORMAT_F64 ? "packed" :
-									     "requantised";
+	return weights_used(c->from, WEIGHTS_KEEP) == c->from || c->from == VGPU_FORMAT_F64 ?
+		"packed" : "requantised";
 }
 
 void conversions_print(const struct conversions *list, FILE *to)

@@ -28,9 +28,16 @@ static enum vgpu_format format_of(enum vgpu_dtype dtype)
 	return info->format;
 }
 
+/* Blocks that products read as they lie there; to pack them to what is asked for would only lose. */
+static bool is_taken(enum vgpu_format format)
+{
+	return format == VGPU_FORMAT_MXFP4 || format == VGPU_FORMAT_MXFP4_SPLIT ||
+	       format == VGPU_FORMAT_Q8_0;
+}
+
 enum vgpu_format weights_used(enum vgpu_format format, enum weights_pack pack)
 {
-	if (vgpu_format_is_weight(format) && (pack == WEIGHTS_KEEP || !is_float(format)))
+	if (is_taken(format) || (pack == WEIGHTS_KEEP && is_float(format)))
 		return format;
 	if (vgpu_pack_is_exact(format, VGPU_FORMAT_MXFP4_G16))
 		return VGPU_FORMAT_MXFP4_G16;

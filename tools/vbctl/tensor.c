@@ -14,8 +14,8 @@
 
 static bool needs_packing(enum vgpu_format format)
 {
-	return !vgpu_format_is_weight(format) && format != VGPU_FORMAT_I32 &&
-	       format != VGPU_FORMAT_U8;
+	return format != VGPU_FORMAT_I32 && format != VGPU_FORMAT_U8 &&
+	       weights_used(format, WEIGHTS_KEEP) != format;
 }
 
 /* MXFP4_SPLIT: codes or scales of one of the matrices. */

@@ -32,13 +32,14 @@ static const struct {
 
 /* --- models and text ---------------------------------------------------- */
 
-static bool is_operand(enum vgpu_format format)
+/* Blocks of MXFP4 and Q8_0 are regrouped, never rounded. */
+static bool is_only_regrouped(enum vgpu_format format)
 {
-	return format != VGPU_FORMAT_F32 && format != VGPU_FORMAT_F16 && format != VGPU_FORMAT_BF16 &&
-	       vgpu_format_is_weight(format);
+	return format == VGPU_FORMAT_MXFP4 || format == VGPU_FORMAT_MXFP4_SPLIT ||
+	       format == VGPU_FORMAT_Q8_0;
 }
 
-/* What a matrix becomes. Blocks that are operands already are only regrouped, never rounded. */
+/* What a matrix becomes. */
 static enum vgpu_format format_of(const struct weight *w, enum quality_weights weights)
 {
 	enum vgpu_format format = weights == QUALITY_MXFP4 ? VGPU_FORMAT_MXFP4_G16 :
@@ -46,7 +47,8 @@ static enum vgpu_format format_of(const struct weight *w, enum quality_weights w
 
 	if (weights == QUALITY_F32)
 		return VGPU_FORMAT_F32;
-	if (weights == QUALITY_FILE || (is_operand(w->format) && !vgpu_pack_is_exact(w->format, format)))
+	if (weights == QUALITY_FILE ||
+	    (is_only_regrouped(w->format) && !vgpu_pack_is_exact(w->format, format)))
 		return w->used;
 	return format;
 }
