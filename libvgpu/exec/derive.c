@@ -10,6 +10,7 @@
 #include "core/format.h"
 #include "kernels/kernels.h"
 #include "kernels/pack/blocks.h"
+#include "kernels/pack/g16_type.h"
 #include "kernels/pack/half.h"
 #include "kernels/pool.h"
 
@@ -250,9 +251,23 @@ static bool is_int8_already(const struct vb_transform *t)
 	return type && type->codes && t->dst_format == VB_FORMAT_INT8_G16;
 }
 
+/* Codes and scales are moved: from blocks to the packed format of their name. */
+static bool is_regrouped(const struct vb_transform *t)
+{
+	const struct vgpu_g16_type *type = vgpu_g16_type(t->dst_format);
+
+	return type && type->source == t->src_format;
+}
+
+/* Numbers that are copied lie row by row, all columns of a range together. */
+static bool is_copied(const struct vb_transform *t)
+{
+	return is_int8_already(t) || is_regrouped(t);
+}
+
 static bool is_decoded(const struct vb_transform *t)
 {
-	return t->src_format > VB_FORMAT_BF16 && !is_int8_already(t);
+	return t->src_format > VB_FORMAT_BF16 && !is_copied(t);
 }
 
 static int pack_strip(const struct derive *d, uint8_t *dst, const struct strip *s, float *values)
@@ -261,6 +276,8 @@ static int pack_strip(const struct derive *d, uint8_t *dst, const struct strip *
 
 	if (is_decoded(t))
 		return pack_decoded(d, dst, s, values);
+	if (is_regrouped(t))
+		return d->k->pack_blocks(dst, t->dst_format, s->src, s->u.rows, s->cols);
 	if (is_int8_already(t))
 		return vgpu_blocks_to_int8(vgpu_block_type(t->src_format), dst, s->src, s->u.rows,
 					   s->cols);
@@ -306,13 +323,12 @@ static size_t align64(size_t x)
 	return (x + 63) & ~(size_t)63;
 }
 
-/* Numbers that are copied lie row by row, all columns of the range together. */
 static void derive_cut(struct derive *d)
 {
 	uint32_t cols = d->end_col - d->first_col;
 
-	d->strip_cols = cols < d->o->transform.cols && !is_int8_already(&d->o->transform) ?
-			STRIP_COLS : cols;
+	d->strip_cols = cols < d->o->transform.cols && !is_copied(&d->o->transform) ? STRIP_COLS :
+										      cols;
 	d->strips = (cols + d->strip_cols - 1) / d->strip_cols;
 }
 
