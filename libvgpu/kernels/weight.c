@@ -89,7 +89,7 @@ bool vgpu_weight_pack_is_exact(uint32_t source, uint32_t packed)
 	if (source == VGPU_W_MXFP4 || source == VGPU_W_MXFP4_SPLIT || source == VGPU_W_F4_E2M1)
 		return packed == VGPU_W_MXFP4_G16;
 	if (vgpu_g16_type(packed))
-		return vgpu_g16_type(packed)->source == source;
+		return source && vgpu_g16_type(packed)->source == source;
 	return type && type->codes && packed == VGPU_W_INT8_G16;
 }
 
