@@ -42,6 +42,19 @@ SAME(NVFP4);
 SAME(IQ2_S);
 SAME(MXFP4_G16);
 SAME(INT8_G16);
+SAME(Q4_0_G16);
+SAME(Q4_1_G16);
+SAME(Q5_0_G16);
+SAME(Q5_1_G16);
+SAME(Q4_K_G16);
+SAME(Q5_K_G16);
+SAME(Q6_K_G16);
+SAME(NVFP4_G16);
+SAME(INT4_64_G16);
+SAME(INT4_128_G16);
+SAME(INT4_Z32_G16);
+SAME(INT4_Z64_G16);
+SAME(INT4_Z128_G16);
 SAME(IQ3_XXS);
 SAME(IQ3_S);
 SAME(Q1_0);
@@ -71,6 +84,11 @@ int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, uint64_t 
 bool vgpu_format_is_weight(enum vgpu_format format)
 {
 	return vb_format_is_weight(format);
+}
+
+enum vgpu_format vgpu_format_packed(enum vgpu_format format)
+{
+	return (enum vgpu_format)vb_format_packed(format);
 }
 
 bool vgpu_pack_is_exact(enum vgpu_format source, enum vgpu_format packed)

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/format.h"
 #include "error.h"
 #include "packed_part.h"
 
@@ -245,15 +246,14 @@ int vgpu_packed_build(struct vgpu *v, const char *path, const struct vgpu_pack_i
 
 static int parse_shape(const char *text, enum vgpu_format *format, struct vgpu_pack *pack)
 {
-	static const enum vgpu_format formats[] = { VGPU_FORMAT_MXFP4_G16, VGPU_FORMAT_INT8_G16 };
 	char name[24];
 
 	if (sscanf(text, "%23s rows=%u cols=%u stack=%u ", name, &pack->rows, &pack->cols,
 		   &pack->stack) != 4)
 		return -EINVAL;
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-		if (!strcmp(name, vgpu_format_name(formats[i]))) {
-			*format = formats[i];
+	for (int i = VGPU_FORMAT_MXFP4_G16; vb_format_is_packed(i); i++)
+		if (!strcmp(name, vgpu_format_name(i))) {
+			*format = i;
 			return pack->stack ? 0 : -EINVAL;
 		}
 	return -EINVAL;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/format.h"
 #include "error.h"
 #include "exec/crc32c.h"
 
@@ -105,7 +106,7 @@ static int check_item(const struct vgpu_pack_item *item)
 	if (strlen(item->name) > PACKED_NAME_MAX)
 		return vgpu_fail(-E2BIG, "a name of %zu bytes, the limit is %u", strlen(item->name),
 				 PACKED_NAME_MAX);
-	if (to != VGPU_FORMAT_MXFP4_G16 && to != VGPU_FORMAT_INT8_G16)
+	if (!vb_format_is_packed(to))
 		return vgpu_fail(-EINVAL, "%s: %s is no packed format", item->name,
 				 vgpu_format_name(to));
 	if (item->pack.scales.format)

@@ -260,7 +260,7 @@ enum vgpu_format {
 	VGPU_FORMAT_MXFP4 = 16,		/* GGUF blocks: 17 bytes a 32 values */
 	VGPU_FORMAT_MXFP4_SPLIT = 17,	/* gpt-oss: blocks and scales apart */
 	VGPU_FORMAT_Q8_0 = 18,		/* GGUF blocks: 34 bytes a 32 values */
-	/* GGUF blocks that no command takes yet: sources of struct vgpu_pack. */
+	/* Other GGUF blocks: those with a packed form below are operands, all are sources. */
 	VGPU_FORMAT_Q4_0 = 19,
 	VGPU_FORMAT_Q4_1 = 20,
 	VGPU_FORMAT_Q5_0 = 21,
@@ -276,6 +276,20 @@ enum vgpu_format {
 	VGPU_FORMAT_IQ2_S = 31,
 	VGPU_FORMAT_MXFP4_G16 = 32,	/* what vgpu_pack makes: groups of 16 rows */
 	VGPU_FORMAT_INT8_G16 = 33,
+	VGPU_FORMAT_Q4_0_G16 = 34,	/* the values of the blocks of that name */
+	VGPU_FORMAT_Q4_1_G16 = 35,
+	VGPU_FORMAT_Q5_0_G16 = 36,
+	VGPU_FORMAT_Q5_1_G16 = 37,
+	VGPU_FORMAT_Q4_K_G16 = 38,
+	VGPU_FORMAT_Q5_K_G16 = 39,
+	VGPU_FORMAT_Q6_K_G16 = 40,
+	VGPU_FORMAT_NVFP4_G16 = 41,
+	/* INT4 with a scale, Z: and a zero point, for so many columns: made by none of ours yet. */
+	VGPU_FORMAT_INT4_64_G16 = 42,
+	VGPU_FORMAT_INT4_128_G16 = 43,
+	VGPU_FORMAT_INT4_Z32_G16 = 44,
+	VGPU_FORMAT_INT4_Z64_G16 = 45,
+	VGPU_FORMAT_INT4_Z128_G16 = 46,
 	/* Sources again: blocks of GGUF, and FP4. */
 	VGPU_FORMAT_IQ3_XXS = 48,
 	VGPU_FORMAT_IQ3_S = 49,
@@ -309,6 +323,15 @@ VGPU_API int vgpu_matrix_bytes(enum vgpu_format format, uint32_t n, uint32_t k, 
  * Return: true for an operand.
  */
 VGPU_API bool vgpu_format_is_weight(enum vgpu_format format);
+
+/**
+ * vgpu_format_packed() - the packed form of blocks
+ * @format: any
+ *
+ * Return: what struct vgpu_pack can make of them that keeps all values in as many bytes (Q6_K: 1 %
+ * more), and that products read faster; VGPU_FORMAT_NONE when there is nothing.
+ */
+VGPU_API enum vgpu_format vgpu_format_packed(enum vgpu_format format);
 
 /**
  * vgpu_pack_is_exact() - does packing keep every value as it is
@@ -410,10 +433,11 @@ struct vgpu_pack_scales {
 
 /**
  * struct vgpu_pack - weights of a file, packed chunk by chunk when they are needed
- * @source_format: F32, F16, BF16; MXFP4 to MXFP4_G16 and Q8_0 to INT8_G16 (regrouped, the same
- *	values); FP8, FP4, F64 and other blocks of GGUF: Q4_0, Q5_0, IQ4_NL, TQ, Q1_0 to
- *	INT8_G16 and FP4 to MXFP4_G16 keep their values, all else is rounded again
- * @packed_format: MXFP4_G16 or INT8_G16
+ * @source_format: F32, F16, BF16; MXFP4, Q8_0 and what else has a vgpu_format_packed() to that
+ *	(regrouped, the same values); FP8, FP4, F64 and blocks of GGUF but MXFP4 and Q8_0:
+ *	Q4_0, Q5_0, IQ4_NL, TQ, Q1_0 to INT8_G16 and FP4 to MXFP4_G16 keep their values, all
+ *	else is rounded again
+ * @packed_format: MXFP4_G16 or INT8_G16, or vgpu_format_packed() of the source
  * @rows: rows of one matrix, at least 1
  * @cols: columns, at least 1
  * @stack: matrices behind each other in the source, each packed by itself; 0: 1

@@ -25,24 +25,6 @@ static int check_file(const struct vb_ioc_bo_create *cmd)
 	return 0;
 }
 
-/* Operands are regrouped and keep their format; floats, and types that are none, are packed. */
-static bool pack_fits(u32 src, u32 dst)
-{
-	switch (src) {
-	case VB_FORMAT_F32:
-	case VB_FORMAT_F16:
-	case VB_FORMAT_BF16:
-		return vb_format_is_packed(dst);
-	case VB_FORMAT_MXFP4:
-	case VB_FORMAT_MXFP4_SPLIT:
-		return dst == VB_FORMAT_MXFP4_G16;
-	case VB_FORMAT_Q8_0:
-		return dst == VB_FORMAT_INT8_G16;
-	default:
-		return vb_format_is_source(src) && vb_format_is_packed(dst);
-	}
-}
-
 static bool is_fp8(u32 format)
 {
 	return format == VB_FORMAT_F8_E4M3 || format == VB_FORMAT_F8_E5M2;
@@ -114,7 +96,7 @@ static int check_derived(const struct vb_ioc_bo_create *cmd)
 	int rc;
 
 	if (cmd->life != VB_LIFE_VOLATILE || t->kind != VB_TRANSFORM_PACK || !t->rows ||
-	    !t->cols || !t->stack || !pack_fits(t->src_format, t->dst_format) ||
+	    !t->cols || !t->stack || !vb_format_packs_to(t->src_format, t->dst_format) ||
 	    !scales_fit(t))
 		return -EINVAL;
 	rc = stack_bytes(t->src_format, t, &from);

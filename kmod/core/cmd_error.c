@@ -37,6 +37,7 @@ static void put_hex(struct text *t, u64 value)
 	put_digits(t, value, 16);
 }
 
+/* By name; packed ones, which are allowed together, by number: a sentence is short. */
 static void put_formats(struct text *t, u64 mask)
 {
 	bool first = true;
@@ -44,12 +45,19 @@ static void put_formats(struct text *t, u64 mask)
 
 	put(t, mask & (mask - 1) ? "one of " : "");
 	for (format = 0; format < 64; format++) {
-		if (!(mask >> format & 1))
+		if (!((mask & ~VB_FORM_PACKED) >> format & 1))
 			continue;
 		put(t, first ? "" : ", ");
 		put(t, vb_format_name(format));
 		first = false;
 	}
+	if (!(mask & VB_FORM_PACKED))
+		return;
+	put(t, " or packed (");
+	put_digits(t, VB_FORMAT_MXFP4_G16, 10);
+	put(t, " .. ");
+	put_digits(t, VB_FORM_PACKED_LAST, 10);
+	put(t, ")");
 }
 
 static void put_subject(struct text *t, const struct vb_cmd_error *e)

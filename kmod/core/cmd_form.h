@@ -95,4 +95,8 @@ const char *vb_form_dims(const struct vb_operand_form *form, u32 rank);
 #define VB_FORM_FLOATS	((1ull << VB_FORMAT_F32) | (1ull << VB_FORMAT_F16) | \
 			 (1ull << VB_FORMAT_BF16))
 
+/* Packed groups of rows, one number after the other. */
+#define VB_FORM_PACKED_LAST	VB_FORMAT_INT4_Z128_G16
+#define VB_FORM_PACKED	((2ull << VB_FORM_PACKED_LAST) - (1ull << VB_FORMAT_MXFP4_G16))
+
 #endif

@@ -10,6 +10,10 @@
 
 #include "deps.h"
 
+/* Rows of a group, and what its first byte's offset is a multiple of. */
+#define VB_GROUP_ROWS	16u
+#define VB_PACKED_ALIGN	64u
+
 /**
  * struct vb_unit - the smallest piece of a matrix
  * @rows: rows in it
@@ -28,10 +32,18 @@ struct vb_unit {
  * @k: columns, at least 1
  * @out: filled on success
  *
- * Return: 0; -EINVAL for a format not known, @k of 0, or a row-major format with
- * @k no multiple of what its blocks hold.  Packed formats fill the last block up.
+ * Return: 0; -EINVAL for a format not known, @k of 0, or no multiple of
+ * vb_format_cols().  MXFP4_G16 and INT8_G16 fill the last block up.
  */
 int vb_format_unit(u32 format, u32 k, struct vb_unit *out);
+
+/**
+ * vb_format_cols() - what columns come in multiples of
+ * @format: enum vb_format
+ *
+ * Return: values of a block, or that share a scale, where these are not cut; else 1.
+ */
+u32 vb_format_cols(u32 format);
 
 /**
  * vb_format_matrix_bytes() - bytes of a dense [n][k] matrix
@@ -61,14 +73,24 @@ bool vb_format_is_weight(u32 format);
 bool vb_format_is_packed(u32 format);
 
 /**
- * vb_format_is_source() - is it one that weights of a file have and are packed from
+ * vb_format_packed() - the packed form of blocks
  * @format: enum vb_format
  *
- * No operand has such a format.
+ * Return: the packed format that keeps values and bytes; VB_FORMAT_NONE when there is none.
+ */
+u32 vb_format_packed(u32 format);
+
+/**
+ * vb_format_packs_to() - can a matrix of a file become another
+ * @format: enum vb_format of the file
+ * @packed: enum vb_format of the object
+ *
+ * Blocks become vb_format_packed(), which keeps their values.  To MXFP4_G16 and INT8_G16 all
+ * values are rounded but those of MXFP4, MXFP4_SPLIT and Q8_0, which have nothing to gain.
  *
  * Return: yes or no; no for what is not known.
  */
-bool vb_format_is_source(u32 format);
+bool vb_format_packs_to(u32 format, u32 packed);
 
 /**
  * vb_format_name() - its name for people and tools

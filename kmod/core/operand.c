@@ -8,9 +8,6 @@
  */
 #include "operand.h"
 
-#define BLOCK		32u
-#define PACKED_ALIGN	64u
-
 /**
  * struct layout - an operand taken apart
  * @stride: bytes from one index to the next, dense ones resolved
@@ -211,7 +208,7 @@ static int check_shape(const struct check *c)
 	d = op->rank - 1u;
 	if (vb_format_unit(op->format, op->shape[d], &unit))
 		return fail_dim(c, VB_FAULT_SHAPE, VB_MUST_MULTIPLE, "shape", d,
-				op->shape[d], BLOCK);
+				op->shape[d], vb_format_cols(op->format));
 	return 0;
 }
 
@@ -219,7 +216,7 @@ static int check_shape(const struct check *c)
 static u32 alignment(const struct check *c)
 {
 	if (vb_format_is_packed(c->op->format))
-		return PACKED_ALIGN;
+		return VB_PACKED_ALIGN;
 	return c->form->flags & VB_FORM_MATRIX ? 1 : element_bytes(c->op->format);
 }
 

@@ -10,41 +10,39 @@
 
 #include "core/bo_check.h"
 #include "core/format.h"
+#include "format_model.h"
 
-/* Types of weights that are no operands: packed to either. */
-#define SOURCES \
-	VB_FORMAT_Q4_0, VB_FORMAT_Q4_1, VB_FORMAT_Q5_0, VB_FORMAT_Q5_1, VB_FORMAT_Q2_K, \
-	VB_FORMAT_Q3_K, VB_FORMAT_Q4_K, VB_FORMAT_Q5_K, VB_FORMAT_Q6_K, VB_FORMAT_IQ4_NL, \
-	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2, \
-	VB_FORMAT_TQ1_0, VB_FORMAT_TQ2_0, VB_FORMAT_F64, VB_FORMAT_Q8_K, VB_FORMAT_IQ1_S, \
-	VB_FORMAT_IQ1_M, VB_FORMAT_IQ2_XXS, VB_FORMAT_IQ2_XS, VB_FORMAT_IQ2_S, \
-	VB_FORMAT_IQ3_XXS, VB_FORMAT_IQ3_S, VB_FORMAT_Q1_0, VB_FORMAT_F4_E2M1,
-static const u16 sources[] = { SOURCES };
+static const u16 floats[] = { VB_FORMAT_F32, VB_FORMAT_F16, VB_FORMAT_BF16 };
+static const u16 others[] = { VB_FORMAT_NONE, VB_FORMAT_I32, VB_FORMAT_U8, 47, 52, 99 };
 
-static const u16 formats[] = {
-	VB_FORMAT_NONE, VB_FORMAT_F32, VB_FORMAT_F16, VB_FORMAT_BF16, VB_FORMAT_I32, VB_FORMAT_U8,
-	VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_SPLIT, VB_FORMAT_Q8_0, VB_FORMAT_MXFP4_G16,
-	VB_FORMAT_INT8_G16, 99, SOURCES
-};
+#define FORMATS	(3 + 6 + M_BLOCKS + M_GROUPS)
 
-/* Every pair that there is; all others are refused. */
-static const u16 packs[][2] = {
-	{ VB_FORMAT_F32, VB_FORMAT_MXFP4_G16 }, { VB_FORMAT_F32, VB_FORMAT_INT8_G16 },
-	{ VB_FORMAT_F16, VB_FORMAT_MXFP4_G16 }, { VB_FORMAT_F16, VB_FORMAT_INT8_G16 },
-	{ VB_FORMAT_BF16, VB_FORMAT_MXFP4_G16 }, { VB_FORMAT_BF16, VB_FORMAT_INT8_G16 },
-	{ VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16 }, { VB_FORMAT_MXFP4_SPLIT, VB_FORMAT_MXFP4_G16 },
-	{ VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16 },
-};
+/* Every format, and numbers that are none. */
+static u16 format_at(size_t i)
+{
+	if (i < 3)
+		return floats[i];
+	if (i < 3 + 6)
+		return others[i - 3];
+	i -= 3 + 6;
+	return i < M_BLOCKS ? m_blocks[i].format : m_groups[i - M_BLOCKS].format;
+}
+
+/* What is taken as it is, and would only lose: MXFP4 and INT8 already. */
+static bool is_only_regrouped(u16 src)
+{
+	return src == VB_FORMAT_MXFP4 || src == VB_FORMAT_MXFP4_SPLIT || src == VB_FORMAT_Q8_0;
+}
 
 static bool is_pack(u16 src, u16 dst)
 {
-	for (size_t i = 0; i < sizeof(packs) / sizeof(packs[0]); i++)
-		if (packs[i][0] == src && packs[i][1] == dst)
-			return true;
-	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
-		if (sources[i] == src)
-			return dst == VB_FORMAT_MXFP4_G16 || dst == VB_FORMAT_INT8_G16;
-	return false;
+	const struct m_blocks *blocks = m_blocks_of(src);
+	bool rounds = dst == VB_FORMAT_MXFP4_G16 || dst == VB_FORMAT_INT8_G16;
+
+	if (blocks && blocks->packed && blocks->packed == dst)
+		return true;
+	return rounds && !is_only_regrouped(src) &&
+	       (blocks || src == VB_FORMAT_F32 || src == VB_FORMAT_F16 || src == VB_FORMAT_BF16);
 }
 
 static struct vb_ioc_bo_create derived(u16 src, u16 dst, u32 rows, u32 cols, u32 stack)
@@ -67,12 +65,12 @@ static struct vb_ioc_bo_create derived(u16 src, u16 dst, u32 rows, u32 cols, u32
 static void only_listed_formats_are_packed(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-		for (size_t j = 0; j < sizeof(formats) / sizeof(formats[0]); j++) {
-			struct vb_ioc_bo_create c = derived(formats[i], formats[j], 17, 256, 3);
+	for (size_t i = 0; i < FORMATS; i++)
+		for (size_t j = 0; j < FORMATS; j++) {
+			u16 src = format_at(i), dst = format_at(j);
+			struct vb_ioc_bo_create c = derived(src, dst, 17, 256, 3);
 
-			assert_int_equal(vb_bo_check(&c),
-					 is_pack(formats[i], formats[j]) ? 0 : -EINVAL);
+			assert_int_equal(vb_bo_check(&c), is_pack(src, dst) ? 0 : -EINVAL);
 		}
 }
 
@@ -124,74 +122,19 @@ static void source_ends_where_the_file_does(void **state)
  * The model: each rule of struct vb_ioc_bo_create as it stands there, lengths in 128 bits.
  */
 
-typedef unsigned __int128 u128;
-
 #define WIDEST	((u128)UINT64_MAX)
-
-/* Of GGUF, as its description has them: values a block, and its bytes. */
-static const u16 blocks_of[][3] = {
-	{ VB_FORMAT_Q4_0, 32, 2 + 16 },
-	{ VB_FORMAT_Q4_1, 32, 2 + 2 + 16 },
-	{ VB_FORMAT_Q5_0, 32, 2 + 4 + 16 },
-	{ VB_FORMAT_Q5_1, 32, 2 + 2 + 4 + 16 },
-	{ VB_FORMAT_Q2_K, 256, 16 + 64 + 2 + 2 },
-	{ VB_FORMAT_Q3_K, 256, 32 + 64 + 12 + 2 },
-	{ VB_FORMAT_Q4_K, 256, 2 + 2 + 12 + 128 },
-	{ VB_FORMAT_Q5_K, 256, 2 + 2 + 12 + 32 + 128 },
-	{ VB_FORMAT_Q6_K, 256, 128 + 64 + 16 + 2 },
-	{ VB_FORMAT_IQ4_NL, 32, 2 + 16 },
-	{ VB_FORMAT_IQ4_XS, 256, 2 + 2 + 4 + 128 },
-	{ VB_FORMAT_NVFP4, 64, 4 + 32 },
-	{ VB_FORMAT_F8_E4M3, 1, 1 },
-	{ VB_FORMAT_F8_E5M2, 1, 1 },
-	{ VB_FORMAT_TQ1_0, 256, 48 + 4 + 2 },
-	{ VB_FORMAT_TQ2_0, 256, 64 + 2 },
-	{ VB_FORMAT_F64, 1, 8 },
-	{ VB_FORMAT_Q8_K, 256, 4 + 256 + 2 * 16 },
-	{ VB_FORMAT_IQ1_S, 256, 2 + 32 + 2 * 8 },
-	{ VB_FORMAT_IQ1_M, 256, 32 + 16 + 2 * 4 },
-	{ VB_FORMAT_IQ2_XXS, 256, 2 + 2 * 32 },
-	{ VB_FORMAT_IQ2_XS, 256, 2 + 2 * 32 + 8 },
-	{ VB_FORMAT_IQ2_S, 256, 2 + 64 + 8 + 8 },
-	{ VB_FORMAT_IQ3_XXS, 256, 2 + 64 + 32 },
-	{ VB_FORMAT_IQ3_S, 256, 2 + 64 + 8 + 32 + 4 },
-	{ VB_FORMAT_Q1_0, 128, 2 + 128 / 8 },
-	{ VB_FORMAT_F4_E2M1, 2, 1 },
-};
-
-static u128 model_blocks(u16 format, u64 rows, u64 cols)
-{
-	for (size_t i = 0; i < sizeof(blocks_of) / sizeof(blocks_of[0]); i++)
-		if (blocks_of[i][0] == format)
-			return cols % blocks_of[i][1] ? 0 :
-			       (u128)rows * (cols / blocks_of[i][1]) * blocks_of[i][2];
-	return 0;
-}
 
 /* Bytes of a matrix; 0 when the format cannot have this many columns, or is none of a pack. */
 static u128 model_matrix(u16 format, u64 rows, u64 cols)
 {
-	u128 blocks = (cols + 31) / 32, groups = (rows + 15) / 16, tiles = (blocks + 3) / 4;
-
 	switch (format) {
 	case VB_FORMAT_F32:
 		return (u128)rows * cols * 4;
 	case VB_FORMAT_F16:
 	case VB_FORMAT_BF16:
 		return (u128)rows * cols * 2;
-	case VB_FORMAT_MXFP4:
-		return cols % 32 ? 0 : rows * blocks * 17;
-	case VB_FORMAT_MXFP4_SPLIT:
-		return cols % 32 ? 0 : rows * blocks * 16;
-	case VB_FORMAT_Q8_0:
-		return cols % 32 ? 0 : rows * blocks * 34;
-	/* 16 rows: nibbles or bytes of 32 columns a block, scales of 16 x 4 blocks a tile */
-	case VB_FORMAT_MXFP4_G16:
-		return groups * (blocks * 256 + tiles * 64);
-	case VB_FORMAT_INT8_G16:
-		return groups * (blocks * 512 + tiles * 128);
 	default:
-		return model_blocks(format, rows, cols);
+		return m_blocks_bytes(format, rows, cols);
 	}
 }
 
@@ -321,7 +264,7 @@ static struct vb_ioc_bo_create scaled(u32 rows, u32 cols, u32 stack)
 
 static struct vb_ioc_bo_create some_right_one(void)
 {
-	const u16 *p = packs[draw(sizeof(packs) / sizeof(packs[0]))];
+	u16 src = format_at(draw(FORMATS)), dst = format_at(draw(FORMATS));
 	struct vb_ioc_bo_create c = { .kind = VB_BO_ANONYMOUS, .fd = -1, .bytes = 1 + draw(1u << 20) };
 
 	switch (draw(3)) {
@@ -334,7 +277,12 @@ static struct vb_ioc_bo_create some_right_one(void)
 		c.file_offset = some_number();
 		return c;
 	default:
-		c = derived(p[0], p[1], 1 + (u32)draw(40), 32 * (1 + (u32)draw(9)), 1 + (u32)draw(4));
+		while (!is_pack(src, dst)) {
+			src = format_at(draw(FORMATS));
+			dst = format_at(draw(FORMATS));
+		}
+		c = derived(src, dst, 1 + (u32)draw(40), (draw(2) ? 256 : 32) * (1 + (u32)draw(9)),
+			    1 + (u32)draw(4));
 		c.file_offset = some_number();
 		if (!draw(3))
 			c = scaled(1 + (u32)draw(40), 1 + (u32)draw(300), 1 + (u32)draw(4));
@@ -356,8 +304,8 @@ static void change_a_field(struct vb_ioc_bo_create *c)
 	case 4: c->file_offset = n; break;
 	case 5: c->file_bytes = n; break;
 	case 6: c->transform.kind = (u16)draw(3); break;
-	case 7: c->transform.src_format = formats[draw(sizeof(formats) / sizeof(formats[0]))]; break;
-	case 8: c->transform.dst_format = formats[draw(sizeof(formats) / sizeof(formats[0]))]; break;
+	case 7: c->transform.src_format = format_at(draw(FORMATS)); break;
+	case 8: c->transform.dst_format = format_at(draw(FORMATS)); break;
 	case 9: c->transform.rows = (u32)n; break;
 	case 10: c->transform.cols = (u32)n; break;
 	case 11: c->transform.stack = (u32)n; break;
@@ -365,7 +313,7 @@ static void change_a_field(struct vb_ioc_bo_create *c)
 	case 13:
 		c->transform.rows = c->transform.cols = c->transform.stack = 0xffffffe0u;
 		break;
-	case 14: c->transform.scale_format = formats[draw(sizeof(formats) / sizeof(formats[0]))]; break;
+	case 14: c->transform.scale_format = format_at(draw(FORMATS)); break;
 	case 15: c->transform.scale_rows = (u16)n; break;
 	case 16: c->transform.scale_cols = (u16)n; break;
 	default: c->transform.rows = (u32)n; break;

@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-typedef unsigned __int128 u128;
+#include "format_model.h"
 
 struct world {
 	const struct vb_cmd_bo *bos;
@@ -39,28 +39,14 @@ static inline u32 m_element(u16 format)
 /* Bytes of an [n][k] matrix whose rows are dense. */
 static inline u128 m_matrix(u16 format, u32 n, u32 k)
 {
-	u128 blocks = ((u128)k + 31) / 32, groups = ((u128)n + 15) / 16;
-	u128 tiles = (blocks + 3) / 4;
-
-	switch (format) {
-	case VB_FORMAT_MXFP4:
-		return n * blocks * 17;
-	case VB_FORMAT_MXFP4_SPLIT:
-		return n * blocks * 16;
-	case VB_FORMAT_Q8_0:
-		return n * blocks * 34;
-	case VB_FORMAT_MXFP4_G16:
-		return groups * (blocks * 256 + tiles * 64);
-	case VB_FORMAT_INT8_G16:
-		return groups * (blocks * 512 + tiles * 128);
-	default:
+	if (m_element(format))
 		return (u128)n * k * m_element(format);
-	}
+	return m_blocks_bytes(format, n, k);
 }
 
 static inline bool m_packed(u16 format)
 {
-	return format == VB_FORMAT_MXFP4_G16 || format == VB_FORMAT_INT8_G16;
+	return m_groups_of(format) != NULL;
 }
 
 static inline bool m_shape(const struct vb_operand *op, u32 rank)
@@ -168,21 +154,15 @@ static inline bool m_stack(const struct world *w, const struct vb_operand *op, u
 
 static inline bool m_weight(const struct world *w, const struct vb_operand *op, u32 rank)
 {
-	switch (op->format) {
-	case VB_FORMAT_MXFP4:
-	case VB_FORMAT_MXFP4_SPLIT:
-	case VB_FORMAT_Q8_0:
-		if (op->shape[rank - 1] % 32)
-			return false;
-		return m_stack(w, op, rank);
-	case VB_FORMAT_F32:
-	case VB_FORMAT_F16:
-	case VB_FORMAT_BF16:
-	case VB_FORMAT_MXFP4_G16:
-	case VB_FORMAT_INT8_G16:
-		return m_stack(w, op, rank);
-	}
-	return false;
+	const struct m_blocks *blocks = m_blocks_of(op->format);
+	const struct m_groups *groups = m_groups_of(op->format);
+
+	if (blocks && (!blocks->weight || op->shape[rank - 1] % blocks->values))
+		return false;
+	if (groups && op->shape[rank - 1] % groups->cols)
+		return false;
+	return (blocks || groups || op->format == VB_FORMAT_F32 || op->format == VB_FORMAT_F16 ||
+		op->format == VB_FORMAT_BF16) && m_stack(w, op, rank);
 }
 
 static inline bool m_scales(const struct world *w, const struct vb_operand *op,

@@ -76,6 +76,15 @@ static const struct sample samples[] = {
 		      .x = OP(BO_ACTS, F32, 0, 2, 2, 40),
 		      .w = OP(BO_WEIGHTS, MXFP4_G16, 128, 2, 19, 40),
 		      .y = OP(BO_ACTS_AGAIN, F32, 4096, 2, 2, 19) } },
+	/* blocks of 256, and groups of them */
+	{ .matmul = { HEAD(MATMUL, matmul), .mode = VB_MODE_A8,
+		      .x = OP(BO_ACTS, F32, 0, 2, 2, 512),
+		      .w = OP(BO_WEIGHTS, Q6_K, 31, 2, 5, 512),
+		      .y = OP(BO_OUT, F32, 0, 2, 2, 5) } },
+	{ .matmul = { HEAD(MATMUL, matmul), .mode = VB_MODE_A16,
+		      .x = OP(BO_ACTS, F32, 0, 2, 2, 512),
+		      .w = OP(BO_WEIGHTS, Q4_K_G16, 192, 2, 17, 512),
+		      .y = OP(BO_OUT, F32, 0, 2, 2, 17) } },
 
 	{ .matmul_id = { HEAD(MATMUL_ID, matmul_id), .mode = VB_MODE_A8,
 			 .x = OP(BO_ACTS, F32, 0, 2, 3, 33),

@@ -378,6 +378,42 @@ static void cmd_several_fields_bent_agree_with_the_model(void **state)
 	assert_true(t.accepted > 10000);
 }
 
+/* A product, experts or not, with weights of a format, and a table of it. */
+static void judge_weights(u16 format, u32 k, u64 offset, struct tally *t)
+{
+	struct vb_operand weight = { BO_WEIGHTS, format, 2, 0, offset, { 3, k }, { 0 } };
+	struct sample product = { .matmul = { HEAD(MATMUL, matmul), .w = weight,
+		.x = OP(BO_ACTS, F32, 0, 2, 2, k), .y = OP(BO_OUT, F32, 0, 2, 2, 3) } };
+	struct sample experts = { .matmul_id = { HEAD(MATMUL_ID, matmul_id), .w = weight,
+		.x = OP(BO_ACTS, F32, 0, 2, 2, k), .ids = OP(BO_IDS, I32, 0, 2, 2, 1),
+		.y = OP(BO_OUT, F32, 0, 3, 2, 1, 3) } };
+	struct sample table = { .gather = { HEAD(GATHER, gather), .table = weight,
+		.ids = OP(BO_IDS, I32, 0, 1, 2), .y = OP(BO_OUT, F32, 0, 2, 2, k) } };
+
+	experts.matmul_id.w.rank = 3;
+	memcpy(experts.matmul_id.w.shape, (u32[]){ 2, 3, k }, 12);
+	judge(&product, t);
+	judge(&experts, t);
+	judge(&table, t);
+}
+
+static void cmd_weights_of_every_format_agree_with_the_model(void **state)
+{
+	static const u32 cols[] = { 1, 2, 32, 33, 64, 96, 128, 192, 256, 384, 512, 768, 1024 };
+	static const u32 offsets[] = { 0, 1, 32, 64, 128 };
+	struct tally t = { 0 };
+	u32 format, k, i;
+
+	(void)state;
+	for (format = 1; format < 70; format++)
+		for (k = 0; k < sizeof(cols) / sizeof(cols[0]); k++)
+			for (i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++)
+				judge_weights((u16)format, cols[k], offsets[i], &t);
+	print_message("# %u accepted (%u touched), %u refused\n", t.accepted, t.touched,
+		      t.refused);
+	assert_true(t.accepted > 1000 && t.refused > 1000);
+}
+
 /* One edit of a sample and the sentence that must come of it. */
 struct sentence {
 	u8 opcode;
@@ -400,9 +436,16 @@ static const struct sentence sentences[] = {
 	  "command 3 (matmul): x.format is i32 (4), must be f32" },
 	{ VB_CMD_MATMUL, 0, FIELD(matmul, w.format), 77, -EINVAL,
 	  "command 3 (matmul): w.format is ? (77), must be one of f32, f16, bf16, mxfp4, "
-	  "mxfp4-split, q8-0, mxfp4-g16, int8-g16" },
+	  "mxfp4-split, q8-0, q4-0, q4-1, q5-0, q5-1, q4-k, q5-k, q6-k, nvfp4 or packed (32 .. 46)" },
 	{ VB_CMD_MATMUL, 0, FIELD(matmul, w.format), VB_FORMAT_MXFP4, -EINVAL,
 	  "command 3 (matmul): w.shape[1] is 10, must be a multiple of 32" },
+	{ VB_CMD_MATMUL, 1, FIELD(matmul, w.format), VB_FORMAT_Q4_K, -EINVAL,
+	  "command 3 (matmul): w.shape[1] is 32, must be a multiple of 256" },
+	{ VB_CMD_MATMUL, 3, FIELD(matmul, w.format), VB_FORMAT_INT4_Z64_G16, -EINVAL,
+	  "command 3 (matmul): w.shape[1] is 40, must be a multiple of 64" },
+	{ VB_CMD_MATMUL, 0, FIELD(matmul, w.format), VB_FORMAT_Q2_K, -EINVAL,
+	  "command 3 (matmul): w.format is q2-k (23), must be one of f32, f16, bf16, mxfp4, "
+	  "mxfp4-split, q8-0, q4-0, q4-1, q5-0, q5-1, q4-k, q5-k, q6-k, nvfp4 or packed (32 .. 46)" },
 	{ VB_CMD_MATMUL, 1, FIELD(matmul, w.format), VB_FORMAT_MXFP4_SPLIT, -EINVAL,
 	  "command 3 (matmul): scales is missing" },
 	{ VB_CMD_MATMUL, 2, FIELD(matmul, w.format), VB_FORMAT_Q8_0, -EINVAL,
@@ -461,7 +504,7 @@ static const struct sentence sentences[] = {
 	  "command 3 (topk): x.shape[0] is 0, must be at least 1" },
 	{ VB_CMD_GATHER, 0, FIELD(gather, table.format), VB_FORMAT_MXFP4_SPLIT, -EINVAL,
 	  "command 3 (gather): table.format is mxfp4-split (17), must be one of f32, f16, "
-	  "bf16, mxfp4, q8-0, mxfp4-g16, int8-g16" },
+	  "bf16, mxfp4, q8-0, q4-0, q4-1, q5-0, q5-1, q4-k, q5-k, q6-k, nvfp4 or packed (32 .. 46)" },
 	{ VB_CMD_COPY, 2, FIELD(copy, y.format), VB_FORMAT_F32, -EINVAL,
 	  "command 3 (copy): y.format is f32 (1), must be i32" },
 	{ VB_CMD_COPY, 0, FIELD(copy, y.offset), 1, -EINVAL,
@@ -740,6 +783,7 @@ int main(void)
 		cmocka_unit_test(cmd_samples_are_legal),
 		cmocka_unit_test(cmd_every_field_bent_agrees_with_the_model),
 		cmocka_unit_test(cmd_several_fields_bent_agree_with_the_model),
+		cmocka_unit_test(cmd_weights_of_every_format_agree_with_the_model),
 		cmocka_unit_test(cmd_errors_read_as_agreed),
 		cmocka_unit_test(cmd_heads_must_divide),
 		cmocka_unit_test(cmd_copy_keeps_the_rank),

@@ -26,8 +26,9 @@ static void decode_gives_the_values_of_every_block_type(void **state)
 		assert_memory_equal(out, g.values, g.count * g.values_each * sizeof(*out));
 		assert_int_equal(vgpu_matrix_decode(g.format, 1, g.values_each - 1, g.blocks, out),
 				 -EINVAL);
-		/* Of these only Q8_0 is an operand. */
-		assert_int_equal(vgpu_format_is_weight(g.format), g.format == VGPU_FORMAT_Q8_0);
+		/* Operands are those that products read as they lie there, and they have a packed form. */
+		assert_int_equal(vgpu_format_is_weight(g.format),
+				 vgpu_format_packed(g.format) != VGPU_FORMAT_NONE);
 		free(out);
 		golden_close(&g);
 	}
@@ -79,7 +80,37 @@ static void exact_are_the_pairs_that_round_nothing(void **state)
 				 from == VGPU_FORMAT_MXFP4 || from == VGPU_FORMAT_MXFP4_SPLIT ||
 				 from == VGPU_FORMAT_F4_E2M1);
 		assert_false(vgpu_pack_is_exact(from, VGPU_FORMAT_F32));
+		for (uint32_t to = VGPU_FORMAT_Q4_0_G16; to <= VGPU_FORMAT_INT4_Z128_G16; to++)
+			assert_int_equal(vgpu_pack_is_exact(from, to),
+					 from && vgpu_format_packed(from) == to);
 	}
+}
+
+/* The packed form keeps values, and takes as many bytes: Q6_K's lines leave a little. */
+static void packed_forms_are_as_large_as_their_blocks(void **state)
+{
+	uint32_t count = 0;
+
+	(void)state;
+	assert_int_equal(vgpu_format_packed(VGPU_FORMAT_F32), VGPU_FORMAT_NONE);
+	assert_int_equal(vgpu_format_packed(VGPU_FORMAT_INT8_G16), VGPU_FORMAT_NONE);
+	assert_int_equal(vgpu_format_packed(VGPU_FORMAT_Q2_K), VGPU_FORMAT_NONE);
+	assert_int_equal(vgpu_format_packed(VGPU_FORMAT_MXFP4), VGPU_FORMAT_MXFP4_G16);
+	assert_int_equal(vgpu_format_packed(VGPU_FORMAT_Q6_K), VGPU_FORMAT_Q6_K_G16);
+	for (uint32_t from = 0; from < 64; from++) {
+		enum vgpu_format to = vgpu_format_packed(from);
+		uint64_t rows, groups;
+
+		if (!to || from == VGPU_FORMAT_MXFP4_SPLIT)
+			continue;
+		assert_true(vgpu_format_is_weight(from) && vgpu_format_is_weight(to));
+		assert_true(vgpu_pack_is_exact(from, to));
+		assert_int_equal(vgpu_matrix_bytes(from, 64, 1024, &rows), 0);
+		assert_int_equal(vgpu_matrix_bytes(to, 64, 1024, &groups), 0);
+		assert_true(groups >= rows && groups <= rows + rows / 100);
+		count++;
+	}
+	assert_int_equal(count, 10);
 }
 
 int main(void)
@@ -89,6 +120,7 @@ int main(void)
 		cmocka_unit_test(decode_of_floats_and_groups),
 		cmocka_unit_test(decode_refuses_what_has_no_values),
 		cmocka_unit_test(exact_are_the_pairs_that_round_nothing),
+		cmocka_unit_test(packed_forms_are_as_large_as_their_blocks),
 	};
 
 	return cmocka_run_group_tests_name("decode", tests, NULL, NULL);

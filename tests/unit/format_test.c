@@ -1,65 +1,51 @@
 // SPDX-License-Identifier: MIT
+#include <core/cmd_form.h>
 #include <core/format.h>
 #include <kernels/kernels.h>
+#include <kernels/pack/g16_type.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 
-static const u32 weights[] = {
-	VB_FORMAT_F32, VB_FORMAT_F16, VB_FORMAT_BF16, VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_SPLIT,
-	VB_FORMAT_Q8_0, VB_FORMAT_MXFP4_G16, VB_FORMAT_INT8_G16,
-	/* what weights are packed from */
-	VB_FORMAT_Q4_0, VB_FORMAT_Q4_1, VB_FORMAT_Q5_0, VB_FORMAT_Q5_1, VB_FORMAT_Q2_K,
-	VB_FORMAT_Q3_K, VB_FORMAT_Q4_K, VB_FORMAT_Q5_K, VB_FORMAT_Q6_K, VB_FORMAT_IQ4_NL,
-	VB_FORMAT_IQ4_XS, VB_FORMAT_NVFP4, VB_FORMAT_F8_E4M3, VB_FORMAT_F8_E5M2,
-	VB_FORMAT_TQ1_0, VB_FORMAT_TQ2_0, VB_FORMAT_F64, VB_FORMAT_Q8_K, VB_FORMAT_IQ1_S,
-	VB_FORMAT_IQ1_M, VB_FORMAT_IQ2_XXS, VB_FORMAT_IQ2_XS, VB_FORMAT_IQ2_S, VB_FORMAT_IQ3_XXS,
-	VB_FORMAT_IQ3_S, VB_FORMAT_Q1_0, VB_FORMAT_F4_E2M1,
-};
-#define WEIGHTS	(sizeof(weights) / sizeof(weights[0]))
+#include "format_model.h"
 
-static bool takes(u32 format, u32 k)
+static const u32 floats[] = { VB_FORMAT_F32, VB_FORMAT_F16, VB_FORMAT_BF16 };
+static const u32 integers[] = { VB_FORMAT_I32, VB_FORMAT_U8 };
+
+/* All that weights of files and operands have. */
+#define WEIGHTS	(3 + M_BLOCKS + M_GROUPS)
+
+static u32 weight_at(size_t i)
 {
-	switch (format) {
-	case VB_FORMAT_F32:
-	case VB_FORMAT_F16:
-	case VB_FORMAT_BF16:
-	case VB_FORMAT_F64:
-	case VB_FORMAT_F8_E4M3:
-	case VB_FORMAT_F8_E5M2:
-	case VB_FORMAT_MXFP4_G16:
-	case VB_FORMAT_INT8_G16:
-		return true;
-	case VB_FORMAT_F4_E2M1:
-		return k % 2 == 0;
-	case VB_FORMAT_Q1_0:
-		return k % 128 == 0;
-	case VB_FORMAT_NVFP4:
-		return k % 64 == 0;
-	case VB_FORMAT_Q8_K:
-	case VB_FORMAT_IQ1_S:
-	case VB_FORMAT_IQ1_M:
-	case VB_FORMAT_IQ2_XXS:
-	case VB_FORMAT_IQ2_XS:
-	case VB_FORMAT_IQ2_S:
-	case VB_FORMAT_IQ3_XXS:
-	case VB_FORMAT_IQ3_S:
-	case VB_FORMAT_IQ4_XS:
-	case VB_FORMAT_TQ1_0:
-	case VB_FORMAT_TQ2_0:
-		return k % 256 == 0;
-	default:
-		return k % (format >= VB_FORMAT_Q2_K && format <= VB_FORMAT_Q6_K ? 256 : 32) == 0;
-	}
+	if (i < 3)
+		return floats[i];
+	return i < 3 + M_BLOCKS ? m_blocks[i - 3].format : m_groups[i - 3 - M_BLOCKS].format;
+}
+
+static u32 cols_of(u32 format)
+{
+	const struct m_blocks *blocks = m_blocks_of((u16)format);
+	const struct m_groups *groups = m_groups_of((u16)format);
+
+	return blocks ? blocks->values : groups ? groups->cols : 1;
+}
+
+static bool is_one_of(const u32 *list, size_t n, u32 format)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == format)
+			return true;
+	return false;
 }
 
 static void compare(u32 format, u32 k)
 {
 	struct vb_unit unit;
 
-	if (!takes(format, k)) {
+	if (k % cols_of(format)) {
 		assert_int_equal(vb_format_unit(format, k, &unit), -EINVAL);
 		return;
 	}
@@ -68,6 +54,8 @@ static void compare(u32 format, u32 k)
 	assert_int_equal(unit.rows, vgpu_weight_unit_rows((enum vgpu_wformat)format));
 	assert_int_equal(unit.bytes % unit.align, 0);
 	assert_int_equal(unit.align, unit.rows == 16 ? 64 : 1);
+	if (m_blocks_of((u16)format) || m_groups_of((u16)format))
+		assert_true(unit.bytes == m_blocks_bytes((u16)format, 1, k));
 }
 
 static void format_units_are_those_of_the_kernels(void **state)
@@ -80,9 +68,9 @@ static void format_units_are_those_of_the_kernels(void **state)
 	(void)state;
 	for (f = 0; f < WEIGHTS; f++) {
 		for (k = 1; k <= 5000; k++)
-			compare(weights[f], k);
+			compare(weight_at(f), k);
 		for (i = 0; i < sizeof(large) / sizeof(large[0]); i++)
-			compare(weights[f], large[i]);
+			compare(weight_at(f), large[i]);
 	}
 }
 
@@ -98,12 +86,12 @@ static void format_matrix_is_the_sum_of_its_units(void **state)
 	(void)state;
 	for (f = 0; f < WEIGHTS; f++)
 		for (c = 0; c < 4; c++) {
-			assert_int_equal(vb_format_unit(weights[f], columns[c], &unit), 0);
+			assert_int_equal(vb_format_unit(weight_at(f), columns[c], &unit), 0);
 			for (n = 1, sum = 0; n < 100; n++) {
 				if (n % unit.rows == 1 || unit.rows == 1)
 					sum += unit.bytes;
-				assert_int_equal(vb_format_matrix_bytes(weights[f], n, columns[c],
-									&bytes), 0);
+				assert_int_equal(vb_format_matrix_bytes(weight_at(f), n,
+									columns[c], &bytes), 0);
 				assert_int_equal(bytes, sum);
 			}
 		}
@@ -123,38 +111,89 @@ static void format_matrix_bytes_overflow_is_seen(void **state)
 	assert_int_equal(vb_format_matrix_bytes(VB_FORMAT_Q8_0, 4, 33, &bytes), -EINVAL);
 }
 
+static bool is_known(u32 format)
+{
+	return format < 64 && (m_blocks_of((u16)format) || m_groups_of((u16)format) ||
+			       is_one_of(floats, 3, format) || is_one_of(integers, 2, format));
+}
+
 static void format_unknown_ones_are_refused_everywhere(void **state)
 {
-	static const u32 known[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
-				     20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 48, 49, 50, 51 };
 	struct vb_unit unit;
-	u32 format, i;
-	bool is_known;
+	u32 format;
 
 	(void)state;
 	for (format = 0; format < 70000; format++) {
-		for (i = 0, is_known = false; i < sizeof(known) / sizeof(known[0]); i++)
-			is_known |= known[i] == format;
-		assert_int_equal(vb_format_unit(format, 256, &unit), is_known ? 0 : -EINVAL);
-		if (is_known)
+		assert_int_equal(vb_format_unit(format, 512, &unit), is_known(format) ? 0 : -EINVAL);
+		assert_int_equal(vb_format_cols(format), is_known(format) ? cols_of(format) : 1);
+		if (is_known(format))
 			continue;
 		assert_false(vb_format_is_weight(format));
 		assert_false(vb_format_is_packed(format));
+		assert_false(vb_format_packs_to(format, VB_FORMAT_INT8_G16));
+		assert_false(vb_format_packs_to(VB_FORMAT_F32, format));
 		assert_string_equal(vb_format_name(format), format ? "?" : "none");
 	}
-	assert_false(vb_format_is_weight(VB_FORMAT_I32));
-	assert_false(vb_format_is_weight(VB_FORMAT_U8));
-	assert_true(vb_format_is_weight(VB_FORMAT_MXFP4_SPLIT));
-	assert_false(vb_format_is_packed(VB_FORMAT_Q8_0));
-	assert_false(vb_format_is_source(VB_FORMAT_Q8_0));
-	assert_false(vb_format_is_source(VB_FORMAT_INT8_G16));
-	assert_false(vb_format_is_source(VB_FORMAT_U8));
-	assert_false(vb_format_is_source(VB_FORMAT_I32));
-	assert_true(vb_format_is_source(VB_FORMAT_F8_E4M3));
-	assert_true(vb_format_is_source(VB_FORMAT_Q4_K));
-	assert_false(vb_format_is_weight(VB_FORMAT_Q4_K));
-	assert_true(vb_format_is_packed(VB_FORMAT_INT8_G16));
+}
+
+/* Floats, packed groups, and the blocks that these are made of: commands take the same. */
+static void format_of_a_weight_is_what_commands_take(void **state)
+{
+	u64 taken = vb_cmd_form(VB_CMD_MATMUL)->operands[1].formats;
+
+	(void)state;
+	assert_true(vb_cmd_form(VB_CMD_MATMUL_ID)->operands[1].formats == taken);
+	assert_true(vb_cmd_form(VB_CMD_GATHER)->operands[0].formats ==
+		    (taken & ~(1ull << VB_FORMAT_MXFP4_SPLIT)));
+	for (u32 format = 0; format < 64; format++) {
+		const struct m_blocks *blocks = m_blocks_of((u16)format);
+		bool weight = (blocks && blocks->weight) || m_groups_of((u16)format) ||
+			      is_one_of(floats, 3, format);
+
+		assert_int_equal(vb_format_is_weight(format), weight);
+		assert_int_equal(taken >> format & 1, weight);
+		assert_int_equal(vb_format_is_packed(format), m_groups_of((u16)format) != NULL);
+	}
+}
+
+/* What has a packed form of its own, or none, is for the kernels to say. */
+static void format_packs_to_what_the_kernels_make(void **state)
+{
+	(void)state;
+	for (u32 from = 0; from < 64; from++)
+		for (u32 to = 0; to < 64; to++) {
+			const struct vgpu_g16_type *type = vgpu_g16_type((enum vgpu_wformat)to);
+
+			if (type)
+				assert_int_equal(vb_format_packs_to(from, to),
+						 from && type->source == from);
+			else if (to != VB_FORMAT_MXFP4_G16 && to != VB_FORMAT_INT8_G16)
+				assert_false(vb_format_packs_to(from, to));
+		}
+	assert_true(vb_format_packs_to(VB_FORMAT_MXFP4_SPLIT, VB_FORMAT_MXFP4_G16));
+	assert_false(vb_format_packs_to(VB_FORMAT_MXFP4, VB_FORMAT_INT8_G16));
+	assert_true(vb_format_packs_to(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16));
+	assert_false(vb_format_packs_to(VB_FORMAT_Q8_0, VB_FORMAT_MXFP4_G16));
+	assert_true(vb_format_packs_to(VB_FORMAT_Q4_K, VB_FORMAT_INT8_G16));
+	assert_true(vb_format_packs_to(VB_FORMAT_F8_E4M3, VB_FORMAT_MXFP4_G16));
+	assert_false(vb_format_packs_to(VB_FORMAT_I32, VB_FORMAT_INT8_G16));
+	assert_false(vb_format_packs_to(VB_FORMAT_INT8_G16, VB_FORMAT_INT8_G16));
+}
+
+/* "q4-k-g16" is the number that the kernels call Q4_K_G16. */
+static void format_names_are_those_of_the_numbers(void **state)
+{
+	(void)state;
 	assert_string_equal(vb_format_name(VB_FORMAT_MXFP4_G16), "mxfp4-g16");
+	assert_string_equal(vb_format_name(VB_FORMAT_INT4_Z128_G16), "int4-z128-g16");
+	for (size_t i = 0; i < M_BLOCKS; i++) {
+		char want[32];
+
+		if (m_blocks[i].packed < VB_FORMAT_Q4_0_G16)
+			continue;
+		snprintf(want, sizeof(want), "%s-g16", vb_format_name(m_blocks[i].format));
+		assert_string_equal(vb_format_name(m_blocks[i].packed), want);
+	}
 }
 
 int main(void)
@@ -164,6 +203,9 @@ int main(void)
 		cmocka_unit_test(format_matrix_is_the_sum_of_its_units),
 		cmocka_unit_test(format_matrix_bytes_overflow_is_seen),
 		cmocka_unit_test(format_unknown_ones_are_refused_everywhere),
+		cmocka_unit_test(format_of_a_weight_is_what_commands_take),
+		cmocka_unit_test(format_packs_to_what_the_kernels_make),
+		cmocka_unit_test(format_names_are_those_of_the_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

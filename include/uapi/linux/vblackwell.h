@@ -282,7 +282,8 @@ enum vb_transform_kind {
  * struct vb_transform - what makes a derived object
  * @kind: enum vb_transform_kind
  * @src_format: enum vb_format of the file range, row-major [rows][cols]
- * @dst_format: enum vb_format of the object, a packed one
+ * @dst_format: enum vb_format of the object, a packed one: of MXFP4 and MXFP4_SPLIT MXFP4_G16,
+ *	of Q8_0 INT8_G16, of all others these two; also that of the source's own name
  * @scale_format: FP8: enum vb_format of the scales that its values are multiplied by, F32,
  *	F16, BF16, or U8: powers of two, E8M0 of OCP Microscaling Formats 1.0 (5.4.1), as the
  *	scales of MXFP4_SPLIT are; 0: it has none. Other source formats: 0
@@ -1741,7 +1742,7 @@ enum vb_format {
 	VB_FORMAT_MXFP4 = 16,	/* GGUF block_mxfp4, 17 bytes a 32 */
 	VB_FORMAT_MXFP4_SPLIT = 17,/* gpt-oss: blocks here, scales in another operand */
 	VB_FORMAT_Q8_0 = 18,	/* GGUF block_q8_0, 34 bytes a 32 */
-	/* Other blocks of GGUF: sources of VB_TRANSFORM_PACK, no operands (yet). */
+	/* Other blocks of GGUF: operands where one of 34 .. 41 has their name, else sources. */
 	VB_FORMAT_Q4_0 = 19,
 	VB_FORMAT_Q4_1 = 20,
 	VB_FORMAT_Q5_0 = 21,
@@ -1757,6 +1758,21 @@ enum vb_format {
 	VB_FORMAT_IQ2_S = 31,
 	VB_FORMAT_MXFP4_G16 = 32,/* groups of 16 rows, Documentation/kernels.md */
 	VB_FORMAT_INT8_G16 = 33,
+	/* Values and columns of the blocks of that name. */
+	VB_FORMAT_Q4_0_G16 = 34,/* and INT4 with a scale for 32 columns */
+	VB_FORMAT_Q4_1_G16 = 35,
+	VB_FORMAT_Q5_0_G16 = 36,
+	VB_FORMAT_Q5_1_G16 = 37,
+	VB_FORMAT_Q4_K_G16 = 38,
+	VB_FORMAT_Q5_K_G16 = 39,
+	VB_FORMAT_Q6_K_G16 = 40,
+	VB_FORMAT_NVFP4_G16 = 41,
+	/* INT4: a scale, Z: and a zero point, for so many columns; of no transform (yet). */
+	VB_FORMAT_INT4_64_G16 = 42,
+	VB_FORMAT_INT4_128_G16 = 43,
+	VB_FORMAT_INT4_Z32_G16 = 44,
+	VB_FORMAT_INT4_Z64_G16 = 45,
+	VB_FORMAT_INT4_Z128_G16 = 46,
 	/* Sources again: blocks of GGUF, and FP4. */
 	VB_FORMAT_IQ3_XXS = 48,
 	VB_FORMAT_IQ3_S = 49,
@@ -1852,7 +1868,8 @@ enum vb_binary {
  * @mode: enum vb_mode
  * @act: enum vb_unary
  * @x: F32 [m][k]
- * @w: weight [n][k]: F32, F16, BF16, MXFP4, MXFP4_SPLIT, Q8_0, MXFP4_G16 or INT8_G16
+ * @w: weight [n][k]: F32, F16, BF16, MXFP4, MXFP4_SPLIT, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K,
+ *	Q5_K, Q6_K, NVFP4 or a packed one; @k: whole blocks, of MXFP4_G16 and INT8_G16 any
  * @scales: VB_FORMAT_U8 [n][k / 32] with MXFP4_SPLIT, else NONE
  * @y: F32 [m][n]; must not overlap an input other than @residual itself
  * @bias: F32 [n] or NONE
