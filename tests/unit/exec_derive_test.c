@@ -15,6 +15,7 @@
 #include "core/format.h"
 #include "kernels/kernels.h"
 #include "kernels/pack/half.h"
+#include "kernels/random_blocks.h"
 
 #define WIDE_COLS	66016u		/* 16 rows of them are more than a piece */
 #define ROWS	173u		/* the last group has 13 */
@@ -48,6 +49,10 @@ static size_t encode_blocks(uint32_t format, size_t n, uint8_t *out)
 	size_t at = 0;
 	uint64_t seed = 5;
 
+	if (vgpu_g16_of_source(format)) {
+		random_blocks(format, out, NULL, 1, (uint32_t)n, false, &seed);
+		return vgpu_weight_unit_bytes(format, (uint32_t)n);
+	}
 	while (format == VB_FORMAT_F4_E2M1 && at < n / 2)
 		out[at++] = (uint8_t)xrandom(&seed);
 	if (at)
@@ -87,6 +92,10 @@ static uint8_t *pack(uint32_t src, uint32_t dst, uint32_t rows, uint32_t cols,
 		const void *in = from;
 		uint32_t format = src;
 
+		if (vgpu_g16_type(dst)) {
+			assert_int_equal(k->pack_blocks(packed + g * unit, dst, from, n, cols), 0);
+			continue;
+		}
 		if (src > VB_FORMAT_BF16) {
 			k->weight_decode(&p, values, cols);
 			in = values;
@@ -189,6 +198,24 @@ static void derive_from_blocks_of_gguf(void **state)
 	(void)state;
 	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, ROWS, COLS);
 	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, ROWS, COLS);
+}
+
+/* Each to the packed format of its name. */
+static void derive_regroups_blocks_of_gguf(void **state)
+{
+	uint32_t tried = 0;
+
+	(void)state;
+	for (uint32_t src = 0; src < 64; src++) {
+		uint32_t dst = vb_format_packed(src);
+
+		if (!vgpu_g16_type(dst))
+			continue;
+		tried++;
+		/* Of blocks of 32 three are left for the last tile. */
+		expect_derived(src, dst, ROWS, COLS + (0u - COLS) % vb_format_cols(src));
+	}
+	assert_int_equal(tried, 8);
 }
 
 static void derive_from_fp4(void **state)
@@ -407,9 +434,13 @@ static void derive_of_wide_rows_is_what_it_is_at_once(void **state)
 	expect_derived(VB_FORMAT_Q8_0, VB_FORMAT_INT8_G16, FEW, BLOCKS_OF_256);
 	expect_scaled_derived(VB_FORMAT_F8_E5M2, VB_FORMAT_MXFP4_G16, VB_FORMAT_F32, 5, WIDER, 7,
 			      50);
+	expect_derived(VB_FORMAT_Q4_K, VB_FORMAT_Q4_K_G16, FEW, 2 * BLOCKS_OF_256);
 	/* Other formats take the same way. */
 	if (XSANITIZED)
 		return;
+	expect_derived(VB_FORMAT_Q6_K, VB_FORMAT_Q6_K_G16, FEW, 3 * BLOCKS_OF_256 / 2 / 256 * 256);
+	expect_derived(VB_FORMAT_NVFP4, VB_FORMAT_NVFP4_G16, FEW, 2 * BLOCKS_OF_256 + 64);
+	expect_derived(VB_FORMAT_Q5_1, VB_FORMAT_Q5_1_G16, FEW, 2 * BLOCKS_OF_256 + 32);
 	expect_derived(VB_FORMAT_F16, VB_FORMAT_INT8_G16, MORE, WIDE);
 	expect_derived(VB_FORMAT_MXFP4, VB_FORMAT_MXFP4_G16, 17, 8 * BLOCKS_OF_256 / 3);
 	expect_derived(VB_FORMAT_F4_E2M1, VB_FORMAT_MXFP4_G16, 17, 8 * BLOCKS_OF_256 / 3);
@@ -485,6 +516,7 @@ int main(void)
 		cmocka_unit_test(derive_from_f16),
 		cmocka_unit_test(derive_from_bf16),
 		cmocka_unit_test(derive_from_blocks_of_gguf),
+		cmocka_unit_test(derive_regroups_blocks_of_gguf),
 		cmocka_unit_test(derive_from_fp4),
 		cmocka_unit_test(derive_of_nan_is_edom_and_says_where),
 		cmocka_unit_test(derive_from_split_blocks_is_what_interleaved_ones_give),
