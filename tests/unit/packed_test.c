@@ -21,7 +21,7 @@
 
 #define HOST_BYTES ((uint64_t)8 << 20)
 
-/* What the tests pack: both formats, three sources, stacks, tails, two large ones. */
+/* What the tests pack: floats to both formats, blocks to theirs, stacks, tails, large ones. */
 static const struct shape {
 	const char *name;
 	struct vgpu_pack pack;
@@ -36,6 +36,10 @@ static const struct shape {
 	{ "large", { VGPU_FORMAT_F32, VGPU_FORMAT_MXFP4_G16, 1024, 2200, 1, { 0 } } },
 	{ "small", { VGPU_FORMAT_F32, VGPU_FORMAT_INT8_G16, 1, 1, 1, { 0 } } },
 	{ "large.i8", { VGPU_FORMAT_F32, VGPU_FORMAT_INT8_G16, 500, 2300, 1, { 0 } } },
+	{ "q4_0", { VGPU_FORMAT_Q4_0, VGPU_FORMAT_Q4_0_G16, 37, 96, 2, { 0 } } },
+	{ "q5_1", { VGPU_FORMAT_Q5_1, VGPU_FORMAT_Q5_1_G16, 17, 160, 1, { 0 } } },
+	{ "large.q4_k", { VGPU_FORMAT_Q4_K, VGPU_FORMAT_Q4_K_G16, 1000, 2304, 1, { 0 } } },
+	{ "q6_k", { VGPU_FORMAT_Q6_K, VGPU_FORMAT_Q6_K_G16, 19, 512, 3, { 0 } } },
 };
 #define ITEMS (sizeof(shapes) / sizeof(shapes[0]))
 
@@ -59,7 +63,10 @@ static struct vgpu *open_device(void)
 	return v;
 }
 
-/* A finite number of the format, positive or negative, of any size between 2^-6 and 2^6. */
+/*
+ * A finite number of the format, positive or negative, of any size between 2^-6 and 2^6.  Blocks
+ * are made of halves, whatever they are for: their scales are such, then.
+ */
 static void put_value(uint8_t *at, enum vgpu_format format, uint32_t random)
 {
 	uint32_t f32 = (random & 0x80000000u) | (121u + random % 12u) << 23 | (random >> 8 & 0x7fffff);
@@ -821,6 +828,9 @@ static void packed_array_believes_no_header(void **state)
 	struct opened o;
 
 	assert_ok(take_array(r, "1", "mxfp4-g16 rows=64 cols=128 stack=2 from=f32", "t"));
+	assert_ok(take_array(r, "1", "q4-0-g16 rows=16 cols=928 stack=1 from=q4-0", "t"));
+	assert_int_equal(take_array(r, "1", "q4-0 rows=16 cols=928 stack=1 ", "t"), -EINVAL);
+	assert_int_equal(take_array(r, "1", "q4-0-g16 rows=16 cols=929 stack=1 ", "t"), -EINVAL);
 	assert_int_equal(take_array(r, "1", "mxfp4-g16 rows=1 cols=1 stack=1 ", "t"), -EINVAL);
 	assert_int_equal(take_array(r, "1", "mxfp4-g16 rows=64 cols=128 stack=2 ", "u"), -ENOENT);
 	assert_int_equal(take_array(r, "2", "mxfp4-g16 rows=64 cols=128 stack=2 ", "t"), -ESTALE);
