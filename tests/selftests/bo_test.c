@@ -130,6 +130,48 @@ static void derived_objects_must_fit_their_transform(void **state)
 	close(fd);
 }
 
+static int create_blocks(int fd, uint16_t src, uint64_t from, uint16_t dst, uint64_t to)
+{
+	struct vb_ioc_bo_create cmd = {
+		.kind = VB_BO_DERIVED, .fd = fd, .file_bytes = from, .bytes = to,
+		.transform = { .kind = VB_TRANSFORM_PACK, .src_format = src, .dst_format = dst,
+			       .rows = 16, .cols = 256, .stack = 1 },
+	}, made;
+
+	return create(&cmd, &made);
+}
+
+/* 16 rows of 256: bytes in the file, and those of Documentation/kernels.md. */
+static void blocks_are_packed_to_the_format_of_their_name(void **state)
+{
+	static const struct {
+		uint16_t src, from, dst, to;
+	} pairs[] = {
+		{ VB_FORMAT_Q4_0, 2304, VB_FORMAT_Q4_0_G16, 2304 },
+		{ VB_FORMAT_Q4_1, 2560, VB_FORMAT_Q4_1_G16, 2560 },
+		{ VB_FORMAT_Q5_0, 2816, VB_FORMAT_Q5_0_G16, 2816 },
+		{ VB_FORMAT_Q5_1, 3072, VB_FORMAT_Q5_1_G16, 3072 },
+		{ VB_FORMAT_Q4_K, 2304, VB_FORMAT_Q4_K_G16, 2304 },
+		{ VB_FORMAT_Q5_K, 2816, VB_FORMAT_Q5_K_G16, 2816 },
+		{ VB_FORMAT_Q6_K, 3360, VB_FORMAT_Q6_K_G16, 3392 },
+		{ VB_FORMAT_NVFP4, 2304, VB_FORMAT_NVFP4_G16, 2304 },
+	};
+	int fd = rig_file(&rig, 1 << 16);
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		for (size_t j = 0; j < 8; j++)
+			assert_rc(create_blocks(fd, pairs[i].src, pairs[i].from, pairs[j].dst,
+						pairs[j].to), i == j ? 0 : -EINVAL);
+	assert_rc(create_blocks(fd, VB_FORMAT_Q4_K, 2304, VB_FORMAT_Q4_K_G16, 2303), -EINVAL);
+	assert_rc(create_blocks(fd, VB_FORMAT_Q4_K, 2303, VB_FORMAT_Q4_K_G16, 2304), -EINVAL);
+	/* Rounded as before; what has no quantiser or no blocks of that name is none. */
+	assert_rc(create_blocks(fd, VB_FORMAT_Q4_K, 2304, VB_FORMAT_INT8_G16, 4352), 0);
+	assert_rc(create_blocks(fd, VB_FORMAT_F32, 16384, VB_FORMAT_Q4_0_G16, 2304), -EINVAL);
+	assert_rc(create_blocks(fd, VB_FORMAT_Q4_0, 2304, VB_FORMAT_INT4_64_G16, 2176), -EINVAL);
+	close(fd);
+}
+
 static void head_follows_the_files_blocks(void **state)
 {
 	static const uint64_t offsets[] = { 0, 1, 4095, 4096, 5000 };
@@ -870,6 +912,7 @@ int main(void)
 		TEST(fields_that_do_not_fit_are_einval),
 		TEST(file_errors_are_told_apart),
 		TEST(derived_objects_must_fit_their_transform),
+		TEST(blocks_are_packed_to_the_format_of_their_name),
 		TEST(head_follows_the_files_blocks),
 		TEST(file_may_be_closed_after_creation),
 		TEST(many_objects_of_one_file_share_a_descriptor),
