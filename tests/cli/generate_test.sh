@@ -28,7 +28,7 @@ sys.exit(shown != clean + ("" if clean.endswith("\n") else "\n"))
 END
 for line in 'model +generated: gemma3, ' 'prompt +[0-9]+ tokens in .*tokens/s; read a token .*stall [0-9.]+%' \
 	'decode +11 tokens in .*tokens/s' 'made +12 tokens, as many as were asked for' \
-	'ops on device +[0-9]+ of [0-9]+ \(backend cpu' 'tier host ' 'requantised +[0-9]+ tensors Q6_K -> int8-g16' \
+	'ops on device +[0-9]+ of [0-9]+ \(backend cpu' 'tier host ' 'exact +[0-9]+ tensors Q6_K -> q6-k-g16, the same values' \
 	'  keys and values +anonymous ' 'Where every object lives'; do
 	verdict "summary_has_$(tr -cs 'a-z0-9\n' _ <<<"${line%%+*}")" grep -qE "^$line" "$work/summary"
 done

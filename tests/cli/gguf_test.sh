@@ -28,7 +28,8 @@ verdict every_packed_type_is_said test \
 	'F64 IQ1_M IQ1_S IQ2_S IQ2_XS IQ2_XXS IQ3_S IQ3_XXS IQ4_NL IQ4_XS NVFP4 Q1_0 Q2_K Q3_K Q4_0 Q4_1 Q4_K Q5_0 Q5_1 Q5_K Q6_K Q8_K TQ1_0 TQ2_0'
 verdict what_is_exact_differs_in_nothing test \
 	"$(sum "$work/all.json" '[(c["from"], c["nmse"]) for c in s["conversions"] if c["how"] == "exact"]')" = \
-	"[('Q4_0', 0), ('Q5_0', 0), ('IQ4_NL', 0), ('TQ1_0', 0), ('TQ2_0', 0), ('Q1_0', 0)]"
+	"[('Q4_0', 0), ('Q4_1', 0), ('Q5_0', 0), ('Q5_1', 0), ('Q4_K', 0), ('Q5_K', 0), ('Q6_K', 0), \
+('IQ4_NL', 0), ('NVFP4', 0), ('TQ1_0', 0), ('TQ2_0', 0), ('Q1_0', 0)]"
 verdict the_rest_says_how_far_it_moved test \
 	"$(sum "$work/all.json" 'all(1e-7 < c["nmse"] < 1e-4 and c["how"] == ("packed" if c["from"] == "F64" else "requantised") and \
 	   c["to"] == "int8-g16" for c in s["conversions"] if c["how"] != "exact")')" = True
@@ -36,9 +37,11 @@ verdict small_models_are_compared_whole test \
 	"$(sum "$work/all.json" 'all(c["compared_values"] == c["values"] for c in s["conversions"])')" = True
 $vbrun stream "$work/all.gguf" --host 2M --chunk 64K --passes 1 >"$work/text"
 verdict text_says_what_was_rounded grep -qE \
-	'^requantised  2 tensors Q4_K -> int8-g16, NMSE of the weights [0-9.]+e-0[5-7]$' "$work/text"
+	'^requantised  1 tensors Q3_K -> int8-g16, NMSE of the weights [0-9.]+e-0[5-7]$' "$work/text"
 verdict text_says_what_was_not grep -qE \
-	'^exact        3 tensors Q5_0 -> int8-g16, the same values' "$work/text"
+	'^exact        3 tensors Q5_0 -> q5-0-g16, the same values' "$work/text"
+verdict text_says_that_k_quants_are_kept grep -qE \
+	'^exact        2 tensors Q4_K -> q4-k-g16, the same values' "$work/text"
 
 # --- the format asked for, where values cannot be kept ---
 run "$work/all.gguf" --host 2M --format mxfp4 >"$work/mxfp4.json"
@@ -52,17 +55,22 @@ verdict floats_are_packed_when_asked test \
 	"$(sum "$work/mxfp4.json" '[c["from"] for c in s["conversions"] if c["how"] == "packed"]')" = \
 	"['F32', 'F16', 'BF16', 'F64']"
 
-# --- the same results whatever the tier, and those of the same weights as Q8_0, which the
+# --- as INT8 the same results whatever the tier, and those of the same weights as Q8_0, which the
 # script makes of the blocks by itself and the device takes as they are ---
 make blocks "$work/blocks.gguf"
 make q8 "$work/q8.gguf"
 for mode in f32 a16 a8; do
 	for host in 1M 16M; do
-		run "$work/blocks.gguf" --host $host --mode $mode --m 3 >"$work/blocks.json"
+		run "$work/blocks.gguf" --host $host --mode $mode --m 3 --format int8 >"$work/blocks.json"
 		run "$work/q8.gguf" --host $host --mode $mode --m 3 >"$work/q8.json"
 		verdict "products_are_those_of_the_same_weights_as_q8_0_${mode}_$host" \
 			test "$(field "$work/blocks.json" digest)" = "$(field "$work/q8.json" digest)"
 	done
+done
+for mode in f32 a16 a8; do
+	verdict "packed_with_their_values_they_say_the_same_in_any_tier_$mode" test \
+		"$(run "$work/blocks.gguf" --host 1M --mode $mode --m 3 | grep '"digest"')" = \
+		"$(run "$work/blocks.gguf" --host 16M --mode $mode --m 3 | grep '"digest"')"
 done
 verdict q8_0_is_taken_as_it_is test "$(sum "$work/q8.json" 's["conversions"]')" = '[]'
 verdict the_digest_is_of_products test "$(field "$work/blocks.json" digest)" != \
@@ -92,7 +100,7 @@ refuses a_file_that_was_cut_is_refused 1 \
 	"tensor '.*': offset [0-9]+ \+ [0-9]+ bytes exceeds data bytes [0-9]+" $vbrun stream "$work/cut.gguf"
 make infinite "$work/infinite.gguf"
 refuses a_scale_that_is_infinite_is_named 1 \
-	"tensor 'blk.0.ffn_up.weight': a value is NaN, infinite, or too large for int8-g16" \
+	"tensor 'blk.0.ffn_up.weight': a value is NaN, infinite, or too large for q5-0-g16" \
 	$vbrun stream "$work/infinite.gguf" --chunk 64K --host 2M --json
 
 $vbrun gen "$work/f32.safetensors" --size 8M --format f32 >/dev/null
@@ -152,7 +160,7 @@ verdict plan_and_stream_agree_on_what_is_packed test \
 $vbctl plan "$work/all.gguf" --host 2M --chunk 64K --measure >"$work/text"
 verdict plan_measures_a_model_that_is_packed grep -q '^packed weights' "$work/text"
 $vbctl tensor list "$work/all.gguf" >"$work/text"
-for line in 'Q4_K int8-g16, requantised' 'Q5_0 int8-g16, exact' 'MXFP4 mxfp4' 'Q8_0 q8-0' 'BF16 bf16'; do
+for line in 'Q4_K q4-k-g16, exact' 'Q5_0 q5-0-g16, exact' 'Q2_K int8-g16, requantised' 'MXFP4 mxfp4' 'Q8_0 q8-0' 'BF16 bf16'; do
 	verdict "list_says_${line%% *}" grep -qE "\.weight +${line%% *} .*  ${line#* }\$" "$work/text"
 done
 
@@ -179,7 +187,7 @@ if [ -f "$gemma" ]; then
 		$(($(field "$work/base.json" vm_hwm_bytes) + (64 << 20) + (32 << 20)))
 	verdict gemma_says_what_it_did test \
 		"$(sum "$work/gemma.json" '[(c["from"], c["how"], c["tensors"]) for c in s["conversions"]]')" = \
-		"[('Q5_0', 'exact', 81), ('Q4_K', 'requantised', 27), ('Q6_K', 'requantised', 9)]"
+		"[('Q5_0', 'exact', 81), ('Q4_K', 'exact', 27), ('Q6_K', 'exact', 9)]"
 else
 	echo 'skip gemma-3-270m: it is not in the cache (tools/fetch-models.sh gemma)'
 fi

@@ -183,10 +183,22 @@ static void weights_become_operands_by_one_rule(void **state)
 						   VGPU_FORMAT_BF16 };
 	static const enum vgpu_format taken[] = { VGPU_FORMAT_MXFP4, VGPU_FORMAT_MXFP4_SPLIT,
 						  VGPU_FORMAT_Q8_0 };
-	static const enum vgpu_format exact[] = { VGPU_FORMAT_Q4_0, VGPU_FORMAT_Q5_0,
+	static const enum vgpu_format exact[] = { VGPU_FORMAT_TQ1_0, VGPU_FORMAT_Q1_0,
 						  VGPU_FORMAT_IQ4_NL };
-	static const enum vgpu_format others[] = { VGPU_FORMAT_Q4_1, VGPU_FORMAT_Q4_K,
-						   VGPU_FORMAT_NVFP4 };
+	static const enum vgpu_format others[] = { VGPU_FORMAT_Q2_K, VGPU_FORMAT_F8_E4M3,
+						   VGPU_FORMAT_IQ4_XS };
+	/* Of a packed form of their own: what they become when nothing is asked for, and then. */
+	static const enum vgpu_format own[][4] = {
+		{ VGPU_FORMAT_Q4_0, VGPU_FORMAT_Q4_0_G16, VGPU_FORMAT_INT8_G16, VGPU_FORMAT_INT8_G16 },
+		{ VGPU_FORMAT_Q5_0, VGPU_FORMAT_Q5_0_G16, VGPU_FORMAT_INT8_G16, VGPU_FORMAT_INT8_G16 },
+		{ VGPU_FORMAT_Q4_1, VGPU_FORMAT_Q4_1_G16, VGPU_FORMAT_INT8_G16, VGPU_FORMAT_MXFP4_G16 },
+		{ VGPU_FORMAT_Q5_1, VGPU_FORMAT_Q5_1_G16, VGPU_FORMAT_INT8_G16, VGPU_FORMAT_MXFP4_G16 },
+		{ VGPU_FORMAT_Q4_K, VGPU_FORMAT_Q4_K_G16, VGPU_FORMAT_INT8_G16, VGPU_FORMAT_MXFP4_G16 },
+		{ VGPU_FORMAT_Q5_K, VGPU_FORMAT_Q5_K_G16, VGPU_FORMAT_INT8_G16, VGPU_FORMAT_MXFP4_G16 },
+		{ VGPU_FORMAT_Q6_K, VGPU_FORMAT_Q6_K_G16, VGPU_FORMAT_INT8_G16, VGPU_FORMAT_MXFP4_G16 },
+		{ VGPU_FORMAT_NVFP4, VGPU_FORMAT_NVFP4_G16, VGPU_FORMAT_INT8_G16,
+		  VGPU_FORMAT_MXFP4_G16 },
+	};
 	static const enum vgpu_format asked[] = { VGPU_FORMAT_INT8_G16, VGPU_FORMAT_INT8_G16,
 						  VGPU_FORMAT_MXFP4_G16 };
 
@@ -199,6 +211,9 @@ static void weights_become_operands_by_one_rule(void **state)
 			assert_int_equal(weights_used(exact[i], pack), VGPU_FORMAT_INT8_G16);
 			assert_int_equal(weights_used(others[i], pack), asked[pack]);
 		}
+	for (int i = 0; i < 8; i++)
+		for (int pack = WEIGHTS_KEEP; pack <= WEIGHTS_MXFP4; pack++)
+			assert_int_equal(weights_used(own[i][0], pack), own[i][1 + pack]);
 }
 
 static void staging_holds_two_panels_of_every_matrix(void **state)

@@ -39,6 +39,8 @@ enum vgpu_format weights_used(enum vgpu_format format, enum weights_pack pack)
 {
 	if (is_taken(format) || (pack == WEIGHTS_KEEP && is_float(format)))
 		return format;
+	if (pack == WEIGHTS_KEEP && vgpu_format_packed(format))
+		return vgpu_format_packed(format);
 	if (vgpu_pack_is_exact(format, VGPU_FORMAT_MXFP4_G16))
 		return VGPU_FORMAT_MXFP4_G16;
 	if (pack == WEIGHTS_MXFP4 && !vgpu_pack_is_exact(format, VGPU_FORMAT_INT8_G16))

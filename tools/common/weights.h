@@ -13,11 +13,11 @@
 #include "vgpu.h"
 
 /**
- * What operands weights become. Types that no product takes are packed in any case: to INT8 or
- * MXFP4 where that keeps their values, else to what is asked for.
+ * What operands weights become. MXFP4 and Q8_0 stay as they lie; other blocks are packed in any
+ * case: to what is asked for, but to INT8 or MXFP4 where that keeps their values.
  */
 enum weights_pack {
-	WEIGHTS_KEEP,	/* floats stay, the others become INT8 */
+	WEIGHTS_KEEP,	/* floats stay, blocks keep values where they can, the others become INT8 */
 	WEIGHTS_INT8,
 	WEIGHTS_MXFP4,
 };

@@ -276,8 +276,8 @@ int vbctl_plan(int argc, char **argv)
 		  (uint64_t)1 << 46 },
 		{ "device", CLI_SIZE, &p.device, "SIZE", "suppose a device of this size (default none)", NULL, 0,
 		  (uint64_t)1 << 46 },
-		{ "format", CLI_CHOICE, &p.format, "F", "pack weights: keep (default; only types "
-		  "without a product, to int8), int8, mxfp4", weights_packs, 0, 0 },
+		{ "format", CLI_CHOICE, &p.format, "F", "pack weights: keep (default; values of blocks, "
+		  "where a product takes them, else int8), int8, mxfp4", weights_packs, 0, 0 },
 		{ "chunk", CLI_SIZE, &p.chunk, "SIZE", "64K to 2M (default the largest that leaves 120)", NULL, 64 << 10,
 		  2 << 20 },
 		{ "m", CLI_NUMBER, &p.m, "ROWS", "of activations (default 1)", NULL, 1, 65536 },

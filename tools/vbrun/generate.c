@@ -276,10 +276,10 @@ int vbrun_generate(int argc, char **argv)
 		"vbrun generate", "MODEL", "Let a text go on, by a decoder whose weights are tiered.",
 		options, 1, 1,
 		"MODEL is a .gguf file of architecture gemma3; tools/fetch-models.sh gemma gets one, under\n"
-		"terms of its own. The text is on stdout as it appears, the summary on stderr. Weights that\n"
-		"no product takes are packed to int8 when they are needed. --host is a quarter of the\n"
-		"weights unless given, or what the tokens need; --chunk is 2M, or less where the tier\n"
-		"would have fewer than 120.\n"
+		"terms of its own. The text is on stdout as it appears, the summary on stderr. Blocks\n"
+		"are packed when they are needed, with the same values, or to int8 where no product takes\n"
+		"such. --host is a quarter of the weights unless given, or what the tokens need; --chunk\n"
+		"is 2M, or less where the tier would have fewer than 120.\n"
 	};
 	unsigned int count;
 	int rc;

@@ -65,6 +65,12 @@ static int use_weights(struct weights *all, enum quality_weights weights)
 	return rc;
 }
 
+/* Does a matrix hold the file's values when it is used so? */
+static bool has_values(const struct weight *w, enum vgpu_format format)
+{
+	return format == w->format || vgpu_pack_is_exact(w->format, format);
+}
+
 /* Would every matrix hold the values that it has as it is used? */
 static bool is_same(const struct weights *all, enum quality_weights weights)
 {
@@ -74,7 +80,7 @@ static bool is_same(const struct weights *all, enum quality_weights weights)
 		const struct weight *w = &all->list[i];
 		enum vgpu_format format = format_of(w, weights);
 
-		same = format == w->used || vgpu_pack_is_exact(w->used, format);
+		same = format == w->used || (has_values(w, format) && has_values(w, w->used));
 	}
 	return same;
 }

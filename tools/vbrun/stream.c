@@ -486,8 +486,8 @@ int vbrun_stream(int argc, char **argv)
 		  PASSES_MAX },
 		{ "mode", CLI_CHOICE, &o.mode, "MODE", "activations: f32, a16 (default) or a8",
 		  stream_modes, 0, 0 },
-		{ "format", CLI_CHOICE, &o.pack, "F", "pack weights: keep (default; only types without "
-		  "a product, to int8), int8, mxfp4", weights_packs, 0, 0 },
+		{ "format", CLI_CHOICE, &o.pack, "F", "pack weights: keep (default; values of blocks, "
+		  "where a product takes them, else int8), int8, mxfp4", weights_packs, 0, 0 },
 		{ "route", CLI_CHOICE, &o.route, "HOW", "zipf: experts chosen at run time", routes,
 		  0, 0 },
 		{ "tokens", CLI_NUMBER, &o.tokens, "N", "of --route (default 64)", NULL, 1, 1000000 },
@@ -503,8 +503,9 @@ int vbrun_stream(int argc, char **argv)
 		"vbrun stream", "FILE", "Multiply with every weight matrix of a checkpoint, pass after "
 		"pass, in little memory.", options, 1, 1,
 		"FILE is a .safetensors or .gguf file (any part of a split one), or a folder with a model.\n"
-		"Q4_0, Q5_0, IQ4_NL and TQ are copied to int8, other types that no product takes are rounded\n"
-		"once more, to int8 or what --format says; how far that moves them is measured and said.\n"
+		"Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K and NVFP4 are packed with the same values, IQ4_NL and\n"
+		"TQ copied to int8. Other types, and with --format all that it cannot hold, are rounded once\n"
+		"more; how far that moves them is measured and said.\n"
 		"Without --host the tier is 512M; with --route what holds a quarter of the experts,\n"
 		"the intermediates and the reserve for transfers. --chunk is 2M, or less where the tier\n"
 		"would have fewer than 120: so that the six that transfers need are 5 % at most.\n"
