@@ -5,10 +5,11 @@
 #define I32	(1ull << VB_FORMAT_I32)
 #define U8	(1ull << VB_FORMAT_U8)
 #define SPLIT	(1ull << VB_FORMAT_MXFP4_SPLIT)
-#define BLOCKS	(1ull << VB_FORMAT_MXFP4 | 1ull << VB_FORMAT_NVFP4 | 1ull << VB_FORMAT_Q8_0 | \
-		 1ull << VB_FORMAT_Q4_0 | 1ull << VB_FORMAT_Q4_1 | 1ull << VB_FORMAT_Q5_0 | \
-		 1ull << VB_FORMAT_Q5_1 | 1ull << VB_FORMAT_Q4_K | 1ull << VB_FORMAT_Q5_K | \
-		 1ull << VB_FORMAT_Q6_K)
+#define BLOCKS	(1ull << VB_FORMAT_MXFP4 | 1ull << VB_FORMAT_NVFP4 | \
+		 1ull << VB_FORMAT_Q8_0 | 1ull << VB_FORMAT_Q4_0 | \
+		 1ull << VB_FORMAT_Q4_1 | 1ull << VB_FORMAT_Q5_0 | \
+		 1ull << VB_FORMAT_Q5_1 | 1ull << VB_FORMAT_Q4_K | \
+		 1ull << VB_FORMAT_Q5_K | 1ull << VB_FORMAT_Q6_K)
 #define TABLES	(VB_FORM_FLOATS | BLOCKS | VB_FORM_PACKED)
 #define ANY_RANK "a|ab|abc|abcd"
 
