@@ -141,9 +141,9 @@ $(bench_bin): $B/%: $B/%.o $B/tests/common/bench_util.o $B/libvgpu.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# Whom products and attention are compared with.
+# Whom products, attention and mixtures of experts are compared with.
 $B/bench/matmul: $B/bench/peers/blas.o $B/bench/peers/ggml.o
-$B/bench/attention: $B/bench/peers/ggml.o
+$B/bench/attention $B/bench/moe: $B/bench/peers/ggml.o
 
 benches: $(bench_bin)
 

@@ -23,6 +23,7 @@ static struct {
 	char kind[KINDS][NAME_BYTES];
 	unsigned int kinds, best;
 	struct peer_product chosen;	/* whom @best was found for */
+	struct peer_route routed;
 } ggml;
 
 /* Is there an answer "ok", and what is behind it? */
@@ -83,16 +84,16 @@ static bool ggml_open(struct peer *peer)
 	return true;
 }
 
-static bool ggml_weights(struct peer *peer, const struct peer_weights *w)
+/* The kinds of buffers that there are of what was asked for. */
+static bool take_kinds(const char *type)
 {
 	char text[256], *at = text, *name;
 
-	(void)peer;
-	fprintf(ggml.in, "matmul %s %u %u %zu\n", w->type, w->n, w->k, w->rotate ? w->rotate : 1);
 	fflush(ggml.in);
 	ggml.kinds = 0;
 	ggml.chosen = (struct peer_product){ 0 };
-	if (!answer(text, sizeof(text), w->type))
+	ggml.routed = (struct peer_route){ 0 };
+	if (!answer(text, sizeof(text), type))
 		return false;
 	while ((name = strsep(&at, " ")) && ggml.kinds < KINDS)
 		if (*name)
@@ -100,31 +101,79 @@ static bool ggml_weights(struct peer *peer, const struct peer_weights *w)
 	return ggml.kinds;
 }
 
-static double run(const char *kind, struct peer_product p, uint32_t products)
+static bool ggml_weights(struct peer *peer, const struct peer_weights *w)
+{
+	(void)peer;
+	fprintf(ggml.in, "matmul %s %u %u %zu\n", w->type, w->n, w->k, w->rotate ? w->rotate : 1);
+	return take_kinds(w->type);
+}
+
+static bool ggml_experts(struct peer *peer, const struct peer_experts *e)
+{
+	(void)peer;
+	fprintf(ggml.in, "experts %s %u %u %u %zu\n", e->type, e->experts, e->n, e->k,
+		e->rotate ? e->rotate : 1);
+	return take_kinds(e->type);
+}
+
+static double run(const char *kind, const struct peer_product *p, uint32_t products)
 {
 	char text[256];
 
 	if (products > PRODUCTS_MOST)
 		products = PRODUCTS_MOST;
-	fprintf(ggml.in, "run %s %u %u %u\n", kind, p.m, p.threads, products);
+	fprintf(ggml.in, "run %s %u %u %u\n", kind, p->m, p->threads, products);
 	fflush(ggml.in);
 	return answer(text, sizeof(text), kind) ? atof(text) : 0;
 }
 
+/* Seconds, and the outputs where @samples is not NULL. */
+static double route(const char *kind, const struct peer_route *r, uint32_t products, float *samples)
+{
+	char text[512], *at = text;
+	double seconds;
+
+	if (products > PRODUCTS_MOST)
+		products = PRODUCTS_MOST;
+	fprintf(ggml.in, "route %s %u %u %u %u %u %u\n", kind, r->routing, r->tokens, r->used,
+		r->threads, r->first, products);
+	fflush(ggml.in);
+	if (!answer(text, sizeof(text), kind))
+		return 0;
+	seconds = strtod(at, &at);
+	for (unsigned int i = 0; samples && i < PEER_SAMPLES; i++)
+		samples[i] = strtof(at, &at);
+	return seconds;
+}
+
+static double run_once(const char *kind, const void *arg)
+{
+	return run(kind, arg, 1);
+}
+
+static double route_once(const char *kind, const void *arg)
+{
+	return route(kind, arg, 1, NULL);
+}
+
 /* The fastest of three runs in each kind of buffer. */
-static void choose(struct peer_product p)
+static void choose(double (*once)(const char *kind, const void *arg), const void *arg)
 {
 	double best = 0;
 
 	for (unsigned int i = 0; i < 3 * ggml.kinds; i++) {
-		double seconds = run(ggml.kind[i / 3], p, 1);
+		double seconds = once(ggml.kind[i / 3], arg);
 
 		if (seconds > 0 && (best <= 0 || seconds < best)) {
 			best = seconds;
 			ggml.best = i / 3;
 		}
 	}
-	ggml.chosen = p;
+}
+
+static void say_form(struct peer *peer)
+{
+	snprintf(peer->form, sizeof(peer->form), "%.20s %.24s", ggml.version, ggml.kind[ggml.best]);
 }
 
 static double ggml_time(struct peer *peer, struct peer_product p, uint32_t products)
@@ -134,9 +183,32 @@ static double ggml_time(struct peer *peer, struct peer_product p, uint32_t produ
 	if (!ggml.kinds)
 		return 0;
 	if (ggml.chosen.m != p.m || ggml.chosen.threads != p.threads)
-		choose(p);
-	snprintf(peer->form, sizeof(peer->form), "%.20s %.24s", ggml.version, ggml.kind[ggml.best]);
-	seconds = run(ggml.kind[ggml.best], p, products);
+		choose(run_once, &p);
+	ggml.chosen = p;
+	say_form(peer);
+	seconds = run(ggml.kind[ggml.best], &p, products);
+	usleep(PAUSE_US);
+	return seconds;
+}
+
+static bool route_is_like(const struct peer_route *a, const struct peer_route *b)
+{
+	return a->routing == b->routing && a->tokens == b->tokens && a->used == b->used &&
+	       a->threads == b->threads;
+}
+
+static double ggml_route(struct peer *peer, const struct peer_route *r, uint32_t products,
+			 float *samples)
+{
+	double seconds;
+
+	if (!ggml.kinds)
+		return 0;
+	if (!route_is_like(&ggml.routed, r))
+		choose(route_once, r);
+	ggml.routed = *r;
+	say_form(peer);
+	seconds = route(ggml.kind[ggml.best], r, products, samples);
 	usleep(PAUSE_US);
 	return seconds;
 }
@@ -174,4 +246,5 @@ static double ggml_attend(struct peer *peer, unsigned int threads, uint32_t time
 struct peer peer_ggml = {
 	.name = "ggml", .open = ggml_open, .weights = ggml_weights, .time = ggml_time,
 	.attention = ggml_attention, .attend = ggml_attend,
+	.experts = ggml_experts, .route = ggml_route,
 };

@@ -12,6 +12,7 @@
  *							products of this type
  *	run BUFFER M THREADS PRODUCTS -> ok SECONDS	a product; weights are taken in turn
  *	attention, attend				flash attention: ggml_attend.c
+ *	experts, route					mixtures of experts: ggml_experts.c
  *	quit
  *
  * or "error WHY".  A product of M rows of f32 includes what ggml does with them before.
@@ -24,24 +25,14 @@
 #include <ggml-alloc.h>
 #include "ggml_serve.h"
 
-#define MAX_BUFFERS	8
 #define MAX_NODES	16384
 
-/* A kind of buffer, and the weights in it. */
-struct kind {
-	ggml_backend_buffer_type_t type;
-	struct ggml_context *ctx;
-	ggml_backend_buffer_t buffer;
-	struct ggml_tensor **weight;
-};
-
 static struct {
-	ggml_backend_dev_t device;
-	int64_t n, k;
-	int copies, kinds, next;
-	struct kind kind[MAX_BUFFERS];
+	struct serve_weights w;
+	int next;
 } state;
 
+ggml_backend_dev_t serve_device;
 ggml_backend_t serve_backend;
 ggml_backend_set_n_threads_t serve_set_threads;
 
@@ -83,77 +74,27 @@ struct ggml_context *serve_context(size_t nodes)
 	return ggml_init(p);
 }
 
-static void kind_free(struct kind *kind)
+static void *random_weight(enum ggml_type type, int64_t n, int64_t k)
 {
-	ggml_backend_buffer_free(kind->buffer);
-	ggml_free(kind->ctx);
-	free(kind->weight);
-}
-
-/* Are products of these weights its own?  Else they would be copied at each. */
-static bool kind_supported(struct kind *kind)
-{
-	struct ggml_context *ctx = serve_context(4);
-	struct ggml_tensor *x = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, state.k, 1);
-	bool yes = ggml_backend_dev_supports_op(state.device, ggml_mul_mat(ctx, kind->weight[0], x));
-
-	ggml_free(ctx);
-	return yes;
-}
-
-static bool kind_init(struct kind *kind, ggml_backend_buffer_type_t buffer, enum ggml_type type,
-		      const void *data)
-{
-	kind->type = buffer;
-	kind->ctx = serve_context((size_t)state.copies);
-	kind->weight = serve_take((size_t)state.copies * sizeof(*kind->weight));
-	for (int i = 0; i < state.copies; i++)
-		kind->weight[i] = ggml_new_tensor_2d(kind->ctx, type, state.k, state.n);
-	kind->buffer = ggml_backend_alloc_ctx_tensors_from_buft(kind->ctx, buffer);
-	if (!kind->buffer || !kind->weight[0]->buffer || !kind_supported(kind)) {
-		kind_free(kind);
-		return false;
-	}
-	ggml_backend_buffer_set_usage(kind->buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-	for (int i = 0; i < state.copies; i++)
-		ggml_backend_tensor_set(kind->weight[i], data, 0, ggml_nbytes(kind->weight[i]));
-	return true;
-}
-
-static void *random_weight(enum ggml_type type)
-{
-	float *f = serve_take((size_t)(state.n * state.k) * sizeof(*f));
-	void *data = serve_take(ggml_row_size(type, state.k) * (size_t)state.n);
+	float *f = serve_take((size_t)(n * k) * sizeof(*f));
+	void *data = serve_take(ggml_row_size(type, k) * (size_t)n);
 	uint64_t random = 1;
 
-	for (int64_t i = 0; i < state.n * state.k; i++) {
+	for (int64_t i = 0; i < n * k; i++) {
 		random = random * 6364136223846793005ull + 1442695040888963407ull;
 		f[i] = (float)(int32_t)(random >> 32) * 0x1p-31f;
 	}
-	ggml_quantize_chunk(type, f, data, 0, state.n, state.k, NULL);
+	ggml_quantize_chunk(type, f, data, 0, n, k, NULL);
 	free(f);
 	return data;
-}
-
-static void kinds_init(enum ggml_type type)
-{
-	ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(state.device);
-	ggml_backend_dev_get_extra_bufts_t extra = (ggml_backend_dev_get_extra_bufts_t)
-		ggml_backend_reg_get_proc_address(reg, "ggml_backend_dev_get_extra_bufts");
-	ggml_backend_buffer_type_t *more = extra ? extra(state.device) : NULL;
-	void *data = random_weight(type);
-
-	state.kinds = kind_init(&state.kind[0], ggml_backend_dev_buffer_type(state.device), type, data);
-	for (; more && *more && state.kinds < MAX_BUFFERS; more++)
-		state.kinds += kind_init(&state.kind[state.kinds], *more, type, data);
-	free(data);
 }
 
 static void do_matmul(const char *line)
 {
 	char name[32];
-	long n, k, bytes, one;
+	long n, k, bytes;
 	enum ggml_type type;
+	void *data;
 
 	if (sscanf(line, "matmul %31s %ld %ld %ld", name, &n, &k, &bytes) != 4 || n < 1 || k < 1 ||
 	    bytes < 1) {
@@ -165,35 +106,31 @@ static void do_matmul(const char *line)
 		printf("error no type %s\n", name);
 		return;
 	}
-	for (int i = 0; i < state.kinds; i++)
-		kind_free(&state.kind[i]);
-	state.n = n;
-	state.k = k;
-	one = (long)ggml_row_size(type, k) * n;
-	state.copies = (int)((bytes + one - 1) / one);
-	kinds_init(type);
-	printf(state.kinds ? "ok" : "error no products of this type");
-	for (int i = 0; i < state.kinds; i++)
-		printf(" %s", ggml_backend_buft_name(state.kind[i].type));
-	putchar('\n');
+	data = random_weight(type, n, k);
+	serve_weights_drop(&state.w);
+	state.w = (struct serve_weights){ .type = type, .n = n, .k = k };
+	serve_weights_set(&state.w, data, bytes);
+	serve_weights_say(&state.w);
+	free(data);
 }
 
 /* Seconds a product. */
-static double run(struct kind *kind, int m, int products)
+static double run(struct serve_kind *kind, int m, int products)
 {
+	int64_t k = state.w.k;
 	struct ggml_context *ctx = serve_context(MAX_NODES);
-	struct ggml_tensor *x = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, state.k, m);
+	struct ggml_tensor *x = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, k, m);
 	struct ggml_cgraph *graph = ggml_new_graph_custom(ctx, MAX_NODES, false);
-	float *values = serve_take((size_t)(state.k * m) * sizeof(*values));
+	float *values = serve_take((size_t)(k * m) * sizeof(*values));
 	ggml_backend_buffer_t buffer;
 	double start;
 
 	for (int i = 0; i < products; i++)
 		ggml_build_forward_expand(graph, ggml_mul_mat(ctx,
-				kind->weight[(state.next + i) % state.copies], x));
+				kind->weight[(state.next + i) % state.w.copies], x));
 	state.next += products;
 	buffer = ggml_backend_alloc_ctx_tensors(ctx, serve_backend);
-	for (int64_t i = 0; i < state.k * m; i++)
+	for (int64_t i = 0; i < k * m; i++)
 		values[i] = (float)((int)(i * 2654435761u >> 7) % 1000) / 500.f - 1;
 	ggml_backend_buffer_clear(buffer, 0);	/* pages are there */
 	ggml_backend_tensor_set(x, values, 0, ggml_nbytes(x));
@@ -210,31 +147,31 @@ static void do_run(const char *line)
 {
 	char name[64];
 	int m, threads, products;
+	struct serve_kind *kind;
 
 	if (sscanf(line, "run %63s %d %d %d", name, &m, &threads, &products) != 4 || m < 1 ||
 	    threads < 1 || products < 1 || products > MAX_NODES / 2) {
 		puts("error usage: run BUFFER M THREADS PRODUCTS");
 		return;
 	}
-	for (int i = 0; i < state.kinds; i++) {
-		if (strcmp(name, ggml_backend_buft_name(state.kind[i].type)))
-			continue;
-		serve_set_threads(serve_backend, threads);
-		printf("ok %.9f\n", run(&state.kind[i], m, products));
+	kind = serve_weights_find(&state.w, name);
+	if (!kind) {
+		printf("error no buffer %s\n", name);
 		return;
 	}
-	printf("error no buffer %s\n", name);
+	serve_set_threads(serve_backend, threads);
+	printf("ok %.9f\n", run(kind, m, products));
 }
 
 static bool backend_open(const char *folder)
 {
 	ggml_backend_load_all_from_path(folder);
-	state.device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-	if (!state.device)
+	serve_device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+	if (!serve_device)
 		return false;
-	serve_backend = ggml_backend_dev_init(state.device, NULL);
+	serve_backend = ggml_backend_dev_init(serve_device, NULL);
 	serve_set_threads = (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(
-		ggml_backend_dev_backend_reg(state.device), "ggml_backend_set_n_threads");
+		ggml_backend_dev_backend_reg(serve_device), "ggml_backend_set_n_threads");
 	return serve_backend && serve_set_threads;
 }
 
@@ -265,6 +202,10 @@ int main(int argc, char **argv)
 			serve_attention(line);
 		else if (!strncmp(line, "attend ", 7))
 			serve_attend(line);
+		else if (!strncmp(line, "experts ", 8))
+			serve_experts(line);
+		else if (!strncmp(line, "route ", 6))
+			serve_route(line);
 		else if (!strncmp(line, "quit", 4))
 			break;
 		else

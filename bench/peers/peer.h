@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom products and attention are compared with, in this process or beside it. */
+/* Whom products, attention and mixtures of experts are compared with, in this process or beside it. */
 #ifndef BENCH_PEERS_PEER_H
 #define BENCH_PEERS_PEER_H
 
@@ -41,6 +41,32 @@ struct peer_attention {
 	bool causal;
 };
 
+/**
+ * struct peer_experts - stacks of weights of which each row of activations chooses some
+ * @type: as ggml calls it, "mxfp4"
+ * @experts: matrices of a stack
+ * @n: rows of one
+ * @k: columns
+ * @rotate: bytes of copies of the stack to go round over; 0: one
+ */
+struct peer_experts {
+	const char *type;
+	uint32_t experts, n, k;
+	size_t rotate;
+};
+
+/**
+ * struct peer_route - a product of such a stack
+ * @routing: enum experts_routing (experts.h)
+ * @tokens: rows of activations
+ * @used: experts that each chooses
+ * @first: turn to begin with: it says which stack and which choice of experts
+ */
+struct peer_route {
+	uint32_t routing, tokens, used, first;
+	unsigned int threads;
+};
+
 /* Both sides have the same values: noise from these, the keys' before the values'. */
 #define PEER_Q_SEED	1u
 #define PEER_KV_SEED	2u
@@ -63,6 +89,8 @@ static inline size_t peer_sample(size_t n, unsigned int i)
  *	does with the rows before included; not above 0: it failed, which has been said
  * @attention: like @weights, for @attend
  * @attend: like @time, of @times calls; @samples: [PEER_SAMPLES] of the outputs
+ * @experts: like @weights, for @route
+ * @route: like @time; @samples: of the last product's outputs [tokens][used][n]
  */
 struct peer {
 	const char *name;
@@ -72,6 +100,9 @@ struct peer {
 	double (*time)(struct peer *peer, struct peer_product p, uint32_t products);
 	bool (*attention)(struct peer *peer, const struct peer_attention *a);
 	double (*attend)(struct peer *peer, unsigned int threads, uint32_t times, float *samples);
+	bool (*experts)(struct peer *peer, const struct peer_experts *e);
+	double (*route)(struct peer *peer, const struct peer_route *r, uint32_t products,
+			float *samples);
 };
 
 /* OpenBLAS, in f32 whatever the type is; products only. */

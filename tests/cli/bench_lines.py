@@ -13,8 +13,8 @@ import sys
 LESS = {"s", "ms a text", "bytes a token", "perplexity"}
 MORE = {"GF/s", "GB/s", "1/s", "uses/read"}
 
-TEXTS = ("bench", "weight", "mode", "residency", "policy", "unit", "peer")
-COUNTS = ("m", "n", "k", "threads", "runs")
+TEXTS = ("bench", "weight", "mode", "residency", "policy", "routing", "unit", "peer")
+COUNTS = ("m", "n", "k", "experts", "used", "threads", "runs")
 NUMBERS = ("ours", "theirs", "ratio", "bound", "fraction")
 RESIDENCIES = {"dram", "cache", "nvme"}
 
@@ -27,6 +27,7 @@ PARAMETERS = {
     "pack_file": "weight n k threads residency bound",
     "packed_read": "weight n k threads residency peer",
     "attention": "weight mode m threads bound",
+    "moe": "weight mode m n k experts used routing threads residency bound",
     "io": "residency peer bound",
     "crc32c": "threads residency",
     "pool": "mode threads peer",

@@ -117,6 +117,24 @@ lines = [json.loads(line) for line in open(sys.argv[1])]
 lines = [line for line in lines if line.get("peer") == "ggml" and line["head_dim"] == 128]
 sys.exit(not lines or any(abs(line["theirs"] - 1.048576) > 1e-5 for line in lines))' "$BENCH_JSONL"
 verdict bench_attention_that_differs_is_said grep -q "results differ from ggml's by" "$work/out"
+
+# A mixture of experts whose outputs are wrong.
+cat >"$work/ggml" <<'END'
+#!/bin/bash
+echo ok 9.9
+while read -r what name rest; do
+	case $what in
+	experts) echo ok SLOW FAST ;;
+	route) case $name in SLOW) echo "ok 0.004$SAMPLES" ;; *) echo "ok 0.002$SAMPLES" ;; esac ;;
+	esac
+done
+END
+SAMPLES=$(printf ' 9%.0s' {1..16}) BENCH_GGML=$work/ggml \
+	$build/bench/moe --weight mxfp4 --threads 1 1 >"$work/out" 2>&1
+verdict bench_moe_that_is_wrong_fails test $? -eq 1
+verdict bench_moe_says_who_is_wrong grep -q "ggml's mxfp4 of 1 tokens is wrong: NMSE" "$work/out"
+$build/bench/moe --routing random >"$work/out" 2>&1
+verdict bench_moe_says_what_it_takes grep -q 'usage: moe ' "$work/out"
 $build/bench/attention --mode nothing >"$work/out" 2>&1
 verdict bench_of_an_unknown_attention_fails test $? -eq 1
 $build/bench/matmul --weight mxfp5 >"$work/out" 2>&1

@@ -325,6 +325,9 @@ static void json_line(FILE *f, const struct bench_result *r)
 	json_count(f, "kv_heads", r->kv_heads);
 	json_count(f, "head_dim", r->head_dim);
 	json_count(f, "kv", r->kv);
+	json_count(f, "experts", r->experts);
+	json_count(f, "used", r->used);
+	json_text(f, "routing", r->routing);
 	json_count(f, "threads", r->threads);
 	json_text(f, "residency", r->residency);
 	json_text(f, "policy", r->policy);

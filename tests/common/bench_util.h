@@ -27,6 +27,9 @@
  * @kv_heads: heads of the keys and values
  * @head_dim: columns of a head
  * @kv: keys
+ * @experts: matrices of a stack, of which a row of activations chooses some; 0 leaves the key out
+ * @used: how many
+ * @routing: how: "uniform", "zipf"
  * @threads: threads
  * @unit: of the three figures below, "GF/s"; more is better
  * @ours: what we reach
@@ -38,7 +41,8 @@
  */
 struct bench_result {
 	const char *bench, *weight, *mode, *policy, *residency;
-	uint64_t m, n, k, heads, kv_heads, head_dim, kv, threads;
+	uint64_t m, n, k, heads, kv_heads, head_dim, kv, experts, used, threads;
+	const char *routing;
 	const char *unit;
 	double ours;
 	const char *peer;
