@@ -286,11 +286,14 @@ static uint64_t free_on(int node)
 	return (uint64_t)kb << 10;
 }
 
-/* All memory that the node has for us; what the kernel keeps there is taken elsewhere. */
+/*
+ * All memory that the node has for us; what the kernel keeps there is taken elsewhere.  More than
+ * is free, for while pages are taken the kernel gives up some that files are cached in.
+ */
 static uint8_t *fill_node(int node, uint64_t *out_bytes)
 {
 	unsigned long mask = 1ul << node;
-	uint64_t bytes = free_on(node);
+	uint64_t bytes = free_on(node) + SPILL_BYTES;
 	uint8_t *p;
 
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -298,6 +301,8 @@ static uint8_t *fill_node(int node, uint64_t *out_bytes)
 	assert_int_equal(mbind(p, bytes, MPOL_PREFERRED, &mask, 8 * sizeof(mask), 0), 0);
 	for (uint64_t at = 0; at < bytes; at += (uint64_t)page)
 		p[at] = 1;
+	print_message("node %d: %llu KiB left of %llu\n", node,
+		      (unsigned long long)free_on(node) >> 10, (unsigned long long)bytes >> 10);
 	*out_bytes = bytes;
 	return p;
 }
