@@ -6,6 +6,8 @@
 static vgpu_direct_avx512 *few_rows(enum vgpu_wformat format)
 {
 	switch (format) {
+	case VGPU_W_INT8_G16:
+		return vgpu_direct_int8_avx512;
 	case VGPU_W_Q4_1_G16:
 		return vgpu_direct_q4_1_avx512;
 	case VGPU_W_Q5_0_G16:

@@ -26,6 +26,6 @@ vgpu_direct_avx512 vgpu_direct_mxfp4_avx512, vgpu_direct_f16_avx512, vgpu_direct
 /* Up to four rows; see direct_steps.h. */
 vgpu_direct_avx512 vgpu_direct_q4_1_avx512, vgpu_direct_q5_0_avx512, vgpu_direct_q5_1_avx512,
 		   vgpu_direct_q5_k_avx512, vgpu_direct_q6_k_avx512, vgpu_direct_nvfp4_avx512,
-		   vgpu_direct_int4_z_avx512;
+		   vgpu_direct_int4_z_avx512, vgpu_direct_int8_avx512;
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Any format of pack/g16_type.h by one to four rows of activations, codes expanded in registers
- * step by step.  What is four bits and has a table has a shorter way, direct_product.h.
+ * Any format of pack/g16_type.h, and INT8_G16, by one to four rows of activations, codes expanded
+ * in registers step by step.  What is four bits and has a table has a shorter way,
+ * direct_product.h.
  *
  * Type's fields and mt are constants at every call.
  */

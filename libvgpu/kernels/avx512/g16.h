@@ -24,8 +24,10 @@ static inline __m512i vgpu_g16_upper(const uint8_t *block, uint32_t bits, uint32
 /* The codes of step t: byte 4 r + i is row r, column 4 t + i. */
 static inline __m512i vgpu_g16_codes(const uint8_t *block, uint32_t bits, uint32_t t)
 {
-	__m512i x = _mm512_load_si512(block + t / 2 * 64);
+	__m512i x = _mm512_load_si512(block + (bits == 8 ? t : t / 2) * 64);
 
+	if (bits == 8)
+		return x;
 	if (t % 2)
 		x = _mm512_srli_epi16(x, 4);
 	x = _mm512_and_si512(x, _mm512_set1_epi8(15));
@@ -214,6 +216,27 @@ static inline __m512i vgpu_g16_step_a8(const struct vgpu_g16_type *type,
 	return type->e2m1 ? _mm512_permutexvar_epi8(codes, table->u8) : _mm512_add_epi8(codes, add);
 }
 
+/* Byte i of every lane less 128, as f32: it is put behind the bits of 2^23. */
+static inline __m512 vgpu_lanes_byte(__m512i x, uint32_t i)
+{
+	__m512i low = _mm512_srl_epi32(x, _mm_cvtsi32_si128(8 * (int)i));
+
+	/* (low & mask) | bits */
+	low = _mm512_ternarylogic_epi32(low, _mm512_set1_epi32(0xff), _mm512_set1_epi32(0x4b000000),
+					0xea);
+	return _mm512_sub_ps(_mm512_castsi512_ps(low),
+			     _mm512_set1_ps(0x1p23f + (float)VGPU_INT8_ZERO));
+}
+
+/* Bytes i and i + 2 less 128, as bf16: the low halves of numbers so small are zero. */
+static inline __m512i vgpu_lanes_bytes(__m512i x, uint32_t i)
+{
+	__m512i low = _mm512_castps_si512(vgpu_lanes_byte(x, i));
+
+	return _mm512_or_si512(_mm512_srli_epi32(low, 16),
+			       _mm512_castps_si512(vgpu_lanes_byte(x, i + 2)));
+}
+
 /* Step t of a block as two lines of bf16: columns 0 and 2, then 1 and 3. */
 static inline void vgpu_g16_step_a16(__m512i line[2], const struct vgpu_g16_type *type,
 				     const struct vgpu_g16_table *table, const uint8_t *block,
@@ -224,7 +247,10 @@ static inline void vgpu_g16_step_a16(__m512i line[2], const struct vgpu_g16_type
 	if (type->header == VGPU_HEADER_F16_ZERO)
 		codes = _mm512_add_epi8(codes, add);
 	odd = _mm512_srli_epi16(codes, 8);
-	if (type->bits == 6) {
+	if (type->bits == 8) {
+		line[0] = vgpu_lanes_bytes(codes, 0);
+		line[1] = vgpu_lanes_bytes(codes, 1);
+	} else if (type->bits == 6) {
 		line[0] = _mm512_permutex2var_epi16(table->low, codes, table->high);
 		line[1] = _mm512_permutex2var_epi16(table->low, odd, table->high);
 	} else {

@@ -3,6 +3,7 @@
  * Weights of every format into slabs.
  */
 #include <string.h>
+#include "kernels/avx512/g16.h"
 #include "kernels/avx512/slab.h"
 #include "kernels/avx512/slab_g16.h"
 
@@ -176,22 +177,13 @@ static void fill_mxfp4(uint8_t *lines, float *scales, const struct vgpu_group *g
 	}
 }
 
-/* Integers up to 128 are bf16: the low halves of their f32 are zero. */
-static inline __m512i bf16_pair(__m512 low, __m512 high)
-{
-	return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16),
-			       _mm512_castps_si512(high));
-}
-
 static void int8_a16_block(uint8_t *out, const uint8_t *codes)
 {
 	for (uint32_t u = 0; u < 8; u++) {
 		__m512i line = _mm512_load_si512(codes + u * 64);
 
-		_mm512_store_si512(out + u * 128,
-				   bf16_pair(vgpu_slab_column(line, 0), vgpu_slab_column(line, 2)));
-		_mm512_store_si512(out + u * 128 + 64,
-				   bf16_pair(vgpu_slab_column(line, 1), vgpu_slab_column(line, 3)));
+		_mm512_store_si512(out + u * 128, vgpu_lanes_bytes(line, 0));
+		_mm512_store_si512(out + u * 128 + 64, vgpu_lanes_bytes(line, 1));
 	}
 }
 
@@ -201,7 +193,7 @@ static void int8_f32_block(uint8_t *out, const uint8_t *codes, __m512 scale)
 		__m512i line = _mm512_load_si512(codes + c / 4 * 64);
 
 		_mm512_store_ps((float *)(out + c * 64),
-				_mm512_mul_ps(vgpu_slab_column(line, c % 4), scale));
+				_mm512_mul_ps(vgpu_lanes_byte(line, c % 4), scale));
 	}
 }
 

@@ -28,7 +28,7 @@ static void fill_f32(uint8_t *lines, const struct vgpu_g16_type *type,
 
 		for (uint32_t i = 0; i < 4; i++, lines += 64)
 			_mm512_store_ps((float *)lines,
-					_mm512_add_ps(_mm512_mul_ps(vgpu_slab_column(w, i), scale),
+					_mm512_add_ps(_mm512_mul_ps(vgpu_lanes_byte(w, i), scale),
 						      minimum));
 	}
 }

@@ -63,7 +63,7 @@ enum vgpu_g16_kind {
  * @kind: what scales do
  * @header_bytes: of a tile, a multiple of 64
  * @tile_blocks: blocks of 32 columns in a tile; the last tile of a row may hold fewer
- * @bits: of a code, 4 .. 6
+ * @bits: of a code, 4 .. 6; 8 in avx512/direct_int8.c, for whose format a row here would do
  * @zero: the code of zero
  * @e2m1: codes are E2M1, of which twice the value is taken, and half of the scales
  */
