@@ -105,7 +105,7 @@ enum vgpu_mode {
 /**
  * struct vgpu_acts - activations packed once a command for one mode
  * @mode: enum vgpu_mode
- * @m: rows
+ * @m: rows; without any a product writes nothing
  * @k: columns, as the caller has them
  * @kpad: columns the packed rows hold: k rounded up to VGPU_BLOCK, zero filled
  * @data: the values, [m][kpad] in the level's own order and type; 64-byte aligned

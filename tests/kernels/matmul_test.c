@@ -964,6 +964,27 @@ static void product_is_right_where_f16_scales_are_subnormal(void **state)
 	}
 }
 
+/* No rows of activations: nothing is written. */
+static void product_of_no_rows_writes_nothing(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	const uint32_t n = 40;
+	uint64_t rng = 18;
+	struct product p;
+	float *same;
+
+	for (size_t f = 0; f < FORMATS; f++) {
+		product_init(&p, formats[f].format, 9, n, cols_of(&formats[f], 96), &rng);
+		same = check_alloc(9 * n * sizeof(*same));
+		for (int mode = 0; mode < 3; mode++) {
+			run(t, &p.w, mode, p.x, 0, p.y, n);
+			assert_memory_equal(p.y, same, 9 * n * sizeof(*same));
+		}
+		free(same);
+		product_free(&p);
+	}
+}
+
 /* Rows of weights whose scales are all zero, and rows of activations that are zeros. */
 static void product_of_zeros_is_zero(void **state)
 {
@@ -1089,6 +1110,7 @@ int main(void)
 		PRODUCT_LEVELS(product_is_right_where_f16_scales_are_subnormal),
 		PRODUCT_LEVELS(product_of_nan_or_infinite_activations_is_not_a_number),
 		PRODUCT_LEVELS(product_of_zeros_is_zero),
+		PRODUCT_LEVELS(product_of_no_rows_writes_nothing),
 		PRODUCT_LEVELS(product_of_tiny_activations_is_zero_or_right),
 		PRODUCT_LEVELS(product_at_the_ends_of_bf16_is_right_or_zero_or_infinite),
 	};
