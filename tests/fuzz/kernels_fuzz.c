@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The kernels of the CPU at every level, against the reference.  An input is a number of up to
+ * 64 bits, little-endian, and says all that is drawn (tests/common/product_draw.h).
+ *
+ * Bits of a number are like no others, so nothing is gained from changing those of one that
+ * was good: inputs are one number after the other, from VB_SEED on (0), and the same each time.
+ * Kernels and draws are gcc's, without instrumentation: what they read or write beyond their
+ * operands meets a page without access.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/product_draw.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+void __asan_on_error(void);
+
+static uint64_t next;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	const char *seed = getenv("VB_SEED");
+
+	(void)argc;
+	(void)argv;
+	/* The one level that nobody gets who has not asked. */
+	setenv("VBLACKWELL_ISA", "amx", 0);
+	next = seed ? strtoull(seed, NULL, 0) : 0;
+	return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	(void)size;
+	(void)seed;
+	if (max_size < sizeof(next))
+		return 0;
+	memcpy(data, &next, sizeof(next));
+	next++;
+	return sizeof(next);
+}
+
+/* A fault says no more than where it was. */
+void __asan_on_error(void)
+{
+	fprintf(stderr, "%s\n", product_draw_said());
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint64_t number = 0;
+	const char *problem;
+
+	memcpy(&number, data, size < sizeof(number) ? size : sizeof(number));
+	problem = product_draw(number);
+	if (!problem)
+		return 0;
+	fprintf(stderr, "%llu: %s\n", (unsigned long long)number, problem);
+	abort();
+}
