@@ -38,6 +38,21 @@ struct vgpu_work {
 	void *arg;
 };
 
+/**
+ * struct vgpu_route - an index of a MATMUL_ID
+ * @expert: as it was loaded
+ * @index: its place among the indices, row * top + choice
+ */
+struct vgpu_route {
+	uint32_t expert, index;
+};
+
+/* An index that names no expert: ids[row][choice] was @id. */
+struct vgpu_wrong_id {
+	uint32_t row, choice;
+	int32_t id;
+};
+
 /* What a backend may do before it asks again: a small part of what a device waits for. */
 #define VGPU_WORK_PIECE_NS	(100u * 1000 * 1000)
 
@@ -87,7 +102,8 @@ struct vgpu_panel_work {
  * @supports: can it run the command at all; else the executor says -EOPNOTSUPP
  * @begin: a command whose weight is streamed starts; ids of MATMUL_ID: see @select
  * @select: MATMUL_ID, after @begin: read the indices once, check each, and hand out
- *	the matrices that are needed, ascending; at most as many as the stack has
+ *	the matrices that are needed, ascending; at most as many as the stack has.  -EINVAL:
+ *	@wrong says which index
  * @panel: one panel of a command that began
  * @end: it is over, also after an error
  * @row: GATHER: decode row @index of the output from one table row (or row group)
@@ -101,7 +117,8 @@ struct vgpu_backend_ops {
 	void (*close)(void *be);
 	bool (*supports)(void *be, const struct vb_cmd_header *cmd);
 	int (*begin)(void *be, const struct vgpu_work *w);
-	int (*select)(void *be, const struct vgpu_work *w, uint32_t *matrices, uint32_t *count);
+	int (*select)(void *be, const struct vgpu_work *w, uint32_t *matrices, uint32_t *count,
+		      struct vgpu_wrong_id *wrong);
 	int (*panel)(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p);
 	void (*end)(void *be, const struct vgpu_work *w);
 	int (*row)(void *be, const struct vgpu_work *w, uint32_t out_row, uint32_t table_row,
@@ -114,19 +131,22 @@ extern const struct vgpu_backend_ops vgpu_backend_null;
 
 /**
  * vgpu_backend_select_ids() - which experts do the indices of a MATMUL_ID name
+ * @routes: room for twice as many as there are indices; receives them by expert, and those of
+ *	an expert in order
  * @matrices: receives each expert once, ascending; room for as many as there are experts
  *	or indices, whichever are fewer
  * @count: receives how many
- * @take: NULL, or called for each index as it was loaded, in order
- * @arg: handed to @take
+ * @wrong: -EINVAL: receives the index
  *
  * Loads each index once and checks what it loaded: another thread may be writing
  * them.  Time and memory go by the indices, not by the experts that the command claims.
- * Return: 0; -EINVAL one is out of range; -ENOMEM.
+ * Return: 0; -EINVAL one is out of range.
  */
-int vgpu_backend_select_ids(const struct vgpu_work *w, uint32_t *matrices, uint32_t *count,
-			    void (*take)(void *arg, uint32_t i, uint32_t t, uint32_t expert),
-			    void *arg);
+int vgpu_backend_select_ids(const struct vgpu_work *w, struct vgpu_route *routes,
+			    uint32_t *matrices, uint32_t *count, struct vgpu_wrong_id *wrong);
+
+/* How many indices a MATMUL_ID has. */
+uint64_t vgpu_backend_ids(const struct vb_cmd_header *cmd);
 
 /* NULL when there is none of that name. */
 const struct vgpu_backend_ops *vgpu_backend_find(const char *name);

@@ -6,6 +6,7 @@
 #include "backend.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int null_open(struct vgpu_pool *pool, void **out)
@@ -37,9 +38,15 @@ static int null_begin(void *be, const struct vgpu_work *w)
 }
 
 /* Which experts run is still decided by the indices. */
-static int null_select(void *be, const struct vgpu_work *w, uint32_t *matrices, uint32_t *count)
+static int null_select(void *be, const struct vgpu_work *w, uint32_t *matrices, uint32_t *count,
+		       struct vgpu_wrong_id *wrong)
 {
-	return vgpu_backend_select_ids(w, matrices, count, NULL, be);
+	struct vgpu_route *routes = malloc(vgpu_backend_ids(w->cmd) * 2 * sizeof(*routes));
+	int rc = routes ? vgpu_backend_select_ids(w, routes, matrices, count, wrong) : -ENOMEM;
+
+	(void)be;
+	free(routes);
+	return rc;
 }
 
 static int null_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p)

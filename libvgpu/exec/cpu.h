@@ -13,11 +13,6 @@ struct vgpu_cpu_memory {
 	size_t bytes;
 };
 
-/* One index of a MATMUL_ID: which output row goes through which expert. */
-struct vgpu_cpu_route {
-	uint32_t i, t, expert;
-};
-
 /*
  * Activations, packed, and what is gathered of them and of results: not more at once.  Rows
  * that have no room are taken after the others, of each panel.
@@ -35,7 +30,7 @@ struct vgpu_cpu_rows {
  * @acts_memory: where they are
  * @scratch: one piece a thread, @scratch_bytes each
  * @staging: units that lie across pieces, copied together
- * @routes: MATMUL_ID: every index, sorted by expert, then as read
+ * @routes: MATMUL_ID: every index, by expert, then as read; room for twice as many
  * @expert: MATMUL_ID: the one that runs, and its routes
  * @rows_in, @rows_out: its activations and results, gathered; MATMUL: @rows_out is
  *	the residual of a panel when the output is the same array
@@ -47,7 +42,7 @@ struct vgpu_cpu {
 	struct vgpu_acts acts;
 	struct vgpu_cpu_memory acts_memory, scratch, staging;
 	size_t scratch_bytes;
-	struct vgpu_cpu_route *routes;
+	struct vgpu_route *routes;
 	uint32_t route_count, route_room;
 	struct vgpu_cpu_rows expert, packed;
 	struct vgpu_cpu_memory rows_in, rows_out;
@@ -72,7 +67,7 @@ int vgpu_cpu_run(struct vgpu_cpu *cpu, const struct vgpu_work *w, vgpu_pool_fn f
 /* cpu_matmul.c */
 int vgpu_cpu_matmul_begin(void *be, const struct vgpu_work *w);
 int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matrices,
-			   uint32_t *count);
+			   uint32_t *count, struct vgpu_wrong_id *wrong);
 int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p);
 /* cpu_topk.c */
 /**

@@ -332,34 +332,15 @@ static int matmul_panel(struct product *d, const struct vgpu_work *w,
  * MATMUL_ID: one product an expert, over the rows that chose it
  */
 
-static void route_take(void *arg, uint32_t i, uint32_t t, uint32_t expert)
-{
-	struct vgpu_cpu *cpu = arg;
-
-	cpu->routes[cpu->route_count++] = (struct vgpu_cpu_route){ i, t, expert };
-}
-
-/* By expert, then as read: results do not depend on how it is sorted. */
-static int compare_routes(const void *a, const void *b)
-{
-	const struct vgpu_cpu_route *x = a, *y = b;
-
-	if (x->expert != y->expert)
-		return x->expert < y->expert ? -1 : 1;
-	if (x->i != y->i)
-		return x->i < y->i ? -1 : 1;
-	return x->t < y->t ? -1 : x->t > y->t;
-}
-
 static int routes_grow(struct vgpu_cpu *cpu, size_t n)
 {
-	struct vgpu_cpu_route *grown;
+	struct vgpu_route *grown;
 
 	if (n <= cpu->route_room)
 		return 0;
 	if (n > UINT32_MAX)
 		return -EOVERFLOW;
-	grown = realloc(cpu->routes, n * sizeof(*grown));
+	grown = realloc(cpu->routes, 2 * n * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	cpu->routes = grown;
@@ -368,20 +349,19 @@ static int routes_grow(struct vgpu_cpu *cpu, size_t n)
 }
 
 int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matrices,
-			   uint32_t *count)
+			   uint32_t *count, struct vgpu_wrong_id *wrong)
 {
-	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
+	uint64_t n = vgpu_backend_ids(w->cmd);
 	struct vgpu_cpu *cpu = be;
-	int rc = routes_grow(cpu, (size_t)c->ids.shape[0] * c->ids.shape[1]);
+	int rc = routes_grow(cpu, n);
 
 	cpu->expert.end = 0;
 	cpu->route_count = 0;
 	if (!rc)
-		rc = vgpu_backend_select_ids(w, matrices, count, route_take, cpu);
-	if (rc)
-		return rc;
-	qsort(cpu->routes, cpu->route_count, sizeof(*cpu->routes), compare_routes);
-	return 0;
+		rc = vgpu_backend_select_ids(w, cpu->routes, matrices, count, wrong);
+	if (!rc)
+		cpu->route_count = (uint32_t)n;
+	return rc;
 }
 
 /* Whose routes these are. */
@@ -398,12 +378,18 @@ static void expert_begin(struct vgpu_cpu *cpu, uint32_t expert)
 	cpu->expert = (struct vgpu_cpu_rows){ expert, first, end };
 }
 
+/* Element 0 of its row, of an array whose rows are @ld apart, and choices of a row @ldt. */
+static size_t route_at(const struct vgpu_route *r, uint32_t top, size_t ld, size_t ldt)
+{
+	return r->index / top * ld + r->index % top * ldt;
+}
+
 /* Gather and pack the activations of some of its routes. */
 static int routes_pack(struct vgpu_cpu *cpu, const struct vgpu_work *w, struct vgpu_cpu_rows rows)
 {
 	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
 	size_t ld = vgpu_cpu_stride(&c->x, 0), ldt = c->x.rank == 3 ? vgpu_cpu_stride(&c->x, 1) : 0;
-	uint32_t k = c->x.shape[c->x.rank - 1];
+	uint32_t k = c->x.shape[c->x.rank - 1], top = c->ids.shape[1];
 	float *to;
 
 	if (vgpu_cpu_grow(&cpu->rows_in, (size_t)(rows.end - rows.first) * k * sizeof(float)))
@@ -411,7 +397,7 @@ static int routes_pack(struct vgpu_cpu *cpu, const struct vgpu_work *w, struct v
 	to = (float *)cpu->rows_in.data;
 	for (uint32_t n = rows.first; n < rows.end; n++)
 		memcpy(to + (size_t)(n - rows.first) * k,
-		       (const float *)w->ptr[0] + cpu->routes[n].i * ld + cpu->routes[n].t * ldt,
+		       (const float *)w->ptr[0] + route_at(&cpu->routes[n], top, ld, ldt),
 		       k * sizeof(float));
 	return acts_pack(cpu, c->w.format, c->mode, rows, k, to, k);
 }
@@ -422,7 +408,7 @@ static int matmul_id_rows(struct product d, const struct vgpu_work *w,
 {
 	const struct vb_cmd_matmul_id *c = (const void *)w->cmd;
 	size_t ld = vgpu_cpu_stride(&c->y, 0), ldt = vgpu_cpu_stride(&c->y, 1);
-	const struct vgpu_cpu_route *route = d.cpu->routes;
+	const struct vgpu_route *route = d.cpu->routes;
 	int rc = rows_are_packed(d.cpu, rows) ? 0 : routes_pack(d.cpu, w, rows);
 
 	if (rc)
@@ -434,7 +420,7 @@ static int matmul_id_rows(struct product d, const struct vgpu_work *w,
 	d.y = (float *)d.cpu->rows_out.data;
 	rc = product_run(&d, w, p);
 	for (uint32_t n = rows.first; n < rows.end && !rc; n++)
-		memcpy((float *)w->ptr[4] + route[n].i * ld + route[n].t * ldt + p->row,
+		memcpy((float *)w->ptr[4] + route_at(&route[n], c->ids.shape[1], ld, ldt) + p->row,
 		       d.y + (size_t)(n - rows.first) * p->rows, p->rows * sizeof(float));
 	return rc;
 }

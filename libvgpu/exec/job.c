@@ -471,7 +471,7 @@ static int stream_check_memory(struct vgpu_job *job, const struct vgpu_stream *s
 	const struct vb_cmd_matmul_id *c = (const void *)job->cmd;
 	const struct vb_operand *w = by_id ? &c->w : &((const struct vb_cmd_matmul *)c)->w;
 	uint64_t row = 4ull * w->shape[w->rank - 1], unit = s->part[0].unit_bytes;
-	uint64_t ids = by_id ? (uint64_t)c->ids.shape[0] * c->ids.shape[1] : 0;
+	uint64_t ids = by_id ? vgpu_backend_ids(job->cmd) : 0;
 
 	if (ids > VGPU_WORK_IDS)
 		return vgpu_job_fail(job, -ENOSPC, "command %u (%s) has %llu indices; at most %u",
@@ -490,19 +490,20 @@ static int job_select(struct vgpu_job_env *env, struct vgpu_job *job,
 		      const struct vgpu_work *work, uint32_t experts, uint32_t *list,
 		      uint32_t *count)
 {
-	int rc = env->backend->select(env->be, work, list, count);
+	struct vgpu_wrong_id wrong;
+	int rc = env->backend->select(env->be, work, list, count, &wrong);
 
 	if (rc == -EINVAL)
-		vgpu_job_fail(job, rc, "command %u (%s): ids name an expert outside 0 .. %u",
-			      job->number, vb_cmd_name(job->cmd->opcode), experts - 1);
+		vgpu_job_fail(job, rc, "command %u (%s): ids[%u][%u] is %d; w has %u matrices",
+			      job->number, vb_cmd_name(job->cmd->opcode), wrong.row, wrong.choice,
+			      wrong.id, experts);
 	return rc;
 }
 
 /* As many as the ids can select: what the client says there are is not believed. */
 static uint64_t matrices_at_most(const struct vb_cmd_header *cmd, const struct vgpu_stream *s)
 {
-	const struct vb_operand *ids = &((const struct vb_cmd_matmul_id *)cmd)->ids;
-	uint64_t n = (uint64_t)ids->shape[0] * ids->shape[1];
+	uint64_t n = vgpu_backend_ids(cmd);
 
 	return n < s->matrices ? n : s->matrices;
 }

@@ -166,9 +166,14 @@ static void route_refuses_an_index_out_of_range(void **state)
 	(void)state;
 	moe_open(&t, &p);
 	for (uint32_t i = 0; i < 4; i++) {
+		char want[80];
+
+		snprintf(want, sizeof(want), "(matmul_id): ids[%u][%u] is %d; w has %u matrices",
+			 i * 5 / TOP, i * 5 % TOP, wrong[i], E);
 		ids[i * 5] = wrong[i];
 		assert_int_equal(xrig_write(&t.r, t.bids, 0, ids, sizeof(ids)), 0);
 		assert_int_equal(xrun(&t.r, &t.s), -EINVAL);
+		assert_non_null(strstr(xrig_error(&t.r), want));
 		xrig_assert_sound(&t.r);
 		ids[i * 5] = 0;
 	}
@@ -346,24 +351,25 @@ static void gather_survives_indices_that_change_while_they_are_used(void **state
 /* Each expert once, ascending, whatever the number of experts is: no memory goes by it. */
 static void ids_are_selected_at_the_cost_of_the_ids_alone(void **state)
 {
-	static int32_t ids[] = { 5, INT32_MAX, 0, 5, 7, 5 };
-	static const uint32_t want[] = { 0, 5, 7, INT32_MAX };
+	static int32_t ids[] = { 5, INT32_MAX, 0, 5, 7, 5, 1 << 24 | 5, 1 << 24 };
+	static const uint32_t want[] = { 0, 5, 7, 1 << 24, 1 << 24 | 5, INT32_MAX };
 	const struct vgpu_pool_params one = { .threads = 1 };
 	struct vb_cmd_matmul_id c = {
 		.h = { VB_CMD_MATMUL_ID, 0, sizeof(c) },
 		.w = { .format = VB_FORMAT_F16, .rank = 3, .shape = { UINT32_MAX, 1, 1 } },
-		.ids = { .format = VB_FORMAT_I32, .rank = 2, .shape = { 3, 2 } },
+		.ids = { .format = VB_FORMAT_I32, .rank = 2, .shape = { 4, 2 } },
 	};
 	struct vgpu_work w = { .cmd = &c.h, .ptr = { [3] = ids } };
-	uint32_t matrices[6], count = 0;
+	struct vgpu_wrong_id wrong;
+	uint32_t matrices[8], count = 0;
 	struct vgpu_pool *pool;
 	void *be;
 
 	(void)state;
 	assert_int_equal(vgpu_pool_open(&one, &pool), 0);
 	assert_int_equal(vgpu_backend_cpu.open(pool, &be), 0);
-	assert_int_equal(vgpu_backend_cpu.select(be, &w, matrices, &count), 0);
-	assert_int_equal(count, 4);
+	assert_int_equal(vgpu_backend_cpu.select(be, &w, matrices, &count, &wrong), 0);
+	assert_int_equal(count, 6);
 	assert_memory_equal(matrices, want, sizeof(want));
 	vgpu_backend_cpu.end(be, &w);
 	vgpu_backend_cpu.close(be);
