@@ -14,103 +14,13 @@
 #include "common/exec_rig.h"
 #include "core/format.h"
 #include "kernels/kernels.h"
-#include "kernels/random_blocks.h"
+#include "weight_model.h"
 
 #define ROWS	173u		/* the last group has 13 */
 #define COLS	1280u		/* whole blocks of every format; half a tile of 512 columns is left */
 #define STACK	3u
 #define MOST	17u		/* rows of activations */
 #define TOP	2u
-
-/**
- * struct model - a stack of matrices
- * @format: of the operand
- * @data: [STACK], dense
- * @bytes: of one
- * @source: blocks that it is packed from, [STACK][ROWS]; NULL: the operand is no packed one of a source
- * @source_bytes: of all
- */
-struct model {
-	enum vgpu_wformat format;
-	uint8_t *data, *source;
-	size_t bytes, source_bytes;
-};
-
-static uint32_t rows_left(uint32_t row)
-{
-	return ROWS - row < 16 ? ROWS - row : 16;
-}
-
-/* Group by group, as a packed object has them. */
-static void pack_group(struct model *m, uint32_t matrix, uint32_t row, const float *values,
-		       uint64_t *rng)
-{
-	const struct vgpu_g16_type *type = vgpu_g16_type(m->format);
-	const struct vgpu_kernels *k = vgpu_kernels_best();
-	uint8_t *dst = m->data + matrix * m->bytes + row / 16 * vgpu_weight_unit_bytes(m->format, COLS);
-	struct random_int4 int4;
-
-	if (m->format == VGPU_W_MXFP4_G16) {
-		assert_int_equal(k->pack_mxfp4(dst, values, VGPU_W_F32, COLS, rows_left(row), COLS), 0);
-	} else if (m->format == VGPU_W_INT8_G16) {
-		assert_int_equal(k->pack_int8(dst, values, VGPU_W_F32, COLS, rows_left(row), COLS), 0);
-	} else if (type->source) {
-		const uint8_t *src = m->source + (matrix * ROWS + row) * (m->source_bytes / STACK / ROWS);
-
-		assert_int_equal(k->pack_blocks(dst, m->format, src, rows_left(row), COLS), 0);
-	} else {
-		random_int4(&int4, type, rows_left(row), COLS, false, rng);
-		assert_int_equal(k->pack_int4(dst, m->format, &int4.rows), 0);
-		random_int4_free(&int4);
-	}
-}
-
-static void model_make(struct model *m, enum vgpu_wformat format)
-{
-	const struct vgpu_g16_type *type = vgpu_g16_type(format);
-	uint32_t unit = vgpu_weight_unit_rows(format);
-	float *values = xvalues(16 * COLS, 4);
-	uint64_t rng = 77;
-
-	*m = (struct model){ .format = format };
-	m->bytes = (ROWS + unit - 1) / unit * vgpu_weight_unit_bytes(format, COLS);
-	m->data = check_alloc(STACK * m->bytes);
-	if (type && type->source) {
-		m->source_bytes = STACK * ROWS * vgpu_weight_unit_bytes(type->source, COLS);
-		m->source = check_alloc(m->source_bytes);
-		random_blocks(type->source, m->source, NULL, STACK * ROWS, COLS, false, &rng);
-	}
-	if (unit == 1)
-		random_blocks(format, m->data, NULL, STACK * ROWS, COLS, false, &rng);
-	for (uint32_t i = 0; i < STACK && unit > 1; i++)
-		for (uint32_t row = 0; row < ROWS; row += 16)
-			pack_group(m, i, row, values, &rng);
-	free(values);
-}
-
-static void model_drop(struct model *m)
-{
-	free(m->data);
-	free(m->source);
-}
-
-/* y [m][ROWS] of one matrix, without any device. */
-static void product(const struct model *model, uint32_t matrix, enum vgpu_mode mode, uint32_t m,
-		    const float *x, float *y)
-{
-	struct vgpu_panel w = { .format = model->format, .rows = ROWS, .k = COLS,
-				.data = model->data + matrix * model->bytes };
-	enum vgpu_mode have = vgpu_matmul_mode(model->format, mode);
-	void *memory = check_alloc(vgpu_acts_bytes(have, m, COLS));
-	void *scratch = check_alloc(vgpu_matmul_scratch_bytes(model->format, COLS));
-	struct vgpu_acts acts;
-
-	vgpu_acts_init(&acts, have, m, COLS, memory);
-	vgpu_kernels_best()->acts_pack(&acts, x, COLS);
-	vgpu_kernels_best()->matmul(&w, &acts, y, ROWS, scratch);
-	free(memory);
-	free(scratch);
-}
 
 /* The device and what the commands have beside the weights. */
 struct bench {
@@ -151,7 +61,7 @@ static void expect(struct bench *b, const struct xstream *s, const float *want, 
 	free(got);
 }
 
-static void check_matmul(struct bench *b, const struct model *model, uint32_t bo, uint32_t matrix,
+static void check_matmul(struct bench *b, const struct weight_model *model, uint32_t bo, uint32_t matrix,
 			 uint32_t mode, uint32_t m)
 {
 	struct vb_cmd_matmul c = { .h = { VB_CMD_MATMUL, 0, sizeof(c) }, .mode = mode };
@@ -164,12 +74,12 @@ static void check_matmul(struct bench *b, const struct model *model, uint32_t bo
 		      COLS);
 	c.y = xmatrix(&s, b->y, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, m, ROWS);
 	xstream_add(&s, &c, sizeof(c));
-	product(model, matrix, (enum vgpu_mode)mode, m, b->values, want);
+	weight_product(model, vgpu_kernels_best(), matrix, (enum vgpu_mode)mode, m, b->values, want);
 	expect(b, &s, want, m * ROWS);
 	free(want);
 }
 
-static void check_matmul_id(struct bench *b, const struct model *model, uint32_t bo, uint32_t mode)
+static void check_matmul_id(struct bench *b, const struct weight_model *model, uint32_t bo, uint32_t mode)
 {
 	struct vb_cmd_matmul_id c = { .h = { VB_CMD_MATMUL_ID, 0, sizeof(c) }, .mode = mode };
 	float *want = xalloc(MOST * TOP * ROWS * 4), *all = xalloc(STACK * MOST * ROWS * 4);
@@ -182,7 +92,8 @@ static void check_matmul_id(struct bench *b, const struct model *model, uint32_t
 	c.y = xcube(&s, b->y, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, MOST, TOP, ROWS);
 	xstream_add(&s, &c, sizeof(c));
 	for (uint32_t i = 0; i < STACK; i++)
-		product(model, i, (enum vgpu_mode)mode, MOST, b->values, all + i * MOST * ROWS);
+		weight_product(model, vgpu_kernels_best(), i, (enum vgpu_mode)mode, MOST, b->values,
+			       all + i * MOST * ROWS);
 	for (uint32_t i = 0; i < MOST * TOP; i++)
 		memcpy(want + i * ROWS, all + (b->id[i] * MOST + i / TOP) * ROWS, ROWS * 4);
 	expect(b, &s, want, MOST * TOP * ROWS);
@@ -190,7 +101,7 @@ static void check_matmul_id(struct bench *b, const struct model *model, uint32_t
 	free(want);
 }
 
-static void check_gather(struct bench *b, const struct model *model, uint32_t bo)
+static void check_gather(struct bench *b, const struct weight_model *model, uint32_t bo)
 {
 	struct vb_cmd_gather c = { .h = { VB_CMD_GATHER, 0, sizeof(c) } };
 	struct vgpu_panel w = { .format = model->format, .rows = ROWS, .k = COLS,
@@ -211,7 +122,7 @@ static void check_gather(struct bench *b, const struct model *model, uint32_t bo
 	free(want);
 }
 
-static void check_commands(struct bench *b, const struct model *model, uint32_t bo)
+static void check_commands(struct bench *b, const struct weight_model *model, uint32_t bo)
 {
 	for (uint32_t mode = VB_MODE_F32; mode <= VB_MODE_A8; mode++) {
 		check_matmul(b, model, bo, 0, mode, 1);
@@ -236,13 +147,14 @@ static void weights_in_a_file_give_the_kernels_products(void **state)
 
 	(void)state;
 	for (uint32_t format = 0; format < 64; format++) {
-		struct model model;
+		struct weight_model model = { .format = (enum vgpu_wformat)format, .stack = STACK,
+					     .rows = ROWS, .k = COLS };
 		struct bench b;
 
 		if (!is_tried(format))
 			continue;
 		tried++;
-		model_make(&model, (enum vgpu_wformat)format);
+		weight_make(&model);
 		bench_start(&b);
 		for (uint32_t i = 0; i < 2; i++) {
 			int fd = xfile(model.data, STACK * model.bytes, starts[i]);
@@ -253,7 +165,7 @@ static void weights_in_a_file_give_the_kernels_products(void **state)
 			close(fd);
 		}
 		bench_close(&b);
-		model_drop(&model);
+		weight_drop(&model);
 	}
 	assert_int_equal(tried, 10 + 15);
 }
@@ -264,7 +176,8 @@ static void weights_packed_from_blocks_give_the_kernels_products(void **state)
 
 	(void)state;
 	for (uint32_t format = 0; format < 64; format++) {
-		struct model model;
+		struct weight_model model = { .format = (enum vgpu_wformat)format, .stack = STACK,
+					     .rows = ROWS, .k = COLS };
 		struct bench b;
 		uint32_t bo;
 		int fd;
@@ -273,7 +186,7 @@ static void weights_packed_from_blocks_give_the_kernels_products(void **state)
 		    !vgpu_g16_type((enum vgpu_wformat)format)->source)
 			continue;
 		tried++;
-		model_make(&model, (enum vgpu_wformat)format);
+		weight_make(&model);
 		bench_start(&b);
 		fd = xfile(model.source, model.source_bytes, 100);
 		bo = xrig_derived(&b.r, fd, 100, vgpu_g16_type(format)->source, format, STACK, ROWS,
@@ -281,7 +194,7 @@ static void weights_packed_from_blocks_give_the_kernels_products(void **state)
 		check_commands(&b, &model, bo);
 		close(fd);
 		bench_close(&b);
-		model_drop(&model);
+		weight_drop(&model);
 	}
 	assert_int_equal(tried, 8);
 }
