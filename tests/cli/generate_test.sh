@@ -42,7 +42,12 @@ for how in '' '--engine threads' '--engine buffered' '--policy lru' '--policy sc
 	verdict "generate_in_a_quarter_says_the_same$(tr -c 'a-zA-Z0-9\n' _ <<<"$how")" \
 		test "$(drawn --tokens 24 $how)" = "$want"
 done
+generate --tokens 24 --host 256M --json >"$work/all.json"
+verdict generate_groups_rows_that_stay holds "$work/all.json" \
+	'("Q8_0", "int8-g16") in [(c["from"], c["to"]) for c in s["conversions"]]'
 generate --tokens 24 --json >"$work/quarter.json"
+verdict generate_leaves_rows_that_do_not_stay holds "$work/quarter.json" \
+	'"Q8_0" not in [c["from"] for c in s["conversions"]]'
 verdict generate_takes_a_quarter holds "$work/quarter.json" 's["host_bytes"] == s["weight_bytes"] // 4'
 verdict generate_in_a_quarter_reads_for_each_token holds "$work/quarter.json" \
 	's["decoded"]["token_read_bytes"] > s["weight_bytes"] // 8 and s["decoded"]["evictions"] + s["decoded"]["bypasses"] > 100'

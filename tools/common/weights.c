@@ -35,6 +35,13 @@ static bool is_taken(enum vgpu_format format)
 	       format == VGPU_FORMAT_Q8_0;
 }
 
+/* What holds the values of what is_taken(). */
+static enum vgpu_format grouped(enum vgpu_format format)
+{
+	return vgpu_pack_is_exact(format, VGPU_FORMAT_MXFP4_G16) ? VGPU_FORMAT_MXFP4_G16 :
+								   VGPU_FORMAT_INT8_G16;
+}
+
 enum vgpu_format weights_used(enum vgpu_format format, enum weights_pack pack)
 {
 	if (is_taken(format) || (pack == WEIGHTS_KEEP && is_float(format)))
@@ -302,6 +309,21 @@ int weights_use(struct weight *w, enum vgpu_format format)
 	return 0;
 }
 
+int weights_group(struct weights *w)
+{
+	int rc = 0;
+
+	w->used_bytes = 0;
+	for (size_t i = 0; i < w->count && !rc; i++) {
+		struct weight *one = &w->list[i];
+
+		if (one->used == one->format && is_taken(one->format))
+			rc = weights_use(one, grouped(one->format));
+		w->used_bytes += one->used_bytes;
+	}
+	return rc;
+}
+
 int weights_list(const struct vgpu_checkpoint *ck, enum weights_pack pack, struct weights *out)
 {
 	size_t count = vgpu_checkpoint_tensor_count(ck);
@@ -382,6 +404,15 @@ void weights_free(struct weights *w)
 {
 	free(w->list);
 	memset(w, 0, sizeof(*w));
+}
+
+uint64_t weights_resident(const struct weights *w, uint64_t chunk_bytes)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < w->count; i++)
+		bytes += (w->list[i].used_bytes + chunk_bytes - 1) / chunk_bytes * chunk_bytes;
+	return bytes;
 }
 
 uint64_t weights_staging(const struct weight *w, uint64_t chunk_bytes)

@@ -131,6 +131,20 @@ enum vgpu_format weights_used(enum vgpu_format format, enum weights_pack pack);
 int weights_use(struct weight *w, enum vgpu_format format);
 
 /**
+ * weights_group() - have blocks that lie in the file as rows as groups of rows, with the same values
+ * @w: its list and bytes change
+ *
+ * A product with few activations puts rows into groups each time.  Where groups are made once
+ * and then stay, that is what is fast; where each use reads them anew, they cost more than rows.
+ *
+ * Return: 0, or what weights_use() said.
+ */
+int weights_group(struct weights *w);
+
+/** weights_resident() - bytes of a tier that holds all of them, in whole chunks of an object each */
+uint64_t weights_resident(const struct weights *w, uint64_t chunk_bytes);
+
+/**
  * weights_staging() - transfer reserve that a product with a matrix takes
  * @chunk_bytes: of the device
  *

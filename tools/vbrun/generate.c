@@ -21,6 +21,9 @@
 /* Without --host: so much of the weights, and so much of the tier for intermediates. */
 #define HOST_PARTS 4u
 #define BATCH_PARTS 4u
+/* What ends of objects may leave empty of their last chunks, of all weights. */
+#define EMPTY_PARTS 8u
+#define CHUNK_LEAST (64u << 10)
 
 static const char *const modes[] = { "f32", "a16", "a8", NULL };
 
@@ -61,6 +64,26 @@ static int check_host(const struct generation *g)
 			size_text(d->chunk_bytes).s);
 }
 
+/* Do all weights stay where they once are? */
+static bool all_fit(const struct generation *g)
+{
+	const struct device_options *d = &g->o.device;
+
+	return host_bytes(g, g->size.batch) + d->staging_bytes +
+	       weights_resident(&g->model.weights, d->chunk_bytes) <= d->host_bytes;
+}
+
+/* Each matrix that is packed is an object, and its last chunk is partly empty. */
+static uint64_t choose_chunk(const struct weights *w, uint64_t host)
+{
+	uint64_t chunk = vgpu_chunk_bytes(host);
+
+	while (chunk > CHUNK_LEAST &&
+	       weights_resident(w, chunk) - w->used_bytes > w->used_bytes / EMPTY_PARTS)
+		chunk /= 2;
+	return chunk;
+}
+
 static int choose_tier(struct generation *g)
 {
 	struct device_options *d = &g->o.device;
@@ -68,7 +91,8 @@ static int choose_tier(struct generation *g)
 	int rc;
 
 	if (!d->chunk_bytes)
-		d->chunk_bytes = vgpu_chunk_bytes(d->host_bytes ? d->host_bytes : part);
+		d->chunk_bytes = choose_chunk(&g->model.weights,
+					      d->host_bytes ? d->host_bytes : part);
 	if (!d->host_bytes) {
 		need = host_bytes(g, 1);
 		d->host_bytes = need > part ? need : part;
@@ -83,6 +107,8 @@ static int choose_tier(struct generation *g)
 	if (!d->staging_bytes)
 		d->staging_bytes = weights_default_staging(&g->model.weights, d->host_bytes,
 							   d->chunk_bytes);
+	if (all_fit(g) && weights_group(&g->model.weights))
+		return cli_fail("generate: a matrix is too large");
 	return CLI_OK;
 }
 
