@@ -135,8 +135,8 @@ $(FZ)/tests/fuzz/%_fuzz: $(FZ)/tests/fuzz/%_fuzz.o $(fz_obj)
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS)
 
-$(FZ)/tests/fuzz/kernels_fuzz: $(FZ)/tests/fuzz/kernels_fuzz.o build/tests/common/product_draw.o \
-		build/tests/common/guarded.o build/libvgpu.a
+$(FZ)/tests/fuzz/kernels_fuzz: $(FZ)/tests/fuzz/kernels_fuzz.o \
+		$(patsubst %.c,build/%.o,$(wildcard tests/common/*_draw.c) tests/common/guarded.c) build/libvgpu.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ -lcmocka $(LIBS)
 $(FZ)/tests/%.o: CPPFLAGS += -Itests

@@ -2,12 +2,25 @@
 #include "common/product_draw.h"
 
 #include "common/guarded.h"
+#include "common/weights_draw.h"
 #include "kernels/avx2/matmul.h"
-#include "kernels/random_blocks.h"
+#include "kernels/check.h"
+
+/* Under valgrind what was not written is known to be; else this is nothing. */
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#else
+#define VALGRIND_MAKE_MEM_UNDEFINED(p, bytes)	((void)(p), (void)(bytes))
+#define RUNNING_ON_VALGRIND			0
+#endif
 
 #define MACS_MAX	(1u << 22)	/* of a product */
 #define VALUES_MAX	(1u << 20)	/* of an operand */
-#define FAR_BYTES	(24ull << 30)	/* room for strides beyond 2^32 bytes and 2^32 elements */
+/*
+ * Room for strides beyond 2^32 bytes and 2^32 elements; valgrind keeps books of all of it, and
+ * has no far ones.
+ */
+#define FAR_BYTES	(RUNNING_ON_VALGRIND ? 16ull << 20 : 24ull << 30)
 #define CANARY		0xc5u
 #define BESIDE		64u		/* floats around a row that are looked at where strides are far */
 
@@ -15,44 +28,6 @@
 #define SIZE_MAX_F32	0x1p120
 #define A8_MAX		0x1p110		/* Documentation/kernels.md, limits */
 #define A16_MAX		0x1p110
-
-/* @step: what k is a multiple of */
-static const struct format {
-	enum vgpu_wformat format;
-	const char *name;
-	uint32_t step;
-} formats[] = {
-	{ VGPU_W_F32, "f32", 1 },
-	{ VGPU_W_F16, "f16", 1 },
-	{ VGPU_W_BF16, "bf16", 1 },
-	{ VGPU_W_MXFP4, "mxfp4", 32 },
-	{ VGPU_W_MXFP4_SPLIT, "mxfp4_split", 32 },
-	{ VGPU_W_Q8_0, "q8_0", 32 },
-	{ VGPU_W_MXFP4_G16, "mxfp4_g16", 1 },
-	{ VGPU_W_INT8_G16, "int8_g16", 1 },
-	{ VGPU_W_Q4_0, "q4_0", 32 },
-	{ VGPU_W_Q4_0_G16, "q4_0_g16", 32 },
-	{ VGPU_W_Q5_0, "q5_0", 32 },
-	{ VGPU_W_Q5_0_G16, "q5_0_g16", 32 },
-	{ VGPU_W_Q4_1, "q4_1", 32 },
-	{ VGPU_W_Q4_1_G16, "q4_1_g16", 32 },
-	{ VGPU_W_Q5_1, "q5_1", 32 },
-	{ VGPU_W_Q5_1_G16, "q5_1_g16", 32 },
-	{ VGPU_W_Q4_K, "q4_k", 256 },
-	{ VGPU_W_Q4_K_G16, "q4_k_g16", 256 },
-	{ VGPU_W_Q5_K, "q5_k", 256 },
-	{ VGPU_W_Q5_K_G16, "q5_k_g16", 256 },
-	{ VGPU_W_Q6_K, "q6_k", 256 },
-	{ VGPU_W_Q6_K_G16, "q6_k_g16", 256 },
-	{ VGPU_W_NVFP4, "nvfp4", 64 },
-	{ VGPU_W_NVFP4_G16, "nvfp4_g16", 64 },
-	{ VGPU_W_INT4_64_G16, "int4_64_g16", 64 },
-	{ VGPU_W_INT4_128_G16, "int4_128_g16", 128 },
-	{ VGPU_W_INT4_Z32_G16, "int4_z32_g16", 32 },
-	{ VGPU_W_INT4_Z64_G16, "int4_z64_g16", 64 },
-	{ VGPU_W_INT4_Z128_G16, "int4_z128_g16", 128 },
-};
-#define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
 static const char *const mode_names[] = { "f32", "a16", "a8" };
 
@@ -65,10 +40,6 @@ static uint32_t level_count;
 enum kind { GAUSS, BF16, TAILS, GROUPS, SAME, SUBNORMAL, KINDS };
 static const char *const kind_names[] = { "gauss", "bf16", "tails", "groups", "same", "subnormal" };
 
-/* What scales of blocks are beside ordinary ones. */
-enum scales { ORDINARY, ZERO, ANY_BITS, SCALES };
-static const char *const scale_names[] = { "ordinary", "zero", "any-bits" };
-
 /**
  * struct drawn - one product
  * @exponent: of the activations, about
@@ -77,30 +48,30 @@ static const char *const scale_names[] = { "ordinary", "zero", "any-bits" };
  * @not_numbers: some activations are NaN or infinite
  * @far: rows of x and y are further apart than 2^32 bytes
  * @ends: bit by bit, whose memory ends at a page without access rather than begins there
- * @minima_of: the blocks in no_codes; 0: weights have no minima
  */
 struct drawn {
 	uint64_t rng;
 	const struct vgpu_kernels *t;
 	const char *level;
-	const struct format *f;
+	const struct weights_format *f;
 	enum vgpu_mode mode;
 	uint32_t m, n, k;
 	size_t ldx, ldy;
 	enum kind kind;
-	enum scales scales;
+	enum weights_scales scales;
 	int exponent, w_exponent;
 	bool zeros, not_numbers, far;
 	uint32_t ends;
-	enum vgpu_wformat minima_of;
 };
+
+static const char *const scale_names[] = { "ordinary", "zero", "any-bits" };
 
 enum end { END_X, END_Y, END_W, END_SCALES, END_ACTS, END_SCRATCH, END_DECODED };
 
 static struct guarded room_x, room_y, room_w, room_scales, room_acts, room_scratch, room_decoded;
 static float *dense_x, *size_x, *w_values, *w_sizes, *want, *sizes, *again;
 static double *w_sums, *x_sums;
-static uint8_t *no_codes;
+static uint8_t *no_codes, *blocks;
 static bool *w_is_finite, *w_is_usable, *x_is_finite, *x_is_usable;
 static char said[400], problem[800];
 
@@ -169,6 +140,7 @@ static void open_once(void)
 	w_sums = must_have(VALUES_MAX * sizeof(*w_sums));
 	x_sums = must_have(VALUES_MAX * sizeof(*x_sums));
 	no_codes = must_have(VALUES_MAX * 4);
+	blocks = must_have(VALUES_MAX * 4);
 	w_is_finite = must_have(VALUES_MAX);
 	w_is_usable = must_have(VALUES_MAX);
 	x_is_usable = must_have(VALUES_MAX);
@@ -179,15 +151,10 @@ static void open_once(void)
  * What is drawn: the shape
  */
 
-static bool one_in(struct drawn *d, uint32_t n)
-{
-	return !rng_below(&d->rng, n);
-}
-
 /* 1 .. most, small ones more often. */
 static uint32_t few(struct drawn *d, uint32_t most)
 {
-	return 1 + rng_below(&d->rng, one_in(d, 2) && most > 8 ? 8 : most);
+	return 1 + rng_below(&d->rng, draw_one_in(&d->rng, 2) && most > 8 ? 8 : most);
 }
 
 /* Columns: up to @most, or the least that the format can have. */
@@ -236,12 +203,12 @@ static size_t draw_stride(struct drawn *d, uint32_t row)
 
 	if (d->far)
 		return most - rng_below(&d->rng, 1000);
-	return row + (one_in(d, 2) ? 0 : rng_below(&d->rng, 70));
+	return row + (draw_one_in(&d->rng, 2) ? 0 : rng_below(&d->rng, 70));
 }
 
 static void draw_strides(struct drawn *d)
 {
-	d->far = d->m > 1 && d->m <= 6 && one_in(d, 8);
+	d->far = d->m > 1 && d->m <= 6 && draw_one_in(&d->rng, 8) && !RUNNING_ON_VALGRIND;
 	d->ldx = draw_stride(d, d->k);
 	d->ldy = draw_stride(d, d->n);
 }
@@ -259,26 +226,23 @@ static void draw(struct drawn *d, uint64_t number)
 {
 	uint32_t level;
 
-	/* Numbers that are near to each other give sequences that are not: splitmix64. */
-	number = (number + 1) * 0x9e3779b97f4a7c15ull;
-	number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9ull;
-	number = (number ^ number >> 27) * 0x94d049bb133111ebull;
-	*d = (struct drawn){ .rng = (number ^ number >> 31) | 1 };
+	*d = (struct drawn){ .rng = draw_seed(number) };
 	level = rng_below(&d->rng, level_count);
 	d->t = &levels[level];
 	d->level = level_names[level];
-	d->f = &formats[rng_below(&d->rng, FORMATS)];
+	d->f = &weights_formats[rng_below(&d->rng, weights_format_count)];
 	d->mode = vgpu_matmul_mode(d->f->format, rng_below(&d->rng, 3));
 	draw_shape(d);
 	if ((uint64_t)d->m * d->n * d->k > MACS_MAX || (uint64_t)d->n * d->k > VALUES_MAX)
 		d->m = d->n = 1;
 	draw_strides(d);
 	d->kind = rng_below(&d->rng, KINDS);
-	d->scales = one_in(d, 2) ? ORDINARY : rng_below(&d->rng, SCALES);
+	d->scales = draw_one_in(&d->rng, 2) ? SCALES_ORDINARY :
+					   rng_below(&d->rng, SCALES_COUNT);
 	d->exponent = draw_exponent(d);
 	d->w_exponent = draw_exponent(d);
-	d->zeros = one_in(d, 4);
-	d->not_numbers = one_in(d, 8);
+	d->zeros = draw_one_in(&d->rng, 4);
+	d->not_numbers = draw_one_in(&d->rng, 8);
 	d->ends = (uint32_t)rng_next(&d->rng);
 	snprintf(said, sizeof(said),
 		 "%s %s at %s: m %u, n %u, k %u, strides %zu and %zu, %s activations of 2^%d%s%s, "
@@ -302,11 +266,6 @@ static float bf16(float x)
 	return x;
 }
 
-static float to_finite(double x)
-{
-	return (float)fmax(-0x1.fcp127, fmin(0x1.fcp127, x));
-}
-
 static float draw_activation(struct drawn *d, int group)
 {
 	double unit = ldexp(1, d->exponent + group);
@@ -314,20 +273,20 @@ static float draw_activation(struct drawn *d, int group)
 	float x;
 
 	switch (d->kind) {
-	case BF16: return bf16(to_finite(rng_gauss(&d->rng) * unit));
-	case TAILS: return to_finite(rng_gauss(&d->rng) / rng_unit(&d->rng) * unit);
-	case SAME: return to_finite(rng_below(&d->rng, 2) ? unit : -unit);
+	case BF16: return bf16(draw_finite(rng_gauss(&d->rng) * unit));
+	case TAILS: return draw_finite(rng_gauss(&d->rng) / rng_unit(&d->rng) * unit);
+	case SAME: return draw_finite(rng_below(&d->rng, 2) ? unit : -unit);
 	case SUBNORMAL:
 		memcpy(&x, &bits, 4);
 		return x;
-	default: return to_finite(rng_gauss(&d->rng) * unit);
+	default: return draw_finite(rng_gauss(&d->rng) * unit);
 	}
 }
 
 static void draw_group(struct drawn *d, float *x, uint32_t n)
 {
 	int group = d->kind == GROUPS ? (int)rng_below(&d->rng, 40) - 20 : 0;
-	bool zero = d->zeros && one_in(d, 4);
+	bool zero = d->zeros && draw_one_in(&d->rng, 4);
 
 	for (uint32_t i = 0; i < n; i++)
 		x[i] = zero ? rng_below(&d->rng, 2) ? 0.0f : -0.0f : draw_activation(d, group);
@@ -339,9 +298,9 @@ static void draw_row(struct drawn *d, float *x)
 
 	for (uint32_t c = 0; c < d->k; c += 32)
 		draw_group(d, x + c, d->k - c < 32 ? d->k - c : 32);
-	if (d->zeros && one_in(d, 8))
+	if (d->zeros && draw_one_in(&d->rng, 8))
 		memset(x, 0, d->k * sizeof(*x));
-	if (d->not_numbers && one_in(d, 3))
+	if (d->not_numbers && draw_one_in(&d->rng, 3))
 		x[rng_below(&d->rng, d->k)] = bad[rng_below(&d->rng, 4)];
 }
 
@@ -399,160 +358,8 @@ static void draw_activations(struct drawn *d)
 }
 
 /* ------------------------------------------------------------------------
- * What is drawn: weights
+ * Weights
  */
-
-/* Any F16, a NaN or infinity only where there may be one. */
-static void any_half(struct drawn *d, uint8_t *at, bool any)
-{
-	at[0] = (uint8_t)rng_next(&d->rng);
-	at[1] = (uint8_t)rng_next(&d->rng);
-	if ((at[1] & 0x7c) == 0x7c && !(any && one_in(d, 4)))
-		at[1] &= 0xbf;
-}
-
-static void any_scale(struct drawn *d, enum vgpu_wformat format, uint8_t *block, bool any)
-{
-	const struct vgpu_g16_type *type = vgpu_g16_of_source(format);
-
-	if (format == VGPU_W_MXFP4 || format == VGPU_W_MXFP4_SPLIT) {
-		*block = (uint8_t)rng_next(&d->rng);
-		return;
-	}
-	if (format == VGPU_W_NVFP4)
-		return;
-	any_half(d, block + (format == VGPU_W_Q6_K ? 208 : 0), any);
-	if (type && type->kind == VGPU_KIND_MINIMUM)
-		any_half(d, block + 2, any);
-}
-
-/* What a block of a type with minima has before its codes. */
-static uint32_t header_bytes(enum vgpu_wformat format)
-{
-	return format == VGPU_W_Q4_K || format == VGPU_W_Q5_K ? 16 : 4;
-}
-
-/* The same blocks with codes that are 0: their values are the minima. */
-static void keep_minima(struct drawn *d, enum vgpu_wformat format, const uint8_t *data, size_t bytes,
-			uint32_t blocks)
-{
-	const struct vgpu_g16_type *type = vgpu_g16_of_source(format);
-
-	d->minima_of = type && type->kind == VGPU_KIND_MINIMUM ? format : 0;
-	if (!d->minima_of)
-		return;
-	memset(no_codes, 0, blocks * bytes);
-	for (uint32_t i = 0; i < blocks; i++)
-		memcpy(no_codes + i * bytes, data + i * bytes, header_bytes(format));
-}
-
-/* Blocks with what is drawn for scales; @any: also such as cannot be packed. */
-static void draw_blocks(struct drawn *d, enum vgpu_wformat format, uint8_t *data, uint8_t *scale,
-			bool any)
-{
-	const struct vgpu_block_type *type = vgpu_block_type(format);
-	uint32_t values = type ? type->values : VGPU_BLOCK, blocks = d->n * (d->k / values);
-	size_t bytes = vgpu_weight_unit_bytes(format, d->k) / (d->k / values);
-
-	random_blocks(format, data, scale, d->n, d->k, false, &d->rng);
-	for (uint32_t i = 0; i < blocks && d->scales; i++) {
-		if (!one_in(d, 4))
-			continue;
-		if (d->scales == ZERO)
-			memset(data + i * bytes, 0, bytes);
-		else
-			any_scale(d, format, scale ? scale + i : data + i * bytes, any);
-	}
-	keep_minima(d, format, data, bytes, blocks);
-}
-
-static float draw_weight(struct drawn *d)
-{
-	if (d->scales == ZERO && one_in(d, 8))
-		return 0;
-	if (d->scales == ANY_BITS && one_in(d, 4))
-		return to_finite(rng_gauss(&d->rng) * ldexp(1, (int)rng_below(&d->rng, 270) - 150));
-	return to_finite(rng_gauss(&d->rng) * ldexp(1, d->w_exponent));
-}
-
-static void draw_floats(struct drawn *d, uint8_t *data)
-{
-	for (size_t i = 0; i < (size_t)d->n * d->k; i++) {
-		float value = draw_weight(d);
-
-		if (d->scales == ANY_BITS && rng_below(&d->rng, 4 * d->k) == 0)
-			value = rng_below(&d->rng, 2) ? NAN : INFINITY;
-		if (d->f->format == VGPU_W_F32)
-			memcpy(data + 4 * i, &value, 4);
-		else if (d->f->format == VGPU_W_F16)
-			put_half(data + 2 * i, value);
-		else
-			memcpy(data + 2 * i, (uint8_t *)&value + 2, 2);
-	}
-}
-
-static uint32_t rows_from(const struct drawn *d, uint32_t row)
-{
-	return d->n - row < 16 ? d->n - row : 16;
-}
-
-/* Floats to MXFP4 or INT8, whose scale has to be an F16. */
-static int pack_floats(struct drawn *d, uint8_t *dst, uint32_t rows)
-{
-	const struct vgpu_kernels *ref = vgpu_kernels_get(VGPU_ISA_REF);
-	bool int8 = d->f->format == VGPU_W_INT8_G16;
-
-	for (uint32_t i = 0; i < rows * d->k; i++) {
-		again[i] = draw_weight(d);
-		while (int8 && fabsf(again[i]) >= 8e6f)
-			again[i] *= 0x1p-20f;
-	}
-	return int8 ? ref->pack_int8(dst, again, VGPU_W_F32, d->k, rows, d->k) :
-		      ref->pack_mxfp4(dst, again, VGPU_W_F32, d->k, rows, d->k);
-}
-
-static int pack_int4(struct drawn *d, const struct vgpu_g16_type *type, uint8_t *dst, uint32_t rows)
-{
-	struct random_int4 src;
-	int rc;
-
-	random_int4(&src, type, rows, d->k, false, &d->rng);
-	for (uint32_t i = 0; i < rows * (d->k / vgpu_g16_scale_cols(type)) && d->scales; i++) {
-		if (!one_in(d, 4))
-			continue;
-		src.scales[i] = 0;
-		if (d->scales == ANY_BITS)
-			any_half(d, (uint8_t *)&src.scales[i], false);
-	}
-	rc = vgpu_kernels_get(VGPU_ISA_REF)->pack_int4(dst, type->format, &src.rows);
-	random_int4_free(&src);
-	return rc;
-}
-
-/* Groups of 16 rows; blocks that they are made from lie where values will. */
-static int draw_packed(struct drawn *d, uint8_t *data)
-{
-	const struct vgpu_g16_type *type = vgpu_g16_type(d->f->format);
-	size_t unit = vgpu_weight_unit_bytes(d->f->format, d->k);
-	uint8_t *src = (uint8_t *)w_values;
-	int rc = 0;
-
-	if (type && type->source)
-		draw_blocks(d, type->source, src, NULL, false);
-	for (uint32_t row = 0; row < d->n && !rc; row += 16, data += unit) {
-		uint32_t rows = rows_from(d, row);
-
-		if (!type)
-			rc = pack_floats(d, data, rows);
-		else if (!type->source)
-			rc = pack_int4(d, type, data, rows);
-		else
-			rc = vgpu_kernels_get(VGPU_ISA_REF)->pack_blocks(
-				data, type->format,
-				src + row * vgpu_weight_unit_bytes(type->source, d->k), rows, d->k);
-	}
-	return rc;
-}
 
 /* Codes by the largest E8M0 are no f32, but not infinite where they are not expanded. */
 static bool is_mxfp4(enum vgpu_wformat format)
@@ -581,14 +388,15 @@ static void weigh_weight(const struct drawn *d, uint32_t row)
  * What the reference makes of the rows.  The size of a weight with a minimum is |w| + |minimum|:
  * codes and minima are multiplied apart.
  */
-static void weigh_weights(const struct drawn *d, const struct vgpu_panel *w)
+static void weigh_weights(const struct drawn *d, const struct vgpu_panel *w,
+			  enum vgpu_wformat minima_of)
 {
 	const struct vgpu_kernels *ref = vgpu_kernels_get(VGPU_ISA_REF);
-	struct vgpu_panel minima = { d->minima_of, d->n, d->k, no_codes, NULL };
+	struct vgpu_panel minima = { minima_of, d->n, d->k, no_codes, NULL };
 
 	ref->weight_decode(w, w_values, d->k);
 	memset(w_sizes, 0, (size_t)d->n * d->k * sizeof(*w_sizes));
-	if (d->minima_of)
+	if (minima_of)
 		ref->weight_decode(&minima, w_sizes, d->k);
 	for (size_t i = 0; i < (size_t)d->n * d->k; i++)
 		w_sizes[i] = fabsf(w_sizes[i]);
@@ -600,19 +408,20 @@ static int draw_weights(struct drawn *d, struct vgpu_panel *w)
 {
 	uint32_t unit_rows = vgpu_weight_unit_rows(d->f->format), units = (d->n + unit_rows - 1) / unit_rows;
 	size_t bytes = vgpu_weight_unit_bytes(d->f->format, d->k) * units;
-	uint8_t *data = guarded_part(&room_w, bytes, ends_at_guard(d, END_W)), *scales = NULL;
-	int rc = 0;
+	uint8_t *data = guarded_part(&room_w, bytes, ends_at_guard(d, END_W)), *split = NULL;
+	struct weights_draw draw = {
+		.format = d->f->format, .n = d->n, .k = d->k, .scales = d->scales,
+		.exponent = d->w_exponent, .rng = &d->rng, .floats = again, .blocks = blocks,
+		.no_codes = no_codes,
+	};
+	int rc;
 
 	if (d->f->format == VGPU_W_MXFP4_SPLIT)
-		scales = guarded_part(&room_scales, d->n * (d->k / 32), ends_at_guard(d, END_SCALES));
-	*w = (struct vgpu_panel){ d->f->format, d->n, d->k, data, scales };
-	if (unit_rows > 1)
-		rc = draw_packed(d, data);
-	else if (d->f->format <= VGPU_W_BF16)
-		draw_floats(d, data);
-	else
-		draw_blocks(d, d->f->format, data, scales, true);
-	weigh_weights(d, w);
+		split = guarded_part(&room_scales, d->n * (d->k / 32), ends_at_guard(d, END_SCALES));
+	*w = (struct vgpu_panel){ d->f->format, d->n, d->k, data, split };
+	rc = weights_draw(&draw, data, split);
+	if (!rc)
+		weigh_weights(d, w, draw.minima_of);
 	return rc;
 }
 
@@ -634,6 +443,8 @@ static void multiply(const struct drawn *d, const struct vgpu_kernels *t, const 
 	memset(memory, 0xff, acts_bytes);
 	if (d->ends & 1u << 16)
 		memset(scratch, 0xff, scratch_bytes);
+	VALGRIND_MAKE_MEM_UNDEFINED(memory, acts_bytes);
+	VALGRIND_MAKE_MEM_UNDEFINED(scratch, scratch_bytes);
 	vgpu_acts_init(&acts, mode, m, w->k, memory);
 	t->acts_pack(&acts, x, ldx);
 	t->matmul(w, &acts, y, ldy, scratch);
@@ -662,7 +473,7 @@ static double bound(const struct drawn *d, uint32_t i, uint32_t r)
 	case VGPU_MODE_A8: return 0x1p-18 * size + d->k * 0x1p-132;
 	case VGPU_MODE_A16:
 		return (amx && d->kind != BF16 && d->kind != SAME ? 0x1p-7 : 0x1p-18) * size +
-		       0x1p-124 * (w_sums[r] + x_sums[i] + d->k);
+		       0x1p-124 * (w_sums[r] + d->k + (d->f->format == VGPU_W_BF16 ? x_sums[i] : 0));
 	default: return 0x1p-18 * size + d->k * 0x1p-147;
 	}
 }
@@ -725,7 +536,7 @@ static const char *check_same(const struct drawn *d, const float *y, uint32_t i0
  */
 static bool cut_may_matter(const struct drawn *d)
 {
-	return d->t->isa == VGPU_ISA_AMX && d->mode == VGPU_MODE_A16 && d->scales == ANY_BITS &&
+	return d->t->isa == VGPU_ISA_AMX && d->mode == VGPU_MODE_A16 && d->scales == SCALES_ANY_BITS &&
 	       (d->f->format == VGPU_W_MXFP4 || d->f->format == VGPU_W_MXFP4_SPLIT);
 }
 
@@ -823,6 +634,8 @@ static const char *check_decode(struct drawn *d, const struct vgpu_panel *w)
 
 	memset(out, CANARY, n * 4);
 	memset(&canary, CANARY, 4);
+	for (uint32_t r = 0; r < d->n; r++)
+		VALGRIND_MAKE_MEM_UNDEFINED(out + r * ld, d->k * sizeof(*out));
 	d->t->weight_decode(w, out, ld);
 	for (size_t i = 0; i < n; i++) {
 		float value = i % ld < d->k ? w_values[i / ld * d->k + i % ld] : canary;
@@ -855,6 +668,7 @@ static const char *check(struct drawn *d, const struct vgpu_panel *w)
 		if (!d->far && i + 1 < d->m)	/* what lies between rows is no number */
 			memset(x + i * d->ldx + d->k, 0xff, (d->ldx - d->k) * sizeof(*x));
 		memset(y + i * d->ldy, 0xff, d->n * sizeof(*y));
+		VALGRIND_MAKE_MEM_UNDEFINED(y + i * d->ldy, d->n * sizeof(*y));
 	}
 	set_beside(d, y);
 	multiply(d, d->t, w, d->mode, x, d->ldx, d->m, y, d->ldy);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The kernels of the CPU at every level, against the reference.  An input is a number of up to
- * 64 bits, little-endian, and says all that is drawn (tests/common/product_draw.h).
+ * 64 bits, little-endian, and says all that is drawn (tests/common/product_draw.h and others):
+ * of each eight one is packed, the others are products.
  *
  * Bits of a number are like no others, so nothing is gained from changing those of one that
  * was good: inputs are one number after the other, from VB_SEED on (0), and the same each time.
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/pack_draw.h"
 #include "common/product_draw.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -21,6 +23,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 void __asan_on_error(void);
 
 static uint64_t next;
+
+/* What numbers draw, by turns. */
+static const struct turn {
+	const char *(*draw)(uint64_t number);
+	const char *(*said)(void);
+} turns[8] = {
+	[0 ... 6] = { product_draw, product_draw_said },
+	[7] = { pack_draw, pack_draw_said },
+}, *now = turns;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -48,7 +59,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 /* A fault says no more than where it was. */
 void __asan_on_error(void)
 {
-	fprintf(stderr, "%s\n", product_draw_said());
+	fprintf(stderr, "%s\n", now->said());
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -57,7 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *problem;
 
 	memcpy(&number, data, size < sizeof(number) ? size : sizeof(number));
-	problem = product_draw(number);
+	now = &turns[number % 8];
+	problem = now->draw(number);
 	if (!problem)
 		return 0;
 	fprintf(stderr, "%llu: %s\n", (unsigned long long)number, problem);
