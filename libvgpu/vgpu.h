@@ -737,7 +737,9 @@ VGPU_API int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul
 /**
  * struct vgpu_attention_cmd - out = softmax(scale q k^T + mask) v for each head
  *
- * The CPU backend wants the heads of a row behind each other, else the fence is -EOPNOTSUPP.
+ * Keys and values of 16 bits are multiplied as the f32 that they are; vgpu_cmd_copy() makes
+ * them of F32.  The CPU backend wants the heads of a row behind each other, else the fence is
+ * -EOPNOTSUPP.
  */
 struct vgpu_attention_cmd {
 	bool causal;			/* query i sees keys 0 .. i + kv - m; without any it yields 0 */
@@ -745,7 +747,7 @@ struct vgpu_attention_cmd {
 	float scale;			/* of q k, usually 1 / sqrt(dim) */
 	float softcap;			/* 0: none; else softcap tanh(s / softcap) */
 	struct vgpu_array q;		/* F32 [m][heads][dim] */
-	struct vgpu_array k, v;		/* F32 [kv][kv_heads][dim] */
+	struct vgpu_array k, v;		/* F32, F16 or BF16, one of them, [kv][kv_heads][dim] */
 	struct vgpu_array mask;		/* F32 [m][kv] or [1][kv], may be absent */
 	struct vgpu_array out;		/* F32 [m][heads][dim] */
 };

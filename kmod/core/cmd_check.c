@@ -160,6 +160,9 @@ static int check_attention(const struct check *c)
 {
 	if (c->op[0]->shape[1] % c->op[1]->shape[1])
 		return fail_shape(c, 1, 1, VB_MUST_DIVIDE, c->op[0]->shape[1]);
+	if (c->op[2]->format != c->op[1]->format)
+		return fail_operand(c, 2, VB_FAULT_FORMAT, VB_MUST_FORMAT, "format",
+				    c->op[2]->format, 1ull << c->op[1]->format);
 	return 0;
 }
 

@@ -63,8 +63,8 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 	[VB_CMD_ATTENTION] = {
 		COMMAND(attention), 5, {
 			IN(attention, q, "mhd", F32, 0),
-			IN(attention, k, "cgd", F32, 0),
-			IN(attention, v, "cgd", F32, 0),
+			IN(attention, k, "cgd", VB_FORM_FLOATS, 0),
+			IN(attention, v, "cgd", VB_FORM_FLOATS, 0),
 			IN(attention, mask, "Mc", F32, VB_FORM_OPTIONAL),
 			OUT(attention, out, "mhd", F32, 0),
 		}, {

@@ -32,6 +32,19 @@ static float from_bits(uint32_t bits)
 	return x;
 }
 
+static uint32_t element_bytes(uint32_t format)
+{
+	switch (format) {
+	case VB_FORMAT_F16:
+	case VB_FORMAT_BF16:
+		return 2;
+	case VB_FORMAT_U8:
+		return 1;
+	default:
+		return 4;
+	}
+}
+
 /* A loop over rows [m][n] of up to three operands. */
 struct rows {
 	struct vgpu_cpu *cpu;
@@ -288,10 +301,16 @@ static void attention_divide(struct attention *t, uint64_t cost_ns)
 		attention_cut(t, 1, 1, cost_ns);
 }
 
+/* From one row of heads to the next, in elements. */
+static size_t heads_stride(const struct vb_operand *op)
+{
+	return vb_operand_stride(op, 0) / element_bytes(op->format);
+}
+
 /* Heads of one group lie together: the kernels step by whole rows only. */
 static bool heads_are_dense(const struct vb_operand *op)
 {
-	return vgpu_cpu_stride(op, 1) == op->shape[2];
+	return vb_operand_stride(op, 1) == op->shape[2] * element_bytes(op->format);
 }
 
 static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
@@ -303,8 +322,9 @@ static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 		.causal = c->flags & VB_ATTENTION_CAUSAL, .scale = from_bits(c->scale_f32),
 		.softcap = from_bits(c->softcap_f32), .q = w->ptr[0], .k = w->ptr[1],
 		.v = w->ptr[2], .mask = w->ptr[3], .out = w->ptr[4],
-		.ldq = vgpu_cpu_stride(&c->q, 0), .ldk = vgpu_cpu_stride(&c->k, 0),
-		.ldv = vgpu_cpu_stride(&c->v, 0), .ldo = vgpu_cpu_stride(&c->out, 0),
+		.kv_format = (enum vgpu_wformat)c->k.format, .ldq = heads_stride(&c->q),
+		.ldk = heads_stride(&c->k), .ldv = heads_stride(&c->v),
+		.ldo = heads_stride(&c->out),
 	} };
 	uint64_t cost;
 
@@ -326,19 +346,6 @@ static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 /* ------------------------------------------------------------------------
  * Copy and fill: any rank
  */
-
-static uint32_t element_bytes(uint32_t format)
-{
-	switch (format) {
-	case VB_FORMAT_F16:
-	case VB_FORMAT_BF16:
-		return 2;
-	case VB_FORMAT_U8:
-		return 1;
-	default:
-		return 4;
-	}
-}
 
 static float load(const uint8_t *p, uint32_t format)
 {

@@ -425,6 +425,71 @@ static void command_copy_converts_and_steps_over_strides(void **state)
 	free(y);
 }
 
+/* Of 16 bits, every other row of a larger object: bitwise what F32 of the same values gives. */
+static void command_attention_of_halves(uint32_t format)
+{
+	enum { M = 18, KV = 40, H = 6, G = 2, D = 40, ROW = G * D };
+	float *q = xvalues(M * H * D, 1), *k = xvalues(KV * ROW, 2), *v = xvalues(KV * ROW, 3);
+	uint32_t bq = object(q, M * H * D), bk = object(k, KV * ROW), bv = object(v, KV * ROW);
+	uint32_t half = object(NULL, 2 * KV * ROW), by = object(NULL, M * H * D);
+	struct vb_cmd_attention c = { .h = { VB_CMD_ATTENTION, 0, sizeof(c) },
+				      .flags = VB_ATTENTION_CAUSAL, .scale_f32 = bits(0.25f) };
+	struct vb_cmd_copy copy = { .h = { VB_CMD_COPY, 0, sizeof(copy) } };
+	float *want, *y;
+	struct xstream s;
+
+	/* To 16 bits and back: then both hold the same values. */
+	xstream_begin(&s);
+	for (uint32_t part = 0; part < 2; part++) {
+		copy.x = xcube(&s, part ? bv : bk, VB_ACCESS_READ, AT, VB_FORMAT_F32, KV, G, D);
+		copy.y = xcube(&s, half, VB_ACCESS_WRITE, AT + part * ROW * 2, format, KV, G, D);
+		copy.y.stride[0] = 2 * ROW * 2;
+		xstream_add(&s, &copy, sizeof(copy));
+	}
+	xrig_must_run(&rig, &s);
+	xstream_begin(&s);
+	for (uint32_t part = 0; part < 2; part++) {
+		copy.x = xcube(&s, half, VB_ACCESS_READ, AT + part * ROW * 2, format, KV, G, D);
+		copy.x.stride[0] = 2 * ROW * 2;
+		copy.y = xcube(&s, part ? bv : bk, VB_ACCESS_WRITE, AT, VB_FORMAT_F32, KV, G, D);
+		xstream_add(&s, &copy, sizeof(copy));
+	}
+	xrig_must_run(&rig, &s);
+	for (uint32_t i = 0; i < 2; i++) {
+		xstream_begin(&s);
+		c.q = xcube(&s, bq, VB_ACCESS_READ, AT, VB_FORMAT_F32, M, H, D);
+		c.k = xcube(&s, bk, VB_ACCESS_READ, AT, VB_FORMAT_F32, KV, G, D);
+		c.v = xcube(&s, bv, VB_ACCESS_READ, AT, VB_FORMAT_F32, KV, G, D);
+		c.out = xcube(&s, by, VB_ACCESS_WRITE, AT, VB_FORMAT_F32, M, H, D);
+		if (i) {
+			c.k = xcube(&s, half, VB_ACCESS_READ, AT, format, KV, G, D);
+			c.v = xcube(&s, half, VB_ACCESS_READ, AT + ROW * 2, format, KV, G, D);
+			c.k.stride[0] = c.v.stride[0] = 2 * ROW * 2;
+		}
+		xstream_add(&s, &c, sizeof(c));
+		xrig_must_run(&rig, &s);
+		*(i ? &y : &want) = result(by, M * H * D);
+	}
+	assert_memory_equal(y, want, M * H * D * sizeof(*y));
+	free(q);
+	free(k);
+	free(v);
+	free(y);
+	free(want);
+}
+
+static void command_attention_of_f16(void **state)
+{
+	(void)state;
+	command_attention_of_halves(VB_FORMAT_F16);
+}
+
+static void command_attention_of_bf16(void **state)
+{
+	(void)state;
+	command_attention_of_halves(VB_FORMAT_BF16);
+}
+
 /* Two operands of a file that begin at one byte: each gets as much as it asked for. */
 static void command_operands_of_a_file_may_begin_together(void **state)
 {
@@ -489,6 +554,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(command_eltwise, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(command_rope, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(command_attention, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(command_attention_of_f16, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(command_attention_of_bf16, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(command_topk_and_combine, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(command_copy_converts_and_steps_over_strides,
 						set_up, tear_down),

@@ -75,13 +75,19 @@ static struct vgpu *open_device(uint64_t host_bytes)
 	return v;
 }
 
-static void load(struct fixture *f, uint64_t host_bytes, enum vgpu_mode mode, uint32_t batch)
+static void load_kv(struct fixture *f, uint64_t host_bytes, enum vgpu_mode mode, uint32_t batch,
+		    enum vgpu_format kv)
 {
-	struct gemma_size size = { TOKENS, batch, 4, 0 };
+	struct gemma_size size = { TOKENS, batch, 4, 0, kv };
 
 	f->v = open_device(host_bytes);
 	if (gemma_load(&f->g, &f->model, f->v, mode, &size))
 		fail_msg("%s", vgpu_error_text());
+}
+
+static void load(struct fixture *f, uint64_t host_bytes, enum vgpu_mode mode, uint32_t batch)
+{
+	load_kv(f, host_bytes, mode, batch, VGPU_FORMAT_NONE);
 }
 
 static void unload(struct fixture *f)
@@ -127,16 +133,18 @@ static float *logits_of(struct fixture *f, const int32_t *ids, uint32_t count)
 
 /* --- against float64 ---------------------------------------------------- */
 
-static void check_against_ref(const struct vbrun_gen_gemma_params *params, enum vgpu_mode mode,
-			      double nmse_max)
+/* Return: the largest NMSE that there was. */
+static double check_kv_against_ref(const struct vbrun_gen_gemma_params *params, enum vgpu_mode mode,
+				   enum vgpu_format kv, double nmse_max)
 {
 	static const uint32_t counts[] = { 1, 2, WINDOW, WINDOW + 1, TOKENS };
 	struct fixture f = { 0 };
 	struct gemma_ref *ref;
 	int32_t ids[TOKENS];
+	double most = 0;
 
 	begin(&f, params);
-	load(&f, HOST_BYTES, mode, TOKENS);
+	load_kv(&f, HOST_BYTES, mode, TOKENS, kv);
 	make_ids(&f, ids);
 	ref = gemma_ref_create(&f.g);
 	for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
@@ -149,12 +157,20 @@ static void check_against_ref(const struct vbrun_gen_gemma_params *params, enum 
 		a = accuracy_against_f64(ours, exact, f.model.embedding->n);
 		if (!(a.nmse < nmse_max))
 			fail_msg("%u tokens: NMSE %g, limit %g", counts[i], a.nmse, nmse_max);
+		most = a.nmse > most ? a.nmse : most;
 		free(ours);
 		free(exact);
 	}
 	gemma_ref_destroy(ref);
 	unload(&f);
 	end(&f);
+	return most;
+}
+
+static void check_against_ref(const struct vbrun_gen_gemma_params *params, enum vgpu_mode mode,
+			      double nmse_max)
+{
+	check_kv_against_ref(params, mode, VGPU_FORMAT_NONE, nmse_max);
 }
 
 static void gemma_f32_agrees_with_float64(void **state)
@@ -169,6 +185,18 @@ static void gemma_packed_agrees_with_float64_of_its_weights(void **state)
 	check_against_ref(&mixed, VGPU_MODE_F32, 1e-11);
 	check_against_ref(&mixed, VGPU_MODE_A16, 1e-4);
 	check_against_ref(&mixed, VGPU_MODE_A8, 1e-2);
+}
+
+/* 2^-11 and 2^-8 of a number, squared, and no more than a few times that at the end. */
+static void gemma_keys_and_values_of_16_bits_cost_what_they_round(void **state)
+{
+	double f16, bf16;
+
+	(void)state;
+	f16 = check_kv_against_ref(&small, VGPU_MODE_F32, VGPU_FORMAT_F16, 1e-6);
+	bf16 = check_kv_against_ref(&small, VGPU_MODE_F32, VGPU_FORMAT_BF16, 5e-5);
+	print_message("NMSE %.3g with F16, %.3g with BF16\n", f16, bf16);
+	assert_true(f16 > 1e-10 && bf16 > 8 * f16);
 }
 
 static void linear_scaling(struct gguf_image *g)
@@ -310,7 +338,7 @@ static float *greedy(struct fixture *f, int32_t out[TOKENS], uint64_t *read_byte
 static void gemma_says_the_same_in_a_quarter_of_the_memory(void **state)
 {
 	struct vbrun_gen_gemma_params p = mixed;
-	struct gemma_size size = { TOKENS, 7, 4, 0 };
+	struct gemma_size size = { TOKENS, 7, 4, 0, 0 };
 	int32_t ids[2][TOKENS] = { { 0 } };
 	struct fixture f = { 0 };
 	uint64_t quarter, read[2];
@@ -340,7 +368,7 @@ static void gemma_says_the_same_in_a_quarter_of_the_memory(void **state)
 /* The bytes that gemma_host_bytes() names are enough, and a chunk less is not. */
 static void gemma_runs_in_the_bytes_it_says_it_needs(void **state)
 {
-	struct gemma_size size = { TOKENS, TOKENS, 4, 0 };
+	struct gemma_size size = { TOKENS, TOKENS, 4, 0, 0 };
 	struct fixture f = { 0 };
 	int32_t ids[TOKENS];
 	struct vgpu *v;
@@ -382,7 +410,7 @@ static void gemma_text_longer_than_its_room_is_refused(void **state)
 /* Where the keys behind the window are no operands any more, the last layers see them all. */
 static void gemma_long_text_agrees_with_float64(void **state)
 {
-	struct gemma_size size = { LONG_TOKENS, 16, 4, 0 };
+	struct gemma_size size = { LONG_TOKENS, 16, 4, 0, 0 };
 	double exact[2000], largest;
 	struct fixture f = { 0 };
 	int32_t ids[LONG_TOKENS];
@@ -418,8 +446,10 @@ static void gemma_long_text_agrees_with_float64(void **state)
 
 static void gemma_sizes_that_cannot_be_are_refused(void **state)
 {
-	struct gemma_size sizes[] = { { 8, 0, 1, 0 }, { 8, GEMMA_BATCH_MAX + 1, 1, 0 }, { 8, 1, 0, 0 },
-				      { 8, 1, GEMMA_CHOICES_MAX + 1, 0 }, { 8, 1, 1000, 0 } };
+	struct gemma_size sizes[] = {
+		{ 8, 0, 1, 0, 0 }, { 8, GEMMA_BATCH_MAX + 1, 1, 0, 0 }, { 8, 1, 0, 0, 0 },
+		{ 8, 1, GEMMA_CHOICES_MAX + 1, 0, 0 }, { 8, 1, 1000, 0, 0 },
+	};
 	struct fixture f = { 0 };
 
 	(void)state;
@@ -542,6 +572,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gemma_f32_agrees_with_float64),
 		cmocka_unit_test(gemma_packed_agrees_with_float64_of_its_weights),
+		cmocka_unit_test(gemma_keys_and_values_of_16_bits_cost_what_they_round),
 		cmocka_unit_test(gemma_options_of_the_file_agree_with_float64),
 		cmocka_unit_test(gemma_window_is_of_all_layers_but_the_last_of_a_pattern),
 		cmocka_unit_test(gemma_token_by_token_is_the_whole_prompt),

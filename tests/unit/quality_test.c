@@ -239,7 +239,7 @@ static double exact_perplexity(const struct quality *q, uint32_t variant)
 {
 	const struct gemma_model *m = &q->variant[variant].model;
 	struct vgpu_config config = { .size = sizeof(config), .host_bytes = 64 << 20, .threads = 2 };
-	struct gemma_size size = { CONTEXT, CONTEXT, 1, 1 };
+	struct gemma_size size = { CONTEXT, CONTEXT, 1, 1, 0 };
 	double *logits = calloc(m->embedding->n, sizeof(*logits)), surprise = 0, sum;
 	int32_t prefix[CONTEXT];
 	struct gemma_ref *ref;
@@ -362,7 +362,7 @@ static void quality_decodes_what_the_file_holds(void **state)
 static void quality_rows_are_those_asked_for(void **state)
 {
 	struct vgpu_config config = { .size = sizeof(config), .host_bytes = 64 << 20, .threads = 2 };
-	struct gemma_size size = { CONTEXT, 8, 1, 4 };
+	struct gemma_size size = { CONTEXT, 8, 1, 4, 0 };
 	struct fixture f;
 	struct vgpu *v;
 	struct gemma g;

@@ -25,18 +25,27 @@ static uint32_t act_cols(const struct gemma_model *m, uint32_t which)
 	return which == ACT_GATE || which == ACT_UP ? m->ffn : m->hidden;
 }
 
+/* Keys and values pass through the wide ones, where they are kept in another format. */
+static uint32_t act_room(const struct gemma_model *m, uint32_t which)
+{
+	uint32_t cols = act_cols(m, which), kv = m->kv_heads * m->dim;
+
+	return (which == ACT_GATE || which == ACT_UP) && kv > cols ? kv : cols;
+}
+
 uint64_t gemma_token_bytes(const struct gemma_model *m)
 {
 	uint64_t sum = 2;	/* id and position */
 
 	for (uint32_t i = 0; i < GEMMA_ACTS; i++)
-		sum += act_cols(m, i);
+		sum += act_room(m, i);
 	return sum * sizeof(float);
 }
 
-static struct kv_shape kv_shape_of(const struct gemma_model *m, uint32_t tokens)
+struct kv_shape gemma_kv_shape(const struct gemma_model *m, const struct gemma_size *size)
 {
-	return (struct kv_shape){ m->layers, m->kv_heads, m->dim, tokens };
+	return (struct kv_shape){ m->layers, m->kv_heads, m->dim, size->tokens,
+				  size->kv ? size->kv : VGPU_FORMAT_F32 };
 }
 
 static uint64_t vector_room(uint64_t n)
@@ -74,11 +83,11 @@ static uint64_t whole(uint64_t bytes, uint64_t chunk_bytes)
 uint64_t gemma_host_bytes(const struct gemma_model *m, const struct gemma_size *size,
 			  uint64_t chunk_bytes)
 {
-	struct kv_shape shape = kv_shape_of(m, size->tokens);
+	struct kv_shape shape = gemma_kv_shape(m, size);
 	uint64_t room = m->layers * whole(kv_cache_layer_bytes(&shape), chunk_bytes);
 
 	for (uint32_t i = 0; i < GEMMA_ACTS; i++)
-		room += whole((uint64_t)size->batch * act_cols(m, i) * sizeof(float), chunk_bytes);
+		room += whole((uint64_t)size->batch * act_room(m, i) * sizeof(float), chunk_bytes);
 	room += whole(2 * (uint64_t)size->batch * sizeof(int32_t), chunk_bytes);
 	room += whole(norms_bytes(m), chunk_bytes);
 	room += whole(logits_bytes(m, size), chunk_bytes);
@@ -159,7 +168,7 @@ static int load_norms(struct gemma *g)
 static int make_objects(struct gemma *g)
 {
 	const struct gemma_model *m = g->model;
-	struct kv_shape shape = kv_shape_of(m, g->size.tokens);
+	struct kv_shape shape = gemma_kv_shape(m, &g->size);
 	struct { struct vgpu_bo **bo; uint64_t bytes; } objects[] = {
 		{ &g->norms, norms_bytes(m) },
 		{ &g->ids, 2 * (uint64_t)g->size.batch * sizeof(int32_t) },
@@ -171,7 +180,7 @@ static int make_objects(struct gemma *g)
 	for (uint32_t i = 0; i < sizeof(objects) / sizeof(objects[0]) && !rc; i++)
 		rc = vgpu_bo_create(g->v, objects[i].bytes, VGPU_LIFE_VOLATILE, objects[i].bo);
 	for (uint32_t i = 0; i < GEMMA_ACTS && !rc; i++)
-		rc = vgpu_bo_create(g->v, (uint64_t)g->size.batch * act_cols(m, i) * sizeof(float),
+		rc = vgpu_bo_create(g->v, (uint64_t)g->size.batch * act_room(m, i) * sizeof(float),
 				    VGPU_LIFE_VOLATILE, &g->acts[i]);
 	return rc;
 }
@@ -268,13 +277,36 @@ static int record_heads(struct gemma *g, uint32_t layer, struct vgpu_array x, ui
 	return rc ? rc : vgpu_cmd_rope(g->cb, &rope);
 }
 
-/* Queries, and the next keys and values, which go where they stay. */
+/* The next keys or values as a projection makes them: where they stay, if that is in F32. */
+static struct vgpu_array new_rows(const struct gemma *g, uint32_t layer, enum kv_part part, uint32_t n)
+{
+	uint32_t which = part == KV_KEYS ? ACT_GATE : ACT_UP;
+
+	if (g->cache.shape.format == VGPU_FORMAT_F32)
+		return kv_cache_array(&g->cache, layer, part, g->position, n);
+	return vgpu_cube(g->acts[which], 0, VGPU_FORMAT_F32, n, g->model->kv_heads, g->model->dim);
+}
+
+/* To where they stay, in its format. */
+static int record_keep(struct gemma *g, uint32_t layer, struct vgpu_array k, struct vgpu_array v)
+{
+	uint32_t n = k.shape[0];
+	int rc;
+
+	if (g->cache.shape.format == VGPU_FORMAT_F32)
+		return 0;
+	rc = vgpu_cmd_copy(g->cb, k, kv_cache_array(&g->cache, layer, KV_KEYS, g->position, n));
+	if (rc)
+		return rc;
+	return vgpu_cmd_copy(g->cb, v, kv_cache_array(&g->cache, layer, KV_VALUES, g->position, n));
+}
+
+/* Queries, and the next keys and values. */
 static int record_projections(struct gemma *g, uint32_t layer, uint32_t n)
 {
 	const struct gemma_layer *l = &g->model->layer[layer];
 	struct vgpu_array q = act_heads(g, ACT_Q, n);
-	struct vgpu_array k = kv_cache_array(&g->cache, layer, KV_KEYS, g->position, n);
-	struct vgpu_array v = kv_cache_array(&g->cache, layer, KV_VALUES, g->position, n);
+	struct vgpu_array k = new_rows(g, layer, KV_KEYS, n), v = new_rows(g, layer, KV_VALUES, n);
 	int rc;
 
 	rc = record_product(g, l->matrix[GEMMA_Q], act(g, ACT_H, n), rows_of(q, false));
@@ -284,7 +316,9 @@ static int record_projections(struct gemma *g, uint32_t layer, uint32_t n)
 		rc = record_product(g, l->matrix[GEMMA_V], act(g, ACT_H, n), rows_of(v, false));
 	if (!rc)
 		rc = record_heads(g, layer, q, GEMMA_OF_Q);
-	return rc ? rc : record_heads(g, layer, k, GEMMA_OF_K);
+	if (!rc)
+		rc = record_heads(g, layer, k, GEMMA_OF_K);
+	return rc ? rc : record_keep(g, layer, k, v);
 }
 
 /*

@@ -100,10 +100,15 @@ uint32_t gemma_cols(const struct gemma_model *model, enum gemma_matrix which);
  * @batch: tokens that run together
  * @choices: candidates for the next token
  * @rows: tokens whose logits are there together; 0: one
+ * @kv: format of keys and values: F32, F16 or BF16; NONE: F32
  */
 struct gemma_size {
 	uint32_t tokens, batch, choices, rows;
+	enum vgpu_format kv;
 };
+
+/* The shape of the keys and values of a run. */
+struct kv_shape gemma_kv_shape(const struct gemma_model *model, const struct gemma_size *size);
 
 /* Bytes of host memory for intermediates of one token of a batch. */
 uint64_t gemma_token_bytes(const struct gemma_model *model);

@@ -26,6 +26,8 @@
 #define CHUNK_LEAST (64u << 10)
 
 static const char *const modes[] = { "f32", "a16", "a8", NULL };
+static const char *const kv_names[] = { "f32", "f16", "bf16", NULL };
+static const enum vgpu_format kv_formats[] = { VGPU_FORMAT_F32, VGPU_FORMAT_F16, VGPU_FORMAT_BF16 };
 
 /* --- how large ---------------------------------------------------------- */
 
@@ -52,7 +54,7 @@ static uint32_t choose_batch(const struct generation *g)
 static int check_host(const struct generation *g)
 {
 	const struct device_options *d = &g->o.device;
-	struct kv_shape shape = { g->model.layers, g->model.kv_heads, g->model.dim, g->size.tokens };
+	struct kv_shape shape = gemma_kv_shape(&g->model, &g->size);
 	uint64_t need = host_bytes(g, 1);
 
 	if (d->nvme_path || d->staging_bytes || d->host_bytes >= need)
@@ -126,6 +128,7 @@ static int take_prompt(struct generation *g)
 				"%u of the model's context", (long long)n, g->o.tokens, g->model.context);
 	g->prompt_count = (uint32_t)n;
 	g->size.tokens = g->prompt_count + g->o.tokens;
+	g->size.kv = kv_formats[g->o.kv];
 	g->size.choices = g->o.temperature > 0 ? g->o.top : 1;
 	if (g->size.choices > g->model.embedding->n)
 		g->size.choices = g->model.embedding->n;
@@ -293,6 +296,8 @@ int vbrun_generate(int argc, char **argv)
 		{ "seed", CLI_NUMBER, &g.o.seed, "N", "of the draws (default 1)", NULL, 1, 0 },
 		{ "mode", CLI_CHOICE, &g.o.mode, "MODE", "activations: f32, a16 (default) or a8", modes,
 		  0, 0 },
+		{ "kv", CLI_CHOICE, &g.o.kv, "FORMAT", "keys and values: f32 (default), f16 or bf16",
+		  kv_names, 0, 0 },
 		DEVICE_OPTIONS(g.o.device),
 		{ "json", CLI_FLAG, &g.o.json, NULL, "summary as JSON", NULL, 0, 0 },
 		{ "save", CLI_TEXT, &g.o.save, "FILE", "summary as JSON there, text here", NULL, 0, 0 },

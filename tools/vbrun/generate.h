@@ -23,13 +23,14 @@
  * @top: candidates, where a temperature is given
  * @seed: of the choices
  * @mode: index of enum vgpu_mode
+ * @kv: which of the formats that keys and values may have
  * @json: summary instead of text
  */
 struct generate_options {
 	struct device_options device;
 	const char *path, *prompt, *save;
 	double temperature;
-	uint32_t tokens, top, seed, mode;
+	uint32_t tokens, top, seed, mode, kv;
 	bool json;
 };
 

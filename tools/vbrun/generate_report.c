@@ -91,8 +91,9 @@ static void print_summary(const struct generation *g)
 		print_part("decode", &g->decoded);
 	fprintf(stderr, "made         %u tokens, %s\n", g->made_count,
 		g->ended ? "and the model ended the text" : "as many as were asked for");
-	fprintf(stderr, "keys, values %s for %u tokens; memory (VmHWM) %s\n",
-		size_text(kv_bytes(g)).s, g->size.tokens, size_text(g->peak).s);
+	fprintf(stderr, "keys, values %s for %u tokens, %s; memory (VmHWM) %s\n",
+		size_text(kv_bytes(g)).s, g->size.tokens, vgpu_format_name(g->size.kv),
+		size_text(g->peak).s);
 	placement_print(g->v, &c, stderr);
 	placement_print_tiers(g->v, stderr);
 	show_objects(g, NULL);
@@ -159,6 +160,7 @@ static void summarise(const struct generation *g, struct json_object *o)
 	summary_bytes(o, "source_bytes", g->model.weights.bytes);
 	summary_bytes(o, "weight_bytes", g->model.weights.used_bytes);
 	summary_bytes(o, "kv_bytes", kv_bytes(g));
+	summary_text(o, "kv_format", vgpu_format_name(g->size.kv));
 	summary_bytes(o, "batch_tokens", g->size.batch);
 	summary_bytes(o, "vm_hwm_bytes", g->peak);
 	conversions_list(&g->model.weights, &conversions);

@@ -7,7 +7,7 @@
 
 static uint64_t row_bytes(const struct kv_shape *shape)
 {
-	return (uint64_t)shape->heads * shape->dim * sizeof(float);
+	return (uint64_t)shape->heads * shape->dim * (shape->format == VGPU_FORMAT_F32 ? 4 : 2);
 }
 
 uint64_t kv_cache_layer_bytes(const struct kv_shape *shape)
@@ -41,6 +41,6 @@ struct vgpu_array kv_cache_array(const struct kv_cache *c, uint32_t layer, enum 
 {
 	uint64_t start = part == KV_VALUES ? kv_cache_layer_bytes(&c->shape) / 2 : 0;
 
-	return vgpu_cube(c->bo[layer], start + first * row_bytes(&c->shape), VGPU_FORMAT_F32, count,
+	return vgpu_cube(c->bo[layer], start + first * row_bytes(&c->shape), c->shape.format, count,
 			 c->shape.heads, c->shape.dim);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Keys and values of the tokens so far, one object a layer, at their full precision: rows
- * are written where a projection puts them, so nothing is copied.
+ * Keys and values of the tokens so far, one object a layer.
  */
 #ifndef VBRUN_KV_CACHE_H
 #define VBRUN_KV_CACHE_H
@@ -16,15 +15,17 @@
  * @heads: that keys and values have
  * @dim: columns of a head
  * @tokens: that it can hold
+ * @format: F32, F16 or BF16
  */
 struct kv_shape {
 	uint32_t layers, heads, dim, tokens;
+	enum vgpu_format format;
 };
 
 /**
  * struct kv_cache - the objects
  * @shape: of all of them
- * @bo: of each layer: keys f32 [tokens][heads][dim], then values
+ * @bo: of each layer: keys [tokens][heads][dim], then values
  */
 struct kv_cache {
 	struct kv_shape shape;

@@ -201,8 +201,10 @@ static struct gemma_size size_of(const struct quality *q)
 {
 	uint32_t context = q->o.context;
 
-	return (struct gemma_size){ context, context < GEMMA_BATCH_MAX ? context : GEMMA_BATCH_MAX, 1,
-				    ROWS };
+	return (struct gemma_size){
+		.tokens = context, .batch = context < GEMMA_BATCH_MAX ? context : GEMMA_BATCH_MAX,
+		.choices = 1, .rows = ROWS, .kv = VGPU_FORMAT_F32,
+	};
 }
 
 /* Everything of all variants, each object in whole chunks, and what is kept for transfers. */

@@ -1924,8 +1924,8 @@ struct vb_cmd_matmul_id {
  * @scale_f32: of q k^T; finite
  * @softcap_f32: 0 none, else softcap * tanh(s / softcap); finite
  * @q: F32 [m][heads][dim]
- * @k: F32 [kv][kv_heads][dim]; kv_heads divides heads
- * @v: F32 [kv][kv_heads][dim]
+ * @k: F32, F16 or BF16 [kv][kv_heads][dim]; kv_heads divides heads
+ * @v: as @k, of its format
  * @mask: F32 [m][kv] added to the scores, or [1][kv] for all, or NONE
  * @out: F32 [m][heads][dim]
  */
