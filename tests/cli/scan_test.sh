@@ -63,5 +63,20 @@ mapfile -t theirs < <(race 'tick_sched_do_timer+0x1/0x2')
 finds scan_counts_a_race_of_ours 2 "${ours[@]}"
 finds scan_leaves_races_to_others 0 "${theirs[@]}"
 finds scan_tells_races_apart 2 "${theirs[@]}" "${ours[@]}" "${theirs[@]}"
+mapfile -t theirs < <(race 'rcu_core+0x1/0x2
+ asm_sysvec_apic_timer_interrupt+0x16/0x20
+ vb_request_put+0x39/0x50 [vblackwell]')
+finds scan_leaves_races_of_an_interrupt_to_others 0 "${theirs[@]}"
+mapfile -t ours < <(race 'rcu_core+0x1/0x2
+ asm_sysvec_apic_timer_interrupt+0x16/0x20
+ vb_request_put+0x39/0x50 [vblackwell]
+
+read to 0xffff888 of 4 bytes by task 7 on cpu 1:
+ vb_queue_next+0x1/0x2 [vblackwell]')
+finds scan_counts_the_other_side_of_an_interrupt 4 "${ours[@]}"
+mapfile -t ours < <(race 'vb_watch+0x1/0x2 [vblackwell]
+ asm_sysvec_apic_timer_interrupt+0x16/0x20
+ do_idle+0x1/0x2')
+finds scan_counts_interrupts_of_ours 2 "${ours[@]}"
 finds scan_goes_on_after_a_race 1 "${theirs[@]}" 'WARNING: one'
 exit $status

@@ -10,7 +10,8 @@
 # fault ip:" is no report of the kernel's about itself.
 #
 # Data races are the exception: the kernel has some of its own, so a KCSAN report
-# counts when the module is on one of its two sides, or called them.
+# counts when the module is on one of its two sides, or called them; who was interrupted is
+# below an interrupt on the stack, but has not called it.
 set -u
 
 tr -d '\r' <<<"$(cat "$@" 2>/dev/null)" | sed -E 's/^\[ *[0-9]+\.[0-9]+\](\[[ TC0-9]+\])? //' | awk '
@@ -26,7 +27,16 @@ tr -d '\r' <<<"$(cat "$@" 2>/dev/null)" | sed -E 's/^\[ *[0-9]+\.[0-9]+\](\[[ TC
 	}
 	/^=+$/ && length() >= 60 { if (ours) printf "%s", race; race = ""; ours = 0; next }
 	/^BUG: KCSAN/ { race = $0 "\n"; next }
-	race { race = race $0 "\n"; if (/vblackwell/) ours = 1; next }
+	race {
+		race = race $0 "\n"
+		if (/ of [0-9]+ bytes by /)
+			interrupted = 0
+		else if (/ asm_(sysvec_|common_interrupt)/)
+			interrupted = 1
+		if (/vblackwell/ && !interrupted)
+			ours = 1
+		next
+	}
 	$0 ~ report { print; context = 30; next }
 	context > 0 { print "    " $0; context-- }
 	END { if (ours) printf "%s", race }
