@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The CPU backend, in three rooms: cpu_matmul.c, cpu_layer.c and cpu_topk.c. */
+/* The CPU backend: cpu_matmul.c, cpu_experts.c, cpu_product.c, cpu_layer.c and cpu_topk.c. */
 #ifndef VGPU_EXEC_CPU_H
 #define VGPU_EXEC_CPU_H
 
@@ -66,9 +66,10 @@ int vgpu_cpu_run(struct vgpu_cpu *cpu, const struct vgpu_work *w, vgpu_pool_fn f
 
 /* cpu_matmul.c */
 int vgpu_cpu_matmul_begin(void *be, const struct vgpu_work *w);
+int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p);
+/* cpu_experts.c */
 int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matrices,
 			   uint32_t *count, struct vgpu_wrong_id *wrong);
-int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p);
 /* cpu_topk.c */
 /**
  * vgpu_cpu_topk() - vgpu_topk_f32_ref() of a row that is long, or of many values

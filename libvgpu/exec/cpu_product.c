@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Products on the CPU: a panel is cut into blocks of rows, the blocks go to the
+ * threads, and each block gets its bias, activation and residual while it is warm.
+ *
+ * A panel comes in pieces, because its chunks lie in slots that need not be
+ * adjacent.  Rows (or groups of 16) inside a piece are used where they are; the few
+ * that lie across two pieces are copied together first.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu_product.h"
+
+/* Blocks a thread, so that a slow one does not hold up the panel. */
+#define BLOCKS_A_THREAD	4u
+/* Rough speed of one thread, to decide whether a job is worth sharing. */
+#define BYTES_A_NS	8u
+#define MACS_A_NS	40u
+
+/* ------------------------------------------------------------------------
+ * Activations
+ */
+
+/*
+ * So many rows at once that what is kept of them has room, in equal parts: a row's result
+ * does not depend on those beside it.  More than one part is packed anew for each panel.
+ */
+uint32_t vgpu_cpu_rows_at_once(uint64_t row_bytes, uint32_t m)
+{
+	uint64_t most = VGPU_CPU_ROWS_BYTES / row_bytes, parts = most ? (m + most - 1) / most : m;
+	uint32_t n = (uint32_t)((m + parts - 1) / parts), whole = (n + 7) & ~7u;
+
+	/* Kernels take eight rows at a time. */
+	return whole <= most ? whole : n;
+}
+
+uint64_t vgpu_cpu_acts_row_bytes(uint32_t format, uint32_t mode, uint32_t k)
+{
+	return vgpu_acts_bytes(vgpu_matmul_mode(format, (enum vgpu_mode)mode), 1, k);
+}
+
+bool vgpu_cpu_rows_are_packed(const struct vgpu_cpu *cpu, struct vgpu_cpu_rows rows)
+{
+	return cpu->packed.matrix == rows.matrix && cpu->packed.first == rows.first &&
+	       cpu->packed.end == rows.end;
+}
+
+int vgpu_cpu_acts_pack(struct vgpu_cpu *cpu, uint32_t format, uint32_t mode,
+		       struct vgpu_cpu_rows rows, uint32_t k, const float *x, size_t ldx)
+{
+	enum vgpu_mode have = vgpu_matmul_mode(format, (enum vgpu_mode)mode);
+	uint32_t m = rows.end - rows.first;
+	int rc = vgpu_cpu_grow(&cpu->acts_memory, vgpu_acts_bytes(have, m, k));
+
+	if (!rc)
+		rc = vgpu_cpu_scratch_grow(cpu, vgpu_matmul_scratch_bytes(format, k));
+	if (rc)
+		return rc;
+	vgpu_acts_init(&cpu->acts, have, m, k, cpu->acts_memory.data);
+	cpu->k->acts_pack(&cpu->acts, x, ldx);
+	cpu->packed = rows;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Blocks
+ */
+
+/* Where the next unit lies. */
+struct walk {
+	const struct vgpu_piece *piece;
+	uint32_t pieces;
+	uint64_t at;
+};
+
+/* Whole units from here on that lie together; 0: the next one lies across. */
+static uint64_t walk_units(struct walk *w, uint64_t unit_bytes, const uint8_t **data)
+{
+	while (w->pieces && w->at == w->piece->bytes) {
+		w->piece++;
+		w->pieces--;
+		w->at = 0;
+	}
+	*data = w->piece->data + w->at;
+	return (w->piece->bytes - w->at) / unit_bytes;
+}
+
+static void walk_copy(struct walk *w, uint8_t *to, uint64_t bytes)
+{
+	while (bytes) {
+		uint64_t n = w->piece->bytes - w->at < bytes ? w->piece->bytes - w->at : bytes;
+
+		memcpy(to, w->piece->data + w->at, n);
+		to += n;
+		bytes -= n;
+		w->at += n;
+		if (w->at == w->piece->bytes && bytes) {
+			w->piece++;
+			w->pieces--;
+			w->at = 0;
+		}
+	}
+}
+
+/* Scales are few: together they are made by copying, when they are not. */
+static const uint8_t *panel_scales(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p,
+				   uint64_t staged)
+{
+	struct walk w = { p->piece[1], p->pieces[1], 0 };
+
+	if (!p->piece[1])
+		return NULL;
+	if (p->pieces[1] == 1)
+		return p->piece[1]->data;
+	walk_copy(&w, cpu->staging.data + staged, p->rows * p->unit_bytes[1]);
+	return cpu->staging.data + staged;
+}
+
+static uint64_t align64(uint64_t x)
+{
+	return (x + 63) & ~63ull;
+}
+
+/* Rows of a block: enough blocks for every thread, whole groups of 16 rows. */
+static uint32_t block_rows(const struct vgpu_cpu *cpu, uint32_t rows)
+{
+	uint32_t blocks = cpu->threads * BLOCKS_A_THREAD;
+	uint32_t n = (rows + blocks - 1) / blocks;
+
+	return (n + 15) & ~15u;
+}
+
+/*
+ * Kernels want packed units at multiples of 64 bytes.  A file may have them anywhere,
+ * and then all of a panel's units are off by as much: they are copied one by one.
+ */
+static bool panel_is_askew(const struct vgpu_panel_work *p)
+{
+	return p->unit_rows > 1 && (uintptr_t)p->piece[0]->data % 64;
+}
+
+int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct vgpu_block **out)
+{
+	struct walk w = { p->piece[0], p->pieces[0], 0 };
+	uint64_t unit = p->unit_bytes[0], staged = 0;
+	uint64_t units = (p->rows + p->unit_rows - 1) / p->unit_rows;
+	bool askew = panel_is_askew(p);
+	uint64_t copies = askew || units < p->pieces[0] ? units : p->pieces[0];
+	uint64_t staging = copies * align64(unit) + p->rows * p->unit_bytes[1];
+	uint32_t step = block_rows(cpu, p->rows), row = 0, n = 0;
+	struct vgpu_block *block = malloc((p->rows / 16 + 2u * p->pieces[0] + 2) * sizeof(*block));
+	const uint8_t *scales;
+
+	if (!block || vgpu_cpu_grow(&cpu->staging, staging + 64)) {
+		free(block);
+		return -ENOMEM;
+	}
+	scales = panel_scales(cpu, p, copies * align64(unit));
+	while (row < p->rows) {
+		struct vgpu_block *b = &block[n++];
+		uint64_t rows;
+
+		units = walk_units(&w, unit, &b->data);
+
+		b->row = row;
+		b->scales = scales ? scales + row * p->unit_bytes[1] : NULL;
+		if (!units || askew) {
+			b->data = cpu->staging.data + staged;
+			walk_copy(&w, cpu->staging.data + staged, unit);
+			staged += align64(unit);
+			units = 1;
+			rows = p->unit_rows;
+		} else {
+			rows = units * p->unit_rows < step ? units * p->unit_rows : step;
+			w.at += rows / p->unit_rows * unit;
+		}
+		b->rows = rows < p->rows - row ? (uint32_t)rows : p->rows - row;
+		row += b->rows;
+	}
+	*out = block;
+	return (int)n;
+}
+
+static void product_epilogue(const struct vgpu_product *d, const struct vgpu_block *b)
+{
+	const struct vgpu_kernels *k = d->cpu->k;
+
+	for (uint32_t i = 0; i < d->m; i++) {
+		float *y = d->y + i * d->ldy + b->row;
+
+		if (d->bias)
+			k->binary(VGPU_BINARY_ADD, y, y, d->bias + b->row, b->rows, b->rows);
+		if (d->act)
+			k->unary((enum vgpu_unary)d->act, y, y, b->rows);
+		if (d->residual)
+			k->binary(VGPU_BINARY_ADD, y, y, d->residual + i * d->ldr + b->row,
+				  b->rows, b->rows);
+	}
+}
+
+static void product_block(void *ctx, size_t item)
+{
+	const struct vgpu_product *d = ctx;
+	const struct vgpu_block *b = &d->block[item];
+	struct vgpu_panel panel = { .format = d->format, .rows = b->rows, .k = d->k,
+				    .data = b->data, .scales = b->scales };
+
+	d->cpu->k->matmul(&panel, &d->cpu->acts, d->y + b->row, d->ldy,
+			  vgpu_cpu_scratch(d->cpu));
+	if (d->bias || d->act || d->residual)
+		product_epilogue(d, b);
+}
+
+int vgpu_product_run(struct vgpu_product *d, const struct vgpu_work *w,
+		       const struct vgpu_panel_work *p)
+{
+	uint64_t macs = (uint64_t)p->rows * d->k * d->m;
+	uint64_t bytes = p->rows / p->unit_rows * p->unit_bytes[0];
+
+	return vgpu_cpu_run(d->cpu, w, product_block, d, d->blocks,
+			    macs / MACS_A_NS + bytes / BYTES_A_NS);
+}

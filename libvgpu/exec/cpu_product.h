@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* A product's panel on the threads of the CPU backend: for cpu_matmul.c and cpu_experts.c. */
+#ifndef VGPU_EXEC_CPU_PRODUCT_H
+#define VGPU_EXEC_CPU_PRODUCT_H
+
+#include "cpu.h"
+
+/* Rows that lie together. */
+struct vgpu_block {
+	const uint8_t *data;
+	const uint8_t *scales;
+	uint32_t row, rows;
+};
+
+/**
+ * struct vgpu_product - one panel on its way
+ * @mode: of the activations as packed
+ * @y: element [0][0] of the output of this panel's matrix
+ * @bias: of this panel's matrix, or NULL
+ */
+struct vgpu_product {
+	struct vgpu_cpu *cpu;
+	enum vgpu_wformat format;
+	uint32_t k, m, act;
+	float *y;
+	size_t ldy;
+	const float *bias, *residual;
+	size_t ldr;
+	struct vgpu_block *block;
+	uint32_t blocks;
+};
+
+/* Rows that are computed together when one takes so many bytes: all of @m, or equal parts. */
+uint32_t vgpu_cpu_rows_at_once(uint64_t row_bytes, uint32_t m);
+/* Bytes of a row of activations, packed for a product. */
+uint64_t vgpu_cpu_acts_row_bytes(uint32_t format, uint32_t mode, uint32_t k);
+bool vgpu_cpu_rows_are_packed(const struct vgpu_cpu *cpu, struct vgpu_cpu_rows rows);
+/* @x: row @rows.first.  Return: 0 or -ENOMEM. */
+int vgpu_cpu_acts_pack(struct vgpu_cpu *cpu, uint32_t format, uint32_t mode,
+		       struct vgpu_cpu_rows rows, uint32_t k, const float *x, size_t ldx);
+
+/**
+ * vgpu_panel_cut() - cut a panel into blocks
+ * @out: receives them; free() them
+ *
+ * Return: how many, at most one a 16 rows plus two a piece; -ENOMEM.
+ */
+int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct vgpu_block **out);
+/* All blocks on the threads.  Return: 0, or what vgpu_work_go_on() says. */
+int vgpu_product_run(struct vgpu_product *d, const struct vgpu_work *w,
+		     const struct vgpu_panel_work *p);
+
+int vgpu_matmul_panel(struct vgpu_product *d, const struct vgpu_work *w,
+		      const struct vgpu_panel_work *p);
+int vgpu_experts_panel(struct vgpu_product *d, const struct vgpu_work *w,
+		       const struct vgpu_panel_work *p);
+
+#endif
