@@ -104,6 +104,7 @@ static void cpu_close(void *be)
 	free(cpu->rows_in.data);
 	free(cpu->rows_out.data);
 	free(cpu->routes);
+	free(cpu->segment);
 	free(cpu);
 }
 
@@ -131,8 +132,8 @@ static void cpu_end(void *be, const struct vgpu_work *w)
 	struct vgpu_cpu *cpu = be;
 
 	(void)w;
-	cpu->expert.end = cpu->packed.end = 0;
-	cpu->route_count = 0;
+	cpu->packed.end = 0;
+	cpu->route_count = cpu->segments = 0;
 	rows_trim(cpu);
 }
 

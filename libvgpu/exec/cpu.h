@@ -19,20 +19,31 @@ struct vgpu_cpu_memory {
  */
 #define VGPU_CPU_ROWS_BYTES	(12u << 20)
 
-/* Rows [first, end) of the activations of a matrix; of an expert's, routes; none: end is 0. */
+/* Rows [first, end) of the activations; none: end is 0. */
 struct vgpu_cpu_rows {
-	uint32_t matrix, first, end;
+	uint32_t first, end;
+};
+
+/**
+ * struct vgpu_cpu_segment - routes of one expert whose activations are packed
+ * @first, @end: which routes
+ * @shared: @acts are those of the segment before, which has the same rows
+ */
+struct vgpu_cpu_segment {
+	uint32_t first, end;
+	bool shared;
+	struct vgpu_acts acts;
 };
 
 /**
  * struct vgpu_cpu - state of the backend
- * @acts: activations of the running product, packed; @packed: which
- * @acts_memory: where they are
+ * @acts: activations of the running MATMUL, packed; @packed: which
+ * @acts_memory: where they are, or those of segments
  * @scratch: one piece a thread, @scratch_bytes each
  * @staging: units that lie across pieces, copied together
  * @routes: MATMUL_ID: every index, by expert, then as read; room for twice as many
- * @expert: MATMUL_ID: the one that runs, and its routes
- * @rows_in, @rows_out: its activations and results, gathered; MATMUL: @rows_out is
+ * @segment: MATMUL_ID: routes that are packed, ascending
+ * @rows_in, @rows_out: their activations, and results of one, gathered; MATMUL: @rows_out is
  *	the residual of a panel when the output is the same array
  */
 struct vgpu_cpu {
@@ -44,7 +55,9 @@ struct vgpu_cpu {
 	size_t scratch_bytes;
 	struct vgpu_route *routes;
 	uint32_t route_count, route_room;
-	struct vgpu_cpu_rows expert, packed;
+	struct vgpu_cpu_segment *segment;
+	uint32_t segments, segment_room;
+	struct vgpu_cpu_rows packed;
 	struct vgpu_cpu_memory rows_in, rows_out;
 };
 

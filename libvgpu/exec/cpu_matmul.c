@@ -14,15 +14,38 @@ int vgpu_cpu_matmul_begin(void *be, const struct vgpu_work *w)
 	return 0;
 }
 
+static bool rows_are_packed(const struct vgpu_cpu *cpu, struct vgpu_cpu_rows rows)
+{
+	return cpu->packed.first == rows.first && cpu->packed.end == rows.end;
+}
+
+/* @x: row @rows.first */
+static int acts_pack(struct vgpu_cpu *cpu, uint32_t format, uint32_t mode,
+		     struct vgpu_cpu_rows rows, uint32_t k, const float *x, size_t ldx)
+{
+	enum vgpu_mode have = vgpu_matmul_mode(format, (enum vgpu_mode)mode);
+	uint32_t m = rows.end - rows.first;
+	int rc = vgpu_cpu_grow(&cpu->acts_memory, vgpu_acts_bytes(have, m, k));
+
+	if (!rc)
+		rc = vgpu_cpu_scratch_grow(cpu, vgpu_matmul_scratch_bytes(format, k));
+	if (rc)
+		return rc;
+	vgpu_acts_init(&cpu->acts, have, m, k, cpu->acts_memory.data);
+	cpu->k->acts_pack(&cpu->acts, x, ldx);
+	cpu->packed = rows;
+	return 0;
+}
+
 /* A residual that is the output itself is overwritten before it is added: copy it. */
 static int residual_save(struct vgpu_product *d, const struct vgpu_panel_work *p)
 {
 	float *copy;
 
-	if (vgpu_cpu_grow(&d->cpu->rows_out, (size_t)d->m * p->rows * sizeof(float)))
+	if (vgpu_cpu_grow(&d->cpu->rows_out, (size_t)d->acts->m * p->rows * sizeof(float)))
 		return -ENOMEM;
 	copy = (float *)d->cpu->rows_out.data;
-	for (uint32_t i = 0; i < d->m; i++)
+	for (uint32_t i = 0; i < d->acts->m; i++)
 		memcpy(copy + (size_t)i * p->rows, d->residual + i * d->ldr,
 		       p->rows * sizeof(float));
 	d->residual = copy;
@@ -38,10 +61,10 @@ static int matmul_rows(struct vgpu_product d, const struct vgpu_work *w,
 	size_t ldx = vgpu_cpu_stride(&c->x, 0);
 	int rc = 0;
 
-	if (!vgpu_cpu_rows_are_packed(d.cpu, rows))
-		rc = vgpu_cpu_acts_pack(d.cpu, c->w.format, c->mode, rows, d.k,
-					(const float *)w->ptr[0] + rows.first * ldx, ldx);
-	d.m = rows.end - rows.first;
+	if (!rows_are_packed(d.cpu, rows))
+		rc = acts_pack(d.cpu, c->w.format, c->mode, rows, d.k,
+			       (const float *)w->ptr[0] + rows.first * ldx, ldx);
+	d.acts = &d.cpu->acts;
 	d.y += rows.first * d.ldy;
 	if (d.residual)
 		d.residual += rows.first * d.ldr;
@@ -72,7 +95,7 @@ int vgpu_matmul_panel(struct vgpu_product *d, const struct vgpu_work *w,
 	for (uint32_t first = 0; first < m && !rc; first += step) {
 		uint32_t n = step < m - first ? step : m - first;
 
-		rc = matmul_rows(*d, w, p, (struct vgpu_cpu_rows){ 0, first, first + n });
+		rc = matmul_rows(*d, w, p, (struct vgpu_cpu_rows){ first, first + n });
 		if (!rc && n < m - first)
 			rc = vgpu_work_go_on(w);
 	}
@@ -81,11 +104,10 @@ int vgpu_matmul_panel(struct vgpu_product *d, const struct vgpu_work *w,
 
 int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p)
 {
+	const struct vb_cmd_matmul_id *id = (const void *)w->cmd;
+	const struct vb_cmd_matmul *c = (const void *)w->cmd;
 	bool by_id = w->cmd->opcode == VB_CMD_MATMUL_ID;
-	struct vgpu_product d = {
-		.cpu = be, .format = by_id ? ((const struct vb_cmd_matmul_id *)w->cmd)->w.format :
-					     ((const struct vb_cmd_matmul *)w->cmd)->w.format,
-	};
+	struct vgpu_product d = { .cpu = be, .format = by_id ? id->w.format : c->w.format };
 	int n = vgpu_panel_cut(be, p, &d.block), rc;
 
 	if (n < 0)

@@ -13,8 +13,9 @@
 
 #include "cpu_product.h"
 
-/* Blocks a thread, so that a slow one does not hold up the panel. */
-#define BLOCKS_A_THREAD	4u
+/* Blocks a thread, and rows of the last ones, so that a slow thread does not hold up the panel. */
+#define BLOCKS_A_THREAD	8u
+#define BLOCK_ROWS	64u	/* kernels take two groups of 16 at a time, or four */
 /* Rough speed of one thread, to decide whether a job is worth sharing. */
 #define BYTES_A_NS	8u
 #define MACS_A_NS	40u
@@ -39,29 +40,6 @@ uint32_t vgpu_cpu_rows_at_once(uint64_t row_bytes, uint32_t m)
 uint64_t vgpu_cpu_acts_row_bytes(uint32_t format, uint32_t mode, uint32_t k)
 {
 	return vgpu_acts_bytes(vgpu_matmul_mode(format, (enum vgpu_mode)mode), 1, k);
-}
-
-bool vgpu_cpu_rows_are_packed(const struct vgpu_cpu *cpu, struct vgpu_cpu_rows rows)
-{
-	return cpu->packed.matrix == rows.matrix && cpu->packed.first == rows.first &&
-	       cpu->packed.end == rows.end;
-}
-
-int vgpu_cpu_acts_pack(struct vgpu_cpu *cpu, uint32_t format, uint32_t mode,
-		       struct vgpu_cpu_rows rows, uint32_t k, const float *x, size_t ldx)
-{
-	enum vgpu_mode have = vgpu_matmul_mode(format, (enum vgpu_mode)mode);
-	uint32_t m = rows.end - rows.first;
-	int rc = vgpu_cpu_grow(&cpu->acts_memory, vgpu_acts_bytes(have, m, k));
-
-	if (!rc)
-		rc = vgpu_cpu_scratch_grow(cpu, vgpu_matmul_scratch_bytes(format, k));
-	if (rc)
-		return rc;
-	vgpu_acts_init(&cpu->acts, have, m, k, cpu->acts_memory.data);
-	cpu->k->acts_pack(&cpu->acts, x, ldx);
-	cpu->packed = rows;
-	return 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -123,13 +101,21 @@ static uint64_t align64(uint64_t x)
 	return (x + 63) & ~63ull;
 }
 
-/* Rows of a block: enough blocks for every thread, whole groups of 16 rows. */
+/* Rows of a block: whole groups of 16, and of BLOCK_ROWS where every thread gets some of these. */
 static uint32_t block_rows(const struct vgpu_cpu *cpu, uint32_t rows)
 {
-	uint32_t blocks = cpu->threads * BLOCKS_A_THREAD;
+	uint32_t blocks = cpu->threads * BLOCKS_A_THREAD, whole = BLOCK_ROWS;
 	uint32_t n = (rows + blocks - 1) / blocks;
 
-	return (n + 15) & ~15u;
+	while (whole > 16 && rows / whole < 4 * cpu->threads)
+		whole /= 2;
+	return (n + whole - 1) / whole * whole;
+}
+
+/* Long blocks are read faster, short ones at the end let all threads end together. */
+static uint32_t block_step(const struct vgpu_cpu *cpu, uint32_t step, uint32_t left)
+{
+	return step > BLOCK_ROWS && cpu->threads > 1 && left <= cpu->threads * step ? BLOCK_ROWS : step;
 }
 
 /*
@@ -173,7 +159,8 @@ int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct
 			units = 1;
 			rows = p->unit_rows;
 		} else {
-			rows = units * p->unit_rows < step ? units * p->unit_rows : step;
+			rows = block_step(cpu, step, p->rows - row);
+			rows = units * p->unit_rows < rows ? units * p->unit_rows : rows;
 			w.at += rows / p->unit_rows * unit;
 		}
 		b->rows = rows < p->rows - row ? (uint32_t)rows : p->rows - row;
@@ -187,7 +174,7 @@ static void product_epilogue(const struct vgpu_product *d, const struct vgpu_blo
 {
 	const struct vgpu_kernels *k = d->cpu->k;
 
-	for (uint32_t i = 0; i < d->m; i++) {
+	for (uint32_t i = 0; i < d->acts->m; i++) {
 		float *y = d->y + i * d->ldy + b->row;
 
 		if (d->bias)
@@ -207,16 +194,18 @@ static void product_block(void *ctx, size_t item)
 	struct vgpu_panel panel = { .format = d->format, .rows = b->rows, .k = d->k,
 				    .data = b->data, .scales = b->scales };
 
-	d->cpu->k->matmul(&panel, &d->cpu->acts, d->y + b->row, d->ldy,
+	d->cpu->k->matmul(&panel, d->acts, d->y + b->row, d->ldy,
 			  vgpu_cpu_scratch(d->cpu));
 	if (d->bias || d->act || d->residual)
 		product_epilogue(d, b);
+	if (d->done)
+		d->done(d, b);
 }
 
 int vgpu_product_run(struct vgpu_product *d, const struct vgpu_work *w,
-		       const struct vgpu_panel_work *p)
+		     const struct vgpu_panel_work *p)
 {
-	uint64_t macs = (uint64_t)p->rows * d->k * d->m;
+	uint64_t macs = (uint64_t)p->rows * d->k * d->acts->m;
 	uint64_t bytes = p->rows / p->unit_rows * p->unit_bytes[0];
 
 	return vgpu_cpu_run(d->cpu, w, product_block, d, d->blocks,

@@ -14,30 +14,29 @@ struct vgpu_block {
 
 /**
  * struct vgpu_product - one panel on its way
- * @mode: of the activations as packed
+ * @acts: activations, packed
  * @y: element [0][0] of the output of this panel's matrix
  * @bias: of this panel's matrix, or NULL
+ * @done: NULL, or called for each block that is in @y, by the thread that made it
  */
 struct vgpu_product {
 	struct vgpu_cpu *cpu;
 	enum vgpu_wformat format;
-	uint32_t k, m, act;
+	uint32_t k, act;
+	const struct vgpu_acts *acts;
 	float *y;
 	size_t ldy;
 	const float *bias, *residual;
 	size_t ldr;
 	struct vgpu_block *block;
 	uint32_t blocks;
+	void (*done)(const struct vgpu_product *d, const struct vgpu_block *b);
 };
 
 /* Rows that are computed together when one takes so many bytes: all of @m, or equal parts. */
 uint32_t vgpu_cpu_rows_at_once(uint64_t row_bytes, uint32_t m);
 /* Bytes of a row of activations, packed for a product. */
 uint64_t vgpu_cpu_acts_row_bytes(uint32_t format, uint32_t mode, uint32_t k);
-bool vgpu_cpu_rows_are_packed(const struct vgpu_cpu *cpu, struct vgpu_cpu_rows rows);
-/* @x: row @rows.first.  Return: 0 or -ENOMEM. */
-int vgpu_cpu_acts_pack(struct vgpu_cpu *cpu, uint32_t format, uint32_t mode,
-		       struct vgpu_cpu_rows rows, uint32_t k, const float *x, size_t ldx);
 
 /**
  * vgpu_panel_cut() - cut a panel into blocks
