@@ -5,8 +5,8 @@
 #include <immintrin.h>
 #include <string.h>
 #include "kernels/avx512/act.h"
+#include "kernels/avx512/group8.h"
 #include "kernels/pack/act16.h"
-#include "kernels/pack/act8.h"
 
 /* Columns first .. first + 15 of a row of k; zeros behind the end. */
 static inline __m512 load16(const float *x, uint32_t first, uint32_t k)
@@ -32,16 +32,6 @@ static void row_f32(uint32_t *dst, const float *x, uint32_t k, uint32_t kpad, ui
 		scatter16(dst + (size_t)c * mt, _mm512_castps_si512(load16(x, c, k)), 16, mt);
 }
 
-/* Bits of the largest magnitude of a group. */
-static inline uint32_t group_max(__m512 lo, __m512 hi)
-{
-	const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-
-	return _mm512_reduce_max_epu32(
-		_mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(lo), magnitude),
-				 _mm512_and_si512(_mm512_castps_si512(hi), magnitude)));
-}
-
 /* The 32 values added up. */
 static inline float bf16_sum(__m512i half)
 {
@@ -56,7 +46,7 @@ static float group_a16(uint32_t *dst, float *sum, __m512 lo, __m512 hi, uint32_t
 {
 	const __m512i order = _mm512_broadcast_i32x4(
 		_mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
-	struct vgpu_a16_scale s = vgpu_a16_scale(group_max(lo, hi));
+	struct vgpu_a16_scale s = vgpu_a16_scale(vgpu_group_max(lo, hi));
 	__m512 inverse = _mm512_set1_ps(s.inverse);
 	__m512i half = (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(hi, inverse),
 						    _mm512_mul_ps(lo, inverse));
@@ -80,35 +70,20 @@ static void row_a16(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, ui
 	}
 }
 
-/* Of NaN and infinity, which convert to INT32_MIN, nothing is left in the bytes. */
-static inline int32_t byte_sum(__m128i q)
-{
-	__m128i four = _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(1), q);
-
-	four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-	return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
-}
-
 /* One group of 32 columns of tile row i. */
 static void group_a8(const struct vgpu_acts *acts, size_t data_at, size_t group_at,
 		     size_t half_at, const float *x, uint32_t col, uint32_t mt)
 {
-	__m512 lo = load16(x, col, acts->k), hi = load16(x, col + 16, acts->k);
-	struct vgpu_a8_scale s = vgpu_a8_scale(group_max(lo, hi));
-	__m512 inverse = _mm512_set1_ps(s.inverse);
-	__m512i qlo = _mm512_cvtps_epi32(_mm512_mul_ps(lo, inverse));
-	__m512i qhi = _mm512_cvtps_epi32(_mm512_mul_ps(hi, inverse));
-	__m256i q = _mm256_set_m128i(_mm512_cvtepi32_epi8(qhi), _mm512_cvtepi32_epi8(qlo));
-	int32_t first = byte_sum(_mm256_castsi256_si128(q));
-	int32_t last = byte_sum(_mm256_extracti128_si256(q, 1)), sum = first + last;
+	struct vgpu_group8 g = vgpu_group8(load16(x, col, acts->k), load16(x, col + 16, acts->k));
+	int32_t sum = g.first + g.last;
 
-	scatter16((uint32_t *)((int8_t *)acts->data + data_at), _mm512_zextsi256_si512(q), 8, mt);
-	acts->scale[group_at] = s.scale;
-	acts->sum[group_at] = s.scale * (float)sum;
-	acts->offset[group_at] = -VGPU_A8_MAGIC * s.scale;
+	scatter16((uint32_t *)((int8_t *)acts->data + data_at), _mm512_zextsi256_si512(g.q), 8, mt);
+	acts->scale[group_at] = g.scale;
+	acts->sum[group_at] = g.scale * (float)sum;
+	acts->offset[group_at] = -VGPU_A8_MAGIC * g.scale;
 	acts->start[group_at] = VGPU_A8_MAGIC_BITS - 128 * sum;
-	acts->half[half_at] = VGPU_A8_MAGIC_BITS - 128 * first;
-	acts->half[half_at + mt] = VGPU_A8_MAGIC_BITS - 128 * last;
+	acts->half[half_at] = VGPU_A8_MAGIC_BITS - 128 * g.first;
+	acts->half[half_at + mt] = VGPU_A8_MAGIC_BITS - 128 * g.last;
 }
 
 static void row_a8(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, uint32_t mt,
