@@ -44,7 +44,7 @@ $B/libvgpu/kernels/avx2/%.o: CFLAGS += -mavx2 -mfma -mf16c -mbmi2
 avx512_flags := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 \
 	-mavx512vbmi -mfma -mf16c -mbmi2 -mprefer-vector-width=512
 $B/libvgpu/kernels/avx512/%.o: CFLAGS += $(avx512_flags)
-$B/libvgpu/kernels/amx/%.o: CFLAGS += $(avx512_flags) -mamx-tile -mamx-bf16
+$B/libvgpu/kernels/amx/%.o: CFLAGS += $(avx512_flags) -mamx-tile -mamx-bf16 -mamx-int8
 # The reference is the definition of correct: no reassociation, plain C.
 $B/libvgpu/kernels/ref/%.o: CFLAGS += -fno-tree-vectorize
 

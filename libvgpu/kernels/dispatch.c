@@ -51,7 +51,8 @@ static bool cpu_has_f16c(void)
  */
 static bool cpu_has_amx(void)
 {
-	const unsigned int wanted = 1u << 22 | 1u << 24;	/* AMX-BF16, AMX-TILE */
+	/* AMX-BF16, AMX-TILE, AMX-INT8 */
+	const unsigned int wanted = 1u << 22 | 1u << 24 | 1u << 25;
 	const char *name = getenv("VBLACKWELL_ISA");
 	unsigned int a, b, c, d = 0;
 

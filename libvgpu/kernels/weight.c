@@ -130,9 +130,18 @@ static size_t element_bytes(enum vgpu_mode mode)
 	return mode == VGPU_MODE_A8 ? 1 : 4;
 }
 
+/* Rows that have memory; the last tile of amx/act8.h is whole. */
+static size_t acts_rows(enum vgpu_mode mode, uint32_t m)
+{
+	bool tiles = vgpu_isa_detect() == VGPU_ISA_AMX && mode == VGPU_MODE_A8 &&
+		     m >= VGPU_AMX_A8_ROWS;
+
+	return tiles ? ((size_t)m + 15) / 16 * 16 : m;
+}
+
 size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k)
 {
-	size_t blocks = (size_t)m * vgpu_k_blocks(k);
+	size_t blocks = acts_rows(mode, m) * vgpu_k_blocks(k);
 	size_t bytes = align64(blocks * VGPU_BLOCK * element_bytes(mode));
 
 	if (mode == VGPU_MODE_A16)
@@ -145,7 +154,7 @@ size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k)
 void vgpu_acts_init(struct vgpu_acts *acts, enum vgpu_mode mode, uint32_t m,
 		    uint32_t k, void *memory)
 {
-	size_t blocks = (size_t)m * vgpu_k_blocks(k), group = align64(blocks * 4);
+	size_t blocks = acts_rows(mode, m) * vgpu_k_blocks(k), group = align64(blocks * 4);
 	char *p = memory;
 
 	*acts = (struct vgpu_acts) { .mode = mode, .m = m, .k = k,

@@ -461,11 +461,70 @@ static void product_in_a8_is_bitwise_that_of_avx2(void **state)
 	free(y);
 }
 
+/* Activations that a mode's limits are about, in the first rows. */
+static void fill_ends(struct product *p)
+{
+	const float ends[] = { NAN, -INFINITY, 0, 0x1p-130f, -0x1.8p-118f, 0x1p112f, 0x1.fp127f };
+	const uint32_t count = sizeof(ends) / sizeof(ends[0]);
+
+	for (uint32_t i = 0; i < p->m && i < 2 * count; i += 2)
+		for (uint32_t c = 0; c < p->w.k; c += ends[i / 2] == 0 ? 1 : 37)
+			p->x[(size_t)i * p->w.k + c] = ends[i / 2];
+}
+
+/* The same bits, and NaN where NaN is. */
+static bool floats_are_same(const float *a, const float *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(&a[i], &b[i], sizeof(*a)) && !(isnan(a[i]) && isnan(b[i])))
+			return false;
+	return true;
+}
+
+/* Rows of y are @gap floats longer than n; nothing is written behind them. */
+static void check_a8_of_amx(const struct format *f, uint32_t m, uint32_t n, uint32_t k)
+{
+	const size_t gap = m % 2 ? 3 : 0, ldy = n + gap;
+	float *y = check_alloc(m * ldy * sizeof(*y)), *z = check_alloc(m * ldy * sizeof(*z));
+	uint64_t rng = 19 + m;
+	struct product p;
+
+	product_init(&p, f->format, m, n, k, &rng);
+	fill_ends(&p);
+	run(vgpu_kernels_get(VGPU_ISA_AMX), &p.w, VGPU_MODE_A8, p.x, m, y, ldy);
+	run(vgpu_kernels_get(VGPU_ISA_AVX512), &p.w, VGPU_MODE_A8, p.x, m, z, ldy);
+	if (!floats_are_same(y, z, m * ldy))
+		fail_msg("%s m=%u n=%u k=%u", f->name, m, n, k);
+	product_free(&p);
+	free(y);
+	free(z);
+}
+
+static void product_in_a8_by_tiles_is_bitwise_that_of_avx512(void **state)
+{
+	static const struct { uint32_t m, n, k; } a8_shapes[] = {
+		{ 8, 40, 608 }, { 9, 17, 32 }, { 15, 40, 608 }, { 16, 150, 1056 }, { 17, 31, 512 },
+		{ 24, 16, 544 }, { 25, 16, 96 }, { 31, 5, 640 }, { 33, 130, 1184 }, { 63, 20, 992 },
+		{ 257, 33, 1024 }, { 280, 270, 320 }, { 530, 17, 96 },
+	};
+
+	check_table(state);
+	for (size_t f = 0; f < FORMATS; f++) {
+		if (vgpu_matmul_mode(formats[f].format, VGPU_MODE_A8) != VGPU_MODE_A8)
+			continue;
+		for (size_t s = 0; s < sizeof(a8_shapes) / sizeof(a8_shapes[0]); s++)
+			check_a8_of_amx(&formats[f], a8_shapes[s].m, a8_shapes[s].n,
+					cols_of(&formats[f], a8_shapes[s].k));
+		if (formats[f].step == 1)
+			check_a8_of_amx(&formats[f], 19, 37, 1027);
+	}
+}
+
 /* The largest bytes there are: 16-bit sums must not saturate at any level. */
 static void product_of_extreme_bytes_does_not_saturate(void **state)
 {
 	const struct vgpu_kernels *t = check_table(state);
-	const uint32_t m = 5, n = 20, k = 192;
+	const uint32_t m = 19, n = 20, k = 192;
 	struct vgpu_kernels plain = *t;
 	uint64_t rng = 13;
 	struct product p;
@@ -661,6 +720,29 @@ static float *draw_all(enum distribution d, uint32_t m, uint32_t k)
 	for (size_t i = 0; i < (size_t)m * k; i++)
 		x[i] = (float)draw(d, i % k, &rng);
 	return x;
+}
+
+/* From nine rows on level amx packs a row of a block side by side; avx512 four columns of it. */
+static void product_in_a8_is_by_tiles_where_there_are_nine_rows(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	float *x = draw_all(GAUSSIAN, 9, 64), max = 0;
+
+	for (uint32_t c = 0; c < 32; c++)
+		max = fmaxf(max, fabsf(x[c]));
+	for (uint32_t m = 8; m <= 9; m++) {
+		void *memory = check_alloc(vgpu_acts_bytes(VGPU_MODE_A8, m, 64));
+		struct vgpu_acts acts;
+		bool together = true;
+
+		vgpu_acts_init(&acts, VGPU_MODE_A8, m, 64, memory);
+		t->acts_pack(&acts, x, 64);
+		for (uint32_t c = 0; c < 32; c++)
+			together &= fabsf(((int8_t *)acts.data)[c] - x[c] / max * 127) < 1;
+		assert_int_equal(together, m == 9);
+		free(memory);
+	}
+	free(x);
 }
 
 static void check_distribution(void **state, enum distribution d)
@@ -1093,6 +1175,9 @@ int main(void)
 		PRODUCT_LEVELS(product_is_within_the_bound_of_ref),
 		cmocka_unit_test(product_without_vnni_is_bitwise_the_same),
 		CHECK_LEVEL(product_in_a8_is_bitwise_that_of_avx2, AVX512),
+		CHECK_LEVEL(product_in_a8_is_bitwise_that_of_avx2, AMX),
+		CHECK_LEVEL(product_in_a8_by_tiles_is_bitwise_that_of_avx512, AMX),
+		CHECK_LEVEL(product_in_a8_is_by_tiles_where_there_are_nine_rows, AMX),
 		PRODUCT_LEVELS(product_of_extreme_bytes_does_not_saturate),
 		PRODUCT_LEVELS(product_by_float_weights_takes_one_mode),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_however_cut),

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernels/amx/act8.h"
 #include "kernels/avx512/act.h"
 
 /* Columns first .. first + 15 of a row of k; zeros behind the end. */
@@ -104,6 +105,10 @@ void vgpu_acts_pack_amx(struct vgpu_acts *acts, const float *x, size_t ldx)
 {
 	size_t blocks = acts->kpad / VGPU_BLOCK;
 
+	if (vgpu_amx_acts8_are(acts)) {
+		vgpu_acts_pack8_amx(acts, x, ldx);
+		return;
+	}
 	if (acts->mode != VGPU_MODE_A16) {
 		vgpu_acts_pack_avx512(acts, x, ldx);
 		return;

@@ -13,6 +13,8 @@
  */
 #include "kernels/amx/matmul.h"
 
+#include "kernels/amx/act8.h"
+#include "kernels/amx/matmul8.h"
 #include "kernels/amx/tile.h"
 #include "kernels/avx512/regroup.h"
 
@@ -229,6 +231,10 @@ void vgpu_matmul_amx(const struct vgpu_panel *w, const struct vgpu_acts *x, floa
 	uint32_t step = span_groups(w, x->m) * VGPU_GROUP_ROWS;
 	struct span *s = scratch;
 
+	if (vgpu_amx_acts8_are(x) && vgpu_matmul_mode(w->format, x->mode) == x->mode) {
+		vgpu_matmul8_amx(w, x, y, ldy, scratch);
+		return;
+	}
 	if (x->mode != VGPU_MODE_A16 || vgpu_matmul_mode(w->format, x->mode) != x->mode) {
 		vgpu_matmul_avx512(w, x, y, ldy, scratch);
 		return;

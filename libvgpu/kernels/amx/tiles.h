@@ -26,6 +26,13 @@ struct vgpu_tile_config {
 	uint8_t lines[16];
 } __attribute__((aligned(64)));
 
+static inline void vgpu_tiles_configure(const struct vgpu_tile_config *c)
+{
+	/* GCC's intrinsic names eight bytes of it, and the compiler leaves out the others. */
+	__asm__ volatile("" : : "m"(*c));
+	_tile_loadconfig(c);
+}
+
 /*
  * Activations in two tiles, of so many rows each, 1 .. 16: their results are in 0, 1 and 2, 3.
  * @pairs: of columns, in weights and activations; 16 are a block
@@ -38,9 +45,7 @@ static inline void vgpu_tiles_two(uint32_t top, uint32_t low, uint32_t pairs)
 
 	for (int i = 0; i < 8; i++)
 		c.line_bytes[i] = i < 6 ? 64 : (uint16_t)(4 * pairs);
-	/* GCC's intrinsic names eight bytes of it, and the compiler leaves out the others. */
-	__asm__ volatile("" : : "m"(c));
-	_tile_loadconfig(&c);
+	vgpu_tiles_configure(&c);
 }
 
 #endif
