@@ -275,6 +275,22 @@ static void softmax_is_within_bound(void **state)
 	}
 }
 
+/* Terms that differ by less than they can be rounded by, each to the same side. */
+static void softmax_of_long_even_rows_is_within_bound(void **state)
+{
+	static const uint32_t lengths[] = { 3041, 3953, 32003, 262144 };
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 19;
+
+	for (int l = 0; l < 4; l++)
+		for (int e = -24; e <= -18; e += 2) {
+			struct row x = row_gauss(&rng, lengths[l], 0, ldexp(1, e));
+
+			check_softmax(t, x, NULL, 1);
+			row_free(x);
+		}
+}
+
 static void softmax_of_large_logits_does_not_overflow(void **state)
 {
 	static const float peaks[] = { 1e4f, -1e4f, 1e30f, -1e30f, 3.4e38f, -3.4e38f };
@@ -732,6 +748,7 @@ int main(void)
 		CHECK_LEVELS(norms_work_in_place),
 		CHECK_LEVELS(norms_pass_nan_on),
 		CHECK_LEVELS(softmax_is_within_bound),
+		CHECK_LEVELS(softmax_of_long_even_rows_is_within_bound),
 		CHECK_LEVELS(softmax_of_large_logits_does_not_overflow),
 		CHECK_LEVELS(softmax_of_lowest_finite_masks_is_uniform),
 		CHECK_LEVELS(softmax_of_an_all_masked_row_is_zero),

@@ -267,26 +267,39 @@ VEC_INLINE float softmax_logits(float *x, const float *mask, uint32_t n, float s
 	return vf_hmax(max);
 }
 
-/* x = exp(x - max); returns the sum. */
-VEC_INLINE float softmax_exp(float *x, uint32_t n, float max)
+/* Terms that are added up in f32. */
+#define SOFTMAX_TERMS	(16 * VL)
+
+/*
+ * x = exp(x - max); returns the sum.  Where logits are near to each other so are the terms, and
+ * thousands of additions to a sum of them round the same way: sums of few are added in double.
+ */
+VEC_INLINE double softmax_exp(float *x, uint32_t n, float max)
 {
-	vf sum = vf_zero(), m = vf_set(max);
+	vf m = vf_set(max);
+	double total = 0;
 
-	for (uint32_t i = 0; i < n; i += VL) {
-		vf p = vf_exp_small(vf_sub(vf_load_n(x + i, n - i), m));
+	for (uint32_t first = 0; first < n; first += SOFTMAX_TERMS) {
+		uint32_t end = n - first < SOFTMAX_TERMS ? n : first + SOFTMAX_TERMS;
+		vf sum = vf_zero();
 
-		vf_store_n(x + i, p, n - i);
-		sum = vf_add(sum, vf_select(vmask_first(n - i), p, vf_zero()));
+		for (uint32_t i = first; i < end; i += VL) {
+			vf p = vf_exp_small(vf_sub(vf_load_n(x + i, n - i), m));
+
+			vf_store_n(x + i, p, n - i);
+			sum = vf_add(sum, vf_select(vmask_first(n - i), p, vf_zero()));
+		}
+		total += vf_hsum(sum);
 	}
-	return vf_hsum(sum);
+	return total;
 }
 
 static void softmax(float *x, const float *mask, uint32_t n, float s)
 {
 	float max = softmax_logits(x, mask, n, s);
-	float sum = softmax_exp(x, n, max == -INFINITY ? 0 : max);
+	double sum = softmax_exp(x, n, max == -INFINITY ? 0 : max);
 
-	scale(x, x, sum == 0 ? 0 : 1 / sum, n);
+	scale(x, x, sum == 0 ? 0 : (float)(1 / sum), n);
 }
 
 /* --- RoPE --- */
