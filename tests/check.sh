@@ -12,7 +12,8 @@
 #		fuzzer for 60 s, the module on 6.1 and a debug kernel with chunks of 64 KiB,
 #		on 6.12 with chunks of 2 MiB; the default with CI=true
 #	host	what of that needs no virtual machine, and is too long for it: all suites under
-#		both sanitizers, each fuzzer for 600 s; a part of check-all.sh
+#		both sanitizers, kernels under valgrind, each fuzzer for 600 s; a part of
+#		check-all.sh
 #
 # Two suites run at a time, but for those that measure time.  These come first, and then
 # the virtual machines run beside all others.  The first result needs nothing that has
@@ -51,6 +52,9 @@ threaded="$short cli/reads_test"
 late_address='cli/arena_test cli/generate_test cli/progress_test cli/restore_test cli/vbrun_test'
 late_thread='kernels/attention_test kernels/blocks_test kernels/layer_test kernels/matmul_test kernels/pack_test'
 late_thread="$late_thread unit/bert_test unit/chunk_test unit/cmd_test unit/policy_test unit/policy_freq_test unit/policy_replay_test unit/policy_schedule_test"
+# Of the kernels what valgrind is done with in minutes: of products those that are drawn.
+memchecked='kernels/attention_test kernels/blocks_test kernels/dispatch_test kernels/draw_test'
+memchecked="$memchecked kernels/int4_layer_test kernels/layer_test kernels/pack_test"
 # And to `ci`: what the address sanitizer takes longest for.
 [ "$form" != person ] || late_address="$late_address fault/exec_slow_test kernels/attention_test kernels/matmul_test unit/bert_test unit/chunk_test unit/cmd_test unit/exec_derive_test unit/policy_schedule_test"
 [ "$form" != host ] || late_address='' late_thread=''
@@ -143,6 +147,18 @@ address_sanitized() {
 thread_sanitized() {
 	# shellcheck disable=SC2086
 	[ $form = person ] || sanitized "$1" thread tsan "$late_thread" $threaded
+}
+
+# Kernels without the sanitizers' instructions. Valgrind 3.19 knows no AVX-512: what these levels
+# have is tested there by name as skipped.
+under_valgrind() {
+	if ! command -v valgrind >/dev/null; then
+		echo "skip valgrind: it is not installed" | tee -a $TALLY.skips
+		echo "0 0 1 0 0 valgrind" >>$TALLY
+	else
+		suites | only "$memchecked" | VBLACKWELL_ISA=avx2 run build/ --label "valgrind avx2" \
+			--limit 900 --under "valgrind -q --error-exitcode=9"
+	fi
 }
 
 # fuzz_one NAME: from its corpus, new finds are thrown away
@@ -270,6 +286,11 @@ if [ $form != person ]; then
 	stage "thread sanitizer"
 	export TSAN_OPTIONS=second_deadlock_stack=1
 	thread_sanitized but
+fi
+
+if [ $form = host ]; then
+	stage "valgrind, kernels up to level avx2"
+	[ -z "$built" ] || under_valgrind
 fi
 
 stage "fuzzers, $fuzz s each"

@@ -3,12 +3,14 @@
 #
 # Run test suites and count them.
 #
-#   tests/run.sh [--label NAME] [--limit SECONDS] [--jobs N] PROGRAM...
+#   tests/run.sh [--label NAME] [--limit SECONDS] [--jobs N] [--under COMMAND] PROGRAM...
 #
 # PROGRAM is a cmocka binary, or a shell test (tests/cli/*_test.sh) that prints
 # "ok NAME", "not ok NAME: why" and "skip NAME: why", or KTAP (tests/ktap.sh).  Each suite gives one line with
 # its counts and seconds; what failed and what was skipped is named.  A suite that
 # ends without a verdict, by a signal or by the limit counts as a failure.
+#
+# COMMAND, if there is one, gets each program to run, as valgrind does.
 #
 # N suites run at a time (1); what is said of them comes in the order in which they are
 # named.  Interrupted, it ends those that run.
@@ -19,12 +21,13 @@
 set -u
 
 here=$(dirname "$(readlink -f "$0")")
-label= limit=600 jobs=1
+label= limit=600 jobs=1 under=
 while :; do
 	case "${1:-}" in
 	--label) label="$2 "; shift 2 ;;
 	--limit) limit=$2; shift 2 ;;
 	--jobs) jobs=$2; shift 2 ;;
+	--under) under=$2; shift 2 ;;
 	*) break ;;
 	esac
 done
@@ -50,7 +53,8 @@ suite() {
 	log=$logs/$(echo "$label$name" | tr ' /' '--').log
 	{ time {
 		# A shell's child in the background ignores SIGINT; a suite does not.
-		timeout -k 10 "$limit" env --default-signal=INT,QUIT "$program" \
+		# shellcheck disable=SC2086
+		timeout -k 10 "$limit" env --default-signal=INT,QUIT $under "$program" \
 			>"$log" 2>&1 </dev/null &
 		trap 'kill $!; wait $!; exit 130' INT TERM
 		wait $!

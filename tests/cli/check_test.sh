@@ -233,7 +233,17 @@ verdict check_of_ci_says_what_is_late test \
 checks person
 verdict check_of_a_person_leaves_out_more test "$(late)" = 1000
 verdict check_of_a_person_says_so grep -q '^left to CI=true make check: .*/chunk_test' "$work/out"
+mkdir -p $tree/tests/kernels
+touch $tree/tests/kernels/draw_test.c
+for b in build build-address build-thread; do
+	does $tree/$b/tests/kernels/draw_test "draw in $b by \$VBLACKWELL_ISA" 'echo "[       OK ] one"'
+done
+does "$work/path/valgrind" 'valgrind $*' 'while [[ $1 == -* ]]; do shift; done; exec "$@"'
 checks host
+verdict check_of_the_host_runs_kernels_under_valgrind test \
+	"$(grep -A1 '^valgrind' "$work/order" | tr '\n' '|')" = \
+	'valgrind -q --error-exitcode=9 build/tests/kernels/draw_test|draw in build by avx2|'
+verdict check_of_the_host_says_at_which_level grep -q '^valgrind avx2 kernels/draw_test  *1 passed' "$work/out"
 verdict check_of_the_host_does_not test "$(late)" = 1111
 verdict check_of_the_host_boots_nothing test "$(grep -c '^machine\|^style' "$work/order")" = 0
 # Others go on beside a machine, and whoever interrupts ends it too.
