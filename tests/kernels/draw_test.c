@@ -4,6 +4,7 @@
  * and for valgrind: DRAWS says how many.
  */
 #include "check.h"
+#include "common/attention_draw.h"
 #include "common/layer_draw.h"
 #include "common/pack_draw.h"
 #include "common/product_draw.h"
@@ -50,11 +51,19 @@ static void drawn_layer_operations_are_within_their_limits_of_ref(void **state)
 	check_draws(layer_draw, wanted_draws());
 }
 
+/* Long ones, and by the reference as well. */
+static void drawn_attention_is_within_its_limit_of_ref(void **state)
+{
+	(void)state;
+	check_draws(attention_draw, 1 + wanted_draws() / 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(drawn_products_are_within_the_bound_of_ref),
 		cmocka_unit_test(drawn_groups_are_packed_as_by_ref),
+		cmocka_unit_test(drawn_attention_is_within_its_limit_of_ref),
 		cmocka_unit_test(drawn_layer_operations_are_within_their_limits_of_ref),
 	};
 
