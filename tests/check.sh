@@ -156,7 +156,7 @@ under_valgrind() {
 		echo "skip valgrind: it is not installed" | tee -a $TALLY.skips
 		echo "0 0 1 0 0 valgrind" >>$TALLY
 	else
-		suites | only "$memchecked" | VBLACKWELL_ISA=avx2 run build/ --label "valgrind avx2" \
+		suites | only "$memchecked" | DRAWS=1500 VBLACKWELL_ISA=avx2 run build/ --label "valgrind avx2" \
 			--limit 900 --under "valgrind -q --error-exitcode=9"
 	fi
 }
