@@ -608,6 +608,72 @@ static void product_is_bitwise_the_same_however_cut(void **state)
 				check_cuts(t, &formats[f], mode);
 }
 
+/*
+ * What ways of few rows could treat in another way than those of many: rows with values that
+ * are most of them, tiny ones, and ones that are not finite; a group with a scale at the end.
+ */
+static void spoil(struct product *p)
+{
+	const uint32_t k = p->w.k;
+
+	for (uint32_t i = 0; i < p->m; i++) {
+		float *x = p->x + (size_t)i * k;
+
+		if (i % 3 == 1)
+			x[(i * 37) % k] *= 100;
+		if (i % 5 == 2)
+			for (uint32_t c = 0; c < k; c++)
+				x[c] *= 0x1p-124f;
+		if (i == 6 || i == 20)
+			x[i * 7] = i == 6 ? NAN : INFINITY;
+	}
+	if (p->w.format == VGPU_W_MXFP4_G16)
+		p->data[vgpu_weight_unit_bytes(p->w.format, k)] = 1;
+}
+
+/* NaN may be any NaN. */
+static bool same_bits(const float *a, const float *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(&a[i], &b[i], sizeof(*a)) && !(isnan(a[i]) && isnan(b[i])))
+			return false;
+	return true;
+}
+
+static void check_any_m(const struct vgpu_kernels *t, const struct format *f, int mode)
+{
+	static const uint32_t rows[] = { 1, 2, 3, 5, 8, 9, 16, 17 };
+	/* Plain C knows no ways. */
+	const uint32_t m = 35, n = 83, k = cols_of(f, 608), ways = t->isa == VGPU_ISA_REF ? 1 : 8;
+	float *y = check_alloc((size_t)m * n * sizeof(float));
+	uint64_t rng = 79;
+	struct product p;
+
+	product_init(&p, f->format, m, n, k, &rng);
+	spoil(&p);
+	run(t, &p.w, mode, p.x, m, p.y, n);
+	for (uint32_t way = 0; way < ways; way++) {
+		const uint32_t some = rows[way];
+
+		for (uint32_t i = 0; i < m; i += some)
+			run(t, &p.w, mode, p.x + (size_t)i * k, m - i < some ? m - i : some,
+			    y + (size_t)i * n, n);
+		if (!same_bits(y, p.y, (size_t)m * n))
+			fail_msg("%s %s: depends on m, at %u rows", f->name, mode_names[mode], some);
+	}
+	free(y);
+	product_free(&p);
+}
+
+static void product_is_bitwise_the_same_for_any_m(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (size_t f = 0; f < FORMATS; f++)
+		if (vgpu_matmul_mode(formats[f].format, VGPU_MODE_A16) == VGPU_MODE_A16)
+			check_any_m(t, &formats[f], VGPU_MODE_A16);
+}
+
 static void check_unaligned(const struct vgpu_kernels *t, const struct format *f, int mode)
 {
 	const uint32_t m = 3, n = 21, k = cols_of(f, 160);
@@ -1181,6 +1247,7 @@ int main(void)
 		PRODUCT_LEVELS(product_of_extreme_bytes_does_not_saturate),
 		PRODUCT_LEVELS(product_by_float_weights_takes_one_mode),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_however_cut),
+		PRODUCT_LEVELS(product_is_bitwise_the_same_for_any_m),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_at_any_alignment),
 		PRODUCT_LEVELS(product_error_on_gaussian_activations),
 		PRODUCT_LEVELS(product_error_on_student_t5_activations),

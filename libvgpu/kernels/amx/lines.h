@@ -13,7 +13,8 @@
 
 #include "kernels/avx512/slab.h"
 
-/* Whether all of a group is plain. */
+/* Whether groups of a format can be plain, and whether all of one is. */
+bool vgpu_lines_can_be_plain(enum vgpu_wformat format);
 bool vgpu_lines_plain(const struct vgpu_group *g);
 
 /* Blocks first .. first + blocks - 1 of a plain group, 1024 bytes each, 64-byte aligned. */

@@ -8,21 +8,19 @@
  * columns are through: rows of y may be a power of two apart, and then share few lines
  * of the caches.
  *
- * Up to 16 rows of activations, lines are used once: four groups at a time, a few blocks
- * ahead, all in L1.
+ * Up to 16 rows of activations, lines are used once, and never leave L1: narrow_product.h.
  */
 #include "kernels/amx/matmul.h"
 
 #include "kernels/amx/act8.h"
 #include "kernels/amx/matmul8.h"
+#include "kernels/amx/narrow.h"
 #include "kernels/amx/tile.h"
 #include "kernels/avx512/regroup.h"
 
 #define SPAN_GROUPS	32u
 #define PART_TILES	16u
 #define PART_ROWS	(PART_TILES * VGPU_TILE_ROWS)
-#define NARROW_GROUPS	4u
-#define NARROW_BLOCKS	2u
 
 /**
  * struct span - some groups of weights, and what is made of them; in a thread's scratch
@@ -32,7 +30,11 @@
  * @top, @low, @pairs: what the tiles are configured for
  */
 struct span {
-	uint8_t lines[SPAN_GROUPS][VGPU_AMX_CHUNK * VGPU_TILE_BYTES] __attribute__((aligned(64)));
+	union {
+		uint8_t lines[SPAN_GROUPS][VGPU_AMX_CHUNK * VGPU_TILE_BYTES]
+			__attribute__((aligned(64)));
+		struct vgpu_narrow narrow;
+	};
 	float scale[SPAN_GROUPS][VGPU_AMX_CHUNK * 32] __attribute__((aligned(64)));
 	vgpu_amx_tile sum[PART_TILES][SPAN_GROUPS];
 	vgpu_amx_tile part[4];
@@ -53,12 +55,16 @@ static void configure(struct span *s, uint32_t top, uint32_t low, uint32_t pairs
 	s->pairs = pairs;
 }
 
-static bool span_is_plain(const struct span *s)
+/* Answers whether all groups of the span are plain. */
+static bool span_look(struct span *s)
 {
-	for (uint32_t g = 0; g < s->groups; g++)
-		if (!s->plain[g])
-			return false;
-	return true;
+	bool all = true;
+
+	for (uint32_t g = 0; g < s->groups; g++) {
+		s->plain[g] = vgpu_lines_plain(&s->group[g]);
+		all = all && s->plain[g];
+	}
+	return all;
 }
 
 static void span_fill(struct span *s, uint32_t first, uint32_t blocks)
@@ -157,38 +163,6 @@ static void part_product(struct span *s, const struct vgpu_acts *x, uint32_t fir
 	span_out(s, y + first * ldy, ldy, rows);
 }
 
-/* A chunk of four plain groups by one tile, lines just before they are used. */
-static void narrow_chunk(struct span *s, struct vgpu_amx_acts a, uint32_t first, uint32_t blocks)
-{
-	const size_t stride = NARROW_BLOCKS * VGPU_TILE_BYTES;
-
-	tiles_zero();
-	for (uint32_t b = 0; b < blocks; b += NARROW_BLOCKS) {
-		uint32_t n = blocks - b < NARROW_BLOCKS ? blocks - b : NARROW_BLOCKS;
-		uint8_t *lines = s->lines[b / NARROW_BLOCKS % 2];
-
-		for (uint32_t g = 0; g < NARROW_GROUPS; g++)
-			vgpu_lines_fill(lines + g * stride, &s->group[g], first + b, n);
-		for (uint32_t i = 0; i < n; i++, a.lines += a.rows * 128)
-			block_1x4(lines + i * VGPU_TILE_BYTES, stride, &a, a.low[b + i]);
-	}
-	tiles_store(s->part);
-}
-
-static void narrow_product(struct span *s, const struct vgpu_acts *x, float *y, size_t ldy)
-{
-	uint32_t all = x->kpad / VGPU_BLOCK;
-
-	configure(s, x->m, x->m, 16);
-	for (uint32_t b = 0; b < all; b += VGPU_AMX_CHUNK) {
-		narrow_chunk(s, vgpu_amx_acts_at(x, 0, b), b,
-			     all - b < VGPU_AMX_CHUNK ? all - b : VGPU_AMX_CHUNK);
-		for (uint32_t g = 0; g < NARROW_GROUPS; g++)
-			sum_add(s->sum[0][g], s->part[g], x->m, b > 0);
-	}
-	span_out(s, y, ldy, x->m);
-}
-
 /* Group g of the span: rows first .. first + 15 of the panel. */
 static void group_init(struct span *s, uint32_t g, const struct vgpu_panel *w, uint32_t first)
 {
@@ -204,23 +178,48 @@ static void group_init(struct span *s, uint32_t g, const struct vgpu_panel *w, u
 		to->data = s->regrouped + g * vgpu_weight_unit_bytes(to->format, w->k);
 		vgpu_regroup_avx512((uint8_t *)to->data, w, first, to->rows);
 	}
-	s->plain[g] = vgpu_lines_plain(to);
 }
 
-/* Groups of a span: as many as are worth it, and those regrouped have room for two. */
+/*
+ * Groups of a span: as many as are worth it.  Those regrouped have room for two; of rows
+ * one after the other the prefetchers follow 16 at a time.
+ */
 static uint32_t span_groups(const struct vgpu_panel *w, uint32_t m)
 {
 	if (vgpu_regroup_format(w->format) != w->format)
 		return 2;
-	return m <= VGPU_TILE_ROWS ? NARROW_GROUPS : SPAN_GROUPS;
+	if (m > VGPU_TILE_ROWS)
+		return SPAN_GROUPS;
+	return vgpu_weight_unit_rows(w->format) == 1 ? 1 : VGPU_NARROW_GROUPS;
+}
+
+/*
+ * Answers false where not all groups are plain that can be.  Their scales are looked at
+ * afterwards, when they are in the caches: plain is what nearly all are.
+ */
+static bool narrow_product(struct span *s, const struct vgpu_acts *x, float *y, size_t ldy)
+{
+	enum vgpu_wformat format = s->group[0].format;
+	bool plain = vgpu_lines_can_be_plain(format);
+	struct vgpu_narrow *n = &s->narrow;
+
+	n->group = s->group;
+	n->groups = s->groups;
+	configure(s, plain ? x->m : VGPU_TILE_ROWS, plain ? x->m : VGPU_TILE_ROWS, 16);
+	vgpu_narrow_of(format)(n, x);
+	if (plain && !span_look(s))
+		return false;
+	for (uint32_t g = 0; g < s->groups; g++)
+		tile_out(n->sum[g], y + g * 16, ldy, x->m,
+			 (__mmask16)((1u << s->group[g].rows) - 1));
+	return true;
 }
 
 static void span_product(struct span *s, const struct vgpu_acts *x, float *y, size_t ldy)
 {
-	if (x->m <= VGPU_TILE_ROWS && s->groups == NARROW_GROUPS && span_is_plain(s)) {
-		narrow_product(s, x, y, ldy);
+	if (x->m <= vgpu_narrow_rows(s->group[0].format) && narrow_product(s, x, y, ldy))
 		return;
-	}
+	span_look(s);
 	for (uint32_t i = 0; i < x->m; i += PART_ROWS)
 		part_product(s, x, i, x->m - i < PART_ROWS ? x->m - i : PART_ROWS, y, ldy);
 }
@@ -239,6 +238,8 @@ void vgpu_matmul_amx(const struct vgpu_panel *w, const struct vgpu_acts *x, floa
 		vgpu_matmul_avx512(w, x, y, ldy, scratch);
 		return;
 	}
+	if (!x->m)
+		return;
 	s->top = 0;
 	for (uint32_t row = 0; row < w->rows; row += step) {
 		s->groups = 0;
