@@ -44,19 +44,29 @@ static bool cpu_has_f16c(void)
 	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
+/* The level that VBLACKWELL_ISA names; the best there is where it names none. */
+static enum vgpu_isa isa_named(void)
+{
+	const char *name = getenv("VBLACKWELL_ISA");
+
+	for (int i = 0; name && i < VGPU_ISA_COUNT; i++)
+		if (!strcmp(name, isa_names[i]))
+			return (enum vgpu_isa)i;
+	return VGPU_ISA_COUNT - 1;
+}
+
 /*
  * Tiles are 8 KiB a thread, which Linux saves for processes that asked for it (5.16), and
- * each signal's frame is longer then: it is asked only where VBLACKWELL_ISA says amx.  That
- * level is slower than AVX-512 where there is one row.
+ * each signal's frame is longer then: who wants a lower level is spared that.  Linux refuses
+ * where a thread's stack for signals is too short for it.
  */
 static bool cpu_has_amx(void)
 {
 	/* AMX-BF16, AMX-TILE, AMX-INT8 */
 	const unsigned int wanted = 1u << 22 | 1u << 24 | 1u << 25;
-	const char *name = getenv("VBLACKWELL_ISA");
 	unsigned int a, b, c, d = 0;
 
-	return name && !strcmp(name, "amx") &&
+	return isa_named() == VGPU_ISA_AMX &&
 	       __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & wanted) == wanted &&
 	       !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
@@ -75,22 +85,12 @@ static enum vgpu_isa cpu_detect(void)
 	return cpu_has_amx() ? VGPU_ISA_AMX : VGPU_ISA_AVX512;
 }
 
-/* VBLACKWELL_ISA can only lower the level; a name not known caps nothing. */
-static enum vgpu_isa isa_capped(enum vgpu_isa isa)
-{
-	const char *cap = getenv("VBLACKWELL_ISA");
-
-	for (int i = 0; cap && i < VGPU_ISA_COUNT; i++)
-		if (!strcmp(cap, isa_names[i]) && (enum vgpu_isa)i < isa)
-			return i;
-	return isa;
-}
-
 static void tables_init(void)
 {
 	__builtin_cpu_init();
 	cpu_isa = cpu_detect();
-	best_isa = isa_capped(cpu_isa);
+	/* It can only lower the level. */
+	best_isa = isa_named() < cpu_isa ? isa_named() : cpu_isa;
 
 	for (int i = 0; i <= (int)cpu_isa; i++) {
 		if (i > 0)

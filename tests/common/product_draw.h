@@ -18,8 +18,7 @@
  * product_draw() - draw a product, compute it, look at it
  * @number: which one; the same is drawn for the same number on the same CPU
  *
- * Context: One thread; memory is mapped at the first call and kept.  VBLACKWELL_ISA=amx has to be
- * set before the first look at the levels for that level to be drawn.
+ * Context: One thread; memory is mapped at the first call and kept.
  * Return: NULL; else what is wrong, valid until the next call.
  */
 const char *product_draw(uint64_t number);

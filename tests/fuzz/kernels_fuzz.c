@@ -43,8 +43,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
-	/* The one level that nobody gets who has not asked. */
-	setenv("VBLACKWELL_ISA", "amx", 0);
 	next = seed ? strtoull(seed, NULL, 0) : 0;
 	return 0;
 }

@@ -67,7 +67,5 @@ int main(void)
 		cmocka_unit_test(drawn_layer_operations_are_within_their_limits_of_ref),
 	};
 
-	/* The one level that nobody gets who has not asked. */
-	setenv("VBLACKWELL_ISA", "amx", 0);
 	return cmocka_run_group_tests_name("draw", tests, NULL, NULL);
 }

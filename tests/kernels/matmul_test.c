@@ -1267,7 +1267,5 @@ int main(void)
 		PRODUCT_LEVELS(product_at_the_ends_of_bf16_is_right_or_zero_or_infinite),
 	};
 
-	/* The one level that nobody gets who has not asked. */
-	setenv("VBLACKWELL_ISA", "amx", 0);
 	return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);
 }

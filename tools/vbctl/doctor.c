@@ -311,7 +311,7 @@ static void check_cpu(const char *folder, struct finding *f)
 	if (used_level(used, sizeof(used)))
 		found(f, FAIL, "see the lines above", "no device: %s", vgpu_error_text());
 	else if (!strcmp(used, "amx"))
-		found(f, OK, "", "CPU level amx, as VBLACKWELL_ISA asks for");
+		found(f, OK, "", "CPU level amx (AMX-BF16 beside AVX-512)");
 	else if (strcmp(used, has))
 		found(f, WARN, "unset VBLACKWELL_ISA", "CPU level %s, of which %s is used", has, used);
 	else if (!strcmp(has, "ref"))
