@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * How fast are products with compressed weights, beside OpenBLAS on f32, beside ggml with
- * weights of the same type, and beside what memory and arithmetic allow?
+ * How fast are products with compressed weights, beside OpenBLAS on f32, beside oneDNN
+ * where it has the type, beside ggml with weights of the same type, and beside what memory and
+ * arithmetic allow?
  *
  *	matmul [--shape NxK] [--weight NAME] [--cache] [m...]
  *
@@ -24,6 +25,7 @@
 #include "kernels/pack/g16_type.h"
 
 #define MAX_RUNS	99u
+#define MAX_PEERS	3u
 
 /* Of every weight, of its copies together (0: one is enough), and of a turn. */
 static struct {
@@ -52,6 +54,7 @@ static const struct subject {
 	{ VGPU_W_Q6_K_G16, VGPU_MODE_A8, "q6_k", "a8", "q6_K", BENCH_DOT_INT8 },
 	{ VGPU_W_NVFP4_G16, VGPU_MODE_A8, "nvfp4", "a8", "nvfp4", BENCH_DOT_INT8 },
 	{ VGPU_W_BF16, VGPU_MODE_A16, "bf16", "a16", "bf16", BENCH_DOT_BF16 },
+	{ VGPU_W_F16, VGPU_MODE_F32, "f16", "f32", "f16", BENCH_FMA_F32 },
 	{ VGPU_W_F32, VGPU_MODE_F32, "f32", "f32", "f32", BENCH_FMA_F32 },
 };
 
@@ -68,7 +71,7 @@ struct ours {
 };
 
 /* Those that are here. */
-static struct peer *peers[2];
+static struct peer *peers[MAX_PEERS];
 static unsigned int peer_count;
 
 static void die(const char *what)
@@ -204,10 +207,10 @@ static void emit(const struct ours *o, double ours, const struct peer *peer, dou
 /* @use: which of the peers have such weights */
 static void measure(struct ours *o, const bool *use)
 {
-	double ours[MAX_RUNS], theirs[2][MAX_RUNS], bound[MAX_RUNS];
+	double ours[MAX_RUNS], theirs[MAX_PEERS][MAX_RUNS], bound[MAX_RUNS];
 	double flop = 2.0 * o->m * size.n * size.k, our_rate, most;
 	unsigned int runs = bench_runs(5, MAX_RUNS), emitted = 0;
-	uint32_t products[2] = { 0 };
+	uint32_t products[MAX_PEERS] = { 0 };
 
 	o->products = 1;
 	o->products = (uint32_t)(size.turn_seconds / ours_time(o)) + 1;
@@ -249,8 +252,9 @@ static void measure_subject(const struct subject *s, const uint32_t *m, unsigned
 			    const float *x, float *y)
 {
 	struct ours o = { .kernels = vgpu_kernels_best(), .subject = s, .x = x, .y = y };
-	struct peer_weights w = { s->ggml, size.n, size.k, size.rotate_bytes };
-	bool use[2] = { false };
+	struct peer_weights w = { s->ggml, size.n, size.k, size.rotate_bytes,
+				  s->mode == VGPU_MODE_A8 };
+	bool use[MAX_PEERS] = { false };
 
 	if (!rotation_init(&o.w, vgpu_weight_unit_bytes(s->format, size.k) *
 			   (size.n / vgpu_weight_unit_rows(s->format)), size.rotate_bytes))
@@ -320,9 +324,9 @@ static struct request parse(char **argv)
 
 static void peers_open(void)
 {
-	struct peer *known[] = { &peer_blas, &peer_ggml };
+	struct peer *known[MAX_PEERS] = { &peer_blas, &peer_onednn, &peer_ggml };
 
-	for (unsigned int i = 0; i < 2; i++)
+	for (unsigned int i = 0; i < MAX_PEERS; i++)
 		if (known[i]->open(known[i]))
 			peers[peer_count++] = known[i];
 }

@@ -13,7 +13,7 @@ run_packages="gcc make pkg-config liburing-dev libnuma-dev libjson-c-dev libutf8
 	libseccomp-dev
 	python3 python3-pip"
 # Whom the benchmarks are compared with.
-bench_packages="$run_packages libopenblas0-pthread"
+bench_packages="$run_packages libopenblas0-pthread libdnnl2"
 check_packages="$bench_packages libcmocka-dev libfuse3-dev fuse3 gcc-multilib g++
 	clang-14 libclang-rt-14-dev abigail-tools binutils"
 

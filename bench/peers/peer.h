@@ -13,11 +13,13 @@
  * @n: rows, output features
  * @k: columns
  * @rotate: bytes of copies to go round over; 0: one, which stays in the caches
+ * @bytes: whether activations may become 8 bits wide
  */
 struct peer_weights {
 	const char *type;
 	uint32_t n, k;
 	size_t rotate;
+	bool bytes;
 };
 
 struct peer_product {
@@ -107,6 +109,9 @@ struct peer {
 
 /* OpenBLAS, in f32 whatever the type is; products only. */
 extern struct peer peer_blas;
+
+/* oneDNN in f32, bf16 and, where both sides may be of 8 bits, int8 with one scale for all. */
+extern struct peer peer_onednn;
 
 /*
  * ggml's CPU backend, in the fastest of its forms of a type (ggml_serve.c).  $BENCH_GGML:

@@ -96,6 +96,20 @@ BENCH_GGML='echo no ggml here >&2; exit 3' $build/bench/matmul --weight mxfp4 1 
 verdict bench_goes_on_without_a_peer test $? -eq 0
 verdict bench_peer_that_is_not_there_is_said grep -q 'SKIP: no peer ggml' "$work/out"
 
+# oneDNN where its library is: one of its own products of F32 and of INT8 in A8, none beside A16.
+if ldconfig -p | grep -q libdnnl.so.2; then
+	rm -f "$BENCH_JSONL"
+	$build/bench/matmul --weight f32 2 >"$work/out" 2>&1
+	$build/bench/matmul --weight int8 2 >>"$work/out" 2>&1
+	verdict bench_onednn_multiplies_f32_and_int8_in_a8 test "$(python3 -c '
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+print(*sorted({line["weight"] + "-" + line["mode"] for line in lines if line.get("peer") == "onednn"}))' \
+		"$BENCH_JSONL")" = "f32-f32 int8-a8"
+else
+	echo "SKIP: no libdnnl.so.2"
+fi
+
 # Faster with F16; a decode of 128 keys, 8 heads of 128 of F32, in 1 ms. Its outputs are wrong.
 cat >"$work/ggml" <<'END'
 #!/bin/bash

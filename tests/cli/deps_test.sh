@@ -24,8 +24,8 @@ done
 for target in run bench; do
 	PATH=$work/bin:$PATH tools/deps.sh $target >"$work/out.$target" 2>/dev/null
 done
-verdict deps_of_bench_have_the_peers grep -q 'libopenblas0' "$work/out.bench"
-verdict deps_of_run_have_no_peers test "$(grep -c openblas "$work/out.run")" -eq 0
+verdict deps_of_bench_have_the_peers grep -q 'libopenblas0.* libdnnl2' "$work/out.bench"
+verdict deps_of_run_have_no_peers test "$(grep -cE 'openblas|dnnl' "$work/out.run")" -eq 0
 verdict deps_installs_nothing_for_others_than_root test ! -e "$work/apt-ran"
 
 # Root: the list comes before apt-get runs.
