@@ -608,6 +608,40 @@ static void product_is_bitwise_the_same_however_cut(void **state)
 				check_cuts(t, &formats[f], mode);
 }
 
+/* Rows whose activations no cache holds go another way than few. */
+static void check_many_rows(const struct vgpu_kernels *t, enum vgpu_wformat format, int mode)
+{
+	const uint32_t m = 541, few = 37, n = 275, k = 1280;
+	const struct format f = { format, "many rows", 1 };
+	float *y = check_alloc((size_t)m * n * sizeof(float));
+	uint64_t rng = 78;
+	struct product p;
+
+	product_init(&p, format, m, n, k, &rng);
+	run(t, &p.w, mode, p.x, m, p.y, n);
+	for (uint32_t i = 0; i < m; i += few)
+		run(t, &p.w, mode, p.x + (size_t)i * k, m - i < few ? m - i : few,
+		    y + (size_t)i * n, n);
+	check_bits(y, p.y, (size_t)m * n, "depends on m", &f, mode);
+	free(y);
+	product_free(&p);
+}
+
+static void product_of_many_rows_is_bitwise_that_of_few(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
+	check_many_rows(t, VGPU_W_F32, VGPU_MODE_F32);
+	check_many_rows(t, VGPU_W_F16, VGPU_MODE_F32);
+	check_many_rows(t, VGPU_W_BF16, VGPU_MODE_A16);
+	for (int mode = 0; mode < 3; mode++) {
+		check_many_rows(t, VGPU_W_Q8_0, mode);
+		check_many_rows(t, VGPU_W_MXFP4_G16, mode);
+		check_many_rows(t, VGPU_W_Q5_K_G16, mode);
+		check_many_rows(t, VGPU_W_Q6_K_G16, mode);
+	}
+}
+
 /*
  * What ways of few rows could treat in another way than those of many: rows with values that
  * are most of them, tiny ones, and ones that are not finite; a group with a scale at the end.
@@ -1247,6 +1281,9 @@ int main(void)
 		PRODUCT_LEVELS(product_of_extreme_bytes_does_not_saturate),
 		PRODUCT_LEVELS(product_by_float_weights_takes_one_mode),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_however_cut),
+		CHECK_LEVEL(product_of_many_rows_is_bitwise_that_of_few, AVX2),
+		CHECK_LEVEL(product_of_many_rows_is_bitwise_that_of_few, AVX512),
+		CHECK_LEVEL(product_of_many_rows_is_bitwise_that_of_few, AMX),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_for_any_m),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_at_any_alignment),
 		PRODUCT_LEVELS(product_error_on_gaussian_activations),

@@ -26,10 +26,56 @@ static inline void scatter16(uint32_t *dst, __m512i words, uint32_t count, uint3
 		dst[(size_t)j * mt] = word[j];
 }
 
-static void row_f32(uint32_t *dst, const float *x, uint32_t k, uint32_t kpad, uint32_t mt)
+/* Row i of a tile of mt rows, which begins at row tile. */
+static void row_f32(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, uint32_t mt,
+		    const float *x)
 {
-	for (uint32_t c = 0; c < kpad; c += 16)
-		scatter16(dst + (size_t)c * mt, _mm512_castps_si512(load16(x, c, k)), 16, mt);
+	for (uint32_t c = 0; c < acts->kpad; c += 16)
+		scatter16((uint32_t *)acts->data + vgpu_acts_at(acts, tile, c) + i,
+			  _mm512_castps_si512(load16(x, c, acts->k)), 16, mt);
+}
+
+/* Lane l of q[c]: columns 4 l + c of four rows. */
+static inline void four_rows(__m512d q[4], const float *x, size_t ldx, uint32_t c, uint32_t k)
+{
+	__m512 r0 = load16(x, c, k), r1 = load16(x + ldx, c, k);
+	__m512 r2 = load16(x + 2 * ldx, c, k), r3 = load16(x + 3 * ldx, c, k);
+	__m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1));
+	__m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1));
+	__m512d d = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3));
+	__m512d e = _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3));
+
+	q[0] = _mm512_unpacklo_pd(a, d);
+	q[1] = _mm512_unpackhi_pd(a, d);
+	q[2] = _mm512_unpacklo_pd(b, e);
+	q[3] = _mm512_unpackhi_pd(b, e);
+}
+
+/* The lanes of q[c], which are four rows of column 4 l + c, to their place in a tile. */
+static inline void four_store(float *dst, const __m512d q[4])
+{
+	for (uint32_t c = 0; c < 4; c++, dst += VGPU_MT_F32) {
+		__m512 v = _mm512_castpd_ps(q[c]);
+
+		_mm_storeu_ps(dst, _mm512_castps512_ps128(v));
+		_mm_storeu_ps(dst + 4 * VGPU_MT_F32, _mm512_extractf32x4_ps(v, 1));
+		_mm_storeu_ps(dst + 8 * VGPU_MT_F32, _mm512_extractf32x4_ps(v, 2));
+		_mm_storeu_ps(dst + 12 * VGPU_MT_F32, _mm512_extractf32x4_ps(v, 3));
+	}
+}
+
+/* A whole tile, from row on. */
+static void rows_f32(const struct vgpu_acts *acts, uint32_t row, const float *x, size_t ldx)
+{
+	for (uint32_t c = 0; c < acts->kpad; c += 16) {
+		float *dst = (float *)acts->data + vgpu_acts_at(acts, row, c);
+		__m512d q[4];
+
+		for (uint32_t i = 0; i < VGPU_MT_F32; i += 4) {
+			four_rows(q, x + i * ldx, ldx, c, acts->k);
+			four_store(dst + i, q);
+		}
+	}
 }
 
 /* The 32 values added up. */
@@ -56,12 +102,11 @@ static float group_a16(uint32_t *dst, float *sum, __m512 lo, __m512 hi, uint32_t
 	return s.scale;
 }
 
-/* Row i of a tile of mt rows, which begins at element tile_at. */
-static void row_a16(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, uint32_t mt,
+static void row_a16(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, uint32_t mt,
 		    const float *x)
 {
 	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
-		size_t at = tile_at + (size_t)c * mt;
+		size_t at = vgpu_acts_at(acts, tile, c);
 
 		acts->scale[at / VGPU_BLOCK + i] =
 			group_a16((uint32_t *)acts->data + at / 2 + i,
@@ -86,34 +131,46 @@ static void group_a8(const struct vgpu_acts *acts, size_t data_at, size_t group_
 	acts->half[half_at + mt] = VGPU_A8_MAGIC_BITS - 128 * g.last;
 }
 
-static void row_a8(const struct vgpu_acts *acts, size_t tile_at, uint32_t i, uint32_t mt,
+static void row_a8(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, uint32_t mt,
 		   const float *x)
 {
 	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
-		size_t at = tile_at + (size_t)c * mt;
+		size_t at = vgpu_acts_at(acts, tile, c);
 
 		group_a8(acts, at + 4 * i, at / VGPU_BLOCK + i, at / VGPU_BLOCK * 2 + i, x, c, mt);
 	}
 }
 
+/* Row i of the tile that begins at row tile; x: its first column. */
+static void pack_row(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, const float *x)
+{
+	uint32_t mt = vgpu_acts_tile_rows(acts, tile);
+
+	switch (acts->mode) {
+	case VGPU_MODE_F32:
+		row_f32(acts, tile, i, mt, x);
+		break;
+	case VGPU_MODE_A16:
+		row_a16(acts, tile, i, mt, x);
+		break;
+	case VGPU_MODE_A8:
+		row_a8(acts, tile, i, mt, x);
+		break;
+	}
+}
+
 void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx)
 {
-	for (uint32_t row = 0; row < acts->m; row++) {
-		uint32_t tile = row / VGPU_MT, i = row % VGPU_MT, left = acts->m - tile * VGPU_MT;
-		uint32_t mt = left < VGPU_MT ? left : VGPU_MT;
-		size_t at = (size_t)tile * VGPU_MT * acts->kpad;
-		const float *src = x + row * ldx;
+	uint32_t most = vgpu_acts_tile_most(acts->mode);
 
-		switch (acts->mode) {
-		case VGPU_MODE_F32:
-			row_f32((uint32_t *)acts->data + at + i, src, acts->k, acts->kpad, mt);
-			break;
-		case VGPU_MODE_A16:
-			row_a16(acts, at, i, mt, src);
-			break;
-		case VGPU_MODE_A8:
-			row_a8(acts, at, i, mt, src);
-			break;
+	for (uint32_t tile = 0; tile < acts->m; tile += most, x += most * ldx) {
+		uint32_t mt = vgpu_acts_tile_rows(acts, tile);
+
+		if (acts->mode == VGPU_MODE_F32 && mt == VGPU_MT_F32) {
+			rows_f32(acts, tile, x, ldx);
+			continue;
 		}
+		for (uint32_t i = 0; i < mt; i++)
+			pack_row(acts, tile, i, x + i * ldx);
 	}
 }

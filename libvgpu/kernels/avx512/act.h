@@ -2,9 +2,11 @@
 /*
  * The order in which the AVX-512 level keeps packed activations.
  *
- * Rows are cut into tiles of VGPU_MT rows (the last may hold fewer, mt); inside a
- * tile a step of a few columns holds all mt rows before the next step begins, so
- * that a product broadcasts 32-bit words from one ascending stream:
+ * Columns are cut into chunks of as many as a slab has; a chunk holds all rows before the
+ * next begins, so that what a product takes at a time lies together.  Rows are cut into
+ * tiles (the last may hold fewer, mt); inside a tile a step of a few columns holds all mt
+ * rows before the next step begins, so that a product broadcasts 32-bit words from one
+ * ascending stream:
  *
  *	F32	f32  [k][mt]
  *	A16	bf16 [k / 2][mt][2]; of 4 columns the first step has 0 and 2, the
@@ -23,13 +25,39 @@
 #ifndef VGPU_AVX512_ACT_H
 #define VGPU_AVX512_ACT_H
 
+#include "kernels/avx512/slab.h"
 #include "kernels/kernels.h"
 
-/* Rows of activations that a product keeps in registers. */
+/* Rows of activations that a product keeps in registers, and those of F32. */
 #define VGPU_MT			8u
+#define VGPU_MT_F32		12u
 
 #define VGPU_A8_MAGIC		12582912.0f	/* 1.5 * 2^23 */
 #define VGPU_A8_MAGIC_BITS	0x4b400000
+
+/* Rows of a whole tile. */
+static inline uint32_t vgpu_acts_tile_most(enum vgpu_mode mode)
+{
+	return mode == VGPU_MODE_F32 ? VGPU_MT_F32 : VGPU_MT;
+}
+
+/* Rows of the tile from row on. */
+static inline uint32_t vgpu_acts_tile_rows(const struct vgpu_acts *x, uint32_t row)
+{
+	uint32_t most = vgpu_acts_tile_most(x->mode);
+
+	return x->m - row < most ? x->m - row : most;
+}
+
+/* The element at which column first of the tile from row on begins; of groups, 1 / 32 of it. */
+static inline size_t vgpu_acts_at(const struct vgpu_acts *x, uint32_t row, uint32_t first)
+{
+	uint32_t cols = vgpu_slab_cols(x->mode), chunk = first - first % cols;
+	uint32_t width = x->kpad - chunk < cols ? x->kpad - chunk : cols;
+	uint32_t mt = vgpu_acts_tile_rows(x, row);
+
+	return (size_t)chunk * x->m + (size_t)row * width + (size_t)(first - chunk) * mt;
+}
 
 void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx);
 

@@ -4,9 +4,13 @@
  *
  * Rows of weights go in pairs of groups, 32 at a time; their columns in chunks of
  * 1024 (A8), 512 (A16) or 256 (F32), so that a chunk of 32 rows is a 32 KiB slab that
- * stays in L1 while every tile of 8 rows of activations passes over it.  Formats
+ * stays in L1 while every tile of 8 (F32: 12) rows of activations passes over it.  Formats
  * differ only in how a slab is filled.  Up to 8 rows MXFP4, Q4_0, Q4_K and INT4 skip
  * the slab: direct_product.h expands codes in registers, and adds in the same order.
+ *
+ * Activations that L2 does not hold go through it a chunk of up to 512 rows at a time, which
+ * meets the chunks of a few pairs.  Until all columns are through sums stay in scratch: rows
+ * of y may be a power of two apart, and then share few lines of the caches.
  */
 #include <math.h>
 #include "kernels/avx512/direct.h"
@@ -14,9 +18,23 @@
 #include "kernels/avx512/regroup.h"
 #include "kernels/avx512/tile.h"
 
+#define SPAN_PAIRS	4u
+/* Of activations; whole tiles of 8 and of 12. */
+#define PART_ROWS	528u
+#define PAIR_ROWS	(2 * VGPU_GROUP_ROWS)
+/* Activations up to this stay in L2, whatever else comes along. */
+#define NEAR_BYTES	(1u << 20)
+
+struct pair {
+	struct vgpu_group g[2];
+	float *y;
+};
+
 /* A thread's scratch; vgpu_matmul_scratch_bytes() counts it. */
 struct scratch {
 	struct vgpu_slab_memory slab[2];
+	float sum[SPAN_PAIRS][PART_ROWS][PAIR_ROWS] __attribute__((aligned(64)));
+	struct pair pair[SPAN_PAIRS];
 	uint8_t group[] __attribute__((aligned(64)));
 };
 _Static_assert(sizeof(struct scratch) <= VGPU_PANEL_BYTES, "panel too small");
@@ -42,14 +60,24 @@ _Static_assert(sizeof(struct scratch) <= VGPU_PANEL_BYTES, "panel too small");
 	}						\
 } while (0)
 
+#define SWITCH_MT_F32(mt, call) do {			\
+	switch (mt) {					\
+	case 9: call(9); break;				\
+	case 10: call(10); break;			\
+	case 11: call(11); break;			\
+	case 12: call(12); break;			\
+	default: SWITCH_MT(mt, call);			\
+	}						\
+} while (0)
+
 static void tile(const struct vgpu_out *o, const struct vgpu_slab w[2],
 		 const struct vgpu_acts *x, uint32_t row, uint32_t first, uint32_t blocks)
 {
-	uint32_t mt = x->m - row < VGPU_MT ? x->m - row : VGPU_MT;
-	size_t at = (size_t)row * x->kpad + (size_t)first * mt;
+	uint32_t mt = vgpu_acts_tile_rows(x, row);
+	size_t at = vgpu_acts_at(x, row, first);
 
 	if (x->mode == VGPU_MODE_F32)
-		SWITCH_MT(mt, TILE_F32);
+		SWITCH_MT_F32(mt, TILE_F32);
 	else if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_PLAIN)
 		SWITCH_MT(mt, TILE_A8);
 	else if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_MINIMUM)
@@ -64,32 +92,48 @@ static void tile(const struct vgpu_out *o, const struct vgpu_slab w[2],
 		SWITCH_MT(mt, TILE_A16_HALVES);
 }
 
-/* All columns of two groups, all rows of activations. */
-static void pair_product(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
-			 size_t ldy, struct scratch *scratch)
+/* A chunk of a pair, from column first on, by rows row .. end - 1 of activations. */
+static void pair_chunk(const struct pair *p, const struct vgpu_acts *x, uint32_t first,
+		       uint32_t row, uint32_t end, size_t ldy, float (*sum)[PAIR_ROWS],
+		       struct scratch *scratch)
 {
-	uint32_t step = vgpu_slab_cols(x->mode);
+	uint32_t cols = vgpu_slab_cols(x->mode), left = x->kpad - first;
+	uint32_t most = vgpu_acts_tile_most(x->mode);
+	uint32_t blocks = (left < cols ? left : cols) / VGPU_BLOCK;
+	bool last = left <= cols;
 	struct vgpu_slab w[2];
 	struct vgpu_out o = {
-		.ldy = ldy,
-		.mask = { (__mmask16)((1u << g[0].rows) - 1), (__mmask16)((1u << g[1].rows) - 1) },
+		.ldy = last ? ldy : PAIR_ROWS, .ldsum = PAIR_ROWS,
+		.mask = { (__mmask16)((1u << p->g[0].rows) - 1),
+			  (__mmask16)((1u << p->g[1].rows) - 1) },
 	};
 
-	for (uint32_t first = 0; first < x->kpad; first += step) {
-		uint32_t cols = x->kpad - first < step ? x->kpad - first : step;
+	for (int v = 0; v < 2; v++)
+		if (p->g[v].rows)
+			vgpu_slab_fill_avx512(&w[v], scratch->slab[v].lines, scratch->slab[v].scale,
+					      &p->g[v], x->mode, first, blocks);
+	if (!p->g[1].rows)
+		w[1] = w[0];	/* multiplied, but not stored */
+	for (; row < end; row += most, sum += most) {
+		o.y = last ? p->y + row * ldy : *sum;
+		o.sum = first ? *sum : NULL;
+		tile(&o, w, x, row, first, blocks);
+	}
+}
 
-		for (int v = 0; v < 2; v++)
-			if (g[v].rows)
-				vgpu_slab_fill_avx512(&w[v], scratch->slab[v].lines,
-						      scratch->slab[v].scale, &g[v], x->mode,
-						      first, cols / VGPU_BLOCK);
-		if (!g[1].rows)
-			w[1] = w[0];	/* multiplied, but not stored */
-		o.more = first > 0;
-		for (uint32_t row = 0; row < x->m; row += VGPU_MT) {
-			o.y = y + row * ldy;
-			tile(&o, w, x, row, first, cols / VGPU_BLOCK);
-		}
+/* All columns of a span of pairs, all rows of activations. */
+static void span_product(const struct vgpu_acts *x, size_t ldy, uint32_t pairs,
+			 struct scratch *scratch)
+{
+	uint32_t cols = vgpu_slab_cols(x->mode);
+
+	for (uint32_t row = 0; row < x->m; row += PART_ROWS) {
+		uint32_t end = x->m - row < PART_ROWS ? x->m : row + PART_ROWS;
+
+		for (uint32_t first = 0; first < x->kpad; first += cols)
+			for (uint32_t p = 0; p < pairs; p++)
+				pair_chunk(&scratch->pair[p], x, first, row, end, ldy,
+					   scratch->sum[p], scratch);
 	}
 }
 
@@ -111,6 +155,17 @@ static void group_init(struct vgpu_group *g, const struct vgpu_panel *w, uint32_
 	}
 }
 
+/* Both groups of a pair, from row on; of regrouped ones scratch has room for one pair. */
+static void pair_init(struct pair *p, const struct vgpu_panel *w, uint32_t row, float *y,
+		      struct scratch *scratch)
+{
+	size_t bytes = vgpu_weight_unit_bytes(vgpu_regroup_format(w->format), w->k);
+
+	group_init(&p->g[0], w, row, scratch->group);
+	group_init(&p->g[1], w, row + VGPU_GROUP_ROWS, scratch->group + bytes);
+	p->y = y + row;
+}
+
 static void fill_nan(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y, size_t ldy)
 {
 	for (uint32_t i = 0; i < x->m; i++)
@@ -118,26 +173,34 @@ static void fill_nan(const struct vgpu_panel *w, const struct vgpu_acts *x, floa
 			y[i * ldy + r] = NAN;
 }
 
+/* Pairs that are worth a span. */
+static uint32_t span_pairs(const struct vgpu_panel *w, const struct vgpu_acts *x)
+{
+	bool regrouped = vgpu_regroup_format(w->format) != w->format;
+
+	return regrouped || vgpu_acts_bytes(x->mode, x->m, x->k) <= NEAR_BYTES ? 1 : SPAN_PAIRS;
+}
+
 void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y,
 			size_t ldy, void *memory)
 {
-	enum vgpu_wformat format = vgpu_regroup_format(w->format);
-	size_t group_bytes = vgpu_weight_unit_bytes(format, w->k);
-	vgpu_direct_avx512 *direct = vgpu_direct_of_avx512(format, x);
+	vgpu_direct_avx512 *direct = vgpu_direct_of_avx512(vgpu_regroup_format(w->format), x);
+	uint32_t pairs = direct ? 1 : span_pairs(w, x), row = 0;
 	struct scratch *scratch = memory;
-	struct vgpu_group g[2];
 
 	if (vgpu_matmul_mode(w->format, x->mode) != x->mode) {
 		fill_nan(w, x, y, ldy);
 		return;
 	}
-	for (uint32_t row = 0; row < w->rows; row += 2 * VGPU_GROUP_ROWS) {
-		group_init(&g[0], w, row, scratch->group);
-		group_init(&g[1], w, row + VGPU_GROUP_ROWS, scratch->group + group_bytes);
+	while (row < w->rows) {
+		uint32_t p = 0;
+
+		for (; p < pairs && row < w->rows; p++, row += PAIR_ROWS)
+			pair_init(&scratch->pair[p], w, row, y, scratch);
 		if (direct)
-			direct(g, x, y + row, ldy);
+			direct(scratch->pair->g, x, scratch->pair->y, ldy);
 		else
-			pair_product(g, x, y + row, ldy, scratch);
+			span_product(x, ldy, p, scratch);
 	}
 }
 

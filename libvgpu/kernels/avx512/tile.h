@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Products of one tile: up to VGPU_MT rows of activations by two slabs of 16 rows.
+ * Products of one tile: up to VGPU_MT rows of activations, F32 VGPU_MT_F32, by two slabs of 16
+ * rows.
  *
  * All three add in the same order whatever mt is: along a block of 32 columns, or each half
  * of one with two scales (F32: along a chunk of 256), then blocks in ascending order.  That,
  * and lanes that do not meet, is why a row's result does not depend on its neighbours.
  *
  * mt and kind are constants at every call, so that the loops unroll and the accumulators
- * stay in registers: 8 rows by 2 slabs are 16 of them.
+ * stay in registers: 8 rows by 2 slabs are 16 of them, and as many again what they are added to.
  */
 #ifndef VGPU_AVX512_TILE_H
 #define VGPU_AVX512_TILE_H
@@ -22,14 +23,16 @@
  * struct vgpu_out - where a tile's results go
  * @y: row 0 of the tile, column of the first slab's row 0
  * @ldy: floats from row to row
+ * @sum: what is added to, as y; NULL: to nothing
+ * @ldsum: floats from row to row
  * @mask: rows of each slab that exist
- * @more: add to what y holds, rather than overwrite it
  */
 struct vgpu_out {
 	float *y;
 	size_t ldy;
+	const float *sum;
+	size_t ldsum;
 	__mmask16 mask[2];
-	bool more;
 };
 
 VGPU_INLINE __m512i broadcast_word(const void *p)
@@ -42,18 +45,18 @@ VGPU_INLINE __m512i broadcast_word(const void *p)
 
 VGPU_INLINE void out_load(__m512 sum[VGPU_MT][2], const struct vgpu_out *o, uint32_t mt)
 {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++) {
 		for (uint32_t v = 0; v < 2; v++)
-			sum[i][v] = o->more ? _mm512_maskz_loadu_ps(o->mask[v],
-								    o->y + i * o->ldy + 16 * v) :
-					      _mm512_setzero_ps();
+			sum[i][v] = o->sum ? _mm512_maskz_loadu_ps(o->mask[v],
+								   o->sum + i * o->ldsum + 16 * v) :
+					     _mm512_setzero_ps();
 	}
 }
 
 VGPU_INLINE void out_store(__m512 sum[VGPU_MT][2], const struct vgpu_out *o, uint32_t mt)
 {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++)
 		for (uint32_t v = 0; v < 2; v++)
 			_mm512_mask_storeu_ps(o->y + i * o->ldy + 16 * v, o->mask[v], sum[i][v]);
@@ -65,7 +68,7 @@ VGPU_INLINE void minimum_add(__m512 sum[VGPU_MT][2], const float *group_sum, con
 {
 	__m512 m0 = _mm512_load_ps(scale0 + 16), m1 = _mm512_load_ps(scale1 + 16);
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++) {
 		__m512 x = _mm512_set1_ps(group_sum[i]);
 
@@ -82,15 +85,15 @@ VGPU_INLINE void steps_a8(__m512 sum[VGPU_MT][2], const uint8_t *line0, const ui
 {
 	__m512i dot[VGPU_MT][2];
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++)
 		dot[i][0] = dot[i][1] = _mm512_set1_epi32(start[i]);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t s = 0; s < steps; s++) {
 		__m512i l0 = _mm512_load_si512(line0 + s * 64);
 		__m512i l1 = _mm512_load_si512(line1 + s * 64);
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 		for (uint32_t i = 0; i < mt; i++) {
 			__m512i x = broadcast_word(a + (s * tile + i) * 4);
 
@@ -98,7 +101,7 @@ VGPU_INLINE void steps_a8(__m512 sum[VGPU_MT][2], const uint8_t *line0, const ui
 			dot[i][1] = _mm512_dpbusd_epi32(dot[i][1], l1, x);
 		}
 	}
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++) {
 		__m512 s = _mm512_set1_ps(scale[i]), c = _mm512_set1_ps(offset[i]);
 
@@ -124,6 +127,8 @@ VGPU_INLINE void rows_a8(const struct vgpu_out *o, const struct vgpu_slab w[2],
 	__m512 sum[VGPU_MT][2];
 
 	to.y += row * o->ldy;
+	if (to.sum)
+		to.sum += row * o->ldsum;
 	out_load(sum, &to, mt);
 	for (uint32_t b = 0; b < blocks; b++) {
 		const uint8_t *line0 = w[0].lines + b / 4 * w[0].tile_bytes + b % 4 * 512;
@@ -167,7 +172,7 @@ VGPU_INLINE void steps_a16(__m512 sum[VGPU_MT][2], const uint8_t *line0, const u
 {
 	__m512 dot[VGPU_MT][2];
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++)
 		dot[i][0] = dot[i][1] = _mm512_setzero_ps();
 #pragma GCC unroll 4
@@ -175,7 +180,7 @@ VGPU_INLINE void steps_a16(__m512 sum[VGPU_MT][2], const uint8_t *line0, const u
 		__m512bh l0 = (__m512bh)_mm512_load_si512(line0 + s * 64);
 		__m512bh l1 = (__m512bh)_mm512_load_si512(line1 + s * 64);
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 		for (uint32_t i = 0; i < mt; i++) {
 			__m512bh x = (__m512bh)broadcast_word(a + s * mt + i);
 
@@ -183,7 +188,7 @@ VGPU_INLINE void steps_a16(__m512 sum[VGPU_MT][2], const uint8_t *line0, const u
 			dot[i][1] = _mm512_dpbf16_ps(dot[i][1], l1, x);
 		}
 	}
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++) {
 		__m512 s = _mm512_set1_ps(scale[i]);
 
@@ -223,9 +228,9 @@ VGPU_INLINE void tile_a16(const struct vgpu_out *o, const struct vgpu_slab w[2],
 VGPU_INLINE void tile_f32(const struct vgpu_out *o, const struct vgpu_slab w[2], const float *a,
 			  uint32_t blocks, uint32_t mt)
 {
-	__m512 dot[VGPU_MT][2], sum[VGPU_MT][2];
+	__m512 dot[VGPU_MT_F32][2], sum[VGPU_MT_F32][2];
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++)
 		dot[i][0] = dot[i][1] = _mm512_setzero_ps();
 #pragma GCC unroll 4
@@ -233,7 +238,7 @@ VGPU_INLINE void tile_f32(const struct vgpu_out *o, const struct vgpu_slab w[2],
 		__m512 l0 = _mm512_load_ps(w[0].lines + c * 64);
 		__m512 l1 = _mm512_load_ps(w[1].lines + c * 64);
 
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 		for (uint32_t i = 0; i < mt; i++) {
 			__m512 x = _mm512_set1_ps(a[c * mt + i]);
 
@@ -242,7 +247,7 @@ VGPU_INLINE void tile_f32(const struct vgpu_out *o, const struct vgpu_slab w[2],
 		}
 	}
 	out_load(sum, o, mt);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
 	for (uint32_t i = 0; i < mt; i++) {
 		sum[i][0] = _mm512_add_ps(sum[i][0], dot[i][0]);
 		sum[i][1] = _mm512_add_ps(sum[i][1], dot[i][1]);
