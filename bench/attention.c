@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "common/bench_util.h"
+#include "kernels/attention.h"
 #include "kernels/kernels.h"
 #include "kernels/pool.h"
 #include "peers/peer.h"
@@ -74,7 +75,7 @@ struct bench {
 	struct peer *ggml;	/* or NULL */
 	uint32_t ggml_times;	/* calls that fill a slot; 0: it does not compute this shape */
 	struct vgpu_attention a;
-	uint32_t q_cut;		/* queries an item */
+	struct vgpu_attention_cut cut;
 	char *scratch;		/* one part a thread */
 	size_t scratch_bytes;
 	float *scores;		/* the peer's, one part a thread */
@@ -89,14 +90,9 @@ struct bench {
 static void ours_item(void *ctx, size_t item)
 {
 	struct bench *b = ctx;
-	uint32_t cuts = (b->a.m + b->q_cut - 1) / b->q_cut;
-	uint32_t head = (uint32_t)item / cuts, first = (uint32_t)item % cuts * b->q_cut;
-	uint32_t end = first + b->q_cut < b->a.m ? first + b->q_cut : b->a.m;
-	/* Decoding: the heads that share keys go together. */
-	uint32_t group = b->a.m == 1 ? b->a.heads / b->a.kv_heads : 1;
 
-	b->kernels->attention(&b->a, head * group, (head + 1) * group, first, end,
-			      b->scratch + vgpu_pool_self_index() * b->scratch_bytes);
+	vgpu_attention_item(b->kernels, &b->a, b->cut, item,
+			    b->scratch + vgpu_pool_self_index() * b->scratch_bytes);
 }
 
 /* Both sides tell the pool what the work takes, at 50 multiply-adds a nanosecond. */
@@ -111,10 +107,7 @@ static void spread(struct bench *b, vgpu_pool_fn fn, size_t items)
 
 static void ours(struct bench *b)
 {
-	uint32_t cuts = (b->a.m + b->q_cut - 1) / b->q_cut;
-	size_t heads = b->a.m == 1 ? b->a.kv_heads : b->a.heads;
-
-	spread(b, ours_item, heads * cuts);
+	spread(b, ours_item, vgpu_attention_items(&b->a, b->cut));
 }
 
 /* --- theirs --- */
@@ -341,12 +334,6 @@ static float *noise(size_t n, uint32_t seed)
 	return p;
 }
 
-/* Queries an item: heads alone are cut when they fill the threads. */
-static uint32_t cut_of(const struct shape *s, uint32_t threads)
-{
-	return s->m > 1 && s->heads < 4 * threads ? (s->m + 3) / 4 : s->m;
-}
-
 static void setup(struct bench *b, const struct shape *s)
 {
 	size_t cols = (size_t)s->heads * s->head_dim, kv_cols = (size_t)s->kv_heads * s->head_dim;
@@ -366,7 +353,8 @@ static void setup(struct bench *b, const struct shape *s)
 		.v = b->v, .out = b->out,
 		.ldq = cols, .ldk = kv_cols, .ldv = kv_cols, .ldo = cols,
 	};
-	b->q_cut = cut_of(s, b->threads);
+	/* As the command cuts it. */
+	b->cut = vgpu_attention_divide(&b->a, b->threads, UINT64_MAX);
 	b->scratch_bytes = (vgpu_attention_scratch_bytes(&b->a) + 63) & ~(size_t)63;
 	b->scratch = memory(b->scratch_bytes * b->threads);
 	b->score_floats = rows * s->kv;

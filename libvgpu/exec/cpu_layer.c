@@ -9,14 +9,12 @@
 
 #include "core/cmd.h"
 #include "cpu.h"
+#include "kernels/attention.h"
 #include "kernels/pack/half.h"
 
 /* Rough cost of an element, to decide whether a job is worth sharing. */
 #define ELEMENT_NS	1u
-/* What goes to a thread together in attention: rows, queries at least; so many times a thread. */
-#define QUERY_ROWS	64u
-#define QUERY_BLOCK	16u
-#define QUERY_ITEMS	4u
+/* Of attention. */
 #define ITEM_NS_MAX	(5u * VGPU_WORK_PIECE_NS)
 /* Elements that are copied, filled or looked at between two questions. */
 #define PIECE_ELEMENTS	(1u << 20)
@@ -258,47 +256,14 @@ static int run_rope(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 struct attention {
 	struct vgpu_cpu *cpu;
 	struct vgpu_attention a;
-	uint32_t queries, blocks, heads;	/* of an item; blocks of queries */
+	struct vgpu_attention_cut cut;
 };
 
 static void attention_item(void *ctx, size_t item)
 {
 	const struct attention *t = ctx;
-	uint32_t head = (uint32_t)(item / t->blocks) * t->heads;
-	uint32_t first = (uint32_t)(item % t->blocks) * t->queries;
-	uint32_t end = t->queries < t->a.m - first ? first + t->queries : t->a.m;
 
-	t->cpu->k->attention(&t->a, head, head + t->heads, first, end, vgpu_cpu_scratch(t->cpu));
-}
-
-static uint64_t attention_items(const struct attention *t)
-{
-	return (uint64_t)t->a.heads / t->heads * t->blocks;
-}
-
-/* Return: true when no item takes too long. */
-static bool attention_cut(struct attention *t, uint32_t heads, uint32_t queries, uint64_t cost_ns)
-{
-	t->heads = heads;
-	t->queries = queries;
-	t->blocks = (t->a.m + queries - 1) / queries;
-	return cost_ns / attention_items(t) <= ITEM_NS_MAX;
-}
-
-/*
- * The heads of a group, and some queries, share what is loaded: as many as make QUERY_ROWS
- * rows when that is work enough for all threads; fewer where they take long.
- */
-static void attention_divide(struct attention *t, uint64_t cost_ns)
-{
-	uint32_t group = t->a.heads / t->a.kv_heads, queries = QUERY_ROWS / group;
-
-	if (queries > QUERY_BLOCK && attention_cut(t, group, queries, cost_ns) &&
-	    attention_items(t) >= QUERY_ITEMS * t->cpu->threads)
-		return;
-	if (!attention_cut(t, group, QUERY_BLOCK, cost_ns) &&
-	    !attention_cut(t, 1, QUERY_BLOCK, cost_ns))
-		attention_cut(t, 1, 1, cost_ns);
+	vgpu_attention_item(t->cpu->k, &t->a, t->cut, item, vgpu_cpu_scratch(t->cpu));
 }
 
 /* From one row of heads to the next, in elements. */
@@ -326,7 +291,6 @@ static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 		.ldk = heads_stride(&c->k), .ldv = heads_stride(&c->v),
 		.ldo = heads_stride(&c->out),
 	} };
-	uint64_t cost;
 
 	if (!heads_are_dense(&c->q) || !heads_are_dense(&c->k) || !heads_are_dense(&c->v) ||
 	    !heads_are_dense(&c->out))
@@ -336,11 +300,9 @@ static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 		t.a.ldmask = c->mask.shape[0] == 1 ? 0 : vgpu_cpu_stride(&c->mask, 0);
 	if (vgpu_cpu_scratch_grow(cpu, vgpu_attention_scratch_bytes(&t.a)))
 		return -ENOMEM;
-	/* A short head takes as long as a vector. */
-	cost = (uint64_t)t.a.m * t.a.kv * t.a.heads * ((t.a.head_dim + 15) / 16 * 2);
-	attention_divide(&t, cost);
-	return vgpu_cpu_run(cpu, w, attention_item, &t, (size_t)(t.a.heads / t.heads) * t.blocks,
-			    cost);
+	t.cut = vgpu_attention_divide(&t.a, cpu->threads, ITEM_NS_MAX);
+	return vgpu_cpu_run(cpu, w, attention_item, &t, vgpu_attention_items(&t.a, t.cut),
+			    vgpu_attention_cost_ns(&t.a));
 }
 
 /* ------------------------------------------------------------------------

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/attention.h"
 
+/* Rows (query, head) that share what is loaded: at best, and at least; items a thread then. */
+#define ROWS_MOST	256u
+#define ROWS_LEAST	64u
+#define ROWS_ITEMS	4u
+/* Queries of an item where that leaves too few. */
+#define QUERY_BLOCK	16u
+
 struct vgpu_attention_span vgpu_attention_span(const struct vgpu_attention *a,
 					       uint32_t query)
 {
@@ -30,12 +37,64 @@ size_t vgpu_attention_scratch_bytes(const struct vgpu_attention *a)
 {
 	size_t pad = vgpu_attention_dim_pad(a->head_dim);
 	size_t rows = vgpu_attention_tile_rows(a->head_dim);
-	/* Packed queries and running outputs, keys and values, scores of a band. */
-	size_t floats = 2 * rows * pad + 2 * VGPU_ATTENTION_KEYS * pad +
+	/* Packed queries, running outputs, maxima and sums, keys and values, scores of a band. */
+	size_t floats = 2 * rows * (pad + 1) + 2 * VGPU_ATTENTION_KEYS * pad +
 			VGPU_ATTENTION_ROWS * VGPU_ATTENTION_KEYS;
 
 	/* Keys and values of a block as f32. */
 	if (!vgpu_attention_kv_is_f32(a))
 		floats += 2 * VGPU_ATTENTION_KEYS * pad;
 	return floats * sizeof(float) + rows * sizeof(struct vgpu_attention_row);
+}
+
+uint64_t vgpu_attention_cost_ns(const struct vgpu_attention *a)
+{
+	/* A short head takes as long as a vector. */
+	return (uint64_t)a->m * a->kv * a->heads * ((a->head_dim + 15) / 16 * 2);
+}
+
+static struct vgpu_attention_cut cut_of(const struct vgpu_attention *a, uint32_t heads,
+					uint32_t queries)
+{
+	return (struct vgpu_attention_cut){ heads, queries, (a->m + queries - 1) / queries };
+}
+
+static bool cut_is_short(const struct vgpu_attention *a, struct vgpu_attention_cut cut,
+			 uint64_t item_ns_max)
+{
+	return vgpu_attention_cost_ns(a) / vgpu_attention_items(a, cut) <= item_ns_max;
+}
+
+/*
+ * The heads of a group, and some queries, share what is loaded: as many as leave work enough
+ * for all threads; fewer where they take long.
+ */
+struct vgpu_attention_cut vgpu_attention_divide(const struct vgpu_attention *a, uint32_t threads,
+						uint64_t item_ns_max)
+{
+	uint32_t group = a->heads / a->kv_heads;
+	struct vgpu_attention_cut cut;
+
+	for (uint32_t rows = ROWS_MOST; rows >= ROWS_LEAST; rows /= 2) {
+		if (rows / group <= QUERY_BLOCK)
+			break;
+		cut = cut_of(a, group, rows / group);
+		if (cut_is_short(a, cut, item_ns_max) &&
+		    vgpu_attention_items(a, cut) >= ROWS_ITEMS * threads)
+			return cut;
+	}
+	cut = cut_of(a, group, QUERY_BLOCK);
+	if (!cut_is_short(a, cut, item_ns_max))
+		cut = cut_of(a, 1, QUERY_BLOCK);
+	return cut_is_short(a, cut, item_ns_max) ? cut : cut_of(a, 1, 1);
+}
+
+void vgpu_attention_item(const struct vgpu_kernels *t, const struct vgpu_attention *a,
+			 struct vgpu_attention_cut cut, size_t item, void *scratch)
+{
+	uint32_t head = (uint32_t)(item / cut.blocks) * cut.heads;
+	uint32_t first = (uint32_t)(item % cut.blocks) * cut.queries;
+	uint32_t end = cut.queries < a->m - first ? first + cut.queries : a->m;
+
+	t->attention(a, head, head + cut.heads, first, end, scratch);
 }

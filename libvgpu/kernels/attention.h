@@ -82,14 +82,49 @@ static inline size_t vgpu_attention_dim_pad(uint32_t head_dim)
  */
 uint32_t vgpu_attention_tile_rows(uint32_t head_dim);
 
+/**
+ * struct vgpu_attention_cut - how the work goes to threads
+ * @heads: of an item; divides the heads, and a group of them or is one
+ * @queries: of an item; the last of a head's may have fewer
+ * @blocks: items that @heads have
+ */
+struct vgpu_attention_cut {
+	uint32_t heads, queries, blocks;
+};
+
+/**
+ * vgpu_attention_divide() - which heads and queries to compute together
+ * @a: shapes
+ * @threads: that share the work
+ * @item_ns_max: no item should take longer
+ *
+ * Results do not depend on the cut.
+ *
+ * Return: the cut.
+ */
+struct vgpu_attention_cut vgpu_attention_divide(const struct vgpu_attention *a, uint32_t threads,
+						uint64_t item_ns_max);
+
+/* All items of a cut. */
+static inline uint64_t vgpu_attention_items(const struct vgpu_attention *a,
+					    struct vgpu_attention_cut cut)
+{
+	return (uint64_t)a->heads / cut.heads * cut.blocks;
+}
+
+/* Calls the kernel for one of them; scratch as it says. */
+void vgpu_attention_item(const struct vgpu_kernels *t, const struct vgpu_attention *a,
+			 struct vgpu_attention_cut cut, size_t item, void *scratch);
+
+/* What all of it may take on one thread: a high guess. */
+uint64_t vgpu_attention_cost_ns(const struct vgpu_attention *a);
+
 /* One row of scores on its way through the key blocks. */
 struct vgpu_attention_row {
 	const float *q;		/* [head_dim] */
 	const float *mask;	/* [kv], or NULL */
 	float *out;		/* [head_dim] */
 	struct vgpu_attention_span span;
-	float max;		/* of the scores so far; -INFINITY before the first */
-	float sum;		/* of exp(score - max) so far */
 };
 
 #endif

@@ -560,6 +560,65 @@ static void any_cut_of_a_long_prompt_gives_the_same_bits(void **state)
 	check_cuts(t, &s, &rng);
 }
 
+static void items_of_a_cut_have_the_bits_of_the_whole(void **state)
+{
+	static const struct { uint32_t threads, queries; uint64_t ns; } cuts[] = {
+		{ 1, 0, UINT64_MAX }, { 2, 0, UINT64_MAX }, { 64, 0, UINT64_MAX }, { 1, 1, 0 },
+	};
+	const struct vgpu_kernels *t = check_table(state);
+	struct shape s = { .m = 300, .kv = 330, .heads = 6, .kv_heads = 3, .head_dim = 24,
+			   .causal = true };
+	uint64_t rng = 17;
+	struct problem p = problem_new(&s, &rng);
+	size_t bytes = s.m * p.a.ldo * sizeof(float);
+	float *whole = check_alloc(bytes);
+
+	run_all(t, &p);
+	memcpy(whole, p.out, bytes);
+	for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+		struct vgpu_attention_cut cut = vgpu_attention_divide(&p.a, cuts[i].threads,
+								      cuts[i].ns);
+
+		memset(p.out, 0xee, bytes);
+		for (size_t item = 0; item < vgpu_attention_items(&p.a, cut); item++)
+			vgpu_attention_item(t, &p.a, cut, item, p.scratch);
+		assert_memory_equal(whole, p.out, bytes);
+		assert_true(!cuts[i].queries || cut.queries == cuts[i].queries);
+	}
+	free(whole);
+	problem_free(&p);
+}
+
+static void check_divided(const struct vgpu_attention *a, uint32_t threads, uint64_t ns,
+			  uint32_t heads, uint32_t queries)
+{
+	struct vgpu_attention_cut cut = vgpu_attention_divide(a, threads, ns);
+
+	assert_int_equal(cut.heads, heads);
+	assert_int_equal(cut.queries, queries);
+	assert_int_equal(cut.blocks, (a->m + queries - 1) / queries);
+}
+
+/* Rows share what is loaded; threads have a few items each, and none takes too long. */
+static void work_is_divided_by_rows_threads_and_time(void **state)
+{
+	struct vgpu_attention a = { .m = 2048, .kv = 2048, .heads = 8, .kv_heads = 2,
+				    .head_dim = 64 };
+	uint64_t all = vgpu_attention_cost_ns(&a);
+
+	(void)state;
+	check_divided(&a, 2, UINT64_MAX, 4, 64);	/* 256 rows, 64 items */
+	check_divided(&a, 16, UINT64_MAX, 4, 64);
+	check_divided(&a, 17, UINT64_MAX, 4, 32);
+	check_divided(&a, 64, UINT64_MAX, 4, 16);
+	check_divided(&a, 2, all / 128, 4, 32);
+	check_divided(&a, 2, all / 256, 4, 16);
+	check_divided(&a, 2, all / 1024, 1, 16);
+	check_divided(&a, 2, all / 1025, 1, 1);
+	a.m = 1;
+	check_divided(&a, 2, UINT64_MAX, 4, 16);
+}
+
 static void a_long_context_is_within_bound(void **state)
 {
 	const struct vgpu_kernels *t = check_table(state);
@@ -776,6 +835,8 @@ int main(void)
 		CHECK_LEVELS(room_between_rows_is_left_alone),
 		CHECK_LEVELS(any_cut_gives_the_same_bits),
 		CHECK_LEVELS(any_cut_of_a_long_prompt_gives_the_same_bits),
+		CHECK_LEVELS(items_of_a_cut_have_the_bits_of_the_whole),
+		cmocka_unit_test(work_is_divided_by_rows_threads_and_time),
 		CHECK_LEVELS(a_long_context_is_within_bound),
 		CHECK_LEVELS(every_format_is_within_bound),
 		CHECK_LEVELS(every_format_takes_all_options),

@@ -24,6 +24,7 @@
 #ifndef VGPU_KERNELS_SIMD_ATTENTION_H
 #define VGPU_KERNELS_SIMD_ATTENTION_H
 
+#include <float.h>
 #include <math.h>
 
 #include "kernels/attention.h"
@@ -51,6 +52,8 @@ struct tile {
 	float *scores;		/* [BAND][KEYS] */
 	float *plain;		/* keys [KEYS][pad], values [KEYS][pad], where they are not f32 */
 	struct vgpu_attention_row *rows;
+	float *max;		/* [count]: of a row's logits so far; -INFINITY before the first */
+	float *sum;		/* [count]: of exp(logit - max) so far */
 };
 
 VEC_INLINE uint32_t least(uint32_t a, uint32_t b)
@@ -58,15 +61,7 @@ VEC_INLINE uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-VEC_INLINE float exp_one(float x)
-{
-	float lanes[VL];
-
-	vf_store(lanes, vf_exp_small(vf_set(x)));
-	return lanes[0];
-}
-
-/* --- one row's softmax over a block --- */
+/* --- softmax over a block --- */
 
 VEC_INLINE vf soft_capped(vf s, float cap)
 {
@@ -94,54 +89,77 @@ VEC_INLINE void row_restrict(const struct vgpu_attention *a,
 	}
 }
 
-/*
- * Turns the scaled products s[0..n) of keys block.. into logits and returns the
- * largest. Whole vectors are written.
- */
-VEC_INLINE float row_logits(const struct vgpu_attention *a,
-			    const struct vgpu_attention_row *row, float *s,
-			    uint32_t block, uint32_t n)
+/* Turns the scaled products s[0..n) of keys block.. into logits. Whole vectors are written. */
+VEC_INLINE void row_logits(const struct vgpu_attention *a, const struct vgpu_attention_row *row,
+			   float *s, uint32_t block, uint32_t n)
 {
 	bool sees_all = row->span.first <= block && row->span.end >= block + n && n % VL == 0;
-	vf max = vf_set(-INFINITY);
 
 	if (!sees_all || row->mask || a->softcap != 0)
 		row_restrict(a, row, s, block, n);
-	for (uint32_t i = 0; i < n; i += VL)
-		max = vf_max(max, vf_load(s + i));
-	return vf_hmax(max);
 }
 
-/*
- * Turns logits into exp(logit - max) and brings the row's maximum and sum up to
- * date. Returns the factor for what the row has gathered so far.
- */
-VEC_INLINE float row_softmax(struct vgpu_attention_row *row, float *s, uint32_t n,
-			     float block_max)
+/* Lane l is the largest of s[l][0..n), for rows of them. */
+VEC_INLINE vf rows_max(const float *s, uint32_t rows, uint32_t n)
 {
-	float max = row->max > block_max ? row->max : block_max;
-	/* Nothing seen yet: any finite base gives exp(-inf) = 0. */
-	float base = max == -INFINITY ? 0 : max;
-	/* Most blocks of a long row leave the maximum where it was. */
-	float old = row->max == max ? 1 : row->max == -INFINITY ? 0 :
-		    exp_one(row->max - base);
-	vf sum = vf_zero(), vbase = vf_set(base);
+	vf max[VL];
+
+	for (uint32_t r = 0; r < VL; r++) {
+		max[r] = vf_set(-INFINITY);
+		for (uint32_t i = 0; r < rows && i < n; i += VL)
+			max[r] = vf_max(max[r], vf_load(s + r * KEYS + i));
+	}
+	vf_transpose(max);
+	for (uint32_t half = VL / 2; half; half /= 2)
+		for (uint32_t r = 0; r < half; r++)
+			max[r] = vf_max(max[r], max[r + half]);
+	return max[0];
+}
+
+/* Turns logits into exp(logit - base) and returns the row's sum, lane by lane. */
+VEC_INLINE vf row_exp(float *s, uint32_t n, float base)
+{
+	vf sum = vf_zero(), b = vf_set(base);
 
 	for (uint32_t i = 0; i < n; i += VL) {
-		vf p = vf_exp_small(vf_sub(vf_load(s + i), vbase));
+		vf p = vf_exp_small(vf_sub(vf_load(s + i), b));
 
 		vf_store(s + i, p);
 		sum = vf_add(sum, p);
 	}
-	row->max = max;
-	row->sum = row->sum * old + vf_hsum(sum);
-	return old;
+	return sum;
 }
 
-VEC_INLINE float row_step(const struct tile *t, struct vgpu_attention_row *row, float *s,
-			  uint32_t block, uint32_t n)
+/*
+ * Turns up to VL rows of logits into exp(logit - max) and brings their maxima and sums up to
+ * date, side by side: a row at a time the processor would wait for one result after the
+ * other. old: the factors for what the rows have gathered so far.
+ */
+VEC_INLINE void rows_softmax(float *max, float *sum, float *s, uint32_t rows, uint32_t n, float *old)
 {
-	return row_softmax(row, s, n, row_logits(t->a, row, s, block, n));
+	vf before = vf_load(max), now = vf_max(before, rows_max(s, rows, n)), base, factor, sums[VL];
+	float bases[VL];
+
+	/* Nothing seen yet: any finite base gives exp(-inf) = 0. */
+	base = vf_select(vf_lt(now, vf_set(-FLT_MAX)), vf_zero(), now);
+	factor = vf_exp_small(vf_sub(before, base));
+	vf_store(bases, base);
+	for (uint32_t r = 0; r < VL; r++)
+		sums[r] = r < rows ? row_exp(s + r * KEYS, n, bases[r]) : vf_zero();
+	vf_store(sum, vf_fma(vf_load(sum), factor, vf_sums(sums)));
+	vf_store(max, now);
+	vf_store(old, factor);
+}
+
+/* Rows first .. first + count - 1, at most a band, through the products of a block. */
+static void band_softmax(const struct tile *t, uint32_t first, uint32_t count, uint32_t block,
+			 uint32_t n, float old[BAND])
+{
+	for (uint32_t r = 0; r < count; r++)
+		row_logits(t->a, t->rows + first + r, t->scores + r * KEYS, block, n);
+	for (uint32_t r = 0; r < count; r += VL)
+		rows_softmax(t->max + first + r, t->sum + first + r, t->scores + r * KEYS,
+			     least(VL, count - r), n, old + r);
 }
 
 /* --- the packed way --- */
@@ -352,8 +370,7 @@ static void band_packed(const struct tile *t, uint32_t first, uint32_t count, ui
 	for (uint32_t j = 0; j < n; j += STRIP)
 		band_scores(t, first, count, t->keys + (size_t)j * t->a->head_dim,
 			    t->scores + j);
-	for (uint32_t r = 0; r < count; r++)
-		old[r] = row_step(t, t->rows + first + r, t->scores + r * KEYS, block, n);
+	band_softmax(t, first, count, block, n, old);
 	for (uint32_t c = 0; c < t->pad; c += STRIP)
 		band_outs(t, first, count, c, n, old);
 }
@@ -515,8 +532,7 @@ static void band_direct(const struct tile *t, uint32_t first, uint32_t count, ui
 	if (!band_sees(t, first, count, block, &n))
 		return;
 	team_scores(t, first, count, n);
-	for (uint32_t r = 0; r < count; r++)
-		old[r] = row_step(t, t->rows + first + r, t->scores + r * KEYS, block, n);
+	band_softmax(t, first, count, block, n, old);
 	team_outs(t, first, count, n, old);
 }
 
@@ -576,7 +592,7 @@ static void row_finish(const struct tile *t, uint32_t r)
 	const struct vgpu_attention_row *row = t->rows + r;
 	const float *acc = t->outs + r * t->pad;
 	uint32_t dim = t->a->head_dim;
-	vf sum = vf_set(row->sum == 0 ? 1 : row->sum);
+	vf sum = vf_set(t->sum[r] == 0 ? 1 : t->sum[r]);
 
 	for (uint32_t c = 0; c < dim; c += VL) {
 		/* + 0: a sum that underflowed to -0 depends on the cut, +0 does not. */
@@ -596,8 +612,9 @@ static void row_start(const struct tile *t, uint32_t r, uint32_t head, uint32_t 
 		.mask = a->mask ? a->mask + query * a->ldmask : NULL,
 		.out = a->out + query * a->ldo + (size_t)head * a->head_dim,
 		.span = vgpu_attention_span(a, query),
-		.max = -INFINITY,
 	};
+	t->max[r] = -INFINITY;
+	t->sum[r] = 0;
 	for (uint32_t c = 0; c < t->pad; c += VL)
 		vf_store(acc + c, vf_zero());
 }
@@ -613,7 +630,9 @@ static void tile_init(struct tile *t, const struct vgpu_attention *a, float *scr
 	t->values = t->keys + KEYS * t->pad;
 	t->outs = t->values + KEYS * t->pad;
 	t->scores = t->outs + rows * t->pad;
-	t->rows = (void *)(t->scores + BAND * KEYS);
+	t->max = t->scores + BAND * KEYS;
+	t->sum = t->max + rows;
+	t->rows = (void *)(t->sum + rows);
 	t->plain = (float *)(t->rows + rows);
 }
 
