@@ -31,7 +31,10 @@ static vgpu_direct_avx512 *few_rows(enum vgpu_wformat format)
 
 vgpu_direct_avx512 *vgpu_direct_of_avx512(enum vgpu_wformat format, const struct vgpu_acts *x)
 {
-	if (x->mode == VGPU_MODE_F32 || !x->m || x->m > VGPU_MT)
+	/* Two tiles in A8 take less than a slab; in A16 arithmetic takes the time. */
+	uint32_t most = x->mode == VGPU_MODE_A8 ? 2 * VGPU_MT : VGPU_MT;
+
+	if (x->mode == VGPU_MODE_F32 || !x->m || x->m > most)
 		return NULL;
 	switch (format) {
 	case VGPU_W_MXFP4_G16:

@@ -115,8 +115,14 @@ DIRECT_INLINE void block_a16(__m512 sum[][2], const struct direct_block *w,
 	}
 }
 
-DIRECT_INLINE void product_a8(const struct vgpu_group *g, const struct vgpu_acts *x, float *y,
-			      size_t ldy, uint32_t mt, enum direct_kind kind)
+/* The first group of activations of block b, of the tile from row on. */
+DIRECT_INLINE size_t groups_at(const struct vgpu_acts *x, uint32_t row, uint32_t b)
+{
+	return vgpu_acts_at(x, row, b * VGPU_BLOCK) / VGPU_BLOCK;
+}
+
+DIRECT_INLINE void product_a8(const struct vgpu_group *g, const struct vgpu_acts *x, uint32_t row,
+			      float *y, size_t ldy, uint32_t mt, enum direct_kind kind)
 {
 	const struct vgpu_g16_type *type = vgpu_g16_type(g->format);
 	uint32_t blocks = x->kpad / VGPU_BLOCK;
@@ -129,10 +135,11 @@ DIRECT_INLINE void product_a8(const struct vgpu_group *g, const struct vgpu_acts
 		struct direct_scales s = direct_load(kind, type, g->data, b);
 		const uint8_t *codes = direct_codes(kind, type, g->data, b);
 		uint32_t n = blocks - b < 4 ? blocks - b : 4;
+		size_t at = groups_at(x, row, b);
 
-		for (uint32_t j = 0; j < n; j++, codes += VGPU_MXFP4_BLOCK_CODES)
+		for (uint32_t j = 0; j < n; j++, codes += VGPU_MXFP4_BLOCK_CODES, at += mt)
 			block_a8(sum, codes, direct_scale(kind, &s, j), direct_minimum(kind, &s, j),
-				 x, (size_t)(b + j) * mt, mt, kind);
+				 x, at, mt, kind);
 	}
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < mt; i++)
@@ -141,10 +148,11 @@ DIRECT_INLINE void product_a8(const struct vgpu_group *g, const struct vgpu_acts
 
 /* Up to four blocks from b on, all of one tile. */
 DIRECT_INLINE void four_a16(__m512 sum[][2], const struct vgpu_group *g, const struct vgpu_acts *x,
-			    uint32_t b, uint32_t mt, uint32_t nv, enum direct_kind kind)
+			    uint32_t row, uint32_t b, uint32_t mt, uint32_t nv, enum direct_kind kind)
 {
 	const struct vgpu_g16_type *type = vgpu_g16_type(g->format);
 	uint32_t left = x->kpad / VGPU_BLOCK - b, n = left < 4 ? left : 4;
+	size_t at = groups_at(x, row, b);
 	struct direct_scales s[2];
 	struct direct_block w;
 
@@ -157,14 +165,15 @@ DIRECT_INLINE void four_a16(__m512 sum[][2], const struct vgpu_group *g, const s
 			w.scale[v] = direct_scale(kind, &s[v], j);
 			w.minimum[v] = direct_minimum(kind, &s[v], j);
 		}
-		block_a16(sum, &w, x, (size_t)(b + j) * mt, mt, nv, kind);
+		block_a16(sum, &w, x, at + j * mt, mt, nv, kind);
 		for (uint32_t v = 0; v < nv; v++)
 			w.codes[v] += VGPU_MXFP4_BLOCK_CODES;
 	}
 }
 
-DIRECT_INLINE void product_a16(const struct vgpu_group *g, const struct vgpu_acts *x, float *y,
-			       size_t ldy, uint32_t mt, uint32_t nv, enum direct_kind kind)
+DIRECT_INLINE void product_a16(const struct vgpu_group *g, const struct vgpu_acts *x, uint32_t row,
+			       float *y, size_t ldy, uint32_t mt, uint32_t nv,
+			       enum direct_kind kind)
 {
 	__m512 sum[VGPU_MT][2];
 
@@ -172,7 +181,7 @@ DIRECT_INLINE void product_a16(const struct vgpu_group *g, const struct vgpu_act
 	for (uint32_t i = 0; i < mt; i++)
 		sum[i][0] = sum[i][1] = _mm512_setzero_ps();
 	for (uint32_t b = 0; b < x->kpad / VGPU_BLOCK; b += 4)
-		four_a16(sum, g, x, b, mt, nv, kind);
+		four_a16(sum, g, x, row, b, mt, nv, kind);
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < mt; i++)
 		for (uint32_t v = 0; v < nv; v++)
@@ -180,49 +189,57 @@ DIRECT_INLINE void product_a16(const struct vgpu_group *g, const struct vgpu_act
 					      (__mmask16)((1u << g[v].rows) - 1), sum[i][v]);
 }
 
-DIRECT_INLINE void pair(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
-			size_t ldy, uint32_t mt, enum direct_kind kind)
+DIRECT_INLINE void pair(const struct vgpu_group g[2], const struct vgpu_acts *x, uint32_t row,
+			float *y, size_t ldy, uint32_t mt, enum direct_kind kind)
 {
 	if (x->mode == VGPU_MODE_A8) {
 		for (uint32_t v = 0; v < 2 && g[v].rows; v++)
-			product_a8(&g[v], x, y + 16 * v, ldy, mt, kind);
+			product_a8(&g[v], x, row, y + 16 * v, ldy, mt, kind);
 	} else if (g[1].rows) {
-		product_a16(g, x, y, ldy, mt, 2, kind);
+		product_a16(g, x, row, y, ldy, mt, 2, kind);
 	} else {
-		product_a16(g, x, y, ldy, mt, 1, kind);
+		product_a16(g, x, row, y, ldy, mt, 1, kind);
 	}
 }
 
-/* With constants for as many rows as there are. */
+/* The tile from row on, with constants for as many rows as it has. */
+DIRECT_INLINE void direct_tile(const struct vgpu_group g[2], const struct vgpu_acts *x, uint32_t row,
+			       float *y, size_t ldy, enum direct_kind kind)
+{
+	switch (vgpu_acts_tile_rows(x, row)) {
+	case 1:
+		pair(g, x, row, y, ldy, 1, kind);
+		break;
+	case 2:
+		pair(g, x, row, y, ldy, 2, kind);
+		break;
+	case 3:
+		pair(g, x, row, y, ldy, 3, kind);
+		break;
+	case 4:
+		pair(g, x, row, y, ldy, 4, kind);
+		break;
+	case 5:
+		pair(g, x, row, y, ldy, 5, kind);
+		break;
+	case 6:
+		pair(g, x, row, y, ldy, 6, kind);
+		break;
+	case 7:
+		pair(g, x, row, y, ldy, 7, kind);
+		break;
+	default:
+		pair(g, x, row, y, ldy, 8, kind);
+		break;
+	}
+}
+
+/* Tile by tile: the codes come from the caches from the second one on. */
 DIRECT_INLINE void direct_product(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
 				  size_t ldy, enum direct_kind kind)
 {
-	switch (x->m) {
-	case 1:
-		pair(g, x, y, ldy, 1, kind);
-		break;
-	case 2:
-		pair(g, x, y, ldy, 2, kind);
-		break;
-	case 3:
-		pair(g, x, y, ldy, 3, kind);
-		break;
-	case 4:
-		pair(g, x, y, ldy, 4, kind);
-		break;
-	case 5:
-		pair(g, x, y, ldy, 5, kind);
-		break;
-	case 6:
-		pair(g, x, y, ldy, 6, kind);
-		break;
-	case 7:
-		pair(g, x, y, ldy, 7, kind);
-		break;
-	default:
-		pair(g, x, y, ldy, 8, kind);
-		break;
-	}
+	for (uint32_t row = 0; row < x->m; row += VGPU_MT)
+		direct_tile(g, x, row, y + row * ldy, ldy, kind);
 }
 
 #endif

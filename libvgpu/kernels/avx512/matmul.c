@@ -5,8 +5,9 @@
  * Rows of weights go in pairs of groups, 32 at a time; their columns in chunks of
  * 1024 (A8), 512 (A16) or 256 (F32), so that a chunk of 32 rows is a 32 KiB slab that
  * stays in L1 while every tile of 8 (F32: 12) rows of activations passes over it.  Formats
- * differ only in how a slab is filled.  Up to 8 rows MXFP4, Q4_0, Q4_K and INT4 skip
- * the slab: direct_product.h expands codes in registers, and adds in the same order.
+ * differ only in how a slab is filled.  Up to 16 rows in A8, and 8 in A16, MXFP4, Q4_0,
+ * Q4_K and INT4 skip the slab: direct_product.h expands codes in registers, and adds in the
+ * same order.
  *
  * Activations that L2 does not hold go through it a chunk of up to 512 rows at a time, which
  * meets the chunks of a few pairs.  Until all columns are through sums stay in scratch: rows
