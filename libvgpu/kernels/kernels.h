@@ -291,7 +291,7 @@ struct vgpu_kernels {
 /* Part of a product's scratch that does not depend on the weight's shape. */
 #define VGPU_PANEL_BYTES	(312u << 10)
 /* From so many rows of activations on, level amx keeps A8 in tiles of 16 (amx/act8.h). */
-#define VGPU_AMX_A8_ROWS	9u
+#define VGPU_AMX_A8_ROWS	32u
 #define VGPU_AMX_SCRATCH_BYTES	(832u << 10)
 
 /* What one thread needs beside its operands; both are small (L2-sized). */
