@@ -5,6 +5,8 @@
 #define ROWS_MOST	256u
 #define ROWS_LEAST	64u
 #define ROWS_ITEMS	4u
+/* Many rows share what is loaded, but only in so small a part of the time: others wait meanwhile. */
+#define ROWS_SHORT	8u
 /* Queries of an item where that leaves too few. */
 #define QUERY_BLOCK	16u
 
@@ -79,7 +81,7 @@ struct vgpu_attention_cut vgpu_attention_divide(const struct vgpu_attention *a, 
 		if (rows / group <= QUERY_BLOCK)
 			break;
 		cut = cut_of(a, group, rows / group);
-		if (cut_is_short(a, cut, item_ns_max) &&
+		if (cut_is_short(a, cut, item_ns_max / ROWS_SHORT) &&
 		    vgpu_attention_items(a, cut) >= ROWS_ITEMS * threads)
 			return cut;
 	}

@@ -96,7 +96,7 @@ struct vgpu_attention_cut {
  * vgpu_attention_divide() - which heads and queries to compute together
  * @a: shapes
  * @threads: that share the work
- * @item_ns_max: no item should take longer
+ * @item_ns_max: no item should take longer, and those of many rows an eighth of it
  *
  * Results do not depend on the cut.
  *

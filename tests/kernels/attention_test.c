@@ -611,7 +611,10 @@ static void work_is_divided_by_rows_threads_and_time(void **state)
 	check_divided(&a, 16, UINT64_MAX, 4, 64);
 	check_divided(&a, 17, UINT64_MAX, 4, 32);
 	check_divided(&a, 64, UINT64_MAX, 4, 16);
-	check_divided(&a, 2, all / 128, 4, 32);
+	check_divided(&a, 2, all / 8, 4, 64);
+	check_divided(&a, 2, all / 9, 4, 32);		/* an eighth of what may be */
+	check_divided(&a, 2, all / 16, 4, 32);
+	check_divided(&a, 2, all / 17, 4, 16);
 	check_divided(&a, 2, all / 256, 4, 16);
 	check_divided(&a, 2, all / 1024, 1, 16);
 	check_divided(&a, 2, all / 1025, 1, 1);
