@@ -51,7 +51,7 @@ threaded="$short cli/reads_test"
 # thread sanitizer has nothing to find: of one thread, or of nothing but long sums.
 late_address='cli/arena_test cli/generate_test cli/progress_test cli/restore_test cli/vbrun_test unit/exec_experts_test'
 late_thread='kernels/attention_test kernels/blocks_test kernels/draw_test kernels/layer_test kernels/matmul_test kernels/pack_test'
-late_thread="$late_thread unit/bert_test unit/chunk_test unit/cmd_test unit/policy_test unit/policy_freq_test unit/policy_replay_test unit/policy_schedule_test"
+late_thread="$late_thread unit/bert_test unit/chunk_test unit/cmd_test unit/exec_epilogue_test unit/policy_test unit/policy_freq_test unit/policy_replay_test unit/policy_schedule_test"
 # Of the kernels what valgrind is done with in minutes: of products those that are drawn.
 memchecked='kernels/attention_test kernels/blocks_test kernels/dispatch_test kernels/draw_test'
 memchecked="$memchecked kernels/int4_layer_test kernels/layer_test kernels/pack_test"

@@ -203,8 +203,10 @@ static void experts_are_the_products_of_single_rows(void **state)
 	for (uint32_t format = 0; format < 64; format++) {
 		if (!vb_format_is_weight(format))
 			continue;
+		/* Instrumented that takes minutes: each level has some, together they have all. */
+		if (!XSANITIZED || tried % 3 == t->isa % 3)
+			check_format(t, &r, (enum vgpu_wformat)format, tokens, most);
 		tried++;
-		check_format(t, &r, (enum vgpu_wformat)format, tokens, most);
 	}
 	assert_int_equal(tried, 3 + 11 + 15);
 	rig_close(&r);
