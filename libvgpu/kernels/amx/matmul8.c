@@ -10,6 +10,7 @@
 #include "kernels/amx/matmul8.h"
 
 #include "kernels/amx/tile8.h"
+#include "kernels/avx512/matmul.h"
 #include "kernels/avx512/regroup.h"
 
 #define SPAN_GROUPS	16u
@@ -128,18 +129,9 @@ static void part_product(struct span8 *s, const struct vgpu_acts *x, uint32_t fi
 /* Group g of the span: rows first .. first + 15 of the panel. */
 static void group_init(struct span8 *s, uint32_t g, const struct vgpu_panel *w, uint32_t first)
 {
-	size_t unit = vgpu_weight_unit_bytes(w->format, w->k);
-	struct vgpu_group *to = &s->group[g];
+	size_t bytes = vgpu_weight_unit_bytes(vgpu_regroup_format(w->format), w->k);
 
-	to->format = vgpu_regroup_format(w->format);
-	to->rows = w->rows - first < VGPU_GROUP_ROWS ? w->rows - first : VGPU_GROUP_ROWS;
-	to->k = w->k;
-	to->row_bytes = unit;
-	to->data = (const uint8_t *)w->data + first / vgpu_weight_unit_rows(w->format) * unit;
-	if (to->format != w->format) {
-		to->data = s->regrouped + g * vgpu_weight_unit_bytes(to->format, w->k);
-		vgpu_regroup_avx512((uint8_t *)to->data, w, first, to->rows);
-	}
+	vgpu_group_of_panel_avx512(&s->group[g], w, first, s->regrouped + g * bytes);
 }
 
 void vgpu_matmul8_amx(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y, size_t ldy,

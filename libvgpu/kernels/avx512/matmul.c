@@ -138,9 +138,8 @@ static void span_product(const struct vgpu_acts *x, size_t ldy, uint32_t pairs,
 	}
 }
 
-/* Rows row .. row + 15 of the panel; rows is 0 behind its end. */
-static void group_init(struct vgpu_group *g, const struct vgpu_panel *w, uint32_t row,
-		       uint8_t *scratch)
+void vgpu_group_of_panel_avx512(struct vgpu_group *g, const struct vgpu_panel *w, uint32_t row,
+				uint8_t *scratch)
 {
 	size_t unit = vgpu_weight_unit_bytes(w->format, w->k);
 
@@ -162,8 +161,8 @@ static void pair_init(struct pair *p, const struct vgpu_panel *w, uint32_t row, 
 {
 	size_t bytes = vgpu_weight_unit_bytes(vgpu_regroup_format(w->format), w->k);
 
-	group_init(&p->g[0], w, row, scratch->group);
-	group_init(&p->g[1], w, row + VGPU_GROUP_ROWS, scratch->group + bytes);
+	vgpu_group_of_panel_avx512(&p->g[0], w, row, scratch->group);
+	vgpu_group_of_panel_avx512(&p->g[1], w, row + VGPU_GROUP_ROWS, scratch->group + bytes);
 	p->y = y + row;
 }
 
