@@ -39,6 +39,7 @@
 
 #define FILE_DISK	"/dev/vb2"
 #define ARENA_DISK	"/dev/vb0"
+#define RUNS		12u		/* and those to warm up: in a tier of 16 slots that is not full */
 #define MAX_RUNS	50u
 #define WARM		3u		/* engines are chosen, files opened */
 #define MOST		1.5
@@ -359,7 +360,7 @@ int main(int argc, char **argv)
 	bool evicted = argc > 1 && !strcmp(argv[1], "evicted");
 	const char *mode = evicted ? "evicted" : "file";
 	const char *disk = argc > 2 ? argv[2] : evicted ? ARENA_DISK : FILE_DISK;
-	unsigned int runs = bench_runs(15, MAX_RUNS);
+	unsigned int runs = bench_runs(RUNS, MAX_RUNS);
 	struct object o = { .fd = -1 };
 	struct times t;
 	pid_t vbd;

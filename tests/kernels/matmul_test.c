@@ -708,6 +708,23 @@ static void product_is_bitwise_the_same_for_any_m(void **state)
 			check_any_m(t, &formats[f], VGPU_MODE_A16);
 }
 
+/* Of so many columns one row of activations has no room in scratch in another form. */
+static void product_of_long_rows_is_bitwise_the_same_for_any_m(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	const uint32_t m = 2, n = 19, k = 131072;
+	float y[2 * 19];
+	uint64_t rng = 81;
+	struct product p;
+
+	product_init(&p, VGPU_W_Q5_K_G16, m, n, k, &rng);
+	run(t, &p.w, VGPU_MODE_A16, p.x, m, p.y, n);
+	for (uint32_t i = 0; i < m; i++)
+		run(t, &p.w, VGPU_MODE_A16, p.x + (size_t)i * k, 1, y + i * n, n);
+	assert_memory_equal(y, p.y, sizeof(y));
+	product_free(&p);
+}
+
 static void check_unaligned(const struct vgpu_kernels *t, const struct format *f, int mode)
 {
 	const uint32_t m = 3, n = 21, k = cols_of(f, 160);
@@ -1285,6 +1302,7 @@ int main(void)
 		CHECK_LEVEL(product_of_many_rows_is_bitwise_that_of_few, AVX512),
 		CHECK_LEVEL(product_of_many_rows_is_bitwise_that_of_few, AMX),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_for_any_m),
+		PRODUCT_LEVELS(product_of_long_rows_is_bitwise_the_same_for_any_m),
 		PRODUCT_LEVELS(product_is_bitwise_the_same_at_any_alignment),
 		PRODUCT_LEVELS(product_error_on_gaussian_activations),
 		PRODUCT_LEVELS(product_error_on_student_t5_activations),

@@ -15,6 +15,7 @@
 #include "kernels/amx/act8.h"
 #include "kernels/amx/matmul8.h"
 #include "kernels/amx/narrow.h"
+#include "kernels/amx/single.h"
 #include "kernels/amx/tile.h"
 #include "kernels/avx512/regroup.h"
 
@@ -34,6 +35,7 @@ struct span {
 		uint8_t lines[SPAN_GROUPS][VGPU_AMX_CHUNK * VGPU_TILE_BYTES]
 			__attribute__((aligned(64)));
 		struct vgpu_narrow narrow;
+		struct vgpu_single_acts single[VGPU_SINGLE_BLOCKS];
 	};
 	float scale[SPAN_GROUPS][VGPU_AMX_CHUNK * 32] __attribute__((aligned(64)));
 	vgpu_amx_tile sum[PART_TILES][SPAN_GROUPS];
@@ -215,6 +217,24 @@ static void span_product(struct span *s, const struct vgpu_acts *x, float *y, si
 		part_product(s, x, i, x->m - i < PART_ROWS ? x->m - i : PART_ROWS, y, ldy);
 }
 
+/* Groups that lie packed, by one row of activations.  Answers false where tiles are for it. */
+static bool single_product(struct span *s, const struct vgpu_panel *w, const struct vgpu_acts *x,
+			   float *y)
+{
+	vgpu_single_product *product = vgpu_single_of(w->format);
+	struct vgpu_group g = { .format = w->format, .k = w->k, .data = w->data };
+	size_t bytes = vgpu_weight_unit_bytes(w->format, w->k);
+	struct vgpu_single single;
+
+	if (!product || x->m != 1 || !vgpu_single_open(&single, s->single, x))
+		return false;
+	for (uint32_t row = 0; row < w->rows; row += VGPU_GROUP_ROWS, g.data += bytes) {
+		g.rows = w->rows - row < VGPU_GROUP_ROWS ? w->rows - row : VGPU_GROUP_ROWS;
+		_mm512_mask_storeu_ps(y + row, (__mmask16)((1u << g.rows) - 1), product(&single, &g));
+	}
+	return true;
+}
+
 void vgpu_matmul_amx(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y, size_t ldy,
 		     void *scratch)
 {
@@ -229,7 +249,7 @@ void vgpu_matmul_amx(const struct vgpu_panel *w, const struct vgpu_acts *x, floa
 		vgpu_matmul_avx512(w, x, y, ldy, scratch);
 		return;
 	}
-	if (!x->m)
+	if (!x->m || single_product(s, w, x, y))
 		return;
 	s->top = 0;
 	for (uint32_t row = 0; row < w->rows; row += step) {
