@@ -5,12 +5,17 @@
  */
 #include "arena.h"
 
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "core/slots.h"
 #include "client.h"
 #include "device.h"
 #include "exec.h"
+#include "file.h"
 #include "import.h"
 #include "quarantine.h"
 #include "region.h"
@@ -32,6 +37,35 @@ struct vb_arena *vb_arena_of(u32 arena)
 {
 	/* Pairs with the release where arenas are added. */
 	return arena < smp_load_acquire(&vb.arena_count) ? READ_ONCE(vb.arenas[arena]) : NULL;
+}
+
+/**
+ * vb_arena_with_room() - a host arena that has a free slot
+ * @node: NUMA node that it is to be on rather than another one, or NUMA_NO_NODE
+ * @out: its number
+ *
+ * Context: takes slot_lock; a moment later the slot may be somebody's.
+ * Return: 0; -ENOSPC.
+ */
+int vb_arena_with_room(int node, u32 *out)
+{
+	int rc = -ENOSPC;
+	u32 i;
+
+	spin_lock(&vb.slot_lock);
+	for (i = 0; i < vb.arena_count; i++) {
+		const struct vb_arena *a = vb.arenas[i];
+
+		if (a->tier != VB_TIER_HOST || a->gone || !a->slots.free)
+			continue;
+		if (rc || a->numa_node == node)
+			*out = i;
+		rc = 0;
+		if (a->numa_node == node)
+			break;
+	}
+	spin_unlock(&vb.slot_lock);
+	return rc;
 }
 
 /* ---- how much ---- */
@@ -157,6 +191,8 @@ static void arena_free(struct vb_arena *a)
 	mtree_destroy(&a->regions);
 	if (a->import)
 		vb_import_put(a->import);
+	if (a->file)
+		fput(a->file);
 	kvfree(a->memory);
 	kfree(a);
 }
@@ -190,7 +226,10 @@ static bool node_is_valid(s32 node)
 
 static bool memory_is_valid(const struct vb_ioc_arena_create *cmd)
 {
-	if (cmd->memory > VB_ARENA_BAR || (cmd->memory != VB_ARENA_DMABUF && cmd->memory_fd))
+	if (cmd->memory == VB_ARENA_FILE)
+		return cmd->tier == VB_TIER_NVME && !(cmd->memory_offset % SZ_4K);
+	if (cmd->memory > VB_ARENA_FILE || cmd->memory_offset ||
+	    (cmd->memory != VB_ARENA_DMABUF && cmd->memory_fd))
 		return false;
 	return cmd->memory == VB_ARENA_EXECUTOR || cmd->tier == VB_TIER_DEVICE;
 }
@@ -247,6 +286,22 @@ static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
 	return 0;
 }
 
+/* Where the executor keeps it. */
+static int arena_set_file(struct vb_arena *a, const struct vb_ioc_arena_create *cmd)
+{
+	struct file *file = fget(cmd->memory_fd), *own;
+
+	if (!file)
+		return -EBADF;
+	own = file->f_mode & FMODE_READ ? vb_file_reopen(file, current_cred()) : ERR_PTR(-EBADF);
+	fput(file);
+	if (IS_ERR(own))
+		return PTR_ERR(own);
+	a->file = own;
+	a->file_offset = cmd->memory_offset;
+	return 0;
+}
+
 /**
  * vb_arena_create() - VB_IOC_ARENA_CREATE: an arena; of host memory it has no regions yet
  * @x: the executor
@@ -255,8 +310,8 @@ static int arena_publish(struct vb_arena *a, struct vb_ioc_arena_create *cmd)
  * Its number is that of an arena of the tier that is gone, or a new one.
  *
  * Context: takes exec_lock; may sleep as long as the exporter of a dma-buf likes.
- * Return: 0; -EINVAL; -ENOMEM; -EDQUOT VB_ARENA_MAX are there; what vb_device_import() and
- * vb_device_bar() say.
+ * Return: 0; -EINVAL; -ENOMEM; -EBADF; -EDQUOT VB_ARENA_MAX are there; what vb_device_import(),
+ * vb_device_bar() and vb_file_reopen() say.
  */
 int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
 {
@@ -271,7 +326,7 @@ int vb_arena_create(struct vb_exec *x, struct vb_ucmd *u)
 	if (!a)
 		return -ENOMEM;
 	cmd->out_mmap_offset = 0;
-	rc = vb_device_import(a, cmd);
+	rc = cmd->memory == VB_ARENA_FILE ? arena_set_file(a, cmd) : vb_device_import(a, cmd);
 	if (!rc) {
 		mutex_lock(&vb.exec_lock);
 		rc = arena_publish(a, cmd);
@@ -335,6 +390,7 @@ void vb_arenas_leave(enum vb_leave who)
 static void bury(struct vb_arena *a)
 {
 	struct vb_import *import = a->import;
+	struct file *file = a->file;
 	struct vb_region *region;
 	unsigned long index = 0;
 
@@ -342,6 +398,7 @@ static void bury(struct vb_arena *a)
 	vb_slots_init(&a->slots, 0, a->memory);
 	a->orphan = false;
 	a->import = NULL;
+	a->file = NULL;
 	a->cpu_path = VB_CPU_MIGRATE;
 	spin_unlock(&vb.slot_lock);
 	mt_for_each(&a->regions, region, index, ULONG_MAX) {
@@ -350,6 +407,8 @@ static void bury(struct vb_arena *a)
 	}
 	if (import)
 		vb_import_put(import);
+	if (file)
+		fput(file);
 }
 
 /**

@@ -7,6 +7,7 @@
 
 #include "core/slots.h"
 
+struct file;
 struct vb_client;
 struct vb_exec;
 struct vb_import;
@@ -19,7 +20,9 @@ struct vb_ucmd;
  * @slots: which are free; slot_lock
  * @memory: of @slots
  * @regions: struct vb_region by slot; locks itself; none when the pages are not ours
- * @import: device: its memory is a dma-buf; or NULL; as the next two fixed until it is gone
+ * @import: device: its memory is a dma-buf; or NULL; as the next four fixed until it is gone
+ * @file: nvme: where its slots can be read; counted; or NULL
+ * @file_offset: of slot 0
  * @cpu_path: device: enum vb_cpu_path
  * @cpu_reason: why it is no better, or 0
  * @pinned: chunks here that are pinned or mapped; slot_lock
@@ -35,6 +38,8 @@ struct vb_arena {
 	void *memory;
 	struct maple_tree regions;
 	struct vb_import *import;
+	struct file *file;
+	u64 file_offset;
 	u32 cpu_path;
 	int cpu_reason;
 	s64 pinned;
@@ -44,6 +49,7 @@ struct vb_arena {
 
 struct vb_arena *vb_arena_of(u32 arena);		/* NULL: there is none */
 bool vb_arena_is_gone(u32 loc);
+int vb_arena_with_room(int node, u32 *out);
 u64 vb_capacity_locked(void);	/* what anonymous objects may reserve; slot_lock, as the next */
 u64 vb_host_bytes_locked(void);
 u64 vb_device_bytes_locked(void);

@@ -58,7 +58,7 @@ struct vb_ucmd;
  * @pages: file whose address space its mappings are in, or NULL while it has none: so
  *	they can be zapped, and PMD-mapped
  * @kernel_bytes: charged to the user who pays, see vb_user_charge()
- * @table: its pages, by table.c; entries are changed by resid.c only
+ * @table: its pages, by table.c; entries are changed by steps only (resid.h)
  * @tier_chunks: chunks with a valid copy, a tier
  * @slots: held, moves included
  * @dirty: chunks with VB_ENTRY_DIRTY

@@ -23,6 +23,7 @@
 #include "device.h"
 #include "import.h"
 #include "limit.h"
+#include "move.h"
 #include "region.h"
 #include "request.h"
 #include "resid.h"
@@ -184,7 +185,7 @@ static int hold_wait(const struct hold_try *h, u32 which, u64 deadline_ns)
 {
 	if (vb_is_recovering())
 		return vb_wait_until(vb.settled, !vb_is_recovering(), deadline_ns);
-	return vb_resid_wait(h->bo, which, deadline_ns, false);
+	return vb_move_wait(h->bo, which, deadline_ns, false);
 }
 
 /* From the first that is not there on: of a file's chunks the rest may be on its way, no more. */

@@ -26,6 +26,7 @@
 #include "bo.h"
 #include "client.h"
 #include "file.h"
+#include "fill.h"
 #include "import.h"
 #include "map.h"
 #include "queue.h"
@@ -204,6 +205,7 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 		WRITE_ONCE(vb.panel_bytes, cmd->panel_bytes);
 		WRITE_ONCE(vb.generation, vb.generation + 1);
 		cmd->out_generation = vb.generation;
+		vb_fill_allow(0);
 		x->pid = get_pid(task_tgid(current));
 		x->task = get_task_struct(current->group_leader);
 		WRITE_ONCE(x->attached, true);
@@ -859,6 +861,7 @@ int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u)
 		return -EINVAL;
 	if (cmd->fetch_count && !vb_is_live())
 		return -EPERM;
+	vb_fill_allow(cmd->fill_count);
 	if (cmd->flags & VB_EXCHANGE_F_STOP) {
 		WRITE_ONCE(x->stopped, true);
 		wake_up_all(&vb.fetch);

@@ -86,19 +86,45 @@ int vb_file_check(const struct vb_file *f)
 	return looks_the_same(f, &now) ? 0 : -ESTALE;
 }
 
-/*
- * The executor may not open what a client can.  A file of our own: of the client's, its
- * flags are not ours to change, and the client may change them while others read the
- * store.  Past the page cache where the file system can.  Opened for the client: one that
- * does not answer keeps the client waiting, not the executor.
+/**
+ * vb_file_disk() - the disk that a file can be read from directly, and that answers
+ * @file: from vb_file_reopen()
+ *
+ * Past the page cache, from a block device or a file system that is on one, and without a wait
+ * for any lock of theirs, if that is asked for.
+ *
+ * Context: any.
+ * Return: the disk, as long as the file is open; NULL: there is none.
  */
-static struct file *file_reopen(struct file *file)
+struct block_device *vb_file_disk(const struct file *file)
+{
+	struct inode *inode = file->f_mapping->host;
+
+	if (!(file->f_flags & O_DIRECT) || !(file->f_mode & FMODE_NOWAIT))
+		return NULL;
+	if (S_ISBLK(inode->i_mode))
+		return I_BDEV(inode);
+	return may_be_silent(file) ? NULL : inode->i_sb->s_bdev;
+}
+
+/**
+ * vb_file_reopen() - a file of our own, to be read only
+ * @file: somebody else's: its flags are not ours to change, and may change while others read
+ * @cred: whom it is opened for
+ *
+ * Past the page cache where the file system can.  One that does not answer keeps the caller
+ * waiting.
+ *
+ * Context: may sleep.
+ * Return: the file, for fput(); what its file system says.
+ */
+struct file *vb_file_reopen(struct file *file, const struct cred *cred)
 {
 	const int flags = O_RDONLY | O_LARGEFILE;
 	struct file *own;
 
-	own = dentry_open(&file->f_path, flags | O_DIRECT, file->f_cred);
-	return IS_ERR(own) ? dentry_open(&file->f_path, flags, file->f_cred) : own;
+	own = dentry_open(&file->f_path, flags | O_DIRECT, cred);
+	return IS_ERR(own) ? dentry_open(&file->f_path, flags, cred) : own;
 }
 
 static void file_free(struct vb_file *f)
@@ -168,7 +194,8 @@ static int file_open(struct file *from, struct vb_file **out)
 	rc = file_look(from, f, AT_STATX_SYNC_AS_STAT);
 	if (rc)
 		goto err_free;
-	f->file = file_reopen(from);
+	/* The executor may not open what a client can: for the client, who waits for the answer. */
+	f->file = vb_file_reopen(from, from->f_cred);
 	if (IS_ERR(f->file)) {
 		rc = PTR_ERR(f->file);
 		goto err_free;

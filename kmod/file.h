@@ -7,6 +7,8 @@
 
 #include "core/deps.h"
 
+struct block_device;
+struct cred;
 struct vb_user;
 
 /**
@@ -31,5 +33,7 @@ struct vb_file {
 int vb_file_open(struct vb_user *user, int fd, struct vb_file **out);
 void vb_file_put(struct vb_file *f);
 int vb_file_check(const struct vb_file *f);
+struct file *vb_file_reopen(struct file *file, const struct cred *cred);
+struct block_device *vb_file_disk(const struct file *file);
 
 #endif

@@ -10,9 +10,11 @@
 
 #include "arena.h"
 #include "client.h"
+#include "crc.h"
 #include "device.h"
 #include "exec.h"
 #include "fence.h"
+#include "fill.h"
 #include "import.h"
 #include "limit.h"
 #include "map.h"
@@ -301,9 +303,13 @@ static int __init vb_init(void)
 	rc = vb_bar_init();
 	if (rc)
 		goto err_import;
+	vb_crc_init();
+	rc = vb_fill_init();
+	if (rc)
+		goto err_crc;
 	rc = misc_register(&client_node);
 	if (rc)
-		goto err_bar;
+		goto err_fill;
 	rc = vb_sysfs_init(client_node.this_device);
 	if (rc)
 		goto err_client;
@@ -324,7 +330,10 @@ err_sysfs:
 	vb_sysfs_exit();
 err_client:
 	misc_deregister(&client_node);
-err_bar:
+err_fill:
+	vb_fill_exit();
+err_crc:
+	vb_crc_exit();
 	vb_bar_exit();
 err_import:
 	vb_import_exit();
@@ -349,9 +358,11 @@ static void __exit vb_exit(void)
 	cancel_delayed_work_sync(&vb.watch);
 	cancel_delayed_work_sync(&vb.uring_watch);
 	flush_work(&vb.free);
+	vb_fill_exit();
 	vb_recovery_exit();
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
+	vb_crc_exit();
 	WARN_ON(!xa_empty(&vb.clients) || !xa_empty(&vb.bos) || !xa_empty(&vb.tags));
 	vb_bar_exit();
 	vb_import_exit();
@@ -367,3 +378,5 @@ module_init(vb_init);
 module_exit(vb_exit);
 MODULE_DESCRIPTION("Virtual Blackwell: tiered accelerator memory, brokered");
 MODULE_LICENSE("GPL");
+/* The fast one, where there is one. */
+MODULE_SOFTDEP("pre: crc32c");

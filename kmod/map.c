@@ -29,7 +29,9 @@
 #include "client.h"
 #include "conftest.h"
 #include "exec.h"
+#include "fill.h"
 #include "import.h"
+#include "move.h"
 #include "region.h"
 #include "request.h"
 #include "resid.h"
@@ -204,7 +206,7 @@ struct fault {
 	u64 deadline_ns;
 };
 
-static int page_in(const struct fault *f)
+static int ask_executor(const struct fault *f, u32 flags)
 {
 	struct vb_request *r = vb_request_new(VB_FETCH_PAGE_IN, f->client, f->bo);
 
@@ -212,10 +214,23 @@ static int page_in(const struct fault *f)
 		return -ENOMEM;
 	r->first = f->chunk;
 	r->count = 1;
-	r->flags = f->flags & FAULT_FLAG_WRITE ? VB_FETCH_F_WRITE : 0;
+	r->flags = flags;
 	r->killable = is_killable_only(f->flags);
 	r->early = true;
 	return vb_request_wait(r, f->deadline_ns);
+}
+
+/* A read is not waited for with mmap_lock held. */
+static int page_in(const struct fault *f)
+{
+	const struct vb_fill_ask ask = {
+		.bo = f->bo, .client = f->client, .chunk = f->chunk,
+		.flags = f->flags & FAULT_FLAG_WRITE ? VB_FETCH_F_WRITE : 0,
+		.killable = is_killable_only(f->flags), .deadline_ns = f->deadline_ns,
+	};
+	int rc = f->flags & FAULT_FLAG_ALLOW_RETRY ? vb_fill(&ask) : -EAGAIN;
+
+	return rc == -EAGAIN ? ask_executor(f, ask.flags) : rc;
 }
 
 /* What a successor counts must be its own: it adopts memory that nobody else has. */
@@ -233,7 +248,7 @@ static int wait_for_chunk(const struct fault *f, bool moving)
 	if (vb_is_recovering())
 		return wait_settled(f);
 	if (moving)
-		return vb_resid_wait(f->bo, f->chunk, f->deadline_ns, is_killable_only(f->flags));
+		return vb_move_wait(f->bo, f->chunk, f->deadline_ns, is_killable_only(f->flags));
 	return page_in(f);
 }
 
@@ -305,7 +320,7 @@ static vm_fault_t client_fault(struct vm_fault *vmf)
 	mutex_lock(&bo->lock);
 	e = vb_entry(bo, chunk);
 	lost = e->flags & VB_ENTRY_LOST;
-	moving = e->busy && !vb_chunk_is_coming(e);
+	moving = e->busy && (!vb_chunk_is_coming(e) || vb_move_is_fill(bo, chunk));
 	if (!lost && !e->busy && !vb_is_recovering())
 		page = page_locked(bo, chunk, at % chunk_pages(), &tier);
 	if (page) {
@@ -581,7 +596,7 @@ static vm_fault_t table_fault(struct vm_fault *vmf)
  *
  * Those of other objects at the same offset go too, and come back by a fault.
  *
- * Context: a call of the executor; may sleep.
+ * Context: as vb_entry_make(): the executor is there; may sleep.
  */
 void vb_table_zap(struct vb_bo *bo, u32 index)
 {

@@ -17,6 +17,7 @@
 #include "bo.h"
 #include "client.h"
 #include "exec.h"
+#include "fill.h"
 #include "resid.h"
 #include "store.h"
 #include "submit.h"
@@ -94,10 +95,25 @@ static void request_free(struct kref *kref)
 		atomic_dec(&vb.kept);
 		wake_up_all(&vb.freed);
 	}
+	if (r->flags & VB_FETCH_F_FILLED)
+		vb_fill_known();
 	if (r->ranges)
 		vb_submit_free(r->client->user, r->ranges, r->ranges_bytes);
 	vb_client_put(r->client);
 	kfree_rcu(r, work.rcu);
+}
+
+/**
+ * vb_request_keep() - whoever wants the room of its object waits for it (vb_device.kept)
+ * @r: request of an object, not sent yet
+ *
+ * Context: any.
+ */
+void vb_request_keep(struct vb_request *r)
+{
+	r->keeps = r->bo->traits.kind == VB_BO_ANONYMOUS;
+	if (r->keeps)
+		atomic_inc(&vb.kept);
 }
 
 /**
@@ -114,6 +130,12 @@ void vb_request_put(struct vb_request *r)
 static bool is_hint(const struct vb_request *r)
 {
 	return r->flags & VB_FETCH_F_ASYNC && r->bo;
+}
+
+/* For the executor that is there alone: another one finds in the table what it is about. */
+static bool is_for_this_executor(const struct vb_request *r)
+{
+	return is_hint(r) || r->flags & VB_FETCH_F_FILLED;
 }
 
 /* A schedule that nobody has fetched yet makes room for the new one. */
@@ -147,7 +169,7 @@ int vb_request_send(struct vb_request *r)
 	bool live;
 
 	spin_lock(&vb.work_lock);
-	live = is_hint(r) ? vb_is_live() || vb_is_recovering() : vb_takes_work();
+	live = is_for_this_executor(r) ? vb_is_live() || vb_is_recovering() : vb_takes_work();
 	if (live) {
 		if (r->type == VB_FETCH_SCHEDULE)
 			old = schedule_replace_locked(r);
@@ -238,9 +260,8 @@ static bool request_abandon(struct vb_request *r)
 	if (!finishing) {
 		r->expired = true;
 		unqueued = r->place.client;
-		r->keeps = !unqueued && r->bo && r->bo->traits.kind == VB_BO_ANONYMOUS;
-		if (r->keeps)
-			atomic_inc(&vb.kept);
+		if (!unqueued && r->bo)
+			vb_request_keep(r);
 		vb_line_remove(&vb.requests, &r->place);
 	}
 	spin_unlock(&vb.work_lock);
@@ -376,7 +397,8 @@ void vb_requests_fail(void)
 /* Of what a dead executor was given, or should have forgotten: ours to end. */
 static bool is_over_locked(const struct vb_request *r)
 {
-	if (r->type == VB_FETCH_FORGET || r->type == VB_FETCH_DRAIN || r->expired || is_hint(r))
+	if (r->type == VB_FETCH_FORGET || r->type == VB_FETCH_DRAIN || r->expired ||
+	    is_for_this_executor(r))
 		return true;
 	return r->type == VB_FETCH_SCHEDULE && r->client->schedule && r->client->schedule != r;
 }

@@ -49,7 +49,7 @@ struct vb_work {
  * @killable: only a deadly signal ends the wait
  * @early: it is over for who waits when chunk @first is in host memory
  * @expired: the waiter has gone; work_lock
- * @keeps: it is one of vb_device.kept; work_lock, fixed once @expired
+ * @keeps: it is one of vb_device.kept; work_lock, fixed once @expired, or before it is sent
  * @finishing: a commit runs @finish; work_lock
  * @finish: called by the commit before anybody can move the chunks again, in a
  *	context that may sleep; its result is the waiter's.  May be NULL
@@ -81,6 +81,7 @@ struct vb_request {
 extern unsigned int vb_page_in_timeout_ms;	/* module parameter */
 u64 vb_bound(u64 deadline_ns);	/* 0 becomes the device's own bound, from now */
 struct vb_request *vb_request_new(u32 type, struct vb_client *c, struct vb_bo *bo);
+void vb_request_keep(struct vb_request *r);
 void vb_request_put(struct vb_request *r);
 int vb_request_send(struct vb_request *r);
 int vb_request_wait(struct vb_request *r, u64 deadline_ns);

@@ -161,7 +161,7 @@ const struct vb_table_entry *vb_entry_run(struct vb_bo *bo, u32 chunk, u32 *coun
  * @bo: object
  * @chunk: within it
  *
- * Context: the object's lock; changed by resid.c only.
+ * Context: the object's lock; changed by steps only (resid.h).
  * Return: the entry; NULL: it is all zero, as its page has not come.
  */
 struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk)
@@ -178,7 +178,8 @@ struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk)
  *
  * The page is shown to the executor, which had zeros there.
  *
- * Context: the object's lock, in a call of the executor; may sleep.
+ * Context: the object's lock, in a call of the executor, or with the device seen alive under that
+ * lock; may sleep.
  * Return: the entry; ERR_PTR(-ENOMEM); ERR_PTR(-EDQUOT) who pays for the object may have
  * no page more.
  */

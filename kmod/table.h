@@ -14,6 +14,12 @@ struct vb_bo;
 /* A page, and what finds it where no other one is near. */
 #define VB_TABLE_PAGE_COST	(PAGE_SIZE + sizeof(struct xa_node))
 
+/* Do clients have it in use? */
+static inline bool vb_entry_is_held(const struct vb_table_entry *e)
+{
+	return e->pins || e->maps;
+}
+
 const struct vb_table_entry *vb_entry(struct vb_bo *bo, u32 chunk);
 const struct vb_table_entry *vb_entry_run(struct vb_bo *bo, u32 chunk, u32 *count);
 struct vb_table_entry *vb_entry_find(struct vb_bo *bo, u32 chunk);

@@ -24,7 +24,7 @@
 #include "queue.h"
 #include "recover.h"
 #include "region.h"
-#include "resid.h"
+#include "move.h"
 #include "submit.h"
 
 #define FIRST_EXEC_NR	0x40u
@@ -99,15 +99,14 @@ static const struct client_entry client_table[] = {
 
 static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vb_exec_attach),
-	EXEC_ENTRY(VB_IOC_ARENA_CREATE, vb_ioc_arena_create, vb_arena_create,
-		   RESERVED(vb_ioc_arena_create)),
+	EXEC_ENTRY(VB_IOC_ARENA_CREATE, vb_ioc_arena_create, vb_arena_create),
 	EXEC_ENTRY(VB_IOC_REGION_ADD, vb_ioc_region, vb_region_add),
 	EXEC_ENTRY(VB_IOC_REGION_REMOVE, vb_ioc_region, vb_region_remove),
 	EXEC_ENTRY(VB_IOC_MOVE, vb_ioc_move, vb_move),
 	EXEC_ENTRY(VB_IOC_FETCH, vb_ioc_fetch, vb_exec_fetch, RESERVED(vb_ioc_fetch),
 		   FLAGS(vb_ioc_fetch, VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT)),
 	EXEC_ENTRY(VB_IOC_COMMIT, vb_ioc_commit, vb_exec_commit),
-	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, vb_exec_exchange, RESERVED(vb_ioc_exchange),
+	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, vb_exec_exchange,
 		   FLAGS(vb_ioc_exchange,
 			 VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT | VB_EXCHANGE_F_STOP)),
 	EXEC_ENTRY(VB_IOC_POLL_CANCEL, vb_ioc_poll_cancel, vb_exec_poll_cancel),

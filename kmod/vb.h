@@ -18,6 +18,7 @@
  *	map.c		mmap() and faults, of clients and of the executor
  *	table.c		residency tables: pages of entries
  *	resid.c		steps of the table, and who is charged for them
+ *	move.c		moves of chunks between tiers
  *	slot.c		slots: their memory, who has them
  *	quarantine.c	and those that nobody has, and somebody still refers to
  *	region.c	regions: slots that came together
@@ -26,6 +27,8 @@
  *	drain.c		host memory that goes when the kernel is short of it
  *	device.c	the memory of device arenas, and the CPU's way to it
  *	bar.c		a PCI device whose memory stands in for a GPU's
+ *	fill.c		chunks that the device reads without the executor
+ *	crc.c		their checksums
  *	request.c	page-ins and the like: queued for the executor, waited for
  *	queue.c		queues, who runs next
  *	fence.c		timelines: results, waiting, eventfds, in-fences

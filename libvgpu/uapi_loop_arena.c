@@ -164,6 +164,16 @@ static int arena_init(struct loop_arena *a, const struct vb_ioc_arena_create *cm
 	return 0;
 }
 
+static bool memory_is_valid(const struct vb_ioc_arena_create *cmd)
+{
+	if (cmd->memory == VB_ARENA_FILE)
+		return cmd->tier == VB_TIER_NVME && !(cmd->memory_offset % 4096);
+	if (cmd->memory > VB_ARENA_FILE || cmd->memory_offset ||
+	    (cmd->memory != VB_ARENA_DMABUF && cmd->memory_fd))
+		return false;
+	return cmd->memory == VB_ARENA_EXECUTOR || cmd->tier == VB_TIER_DEVICE;
+}
+
 int vgpu_loop_arena_create(struct loop_exec *x, void *arg)
 {
 	struct vb_ioc_arena_create *cmd = arg;
@@ -171,9 +181,7 @@ int vgpu_loop_arena_create(struct loop_exec *x, void *arg)
 	int rc;
 
 	if (cmd->tier >= VB_TIER_COUNT || cmd->numa_node < -1 || !cmd->slots ||
-	    cmd->slots > VB_ARENA_SLOTS_MAX || cmd->memory > VB_ARENA_BAR ||
-	    (cmd->memory != VB_ARENA_EXECUTOR && cmd->tier != VB_TIER_DEVICE) ||
-	    (cmd->memory != VB_ARENA_DMABUF && cmd->memory_fd))
+	    cmd->slots > VB_ARENA_SLOTS_MAX || !memory_is_valid(cmd))
 		return -EINVAL;
 	if (cmd->memory != VB_ARENA_EXECUTOR)
 		return -EOPNOTSUPP;

@@ -85,8 +85,7 @@ static int no_successor(struct loop_exec *x, void *arg)
 
 static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vgpu_loop_attach),
-	EXEC_ENTRY(VB_IOC_ARENA_CREATE, vb_ioc_arena_create, vgpu_loop_arena_create,
-		   RESERVED(vb_ioc_arena_create)),
+	EXEC_ENTRY(VB_IOC_ARENA_CREATE, vb_ioc_arena_create, vgpu_loop_arena_create),
 	EXEC_ENTRY(VB_IOC_REGION_ADD, vb_ioc_region, vgpu_loop_region_add),
 	EXEC_ENTRY(VB_IOC_REGION_REMOVE, vb_ioc_region, vgpu_loop_region_remove),
 	EXEC_ENTRY(VB_IOC_MOVE, vb_ioc_move, vgpu_loop_move),
@@ -95,7 +94,7 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_COMMIT, vb_ioc_commit, vgpu_loop_commit),
 	EXEC_ENTRY(VB_IOC_POLL_CANCEL, vb_ioc_poll_cancel, vgpu_loop_poll_cancel),
 	EXEC_ENTRY(VB_IOC_OBJECT_OPEN, vb_ioc_object_open, vgpu_loop_object_open),
-	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, not_in_process_exec, RESERVED(vb_ioc_exchange),
+	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, not_in_process_exec,
 		   VGPU_RULE_FLAGS(vb_ioc_exchange, flags,
 				   VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT | VB_EXCHANGE_F_STOP)),
 	EXEC_ENTRY(VB_IOC_EXEC_STATS, vb_ioc_exec_stats, vgpu_loop_exec_stats,

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "filled.h"
 #include "object_file.h"
 #include "region.h"
 
@@ -634,6 +635,7 @@ static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags, bool am
 {
 	uint32_t served = 0, n;
 
+	vgpu_fetch_fills(&x->fetch, vgpu_filled_most(&x->resid));
 	exec_take_over(x, fetch_flags);
 	do {
 		n = exec_fetch(x, fetch_flags, SERVED_IN_ROW - served);
@@ -720,6 +722,7 @@ static bool exec_has_left(const struct vgpu_exec *x)
 /* Let go; transfers that are under way are looked after by the tender. */
 static void exec_unlock(struct vgpu_exec *x)
 {
+	vgpu_fetch_fills(&x->fetch, vgpu_filled_most(&x->resid));
 	vgpu_commit_all(&x->fetch, &x->commits);
 	if (exec_has_left(x) && !x->tending)
 		pthread_cond_signal(&x->tend);

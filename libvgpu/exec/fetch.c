@@ -22,6 +22,7 @@ static int exchange(const struct vgpu_fetcher *f, struct vgpu_commits *c,
 	int rc;
 
 	x->stats_address = c->counted ? (uintptr_t)&stats : 0;
+	x->fill_count = __atomic_load_n(&f->fill_most, __ATOMIC_RELAXED);
 	for (;;) {
 		x->commits_address = (uintptr_t)&c->commit[first];
 		x->commit_count = c->count - first;
@@ -35,6 +36,16 @@ static int exchange(const struct vgpu_fetcher *f, struct vgpu_commits *c,
 	c->count = 0;
 	c->counted = 0;
 	return rc;
+}
+
+/* One that cannot says so. */
+void vgpu_fetch_ask(struct vgpu_fetcher *f)
+{
+	struct vb_ioc_exchange x = {
+		.size = sizeof(x), .flags = VB_FETCH_F_NOWAIT, .fill_count = 1,
+	};
+
+	f->fills = f->several && !vgpu_uapi_call(f->node, VB_IOC_EXCHANGE, &x);
 }
 
 static int fetch_one(const struct vgpu_fetcher *f, uint32_t flags, struct vb_ioc_fetch *to,
@@ -141,8 +152,12 @@ void vgpu_commit_all(const struct vgpu_fetcher *f, struct vgpu_commits *c)
 
 bool vgpu_fetch_may(const struct vgpu_fetcher *f, int wait_ms)
 {
-	struct pollfd p = { .fd = f->node->ops->fd(f->node), .events = POLLIN };
+	struct pollfd p = { .events = POLLIN };
 
+	/* In process nobody can tell without taking it. */
+	if (!f->several)
+		return true;
+	p.fd = f->node->ops->fd(f->node);
 	return poll(&p, 1, wait_ms);
 }
 

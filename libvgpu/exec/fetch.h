@@ -31,13 +31,24 @@ struct vgpu_commits {
  * @generation: from attach
  * @spin_ns: how long to look for work, awake, before sleeping, while it comes as soon; module
  * @several: the device takes several at once: the module
+ * @fill_most: chunks that the device may bring by itself (filled.h); any thread sets it
+ * @fills: it can
  * @soon: what was waited for last came within @spin_ns; of the thread that waits
  */
 struct vgpu_fetcher {
 	struct vgpu_uapi *node;
-	uint32_t generation, spin_ns;
-	bool several, soon;
+	uint32_t generation, spin_ns, fill_most;
+	bool several, fills, soon;
 };
+
+/* Can the device do by itself what @fill_most is about? */
+void vgpu_fetch_ask(struct vgpu_fetcher *f);
+
+/* From the next call on; whoever knows how much room there is says so. */
+static inline void vgpu_fetch_fills(struct vgpu_fetcher *f, uint32_t most)
+{
+	__atomic_store_n(&f->fill_most, f->fills ? most : 0, __ATOMIC_RELAXED);
+}
 
 /**
  * vgpu_fetch() - commit what ended, take what there is to do
@@ -56,7 +67,7 @@ struct vgpu_fetcher {
 int vgpu_fetch(struct vgpu_fetcher *f, uint32_t flags, struct vgpu_commits *c,
 	       struct vb_ioc_fetch *to, uint32_t room, uint32_t *count);
 
-/* Is there something to fetch, or was its sleep ended?  Waits so long for it; module. */
+/* May there be something to fetch, or was its sleep ended?  The module waits so long for it. */
 bool vgpu_fetch_may(const struct vgpu_fetcher *f, int wait_ms);
 
 /* Commit, with the next fetch where that will do. @done: tag, status, bad_command, busy_ns. */

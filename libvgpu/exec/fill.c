@@ -20,6 +20,7 @@
 
 #include "clock.h"
 #include "crc32c.h"
+#include "filled.h"
 #include "region.h"
 #include "slot.h"
 #include "source.h"
@@ -292,6 +293,12 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 
 	if (from < 0)
 		return from;
+	if (from == VB_TIER_SOURCE || from == VB_TIER_NVME) {
+		rc = wanted == VB_SLOT_ANY ? vgpu_filled_take(r, o, chunk, out_slot) :
+					     vgpu_filled_look(o, chunk);
+		if (rc != -ENOENT)
+			return wanted == VB_SLOT_ANY ? rc : -EAGAIN;
+	}
 	if (from == VB_TIER_SOURCE) {
 		rc = vgpu_fill_slow_of(r, o->client) < VGPU_SLOW_MAX ?
 			vgpu_store_file_ready(r->store, o->file) : -EAGAIN;

@@ -151,6 +151,8 @@ static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p, st
 		.node = x->node, .generation = a.out_generation,
 		.spin_ns = p->spin_us * 1000u, .several = x->node->ops->fd,
 	};
+	if (!rc)
+		vgpu_fetch_ask(&x->fetch);
 	if (!rc && a.out_state == VB_EXEC_RECOVERING)
 		rc = exec_look_at_left(x, room);
 	return rc;

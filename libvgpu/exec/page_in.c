@@ -2,8 +2,10 @@
 #include "page_in.h"
 
 #include "clock.h"
+#include "filled.h"
 #include "home.h"
 #include "leave.h"
+#include "slot.h"
 
 static int page_in_run(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
 {
@@ -71,8 +73,22 @@ static int page_in_window(struct vgpu_resid *r, struct vgpu_object *o, struct vg
 	return 0;
 }
 
+/*
+ * The device has done it: a use like any other, unless that was found out before and the chunk
+ * has gone again since.  Nobody waits for it.
+ */
+static int page_in_filled(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
+{
+	uint32_t chunk = p->req.out_chunk, slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
+	int rc = slot == VB_SLOT_ANY ? vgpu_filled_take(r, o, chunk, &slot) : 0;
+
+	return rc ? 0 : page_in_first(r, o, p);
+}
+
 static int page_in_serve(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
 {
+	if (p->req.flags & VB_FETCH_F_FILLED)
+		return page_in_filled(r, o, p);
 	if (p->req.flags & VB_FETCH_F_CONTIGUOUS)
 		return page_in_run(r, o, p);
 	if (!(p->req.flags & VB_FETCH_F_ASYNC))

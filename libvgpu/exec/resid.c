@@ -630,6 +630,26 @@ int vgpu_resid_pump(struct vgpu_resid *r, int64_t wait_ns)
  * Set-up
  */
 
+/* The device may read there, if it can. */
+static int nvme_arena_create(struct vgpu_resid *r, struct vb_ioc_arena_create *cmd)
+{
+	int rc;
+
+	if (r->node->ops->fd) {
+		cmd->memory = VB_ARENA_FILE;
+		cmd->memory_fd = vgpu_nvme_fd(r->nvme);
+		cmd->memory_offset = (uint32_t)vgpu_nvme_offset(r->nvme, 0);
+		rc = vgpu_uapi_call(r->node, VB_IOC_ARENA_CREATE, cmd);
+		if (rc != -EINVAL)
+			return rc;
+		/* One that does not know of that. */
+		cmd->memory = VB_ARENA_EXECUTOR;
+		cmd->memory_fd = 0;
+		cmd->memory_offset = 0;
+	}
+	return vgpu_uapi_call(r->node, VB_IOC_ARENA_CREATE, cmd);
+}
+
 static int resid_create_nvme(struct vgpu_resid *r)
 {
 	struct vb_ioc_arena_create nvme = { .size = sizeof(nvme), .tier = VB_TIER_NVME,
@@ -644,7 +664,7 @@ static int resid_create_nvme(struct vgpu_resid *r)
 	nvme.slots = (uint32_t)(vgpu_nvme_bytes(r->nvme) / r->chunk_bytes);
 	while (nvme.slots && vgpu_nvme_offset(r->nvme, nvme.slots - 1) == UINT64_MAX)
 		nvme.slots--;
-	rc = vgpu_uapi_call(r->node, VB_IOC_ARENA_CREATE, &nvme);
+	rc = nvme_arena_create(r, &nvme);
 	r->nvme_arena = nvme.out_arena;
 	return rc ? rc : vgpu_io_file_add(r->io, vgpu_nvme_fd(r->nvme), 0, &r->nvme_file);
 }

@@ -167,6 +167,7 @@ struct vgpu_attempt {
  * @blocks: VGPU_BLOCK_*, collected until somebody clears it: what may be gone when
  *	-ENOSPC is tried again.  0 after -ENOSPC: it does not fit
  * @refused: slots with VGPU_SLOT_REFUSED, at most
+ * @displaced: slots that were parked for one that had to stay, since the beginning
  * @unwritten: write-outs that storage refused since the last one that it took
  * @fault_key, @fault_error: the last transfer that failed, for its sentence
  * @room_wait_ns: how long clients may hold what somebody waits for (room.h)
@@ -217,7 +218,7 @@ struct vgpu_resid {
 	uint32_t capacity, staging, slots, slots_most, free, moving, leaving, overdue, slow;
 	uint32_t late_slot, awaited, asked_slot;
 	struct vgpu_records records;
-	uint32_t guesses, blocks, refused, unwritten, round;
+	uint32_t guesses, blocks, refused, displaced, unwritten, round;
 	uint64_t wanted, bypasses, fault_key, arrived, beat_at;
 	int32_t fault_error;
 	uint64_t room_wait_ns, storage_wait_ns;

@@ -69,8 +69,10 @@ static void slot_keep(struct vgpu_resid *r, uint32_t slot)
 		uint32_t other = vgpu_slot_find(r, victim);
 
 		/* Not retired here: that could come back to this slot. */
-		if (other != VB_SLOT_ANY)
+		if (other != VB_SLOT_ANY) {
 			vgpu_slot_flag(r, other, VGPU_SLOT_PARKED, VGPU_SLOT_RETAINED);
+			r->displaced++;
+		}
 	}
 }
 
@@ -218,9 +220,14 @@ bool vgpu_resid_steal(struct vgpu_resid *r, bool guesses_only)
 bool vgpu_resid_unpark(struct vgpu_resid *r)
 {
 	uint32_t before = r->free + r->leaving, count = r->list[VGPU_LIST_PARKED].count;
+	uint32_t displaced = r->displaced;
 
-	/* Who has to stay once more comes to the end of the list. */
-	for (uint32_t i = 0; i < count && r->list[VGPU_LIST_PARKED].count; i++) {
+	/*
+	 * Who has to stay once more comes to the end of the list, and behind it who gave up
+	 * its place for it: that one may be able to leave.
+	 */
+	for (uint32_t i = 0; i < count + (r->displaced - displaced) &&
+	     r->list[VGPU_LIST_PARKED].count; i++) {
 		uint32_t slot = r->list[VGPU_LIST_PARKED].first;
 
 		r->looks++;

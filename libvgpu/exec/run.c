@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "filled.h"
 #include "slot.h"
 
 /* Clients may map a chunk between the choice of a window and the move. */
@@ -301,15 +302,21 @@ static int run_lay_out(struct vgpu_resid *r, const struct vgpu_run *run)
 	return rc == -EBUSY ? -ENOSPC : rc;
 }
 
-/* Pin what is there, so that neither the policy nor making room takes it away. */
+/*
+ * Pin what is there, so that neither the policy nor making room takes it away.  -EAGAIN: the
+ * device is about to bring a part of it.
+ */
 static int run_pin_present(struct vgpu_resid *r, const struct vgpu_run *run)
 {
 	int rc = 0;
 
 	for (uint32_t c = run->first; c < run->end; c++) {
 		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(run->object->id, c));
+		int filled = slot == VB_SLOT_ANY ? vgpu_filled_take(r, run->object, c, &slot) : 0;
 
-		if (slot == VB_SLOT_ANY)
+		if (filled == -EAGAIN)
+			rc = -EAGAIN;
+		if (filled)
 			continue;
 		vgpu_slot_pin(r, slot);
 		if (r->slot[slot].flags & VGPU_SLOT_OVERDUE)

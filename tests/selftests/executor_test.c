@@ -227,9 +227,10 @@ static void recovery_is_the_module_s_alone(void **state)
 static void executor_reserved_fields_and_flags_are_einval(void **state)
 {
 	struct vb_ioc_arena_create arena = { .size = sizeof(arena), .slots = 1, .numa_node = -1,
-					     .__reserved = 1 };
+					     .memory_offset = 4096 };
 	struct vb_ioc_exec_stats stats = { .size = sizeof(stats), .__reserved = 1 };
-	struct vb_ioc_exchange exchange = { .size = sizeof(exchange), .__reserved = 1 };
+	struct vb_ioc_exchange exchange = { .size = sizeof(exchange),
+					    .flags = VB_FETCH_F_NOWAIT | VB_FETCH_F_CONTIGUOUS };
 	struct vb_ioc_fetch fetch = { .size = sizeof(fetch),
 				      .flags = VB_FETCH_F_NOWAIT | VB_FETCH_F_CONTIGUOUS };
 	uint32_t bo;
@@ -243,9 +244,6 @@ static void executor_reserved_fields_and_flags_are_einval(void **state)
 	fetch.flags = VB_FETCH_F_NOWAIT;
 	fetch.__reserved = 1;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_FETCH, &fetch), -EINVAL);
-	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXCHANGE, &exchange), -EINVAL);
-	exchange.__reserved = 0;
-	exchange.flags = VB_FETCH_F_NOWAIT | VB_FETCH_F_CONTIGUOUS;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_EXCHANGE, &exchange), -EINVAL);
 	assert_rc(rig_move(&x, &mv), -EINVAL);
 	mv.__reserved = 0;

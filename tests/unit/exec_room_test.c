@@ -22,6 +22,8 @@
 #include <cmocka.h>
 
 #include "common/exec_rig.h"
+#include "exec/executor.h"
+#include "exec/slot.h"
 
 #define LEAST		7u			/* slots of the smallest tier */
 #define FILE_CHUNKS	12u
@@ -318,22 +320,31 @@ static void room_is_not_needed_between_two_operands(void **state)
 
 static struct {
 	uint8_t *memory;	/* READERS chunks */
-	atomic_uint stuck;
+	atomic_uint stuck, built;
 	atomic_bool open, open_one[READERS];
 } wall;
 
+/* A test that failed leaves its threads behind, and what they would write to is gone. */
+static void stop_behind_another_wall(unsigned int built)
+{
+	while (wall.built != built)
+		pause();
+}
+
 static void wall_hit(int signal, siginfo_t *info, void *context)
 {
-	uintptr_t at = (uintptr_t)info->si_addr;
+	uintptr_t at = (uintptr_t)info->si_addr, chunk = (at - (uintptr_t)wall.memory) / XCHUNK;
+	unsigned int built = wall.built;
 	uint64_t random = at;	/* not at the moment at which the executor looks for room */
 
 	(void)signal;
 	(void)context;
-	if (at - (uintptr_t)wall.memory >= READERS * XCHUNK)
+	if (chunk >= READERS)
 		_exit(99);
 	wall.stuck++;
-	while (!wall.open && !wall.open_one[(at - (uintptr_t)wall.memory) / XCHUNK])
+	while (!wall.open && !wall.open_one[chunk])
 		usleep(500 + (useconds_t)(xrandom(&random) >> 40) % 1000);
+	stop_behind_another_wall(built);
 	mprotect((void *)(at & ~4095ul), XCHUNK, PROT_READ | PROT_WRITE);
 }
 
@@ -341,6 +352,7 @@ struct reader {
 	pthread_t thread;
 	struct xrig *r;
 	uint32_t file, chunk;
+	bool ended;
 	int rc;
 };
 
@@ -372,6 +384,7 @@ static void keep(struct keeper *k, struct xrig *r, uint32_t file, uint32_t count
 	assert_int_equal(sigaction(SIGSEGV, &act, NULL), 0);
 	wall.memory = mmap(NULL, READERS * XCHUNK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(wall.memory, MAP_FAILED);
+	wall.built++;
 	wall.stuck = 0;
 	wall.open = false;
 	memset(wall.open_one, 0, sizeof(wall.open_one));
@@ -387,11 +400,19 @@ static void keep(struct keeper *k, struct xrig *r, uint32_t file, uint32_t count
 	}
 }
 
+/* Once for each. */
+static void reader_end(struct reader *w)
+{
+	if (!w->ended)
+		pthread_join(w->thread, NULL);
+	w->ended = true;
+}
+
 static void let_go(struct keeper *k)
 {
 	wall.open = true;
 	for (uint32_t i = 0; i < k->count; i++) {
-		pthread_join(k->reader[i].thread, NULL);
+		reader_end(&k->reader[i]);
 		assert_int_equal(k->reader[i].rc, 0);
 	}
 	munmap(wall.memory, READERS * XCHUNK);
@@ -562,10 +583,46 @@ static void room_kept_for_a_while_delays_a_read(void **state)
 	kept_close(&t);
 }
 
+/* One lets go; under the executor's lock, so that nobody looks for room before it has. */
+static void let_one_go_locked(struct keeper *k, uint32_t i)
+{
+	wall.open_one[i] = true;
+	reader_end(&k->reader[i]);
+}
+
+/* Some are the policy's and the others in staging; which of them lets go is all the same. */
+static void room_that_one_lets_go_is_found_at_first_sight(void **state)
+{
+	int before[LEAST], after[LEAST];
+	struct vgpu_resid *resid;
+	struct keeper k;
+	struct kept t;
+
+	(void)state;
+	kept_open(&t, LEAST, 0);
+	keep(&k, &t.r, t.file, LEAST);
+	resid = &t.r.exec->resid;
+	pthread_mutex_lock(&t.r.exec->run);
+	for (uint32_t i = 0; i < LEAST; i++) {
+		before[i] = vgpu_resid_make_room(resid, i + 1);
+		let_one_go_locked(&k, i);
+		after[i] = vgpu_resid_make_room(resid, i + 1);
+	}
+	pthread_mutex_unlock(&t.r.exec->run);
+	for (uint32_t i = 0; i < LEAST; i++) {
+		assert_int_equal(before[i], -ENOSPC);
+		assert_int_equal(after[i], 0);
+	}
+	let_go(&k);
+	kept_close(&t);
+}
+
+#define OTHER_CHUNK	11u
+#define WAIT_STEPS	60000	/* of 1 ms */
+
 struct other {
 	struct xrig r;
 	uint32_t file;
-	atomic_bool done;
 	int rc;
 };
 
@@ -574,20 +631,32 @@ static void *read_other(void *arg)
 	struct other *o = arg;
 	float got;
 
-	o->rc = xrig_read(&o->r, o->file, 11 * XCHUNK, &got, 4);
-	o->done = true;
+	o->rc = xrig_read(&o->r, o->file, OTHER_CHUNK * XCHUNK, &got, 4);
 	return NULL;
 }
 
-/* One lets go: somebody who waits gets its slot, and keeps it but for @o.  Time for @o to come. */
-static void open_one(uint32_t i, const struct other *o)
+/* Reads of @chunk and those behind it that found no room and wait. */
+static uint32_t waiting(struct kept *t, uint32_t chunk)
 {
-	uint32_t before = wall.stuck;
+	struct vgpu_exec *x = t->r.exec;
+	uint32_t n = 0;
 
-	wall.open_one[i] = true;
-	for (int n = 0; n < 20000 && wall.stuck == before && !o->done; n++)
+	pthread_mutex_lock(&x->run);
+	for (const struct vgpu_page_in *p = x->page_ins; p; p = p->next)
+		n += p->room.since && p->req.out_chunk >= chunk;
+	pthread_mutex_unlock(&x->run);
+	return n;
+}
+
+static void await_waiting(struct kept *t, uint32_t least, uint32_t most)
+{
+	uint32_t n = waiting(t, 0);
+
+	for (int i = 0; i < WAIT_STEPS && (n < least || n > most); i++) {
 		usleep(1000);
-	usleep(207000);
+		n = waiting(t, 0);
+	}
+	assert_in_range(n, least, most);
 }
 
 /* Threads of a client wait for room, to keep it then; another client's comes behind them. */
@@ -609,22 +678,24 @@ static void room_goes_to_each_client_in_turn(void **state)
 		more[i] = (struct reader){ .r = &t.r, .file = t.file, .chunk = LEAST + i };
 		assert_int_equal(pthread_create(&more[i].thread, NULL, read_one, &more[i]), 0);
 	}
-	usleep(200000);
+	await_waiting(&t, MORE, MORE);
 	assert_int_equal(pthread_create(&thread, NULL, read_other, &o), 0);
-	usleep(200000);
-	for (uint32_t i = 0; i < MORE && !o.done; i++)
-		open_one(i, &o);
-	/* Whose turn came with the last of them may still be reading; whose did not waits on. */
-	for (int n = 0; n < 20000 && !o.done; n++)
-		usleep(1000);
-	assert_true(o.done);
+	await_waiting(&t, MORE + 1, MORE + 1);
+	/* One of those that came first, which keeps it, and then the other. */
+	for (uint32_t i = 0; i < 2; i++) {
+		pthread_mutex_lock(&t.r.exec->run);
+		let_one_go_locked(&k, i);
+		pthread_mutex_unlock(&t.r.exec->run);
+		await_waiting(&t, 0, MORE - i);
+	}
+	assert_int_equal(waiting(&t, OTHER_CHUNK), 0);
+	pthread_join(thread, NULL);
 	assert_int_equal(o.rc, 0);
 	wall.open = true;
 	for (uint32_t i = 0; i < MORE; i++) {
 		pthread_join(more[i].thread, NULL);
 		assert_int_equal(more[i].rc, 0);
 	}
-	pthread_join(thread, NULL);
 	let_go(&k);
 	o.r.client->ops->close(o.r.client);
 	kept_close(&t);
@@ -952,6 +1023,7 @@ int main(void)
 		cmocka_unit_test(room_of_a_run_is_around_what_a_client_keeps_of_it),
 		cmocka_unit_test(room_kept_for_a_while_is_waited_for),
 		cmocka_unit_test(room_kept_for_a_while_delays_a_read),
+		cmocka_unit_test(room_that_one_lets_go_is_found_at_first_sight),
 		cmocka_unit_test(room_goes_to_each_client_in_turn),
 		cmocka_unit_test(room_kept_for_ever_is_an_error_with_the_numbers),
 		cmocka_unit_test(room_kept_for_ever_fails_a_read_as_busy),

@@ -40,7 +40,7 @@
  * @problems: of participants
  * @problem: the first one, in words
  * @chunk_bytes: of the device
- * @file: what file objects are made of; words of FUZZ_FILE_WORD
+ * @file, @file_on_disk: what file objects are made of; words of FUZZ_FILE_WORD
  * @disk: an NVMe device full of zeros, opened with O_DIRECT, or -1
  */
 struct fuzz {
@@ -51,7 +51,7 @@ struct fuzz {
 	atomic_uint problems;
 	char problem[200];
 	uint32_t chunk_bytes;
-	int file, disk;
+	int file, file_on_disk, disk;
 };
 
 extern struct fuzz *fuzz;

@@ -242,6 +242,12 @@ static uint64_t object_bytes(struct actor *a)
 	return 1 + below(&a->chance, (one_in(&a->chance, 4) ? 5 : 2) * (uint64_t)fuzz->chunk_bytes);
 }
 
+/* One that the executor reads, or one that the module may read by itself. */
+static int any_file(struct actor *a)
+{
+	return one_in(&a->chance, 2) ? fuzz->file : fuzz->file_on_disk;
+}
+
 static void bo_create(struct actor *a)
 {
 	struct vb_ioc_bo_create cmd = {
@@ -252,7 +258,7 @@ static void bo_create(struct actor *a)
 	if (one_in(&a->chance, 4)) {
 		cmd.kind = VB_BO_FILE;
 		cmd.life = VB_LIFE_VOLATILE;
-		cmd.fd = one_in(&a->chance, 20) ? a->c->event : fuzz->file;
+		cmd.fd = one_in(&a->chance, 20) ? a->c->event : any_file(a);
 		cmd.file_offset = below(&a->chance, FUZZ_FILE_BYTES / 8) * 8;
 		cmd.bytes = 1 + below(&a->chance, FUZZ_FILE_BYTES - cmd.file_offset);
 	}

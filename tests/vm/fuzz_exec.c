@@ -461,6 +461,7 @@ static void exchange(struct chance *c)
 		.size = sizeof(cmd), .flags = VB_FETCH_F_NOWAIT, .fetches_address = (uintptr_t)req,
 		.fetch_count = (uint32_t)below(c, 5), .commits_address = (uintptr_t)done,
 		.spin_ns = (uint32_t)below(c, 100000),
+		.fill_count = one_in(c, 100) ? ~0u : (uint32_t)below(c, 10),
 	};
 
 	if (fuzz_call(x.node, VB_IOC_EXCHANGE, &cmd))

@@ -297,16 +297,15 @@ static void print_requests(void)
 
 /* ---- before ---- */
 
-static int make_file(void)
+static int make_file(const char *path)
 {
 	static uint64_t words[FUZZ_FILE_BYTES / 8];
-	int fd = open("/tmp/fuzz.file", O_RDWR | O_CREAT | O_TRUNC, 0644);
+	int fd = open(path, O_RDWR | O_CREAT, 0644);
 
 	for (size_t i = 0; i < sizeof(words) / 8; i++)
 		words[i] = FUZZ_FILE_WORD;
-	if (fd < 0 || write(fd, words, sizeof(words)) != sizeof(words))
+	if (fd < 0 || write(fd, words, sizeof(words)) != sizeof(words) || fsync(fd))
 		return -1;
-	unlink("/tmp/fuzz.file");
 	return fd;
 }
 
@@ -331,10 +330,12 @@ static int prepare(long iterations)
 	atomic_store(&fuzz->left, iterations);
 	fuzz->chunk_bytes = q.out_chunk_bytes;
 	has_dmabuf = q.out_features & VB_FEATURE_DMABUF;
-	fuzz->file = make_file();
+	fuzz->file = make_file("/tmp/fuzz.file");
+	unlink("/tmp/fuzz.file");
+	fuzz->file_on_disk = make_file("/dev/vb2");
 	fuzz->disk = open("/dev/vb0", O_RDONLY | O_DIRECT | O_CLOEXEC);
 	/* Some clients have no privilege. */
-	if (fuzz->file < 0 || chmod("/dev/vblackwell", 0666))
+	if (fuzz->file < 0 || fuzz->file_on_disk < 0 || chmod("/dev/vblackwell", 0666))
 		return -1;
 	return write_parameter("/sys/module/vblackwell/parameters/executor_timeout_ms", "700");
 }

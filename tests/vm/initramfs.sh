@@ -18,6 +18,8 @@ trap 'rm -rf "$root"' EXIT
 
 # Drivers that the machine needs and that the kernel does not have built in.
 drivers="nvme ext4 fuse"	# built in where the name is not a file
+# Only some kernels have these as modules.
+others="crc32c-cryptoapi"
 
 copy_drivers() {
 	local release driver name path
@@ -27,7 +29,10 @@ copy_drivers() {
 	# Kernels of our own have all built in.
 	[ -d "$kernel/root" ] || return 0
 	[ -e "$kernel/root/lib/modules/$release/modules.dep.bin" ] || depmod -b "$kernel/root" "$release"
-	for driver in $drivers; do
+	for driver in $drivers $others; do
+		case " $others " in
+		*" $driver "*) modinfo -b "$kernel/root" -k "$release" -n "$driver" >/dev/null 2>&1 || continue ;;
+		esac
 		modprobe -d "$kernel/root" -S "$release" --show-depends "$driver" |
 			sed -n 's/^insmod \([^ ]*\).*/\1/p' | while read -r path; do
 			name=$(basename "$path" .xz)

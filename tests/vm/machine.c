@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -136,6 +137,25 @@ int machine_cgroup_limit(const char *path, uint64_t bytes)
 int machine_cgroup_enter(const char *path)
 {
 	return put(path, "cgroup.procs", "0");
+}
+
+int machine_disk_slow(const char *path, const char *disk, uint64_t bytes_a_second)
+{
+	char text[64], rate[32] = "max";
+	struct stat st;
+	int rc;
+
+	if (stat(disk, &st))
+		return -errno;
+	rc = put("/sys/fs/cgroup", "cgroup.subtree_control", "+io");
+	if (rc)
+		return rc;
+	if (mkdir(path, 0755) && errno != EEXIST)
+		return -errno;
+	if (bytes_a_second != UINT64_MAX)
+		snprintf(rate, sizeof(rate), "%llu", (unsigned long long)bytes_a_second);
+	snprintf(text, sizeof(text), "%u:%u rbps=%s", major(st.st_rdev), minor(st.st_rdev), rate);
+	return put(path, "io.max", text);
 }
 
 uint64_t machine_cgroup_get(const char *path, const char *name)

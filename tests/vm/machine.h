@@ -37,6 +37,11 @@ const char *machine_cgroup_make(const char *path, uint64_t bytes);
 int machine_cgroup_limit(const char *path, uint64_t bytes);
 /* The caller's process goes into it.  0 or -errno. */
 int machine_cgroup_enter(const char *path);
+/*
+ * Who is in the cgroup, made if need be, reads so many bytes a second from a disk; UINT64_MAX:
+ * as many as it can.  0 or -errno.
+ */
+int machine_disk_slow(const char *path, const char *disk, uint64_t bytes_a_second);
 /* A number that it says of itself; 0: it does not. */
 uint64_t machine_cgroup_get(const char *path, const char *name);
 

@@ -10,6 +10,7 @@
 #define OTHERS		16384u		/* among which one lives */
 #define GROUPS		16u		/* looked at, at either end */
 #define GROUP_OBJECTS	128u
+#define TURNS		4u
 #define SLOWER		4		/* the last ones may take so many times as long */
 
 static double ms_since(uint64_t begin)
@@ -26,24 +27,37 @@ static double make_group(int fd, uint32_t first, void (*make)(int fd, uint32_t i
 	return ms_since(begin);
 }
 
-/*
- * Make them all, and say how the last ones compare with the first: of either the group that
- * took least, so that what else the machine does is left out.
- */
-static void expect_even_cost(int fd, void (*make)(int fd, uint32_t i))
+/* Whose objects they are: with it they go. */
+static struct vgpu_uapi *owner;
+
+/* Make them all; the groups that took least, of the first ones and of the last. */
+static void make_all(int fd, void (*make)(int fd, uint32_t i), double *first, double *last)
 {
 	const uint32_t groups = OBJECTS / GROUP_OBJECTS;
-	double first = 1e9, last = 1e9, ms;
+	double ms;
 
+	owner = rig_client(&rig);
+	assert_non_null(owner);
 	for (uint32_t g = 0; g < groups; g++) {
 		ms = make_group(fd, g * GROUP_OBJECTS, make);
-		if (g < GROUPS && ms < first)
-			first = ms;
-		if (g >= groups - GROUPS && ms < last)
-			last = ms;
+		if (g < GROUPS && ms < *first)
+			*first = ms;
+		if (g >= groups - GROUPS && ms < *last)
+			*last = ms;
 	}
-	printf("# of %u objects %u took %.2f ms at first, %.2f ms at last\n", OBJECTS,
-	       GROUP_OBJECTS, first, last);
+	rig_client_close(owner);
+}
+
+/* Several times, if it takes that: what else the machine does for some seconds is left out. */
+static void expect_even_cost(int fd, void (*make)(int fd, uint32_t i))
+{
+	double first = 1e9, last = 1e12;
+
+	for (uint32_t turn = 0; turn < TURNS && last >= first * SLOWER; turn++) {
+		make_all(fd, make, &first, &last);
+		printf("# of %u objects %u took %.2f ms at first, %.2f ms at last\n", OBJECTS,
+		       GROUP_OBJECTS, first, last);
+	}
 	assert_true(last < first * SLOWER);
 }
 
@@ -52,7 +66,7 @@ static void make_range(int fd, uint32_t i)
 {
 	uint32_t id;
 
-	assert_rc(rig_bo_file(rig.client, fd, i % 4096, 1 + ((uint64_t)(i / 4096) << 32), &id), 0);
+	assert_rc(rig_bo_file(owner, fd, i % 4096, 1 + ((uint64_t)(i / 4096) << 32), &id), 0);
 }
 
 /* Each the same range, of a file that looks different. */
@@ -61,7 +75,7 @@ static void make_change(int fd, uint32_t i)
 	uint32_t id;
 
 	assert_int_equal(ftruncate(fd, 4096 + i), 0);
-	assert_rc(rig_bo_file(rig.client, fd, 0, 1, &id), 0);
+	assert_rc(rig_bo_file(owner, fd, 0, 1, &id), 0);
 }
 
 static void objects_of_one_file_cost_the_same_however_many_there_are(void **state)
@@ -115,22 +129,39 @@ static double least(int queue)
 	return best;
 }
 
+/* While another client has many. */
+static double least_among(int queue, int fd)
+{
+	double ms;
+
+	owner = rig_client(&rig);
+	assert_non_null(owner);
+	for (uint32_t i = 0; i < OTHERS; i++)
+		make_range(fd, i);
+	ms = least(queue);
+	rig_client_close(owner);
+	return ms;
+}
+
+/* By turns, as often as it takes: what else the machine does for some seconds is left out. */
 static void work_costs_the_same_however_many_objects_there_are(void **state)
 {
 	int fd = memfd_create("many", MFD_CLOEXEC);
-	double alone, among;
+	double alone = 1e9, among = 1e12, ms;
 	uint32_t queue;
 
 	(void)state;
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, 1ll << 40), 0);
 	assert_rc(rig_queue(rig.client, 0, &queue), 0);
-	alone = least((int)queue);
-	for (uint32_t i = 0; i < OTHERS; i++)
-		make_range(fd, i);
-	among = least((int)queue);
-	printf("# %u lives of an object took %.2f ms alone, %.2f ms among %u others\n",
-	       GROUP_OBJECTS, alone, among, OTHERS);
+	for (uint32_t turn = 0; turn < TURNS && among >= alone * SLOWER; turn++) {
+		ms = least((int)queue);
+		alone = ms < alone ? ms : alone;
+		ms = least_among((int)queue, fd);
+		among = ms < among ? ms : among;
+		printf("# %u lives of an object took %.2f ms alone, %.2f ms among %u others\n",
+		       GROUP_OBJECTS, alone, among, OTHERS);
+	}
 	assert_true(among < alone * SLOWER);
 	close(fd);
 }

@@ -39,9 +39,12 @@ as_client() {
 
 model() {
 	mkdir -p /model
-	mount -t ext4 /dev/vb2 /model 2>/dev/null && return
+	if mount -t ext4 /dev/vb2 /model 2>/dev/null; then
+		[ ! -e /model/generated ] || generated=yes	# with chunks of another size
+		return
+	fi
 	generated=yes
-	mke2fs /dev/vb2 && mount -t ext4 /dev/vb2 /model &&
+	mke2fs /dev/vb2 && mount -t ext4 /dev/vb2 /model && : >/model/generated &&
 		./vbrun gen /model --bert $shape
 }
 

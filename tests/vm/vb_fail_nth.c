@@ -142,7 +142,7 @@ static int object(void)
 	return rc ? rc : bo_destroy(node, id);
 }
 
-static int file_fd;
+static int file_fd, disk_fd;
 
 static int file_object(void)
 {
@@ -279,6 +279,26 @@ static int faults(void)
 		munmap(p, bytes);
 	}
 	return bo_destroy(node, id) ?: rc;
+}
+
+/* Of a disk: once the executor has let it, the module reads by itself. */
+static int filled_faults(void)
+{
+	struct vb_ioc_bo_create cmd = {
+		.size = sizeof(cmd), .kind = VB_BO_FILE, .fd = disk_fd,
+		.bytes = 4 * rig.chunk_bytes,
+	};
+	int rc = call(node, VB_IOC_BO_CREATE, &cmd);
+	void *p;
+
+	if (rc)
+		return rc;
+	rc = map(node, (uint64_t)cmd.out_bo_id << 46, cmd.bytes, PROT_READ, &p);
+	if (!rc) {
+		rc = touch(p, cmd.bytes, false);
+		munmap(p, cmd.bytes);
+	}
+	return bo_destroy(node, cmd.out_bo_id) ?: rc;
 }
 
 static int pin_and_unpin(void)
@@ -692,6 +712,7 @@ SEQUENCE(derived_object)
 SEQUENCE(write_and_read)
 SEQUENCE(bo_map_and_unmap)
 SEQUENCE(faults)
+SEQUENCE(filled_faults)
 SEQUENCE(pin_and_unpin)
 SEQUENCE(prefetch_and_seal)
 SEQUENCE(submission)
@@ -707,11 +728,13 @@ static int setup(void **state)
 
 	node = open("/dev/vblackwell", O_RDWR | O_CLOEXEC);
 	file_fd = rig_file(&rig, 20000);
-	return rc || node < 0 || file_fd < 0;
+	disk_fd = open("/dev/vb2", O_RDONLY | O_CLOEXEC);
+	return rc || node < 0 || file_fd < 0 || disk_fd < 0;
 }
 
 static int teardown(void **state)
 {
+	close(disk_fd);
 	close(file_fd);
 	close(node);
 	return selftest_teardown(state);
@@ -751,6 +774,9 @@ int main(void)
 		CASE(fences_and_events),
 		CASE(schedule),
 	};
+	const struct CMUnitTest filled[] = {
+		CASE(filled_faults),
+	};
 	const struct CMUnitTest by_hand[] = {
 		CASE(attach_and_detach),
 		CASE(serve_by_hand),
@@ -764,6 +790,8 @@ int main(void)
 	if (inject_setup())
 		return 1;
 	failed += SELFTEST_RUN("fail-nth", served, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("fail-nth, the library's executor", filled, RIG_REAL, HOST_SLOTS,
+			       NVME_SLOTS);
 	failed += SELFTEST_RUN("fail-nth, executor by hand", by_hand, RIG_NONE, 0, 0);
 	failed += SELFTEST_RUN("fail-nth, idle executor", unserved, RIG_NONE, 0, 0);
 	return failed ? 1 : 0;

@@ -14,8 +14,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #define DISK		"/dev/vb0"
@@ -315,23 +313,6 @@ static void check_all(uint32_t round)
 	check_constant();
 }
 
-/* 0; or why the disk cannot be made slow. */
-static int slow_down(uint64_t bytes_a_second)
-{
-	char text[64];
-	struct stat st;
-	int rc;
-
-	assert_int_equal(stat(DISK, &st), 0);
-	rc = put("/sys/fs/cgroup/cgroup.subtree_control", "+io");
-	if (rc)
-		return rc;
-	snprintf(text, sizeof(text), "%u:%u rbps=%llu", major(st.st_rdev), minor(st.st_rdev),
-		 (unsigned long long)bytes_a_second);
-	mkdir(CGROUP, 0755);
-	return put(CGROUP "/io.max", text);
-}
-
 /* Somebody refers to slots that nobody holds: transfers of the dead. */
 static bool are_transfers_left(void)
 {
@@ -389,7 +370,7 @@ static void reads_of_the_dead_reach_nobody(void **state)
 	uint64_t end;
 	pthread_t reader;
 	uint32_t id, round = 0;
-	int why = slow_down(chunks(HOST_SLOTS) / 4);
+	int why = machine_disk_slow(CGROUP, DISK, chunks(HOST_SLOTS) / 4);
 	void *rc;
 
 	(void)state;

@@ -1002,6 +1002,7 @@ enum vb_arena_memory {
 	VB_ARENA_EXECUTOR = 0,	/* the executor's business */
 	VB_ARENA_DMABUF = 1,	/* module: a dma-buf that the executor gives */
 	VB_ARENA_BAR = 2,	/* module: BAR 2 of the PCI device bound to it, for tests */
+	VB_ARENA_FILE = 3,	/* module: nvme: a file of the executor, to be read */
 };
 
 /**
@@ -1011,11 +1012,12 @@ enum vb_arena_memory {
  * @numa_node: node, 0 .. 2^31 - 1, or -1
  * @slots: 1 .. VB_ARENA_SLOTS_MAX
  * @out_arena: number in VB_LOC
- * @memory: enum vb_arena_memory; VB_ARENA_EXECUTOR for host and NVMe
- * @memory_fd: VB_ARENA_DMABUF: the dma-buf, slot n at byte n * chunk size; else 0
+ * @memory: enum vb_arena_memory; VB_ARENA_EXECUTOR for host; that or VB_ARENA_FILE for NVMe
+ * @memory_fd: VB_ARENA_DMABUF: the dma-buf, slot n at byte n * chunk size; VB_ARENA_FILE: the
+ *	file, slot n as many bytes behind @memory_offset; else 0
  * @out_cpu_path: device: enum vb_cpu_path that this memory gives clients
  * @out_cpu_reason: as in struct vb_ioc_query_tier
- * @__reserved: must be 0
+ * @memory_offset: VB_ARENA_FILE: 0 .. 2^32 - 4096, a multiple of 4096; else 0
  * @out_mmap_offset: VB_ARENA_BAR: mmap() it from the executor node; else 0
  * @identity: nvme: what tells these bytes from any others, written beside them, all
  *	values; 0: nobody else will find them, and no successor adopts the arena
@@ -1030,11 +1032,16 @@ enum vb_arena_memory {
  * can, and they have VB_CPU_MAP; the executor takes VB_MOVE_BEGIN from there as from
  * host memory, with its -EBUSY.
  *
+ * With VB_ARENA_FILE the device opens the file anew and keeps it for as long as the arena is
+ * there.  It only ever reads it, past the page cache, where that is possible, and for chunks
+ * whose checksum was committed with them (VB_IOC_EXCHANGE, fill_count).
+ *
  * Errors: -EDQUOT VB_ARENA_MAX arenas exist; -ENOSPC the memory has not so many slots;
- * -EBADF @memory_fd is no dma-buf; -ENOENT no BAR is bound; -EBUSY it is in use, or a
- * client still does I/O with it; -EOPNOTSUPP loopback, or a kernel that cannot; what
- * the exporter says.  Context: may sleep (allocates the slot map; takes dma_resv before
- * any lock of ours); takes the executor lock, the slot lock.
+ * -EBADF @memory_fd is no dma-buf, or not open to be read; -ENOENT no BAR is bound;
+ * -EBUSY it is in use, or a client still does I/O with it; -EOPNOTSUPP loopback, or a
+ * kernel that cannot; what the exporter says.
+ * Context: may sleep (allocates the slot map; takes dma_resv before any lock of ours);
+ * takes the executor lock, the slot lock.
  */
 struct vb_ioc_arena_create {
 	__u32 size;
@@ -1046,7 +1053,7 @@ struct vb_ioc_arena_create {
 	__s32 memory_fd;
 	__u32 out_cpu_path;
 	__s32 out_cpu_reason;
-	__u32 __reserved;
+	__u32 memory_offset;
 	__u64 out_mmap_offset;
 	__u64 identity[2];
 };
@@ -1141,6 +1148,9 @@ struct vb_move {
  * @generation: from attach
  * @out_failed: moves whose out_status is not 0, 0 .. @count
  *
+ * A chunk that the device itself brings (VB_IOC_EXCHANGE, fill_count) is on the move: BEGIN is
+ * -EBUSY, and COMMIT and ABORT of what is not the caller's are -EINVAL.
+ *
  * Context: may sleep (zapping); takes each BO's lock in turn, the slot lock; never waits.
  */
 struct vb_ioc_move {
@@ -1157,6 +1167,8 @@ enum vb_fetch_type {
 	 * Make [chunk, chunk + count) resident in host, all of it at the moment of commit
 	 * unless ASYNC; with VB_FETCH_F_CONTIGUOUS in adjacent slots.  What is on its way
 	 * there already is waited for, and when that fails, this request fails with it.
+	 * With VB_FETCH_F_FILLED the device has done that for one chunk, in a host slot that was
+	 * free, for somebody who has gone on (VB_IOC_EXCHANGE, fill_count).
 	 */
 	VB_FETCH_PAGE_IN = 2,
 	VB_FETCH_EVICT = 3,	/* move the range out of host and device */
@@ -1186,6 +1198,7 @@ enum vb_fetch_type {
 #define VB_FETCH_F_WRITE	(1u << 1)
 #define VB_FETCH_F_CYCLE	(1u << 2)	/* SCHEDULE: cyclic */
 #define VB_FETCH_F_ASYNC	(1u << 3)	/* nobody waits: a hint */
+#define VB_FETCH_F_FILLED	(1u << 4)	/* PAGE_IN: the device has done it, nobody waits */
 #define VB_FETCH_F_NOWAIT	(1u << 8)	/* caller: -EAGAIN instead of waiting */
 #define VB_FETCH_F_URGENT	(1u << 9)	/* caller: anything but submissions */
 
@@ -1293,7 +1306,10 @@ struct vb_ioc_commit {
  * @out_fetched: how many, 0 .. @fetch_count; 0 when it was not to sleep, or a signal
  *	came after something was committed or counted
  * @spin_ns: as VB_IOC_FETCH
- * @__reserved: must be 0
+ * @fill_count: until the next call the device may have so many chunks of files, or of an
+ *	arena that is a file, in free host slots, or be reading them there, that the caller has
+ *	not committed the VB_FETCH_F_FILLED of, 0 .. 2^32 - 1; 0: none; more than it can are as
+ *	many as it can
  * @stats_address: a struct vb_ioc_exec_stats that is counted first, or 0
  *
  * One way into the kernel and back for each time that somebody waits: what ended is
@@ -1313,7 +1329,7 @@ struct vb_ioc_exchange {
 	__u32 out_committed;
 	__u32 out_fetched;
 	__u32 spin_ns;
-	__u32 __reserved;
+	__u32 fill_count;
 	__u64 stats_address;
 };
 
