@@ -155,6 +155,27 @@ int vgpu_cmd_matmul(struct vgpu_cmdbuf *cb, const struct vgpu_matmul *c)
 	return draft_end(&d, &cmd.h);
 }
 
+int vgpu_cmd_matmul_gate(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_gate *c)
+{
+	struct draft d = draft(cb);
+	struct vb_cmd_matmul_gate cmd = {
+		.h = head(VB_CMD_MATMUL_GATE),
+		.mode = c->mode,
+		.act = c->act,
+		.x = operand(&d, "x", &c->x),
+		.w = operand(&d, "w", &c->w),
+		.scales = operand(&d, "scales", &c->scales),
+		.y = operand(&d, "y", &c->y),
+		.bias = operand(&d, "bias", &c->bias),
+		.u = operand(&d, "u", &c->u),
+		.gate = c->gate,
+		.mul_f32 = bits_of(c->mul),
+		.add_f32 = bits_of(c->add),
+	};
+
+	return draft_end(&d, &cmd.h);
+}
+
 int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_id *c)
 {
 	struct draft d = draft(cb);

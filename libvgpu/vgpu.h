@@ -284,7 +284,7 @@ enum vgpu_format {
 	VGPU_FORMAT_Q5_K_G16 = 39,
 	VGPU_FORMAT_Q6_K_G16 = 40,
 	VGPU_FORMAT_NVFP4_G16 = 41,
-	/* INT4 with a scale, Z: and a zero point, for so many columns: made by none of ours yet. */
+	/* INT4 with a scale, Z: and a zero point, for so many columns: what AWQ and GPTQ become. */
 	VGPU_FORMAT_INT4_64_G16 = 42,
 	VGPU_FORMAT_INT4_128_G16 = 43,
 	VGPU_FORMAT_INT4_Z32_G16 = 44,
@@ -712,6 +712,38 @@ struct vgpu_matmul {
  */
 VGPU_API int vgpu_cmd_matmul(struct vgpu_cmdbuf *cb, const struct vgpu_matmul *c);
 
+/**
+ * struct vgpu_matmul_gate - y = u + g(phi) du, du = act(x w^T + bias)
+ *
+ * An update is let through by where it points: g(phi) = gate(add + mul cos phi), phi the angle
+ * between a row of u and that of du; cos phi is 0 where one of them is all zeros.  VGPU_UNARY_NONE
+ * with 1/2 and 1/2 is cos^2(phi / 2): all of what goes on in the same direction, nothing of what
+ * goes back.  A row in which u or du is not finite becomes NaN.
+ */
+struct vgpu_matmul_gate {
+	enum vgpu_mode mode;		/* of the activations */
+	enum vgpu_unary act;		/* of the sum with the bias */
+	enum vgpu_unary gate;		/* of add + mul cos phi */
+	float mul;			/* finite */
+	float add;			/* finite */
+	struct vgpu_array x;		/* F32 [m][k] */
+	struct vgpu_array w;		/* weight [n][k] */
+	struct vgpu_array scales;	/* U8 [n][k / 32] with MXFP4_SPLIT */
+	struct vgpu_array y;		/* F32 [m][n] */
+	struct vgpu_array bias;		/* F32 [n], may be absent */
+	struct vgpu_array u;		/* F32 [m][n] */
+};
+/**
+ * vgpu_cmd_matmul_gate() - record a product that is added as far as a gate lets it through
+ * @cb: the command is added to it
+ * @c: copied, with its arrays
+ *
+ * Rows as wide as those of vgpu_cmd_matmul().
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
+VGPU_API int vgpu_cmd_matmul_gate(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_gate *c);
+
 /** struct vgpu_matmul_id - y[i][t] = x[i] w[ids[i][t]]^T + bias[ids[i][t]] */
 struct vgpu_matmul_id {
 	enum vgpu_mode mode;		/* of the activations */
@@ -737,8 +769,8 @@ VGPU_API int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul
 /**
  * struct vgpu_attention_cmd - out = softmax(scale q k^T + mask) v for each head
  *
- * Keys and values of 16 bits are multiplied as the f32 that they are; vgpu_cmd_copy() makes
- * them of F32.  The CPU backend wants the heads of a row behind each other, else the fence is
+ * Keys and values of 16 bits, and of blocks, are multiplied as the f32 that they are;
+ * vgpu_cmd_copy() makes them of F32.  The CPU backend wants the heads of a row behind each other, else the fence is
  * -EOPNOTSUPP.
  */
 struct vgpu_attention_cmd {
@@ -747,7 +779,7 @@ struct vgpu_attention_cmd {
 	float scale;			/* of q k, usually 1 / sqrt(dim) */
 	float softcap;			/* 0: none; else softcap tanh(s / softcap) */
 	struct vgpu_array q;		/* F32 [m][heads][dim] */
-	struct vgpu_array k, v;		/* F32, F16 or BF16, one of them, [kv][kv_heads][dim] */
+	struct vgpu_array k, v;		/* F32, F16, BF16 or Q8_0, one of them, [kv][kv_heads][dim] */
 	struct vgpu_array mask;		/* F32 [m][kv] or [1][kv], may be absent */
 	struct vgpu_array out;		/* F32 [m][heads][dim] */
 };
@@ -873,8 +905,11 @@ VGPU_API int vgpu_cmd_gather(struct vgpu_cmdbuf *cb, struct vgpu_array table,
 /**
  * vgpu_cmd_copy() - y = x
  * @cb: the command is added to it
- * @x: F32, F16, BF16, I32 or U8, any shape
- * @y: the same shape and format; F32, F16 and BF16 convert into each other, nearest even
+ * @x: F32, F16, BF16, Q8_0, I32 or U8, any shape; of Q8_0 rows are multiples of 32
+ * @y: the same shape and format; F32, F16, BF16 and Q8_0 convert into each other, nearest even
+ *
+ * To Q8_0 each 32 values of a row get a scale, max|x| / 127: each is off by at most half of it.
+ * Where one of them is NaN or 127 * 65520 and more, all 32 become NaN.
  *
  * Return: 0, or why it is refused, as all recording.
  */
@@ -1425,22 +1460,54 @@ VGPU_API int vgpu_checkpoint_meta_array(const struct vgpu_checkpoint *ck, const 
  */
 
 /**
+ * enum vgpu_pack_scheme - how a checkpoint has INT4 whose codes, zero points and scales are
+ *	tensors of their own; Documentation/kernels.md has their shapes
+ */
+enum vgpu_pack_scheme {
+	VGPU_PACK_AWQ,		/* version "gemm" */
+	VGPU_PACK_GPTQ,		/* checkpoint_format "gptq": zero points less one */
+	VGPU_PACK_GPTQ_V2,	/* "gptq_v2" */
+};
+
+/**
+ * struct vgpu_pack_layer - what a layer of AWQ or GPTQ has beside its codes
+ * @scheme: how all three lie
+ * @group: inputs that share a scale: 32, 64, 128, or all; 0: this is no such layer
+ * @zeros_fd: source of the zero points, a regular file open for reading
+ * @scales_fd: of the scales
+ * @zeros_offset: of the first in its source
+ * @scales_offset: likewise
+ *
+ * Inputs are in order: group after group.
+ */
+struct vgpu_pack_layer {
+	enum vgpu_pack_scheme scheme;
+	uint32_t group;
+	int zeros_fd, scales_fd;
+	uint64_t zeros_offset, scales_offset;
+};
+
+/**
  * struct vgpu_pack_item - one tensor of a packed file
  * @name: 1 to 1000 bytes of UTF-8, unique in the file, not "__metadata__"
  * @fd: source, a regular file open for reading
- * @offset: of the first matrix in the source
- * @pack: as for vgpu_bo_create_packed()
+ * @offset: of the first matrix in the source; of a layer, of its codes
+ * @pack: as for vgpu_bo_create_packed(); of a layer: from NONE to Q4_0_G16 or INT4, whose columns
+ *	of a scale divide group and inputs, with zero points unless all are 8; a row an output
+ * @layer: of AWQ or GPTQ; all zero: the matrices lie as @pack says
  */
 struct vgpu_pack_item {
 	const char *name;
 	int fd;
 	uint64_t offset;
 	struct vgpu_pack pack;
+	struct vgpu_pack_layer layer;
 };
 
 /**
  * vgpu_packed_build() - see that a packed file is there and fits
- * @v: its packed objects make the bytes, its host tier is the memory used
+ * @v: its packed objects make the bytes, its host tier is the memory used; layers of AWQ and
+ *	GPTQ are made without it, in some 50 MiB of their own: NULL, if there is nothing else
  * @path: of the file, in a folder that exists
  * @items: in the order in which they shall lie in the file
  * @count: 1 to 60000

@@ -143,7 +143,7 @@ static int check_fields(const struct check *c)
 	return 0;
 }
 
-/* MATMUL, MATMUL_ID: operand 1 is the weight, 2 its scales. */
+/* MATMUL, MATMUL_ID, MATMUL_GATE: operand 1 is the weight, 2 its scales. */
 static int check_scales(const struct check *c)
 {
 	bool split = c->op[1]->format == VB_FORMAT_MXFP4_SPLIT;
@@ -156,14 +156,33 @@ static int check_scales(const struct check *c)
 	return 0;
 }
 
+/* From key to key there are whole blocks. */
+static int check_key_stride(const struct check *c, u32 index)
+{
+	const struct vb_operand *op = c->op[index];
+	struct vb_cmd_blame blame = { c->form->operands[index].name, "stride", VB_FAULT_STRIDE,
+				      VB_MUST_MULTIPLE, 0 };
+	struct vb_unit block;
+
+	if (op->format != VB_FORMAT_Q8_0)
+		return 0;
+	if (vb_format_unit(op->format, vb_format_cols(op->format), &block) ||
+	    op->stride[0] % block.bytes)
+		return vb_cmd_fail(c->error, -EINVAL, &blame, op->stride[0], block.bytes);
+	return 0;
+}
+
 static int check_attention(const struct check *c)
 {
+	int rc;
+
 	if (c->op[0]->shape[1] % c->op[1]->shape[1])
 		return fail_shape(c, 1, 1, VB_MUST_DIVIDE, c->op[0]->shape[1]);
 	if (c->op[2]->format != c->op[1]->format)
 		return fail_operand(c, 2, VB_FAULT_FORMAT, VB_MUST_FORMAT, "format",
 				    c->op[2]->format, 1ull << c->op[1]->format);
-	return 0;
+	rc = check_key_stride(c, 1);
+	return rc ? rc : check_key_stride(c, 2);
 }
 
 static int check_norm(const struct check *c)
@@ -224,8 +243,8 @@ static int check_copy(const struct check *c)
 	const struct vb_operand *x = c->op[0], *y = c->op[1];
 	u64 formats = 1ull << x->format;
 
-	if (formats & VB_FORM_FLOATS)
-		formats = VB_FORM_FLOATS;
+	if (formats & VB_FORM_VALUES)
+		formats = VB_FORM_VALUES;
 	if (!(formats >> y->format & 1))
 		return fail_operand(c, 1, VB_FAULT_FORMAT, VB_MUST_FORMAT, "format",
 				    y->format, formats);
@@ -240,6 +259,7 @@ static int check_opcode(const struct check *c)
 	switch (c->cmd->opcode) {
 	case VB_CMD_MATMUL:
 	case VB_CMD_MATMUL_ID:
+	case VB_CMD_MATMUL_GATE:
 		return check_scales(c);
 	case VB_CMD_ATTENTION:
 		return check_attention(c);

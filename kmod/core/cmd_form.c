@@ -63,8 +63,8 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 	[VB_CMD_ATTENTION] = {
 		COMMAND(attention), 5, {
 			IN(attention, q, "mhd", F32, 0),
-			IN(attention, k, "cgd", VB_FORM_FLOATS, 0),
-			IN(attention, v, "cgd", VB_FORM_FLOATS, 0),
+			IN(attention, k, "cgd", VB_FORM_VALUES, 0),
+			IN(attention, v, "cgd", VB_FORM_VALUES, 0),
 			IN(attention, mask, "Mc", F32, VB_FORM_OPTIONAL),
 			OUT(attention, out, "mhd", F32, 0),
 		}, {
@@ -133,8 +133,8 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 	},
 	[VB_CMD_COPY] = {
 		COMMAND(copy), 2, {
-			IN(copy, x, ANY_RANK, VB_FORM_FLOATS | I32 | U8, 0),
-			OUT(copy, y, ANY_RANK, VB_FORM_FLOATS | I32 | U8, 0),
+			IN(copy, x, ANY_RANK, VB_FORM_VALUES | I32 | U8, 0),
+			OUT(copy, y, ANY_RANK, VB_FORM_VALUES | I32 | U8, 0),
 		},
 	},
 	[VB_CMD_FILL] = {
@@ -149,6 +149,23 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 			IN(combine, x, "mtn", F32, 0),
 			IN(combine, weights, "mt", F32, 0),
 			OUT(combine, y, "mn", F32, 0),
+		},
+	},
+	[VB_CMD_MATMUL_GATE] = {
+		COMMAND(matmul_gate), 6, {
+			IN(matmul_gate, x, "mk", F32, 0),
+			IN(matmul_gate, w, "nk", TABLES | SPLIT, VB_FORM_MATRIX),
+			IN(matmul_gate, scales, "nK", U8, VB_FORM_MATRIX | VB_FORM_OPTIONAL),
+			OUT(matmul_gate, y, "mn", F32, 0),
+			IN(matmul_gate, bias, "n", F32, VB_FORM_OPTIONAL),
+			IN(matmul_gate, u, "mn", F32, 0),
+		}, {
+			BELOW(matmul_gate, mode, VB_MODE_A8 + 1),
+			BELOW(matmul_gate, act, VB_UNARY_COUNT),
+			BELOW(matmul_gate, gate, VB_UNARY_COUNT),
+			FLOAT(matmul_gate, mul_f32, VB_MUST_FINITE),
+			FLOAT(matmul_gate, add_f32, VB_MUST_FINITE),
+			ZERO(matmul_gate, __reserved),
 		},
 	},
 };

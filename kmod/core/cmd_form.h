@@ -48,7 +48,7 @@ struct vb_field_form {
 	u32 limit;
 };
 
-#define VB_FORM_FIELDS_MAX	5u
+#define VB_FORM_FIELDS_MAX	7u
 
 /**
  * struct vb_cmd_form - what a command must look like
@@ -94,6 +94,9 @@ const char *vb_form_dims(const struct vb_operand_form *form, u32 rank);
 /* Formats whose elements are numbers one by one. */
 #define VB_FORM_FLOATS	((1ull << VB_FORMAT_F32) | (1ull << VB_FORMAT_F16) | \
 			 (1ull << VB_FORMAT_BF16))
+
+/* Formats of values that become each other; what keys and values may be. */
+#define VB_FORM_VALUES	(VB_FORM_FLOATS | (1ull << VB_FORMAT_Q8_0))
 
 /* Packed groups of rows, one number after the other. */
 #define VB_FORM_PACKED_LAST	VB_FORMAT_INT4_Z128_G16

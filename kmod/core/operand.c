@@ -4,7 +4,8 @@
  *
  * Seen from the inside out: the innermost dimension of plain elements is a dense
  * row; a format in blocks has units (a row, or a group of 16) instead, dense behind
- * each other.  Every dimension around that repeats what is inside at its stride.
+ * each other; a vector of row-major blocks is one.  Every dimension around that repeats
+ * what is inside at its stride.
  */
 #include "operand.h"
 
@@ -48,10 +49,14 @@ static int layout_core(const struct vb_operand *op, struct layout *l, u64 *dense
 		l->bytes = *dense = (u64)op->shape[d] * size;
 		return (int)d;
 	}
-	if (!d || vb_format_unit(op->format, op->shape[d], &unit))
+	if (vb_format_unit(op->format, op->shape[d], &unit) || (!d && unit.rows > 1))
 		return -EINVAL;
 	l->stride[d] = 0;
 	l->inner[d] = 0;
+	if (!d) {
+		l->bytes = *dense = unit.bytes;
+		return 0;
+	}
 	d--;
 	if (vb_format_matrix_bytes(op->format, op->shape[d], op->shape[d + 1], dense))
 		return -EOVERFLOW;
@@ -212,12 +217,18 @@ static int check_shape(const struct check *c)
 	return 0;
 }
 
+/* Rows lie behind each other: a matrix, and all that is in blocks. */
+static bool has_dense_rows(const struct check *c)
+{
+	return c->form->flags & VB_FORM_MATRIX || !element_bytes(c->op->format);
+}
+
 /* Multiple that offset and outer strides keep. */
 static u32 alignment(const struct check *c)
 {
 	if (vb_format_is_packed(c->op->format))
 		return VB_PACKED_ALIGN;
-	return c->form->flags & VB_FORM_MATRIX ? 1 : element_bytes(c->op->format);
+	return has_dense_rows(c) ? 1 : element_bytes(c->op->format);
 }
 
 /* The columns, and the rows of a matrix, are dense; a packed row has no stride. */
@@ -247,11 +258,11 @@ static int check_outer_stride(const struct check *c, u32 d, u64 inner)
 
 static int check_strides(const struct check *c, const struct layout *l)
 {
-	u32 dense_dims = c->form->flags & VB_FORM_MATRIX ? 2 : 1, d;
+	u32 dense = has_dense_rows(c) ? 2 : 1, d;
 	int rc = 0;
 
 	for (d = 0; d < VB_OPERAND_RANK_MAX && !rc; d++) {
-		if (d + dense_dims < c->op->rank)
+		if (d + dense < c->op->rank)
 			rc = check_outer_stride(c, d, l->inner[d]);
 		else
 			rc = check_dense_stride(c, d, d < c->op->rank ? l->inner[d] : 0);

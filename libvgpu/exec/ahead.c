@@ -5,7 +5,11 @@
 /* Chunks of the declared future that are looked at when a job has none left. */
 #define HINT_CHUNKS	64u
 
-/* Announce the chunks of one panel from the cursor on; false: no room now. */
+/*
+ * Announce the chunks of one panel from the cursor on; false: no room now.  Where there is
+ * more than reading ahead takes, nothing leaves, and the last comes first: slots are taken from the
+ * top, so that the panel's lie in their order, adjacent where nobody else takes some.
+ */
 static bool ahead_panel(struct vgpu_resid *r, const struct vgpu_stream *s, uint32_t matrix,
 			struct vgpu_panel_cursor *c)
 {
@@ -15,8 +19,10 @@ static bool ahead_panel(struct vgpu_resid *r, const struct vgpu_stream *s, uint3
 		uint32_t first, end;
 
 		vgpu_object_chunks(o, r->chunk_bytes, span.offset, span.bytes, &first, &end);
+		if (!c->chunk)
+			c->down = r->free > r->staging + (end - first);
 		for (; c->chunk < end - first; c->chunk++) {
-			if (vgpu_resid_want(r, o, first + c->chunk))
+			if (vgpu_resid_want(r, o, c->down ? end - 1 - c->chunk : first + c->chunk))
 				return false;
 		}
 	}
@@ -89,7 +95,7 @@ void vgpu_ahead_walk(struct vgpu_job_env *env, struct vgpu_job *job)
 	while (a->cmd) {
 		if (!ahead_holds(env, job))
 			return;
-		if (a->cmd->opcode == VB_CMD_MATMUL &&
+		if (a->cmd->opcode != VB_CMD_MATMUL_ID &&
 		    vgpu_walk_stream(a->cmd, job->bos, env->panel_bytes, &s) &&
 		    !vgpu_ahead_stream(env->resid, &s, NULL, 1, &a->cursor))
 			return;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The CPU backend: cpu_matmul.c, cpu_experts.c, cpu_product.c, cpu_layer.c and cpu_topk.c. */
+/*
+ * The CPU backend: cpu_matmul.c, cpu_experts.c, cpu_product.c, cpu_layer.c, cpu_copy.c and
+ * cpu_topk.c.
+ */
 #ifndef VGPU_EXEC_CPU_H
 #define VGPU_EXEC_CPU_H
 
@@ -96,8 +99,16 @@ int vgpu_cpu_matmul_select(void *be, const struct vgpu_work *w, uint32_t *matric
  */
 int vgpu_cpu_topk(const struct vgpu_work *w, const float *x, uint32_t n, uint32_t top,
 		  float *value, int32_t *index);
+/* cpu_copy.c */
+/* Bytes of @n values behind each other, of a format that a copy takes. */
+uint64_t vgpu_cpu_values_bytes(uint32_t format, uint64_t n);
+/* Return: 0, or what vgpu_work_go_on() says. */
+int vgpu_cpu_copy(const struct vgpu_cpu *cpu, const struct vgpu_work *w);
+int vgpu_cpu_fill(const struct vgpu_work *w);
 /* cpu_layer.c */
 int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w);
+/* MATMUL_GATE whose product is in y.  Return: 0, or what vgpu_work_go_on() says. */
+int vgpu_cpu_gate(struct vgpu_cpu *cpu, const struct vgpu_work *w);
 
 /* Stride of a dimension of an F32 or I32 operand, in elements. */
 size_t vgpu_cpu_stride(const struct vb_operand *op, uint32_t dim);

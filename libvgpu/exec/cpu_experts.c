@@ -352,6 +352,7 @@ int vgpu_experts_panel(struct vgpu_product *d, const struct vgpu_work *w,
 
 	expert_find(d->cpu, p->matrix, &first, &last);
 	step = vgpu_cpu_rows_at_once(route_bytes(c, p), last - first);
+	d->format = c->w.format;
 	d->k = b.k;
 	if (w->ptr[5])
 		d->bias = (const float *)w->ptr[5] + p->matrix * vgpu_cpu_stride(&c->bias, 0) + p->row;

@@ -10,14 +10,11 @@
 #include "core/cmd.h"
 #include "cpu.h"
 #include "kernels/attention.h"
-#include "kernels/pack/half.h"
 
 /* Rough cost of an element, to decide whether a job is worth sharing. */
 #define ELEMENT_NS	1u
 /* Of attention. */
 #define ITEM_NS_MAX	(5u * VGPU_WORK_PIECE_NS)
-/* Elements that are copied, filled or looked at between two questions. */
-#define PIECE_ELEMENTS	(1u << 20)
 /* More of a row, or of a longer one, are not sorted into a list. */
 #define TOPK_LIST_MAX	64u
 #define TOPK_ROW_MAX	(1u << 26)
@@ -28,19 +25,6 @@ static float from_bits(uint32_t bits)
 
 	memcpy(&x, &bits, sizeof(x));
 	return x;
-}
-
-static uint32_t element_bytes(uint32_t format)
-{
-	switch (format) {
-	case VB_FORMAT_F16:
-	case VB_FORMAT_BF16:
-		return 2;
-	case VB_FORMAT_U8:
-		return 1;
-	default:
-		return 4;
-	}
 }
 
 /* A loop over rows [m][n] of up to three operands. */
@@ -216,6 +200,25 @@ static int run_combine(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 	return rows_run(&r, combine_row);
 }
 
+static void gate_row(void *ctx, size_t i)
+{
+	const struct rows *r = ctx;
+	const struct vb_cmd_matmul_gate *c = (const void *)r->w->cmd;
+	struct vgpu_gate gate = { (enum vgpu_unary)c->gate, from_bits(c->mul_f32), from_bits(c->add_f32) };
+
+	r->cpu->k->gate(r->y + i * r->ldy, r->b + i * r->ldb, r->n, &gate);
+}
+
+int vgpu_cpu_gate(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_matmul_gate *c = (const void *)w->cmd;
+	struct rows r = rows_of(cpu, w, &c->y, w->ptr[3], &c->y, w->ptr[3]);
+
+	r.b = w->ptr[5];
+	r.ldb = vgpu_cpu_stride(&c->u, 0);
+	return rows_run(&r, gate_row);
+}
+
 /* ------------------------------------------------------------------------
  * RoPE and attention
  */
@@ -269,13 +272,13 @@ static void attention_item(void *ctx, size_t item)
 /* From one row of heads to the next, in elements. */
 static size_t heads_stride(const struct vb_operand *op)
 {
-	return vb_operand_stride(op, 0) / element_bytes(op->format);
+	return vb_operand_stride(op, 0) * 32 / vgpu_cpu_values_bytes(op->format, 32);
 }
 
 /* Heads of one group lie together: the kernels step by whole rows only. */
 static bool heads_are_dense(const struct vb_operand *op)
 {
-	return vb_operand_stride(op, 1) == op->shape[2] * element_bytes(op->format);
+	return vb_operand_stride(op, 1) == vgpu_cpu_values_bytes(op->format, op->shape[2]);
 }
 
 static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
@@ -305,146 +308,6 @@ static int run_attention(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 			    vgpu_attention_cost_ns(&t.a));
 }
 
-/* ------------------------------------------------------------------------
- * Copy and fill: any rank
- */
-
-static float load(const uint8_t *p, uint32_t format)
-{
-	uint32_t bits = 0;
-
-	memcpy(&bits, p, element_bytes(format));
-	if (format == VB_FORMAT_F16)
-		return vgpu_f16_to_f32((uint16_t)bits);
-	if (format == VB_FORMAT_BF16)
-		return vgpu_bf16_to_f32((uint16_t)bits);
-	return from_bits(bits);
-}
-
-static void store(uint8_t *p, uint32_t format, float x)
-{
-	uint32_t bits = vgpu_f32_bits(x);
-
-	if (format == VB_FORMAT_F16)
-		bits = vgpu_f32_to_f16(x);
-	else if (format == VB_FORMAT_BF16)
-		bits = vgpu_f32_to_bf16(x);
-	memcpy(p, &bits, element_bytes(format));
-}
-
-static void copy_line(const uint8_t *from, uint32_t from_format, uint8_t *to, uint32_t to_format,
-		      uint32_t n)
-{
-	uint32_t a = element_bytes(from_format), b = element_bytes(to_format);
-
-	if (from_format == to_format) {
-		memcpy(to, from, (size_t)n * a);
-		return;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		store(to + (size_t)i * b, to_format, load(from + (size_t)i * a, from_format));
-}
-
-/* The innermost rows of an operand of any rank. */
-struct lines {
-	const struct vb_operand *op;
-	uint64_t stride[VB_OPERAND_RANK_MAX];
-	uint64_t count;
-	uint32_t elements;	/* of each */
-};
-
-static struct lines lines_of(const struct vb_operand *op)
-{
-	struct lines l = { .op = op, .count = 1, .elements = op->shape[op->rank - 1] };
-
-	for (uint32_t d = 0; d + 1u < op->rank; d++) {
-		l.stride[d] = vb_operand_stride(op, d);
-		l.count *= op->shape[d];
-	}
-	return l;
-}
-
-/* Where line @line begins, in bytes. */
-static uint64_t line_offset(const struct lines *l, uint64_t line)
-{
-	uint64_t at = 0;
-
-	for (uint32_t d = l->op->rank - 1u; d-- > 0;) {
-		at += line % l->op->shape[d] * l->stride[d];
-		line /= l->op->shape[d];
-	}
-	return at;
-}
-
-/**
- * struct pieces - lines, one after the other, long ones in pieces
- * @lines: how many, of @elements each
- * @line: the present one
- * @at: first element of the piece
- * @n: elements of it
- * @done: elements since it was asked whether to go on
- */
-struct pieces {
-	uint64_t lines, line;
-	uint32_t elements, at, n, done;
-};
-
-static struct pieces pieces_of(const struct lines *l)
-{
-	return (struct pieces){ .lines = l->count, .elements = l->elements };
-}
-
-/* Return: 1 there is one; 0 that was all; what vgpu_work_go_on() says. */
-static int piece_next(struct pieces *p, const struct vgpu_work *w)
-{
-	int rc = 0;
-
-	p->at += p->n;
-	p->done += p->n;
-	if (p->at == p->elements) {
-		p->at = 0;
-		p->line++;
-	}
-	if (p->done >= PIECE_ELEMENTS) {
-		rc = vgpu_work_go_on(w);
-		p->done = 0;
-	}
-	p->n = p->elements - p->at < PIECE_ELEMENTS ? p->elements - p->at : PIECE_ELEMENTS;
-	return rc ? rc : p->line < p->lines;
-}
-
-static int run_copy(const struct vgpu_work *w)
-{
-	const struct vb_cmd_copy *c = (const void *)w->cmd;
-	uint32_t from = element_bytes(c->x.format), to = element_bytes(c->y.format);
-	struct lines x = lines_of(&c->x), y = lines_of(&c->y);
-	struct pieces p = pieces_of(&x);
-	int rc;
-
-	while ((rc = piece_next(&p, w)) > 0)
-		copy_line((const uint8_t *)w->ptr[0] + line_offset(&x, p.line) + (uint64_t)p.at * from,
-			  c->x.format,
-			  (uint8_t *)w->ptr[1] + line_offset(&y, p.line) + (uint64_t)p.at * to,
-			  c->y.format, p.n);
-	return rc;
-}
-
-static int run_fill(const struct vgpu_work *w)
-{
-	const struct vb_cmd_fill *c = (const void *)w->cmd;
-	struct lines l = lines_of(&c->y);
-	struct pieces p = pieces_of(&l);
-	int rc;
-
-	while ((rc = piece_next(&p, w)) > 0) {
-		uint32_t *y = (uint32_t *)((uint8_t *)w->ptr[0] + line_offset(&l, p.line)) + p.at;
-
-		for (uint32_t j = 0; j < p.n; j++)
-			y[j] = c->value;
-	}
-	return rc;
-}
-
 int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w)
 {
 	switch (w->cmd->opcode) {
@@ -461,9 +324,9 @@ int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w)
 	case VB_CMD_TOPK:
 		return run_topk(be, w);
 	case VB_CMD_COPY:
-		return run_copy(w);
+		return vgpu_cpu_copy(be, w);
 	case VB_CMD_FILL:
-		return run_fill(w);
+		return vgpu_cpu_fill(w);
 	case VB_CMD_COMBINE:
 		return run_combine(be, w);
 	default:

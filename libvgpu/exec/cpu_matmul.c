@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* MATMUL on the CPU, and what it shares with MATMUL_ID: where commands and panels begin. */
+/*
+ * MATMUL and MATMUL_GATE on the CPU, and what they share with MATMUL_ID: where commands and panels
+ * begin.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,11 +56,21 @@ static int residual_save(struct vgpu_product *d, const struct vgpu_panel_work *p
 	return 0;
 }
 
+/* A gated one without what is behind it: its u is no residual. */
+static struct vb_cmd_matmul product_of(const struct vb_cmd_header *cmd)
+{
+	const struct vb_cmd_matmul_gate *g = (const void *)cmd;
+
+	if (cmd->opcode == VB_CMD_MATMUL)
+		return *(const struct vb_cmd_matmul *)cmd;
+	return (struct vb_cmd_matmul){ .mode = g->mode, .act = g->act, .x = g->x, .w = g->w,
+				       .scales = g->scales, .y = g->y, .bias = g->bias };
+}
+
 /* Some rows of activations. */
-static int matmul_rows(struct vgpu_product d, const struct vgpu_work *w,
+static int matmul_rows(struct vgpu_product d, const struct vb_cmd_matmul *c, const struct vgpu_work *w,
 		       const struct vgpu_panel_work *p, struct vgpu_cpu_rows rows)
 {
-	const struct vb_cmd_matmul *c = (const void *)w->cmd;
 	size_t ldx = vgpu_cpu_stride(&c->x, 0);
 	int rc = 0;
 
@@ -76,38 +89,41 @@ static int matmul_rows(struct vgpu_product d, const struct vgpu_work *w,
 int vgpu_matmul_panel(struct vgpu_product *d, const struct vgpu_work *w,
 		      const struct vgpu_panel_work *p)
 {
-	const struct vb_cmd_matmul *c = (const void *)w->cmd;
-	uint32_t m = c->x.shape[0], step;
+	const struct vb_cmd_matmul c = product_of(w->cmd);
+	bool gated = w->cmd->opcode == VB_CMD_MATMUL_GATE;
+	uint32_t m = c.x.shape[0], step;
 	int rc = 0;
 
-	d->k = c->x.shape[1];
-	d->act = c->act;
+	d->format = c.w.format;
+	d->k = c.x.shape[1];
+	d->act = c.act;
 	d->y = (float *)w->ptr[3] + p->row;
-	d->ldy = vgpu_cpu_stride(&c->y, 0);
+	d->ldy = vgpu_cpu_stride(&c.y, 0);
 	if (w->ptr[4])
 		d->bias = (const float *)w->ptr[4] + p->row;
-	if (w->ptr[5]) {
+	if (w->ptr[5] && !gated) {
 		d->residual = (const float *)w->ptr[5] + p->row;
-		d->ldr = vgpu_cpu_stride(&c->residual, 0);
+		d->ldr = vgpu_cpu_stride(&c.residual, 0);
 	}
-	step = vgpu_cpu_rows_at_once(vgpu_cpu_acts_row_bytes(c->w.format, c->mode, d->k) +
+	step = vgpu_cpu_rows_at_once(vgpu_cpu_acts_row_bytes(c.w.format, c.mode, d->k) +
 				     (w->ptr[5] == w->ptr[3] ? p->rows * sizeof(float) : 0), m);
 	for (uint32_t first = 0; first < m && !rc; first += step) {
 		uint32_t n = step < m - first ? step : m - first;
 
-		rc = matmul_rows(*d, w, p, (struct vgpu_cpu_rows){ first, first + n });
+		rc = matmul_rows(*d, &c, w, p, (struct vgpu_cpu_rows){ first, first + n });
 		if (!rc && n < m - first)
 			rc = vgpu_work_go_on(w);
 	}
+	/* Panels come in order: with the last one whole rows are there, and have their lengths. */
+	if (!rc && gated && p->row + p->rows == c.w.shape[0])
+		rc = vgpu_cpu_gate(d->cpu, w);
 	return rc;
 }
 
 int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p)
 {
-	const struct vb_cmd_matmul_id *id = (const void *)w->cmd;
-	const struct vb_cmd_matmul *c = (const void *)w->cmd;
 	bool by_id = w->cmd->opcode == VB_CMD_MATMUL_ID;
-	struct vgpu_product d = { .cpu = be, .format = by_id ? id->w.format : c->w.format };
+	struct vgpu_product d = { .cpu = be };
 	int n = vgpu_panel_cut(be, p, &d.block), rc;
 
 	if (n < 0)

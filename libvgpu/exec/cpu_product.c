@@ -5,7 +5,7 @@
  *
  * A panel comes in pieces, because its chunks lie in slots that need not be
  * adjacent.  Rows (or groups of 16) inside a piece are used where they are; the few
- * that lie across two pieces are copied together first.
+ * that lie across two pieces are copied together by who multiplies them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -54,31 +54,36 @@ struct walk {
 };
 
 /* Whole units from here on that lie together; 0: the next one lies across. */
-static uint64_t walk_units(struct walk *w, uint64_t unit_bytes, const uint8_t **data)
+static uint64_t walk_units(struct walk *w, uint64_t unit_bytes)
 {
 	while (w->pieces && w->at == w->piece->bytes) {
 		w->piece++;
 		w->pieces--;
 		w->at = 0;
 	}
-	*data = w->piece->data + w->at;
 	return (w->piece->bytes - w->at) / unit_bytes;
 }
 
-static void walk_copy(struct walk *w, uint8_t *to, uint64_t bytes)
+static void walk_skip(struct walk *w, uint64_t bytes)
 {
-	while (bytes) {
-		uint64_t n = w->piece->bytes - w->at < bytes ? w->piece->bytes - w->at : bytes;
+	while (bytes > w->piece->bytes - w->at) {
+		bytes -= w->piece->bytes - w->at;
+		w->piece++;
+		w->pieces--;
+		w->at = 0;
+	}
+	w->at += bytes;
+}
 
-		memcpy(to, w->piece->data + w->at, n);
+/* Bytes that lie across pieces, from one of the first on. */
+static void pieces_copy(uint8_t *to, const struct vgpu_piece *from, uint64_t at, uint64_t bytes)
+{
+	for (; bytes; from++, at = 0) {
+		uint64_t n = from->bytes - at < bytes ? from->bytes - at : bytes;
+
+		memcpy(to, from->data + at, n);
 		to += n;
 		bytes -= n;
-		w->at += n;
-		if (w->at == w->piece->bytes && bytes) {
-			w->piece++;
-			w->pieces--;
-			w->at = 0;
-		}
 	}
 }
 
@@ -86,13 +91,11 @@ static void walk_copy(struct walk *w, uint8_t *to, uint64_t bytes)
 static const uint8_t *panel_scales(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p,
 				   uint64_t staged)
 {
-	struct walk w = { p->piece[1], p->pieces[1], 0 };
-
 	if (!p->piece[1])
 		return NULL;
 	if (p->pieces[1] == 1)
 		return p->piece[1]->data;
-	walk_copy(&w, cpu->staging.data + staged, p->rows * p->unit_bytes[1]);
+	pieces_copy(cpu->staging.data + staged, p->piece[1], 0, p->rows * p->unit_bytes[1]);
 	return cpu->staging.data + staged;
 }
 
@@ -127,6 +130,16 @@ static bool panel_is_askew(const struct vgpu_panel_work *p)
 	return p->unit_rows > 1 && (uintptr_t)p->piece[0]->data % 64;
 }
 
+/* Threads bring such units together, each its own. */
+static void block_lies_across(struct vgpu_block *b, struct walk *w, uint8_t *copy, uint64_t bytes)
+{
+	b->data = b->copy = copy;
+	b->from = w->piece;
+	b->at = w->at;
+	b->bytes = bytes;
+	walk_skip(w, bytes);
+}
+
 int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct vgpu_block **out)
 {
 	struct walk w = { p->piece[0], p->pieces[0], 0 };
@@ -148,15 +161,13 @@ int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct
 		struct vgpu_block *b = &block[n++];
 		uint64_t rows;
 
-		units = walk_units(&w, unit, &b->data);
-
-		b->row = row;
-		b->scales = scales ? scales + row * p->unit_bytes[1] : NULL;
+		units = walk_units(&w, unit);
+		*b = (struct vgpu_block){ .data = w.piece->data + w.at, .row = row };
+		if (scales)
+			b->scales = scales + row * p->unit_bytes[1];
 		if (!units || askew) {
-			b->data = cpu->staging.data + staged;
-			walk_copy(&w, cpu->staging.data + staged, unit);
+			block_lies_across(b, &w, cpu->staging.data + staged, unit);
 			staged += align64(unit);
-			units = 1;
 			rows = p->unit_rows;
 		} else {
 			rows = block_step(cpu, step, p->rows - row);
@@ -190,10 +201,13 @@ static void product_epilogue(const struct vgpu_product *d, const struct vgpu_blo
 static void product_block(void *ctx, size_t item)
 {
 	const struct vgpu_product *d = ctx;
-	const struct vgpu_block *b = &d->block[item];
+	struct vgpu_block *b = &d->block[item];
 	struct vgpu_panel panel = { .format = d->format, .rows = b->rows, .k = d->k,
 				    .data = b->data, .scales = b->scales };
 
+	if (b->copy)
+		pieces_copy(b->copy, b->from, b->at, b->bytes);
+	b->copy = NULL;
 	d->cpu->k->matmul(&panel, d->acts, d->y + b->row, d->ldy,
 			  vgpu_cpu_scratch(d->cpu));
 	if (d->bias || d->act || d->residual)

@@ -5,9 +5,19 @@
 
 #include "cpu.h"
 
-/* Rows that lie together. */
+/**
+ * struct vgpu_block - rows that lie together
+ * @data: where
+ * @copy: NULL, or @data, where nothing is yet: who multiplies them first brings them there
+ * @from, @at, @bytes: the pieces that they lie across, and where in the first
+ * @scales: theirs, or NULL
+ * @row, @rows: which of the panel
+ */
 struct vgpu_block {
 	const uint8_t *data;
+	uint8_t *copy;
+	const struct vgpu_piece *from;
+	uint64_t at, bytes;
 	const uint8_t *scales;
 	uint32_t row, rows;
 };

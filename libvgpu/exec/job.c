@@ -468,8 +468,7 @@ static int stream_check_room(struct vgpu_job_env *env, struct vgpu_job *job,
 static int stream_check_memory(struct vgpu_job *job, const struct vgpu_stream *s)
 {
 	bool by_id = job->cmd->opcode == VB_CMD_MATMUL_ID;
-	const struct vb_cmd_matmul_id *c = (const void *)job->cmd;
-	const struct vb_operand *w = by_id ? &c->w : &((const struct vb_cmd_matmul *)c)->w;
+	const struct vb_operand *w = vgpu_cmd_operand(job->cmd, VGPU_PRODUCT_W);
 	uint64_t row = 4ull * w->shape[w->rank - 1], unit = s->part[0].unit_bytes;
 	uint64_t ids = by_id ? vgpu_backend_ids(job->cmd) : 0;
 
@@ -554,6 +553,7 @@ static int job_dispatch(struct vgpu_job_env *env, struct vgpu_job *job,
 		return 0;
 	case VB_CMD_MATMUL:
 	case VB_CMD_MATMUL_ID:
+	case VB_CMD_MATMUL_GATE:
 		return job_run_stream(env, job, work, held);
 	case VB_CMD_GATHER:
 		return vgpu_job_run_gather(env, job, work);

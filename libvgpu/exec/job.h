@@ -26,9 +26,11 @@
  * @panel: in that matrix
  * @part: weight or scales
  * @chunk: how many chunks of the span
+ * @down: from its end
  */
 struct vgpu_panel_cursor {
 	uint32_t index, panel, part, chunk;
+	bool down;
 };
 
 /**

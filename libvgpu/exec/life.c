@@ -17,7 +17,8 @@
 #include "trace.h"
 
 #define HEARTBEAT_MS		1000u
-#define PANEL_CHUNKS_MAX	4u
+/* Most of a panel: threads wait for each other at its end, which 1 MiB is too little for. */
+#define PANEL_BYTES_MAX		(8u << 20)
 #define NVME_TRIES		10000u	/* of TEND_NS each, for the lock of the arena */
 #define DEFAULT_POLICY		"replay"
 
@@ -65,8 +66,8 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 	room->panel_chunks = room->staging / VGPU_STAGING_CHUNKS_MIN;
 	if (!room->panel_chunks)
 		room->panel_chunks = 1;
-	if (room->panel_chunks > PANEL_CHUNKS_MAX)
-		room->panel_chunks = PANEL_CHUNKS_MAX;
+	if (room->panel_chunks > PANEL_BYTES_MAX / p->chunk_bytes)
+		room->panel_chunks = PANEL_BYTES_MAX / p->chunk_bytes;
 	return 0;
 }
 

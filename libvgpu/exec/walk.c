@@ -8,16 +8,11 @@
 static bool operand_is_held(const struct vb_cmd_header *cmd, const struct vb_operand *op)
 {
 	switch (cmd->opcode) {
-	case VB_CMD_MATMUL: {
-		const struct vb_cmd_matmul *c = (const void *)cmd;
-
-		return op != &c->w && op != &c->scales;
-	}
-	case VB_CMD_MATMUL_ID: {
-		const struct vb_cmd_matmul_id *c = (const void *)cmd;
-
-		return op != &c->w && op != &c->scales;
-	}
+	case VB_CMD_MATMUL:
+	case VB_CMD_MATMUL_ID:
+	case VB_CMD_MATMUL_GATE:
+		return op != vgpu_cmd_operand(cmd, VGPU_PRODUCT_W) &&
+		       op != vgpu_cmd_operand(cmd, VGPU_PRODUCT_SCALES);
 	case VB_CMD_GATHER:
 		return op != &((const struct vb_cmd_gather *)cmd)->table;
 	default:
@@ -124,15 +119,11 @@ bool vgpu_walk_stream(const struct vb_cmd_header *cmd, struct vgpu_object *const
 	struct vb_unit unit, scale_unit;
 	uint64_t units;
 
-	if (cmd->opcode == VB_CMD_MATMUL) {
-		w = &((const struct vb_cmd_matmul *)cmd)->w;
-		scales = &((const struct vb_cmd_matmul *)cmd)->scales;
-	} else if (cmd->opcode == VB_CMD_MATMUL_ID) {
-		w = &((const struct vb_cmd_matmul_id *)cmd)->w;
-		scales = &((const struct vb_cmd_matmul_id *)cmd)->scales;
-	} else {
+	if (cmd->opcode != VB_CMD_MATMUL && cmd->opcode != VB_CMD_MATMUL_ID &&
+	    cmd->opcode != VB_CMD_MATMUL_GATE)
 		return false;
-	}
+	w = vgpu_cmd_operand(cmd, VGPU_PRODUCT_W);
+	scales = vgpu_cmd_operand(cmd, VGPU_PRODUCT_SCALES);
 	if (vb_format_unit(w->format, w->shape[w->rank - 1], &unit))
 		return false;
 	out->rows = w->shape[w->rank - 2];

@@ -65,6 +65,9 @@ static inline const struct vb_operand *vgpu_cmd_operand(const struct vb_cmd_head
 						 sizeof(struct vb_operand));
 }
 
+/* Of MATMUL, MATMUL_ID and MATMUL_GATE: which operands are streamed. */
+enum { VGPU_PRODUCT_W = 1, VGPU_PRODUCT_SCALES = 2 };
+
 /**
  * struct vgpu_stream - the streamed weight of a product
  * @part: the weight, and the scales of MXFP4_SPLIT

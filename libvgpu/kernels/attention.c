@@ -69,7 +69,8 @@ static bool cut_is_short(const struct vgpu_attention *a, struct vgpu_attention_c
 
 /*
  * The heads of a group, and some queries, share what is loaded: as many as leave work enough
- * for all threads; fewer where they take long.
+ * for all threads; fewer where they take long.  Of a decoder's one query the heads of a group go
+ * apart rather than that threads have none.
  */
 struct vgpu_attention_cut vgpu_attention_divide(const struct vgpu_attention *a, uint32_t threads,
 						uint64_t item_ns_max)
@@ -86,6 +87,8 @@ struct vgpu_attention_cut vgpu_attention_divide(const struct vgpu_attention *a, 
 			return cut;
 	}
 	cut = cut_of(a, group, QUERY_BLOCK);
+	while (vgpu_attention_items(a, cut) < threads && cut.heads % 2 == 0)
+		cut.heads /= 2;
 	if (!cut_is_short(a, cut, item_ns_max))
 		cut = cut_of(a, 1, QUERY_BLOCK);
 	return cut_is_short(a, cut, item_ns_max) ? cut : cut_of(a, 1, 1);

@@ -199,6 +199,11 @@ enum vgpu_unary { VGPU_UNARY_COPY, VGPU_UNARY_GELU_ERF, VGPU_UNARY_GELU_TANH,
 enum vgpu_binary { VGPU_BINARY_ADD, VGPU_BINARY_SUB, VGPU_BINARY_MUL,
 		   VGPU_BINARY_SWIGLU,	/* silu(a) * b */
 		   VGPU_BINARY_GEGLU	/* gelu_tanh(a) * b */ };
+/* How much of an update comes through: op(add + mul cos phi); see ref/layer.h. */
+struct vgpu_gate {
+	enum vgpu_unary op;
+	float mul, add;
+};
 enum vgpu_rope { VGPU_ROPE_NEOX /* pairs (i, i + rot/2) */, VGPU_ROPE_NORM /* (2i, 2i + 1) */ };
 
 /**
@@ -286,6 +291,10 @@ struct vgpu_kernels {
 	void (*attention)(const struct vgpu_attention *a, uint32_t head_first,
 			  uint32_t head_end, uint32_t q_first, uint32_t q_end,
 			  void *scratch);
+	/* y = u + g(phi) y, phi the angle between the two; [n] */
+	void (*gate)(float *y, const float *u, uint32_t n, const struct vgpu_gate *g);
+	/* n values as blocks of Q8_0, n a multiple of 32; the same bytes at every level */
+	void (*q8_0_encode)(void *dst, const float *src, size_t n);
 };
 
 /* Part of a product's scratch that does not depend on the weight's shape. */

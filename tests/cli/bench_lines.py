@@ -38,6 +38,7 @@ PARAMETERS = {
     "broker": "mode threads peer",
     "share": "mode threads peer",
     "embed": "weight mode threads residency policy peer bound",
+    "tokens": "weight mode threads residency bound",
     "quality": "weight mode peer model text context perplexity_error excess excess_error kl kl_p99 top1 nmse",
     "stream": "weight mode m threads residency policy peer bound compute compute_share",
     "route": "weight mode m threads residency policy peer bound seed",

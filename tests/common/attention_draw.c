@@ -2,6 +2,7 @@
 #include "common/attention_draw.h"
 
 #include "common/guarded.h"
+#include "common/kv_draw.h"
 #include "common/weights_draw.h"
 #include "kernels/attention.h"
 #include "kernels/random_blocks.h"
@@ -261,5 +262,8 @@ const char *attention_draw(uint64_t number)
 		if (!e)
 			e = check_cut(&d, t, whole);
 	}
+	/* What writes such keys and values. */
+	if (!e && d.a.kv_format == VGPU_W_Q8_0)
+		e = kv_draw(number);
 	return e;
 }

@@ -9,17 +9,17 @@
 #define OPERANDS	4	/* x, then gamma or b or a mask, beta, out */
 #define CANARY		0xc5u
 
-enum op { LAYERNORM, RMSNORM, SOFTMAX, UNARY, BINARY, SCALE, ROPE, TOPK, OPS };
+enum op { LAYERNORM, RMSNORM, SOFTMAX, UNARY, BINARY, SCALE, ROPE, TOPK, GATE, OPS };
 static const char *const op_names[] = { "layernorm", "rmsnorm", "softmax", "unary", "binary",
-					"scale", "rope", "topk" };
+					"scale", "rope", "topk", "gate" };
 
 /**
  * struct drawn - one call
  * @n: elements of x; @nb: of the other operand
- * @kind: of UNARY, BINARY, ROPE
+ * @kind: of UNARY, BINARY, ROPE, GATE
  * @has: which optional operands are given, bit by bit
  * @in_place: out is x
- * @factor: eps, scale, or position
+ * @factor: eps, scale, position, or of the angle
  * @heads, @dim, @rot: of ROPE
  * @out: behind the call: where it is
  */
@@ -111,6 +111,11 @@ static void draw(struct drawn *d, uint64_t number)
 		break;
 	case SCALE: d->factor = (float)rng_gauss(&d->rng); break;
 	case ROPE: draw_rope(d); break;
+	case GATE:
+		d->kind = (int)rng_below(&d->rng, VGPU_UNARY_TANH + 1);
+		d->factor = (float)rng_gauss(&d->rng);
+		d->add = (float)rng_gauss(&d->rng);
+		break;
 	case TOPK: d->top = rng_below(&d->rng, (d->n < 60 ? d->n : 60) + 1); break;
 	default: break;
 	}
@@ -140,7 +145,8 @@ static void call(const struct drawn *d, const struct vgpu_kernels *t, float *res
 {
 	uint32_t outs = d->op == TOPK ? d->top : d->n;
 	float *x = placed(d, 0, d->n), *b = placed(d, 1, d->nb), *c = placed(d, 2, d->nb);
-	bool over_x = d->op == SOFTMAX || d->op == ROPE || (d->in_place && d->op != TOPK);
+	struct vgpu_gate gate = { (enum vgpu_unary)d->kind, d->factor, d->add };
+	bool over_x = d->op == SOFTMAX || d->op == ROPE || d->op == GATE || (d->in_place && d->op != TOPK);
 	float *out = over_x ? x : guarded_part(&room[3], outs * 4, d->at_end);
 	int32_t *index = guarded_part(&room_index, d->top * 4, d->at_end);
 
@@ -160,6 +166,7 @@ static void call(const struct drawn *d, const struct vgpu_kernels *t, float *res
 		t->rope((enum vgpu_rope)d->kind, x, d->heads, d->dim, d->rot, d->factor, d->base,
 			d->add);
 		break;
+	case GATE: t->gate(x, b, d->n, &gate); break;
 	default: t->topk(x, d->n, d->top, out, index); break;
 	}
 	memcpy(result, out, outs * 4);
@@ -226,6 +233,9 @@ static double limit(const struct drawn *d, uint32_t i, double row)
 		for (uint32_t h = i / d->dim * d->dim; h < (i / d->dim + 1) * d->dim; h++)
 			pair = fmax(pair, fabs(x[h]));
 		return 2 * 3e-7 * pair;
+	case GATE:
+		return (1.2e-6 * fabs(d->factor) + 2.4e-7 * (1 + fabs(d->factor) + fabs(d->add))) * fabs(x[i]) +
+		       2.4e-7 * y + 0x1p-149;
 	default: return 0;
 	}
 }

@@ -229,7 +229,7 @@ static void error_add(struct error *e, float got, double want)
 #define NMSE_MAX	4e-12
 #define ERROR_MAX	1e-5
 
-static void assert_within_bound(const struct problem *p)
+static struct error error_of(const struct problem *p)
 {
 	const struct vgpu_attention *a = &p->a;
 	double *probability = malloc(a->kv * sizeof(double));
@@ -244,10 +244,17 @@ static void assert_within_bound(const struct problem *p)
 				error_add(&e, a->out[i * a->ldo + h * a->head_dim + c], want[c]);
 		}
 	}
-	assert_true(e.largest <= ERROR_MAX);
-	assert_true(e.squares <= NMSE_MAX * e.reference);
 	free(probability);
 	free(want);
+	return e;
+}
+
+static void assert_within_bound(const struct problem *p)
+{
+	struct error e = error_of(p);
+
+	assert_true(e.largest <= ERROR_MAX);
+	assert_true(e.squares <= NMSE_MAX * e.reference);
 }
 
 static void run_all(const struct vgpu_kernels *t, const struct problem *p)
@@ -620,6 +627,9 @@ static void work_is_divided_by_rows_threads_and_time(void **state)
 	check_divided(&a, 2, all / 1025, 1, 1);
 	a.m = 1;
 	check_divided(&a, 2, UINT64_MAX, 4, 16);
+	check_divided(&a, 3, UINT64_MAX, 2, 16);	/* some for each thread */
+	check_divided(&a, 8, UINT64_MAX, 1, 16);
+	check_divided(&a, 9, UINT64_MAX, 1, 16);
 }
 
 static void a_long_context_is_within_bound(void **state)
@@ -734,6 +744,89 @@ static void every_half_comes_out_as_it_is(void **state)
 	free(scratch);
 }
 
+/* NMSE against float64 of the keys and values before they were rounded. */
+static double cost_of(const struct vgpu_kernels *t, enum vgpu_wformat format, uint32_t m)
+{
+	struct shape s = { .m = m, .kv = 300, .heads = 4, .kv_heads = 2, .head_dim = 64,
+			   .causal = true, .window = 200 };
+	uint64_t rng = 21, same = 21;
+	struct problem exact = problem_new(&s, &rng), p;
+	struct error e;
+
+	s.format = format;
+	p = problem_new(&s, &same);
+	run_all(t, &p);
+	exact.a.out = p.out;
+	e = error_of(&exact);
+	problem_free(&exact);
+	problem_free(&p);
+	return e.squares / e.reference;
+}
+
+/* The limits of Documentation/layers.md, and that they are not those of another format. */
+static void keys_and_values_cost_what_they_round(void **state)
+{
+	static const double limits[][2] = { { 0, NMSE_MAX }, { 5e-9, 5e-7 }, { 5e-7, 3e-5 }, { 1e-5, 3e-4 } };
+	const struct vgpu_kernels *t = check_table(state);
+
+	for (uint32_t m = 1; m < 40; m += 36) {
+		for (int f = 0; f < 4; f++) {
+			double nmse = cost_of(t, formats[f], m);
+
+			print_message("format %d, %u queries: NMSE %.2g\n", formats[f], m, nmse);
+			assert_true(nmse >= limits[f][0] && nmse <= limits[f][1]);
+		}
+	}
+}
+
+/* Scales of 0: such keys score 0, such values are 0. */
+static void blocks_of_zeros_are_zeros(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	uint64_t rng = 22;
+
+	for (uint32_t m = 1; m < 20; m += 9) {
+		struct shape s = { .m = m, .kv = 150, .heads = 2, .kv_heads = 1, .head_dim = 64,
+				   .format = VGPU_W_Q8_0 };
+		struct problem p = problem_new(&s, &rng);
+		size_t row = p.a.ldk / 32 * 34;
+
+		memset((uint8_t *)p.coded[0] + 2, 0, 70 * row);
+		memset(p.k, 0, 70 * p.a.ldk * sizeof(float));
+		memset((uint8_t *)p.coded[1] + 2 + 40 * row, 0, 110 * row);
+		memset(p.v + 40 * p.a.ldv, 0, 110 * p.a.ldv * sizeof(float));
+		run_all(t, &p);
+		assert_within_bound(&p);
+		memset((uint8_t *)p.coded[1] + 2, 0, 40 * row);
+		run_all(t, &p);
+		for (uint32_t i = 0; i < m * 128; i++)
+			assert_true(p.out[i] == 0);
+		problem_free(&p);
+	}
+}
+
+/* What had no code is NaN for the queries that see it, and for no other. */
+static void a_block_that_is_nan_spoils_who_sees_it(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+	struct shape s = { .m = 40, .kv = 40, .heads = 2, .kv_heads = 1, .head_dim = 64,
+			   .causal = true, .format = VGPU_W_Q8_0 };
+	uint64_t rng = 23;
+	struct problem p = problem_new(&s, &rng);
+	uint8_t *key = (uint8_t *)p.coded[0] + 2 + 20 * (p.a.ldk / 32 * 34);
+	float before[20 * 128];
+
+	run_all(t, &p);
+	memcpy(before, p.out, sizeof(before));
+	p.k[20 * p.a.ldk + 3] = NAN;
+	t->q8_0_encode(key, p.k + 20 * p.a.ldk, 64);
+	run_all(t, &p);
+	assert_memory_equal(p.out, before, sizeof(before));
+	for (uint32_t i = 20 * 128; i < 40 * 128; i++)
+		assert_true(isnan(p.out[i]));
+	problem_free(&p);
+}
+
 static void a_format_that_is_none_gives_nan(void **state)
 {
 	const struct vgpu_kernels *t = check_table(state);
@@ -845,6 +938,9 @@ int main(void)
 		CHECK_LEVELS(every_format_takes_all_options),
 		CHECK_LEVELS(any_cut_of_every_format_gives_the_same_bits),
 		CHECK_LEVELS(every_half_comes_out_as_it_is),
+		CHECK_LEVELS(keys_and_values_cost_what_they_round),
+		CHECK_LEVELS(blocks_of_zeros_are_zeros),
+		CHECK_LEVELS(a_block_that_is_nan_spoils_who_sees_it),
 		CHECK_LEVELS(a_format_that_is_none_gives_nan),
 		cmocka_unit_test(scratch_depends_on_the_head_alone),
 		CHECK_LEVELS(a_long_prompt_stays_within_its_scratch),

@@ -98,8 +98,8 @@ static inline u128 m_bytes(const struct vb_operand *op)
 {
 	u32 element = m_element(op->format), r = op->rank;
 
-	if (element)
-		return m_span(op, 1, (u128)op->shape[r - 1] * element, 1);
+	if (element || r == 1)
+		return m_span(op, 1, m_matrix(op->format, 1, op->shape[r - 1]), 1);
 	return m_span(op, 2, m_matrix(op->format, op->shape[r - 2], op->shape[r - 1]), 1);
 }
 
@@ -131,6 +131,31 @@ static inline bool m_f32_or_none(const struct world *w, const struct vb_operand 
 static inline bool m_out(const struct world *w, const struct vb_operand *op, u32 rank)
 {
 	return m_array(w, op, VB_FORMAT_F32, rank, WRITES);
+}
+
+/* Blocks that are no weight: the rows are dense, and begin anywhere. */
+static inline bool m_q8_0(const struct world *w, const struct vb_operand *op, u32 rank, u32 access)
+{
+	u32 core = rank < 2 ? 1 : 2;
+	u128 row, bytes;
+
+	if (op->format != VB_FORMAT_Q8_0 || !m_shape(op, rank) || op->shape[rank - 1] % 32 ||
+	    op->stride[rank - 1])
+		return false;
+	row = (u128)op->shape[rank - 1] / 32 * 34;
+	if (core == 2 && op->stride[rank - 2] && op->stride[rank - 2] != row)
+		return false;
+	bytes = m_span(op, (int)core, core == 2 ? row * op->shape[rank - 2] : row, 1);
+	return bytes && m_in_bo(w, op, bytes, access);
+}
+
+/* Values that convert: numbers one by one, or Q8_0. */
+static inline bool m_values(const struct world *w, const struct vb_operand *op, u32 rank, u32 access)
+{
+	if (op->format == VB_FORMAT_Q8_0)
+		return m_q8_0(w, op, rank, access);
+	return (op->format == VB_FORMAT_F32 || op->format == VB_FORMAT_F16 ||
+		op->format == VB_FORMAT_BF16) && m_array(w, op, op->format, rank, access);
 }
 
 /* A matrix, or a stack of them, of a weight format or the U8 of its scales. */
@@ -237,6 +262,20 @@ static inline bool m_matmul(const struct world *w, const struct vb_cmd_matmul *c
 	       m_apart(w, &c->y, &c->residual, true);
 }
 
+static inline bool m_matmul_gate(const struct world *w, const struct vb_cmd_matmul_gate *c)
+{
+	return c->mode <= VB_MODE_A8 && c->act < VB_UNARY_COUNT && c->gate < VB_UNARY_COUNT &&
+	       !c->__reserved && isfinite(m_float(c->mul_f32)) && isfinite(m_float(c->add_f32)) &&
+	       m_f32(w, &c->x, 2) && m_weight(w, &c->w, 2) && m_scales(w, &c->scales, &c->w) &&
+	       m_out(w, &c->y, 2) && m_f32_or_none(w, &c->bias, 1) && m_f32(w, &c->u, 2) &&
+	       c->w.shape[1] == c->x.shape[1] && c->y.shape[0] == c->x.shape[0] &&
+	       c->y.shape[1] == c->w.shape[0] && !memcmp(c->u.shape, c->y.shape, 16) &&
+	       (is_none(&c->bias) || c->bias.shape[0] == c->w.shape[0]) &&
+	       m_apart(w, &c->y, &c->x, false) && m_apart(w, &c->y, &c->w, false) &&
+	       m_apart(w, &c->y, &c->scales, false) && m_apart(w, &c->y, &c->bias, false) &&
+	       m_apart(w, &c->y, &c->u, false);
+}
+
 static inline bool m_matmul_id(const struct world *w, const struct vb_cmd_matmul_id *c)
 {
 	u32 m = c->ids.shape[0], top = c->ids.shape[1], k = c->w.shape[2];
@@ -270,8 +309,11 @@ static inline bool m_attention(const struct world *w, const struct vb_cmd_attent
 	if (c->flags > 1 || !isfinite(m_float(c->scale_f32)) ||
 	    !isfinite(m_float(c->softcap_f32)))
 		return false;
-	if (!m_f32(w, &c->q, 3) || !m_f32(w, &c->k, 3) || !m_f32(w, &c->v, 3) ||
+	if (!m_f32(w, &c->q, 3) || !m_values(w, &c->k, 3, READS) ||
+	    !m_values(w, &c->v, 3, READS) || c->k.format != c->v.format ||
 	    !m_f32_or_none(w, &c->mask, 2) || !m_out(w, &c->out, 3))
+		return false;
+	if (c->k.format == VB_FORMAT_Q8_0 && (c->k.stride[0] % 34 || c->v.stride[0] % 34))
 		return false;
 	if (k[2] != q[2] || q[1] % k[1] || memcmp(k, c->v.shape, 16) ||
 	    memcmp(q, c->out.shape, 16))
@@ -369,16 +411,18 @@ static inline bool m_gather(const struct world *w, const struct vb_cmd_gather *c
 
 static inline bool m_copy(const struct world *w, const struct vb_cmd_copy *c)
 {
-	bool xf = c->x.format >= VB_FORMAT_F32 && c->x.format <= VB_FORMAT_BF16;
-	bool yf = c->y.format >= VB_FORMAT_F32 && c->y.format <= VB_FORMAT_BF16;
 	u32 rank = c->x.rank;
 
-	if (!m_element(c->x.format) || (!(xf && yf) && c->x.format != c->y.format) ||
-	    rank < 1 || rank > 4)
+	if (rank < 1 || rank > 4 || memcmp(c->x.shape, c->y.shape, 16))
 		return false;
-	return m_array(w, &c->x, c->x.format, rank, READS) &&
-	       m_array(w, &c->y, c->y.format, rank, WRITES) &&
-	       !memcmp(c->x.shape, c->y.shape, 16) && m_apart(w, &c->y, &c->x, false);
+	if (!m_values(w, &c->x, rank, READS) || !m_values(w, &c->y, rank, WRITES)) {
+		if (c->x.format != VB_FORMAT_I32 && c->x.format != VB_FORMAT_U8)
+			return false;
+		if (!m_array(w, &c->x, c->x.format, rank, READS) ||
+		    !m_array(w, &c->y, c->x.format, rank, WRITES))
+			return false;
+	}
+	return m_apart(w, &c->y, &c->x, false);
 }
 
 static inline bool m_fill(const struct world *w, const struct vb_cmd_fill *c)
@@ -421,6 +465,7 @@ static inline bool model_is_legal(const struct world *w, const struct vb_cmd_hea
 	CASE(VB_CMD_COPY, copy);
 	CASE(VB_CMD_FILL, fill);
 	CASE(VB_CMD_COMBINE, combine);
+	CASE(VB_CMD_MATMUL_GATE, matmul_gate);
 	}
 #undef CASE
 	return false;

@@ -41,6 +41,7 @@ struct sample {
 		struct vb_cmd_copy copy;
 		struct vb_cmd_fill fill;
 		struct vb_cmd_combine combine;
+		struct vb_cmd_matmul_gate matmul_gate;
 	};
 };
 
@@ -86,6 +87,16 @@ static const struct sample samples[] = {
 		      .w = OP(BO_WEIGHTS, Q4_K_G16, 192, 2, 17, 512),
 		      .y = OP(BO_OUT, F32, 0, 2, 2, 17) } },
 
+	{ .matmul_gate = { HEAD(MATMUL_GATE, matmul_gate), .mode = VB_MODE_A16, .gate = VB_UNARY_TANH,
+			   .mul_f32 = ONE, .x = OP(BO_ACTS, F32, 64, 2, 3, 32),
+			   .w = OP(BO_WEIGHTS, Q8_0, 7, 2, 5, 32), .y = OP(BO_OUT, F32, 0, 2, 3, 5),
+			   .bias = OP(BO_WEIGHTS, F32, 4, 1, 5),
+			   .u = STRIDED(BO_ACTS, F32, 4096, 2, 160, 3, 5) } },
+	{ .matmul_gate = { HEAD(MATMUL_GATE, matmul_gate), .add_f32 = ONE,
+			   .x = OP(BO_ACTS, F32, 0, 2, 1, 64), .w = OP(BO_WEIGHTS, MXFP4_SPLIT, 0, 2, 9, 64),
+			   .scales = OP(BO_WEIGHTS, U8, 1001, 2, 9, 2),
+			   .y = OP(BO_OUT, F32, 256, 2, 1, 9), .u = OP(BO_OUT, F32, 0, 2, 1, 9) } },
+
 	{ .matmul_id = { HEAD(MATMUL_ID, matmul_id), .mode = VB_MODE_A8,
 			 .x = OP(BO_ACTS, F32, 0, 2, 3, 33),
 			 .w = OP(BO_WEIGHTS, INT8_G16, 64, 3, 4, 17, 33),
@@ -114,6 +125,15 @@ static const struct sample samples[] = {
 			 .k = OP(BO_ACTS, F32, 1024, 3, 3, 1, 4),
 			 .v = OP(BO_ACTS, F32, 2048, 3, 3, 1, 4),
 			 .mask = OP(BO_ACTS, F32, 3072, 2, 2, 3),
+			 .out = OP(BO_OUT, F32, 0, 3, 2, 1, 4) } },
+	/* keys and values of one row each time */
+	{ .attention = { HEAD(ATTENTION, attention), .q = OP(BO_ACTS, F32, 0, 3, 2, 4, 32),
+			 .k = STRIDED(BO_ACTS, Q8_0, 2049, 3, 136, 5, 2, 32),
+			 .v = STRIDED(BO_ACTS, Q8_0, 2117, 3, 136, 5, 2, 32),
+			 .out = OP(BO_OUT, F32, 0, 3, 2, 4, 32) } },
+	{ .attention = { HEAD(ATTENTION, attention), .q = OP(BO_ACTS, F32, 0, 3, 2, 1, 4),
+			 .k = OP(BO_ACTS, BF16, 1026, 3, 3, 1, 4),
+			 .v = OP(BO_ACTS, BF16, 2050, 3, 3, 1, 4),
 			 .out = OP(BO_OUT, F32, 0, 3, 2, 1, 4) } },
 
 	{ .norm = { HEAD(NORM, norm), .kind = VB_NORM_LAYER, .eps_f32 = 0x3727c5acu,
@@ -170,6 +190,12 @@ static const struct sample samples[] = {
 		    .y = OP(BO_WRITE_ONLY, U8, 1, 1, 61) } },
 	{ .copy = { HEAD(COPY, copy), .x = OP(BO_ACTS, I32, 0, 4, 2, 2, 2, 2),
 		    .y = OP(BO_ACTS, I32, 64, 4, 2, 2, 2, 2) } },
+	{ .copy = { HEAD(COPY, copy), .x = STRIDED(BO_ACTS, F32, 0, 3, 1024, 3, 2, 64),
+		    .y = STRIDED(BO_OUT, Q8_0, 7, 3, 300, 3, 2, 64) } },
+	{ .copy = { HEAD(COPY, copy), .x = OP(BO_ACTS, Q8_0, 3, 1, 96),
+		    .y = OP(BO_OUT, F16, 2, 1, 96) } },
+	{ .copy = { HEAD(COPY, copy), .x = OP(BO_WEIGHTS, Q8_0, 1, 2, 3, 32),
+		    .y = OP(BO_OUT, Q8_0, 9, 2, 3, 32) } },
 
 	{ .fill = { HEAD(FILL, fill), .value = 7, .y = OP(BO_OUT, I32, 0, 1, 11) } },
 	{ .fill = { HEAD(FILL, fill), .value = ONE,

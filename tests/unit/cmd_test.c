@@ -21,7 +21,7 @@ static const struct world world = { sample_bos, BO_COUNT };
 /* Operands stand at the end of each structure. */
 static u32 operand_count(u16 opcode)
 {
-	static const u8 counts[VB_CMD_COUNT] = { 0, 6, 6, 5, 4, 3, 3, 3, 3, 3, 2, 1, 3 };
+	static const u8 counts[VB_CMD_COUNT] = { 0, 6, 6, 5, 4, 3, 3, 3, 3, 3, 2, 1, 3, 6 };
 
 	return counts[opcode];
 }
@@ -115,11 +115,12 @@ typedef void touch_fn(void *opaque, u64 first, u64 bytes);
 
 static void walk_units(const struct vb_operand *op, u64 at, touch_fn *touch, void *opaque)
 {
-	u32 k = op->shape[op->rank - 1], n = op->shape[op->rank - 2], row;
+	u32 k = op->shape[op->rank - 1], n = op->rank > 1 ? op->shape[op->rank - 2] : 1, row;
 	struct vb_unit unit;
 
 	assert_int_equal(vb_format_unit(op->format, k, &unit), 0);
-	assert_int_equal(vb_operand_stride(op, op->rank - 2u), unit.bytes);
+	if (op->rank > 1)
+		assert_int_equal(vb_operand_stride(op, op->rank - 2u), unit.bytes);
 	for (row = 0; row < n; row += unit.rows) {
 		touch(opaque, at, unit.bytes);
 		at += unit.bytes;
@@ -131,7 +132,7 @@ static void walk_dim(const struct vb_operand *op, u32 dim, u64 at, touch_fn *tou
 {
 	u32 element = m_element(op->format), i;
 
-	if (!element && dim + 2 == op->rank) {
+	if (!element && (dim + 2 == op->rank || op->rank == 1)) {
 		walk_units(op, at, touch, opaque);
 		return;
 	}
@@ -491,7 +492,19 @@ static const struct sentence sentences[] = {
 	{ VB_CMD_ATTENTION, 0, FIELD(attention, k.format), VB_FORMAT_BF16, -EINVAL,
 	  "command 3 (attention): v.format is f32 (1), must be bf16" },
 	{ VB_CMD_ATTENTION, 0, FIELD(attention, v.format), VB_FORMAT_Q8_0, -EINVAL,
-	  "command 3 (attention): v.format is q8-0 (18), must be one of f32, f16, bf16" },
+	  "command 3 (attention): v.shape[2] is 8, must be a multiple of 32" },
+	{ VB_CMD_ATTENTION, 0, FIELD(attention, v.format), VB_FORMAT_Q4_0, -EINVAL,
+	  "command 3 (attention): v.format is q4-0 (19), must be one of f32, f16, bf16, q8-0" },
+	{ VB_CMD_ATTENTION, 3, FIELD(attention, v.format), VB_FORMAT_F32, -EINVAL,
+	  "command 3 (attention): v.stride[0] is 136, must be at least 256" },
+	{ VB_CMD_ATTENTION, 3, FIELD(attention, k.stride[0]), 140, -EINVAL,
+	  "command 3 (attention): k.stride[0] is 140, must be a multiple of 34" },
+	{ VB_CMD_ATTENTION, 3, FIELD(attention, v.stride[0]), 135, -EINVAL,
+	  "command 3 (attention): v.stride[0] is 135, must be a multiple of 34" },
+	{ VB_CMD_ATTENTION, 3, FIELD(attention, v.stride[0]), 34, -EINVAL,
+	  "command 3 (attention): v.stride[0] is 34, must be at least 68" },
+	{ VB_CMD_ATTENTION, 3, FIELD(attention, k.stride[1]), 68, -EINVAL,
+	  "command 3 (attention): k.stride[1] is 68, must be 34" },
 	{ VB_CMD_NORM, 0, FIELD(norm, eps_f32), 0xbf800000, -EINVAL,
 	  "command 3 (norm): eps_f32 is 0xbf800000, must be finite and at least 0" },
 	{ VB_CMD_NORM, 0, FIELD(norm, kind), VB_NORM_L2, -EINVAL,
@@ -511,6 +524,14 @@ static const struct sentence sentences[] = {
 	  "bf16, mxfp4, q8-0, q4-0, q4-1, q5-0, q5-1, q4-k, q5-k, q6-k, nvfp4 or packed (32 .. 46)" },
 	{ VB_CMD_COPY, 2, FIELD(copy, y.format), VB_FORMAT_F32, -EINVAL,
 	  "command 3 (copy): y.format is f32 (1), must be i32" },
+	{ VB_CMD_COPY, 0, FIELD(copy, y.format), VB_FORMAT_Q4_0, -EINVAL,
+	  "command 3 (copy): y.format is q4-0 (19), must be one of f32, f16, bf16, i32, u8, q8-0" },
+	{ VB_CMD_COPY, 2, FIELD(copy, x.format), VB_FORMAT_F32, -EINVAL,
+	  "command 3 (copy): y.format is i32 (4), must be one of f32, f16, bf16, q8-0" },
+	{ VB_CMD_COPY, 0, FIELD(copy, y.format), VB_FORMAT_Q8_0, -EINVAL,
+	  "command 3 (copy): y.shape[2] is 5, must be a multiple of 32" },
+	{ VB_CMD_COPY, 4, FIELD(copy, x.stride[0]), 34, -EINVAL,
+	  "command 3 (copy): x.stride[0] is 34, must be 0" },
 	{ VB_CMD_COPY, 0, FIELD(copy, y.offset), 1, -EINVAL,
 	  "command 3 (copy): y.offset is 1, must be a multiple of 2" },
 	{ VB_CMD_FILL, 0, FIELD(fill, __reserved), 1, -EINVAL,
@@ -520,7 +541,21 @@ static const struct sentence sentences[] = {
 	{ VB_CMD_FILL, 0, FIELD(fill, h.bytes), 72, -EINVAL,
 	  "command 3 (fill): bytes is 72, must be 80" },
 	{ VB_CMD_FILL, 0, FIELD(fill, h.opcode), 200, -EINVAL,
-	  "command 3: opcode is 200, must be at most 12" },
+	  "command 3: opcode is 200, must be at most 13" },
+	{ VB_CMD_MATMUL_GATE, 0, FIELD(matmul_gate, gate), VB_UNARY_COUNT, -EINVAL,
+	  "command 3 (matmul_gate): gate is 7, must be at most 6" },
+	{ VB_CMD_MATMUL_GATE, 0, FIELD(matmul_gate, mul_f32), 0x7fc00000, -EINVAL,
+	  "command 3 (matmul_gate): mul_f32 is 0x7fc00000, must be finite" },
+	{ VB_CMD_MATMUL_GATE, 0, FIELD(matmul_gate, add_f32), 0xff800000, -EINVAL,
+	  "command 3 (matmul_gate): add_f32 is 0xff800000, must be finite" },
+	{ VB_CMD_MATMUL_GATE, 0, FIELD(matmul_gate, __reserved), 1, -EINVAL,
+	  "command 3 (matmul_gate): __reserved is 1, must be 0" },
+	{ VB_CMD_MATMUL_GATE, 0, FIELD(matmul_gate, u.shape[1]), 4, -EINVAL,
+	  "command 3 (matmul_gate): u.shape[1] is 4, must be 5" },
+	{ VB_CMD_MATMUL_GATE, 1, FIELD(matmul_gate, u.offset), 256, -EINVAL,
+	  "command 3 (matmul_gate): y overlaps u from byte 256 of their BO" },
+	{ VB_CMD_MATMUL_GATE, 0, FIELD(matmul_gate, w.format), VB_FORMAT_MXFP4_SPLIT, -EINVAL,
+	  "command 3 (matmul_gate): scales is missing" },
 };
 
 static const struct sample *sample_of(u8 opcode, u8 which)

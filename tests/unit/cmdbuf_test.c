@@ -66,6 +66,17 @@ static int record_matmul(void)
 	return vgpu_cmd_matmul(cb, &m);
 }
 
+static int record_matmul_gate(void)
+{
+	struct vgpu_matmul_gate m = {
+		.mode = VGPU_MODE_F32, .gate = VGPU_UNARY_SIGMOID, .mul = 4, .add = -1,
+		.x = f32(a, 0, 4, 32), .w = f32(b, 0, 8, 32), .y = f32(c, 0, 4, 8),
+		.u = f32(a, 4096, 4, 8),
+	};
+
+	return vgpu_cmd_matmul_gate(cb, &m);
+}
+
 static int record_matmul_id(void)
 {
 	struct vgpu_matmul_id m = {
@@ -169,7 +180,7 @@ static int record_nop(void)
 }
 
 static int (*const record[])(void) = {
-	record_matmul, record_matmul_id, record_attention, record_norm, record_rope, record_unary,
+	record_matmul, record_matmul_gate, record_matmul_id, record_attention, record_norm, record_rope, record_unary,
 	record_binary, record_scale, record_softmax, record_topk, record_gather, record_copy,
 	record_fill, record_combine, record_nop,
 };

@@ -189,6 +189,32 @@ static void information_is_cut_where_the_caller_ends(void **state)
 	vgpu_close(v);
 }
 
+static uint64_t panel_bytes(uint64_t host_bytes, uint64_t chunk_bytes)
+{
+	struct vgpu_config c = { .size = sizeof(c), .host_bytes = host_bytes, .threads = 1,
+				 .chunk_bytes = (uint32_t)chunk_bytes };
+	struct vgpu_device_info info = { .size = sizeof(info) };
+	struct vgpu *v;
+
+	assert_int_equal(vgpu_open_embedded(&c, &v), 0);
+	assert_int_equal(vgpu_device_info(v, &info), 0);
+	vgpu_close(v);
+	return info.panel_bytes;
+}
+
+/* Whatever a chunk is: threads wait for each other at the end of a panel. */
+static void panel_is_a_sixth_of_staging_up_to_8_mib(void **state)
+{
+	const uint64_t mib = 1u << 20;
+
+	(void)state;
+	assert_int_equal(panel_bytes(64 * CHUNK, CHUNK), CHUNK);
+	assert_int_equal(panel_bytes(480 * CHUNK, CHUNK), 4 * CHUNK);
+	assert_int_equal(panel_bytes(960 * CHUNK, CHUNK), 8 * CHUNK);
+	assert_int_equal(panel_bytes(2048 * mib, CHUNK), 8 * mib);
+	assert_int_equal(panel_bytes(1024 * mib, 2 * mib), 8 * mib);
+}
+
 static void description_answers_every_documented_key(void **state)
 {
 	static const char *const keys[] = {
@@ -397,6 +423,7 @@ int main(void)
 		cmocka_unit_test(environment_names_the_device),
 		cmocka_unit_test(wrong_configurations_are_refused_by_name_and_number),
 		cmocka_unit_test(information_is_cut_where_the_caller_ends),
+		cmocka_unit_test(panel_is_a_sixth_of_staging_up_to_8_mib),
 		cmocka_unit_test(description_answers_every_documented_key),
 		cmocka_unit_test(counters_count_submissions),
 		cmocka_unit_test(child_is_refused_and_may_open_its_own),

@@ -425,10 +425,12 @@ static void command_copy_converts_and_steps_over_strides(void **state)
 	free(y);
 }
 
-/* Of 16 bits, every other row of a larger object: bitwise what F32 of the same values gives. */
-static void command_attention_of_halves(uint32_t format)
+/* Not F32, every other row of a larger object: bitwise what F32 of the same values gives. */
+static void command_attention_of_format(uint32_t format)
 {
-	enum { M = 18, KV = 40, H = 6, G = 2, D = 40, ROW = G * D };
+	enum { M = 18, KV = 40, H = 6, G = 2 };
+	const uint32_t D = format == VB_FORMAT_Q8_0 ? 96 : 40, ROW = G * D;
+	const uint64_t row = format == VB_FORMAT_Q8_0 ? ROW / 32 * 34 : ROW * 2;
 	float *q = xvalues(M * H * D, 1), *k = xvalues(KV * ROW, 2), *v = xvalues(KV * ROW, 3);
 	uint32_t bq = object(q, M * H * D), bk = object(k, KV * ROW), bv = object(v, KV * ROW);
 	uint32_t half = object(NULL, 2 * KV * ROW), by = object(NULL, M * H * D);
@@ -438,19 +440,19 @@ static void command_attention_of_halves(uint32_t format)
 	float *want, *y;
 	struct xstream s;
 
-	/* To 16 bits and back: then both hold the same values. */
+	/* There and back: then both hold the same values. */
 	xstream_begin(&s);
 	for (uint32_t part = 0; part < 2; part++) {
 		copy.x = xcube(&s, part ? bv : bk, VB_ACCESS_READ, AT, VB_FORMAT_F32, KV, G, D);
-		copy.y = xcube(&s, half, VB_ACCESS_WRITE, AT + part * ROW * 2, format, KV, G, D);
-		copy.y.stride[0] = 2 * ROW * 2;
+		copy.y = xcube(&s, half, VB_ACCESS_WRITE, AT + part * row, format, KV, G, D);
+		copy.y.stride[0] = 2 * row;
 		xstream_add(&s, &copy, sizeof(copy));
 	}
 	xrig_must_run(&rig, &s);
 	xstream_begin(&s);
 	for (uint32_t part = 0; part < 2; part++) {
-		copy.x = xcube(&s, half, VB_ACCESS_READ, AT + part * ROW * 2, format, KV, G, D);
-		copy.x.stride[0] = 2 * ROW * 2;
+		copy.x = xcube(&s, half, VB_ACCESS_READ, AT + part * row, format, KV, G, D);
+		copy.x.stride[0] = 2 * row;
 		copy.y = xcube(&s, part ? bv : bk, VB_ACCESS_WRITE, AT, VB_FORMAT_F32, KV, G, D);
 		xstream_add(&s, &copy, sizeof(copy));
 	}
@@ -463,8 +465,8 @@ static void command_attention_of_halves(uint32_t format)
 		c.out = xcube(&s, by, VB_ACCESS_WRITE, AT, VB_FORMAT_F32, M, H, D);
 		if (i) {
 			c.k = xcube(&s, half, VB_ACCESS_READ, AT, format, KV, G, D);
-			c.v = xcube(&s, half, VB_ACCESS_READ, AT + ROW * 2, format, KV, G, D);
-			c.k.stride[0] = c.v.stride[0] = 2 * ROW * 2;
+			c.v = xcube(&s, half, VB_ACCESS_READ, AT + row, format, KV, G, D);
+			c.k.stride[0] = c.v.stride[0] = 2 * row;
 		}
 		xstream_add(&s, &c, sizeof(c));
 		xrig_must_run(&rig, &s);
@@ -481,13 +483,19 @@ static void command_attention_of_halves(uint32_t format)
 static void command_attention_of_f16(void **state)
 {
 	(void)state;
-	command_attention_of_halves(VB_FORMAT_F16);
+	command_attention_of_format(VB_FORMAT_F16);
 }
 
 static void command_attention_of_bf16(void **state)
 {
 	(void)state;
-	command_attention_of_halves(VB_FORMAT_BF16);
+	command_attention_of_format(VB_FORMAT_BF16);
+}
+
+static void command_attention_of_q8_0(void **state)
+{
+	(void)state;
+	command_attention_of_format(VB_FORMAT_Q8_0);
 }
 
 /* Two operands of a file that begin at one byte: each gets as much as it asked for. */
@@ -556,6 +564,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(command_attention, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(command_attention_of_f16, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(command_attention_of_bf16, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(command_attention_of_q8_0, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(command_topk_and_combine, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(command_copy_converts_and_steps_over_strides,
 						set_up, tear_down),

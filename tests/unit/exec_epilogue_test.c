@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Products with all that a command may add to them, for every format, mode and level: bias,
- * activation, a residual, in place or not, rows apart; bit for bit what the table's functions give
+ * activation, a residual, in place or not, or a gate; rows apart; bit for bit what the table's functions give
  * one after the other, with any number of threads.  Among the activations are zeros, subnormal
  * numbers, NaN and infinity.
  *
@@ -266,6 +266,69 @@ static void check_finishes(struct bench *b, const struct model *model, uint32_t 
 }
 
 /* ------------------------------------------------------------------------
+ * MATMUL_GATE
+ */
+
+static void run_gate(struct bench *b, const struct model *model, uint32_t mode, struct finish f,
+		     const struct vgpu_gate *g)
+{
+	struct vb_cmd_matmul_gate c = { .h = { VB_CMD_MATMUL_GATE, 0, sizeof(c) }, .mode = mode,
+					.act = f.act, .gate = g->op };
+	struct xstream s;
+
+	memcpy(&c.mul_f32, &g->mul, 4);
+	memcpy(&c.add_f32, &g->add, 4);
+	xstream_begin(&s);
+	c.x = apart(xmatrix(&s, b->x, VB_ACCESS_READ, 0, VB_FORMAT_F32, M, model->k), COLS_MAX);
+	c.w = xmatrix(&s, model->bo, VB_ACCESS_READ, model->bytes, (uint16_t)model->format, ROWS,
+		      model->k);
+	if (model->split_bytes)
+		c.scales = xmatrix(&s, model->bo, VB_ACCESS_READ,
+				   STACK * model->bytes + model->split_bytes, VB_FORMAT_U8, ROWS,
+				   model->k / 32);
+	c.y = apart(xmatrix(&s, b->y, VB_ACCESS_WRITE, 0, VB_FORMAT_F32, M, ROWS), ROWS + APART);
+	if (f.bias)
+		c.bias = xvector(&s, b->bias, VB_ACCESS_READ, 0, VB_FORMAT_F32, ROWS);
+	c.u = apart(xmatrix(&s, b->residual, VB_ACCESS_READ, 0, VB_FORMAT_F32, M, ROWS), COLS_MAX);
+	xstream_add(&s, &c, sizeof(c));
+	xrig_must_run(&b->rig, &s);
+}
+
+static void check_gate(struct bench *b, const struct model *model, const char *name, uint32_t mode,
+		       struct finish f, const struct vgpu_gate *g)
+{
+	const size_t ldy = ROWS + APART, n = (M - 1) * ldy + ROWS;
+	float *want = xalloc(n * 4);
+	char what[120];
+
+	snprintf(what, sizeof(what), "%s, mode %u, bias %d, act %u, gate %d", name, mode, f.bias, f.act,
+		 g->op);
+	memset(want, PATTERN, n * 4);
+	assert_int_equal(xrig_write(&b->rig, b->y, 0, want, n * 4), 0);
+	product(model, 1, (enum vgpu_mode)mode, M, b->values, COLS_MAX, want, ldy);
+	for (uint32_t i = 0; i < M; i++) {
+		row_finish(want + i * ldy, f.bias ? b->added : NULL, f.act, NULL);
+		vgpu_kernels_best()->gate(want + i * ldy, b->added + (size_t)i * COLS_MAX, ROWS, g);
+	}
+	run_gate(b, model, mode, f, g);
+	expect(b, b->y, want, n, what);
+	free(want);
+}
+
+/* Every gate with every format and mode; bias and activation by turns. */
+static void check_gates(struct bench *b, const struct model *model, uint32_t format)
+{
+	for (uint32_t mode = VB_MODE_F32; mode <= VB_MODE_A8; mode++)
+		for (uint32_t op = 0; op < VB_UNARY_COUNT; op++) {
+			uint32_t turn = op + mode + format;
+			struct finish f = { turn % 2, turn % VB_UNARY_COUNT, NONE };
+			struct vgpu_gate g = { (enum vgpu_unary)op, 0.5f, 0.5f };
+
+			check_gate(b, model, weights_formats[format].name, mode, f, &g);
+		}
+}
+
+/* ------------------------------------------------------------------------
  * MATMUL_ID and GATHER
  */
 
@@ -370,6 +433,18 @@ static void product_and_what_is_added_do_not_depend_on_threads(void **state)
 	each_format(3, check_finishes);
 }
 
+static void gated_products_are_the_tables(void **state)
+{
+	check_table(state);
+	each_format(1, check_gates);
+}
+
+static void gated_products_do_not_depend_on_threads(void **state)
+{
+	check_table(state);
+	each_format(3, check_gates);
+}
+
 static void products_by_index_and_rows_are_the_tables(void **state)
 {
 	check_table(state);
@@ -381,15 +456,19 @@ static int run_level(enum vgpu_isa isa)
 {
 	static const char *const names[] = { "product_and_what_is_added_are_the_tables_%s",
 					     "product_and_what_is_added_do_not_depend_on_threads_%s",
+					     "gated_products_are_the_tables_%s",
+					     "gated_products_do_not_depend_on_threads_%s",
 					     "products_by_index_and_rows_are_the_tables_%s" };
 	struct CMUnitTest tests[] = {
 		cmocka_unit_test_prestate(product_and_what_is_added_are_the_tables, NULL),
 		cmocka_unit_test_prestate(product_and_what_is_added_do_not_depend_on_threads, NULL),
+		cmocka_unit_test_prestate(gated_products_are_the_tables, NULL),
+		cmocka_unit_test_prestate(gated_products_do_not_depend_on_threads, NULL),
 		cmocka_unit_test_prestate(products_by_index_and_rows_are_the_tables, NULL),
 	};
-	char name[3][80];
+	char name[5][80];
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 5; i++) {
 		snprintf(name[i], sizeof(name[i]), names[i], vgpu_isa_name(isa));
 		tests[i].name = name[i];
 		tests[i].initial_state = (void *)(uintptr_t)isa;

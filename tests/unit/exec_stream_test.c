@@ -262,6 +262,36 @@ static void stats_take(void *arg, struct vgpu_io *io)
 	vgpu_io_stats_get(io, arg);
 }
 
+/* Rows across slots that are not adjacent are copied: in an empty tier a panel lies together. */
+static void stream_lays_the_chunks_of_a_panel_together(void **state)
+{
+	struct vgpu_exec_params p = xrig_params(400);	/* 20 of them staging: three a panel */
+	const uint32_t panel = 3, chunks = 12;
+	const struct vgpu_resid *resid;
+	uint32_t seen = 0;
+	struct model m;
+	struct run t;
+
+	(void)state;
+	model_make(&m, VB_FORMAT_F32, 1, chunks * XCHUNK / 4096, 1024, 0);
+	run_open(&t, &m, 1, 1, &p);
+	assert_int_equal(t.r.exec->env.panel_bytes, panel * XCHUNK);
+	xrig_must_run(&t.r, &t.s);
+	resid = &t.r.exec->resid;
+	for (uint32_t i = 0; i < resid->slots; i++) {
+		const struct vgpu_slot *slot = &resid->slot[i];
+
+		if (slot->state != VGPU_SLOT_READY || slot->object->kind == VB_BO_ANONYMOUS ||
+		    slot->chunk % panel == panel - 1)
+			continue;
+		assert_true(slot[1].object == slot->object && slot[1].chunk == slot->chunk + 1);
+		seen++;
+	}
+	assert_int_equal(seen, chunks / panel * (panel - 1));
+	run_close(&t);
+	model_free(&m);
+}
+
 /*
  * What a pass reads ahead for the next one is in its counters when it ends, though nothing
  * of it may have arrived: the same that the kernel counts for the process.
@@ -709,6 +739,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stream_runs_a_buffer_that_names_sixteen_times_the_tier),
 		cmocka_unit_test(stream_output_does_not_depend_on_budget_policy_or_engine),
+		cmocka_unit_test(stream_lays_the_chunks_of_a_panel_together),
 		cmocka_unit_test(stream_counts_reads_when_they_begin),
 		cmocka_unit_test(stream_works_at_both_ends_of_the_chunk_size),
 		cmocka_unit_test(stream_reads_at_most_two_percent_above_the_optimum),

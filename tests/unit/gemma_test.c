@@ -187,16 +187,20 @@ static void gemma_packed_agrees_with_float64_of_its_weights(void **state)
 	check_against_ref(&mixed, VGPU_MODE_A8, 1e-2);
 }
 
-/* 2^-11 and 2^-8 of a number, squared, and no more than a few times that at the end. */
-static void gemma_keys_and_values_of_16_bits_cost_what_they_round(void **state)
+/*
+ * 2^-11 and 2^-8 of a number, 1 / 254 of the largest of 32, squared, and no more than a few times
+ * that at the end.
+ */
+static void gemma_keys_and_values_cost_what_they_round(void **state)
 {
-	double f16, bf16;
+	double f16, bf16, int8;
 
 	(void)state;
 	f16 = check_kv_against_ref(&small, VGPU_MODE_F32, VGPU_FORMAT_F16, 1e-6);
 	bf16 = check_kv_against_ref(&small, VGPU_MODE_F32, VGPU_FORMAT_BF16, 5e-5);
-	print_message("NMSE %.3g with F16, %.3g with BF16\n", f16, bf16);
-	assert_true(f16 > 1e-10 && bf16 > 8 * f16);
+	int8 = check_kv_against_ref(&small, VGPU_MODE_F32, VGPU_FORMAT_Q8_0, 5e-4);
+	print_message("NMSE %.3g with F16, %.3g with BF16, %.3g with INT8\n", f16, bf16, int8);
+	assert_true(f16 > 1e-10 && bf16 > 8 * f16 && int8 > bf16);
 }
 
 static void linear_scaling(struct gguf_image *g)
@@ -464,6 +468,22 @@ static void gemma_sizes_that_cannot_be_are_refused(void **state)
 	end(&f);
 }
 
+static void gemma_heads_of_no_whole_blocks_have_no_cache_in_int8(void **state)
+{
+	struct vbrun_gen_gemma_params p = small;
+	struct gemma_size size = { 8, 1, 1, 0, VGPU_FORMAT_Q8_0 };
+	struct fixture f = { 0 };
+
+	(void)state;
+	p.dim = 40;
+	begin(&f, &p);
+	f.v = open_device(HOST_BYTES);
+	assert_int_equal(gemma_load(&f.g, &f.model, f.v, VGPU_MODE_F32, &size), -EINVAL);
+	assert_non_null(strstr(vgpu_error_text(), "a matrix of 2 x 40 cannot have format q8-0"));
+	unload(&f);
+	end(&f);
+}
+
 /* --- what is refused ---------------------------------------------------- */
 
 /* Opening a file says, behind its name, @why. */
@@ -572,7 +592,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gemma_f32_agrees_with_float64),
 		cmocka_unit_test(gemma_packed_agrees_with_float64_of_its_weights),
-		cmocka_unit_test(gemma_keys_and_values_of_16_bits_cost_what_they_round),
+		cmocka_unit_test(gemma_keys_and_values_cost_what_they_round),
 		cmocka_unit_test(gemma_options_of_the_file_agree_with_float64),
 		cmocka_unit_test(gemma_window_is_of_all_layers_but_the_last_of_a_pattern),
 		cmocka_unit_test(gemma_token_by_token_is_the_whole_prompt),
@@ -581,6 +601,7 @@ int main(void)
 		cmocka_unit_test(gemma_runs_in_the_bytes_it_says_it_needs),
 		cmocka_unit_test(gemma_long_text_agrees_with_float64),
 		cmocka_unit_test(gemma_sizes_that_cannot_be_are_refused),
+		cmocka_unit_test(gemma_heads_of_no_whole_blocks_have_no_cache_in_int8),
 		cmocka_unit_test(gemma_text_longer_than_its_room_is_refused),
 		cmocka_unit_test(gemma_names_what_it_does_not_know),
 		cmocka_unit_test(gemma_names_what_is_missing_or_does_not_fit),

@@ -108,7 +108,8 @@ static void write_source(struct rig *r)
 		}
 		assert_int_equal(pwrite(r->fd, values, bytes, (off_t)at), (ssize_t)bytes);
 		free(values);
-		r->items[i] = (struct vgpu_pack_item){ shapes[i].name, r->fd, at, *p };
+		r->items[i] = (struct vgpu_pack_item){ .name = shapes[i].name, .fd = r->fd,
+							.offset = at, .pack = *p };
 		at += bytes + 3;
 	}
 	/* Where no item lies, so that a test may change it. */

@@ -143,9 +143,9 @@ static int build_packed(struct bert *b, const char *path, struct packed_names *n
 			snprintf(names->name[layer][i], sizeof(names->name[layer][i]),
 				 "layer.%u.matrix.%u", layer, i);
 			items[n++] = (struct vgpu_pack_item){
-				names->name[layer][i],
-				vgpu_checkpoint_file_fd(b->model->ck, t->file), t->offset,
-				packing(b, layer, i) };
+				.name = names->name[layer][i],
+				.fd = vgpu_checkpoint_file_fd(b->model->ck, t->file),
+				.offset = t->offset, .pack = packing(b, layer, i) };
 		}
 	progress_begin(&progress, "packing", 0);
 	rc = vgpu_packed_build(b->v, path, items, n, progress_tell, &progress);

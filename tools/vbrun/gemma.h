@@ -100,7 +100,7 @@ uint32_t gemma_cols(const struct gemma_model *model, enum gemma_matrix which);
  * @batch: tokens that run together
  * @choices: candidates for the next token
  * @rows: tokens whose logits are there together; 0: one
- * @kv: format of keys and values: F32, F16 or BF16; NONE: F32
+ * @kv: format of keys and values: F32, F16, BF16 or Q8_0; NONE: F32
  */
 struct gemma_size {
 	uint32_t tokens, batch, choices, rows;

@@ -26,8 +26,9 @@
 #define CHUNK_LEAST (64u << 10)
 
 static const char *const modes[] = { "f32", "a16", "a8", NULL };
-static const char *const kv_names[] = { "f32", "f16", "bf16", NULL };
-static const enum vgpu_format kv_formats[] = { VGPU_FORMAT_F32, VGPU_FORMAT_F16, VGPU_FORMAT_BF16 };
+static const char *const kv_names[] = { "f32", "f16", "bf16", "int8", NULL };
+static const enum vgpu_format kv_formats[] = { VGPU_FORMAT_F32, VGPU_FORMAT_F16, VGPU_FORMAT_BF16,
+					       VGPU_FORMAT_Q8_0 };
 
 /* --- how large ---------------------------------------------------------- */
 
@@ -296,7 +297,7 @@ int vbrun_generate(int argc, char **argv)
 		{ "seed", CLI_NUMBER, &g.o.seed, "N", "of the draws (default 1)", NULL, 1, 0 },
 		{ "mode", CLI_CHOICE, &g.o.mode, "MODE", "activations: f32, a16 (default) or a8", modes,
 		  0, 0 },
-		{ "kv", CLI_CHOICE, &g.o.kv, "FORMAT", "keys and values: f32 (default), f16 or bf16",
+		{ "kv", CLI_CHOICE, &g.o.kv, "FORMAT", "keys and values: f32 (default), f16, bf16 or int8",
 		  kv_names, 0, 0 },
 		DEVICE_OPTIONS(g.o.device),
 		{ "json", CLI_FLAG, &g.o.json, NULL, "summary as JSON", NULL, 0, 0 },

@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* 0: no row of this format has so many columns. */
 static uint64_t row_bytes(const struct kv_shape *shape)
 {
-	return (uint64_t)shape->heads * shape->dim * (shape->format == VGPU_FORMAT_F32 ? 4 : 2);
+	uint64_t bytes;
+
+	return vgpu_matrix_bytes(shape->format, shape->heads, shape->dim, &bytes) ? 0 : bytes;
 }
 
 uint64_t kv_cache_layer_bytes(const struct kv_shape *shape)
@@ -17,7 +20,7 @@ uint64_t kv_cache_layer_bytes(const struct kv_shape *shape)
 
 int kv_cache_open(struct kv_cache *c, struct vgpu *v, const struct kv_shape *shape)
 {
-	int rc = 0;
+	int rc = row_bytes(shape) ? 0 : -EINVAL;
 
 	c->shape = *shape;
 	c->bo = calloc(shape->layers, sizeof(*c->bo));

@@ -15,7 +15,7 @@
  * @heads: that keys and values have
  * @dim: columns of a head
  * @tokens: that it can hold
- * @format: F32, F16 or BF16
+ * @format: F32, F16, BF16 or Q8_0; of the last @dim is a multiple of 32
  */
 struct kv_shape {
 	uint32_t layers, heads, dim, tokens;
@@ -38,7 +38,7 @@ enum kv_part { KV_KEYS, KV_VALUES };
  * kv_cache_open() - make the objects
  * @c: kv_cache_close() it, also after an error
  *
- * Return: 0; -ENOMEM; what the device said.
+ * Return: 0; -EINVAL: @dim; -ENOMEM; what the device said.
  */
 int kv_cache_open(struct kv_cache *c, struct vgpu *v, const struct kv_shape *shape);
 void kv_cache_close(struct kv_cache *c);

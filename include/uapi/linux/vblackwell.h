@@ -1803,12 +1803,12 @@ enum vb_format {
  * @rank: dimensions used, 1 .. VB_OPERAND_RANK_MAX; 0 with VB_FORMAT_NONE
  * @__reserved: must be 0
  * @offset: of element 0, in bytes, 0 .. the length of the BO - 1; a multiple of an element,
- *	as outer strides are; weights, scales and tables of row-major formats: any; packed
- *	ones: a multiple of 64
+ *	as outer strides are; blocks, and weights, scales and tables of row-major formats:
+ *	any; packed ones: a multiple of 64
  * @shape: elements, outermost first, 1 .. 2^32 - 1; those from @rank on must be 0
  * @stride: bytes from one index to the next in each dimension, those of what one index
  *	holds .. 2^63 - 1, or 0: dense.  The innermost of an array is always dense, as
- *	are the rows of a packed format
+ *	are the rows of a packed format, and those of blocks
  */
 struct vb_operand {
 	__u32 bo;
@@ -1834,7 +1834,8 @@ enum vb_opcode {
 	VB_CMD_COPY = 10,
 	VB_CMD_FILL = 11,
 	VB_CMD_COMBINE = 12,
-	VB_CMD_COUNT = 13,
+	VB_CMD_MATMUL_GATE = 13,
+	VB_CMD_COUNT = 14,
 };
 
 /**
@@ -1904,6 +1905,42 @@ struct vb_cmd_matmul {
 };
 
 /**
+ * struct vb_cmd_matmul_gate - y = u + g(phi) du, du = act(x w^T + bias)
+ * @h: opcode VB_CMD_MATMUL_GATE
+ * @mode: enum vb_mode
+ * @act: enum vb_unary
+ * @gate: enum vb_unary: g(phi) = gate(add + mul cos phi)
+ * @mul_f32: finite
+ * @add_f32: finite
+ * @__reserved: must be 0
+ * @x: F32 [m][k]
+ * @w: weight [n][k], as of MATMUL
+ * @scales: U8 [n][k / 32] with MXFP4_SPLIT, else NONE
+ * @y: F32 [m][n]; must not overlap an input
+ * @bias: F32 [n] or NONE
+ * @u: F32 [m][n]
+ *
+ * An update is let through by where it points: phi is the angle between a row of @u and that of
+ * du, cos phi = u du / (|u| |du|), or 0 where one of them has no length.  NONE with 1/2 and 1/2 is
+ * cos^2(phi / 2).  A row in which u or du is not finite becomes NaN.
+ */
+struct vb_cmd_matmul_gate {
+	struct vb_cmd_header h;
+	__u32 mode;
+	__u32 act;
+	__u32 gate;
+	__u32 mul_f32;
+	__u32 add_f32;
+	__u32 __reserved;
+	struct vb_operand x;
+	struct vb_operand w;
+	struct vb_operand scales;
+	struct vb_operand y;
+	struct vb_operand bias;
+	struct vb_operand u;
+};
+
+/**
  * struct vb_cmd_matmul_id - y[i][t] = x[i][t] w[ids[i][t]]^T + bias[ids[i][t]]
  * @h: opcode VB_CMD_MATMUL_ID
  * @mode: enum vb_mode
@@ -1940,7 +1977,8 @@ struct vb_cmd_matmul_id {
  * @scale_f32: of q k^T; finite
  * @softcap_f32: 0 none, else softcap * tanh(s / softcap); finite
  * @q: F32 [m][heads][dim]
- * @k: F32, F16 or BF16 [kv][kv_heads][dim]; kv_heads divides heads
+ * @k: F32, F16, BF16 or Q8_0 [kv][kv_heads][dim]; kv_heads divides heads; Q8_0: dim is a
+ *	multiple of 32, and a stride from key to key of the 34 bytes of a block
  * @v: as @k, of its format
  * @mask: F32 [m][kv] added to the scores, or [1][kv] for all, or NONE
  * @out: F32 [m][heads][dim]
@@ -2080,10 +2118,14 @@ struct vb_cmd_gather {
 };
 
 /**
- * struct vb_cmd_copy - y = x, same shape; F32, F16, BF16 convert (nearest even)
+ * struct vb_cmd_copy - y = x, same shape; F32, F16, BF16, Q8_0 convert (nearest even)
  * @h: opcode VB_CMD_COPY
- * @x: any of F32, F16, BF16 (or equal formats I32, U8)
+ * @x: any of F32, F16, BF16, Q8_0 (or equal formats I32, U8)
  * @y: as @x in shape; must not overlap @x
+ *
+ * Q8_0: rows are multiples of 32.  The scale of a block is max|x| / 127 as F16; one that holds a
+ * NaN, or a magnitude of 127 * 65520 or more, becomes NaN as a whole.  From Q8_0 to Q8_0 bytes
+ * are moved.
  */
 struct vb_cmd_copy {
 	struct vb_cmd_header h;

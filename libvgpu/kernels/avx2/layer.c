@@ -3,6 +3,7 @@
 
 #include "kernels/simd/layer.h"
 #include "kernels/simd/attention.h"
+#include "kernels/simd/gate.h"
 
 void vgpu_layer_init_avx2(struct vgpu_kernels *t)
 {
@@ -15,4 +16,6 @@ void vgpu_layer_init_avx2(struct vgpu_kernels *t)
 	t->rope = rope;
 	t->topk = topk;
 	t->attention = attention;
+	t->gate = gate;
+	t->q8_0_encode = q8_0_encode;
 }

@@ -82,6 +82,16 @@ VEC_INLINE vf vf_load_s8(const void *p)
 	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
 }
 
+/* Integers of 8 bits, signed. */
+VEC_INLINE void vf_store_s8(void *p, vf a)
+{
+	__m256i whole = _mm256_cvtps_epi32(a);
+	__m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole),
+					_mm256_extracti128_si256(whole, 1));
+
+	_mm_storel_epi64(p, _mm_packs_epi16(words, words));
+}
+
 VEC_INLINE void vf_store(float *p, vf a)
 {
 	_mm256_storeu_ps(p, a);

@@ -72,6 +72,11 @@ VEC_INLINE vf vf_load_s8(const void *p)
 	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
 }
 
+VEC_INLINE void vf_store_s8(void *p, vf a)
+{
+	_mm_storeu_si128(p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
+
 VEC_INLINE void vf_store(float *p, vf a)
 {
 	_mm512_storeu_ps(p, a);

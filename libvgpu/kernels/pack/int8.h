@@ -12,6 +12,8 @@
 #include "kernels/pack/half.h"
 
 #define VGPU_F32_INFINITY	0x7f800000u
+/* The scale of a block that holds what has no code: all of it is NaN then. */
+#define VGPU_F16_NAN		0x7e00u
 /* Bits of 127 * 65520: from here on the scale rounds to an infinite f16. */
 #define VGPU_INT8_LIMIT		0x4afdf020u
 

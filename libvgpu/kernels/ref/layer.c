@@ -169,4 +169,6 @@ void vgpu_layer_init_ref(struct vgpu_kernels *t)
 	t->rope = vgpu_rope_f32_ref;
 	t->topk = vgpu_topk_f32_ref;
 	t->attention = vgpu_attention_f32_ref;
+	t->gate = vgpu_gate_f32_ref;
+	t->q8_0_encode = vgpu_q8_0_encode_ref;
 }

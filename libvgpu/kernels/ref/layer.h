@@ -189,4 +189,48 @@ void vgpu_attention_f32_ref(const struct vgpu_attention *a, uint32_t head_first,
 			    uint32_t head_end, uint32_t q_first, uint32_t q_end,
 			    void *scratch);
 
+/**
+ * vgpu_gate_value() - g(phi) of two rows
+ * @g: the gate
+ * @uu: u . u
+ * @dd: du . du
+ * @ud: u . du
+ *
+ * cos phi = u . du / (|u| |du|), no more than 1 and no less than -1; 0 where one of the
+ * rows has no length, since it has no direction.
+ *
+ * Return: op(add + mul cos phi); NaN where a square is infinite or NaN.
+ */
+float vgpu_gate_value(const struct vgpu_gate *g, double uu, double dd, double ud);
+
+/**
+ * vgpu_gate_f32_ref() - a row that is added as far as a gate lets it through
+ * @y: f32 [n]: du; becomes u + g(phi) du, each element rounded once
+ * @u: f32 [n]; does not overlap @y
+ * @n: columns
+ * @g: the gate
+ *
+ * phi is the angle between the rows u and du.  The three sums are in double.  A row
+ * becomes NaN as a whole when an element of u or du is NaN or infinite.
+ *
+ * Context: Any thread. Allocates nothing, takes no lock.
+ */
+void vgpu_gate_f32_ref(float *y, const float *u, uint32_t n, const struct vgpu_gate *g);
+
+/**
+ * vgpu_q8_0_encode_ref() - values as blocks of Q8_0
+ * @dst: n / 32 blocks of 34 bytes: an f16 scale d, 32 codes q; any alignment
+ * @src: f32 [n]
+ * @n: a multiple of 32
+ *
+ * d = max|x| / 127, computed in f32 and rounded to f16; q = x / d rounded to nearest
+ * even and clamped to -127 .. 127, as the codes of INT8_G16.  A value is then off by at
+ * most d / 2 and, where d was rounded down, by 2^-11 of itself (more where d is below
+ * 2^-14); a block whose max|x| is at most 127 * 2^-25 becomes zeros.  One with a NaN, or with a magnitude of 127 * 65520
+ * or more, is NaN as a whole: d is, and all codes are 0.
+ *
+ * Context: Any thread. Allocates nothing, takes no lock.
+ */
+void vgpu_q8_0_encode_ref(void *dst, const float *src, size_t n);
+
 #endif
