@@ -2,6 +2,7 @@
 /*
  * Packed cache files: built through packed objects, so that their bytes are those that
  * a chunk of such an object would have; compared with what their header should say.
+ * Layers of AWQ and GPTQ, of which no object is made, are packed here.
  */
 #include "packed_plan.h"
 
@@ -16,6 +17,8 @@
 
 #include "core/format.h"
 #include "error.h"
+#include "kernels/pool.h"
+#include "packed_layer.h"
 #include "packed_part.h"
 
 /* Bytes written at a time: what the device pages in at once. */
@@ -126,6 +129,8 @@ int vgpu_packed_check(const char *path, const struct vgpu_pack_item *items, uint
  * @plan: of the file
  * @part: the file while it is written
  * @piece: PIECE_BYTES of memory
+ * @pool: threads that pack layers; NULL: there are none to pack yet
+ * @at: of a layer, where it begins in the data part
  */
 struct build {
 	struct vgpu *v;
@@ -134,6 +139,8 @@ struct build {
 	struct packed_plan plan;
 	struct packed_part part;
 	void *piece;
+	struct vgpu_pool *pool;
+	uint64_t at;
 };
 
 static int tell(const struct build *b, uint64_t done)
@@ -163,11 +170,33 @@ static int write_object(struct build *b, struct vgpu_bo *bo, uint64_t offset)
 	return rc;
 }
 
+static int put_layer(void *arg, uint64_t at, const void *from, uint64_t bytes)
+{
+	struct build *b = arg;
+	int rc = vgpu_packed_part_write(&b->part, b->plan.header_bytes + b->at + at, from, bytes);
+
+	return rc ? rc : tell(b, b->at + at + bytes);
+}
+
+static int write_layer(struct build *b, uint32_t i)
+{
+	int rc = b->pool ? 0 : vgpu_pool_open(NULL, &b->pool);
+
+	if (rc)
+		return vgpu_fail(rc, "cannot start threads to pack with: %s", strerror(-rc));
+	b->at = b->plan.tensors[i].offset;
+	return vgpu_packed_layer_make(&b->plan.items[i], b->pool, put_layer, b);
+}
+
 static int write_item(struct build *b, uint32_t i)
 {
 	const struct vgpu_pack_item *item = &b->plan.items[i];
 	struct vgpu_bo *bo;
-	int rc = vgpu_bo_create_packed(b->v, item->fd, item->offset, &item->pack, &bo);
+	int rc;
+
+	if (vgpu_packed_is_layer(item))
+		return write_layer(b, i);
+	rc = vgpu_bo_create_packed(b->v, item->fd, item->offset, &item->pack, &bo);
 
 	if (rc)
 		return rc;
@@ -226,6 +255,7 @@ static int see_that_it_fits(struct build *b, const char *path)
 	b->piece = malloc(PIECE_BYTES);
 	rc = b->piece ? build_file(b, path) : vgpu_fail(-ENOMEM, "no memory to write with");
 	free(b->piece);
+	vgpu_pool_close(b->pool);
 	return rc;
 }
 

@@ -13,6 +13,7 @@
 #include "core/format.h"
 #include "error.h"
 #include "exec/crc32c.h"
+#include "packed_layer.h"
 
 #define END_BYTES	((uint64_t)1 << 20)
 
@@ -112,21 +113,49 @@ static int check_item(const struct vgpu_pack_item *item)
 	if (item->pack.scales.format)
 		return vgpu_fail(-EINVAL, "%s: scales that lie apart are not packed into a file",
 				 item->name);
-	return 0;
+	return vgpu_packed_is_layer(item) ? vgpu_packed_layer_check(item) : 0;
 }
 
-static int check_range(const struct vgpu_pack_item *item, const struct packed_source *s)
+/* A range of a source, whose index is @out. */
+static int add_range(struct packed_plan *plan, const struct vgpu_pack_item *item, int fd,
+		     uint64_t offset, uint64_t bytes, uint32_t *out)
 {
-	uint64_t bytes, end;
-	int rc = stack_bytes(item, item->pack.source_format, &bytes);
+	uint64_t end;
+	int rc = source_find(plan, fd, out);
 
 	if (rc)
 		return rc;
-	if (__builtin_add_overflow(item->offset, bytes, &end) || end > s->bytes)
+	if (__builtin_add_overflow(offset, bytes, &end) || end > plan->sources[*out].bytes)
 		return vgpu_fail(-ERANGE, "%s: %" PRIu64 " bytes from %" PRIu64 " end behind the "
-				 "source of %" PRIu64 " bytes", item->name, bytes, item->offset,
-				 s->bytes);
+				 "source of %" PRIu64 " bytes", item->name, bytes, offset,
+				 plan->sources[*out].bytes);
 	return 0;
+}
+
+static int add_layer(struct packed_plan *plan, const struct vgpu_pack_item *item,
+		     struct packed_tensor *t)
+{
+	struct packed_layer_bytes bytes = vgpu_packed_layer_bytes(item);
+	const struct vgpu_pack_layer *l = &item->layer;
+	int rc = add_range(plan, item, item->fd, item->offset, bytes.codes, &t->source);
+
+	if (!rc)
+		rc = add_range(plan, item, l->zeros_fd, l->zeros_offset, bytes.zeros, &t->zeros);
+	if (!rc)
+		rc = add_range(plan, item, l->scales_fd, l->scales_offset, bytes.scales, &t->scales);
+	return rc;
+}
+
+static int add_sources(struct packed_plan *plan, const struct vgpu_pack_item *item,
+		       struct packed_tensor *t)
+{
+	uint64_t bytes;
+	int rc;
+
+	if (vgpu_packed_is_layer(item))
+		return add_layer(plan, item, t);
+	rc = stack_bytes(item, item->pack.source_format, &bytes);
+	return rc ? rc : add_range(plan, item, item->fd, item->offset, bytes, &t->source);
 }
 
 static int place(struct packed_plan *plan, uint32_t i)
@@ -153,9 +182,7 @@ static int place_all(struct packed_plan *plan)
 	for (uint32_t i = 0; i < plan->count && !rc; i++) {
 		rc = check_item(&plan->items[i]);
 		if (!rc)
-			rc = source_find(plan, plan->items[i].fd, &plan->tensors[i].source);
-		if (!rc)
-			rc = check_range(&plan->items[i], &plan->sources[plan->tensors[i].source]);
+			rc = add_sources(plan, &plan->items[i], &plan->tensors[i]);
 		if (!rc)
 			rc = place(plan, i);
 	}
@@ -173,11 +200,20 @@ void vgpu_packed_source_text(const struct packed_source *s, char *out)
 void vgpu_packed_tensor_text(const struct packed_plan *plan, uint32_t item, char *out)
 {
 	const struct vgpu_pack_item *it = &plan->items[item];
+	const struct packed_tensor *t = &plan->tensors[item];
 
+	if (vgpu_packed_is_layer(it)) {
+		snprintf(out, PACKED_VALUE_BYTES, "%s rows=%u cols=%u stack=1 from=%s/%u source=%u "
+			 "offset=%" PRIu64 " zeros=%u@%" PRIu64 " scales=%u@%" PRIu64,
+			 vgpu_format_name(it->pack.packed_format), it->pack.rows, it->pack.cols,
+			 vgpu_packed_layer_scheme(it), it->layer.group, t->source, it->offset,
+			 t->zeros, it->layer.zeros_offset, t->scales, it->layer.scales_offset);
+		return;
+	}
 	snprintf(out, PACKED_VALUE_BYTES, "%s rows=%u cols=%u stack=%u from=%s source=%u offset=%"
 		 PRIu64, vgpu_format_name(it->pack.packed_format), it->pack.rows, it->pack.cols,
-		 stack_of(&it->pack), vgpu_format_name(it->pack.source_format),
-		 plan->tensors[item].source, it->offset);
+		 stack_of(&it->pack), vgpu_format_name(it->pack.source_format), t->source,
+		 it->offset);
 }
 
 static bool add_text(struct json_object *to, const char *key, const char *value)

@@ -17,7 +17,8 @@
  *	layout		PACKED_LAYOUT
  *	source:I	"bytes=B mtime_ns=T ino=N crc32c=C" of source file I; the CRC is of
  *			its first and its last MiB
- *	tensor:NAME	"FORMAT rows=R cols=C stack=S from=FORMAT source=I offset=O"
+ *	tensor:NAME	"FORMAT rows=R cols=C stack=S from=FORMAT source=I offset=O", and of a layer
+ *			of AWQ or GPTQ, whose FORMAT is "SCHEME/GROUP", " zeros=I@O scales=I@O"
  *
  * A tensor may be longer than its matrices, up to where the next one begins; what is
  * left over is zero.
@@ -56,11 +57,12 @@ struct packed_source {
 /**
  * struct packed_tensor - one item as it lies in the file
  * @source: index into the sources
+ * @zeros, @scales: likewise, of a layer of AWQ or GPTQ
  * @offset: from the start of the data part
  * @bytes: packed, all matrices of the stack
  */
 struct packed_tensor {
-	uint32_t source;
+	uint32_t source, zeros, scales;
 	uint64_t offset, bytes;
 };
 
@@ -97,7 +99,7 @@ int vgpu_packed_plan(const struct vgpu_pack_item *items, uint32_t count,
 void vgpu_packed_plan_free(struct packed_plan *plan);
 
 /* Room for the value of any entry of "__metadata__". */
-#define PACKED_VALUE_BYTES	160u
+#define PACKED_VALUE_BYTES	256u
 void vgpu_packed_source_text(const struct packed_source *s, char *out);
 void vgpu_packed_tensor_text(const struct packed_plan *plan, uint32_t item, char *out);
 

@@ -114,8 +114,8 @@ static void nmse_and_max_abs_are_what_they_say(void **state)
 	assert_true(a.max_abs == 1);
 }
 
-/* Nor are their scales taken for matrices. */
-static void weights_of_awq_and_gptq_are_refused_by_name(void **state)
+/* Nor are their scales taken for matrices: tests/cli/int4_test.sh has such that are taken. */
+static void weights_of_awq_and_gptq_without_settings_are_refused(void **state)
 {
 	struct vgpu_checkpoint *ck;
 	struct weights w;
@@ -126,16 +126,16 @@ static void weights_of_awq_and_gptq_are_refused_by_name(void **state)
 	assert_int_equal(weights_list(ck, WEIGHTS_KEEP, &w), 0);
 	assert_false(weights_all(&w));
 	weights_refusal(ck, &w, why, sizeof(why));
-	assert_string_equal(why, "tensor 'awq_128.qweight': codes of AWQ or GPTQ in I32, which no "
-			    "command takes yet");
+	assert_string_equal(why, "tensor 'awq_128.qweight': no settings of its layer: config.json: No "
+			    "such file or directory; nor is there quantize_config.json or "
+			    "quant_config.json beside it");
 	/* Of each layer the values beside it are a matrix. */
 	assert_int_equal(w.count, 29);
 	for (size_t i = 0; i < w.count; i++)
 		assert_non_null(strstr(w.list[i].name, ".values"));
-	/* Three tensors a layer, and 18 have a g_idx. */
 	assert_int_equal(w.skip_count, 1);
-	assert_string_equal(w.skips[0].why, "layers of AWQ or GPTQ");
-	assert_int_equal(w.skips[0].count, 3 * 29 + 18);
+	assert_string_equal(w.skips[0].why, "layers of AWQ or GPTQ that are not taken");
+	assert_int_equal(w.skips[0].count, 29);
 	weights_free(&w);
 	vgpu_checkpoint_close(ck);
 }
@@ -250,7 +250,7 @@ int main(void)
 		cmocka_unit_test(spearman_equals_the_hand_count),
 		cmocka_unit_test(nmse_and_max_abs_are_what_they_say),
 		cmocka_unit_test(weights_are_listed_as_they_lie),
-		cmocka_unit_test(weights_of_awq_and_gptq_are_refused_by_name),
+		cmocka_unit_test(weights_of_awq_and_gptq_without_settings_are_refused),
 		cmocka_unit_test(weights_become_operands_by_one_rule),
 		cmocka_unit_test(staging_holds_two_panels_of_every_matrix),
 	};

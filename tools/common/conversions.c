@@ -42,10 +42,16 @@ void conversions_list(const struct weights *w, struct conversions *out)
 	}
 }
 
+/* Codes and scales of layers are moved, too; they have no format of their own. */
+static bool is_exact(const struct conversion *c)
+{
+	return c->from == VGPU_FORMAT_NONE || vgpu_pack_is_exact(c->from, c->to);
+}
+
 /* Floats are packed for the first time, blocks a second time. */
 static const char *how(const struct conversion *c)
 {
-	if (vgpu_pack_is_exact(c->from, c->to))
+	if (is_exact(c))
 		return "exact";
 	return weights_used(c->from, WEIGHTS_KEEP) == c->from || c->from == VGPU_FORMAT_F64 ?
 		"packed" : "requantised";
@@ -58,7 +64,7 @@ void conversions_print(const struct conversions *list, FILE *to)
 
 		fprintf(to, "%-12s %u tensors %s -> %s", how(c), c->tensors, c->type,
 			vgpu_format_name(c->to));
-		if (vgpu_pack_is_exact(c->from, c->to))
+		if (is_exact(c))
 			fprintf(to, ", the same values");
 		if (c->compared)
 			fprintf(to, ", NMSE of the weights %.3g", c->size > 0 ? c->error / c->size : 0);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/weight_int4.h"
 #include "common/weight_scales.h"
 
 /* No type has a higher number. */
@@ -212,36 +213,35 @@ static bool take_scales(struct weights *w, const struct vgpu_checkpoint *ck,
 	return false;
 }
 
-/* The codes of the layer of AWQ or GPTQ that a tensor is a part of, or NULL. */
-static const struct vgpu_tensor *int4_codes(const struct vgpu_checkpoint *ck,
-					    const struct vgpu_tensor *t)
+/* A layer by its codes. What is refused leaves a reason, once. */
+static bool take_codes(struct weights *w, const struct vgpu_checkpoint *ck,
+		       const struct vgpu_tensor *codes)
 {
-	static const char *const ends[] = { ".qweight", ".qzeros", ".scales", ".g_idx" };
+	char why[sizeof(w->refused_why)];
 
-	for (uint32_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		const struct vgpu_tensor *codes = sibling(ck, t->name, ends[i], ".qweight");
-
-		if (codes && codes->dtype == VGPU_DTYPE_I32 && sibling(ck, t->name, ends[i], ".scales"))
-			return codes;
+	if (w->settings_rc > 0)
+		w->settings_rc = int4_settings_read(ck, &w->settings, why, sizeof(why));
+	if (!w->settings_rc &&
+	    weight_int4_take(ck, codes, &w->settings, &w->list[w->count], why, sizeof(why))) {
+		w->count++;
+		return true;
 	}
-	return NULL;
-}
-
-/* Without its codes a layer is missing, and its scales are no matrix: the codes are refused. */
-static bool refuse_int4(struct weights *w, const struct vgpu_checkpoint *ck,
-			const struct vgpu_tensor *t)
-{
-	const struct vgpu_tensor *codes = int4_codes(ck, t);
-
-	if (!codes)
-		return false;
 	if (!w->refused) {
 		w->refused = codes;
-		snprintf(w->refused_why, sizeof(w->refused_why),
-			 "codes of AWQ or GPTQ in I32, which no command takes yet");
+		memcpy(w->refused_why, why, sizeof(why));
 	}
-	skip(w, t, "layers of AWQ or GPTQ");
-	return true;
+	return false;
+}
+
+/* Is a tensor a part of a layer of AWQ or GPTQ? Its scales are no matrix, nor are its codes. */
+static bool take_int4(struct weights *w, const struct vgpu_checkpoint *ck,
+		      const struct vgpu_tensor *t)
+{
+	const struct vgpu_tensor *codes = weight_int4_codes(ck, t);
+
+	if (codes == t && !take_codes(w, ck, codes))
+		skip(w, t, "layers of AWQ or GPTQ that are not taken");
+	return codes;
 }
 
 static void take(struct weights *w, const struct vgpu_checkpoint *ck, const struct vgpu_tensor *t)
@@ -260,7 +260,7 @@ static void take(struct weights *w, const struct vgpu_checkpoint *ck, const stru
 	}
 	if (weight_scales_owner(ck, t))
 		return;			/* taken, or refused, with its weights */
-	if (refuse_int4(w, ck, t))
+	if (take_int4(w, ck, t))
 		return;
 	scales = t->dtype == VGPU_DTYPE_F4_E2M1 ? weight_scales_of(ck, t) : NULL;
 	if (scales && take_mx(w, t, scales))
@@ -329,7 +329,7 @@ int weights_list(const struct vgpu_checkpoint *ck, enum weights_pack pack, struc
 	size_t count = vgpu_checkpoint_tensor_count(ck);
 	int rc = 0;
 
-	memset(out, 0, sizeof(*out));
+	*out = (struct weights){ .settings_rc = 1 };
 	out->list = calloc(count + 1, sizeof(*out->list));
 	if (!out->list)
 		return -ENOMEM;
@@ -337,7 +337,10 @@ int weights_list(const struct vgpu_checkpoint *ck, enum weights_pack pack, struc
 		take(out, ck, vgpu_checkpoint_tensor(ck, i));
 	qsort(out->list, out->count, sizeof(*out->list), by_place);
 	for (size_t i = 0; i < out->count && !rc; i++) {
-		rc = weights_use(&out->list[i], weights_used(out->list[i].format, pack));
+		const struct weight *one = &out->list[i];
+
+		rc = weights_use(&out->list[i], one->layer.group ? one->used :
+						weights_used(one->format, pack));
 		out->bytes += out->list[i].bytes + out->list[i].scales_bytes;
 		out->used_bytes += out->list[i].used_bytes;
 	}
@@ -381,6 +384,11 @@ void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, 
 	char types[512] = "";
 	size_t used;
 
+	/* Of a layer another tensor may be at fault, and is named there. */
+	if (w->refused && !strncmp(w->refused_why, "tensor '", strlen("tensor '"))) {
+		snprintf(text, len, "%s", w->refused_why);
+		return;
+	}
 	if (w->refused && *w->refused_why) {
 		snprintf(text, len, "tensor '%.80s': %s", w->refused->name, w->refused_why);
 		return;
@@ -402,6 +410,7 @@ void weights_refusal(const struct vgpu_checkpoint *ck, const struct weights *w, 
 
 void weights_free(struct weights *w)
 {
+	vgpu_checkpoint_close(w->packed);
 	free(w->list);
 	memset(w, 0, sizeof(*w));
 }

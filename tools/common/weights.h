@@ -10,11 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/int4_settings.h"
 #include "vgpu.h"
 
 /**
  * What operands weights become. MXFP4 and Q8_0 stay as they lie; other blocks are packed in any
- * case: to what is asked for, but to INT8 or MXFP4 where that keeps their values.
+ * case: to what is asked for, but to INT8 or MXFP4 where that keeps their values. Layers of AWQ and
+ * GPTQ keep theirs whatever is asked for.
  */
 enum weights_pack {
 	WEIGHTS_KEEP,	/* floats stay, blocks keep values where they can, the others become INT8 */
@@ -27,18 +29,19 @@ extern const char *const weights_packs[];
  * struct weight - one matrix, or a stack of experts
  * @name: of the tensor that holds the codes; belongs to the checkpoint
  * @type: of that tensor, as the file spells it
- * @format: as it lies in the file
+ * @format: as it lies in the file; NONE: in several tensors, see @layer
  * @used: as an operand: @format, or what it is packed to
  * @experts: matrices behind each other; 0: a plain matrix
  * @n: rows of one matrix
  * @k: columns
  * @file: index in the checkpoint
  * @offset: first byte in that file
- * @bytes: of all matrices
+ * @bytes: of all matrices; of a layer, of all its tensors
  * @scales_file: MXFP4_SPLIT: index of the file with the scales
  * @scales_offset: MXFP4_SPLIT: first byte of the scales
  * @scales_bytes: MXFP4_SPLIT: of all matrices; else 0
  * @pack_scales: FP8: what values are multiplied by when they are packed
+ * @layer: AWQ and GPTQ: how it is packed, once; all zero: it is no such layer
  * @unit_rows: rows of @used that cannot be cut apart, 1 or 16
  * @unit_bytes: of these
  * @used_bytes: of all matrices as operands, scales included
@@ -53,6 +56,7 @@ struct weight {
 	uint32_t scales_file;
 	uint64_t scales_offset, scales_bytes;
 	struct vgpu_pack_scales pack_scales;
+	struct vgpu_pack_layer layer;
 	uint32_t unit_rows;
 	uint64_t unit_bytes, used_bytes;
 };
@@ -77,6 +81,9 @@ struct weight_skip {
  * @count: entries
  * @bytes: of all entries, scales included
  * @used_bytes: of all entries as operands
+ * @settings: of layers of AWQ and GPTQ, where there are any
+ * @settings_rc: what int4_settings_read() said; 1: it was not asked yet
+ * @packed: the file that the layers are packed to (packed_layers.h); NULL until it is opened
  * @refused: the first matrix of a type that has no product and cannot be packed, or whose
  *	scales cannot be applied, or the codes of a layer of AWQ or GPTQ, or NULL
  * @refused_why: but for the first case: the reason; else empty
@@ -87,8 +94,11 @@ struct weights {
 	struct weight *list;
 	size_t count;
 	uint64_t bytes, used_bytes;
+	struct int4_settings settings;
+	int settings_rc;
+	struct vgpu_checkpoint *packed;
 	const struct vgpu_tensor *refused;
-	char refused_why[200];
+	char refused_why[320];
 	struct weight_skip skips[WEIGHT_SKIPS_MAX];
 	uint32_t skip_count;
 };
@@ -99,6 +109,7 @@ struct weights {
  * @pack: what is packed
  * @out: free it with weights_free()
  *
+ * Of layers of AWQ and GPTQ all but the codes is read, and the settings beside the file.
  * Return: 0, -ENOMEM.
  */
 int weights_list(const struct vgpu_checkpoint *ck, enum weights_pack pack, struct weights *out);

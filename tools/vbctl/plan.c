@@ -2,7 +2,8 @@
 /*
  * vbctl plan: what a model would need of each tier, before anything is touched.
  *
- * Reads headers only; the device is not opened. The rules are those of the executor:
+ * Reads headers only (and of layers of AWQ and GPTQ all but the codes); the device is not
+ * opened. The rules are those of the executor:
  * a staging reserve that holds two panels of every matrix; what fits stays, the fastest
  * tier is filled first, the overflow is read again each pass.
  *
@@ -19,6 +20,7 @@
 #include "common/cli.h"
 #include "common/conversions.h"
 #include "common/intermediates.h"
+#include "common/packed_layers.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "common/weights.h"
@@ -35,6 +37,7 @@
  * @content: weights as they are used
  * @derived: of @content, made from other bytes when they are needed
  * @derived_source: what these are made from
+ * @layers: of @content, packed once into a file
  * @activations: what the products keep beside weights
  * @staging: reserve for transfers
  * @need: smallest host tier that works, with chunks of that size
@@ -48,7 +51,7 @@ struct plan {
 	uint64_t host, device, chunk;
 	uint32_t format, m;
 	bool measure, json;
-	uint64_t source, content, derived, derived_source;
+	uint64_t source, content, derived, derived_source, layers;
 	uint64_t activations, staging, need;
 	uint64_t in_device, in_host, overflow, today;
 	struct conversions conversions;
@@ -60,7 +63,8 @@ static void add_weight(struct plan *p, const struct weight *w)
 	uint64_t bytes = w->bytes + w->scales_bytes;
 
 	p->source += bytes;
-	if (w->used != w->format) {
+	/* A layer is read from the file that it was packed to. */
+	if (w->used != w->format && !w->layer.group) {
 		p->derived_source += bytes;
 		p->derived += w->used_bytes;
 	}
@@ -76,6 +80,7 @@ static void place(struct plan *p, const struct weights *w)
 	conversions_list(w, &p->conversions);
 	for (size_t i = 0; i < w->count; i++)
 		add_weight(p, &w->list[i]);
+	p->layers = packed_layers_bytes(w);
 	p->activations = intermediates_bytes(&arrays, 1);
 	p->need = intermediates_host(w, p->m, p->chunk);
 	host = p->host / p->chunk * p->chunk;
@@ -160,6 +165,13 @@ static void print_derived(const struct plan *p)
 	       size_text(p->overflow).s, size_seconds(fmax(cached, seconds_compute(p))).s);
 }
 
+static void print_layers(const struct plan *p)
+{
+	if (p->layers)
+		printf("\n%-12s %s of disk, once, in the cache: layers of AWQ and GPTQ\n", "packed file",
+		       size_text(p->layers).s);
+}
+
 static void print_plan(const struct plan *p)
 {
 	double work = seconds_compute(p) + seconds_pack(p), storage = seconds_storage(p);
@@ -177,6 +189,7 @@ static void print_plan(const struct plan *p)
 	       size_seconds(fmax(storage, work)).s, size_seconds(work).s, size_seconds(storage).s,
 	       100 * stall(storage, work));
 	print_derived(p);
+	print_layers(p);
 	printf("\n%s; smallest host tier %s at chunks of %s\n",
 	       p->overflow ? "streams" : "fits: nothing is read twice", size_text(p->need).s,
 	       size_text(p->chunk).s);
@@ -206,6 +219,7 @@ static void summarise(const struct plan *p, bool fits)
 	summary_bytes(o, "derived_source_bytes", p->derived_source);
 	conversions_summary(&p->conversions, o);
 	summary_bytes(o, "cache_file_bytes", p->derived);
+	summary_bytes(o, "packed_file_bytes", p->layers);
 	summary_bytes(o, "storage_bytes_per_second", (uint64_t)p->rates.storage);
 	summary_bytes(o, "compute_bytes_per_second", (uint64_t)p->rates.compute);
 	summary_bytes(o, "pack_bytes_per_second", (uint64_t)p->rates.pack);

@@ -59,6 +59,9 @@ static const struct weight *largest(const struct weights *w, bool to_pack)
 	for (size_t i = 0; i < w->count; i++) {
 		const struct weight *one = &w->list[i];
 
+		/* Layers of AWQ and GPTQ are not packed on demand. */
+		if (to_pack && one->layer.group)
+			continue;
 		if (to_pack && one->used == one->format &&
 		    weights_used(one->format, WEIGHTS_MXFP4) == one->format)
 			continue;
@@ -68,6 +71,13 @@ static const struct weight *largest(const struct weights *w, bool to_pack)
 	return best;
 }
 
+static uint64_t operand_bytes(const struct sample *s)
+{
+	uint64_t bytes;
+
+	return vgpu_matrix_bytes(s->format, s->rows, s->w->k, &bytes) ? 0 : bytes;
+}
+
 static int make_weights(struct sample *s, const struct vgpu_checkpoint *ck, bool to_pack)
 {
 	const struct weight *w = s->w;
@@ -75,6 +85,9 @@ static int make_weights(struct sample *s, const struct vgpu_checkpoint *ck, bool
 	int fd = vgpu_checkpoint_file_fd(ck, w->file), rc;
 
 	s->format = w->used;
+	/* Only a run packs layers: zeros take as long. */
+	if (w->layer.group)
+		return vgpu_bo_create(s->v, operand_bytes(s), VGPU_LIFE_VOLATILE, &s->weights);
 	if (to_pack && w->used == w->format)
 		s->format = weights_used(w->format, WEIGHTS_MXFP4);
 	pack.packed_format = s->format;

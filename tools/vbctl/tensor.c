@@ -10,6 +10,7 @@
 #include "common/size.h"
 #include "common/summary.h"
 #include "common/text.h"
+#include "common/weight_int4.h"
 #include "common/weights.h"
 
 static bool needs_packing(enum vgpu_format format)
@@ -35,12 +36,28 @@ static bool is_split(const struct weights *w, const struct vgpu_tensor *t)
 	return false;
 }
 
+/* The layer of AWQ or GPTQ that it is a part of, or NULL. */
+static const struct weight *layer_of(const struct vgpu_checkpoint *ck, const struct weights *w,
+				     const struct vgpu_tensor *t)
+{
+	const struct vgpu_tensor *codes = weight_int4_codes(ck, t);
+
+	for (size_t i = 0; i < w->count && codes; i++)
+		if (w->list[i].layer.group && w->list[i].name == codes->name)
+			return &w->list[i];
+	return NULL;
+}
+
 /* What it is for a command: as it lies there, or packed first. */
-static const char *operand_name(const struct weights *w, const struct vgpu_tensor *t)
+static const char *operand_name(const struct vgpu_checkpoint *ck, const struct weights *w,
+				const struct vgpu_tensor *t)
 {
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
 	enum vgpu_format format = info ? info->format : VGPU_FORMAT_NONE;
+	const struct weight *layer = layer_of(ck, w, t);
 
+	if (layer)
+		return vgpu_format_name(layer->used);
 	if (is_split(w, t))
 		return vgpu_format_name(VGPU_FORMAT_MXFP4_SPLIT);
 	if (format == VGPU_FORMAT_NONE)
@@ -49,11 +66,14 @@ static const char *operand_name(const struct weights *w, const struct vgpu_tenso
 }
 
 /* How it gets there: "" as it is. */
-static const char *operand_how(const struct weights *w, const struct vgpu_tensor *t)
+static const char *operand_how(const struct vgpu_checkpoint *ck, const struct weights *w,
+			       const struct vgpu_tensor *t)
 {
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);
 	enum vgpu_format format = info ? info->format : VGPU_FORMAT_NONE;
 
+	if (layer_of(ck, w, t))
+		return "exact";
 	if (format == VGPU_FORMAT_NONE || !needs_packing(format) || is_split(w, t))
 		return "";
 	if (vgpu_pack_is_exact(format, weights_used(format, WEIGHTS_KEEP)))
@@ -61,8 +81,10 @@ static const char *operand_how(const struct weights *w, const struct vgpu_tensor
 	return format == VGPU_FORMAT_F64 ? "packed" : "requantised";
 }
 
-static void print_tensor(const struct weights *w, const struct vgpu_tensor *t)
+static void print_tensor(const struct vgpu_checkpoint *ck, const struct weights *w,
+			 const struct vgpu_tensor *t)
 {
+	const char *how = operand_how(ck, w, t);
 	char shape[96] = "";
 	size_t used = 0;
 
@@ -71,19 +93,19 @@ static void print_tensor(const struct weights *w, const struct vgpu_tensor *t)
 					 t->shape[d]);
 	text_print(stdout, t->name, 56, true);
 	printf(" %-8.8s %-20s %10s  file %u @ %" PRIu64 "  %s%s%s\n", t->dtype_name, shape,
-	       size_text(t->bytes).s, t->file, t->offset, operand_name(w, t),
-	       operand_how(w, t)[0] ? ", " : "", operand_how(w, t));
+	       size_text(t->bytes).s, t->file, t->offset,
+	       operand_name(ck, w, t), *how ? ", " : "", how);
 }
 
-static void add_tensor(struct json_object *list, const struct weights *w,
-		       const struct vgpu_tensor *t)
+static void add_tensor(struct json_object *list, const struct vgpu_checkpoint *ck,
+		       const struct weights *w, const struct vgpu_tensor *t)
 {
 	struct json_object *item = summary_item(list), *shape;
 
 	summary_text(item, "name", t->name);
 	summary_text(item, "dtype", t->dtype_name);
-	summary_text(item, "format", operand_name(w, t));
-	summary_text(item, "how", operand_how(w, t));
+	summary_text(item, "format", operand_name(ck, w, t));
+	summary_text(item, "how", operand_how(ck, w, t));
 	shape = summary_list(item, "shape");
 	for (uint32_t d = 0; shape && d < t->rank; d++)
 		json_object_array_add(shape, json_object_new_uint64(t->shape[d]));
@@ -117,9 +139,9 @@ static int list(const char *path, const char *match, bool json)
 		if (match && !strstr(t->name, match))
 			continue;
 		if (json)
-			add_tensor(tensors, &w, t);
+			add_tensor(tensors, ck, &w, t);
 		else
-			print_tensor(&w, t);
+			print_tensor(ck, &w, t);
 		bytes += t->bytes;
 		shown++;
 	}
@@ -149,7 +171,7 @@ int vbctl_tensor_list(int argc, char **argv)
 		"vbctl tensor list", "FILE", "The tensors of a .safetensors or .gguf checkpoint.",
 		options, 1, 1, "The last column is the operand format, - where no command takes the type. Of types that\n"
 		"are packed first it says whether they keep their values or are rounded once more; mxfp4-split are\n"
-		"the codes and the scales of one matrix, U8 in the file.\n"
+		"the codes and the scales of one matrix, U8 in the file, int4 the tensors of a layer of AWQ or GPTQ.\n"
 	};
 	unsigned int count;
 	int rc = cli_parse(&command, argc, argv, &count);

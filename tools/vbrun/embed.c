@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "accuracy.h"
+#include "common/cache.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "common/text.h"
@@ -65,32 +66,6 @@ struct embed {
 
 /* --- which model -------------------------------------------------------- */
 
-/* Return: CLI_OK; CLI_FAILED, said on stderr. */
-static int cache_path(char *out, size_t len, const char *folder, const char *name)
-{
-	const char *cache = getenv("VBLACKWELL_CACHE"), *home = getenv("HOME");
-	int n;
-
-	if (cache && *cache)
-		n = snprintf(out, len, "%s/%s/%s", cache, folder, name);
-	else if (home && *home)
-		n = snprintf(out, len, "%s/.cache/vblackwell/%s/%s", home, folder, name);
-	else
-		return cli_fail("neither VBLACKWELL_CACHE nor HOME says where the cache is");
-	return n < (int)len ? CLI_OK : cli_fail("the path of the cache is too long");
-}
-
-/* mkdir -p of the folder that will hold @path. */
-static void make_parents(const char *path)
-{
-	char part[4096];
-
-	for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-		snprintf(part, sizeof(part), "%.*s", (int)(at - path), path);
-		mkdir(part, 0777);
-	}
-}
-
 static int generate(const char *folder)
 {
 	struct vbrun_gen_model_params p = { .folder = folder, .seed = 1, .keep = true };
@@ -98,7 +73,7 @@ static int generate(const char *folder)
 	struct vgpu_error error;
 	int rc;
 
-	make_parents(folder);
+	cache_make_parents(folder);
 	progress_begin(&progress, "generating a model", 0);
 	rc = vbrun_gen_model(&p, progress_tell, &progress, &error);
 	progress_end(&progress);
@@ -198,7 +173,7 @@ static int choose_packed(struct embed *e, struct embed_run *r)
 	rc = cache_path(r->packed_path, sizeof(r->packed_path), "packed", name);
 	if (rc)
 		return rc;
-	make_parents(r->packed_path);
+	cache_make_parents(r->packed_path);
 	if (e->o.packed == PACKED_AUTO && access(r->packed_path, R_OK))
 		derive_where_no_file_can_be(e, r);
 	return CLI_OK;

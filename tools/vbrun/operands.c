@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/packed_layers.h"
 #include "device.h"
 
 static int open_files(struct operands *o, struct vgpu *v, const struct vgpu_checkpoint *ck)
@@ -62,7 +63,9 @@ static int open_packed(struct operands *o, struct vgpu *v, const struct vgpu_che
 		struct vgpu_pack pack = { w->format, w->used, w->n, w->k, w->experts,
 					  w->pack_scales };
 
-		if (w->used == VGPU_FORMAT_F32 && w->format != VGPU_FORMAT_F32)
+		if (w->layer.group)
+			rc = packed_layers_bo(v, o->w, w, &o->packed[i]);
+		else if (w->used == VGPU_FORMAT_F32 && w->format != VGPU_FORMAT_F32)
 			rc = open_decoded(v, vgpu_checkpoint_file_fd(ck, w->file), w, &o->packed[i]);
 		else if (w->used != w->format)
 			rc = vgpu_bo_create_packed(v, vgpu_checkpoint_file_fd(ck, w->file),

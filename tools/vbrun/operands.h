@@ -14,8 +14,8 @@
  * @w: its weights
  * @files: a file object for each file of the checkpoint
  * @file_count: of @files
- * @packed: for each weight: the object it is packed to, or decoded to F32; NULL: used as it lies
- *	in the file
+ * @packed: for each weight: the object it is packed to, or decoded to F32, or its part of the file
+ *	that layers are packed to; NULL: used as it lies in the checkpoint
  */
 struct operands {
 	const struct weights *w;
@@ -25,7 +25,7 @@ struct operands {
 
 /**
  * operands_open() - make the objects; nothing is read yet but to choose an engine
- * @w: of @ck; stays as long as @o
+ * @w: of @ck, packed_layers_open() was called; stays as long as @o
  * @o: operands_close() it also after an error
  *
  * Return: 0, or what the device said.

@@ -18,6 +18,7 @@ static const struct {
 } parts[READS_PARTS] = {
 	[READS_PROGRAM] = { "program_bytes", "program and libraries" },
 	[READS_HEADER] = { "header_bytes", "header of the file" },
+	[READS_LAYERS] = { "layers_bytes", "packing of layers" },
 	[READS_ENGINE] = { "engine_bytes", "choice of an engine" },
 	[READS_PROBE] = { "probe_bytes", "bandwidth probes" },
 	[READS_COMPARE] = { "compare_bytes", "comparing the packed" },

@@ -11,7 +11,8 @@
 
 enum reads_part {
 	READS_PROGRAM,	/* before the command began: its pages and those of its libraries */
-	READS_HEADER,	/* opening the checkpoint */
+	READS_HEADER,	/* opening the checkpoint, and of layers of AWQ and GPTQ all but codes */
+	READS_LAYERS,	/* packing these, when that was not done before */
 	READS_ENGINE,	/* opening the device, which may measure engines to choose one */
 	READS_CONTENT,	/* passes or tokens */
 	READS_PROBE,	/* bandwidth probes */

@@ -18,6 +18,7 @@
 
 #include "common/cli.h"
 #include "common/intermediates.h"
+#include "common/packed_layers.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "compare_weights.h"
@@ -413,8 +414,20 @@ static int choose_tier(struct stream_options *o, const struct weights *w)
 	return CLI_OK;
 }
 
+static int open_layers(const struct vgpu_checkpoint *ck, struct weights *w, bool text,
+		       struct reads *reads)
+{
+	int rc = packed_layers_open(ck, w);
+
+	reads_take(reads, READS_LAYERS);
+	if (!rc && w->packed && text)
+		printf("packed file  %s: %s, made when it was not there\n",
+		       vgpu_checkpoint_file_path(w->packed, 0), size_text(packed_layers_bytes(w)).s);
+	return rc;
+}
+
 static int stream_weights(struct stream_options *o, const struct vgpu_checkpoint *ck,
-			  const struct weights *w, struct reads *reads)
+			  struct weights *w, struct reads *reads)
 {
 	bool text = !o->json && !o->bench;
 	struct conversions conversions;
@@ -422,6 +435,8 @@ static int stream_weights(struct stream_options *o, const struct vgpu_checkpoint
 
 	if (!rc && text)
 		print_model(o, w);
+	if (!rc)
+		rc = open_layers(ck, w, text, reads);
 	if (rc || o->route)
 		return rc ? rc : stream_route(o, ck, w, reads);
 	conversions_list(w, &conversions);
@@ -461,8 +476,9 @@ static int stream_checkpoint(struct stream_options *o)
 	rc = vgpu_checkpoint_open(o->path, &ck, &error);
 	if (rc)
 		return cli_fail("%s", error.text);
+	rc = weights_list(ck, (enum weights_pack)o->pack, &w);
 	reads_take(&reads, READS_HEADER);
-	if (weights_list(ck, (enum weights_pack)o->pack, &w)) {
+	if (rc) {
 		rc = cli_fail("out of memory");
 	} else if (!weights_all(&w)) {
 		weights_refusal(ck, &w, why, sizeof(why));
@@ -504,7 +520,8 @@ int vbrun_stream(int argc, char **argv)
 		"pass, in little memory.", options, 1, 1,
 		"FILE is a .safetensors or .gguf file (any part of a split one), or a folder with a model.\n"
 		"Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K and NVFP4 are packed with the same values, IQ4_NL and\n"
-		"TQ copied to int8. Other types, and with --format all that it cannot hold, are rounded once\n"
+		"TQ copied to int8. Layers of AWQ and GPTQ are packed to int4 with the same values, once, into a file of\n"
+		"the cache (VBLACKWELL_CACHE). Other types, and with --format all that it cannot hold, are rounded once\n"
 		"more; how far that moves them is measured and said.\n"
 		"Without --host the tier is 512M; with --route what holds a quarter of the experts,\n"
 		"the intermediates and the reserve for transfers. --chunk is 2M, or less where the tier\n"

@@ -133,6 +133,15 @@ static double later_hits(const struct stream_result *r, const struct optimum_row
 	return uses ? 1 - (double)(r->count > 1 ? row->later : row->all) / (double)uses : 0;
 }
 
+/* Layers of AWQ and GPTQ were packed before the passes. */
+static bool packs_in_passes(const struct stream_result *r)
+{
+	for (uint32_t i = 0; i < r->conversions->count; i++)
+		if (r->conversions->list[i].from != VGPU_FORMAT_NONE)
+			return true;
+	return false;
+}
+
 static void print_comparison(const struct stream_result *r, const struct stream_figures *f)
 {
 	printf("\n%-22s %12s %12s %12s\n", "a pass, steady", "ours", "optimum", "lru");
@@ -146,7 +155,7 @@ static void print_comparison(const struct stream_result *r, const struct stream_
 	printf("%-22s %11.1f%% %11.1f%% %11.1f%%\n", "hits", 100 * later_hits(r, &r->optimum.ours),
 	       100 * later_hits(r, &r->optimum.best), 100 * later_hits(r, &r->optimum.lru));
 	printf("%-22s %12s\n", "time", size_seconds(f->seconds).s);
-	if (r->conversions->count)
+	if (packs_in_passes(r))
 		printf("%-22s %12s   (on the threads that compute)\n", "packing",
 		       size_seconds(f->derive).s);
 	if (f->compute > 0)
@@ -246,6 +255,8 @@ static void summarise(const struct stream_options *o, const struct weights *w,
 	summary_bytes(r->json, "source_bytes", w->bytes);
 	summary_bytes(r->json, "weight_bytes", r->weight_bytes);
 	conversions_summary(r->conversions, r->json);
+	summary_text(r->json, "packed_file",
+		     w->packed ? vgpu_checkpoint_file_path(w->packed, 0) : "");
 	list = summary_list(r->json, "skipped");
 	for (uint32_t i = 0; i < w->skip_count; i++) {
 		item = summary_item(list);
