@@ -757,7 +757,10 @@ static void error_of_a_page_in_is_its_waiters(void **state)
 	assert_int_equal((intptr_t)rc, -EIO);
 }
 
-/* Two threads that use one chunk, the second while the first one's page-in is under way. */
+/*
+ * Two threads that use one chunk, the second while the first one's page-in is under way.  Each
+ * writes a byte of its own: writes of the same one are their callers' to order.
+ */
 struct pair {
 	struct vb_ioc_bo_rw rw[2];
 	struct vb_ioc_fetch req[2];
@@ -770,7 +773,7 @@ static void pair_begin(struct pair *p)
 	uint32_t bo, o = new_object(1, &bo);
 
 	for (int i = 0; i < 2; i++) {
-		p->rw[i] = (struct vb_ioc_bo_rw){ .bo_id = bo, .bytes = 1,
+		p->rw[i] = (struct vb_ioc_bo_rw){ .bo_id = bo, .offset = (uint64_t)i, .bytes = 1,
 						  .address = (uintptr_t)&p->byte };
 		assert_int_equal(pthread_create(&p->thread[i], NULL, reader, &p->rw[i]), 0);
 		fetch_waiting(&p->req[i]);
