@@ -62,56 +62,47 @@ DIRECT_INLINE void block_a8(__m512 sum[], const uint8_t *codes, __m512 wscale, _
 	}
 }
 
-/* Of nv groups: where a block's codes are, its scale and its minimum. */
+/* Where a block's codes are, its scale and its minimum. */
 struct direct_block {
-	const uint8_t *codes[2];
-	__m512 scale[2], minimum[2];
+	const uint8_t *codes;
+	__m512 scale, minimum;
 };
 
 /*
- * One block of nv groups: 4 lines of codes by mt rows of pairs of bf16.  A block's
- * additions wait for each other; with few rows a second group fills the time.
+ * One block: 4 lines of codes by mt rows of pairs of bf16.  Its additions wait for each other;
+ * the next blocks do not wait for them, and fill the time.
  */
-DIRECT_INLINE void block_a16(__m512 sum[][2], const struct direct_block *w,
-			     const struct vgpu_acts *x, size_t at, uint32_t mt, uint32_t nv,
-			     enum direct_kind kind)
+DIRECT_INLINE void block_a16(__m512 sum[], const struct direct_block *w, const struct vgpu_acts *x,
+			     size_t at, uint32_t mt, enum direct_kind kind)
 {
 	static const int shift[4] = { 0, 8, 4, 12 };
 	const uint32_t *a = (const uint32_t *)x->data + at * VGPU_BLOCK / 2;
 	const __m512i table = direct_table_bf16(kind);
-	__m512 dot[VGPU_MT][2];
+	__m512 dot[VGPU_MT];
 
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < mt; i++)
-		dot[i][0] = dot[i][1] = _mm512_setzero_ps();
+		dot[i] = _mm512_setzero_ps();
 #pragma GCC unroll 16
 	for (uint32_t s = 0; s < 16; s++) {
-#pragma GCC unroll 2
-		for (uint32_t v = 0; v < nv; v++) {
-			__m512i line = _mm512_load_si512(w->codes[v] + s / 4 * 64);
-			__m512i number = _mm512_permutexvar_epi16(
-				_mm512_srl_epi16(line, _mm_cvtsi32_si128(shift[s % 4])), table);
+		__m512i line = _mm512_load_si512(w->codes + s / 4 * 64);
+		__m512i number = _mm512_permutexvar_epi16(
+			_mm512_srl_epi16(line, _mm_cvtsi32_si128(shift[s % 4])), table);
 
-			if (s % 4 == 0)
-				_mm_prefetch((const char *)w->codes[v] + s * 16 + PREFETCH_BYTES,
-					     _MM_HINT_T0);
+		if (s % 4 == 0)
+			_mm_prefetch((const char *)w->codes + s * 16 + PREFETCH_BYTES, _MM_HINT_T0);
 #pragma GCC unroll 8
-			for (uint32_t i = 0; i < mt; i++)
-				dot[i][v] = _mm512_dpbf16_ps(dot[i][v], (__m512bh)number,
-					(__m512bh)broadcast_word(a + s * mt + i));
-		}
+		for (uint32_t i = 0; i < mt; i++)
+			dot[i] = _mm512_dpbf16_ps(dot[i], (__m512bh)number,
+						  (__m512bh)broadcast_word(a + s * mt + i));
 	}
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < mt; i++) {
 		__m512 s = _mm512_set1_ps(x->scale[at + i]);
 
-		for (uint32_t v = 0; v < nv; v++) {
-			sum[i][v] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i][v], s), w->scale[v],
-						    sum[i][v]);
-			if (kind == DIRECT_K6)
-				sum[i][v] = _mm512_fnmadd_ps(_mm512_set1_ps(x->sum[at + i]),
-							     w->minimum[v], sum[i][v]);
-		}
+		sum[i] = _mm512_fmadd_ps(_mm512_mul_ps(dot[i], s), w->scale, sum[i]);
+		if (kind == DIRECT_K6)
+			sum[i] = _mm512_fnmadd_ps(_mm512_set1_ps(x->sum[at + i]), w->minimum, sum[i]);
 	}
 }
 
@@ -147,58 +138,49 @@ DIRECT_INLINE void product_a8(const struct vgpu_group *g, const struct vgpu_acts
 }
 
 /* Up to four blocks from b on, all of one tile. */
-DIRECT_INLINE void four_a16(__m512 sum[][2], const struct vgpu_group *g, const struct vgpu_acts *x,
-			    uint32_t row, uint32_t b, uint32_t mt, uint32_t nv, enum direct_kind kind)
+DIRECT_INLINE void four_a16(__m512 sum[], const struct vgpu_group *g, const struct vgpu_acts *x,
+			    uint32_t row, uint32_t b, uint32_t mt, enum direct_kind kind)
 {
 	const struct vgpu_g16_type *type = vgpu_g16_type(g->format);
 	uint32_t left = x->kpad / VGPU_BLOCK - b, n = left < 4 ? left : 4;
 	size_t at = groups_at(x, row, b);
-	struct direct_scales s[2];
-	struct direct_block w;
+	struct direct_scales s = direct_load(kind, type, g->data, b);
+	struct direct_block w = { .codes = direct_codes(kind, type, g->data, b) };
 
-	for (uint32_t v = 0; v < nv; v++) {
-		s[v] = direct_load(kind, type, g[v].data, b);
-		w.codes[v] = direct_codes(kind, type, g[v].data, b);
-	}
-	for (uint32_t j = 0; j < n; j++) {
-		for (uint32_t v = 0; v < nv; v++) {
-			w.scale[v] = direct_scale(kind, &s[v], j);
-			w.minimum[v] = direct_minimum(kind, &s[v], j);
-		}
-		block_a16(sum, &w, x, at + j * mt, mt, nv, kind);
-		for (uint32_t v = 0; v < nv; v++)
-			w.codes[v] += VGPU_MXFP4_BLOCK_CODES;
+	for (uint32_t j = 0; j < n; j++, w.codes += VGPU_MXFP4_BLOCK_CODES) {
+		w.scale = direct_scale(kind, &s, j);
+		w.minimum = direct_minimum(kind, &s, j);
+		block_a16(sum, &w, x, at + j * mt, mt, kind);
 	}
 }
 
 DIRECT_INLINE void product_a16(const struct vgpu_group *g, const struct vgpu_acts *x, uint32_t row,
-			       float *y, size_t ldy, uint32_t mt, uint32_t nv,
-			       enum direct_kind kind)
+			       float *y, size_t ldy, uint32_t mt, enum direct_kind kind)
 {
-	__m512 sum[VGPU_MT][2];
+	__m512 sum[VGPU_MT];
 
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < mt; i++)
-		sum[i][0] = sum[i][1] = _mm512_setzero_ps();
+		sum[i] = _mm512_setzero_ps();
 	for (uint32_t b = 0; b < x->kpad / VGPU_BLOCK; b += 4)
-		four_a16(sum, g, x, row, b, mt, nv, kind);
+		four_a16(sum, g, x, row, b, mt, kind);
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < mt; i++)
-		for (uint32_t v = 0; v < nv; v++)
-			_mm512_mask_storeu_ps(y + i * ldy + 16 * v,
-					      (__mmask16)((1u << g[v].rows) - 1), sum[i][v]);
+		_mm512_mask_storeu_ps(y + i * ldy, (__mmask16)((1u << g->rows) - 1), sum[i]);
 }
 
+/*
+ * One group after the other, as they lie: with two at a time memory is read in two places, and
+ * of short rows much of what is asked for ahead is what the other one has had.
+ */
 DIRECT_INLINE void pair(const struct vgpu_group g[2], const struct vgpu_acts *x, uint32_t row,
 			float *y, size_t ldy, uint32_t mt, enum direct_kind kind)
 {
-	if (x->mode == VGPU_MODE_A8) {
-		for (uint32_t v = 0; v < 2 && g[v].rows; v++)
+	for (uint32_t v = 0; v < 2 && g[v].rows; v++) {
+		if (x->mode == VGPU_MODE_A8)
 			product_a8(&g[v], x, row, y + 16 * v, ldy, mt, kind);
-	} else if (g[1].rows) {
-		product_a16(g, x, row, y, ldy, mt, 2, kind);
-	} else {
-		product_a16(g, x, row, y, ldy, mt, 1, kind);
+		else
+			product_a16(&g[v], x, row, y + 16 * v, ldy, mt, kind);
 	}
 }
 

@@ -116,28 +116,28 @@ STEPS_INLINE void steps_a16(__m512 sum[], const struct vgpu_g16_type *type,
 }
 
 /*
- * Groups one after the other in A8, in turns in A16, where a block's additions wait for each
- * other.  One loop, so that the blocks' code is there once.
+ * One group after the other, as they lie: with two at a time memory is read in two places, and
+ * of short rows much of what is asked for ahead is what the other one has had.  A block's
+ * additions wait for each other, but not those of the next blocks.  One loop, so that the
+ * blocks' code is there once.
  */
 STEPS_INLINE void rows_product(const struct vgpu_group g[2], const struct vgpu_acts *x, float *y,
 			       size_t ldy, uint32_t mt, const struct vgpu_g16_type *type)
 {
 	const struct vgpu_g16_table table = vgpu_g16_table(type);
-	const uint8_t *data[2] = { g[0].data, g[1].rows ? g[1].data : g[0].data };
-	uint32_t blocks = x->kpad / VGPU_BLOCK;
+	const uint32_t blocks = x->kpad / VGPU_BLOCK, all = (g[1].rows ? 2 : 1) * blocks;
 	__m512 sum[2][4];
 
 #pragma GCC unroll 4
 	for (uint32_t i = 0; i < mt; i++)
 		sum[0][i] = sum[1][i] = _mm512_setzero_ps();
-	if (x->mode == VGPU_MODE_A8) {
-		for (uint32_t i = 0; i < (g[1].rows ? 2 : 1) * blocks; i++)
-			steps_a8(sum[i / blocks], type, &table, data[i / blocks], i % blocks, x,
-				 (size_t)(i % blocks) * mt, mt);
-	} else {
-		for (uint32_t i = 0; i < 2 * blocks; i++)
-			steps_a16(sum[i % 2], type, &table, data[i % 2], i / 2, x,
-				  (size_t)(i / 2) * mt, mt);
+	for (uint32_t i = 0; i < all; i++) {
+		uint32_t v = i >= blocks, b = i - v * blocks;
+
+		if (x->mode == VGPU_MODE_A8)
+			steps_a8(sum[v], type, &table, g[v].data, b, x, (size_t)b * mt, mt);
+		else
+			steps_a16(sum[v], type, &table, g[v].data, b, x, (size_t)b * mt, mt);
 	}
 	for (uint32_t v = 0; v < 2; v++) {
 #pragma GCC unroll 4
