@@ -260,7 +260,7 @@ until [ -e "$work/machine.begun" ]; do sleep 0.02; done
 kill -TERM $!
 wait $!
 verdict check_that_is_interrupted_says_so test $? -eq 130
-for _ in $(seq 100); do [ -e "$work/machine.ended" ] && break; sleep 0.02; done
+for _ in $(seq 3000); do [ -e "$work/machine.ended" ] && break; sleep 0.02; done
 verdict check_that_is_interrupted_ends_its_machines test -e "$work/machine.ended"
 does $tree/tests/vm/run.sh 'machine $VM_KERNELS $VM_DEPTH $VM_CHUNKS' 'echo "ok boots"'
 # tests/check-all.sh: a page a part, and what there is of them in one.

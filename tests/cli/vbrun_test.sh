@@ -193,6 +193,10 @@ mkdir "$work/cut"
 for after in 0.3 2; do
 	TMPDIR=$work/tmp VBLACKWELL_CACHE=$work/cut $vbrun embed --accuracy --json \
 		>/dev/null 2>"$work/err" &
+	# What a shell starts beside itself ignores an interruption until it wants to hear of it.
+	until grep -qsE '^SigCgt:.*[2367abef]$' /proc/$!/status || ! kill -0 $! 2>/dev/null; do
+		sleep 0.02
+	done
 	sleep $after
 	kill -INT $!
 	wait $!

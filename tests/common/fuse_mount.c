@@ -46,7 +46,7 @@ int fuse_mount_start(struct fuse_mount *m, const char *const *rules)
 		mount_child(m, rules);
 	if (pid < 0)
 		return -1;
-	for (i = 0; i < 500 && !mounted(m); i++) {
+	for (i = 0; i < 6000 && !mounted(m); i++) {
 		if (waitpid(pid, NULL, WNOHANG) == pid)
 			return -1;
 		nanosleep(&pause, NULL);

@@ -79,7 +79,7 @@ static void fault_client_closed_in_the_middle_of_a_command(void **state)
 		m.r.client->ops->close(m.r.client);
 		m.r.client = other;
 		/* Everything it had comes back. */
-		for (uint32_t i = 0; i < 2000; i++) {
+		for (uint32_t i = 0; i < 60000; i++) {
 			assert_int_equal(vgpu_uapi_call(other, VB_IOC_QUERY_TIER, &tier), 0);
 			if (!tier.out_used_bytes)
 				break;

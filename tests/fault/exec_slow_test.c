@@ -240,7 +240,7 @@ static void await_prefetches(struct model *m, uint32_t least)
 	uint64_t count[VB_COUNT_COUNT];
 
 	xrig_counters(&m->r, count);
-	for (uint32_t i = 0; i < 2000 && count[VB_COUNT_PREFETCHES] < least; i++) {
+	for (uint32_t i = 0; i < 60000 && count[VB_COUNT_PREFETCHES] < least; i++) {
 		usleep(1000);
 		xrig_counters(&m->r, count);
 	}
@@ -457,7 +457,8 @@ static void fault_slow_experts_are_announced_once(void **state)
 	queue = xrig_queue(other, 0);
 	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_NEVER, .count = 1 });
 	other_copies(other, other_file(other, m.fd), other_object(other, 4), queue, &seqno);
-	usleep(50000);
+	while (!reads(&m).in_flight)
+		usleep(1000);
 	inject(&m, (struct vgpu_io_fault){ .kind = VGPU_IO_FAULT_DELAY, .delay_ns = 150000000 });
 	assert_int_equal(xrun(&m.r, &s), 0);
 	/* What the other one waits for, and where it goes. */

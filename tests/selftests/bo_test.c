@@ -691,7 +691,7 @@ static void prefetch_brings_in_what_room_allows(void **state)
 	(void)state;
 	assert_rc(rig_bo_file(rig.client, fd, 0, bytes, &id), 0);
 	assert_rc(rig_advise(rig.client, id, VB_ADVISE_PREFETCH, 0, bytes), 0);
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		assert_rc(rig_info(rig.client, id, &info), 0);
 		if (info.out_tier_bytes[VB_TIER_HOST] == bytes)
 			break;
@@ -767,7 +767,7 @@ static void pins_of_a_destroyed_object_are_given_back(void **state)
 	assert_rc(rig_limit(rig.client, VB_LIMIT_HOST_MIN, 2 * rig.chunk_bytes), 0);
 	for (int i = 0; i < 5; i++) {
 		assert_rc(rig_bo(rig.client, 2 * rig.chunk_bytes, VB_LIFE_VOLATILE, &id), 0);
-		for (int t = 0; t < 2000; t++) {
+		for (int t = 0; t < 60000; t++) {
 			int rc = rig_advise(rig.client, id, VB_ADVISE_PIN, 0, 2 * rig.chunk_bytes);
 
 			if (rc != -EDQUOT)

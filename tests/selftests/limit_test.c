@@ -88,7 +88,7 @@ static void clients_that_close_give_back_what_their_user_was_charged(void **stat
 	assert_rc(rig_bo(c, chunks(4), VB_LIFE_VOLATILE, &id), 0);
 	assert_rc(rig_write(c, id, 0, &used, sizeof(used)), 0);
 	rig_client_close(c);
-	for (int i = 0; i < 2000 && used; i++) {
+	for (int i = 0; i < 60000 && used; i++) {
 		ask(a, VB_LIMIT_BYTES_MAX, VB_LIMIT_USER, &used);
 		usleep(1000);
 	}

@@ -541,7 +541,7 @@ static void resid_an_object_that_goes_leaves_nothing(void **state)
 		assert_int_equal(xrig_destroy(&r, bo), 0);
 		xrig_assert_sound(&r);
 	}
-	for (uint32_t i = 0; i < 1000; i++) {
+	for (uint32_t i = 0; i < 60000; i++) {
 		assert_int_equal(vgpu_uapi_call(r.client, VB_IOC_QUERY_TIER, &tier), 0);
 		if (!tier.out_used_bytes)
 			break;

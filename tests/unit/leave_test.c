@@ -111,6 +111,16 @@ static void open_file(struct device *d)
 	d->file.lent = true;
 }
 
+/* On a busy machine the file may be slow, as any may: as the executor does, come back later. */
+static void must_come(struct device *d, uint32_t slot)
+{
+	int rc;
+
+	while ((rc = vgpu_resid_wait(&d->r, slot)) == -EAGAIN)
+		assert_true(vgpu_resid_pump(&d->r, VGPU_PUMP_WAIT_NS) >= 0);
+	assert_int_equal(rc, 0);
+}
+
 /* The policy has all that it may keep, and others hold that for good. */
 static void fill_capacity(struct device *d)
 {
@@ -118,7 +128,7 @@ static void fill_capacity(struct device *d)
 
 	for (uint32_t c = 0; c < CAPACITY; c++) {
 		assert_int_equal(vgpu_resid_use(&d->r, &d->object, c, 0, &slot), 0);
-		assert_int_equal(vgpu_resid_wait(&d->r, slot), 0);
+		must_come(d, slot);
 		d->entry[c].pins = 1;
 		assert_int_equal(d->r.policy->hold(d->r.policy_state, vgpu_policy_key(1, c), true),
 				 0);
@@ -174,8 +184,11 @@ static struct vgpu_page_in fault_of(uint32_t client, uint32_t chunk)
 /* As the executor's loop does.  Return: 0, the client is woken; -EAGAIN, it waits. */
 static int serve(struct device *d, struct vgpu_page_in *p)
 {
-	int rc = vgpu_page_in_try(&d->r, &d->store, p);
+	int rc;
 
+	/* What was slow to come is taken in. */
+	assert_true(vgpu_resid_pump(&d->r, 0) >= 0);
+	rc = vgpu_page_in_try(&d->r, &d->store, p);
 	if (rc != -EAGAIN)
 		vgpu_page_in_release(&d->r, p);
 	return rc;
@@ -184,8 +197,12 @@ static int serve(struct device *d, struct vgpu_page_in *p)
 static void must_serve(struct device *d, uint32_t client, uint32_t chunk)
 {
 	struct vgpu_page_in p = fault_of(client, chunk);
+	uint64_t end = xrig_now() + 20000000000u;
+	int rc;
 
-	assert_int_equal(serve(d, &p), 0);
+	while ((rc = serve(d, &p)) == -EAGAIN && xrig_now() < end)
+		usleep(100);
+	assert_int_equal(rc, 0);
 	assert_true(d->entry[chunk].valid);
 }
 
@@ -280,8 +297,12 @@ static bool ask_for_something_else(struct device *d)
 	must_serve(d, 11, CAPACITY);
 	usleep(VGPU_LEAVE_LEAST_NS / 1000);
 	second = first ? serve(d, &p) : 0;
-	if (xrig_now() - start >= VGPU_LEAVE_MOST_NS)
+	if (xrig_now() - start >= VGPU_LEAVE_MOST_NS) {
+		/* Whoever waits holds the chunk that comes. */
+		while (second == -EAGAIN)
+			second = serve(d, &p);
 		return false;
+	}
 	assert_int_equal(first, -EAGAIN);
 	assert_int_equal(second, 0);
 	assert_true(d->entry[CAPACITY].valid);
@@ -326,7 +347,7 @@ static void leave_gives_way_to_a_command(void **state)
 	for (uint32_t i = 0; i < STAGING; i++) {
 		assert_int_equal(vgpu_resid_use(&d->r, &d->object, CAPACITY + STAGING + i, 0,
 						&slot[i]), 0);
-		assert_int_equal(vgpu_resid_wait(&d->r, slot[i]), 0);
+		must_come(d, slot[i]);
 	}
 	for (uint32_t i = 0; i < STAGING; i++)
 		vgpu_resid_unpin(&d->r, slot[i]);
@@ -346,7 +367,8 @@ static void leave_is_kept_at_the_limit_of_a_client(void **state)
 	d->limited = CAPACITY + 1;
 	must_serve(d, 10, CAPACITY);
 	while ((rc = serve(d, &p)) == -EAGAIN) {
-		assert_true(d->entry[CAPACITY].valid);
+		/* Once it is over the other chunk may still be on its way. */
+		assert_true(d->entry[CAPACITY].valid || xrig_now() - start >= VGPU_LEAVE_LEAST_NS);
 		usleep(100);
 	}
 	assert_int_equal(rc, 0);

@@ -259,7 +259,7 @@ static void scale_client_at_its_limit_gives_up_its_own(void **state)
 
 		looks(d);
 		assert_int_equal(vgpu_resid_use(&d->r, more, i, 0, &slot), 0);
-		assert_int_equal(vgpu_resid_wait(&d->r, slot), 0);
+		assert_int_equal(PATIENTLY(d, vgpu_resid_wait(&d->r, slot)), 0);
 		vgpu_resid_unpin(&d->r, slot);
 		assert_in_range(looks(d), 1, 100);
 	}

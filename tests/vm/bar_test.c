@@ -95,7 +95,7 @@ static void use_bar(void)
 
 	bind_bar();
 	/* What the test before has lent may still be on its way back. */
-	for (int i = 0; rc == -EBUSY && i < 1000; i++) {
+	for (int i = 0; rc == -EBUSY && i < 60000; i++) {
 		rc = arena(VB_ARENA_BAR, D, SLOTS, &cmd);
 		if (rc == -EBUSY)
 			usleep(1000);

@@ -85,7 +85,7 @@ static void expect_there(uint32_t bufs, uint32_t attached)
 {
 	struct there n = there();
 
-	for (int i = 0; (n.bufs != bufs || n.attached != attached) && i < 2000; i++) {
+	for (int i = 0; (n.bufs != bufs || n.attached != attached) && i < 60000; i++) {
 		usleep(1000);
 		n = there();
 	}

@@ -297,7 +297,7 @@ static void mapping_outlives_handle_and_client_node(void **state)
 	assert_int_equal(p[0], 1);
 	assert_int_equal(p[chunks(1)], 2);
 	munmap(p, chunks(2));
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		assert_rc(rig_tier(u, VB_TIER_HOST, &after), 0);
 		if (after.out_used_bytes == before.out_used_bytes &&
 		    after.out_reserved_bytes == before.out_reserved_bytes)
@@ -576,7 +576,7 @@ static void killed_clients_leave_nothing_behind(void **state)
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status));
 	}
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		assert_rc(rig_tier(u, VB_TIER_HOST, &after), 0);
 		if (after.out_used_bytes == before.out_used_bytes &&
 		    after.out_reserved_bytes == before.out_reserved_bytes)

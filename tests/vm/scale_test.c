@@ -357,22 +357,32 @@ static void thousand_clients_with_64_queues_each_are_served(void **state)
  * @client: of the first queue, and of the last
  * @queue: these
  * @stop: no more
+ * @looks: how often it has looked
  * @between: how often the first had ended and the last had not
  */
 struct witness {
 	struct vgpu_uapi *client[2];
 	uint32_t queue[2];
 	bool stop;
-	uint64_t between;
+	uint64_t looks, between;
 };
+
+/* Whoever looks does so already. */
+static void await_looks(const uint64_t *looks)
+{
+	while (!__atomic_load_n(looks, __ATOMIC_RELAXED))
+		usleep(1000);
+}
 
 static void *look(void *arg)
 {
 	struct witness *w = arg;
 
-	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED))
+	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
 		w->between += rig_wait(w->client[0], w->queue[0], 1, 0) != -ETIME &&
 			      rig_wait(w->client[1], w->queue[1], 1, 0) == -ETIME;
+		__atomic_add_fetch(&w->looks, 1, __ATOMIC_RELAXED);
+	}
 	return NULL;
 }
 
@@ -409,7 +419,7 @@ static void executor_that_goes_ends_many_queues_a_few_at_a_time(void **state)
 	w.client[1] = client[WAITING - 1];
 	w.queue[1] = queue[WAITING - 1][QUEUES - 1];
 	assert_int_equal(pthread_create(&thread, NULL, look, &w), 0);
-	usleep(10000);
+	await_looks(&w.looks);
 	begin = rig_now();
 	rig_exec_close(&x);
 	assert_rc(rig_wait(w.client[1], w.queue[1], 1, 20000), -ENODEV);
@@ -433,12 +443,13 @@ static uint64_t in_flight(void)
  * struct counter - looks how many submissions are in flight
  * @all: when it begins
  * @stop: no more
+ * @looks: how often it has looked
  * @between: how often it was neither all nor none
  */
 struct counter {
 	uint64_t all;
 	bool stop;
-	uint64_t between;
+	uint64_t looks, between;
 };
 
 static void *count(void *arg)
@@ -449,6 +460,7 @@ static void *count(void *arg)
 	while (!__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
 		n = in_flight();
 		c->between += n && n != c->all;
+		__atomic_add_fetch(&c->looks, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
@@ -472,7 +484,7 @@ static void long_queue_is_destroyed_a_few_submissions_at_a_time(void **state)
 		assert_rc(rig_submit(rig.client, queue, &s, NULL), 0);
 	assert_int_equal(in_flight(), c.all);
 	assert_int_equal(pthread_create(&thread, NULL, count, &c), 0);
-	usleep(10000);
+	await_looks(&c.looks);
 	assert_rc(rig_queue_destroy(rig.client, queue), 0);
 	assert_int_equal(in_flight(), 0);
 	__atomic_store_n(&c.stop, true, __ATOMIC_RELAXED);

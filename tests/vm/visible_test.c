@@ -649,7 +649,7 @@ static void quarantine_is_shown_and_traced(void **state)
 	machine_pipe_lend(fds, p);
 	munmap(p, chunks(1));
 	assert_rc(rig_bo_destroy(u, id), 0);
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		assert_true(look(DEBUGFS "quarantine"));
 		if (*text)
 			break;
