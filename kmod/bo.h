@@ -11,6 +11,7 @@
 #define VB_BO_H
 
 #include <linux/fs.h>
+#include <linux/hashtable.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -32,6 +33,8 @@ struct vb_ucmd;
  */
 #define VB_BO_SPACE_SHIFT	46
 #define VB_BO_ID_MAX		((1u << 17) - 1)
+/* Lists of moves that run: these are as many as the executor has under way. */
+#define VB_MOVES_BITS		4
 
 /**
  * struct vb_bo - a buffer object
@@ -69,7 +72,7 @@ struct vb_ucmd;
  * @mappings: struct vb_hold of BO_MAP
  * @exports: dma-bufs of it
  * @attached: devices that are attached to these
- * @moves: struct vb_running by chunk
+ * @moves: struct vb_running, by the low bits of the chunk
  * @move_count: how many
  * @moved: waits for a move to end
  * @writers: queued and running submissions that write it; work_lock
@@ -103,7 +106,7 @@ struct vb_bo {
 	u64 slots, dirty, device_only, lost, pins;
 	u32 write_maps, exports;
 	struct list_head mappings, attached;
-	struct xarray moves;
+	struct hlist_head moves[1u << VB_MOVES_BITS];
 	u32 move_count;
 	wait_queue_head_t moved;
 	u32 writers;

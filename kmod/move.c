@@ -36,9 +36,27 @@
 
 /* ---- moves that run ---- */
 
-static void running_end(struct vb_bo *bo, u32 chunk, struct vb_running *m)
+static struct vb_running *running_find(const struct vb_bo *bo, u32 chunk)
 {
-	xa_erase(&bo->moves, chunk);
+	struct vb_running *m;
+
+	lockdep_assert_held(&bo->lock);
+	hash_for_each_possible(bo->moves, m, link, chunk)
+		if (m->chunk == chunk)
+			return m;
+	return NULL;
+}
+
+static void running_begin(struct vb_bo *bo, u32 chunk, struct vb_running *m)
+{
+	m->chunk = chunk;
+	hash_add(bo->moves, &m->link, chunk);
+	bo->move_count++;
+}
+
+static void running_end(struct vb_bo *bo, struct vb_running *m)
+{
+	hash_del(&m->link);
 	bo->move_count--;
 	kfree(m);
 	wake_up_all(&bo->moved);
@@ -85,7 +103,7 @@ static void trace_lost(struct vb_bo *bo, u32 chunk, u8 busy, u32 loc)
  */
 void vb_move_rollback(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
 {
-	struct vb_running *m = xa_load(&bo->moves, chunk);
+	struct vb_running *m = running_find(bo, chunk);
 	struct vb_step s;
 
 	if (!m)
@@ -93,7 +111,7 @@ void vb_move_rollback(struct vb_bo *bo, u32 chunk, struct vb_table_entry *e)
 	vb_step_of_entry(&s, bo, e);
 	vb_step_end(&s, vb_chunk_rollback(e, m->loc, &s.freed));
 	trace_lost(bo, chunk, s.before.busy, m->loc);
-	running_end(bo, chunk, m);
+	running_end(bo, m);
 }
 
 /* ---- steps ---- */
@@ -220,14 +238,11 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv, const struct vb_fill
 	m = kmalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
 	if (!m)
 		return -ENOMEM;
-	rc = xa_reserve(&bo->moves, mv->chunk, GFP_KERNEL_ACCOUNT);
-	if (rc)
-		goto err_free;
 	rc = slot_take(bo, mv, &m->loc);
 	if (rc == -EDQUOT && vb_store_charge_other_locked(bo, mv->to))
 		rc = slot_take(bo, mv, &m->loc);
 	if (rc)
-		goto err_unreserve;
+		goto err_free;
 	rc = move_quiesce(bo, mv, e);
 	if (rc)
 		goto err_give;
@@ -237,17 +252,13 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv, const struct vb_fill
 		goto err_give;
 	mv->slot = VB_LOC_SLOT(m->loc);
 	m->fill = by;
-	bo->move_count++;
+	running_begin(bo, mv->chunk, m);
 	vb_bo_show(bo);
-	xa_store(&bo->moves, mv->chunk, m, GFP_KERNEL_ACCOUNT);
 	trace_vb_move_begin(bo, mv, m->loc, 0);
 	return 0;
 
 err_give:
 	vb_resid_give(bo, m->loc);
-err_unreserve:
-	/* A move that runs already has its entry there. */
-	xa_release(&bo->moves, mv->chunk);
 err_free:
 	kfree(m);
 	trace_vb_move_begin(bo, mv, VB_LOC_NONE, rc);
@@ -256,7 +267,7 @@ err_free:
 
 static int move_finish(struct vb_bo *bo, const struct vb_move *mv, const struct vb_fill *by)
 {
-	struct vb_running *m = xa_load(&bo->moves, mv->chunk);
+	struct vb_running *m = running_find(bo, mv->chunk);
 	const u32 *crc = mv->flags & VB_MOVE_F_CRC ? &mv->crc : NULL;
 	struct vb_step s;
 	int rc;
@@ -275,7 +286,7 @@ static int move_finish(struct vb_bo *bo, const struct vb_move *mv, const struct 
 	}
 	if (vb_step_end(&s, rc))
 		return rc;
-	running_end(bo, mv->chunk, m);
+	running_end(bo, m);
 	if (mv->op == VB_MOVE_COMMIT && mv->to == VB_TIER_HOST)
 		vb_request_arrived(bo, mv->chunk);
 	if (mv->flags & VB_MOVE_F_BAD)
@@ -461,7 +472,7 @@ int vb_move_fill_end(struct vb_bo *bo, u32 chunk, const struct vb_fill *by,
  */
 bool vb_move_is_fill(struct vb_bo *bo, u32 chunk)
 {
-	const struct vb_running *m = xa_load(&bo->moves, chunk);
+	const struct vb_running *m = running_find(bo, chunk);
 
 	return m && m->fill;
 }

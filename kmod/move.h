@@ -13,12 +13,15 @@ struct vb_ucmd;
 
 /**
  * struct vb_running - a move that runs
+ * @link: in the object's @moves
  * @fill: whose it is when the device reads the chunk itself; NULL: the executor's
+ * @chunk: that moves
  * @loc: slot that it fills, which the entry does not name yet
  */
 struct vb_running {
+	struct hlist_node link;
 	const struct vb_fill *fill;
-	u32 loc;
+	u32 chunk, loc;
 };
 
 /**

@@ -107,7 +107,6 @@ static void bo_release(struct kref *kref)
 		bo_uncharge(bo);
 	if (bo->forget)
 		vb_request_put(bo->forget);
-	xa_destroy(&bo->moves);
 	vb_table_free(bo);
 	mutex_destroy(&bo->lock);
 	kfree(bo);
@@ -237,7 +236,7 @@ static void bo_describe(struct vb_bo *bo, const struct vb_ioc_bo_create *cmd)
 	INIT_LIST_HEAD(&bo->mappings);
 	INIT_LIST_HEAD(&bo->attached);
 	INIT_LIST_HEAD(&bo->shares);
-	xa_init_flags(&bo->moves, XA_FLAGS_ACCOUNT);
+	hash_init(bo->moves);
 	xa_init_flags(&bo->table, XA_FLAGS_ACCOUNT);
 	init_waitqueue_head(&bo->moved);
 	bo->traits.kind = cmd->kind;

@@ -136,8 +136,7 @@ void vb_resid_charge(struct vb_bo *bo, struct vb_client *to)
 	struct vb_client *from = bo->client;
 	struct vb_table_entry *e;
 	struct vb_running *m;
-	unsigned long i;
-	u32 chunk;
+	u32 chunk, i;
 
 	lockdep_assert_held(&bo->lock);
 	for (chunk = 0; bo->slots && (e = vb_entry_next(bo, &chunk)); chunk++) {
@@ -146,7 +145,7 @@ void vb_resid_charge(struct vb_bo *bo, struct vb_client *to)
 		charge_entry_locked(to, bo, e, 1);
 		spin_unlock(&vb.slot_lock);
 	}
-	xa_for_each(&bo->moves, i, m) {
+	hash_for_each(bo->moves, i, m, link) {
 		spin_lock(&vb.slot_lock);
 		charge_slot_locked(from, m->loc, -1);
 		charge_slot_locked(to, m->loc, 1);
