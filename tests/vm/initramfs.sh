@@ -18,8 +18,8 @@ trap 'rm -rf "$root"' EXIT
 
 # Drivers that the machine needs and that the kernel does not have built in.
 drivers="nvme ext4 fuse"	# built in where the name is not a file
-# Only some kernels have these as modules.
-others="crc32c-cryptoapi"
+# Only some kernels have these as modules; algif_hash lets bench/fault.c use what they compute with.
+others="crc32c-cryptoapi algif_hash"
 
 copy_drivers() {
 	local release driver name path
