@@ -181,15 +181,38 @@ static uint32_t span_pairs(const struct vgpu_panel *w, const struct vgpu_acts *x
 	return regrouped || vgpu_acts_bytes(x->mode, x->m, x->k) <= NEAR_BYTES ? 1 : SPAN_PAIRS;
 }
 
+/* Whole pairs that are not regrouped lie one behind the other: short rows are over soon. */
+static void direct_pairs(vgpu_direct_avx512 *direct, const struct vgpu_panel *w,
+			 const struct vgpu_acts *x, float *y, size_t ldy, struct scratch *scratch)
+{
+	bool regrouped = vgpu_regroup_format(w->format) != w->format;
+	size_t bytes = 2 * vgpu_weight_unit_bytes(w->format, w->k);
+	struct pair *p = scratch->pair;
+
+	for (uint32_t row = 0; row < w->rows; row += PAIR_ROWS) {
+		if (!row || regrouped || w->rows - row < PAIR_ROWS) {
+			pair_init(p, w, row, y, scratch);
+		} else {
+			p->g[0].data += bytes;
+			p->g[1].data += bytes;
+		}
+		direct(p->g, x, y + row, ldy);
+	}
+}
+
 void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y,
 			size_t ldy, void *memory)
 {
 	vgpu_direct_avx512 *direct = vgpu_direct_of_avx512(vgpu_regroup_format(w->format), x);
-	uint32_t pairs = direct ? 1 : span_pairs(w, x), row = 0;
+	uint32_t pairs = span_pairs(w, x), row = 0;
 	struct scratch *scratch = memory;
 
 	if (vgpu_matmul_mode(w->format, x->mode) != x->mode) {
 		fill_nan(w, x, y, ldy);
+		return;
+	}
+	if (direct) {
+		direct_pairs(direct, w, x, y, ldy, scratch);
 		return;
 	}
 	while (row < w->rows) {
@@ -197,10 +220,7 @@ void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, f
 
 		for (; p < pairs && row < w->rows; p++, row += PAIR_ROWS)
 			pair_init(&scratch->pair[p], w, row, y, scratch);
-		if (direct)
-			direct(scratch->pair->g, x, scratch->pair->y, ldy);
-		else
-			span_product(x, ldy, p, scratch);
+		span_product(x, ldy, p, scratch);
 	}
 }
 
