@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -362,18 +363,22 @@ static void files_that_open_one_after_the_other_keep_nobody_waiting(void **state
 
 /* ---- too few descriptors ---- */
 
-static int measure_for_300_ms(int fd, uint32_t chunk_bytes, uint64_t bytes,
-			      struct vgpu_io_probe_result *out)
+static atomic_bool taken;
+
+/* The file is not opened before. */
+static int measure_until_taken(int fd, uint32_t chunk_bytes, uint64_t bytes,
+			       struct vgpu_io_probe_result *out)
 {
-	usleep(300000);
+	while (!atomic_load(&taken))
+		usleep(1000);
 	return measure_nothing(fd, chunk_bytes, bytes, out);
 }
 
-static struct vgpu_measure wants_300_ms(void *arg, uint64_t bytes)
+static struct vgpu_measure wants_until_taken(void *arg, uint64_t bytes)
 {
 	(void)arg;
 	(void)bytes;
-	return (struct vgpu_measure){ .fn = measure_for_300_ms };
+	return (struct vgpu_measure){ .fn = measure_until_taken };
 }
 
 /* None is left; undo with descriptors_give_back(). */
@@ -387,12 +392,14 @@ static struct rlimit descriptors_take(void)
 	close(next);
 	none = (struct rlimit){ (rlim_t)next, was.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	atomic_store(&taken, true);
 	return was;
 }
 
 static void descriptors_give_back(const struct rlimit *was)
 {
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, was), 0);
+	atomic_store(&taken, false);
 }
 
 /* Who asked hears of it; the file is not lost for those that ask later. */
@@ -405,7 +412,7 @@ static void file_that_found_no_descriptor_is_opened_when_there_are_some(void **s
 
 	(void)state;
 	store_open(&s, &node, make_memory);
-	s.wants = wants_300_ms;
+	s.wants = wants_until_taken;
 	s.chose = chose_nothing;
 	assert_int_equal(vgpu_store_get(&s, 1, &o), 0);
 	vgpu_object_hold(&s, o);
@@ -432,7 +439,7 @@ static void file_that_found_no_descriptor_gets_one_that_nobody_uses(void **state
 	store_open(&s, &node, make_memory);
 	assert_int_equal(vgpu_store_get(&s, 1, &idle), 0);
 	assert_int_equal(file_ready(&s, idle), 0);
-	s.wants = wants_300_ms;
+	s.wants = wants_until_taken;
 	s.chose = chose_nothing;
 	assert_int_equal(vgpu_store_get(&s, 2, &o), 0);
 	was = descriptors_take();
