@@ -302,6 +302,7 @@ int vgpu_fill_start(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 	if (from == VB_TIER_SOURCE) {
 		rc = vgpu_fill_slow_of(r, o->client) < VGPU_SLOW_MAX ?
 			vgpu_store_file_ready(r->store, o->file) : -EAGAIN;
+		r->slowed += rc == -EAGAIN;
 		if (rc)
 			return rc;
 	}

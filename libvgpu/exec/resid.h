@@ -192,7 +192,8 @@ struct vgpu_attempt {
  * @looks: slots that were looked at to find one, for tests
  * @settle: is there more room when objects are forgotten that have gone?  May be NULL
  * @settle_arg: for it
- * @slowed: transfers that somebody stopped standing still for, for tests
+ * @slowed: transfers that somebody stopped standing still for, and tries to begin one of a
+ *	file that was not open yet, for tests
  * @pages: what of, for vgpu_describe()
  */
 struct vgpu_resid {

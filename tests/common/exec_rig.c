@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/format.h"
+#include "exec/executor.h"
 
 #define WAIT_NS		(120ull * 1000000000u)
 
@@ -99,6 +100,16 @@ const char *xrig_error(struct xrig *r)
 {
 	vgpu_exec_describe(r->exec, "error", r->text, sizeof(r->text));
 	return r->text;
+}
+
+bool xrig_was_slow(struct xrig *r)
+{
+	bool slow;
+
+	pthread_mutex_lock(&r->exec->run);
+	slow = r->exec->resid.slowed;
+	pthread_mutex_unlock(&r->exec->run);
+	return slow;
 }
 
 void xrig_counters(struct xrig *r, uint64_t out[VB_COUNT_COUNT])

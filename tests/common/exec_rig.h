@@ -45,6 +45,12 @@ struct vgpu_uapi *xrig_client(struct xrig *r);		/* another one */
 uint32_t xrig_queue(struct vgpu_uapi *client, uint32_t weight);
 const char *xrig_error(struct xrig *r);			/* the executor's last sentence */
 void xrig_counters(struct xrig *r, uint64_t out[VB_COUNT_COUNT]);
+/*
+ * Storage, or this machine, was so slow that others went on: what they use then is not what
+ * was planned, and what is kept gives way to what is awaited.  Nothing is promised of how
+ * often that is read, nor how much of it ahead.
+ */
+bool xrig_was_slow(struct xrig *r);
 uint64_t xrig_now(void);				/* CLOCK_MONOTONIC, ns */
 
 /* ---- objects: ids ---- */
@@ -111,6 +117,18 @@ uint64_t xrandom(uint64_t *state);
 double xdot(const float *x, const float *w, uint32_t k, double *size);
 
 #ifdef cmocka_unit_test
+
+#define XTRIES	50u		/* until nothing is slow */
+
+/* @fn returns false where it was slow, and is done again; a machine that always is says nothing. */
+static inline void xrig_unless_slow(bool (*fn)(void *arg), void *arg)
+{
+	for (uint32_t i = 0; i < XTRIES; i++)
+		if (fn(arg))
+			return;
+	print_message("SKIP: storage was slow %u times in a row\n", XTRIES);
+	skip();
+}
 
 static inline void xrig_assert_sound(struct xrig *r)
 {
