@@ -194,8 +194,32 @@ static struct vgpu_io *engine(void)
 	return io;
 }
 
+static uint32_t threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	uint32_t n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static uint32_t threads_of_main;
+
+/* Who closes the last files of the test before ends in its own time. */
+static void await_closers(void)
+{
+	uint64_t end = vgpu_now_ns() + 20000000000ull;
+
+	while (threads() > threads_of_main && vgpu_now_ns() < end)
+		usleep(1000);
+}
+
 static void store_open(struct vgpu_store *s, struct vgpu_uapi *node, int (*make)(void))
 {
+	await_closers();
 	make_file = make;
 	node->ops = &with_file;
 	*s = (struct vgpu_store){ 0 };
@@ -453,18 +477,6 @@ static void file_that_found_no_descriptor_gets_one_that_nobody_uses(void **state
 	store_close(&s);
 }
 
-static uint32_t threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	uint32_t n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 #define STUCK	64u	/* files of a client that may be closing */
 
 static int peer[STUCK + 1];
@@ -575,5 +587,6 @@ int main(void)
 		cmocka_unit_test(store_with_files_that_do_not_close_ends),
 	};
 
+	threads_of_main = threads();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
