@@ -9,6 +9,7 @@
 
 #include "common/cache.h"
 #include "common/cli.h"
+#include "common/fnv.h"
 #include "common/progress.h"
 
 static bool is_layer(const struct weight *w)
@@ -25,17 +26,10 @@ uint64_t packed_layers_bytes(const struct weights *w)
 	return bytes;
 }
 
-/* FNV-1a of where the model is: models of the same name have files of their own. */
-static uint64_t hash_of(const char *text)
-{
-	uint64_t hash = 0xcbf29ce484222325u;
-
-	for (; *text; text++)
-		hash = (hash ^ (uint8_t)*text) * 0x100000001b3u;
-	return hash;
-}
-
-/* Named after the folder, for "model.safetensors" is every model's. */
+/*
+ * Named after the folder, for "model.safetensors" is every model's; and after where that
+ * is, for models of the same name have files of their own.
+ */
 static int file_path(const struct vgpu_checkpoint *ck, char *out, size_t len)
 {
 	const char *path = vgpu_checkpoint_file_path(ck, 0), *start;
@@ -44,7 +38,7 @@ static int file_path(const struct vgpu_checkpoint *ck, char *out, size_t len)
 
 	if (!realpath(path, real))
 		return cli_fail("%s: %s", path, strerror(errno));
-	hash = hash_of(real);
+	hash = fnv64(FNV64_START, real, strlen(real));
 	slash = strrchr(real, '/');
 	if (slash > real && !strncmp(slash, "/model", strlen("/model")))
 		*slash = 0;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/fnv.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "common/text.h"
@@ -116,16 +117,13 @@ static void add_text(struct json_object *o, const char *key, const char *text)
 	free(copy);
 }
 
-/* FNV-1a over the tokens: two texts are the same when it is. */
+/* Over the tokens: two texts are the same when it is. */
 static void add_digest(struct json_object *o, const struct generation *g)
 {
-	const unsigned char *bytes = (const unsigned char *)g->made;
-	uint64_t hash = 0xcbf29ce484222325u;
 	char text[17];
 
-	for (size_t i = 0; i < g->made_count * sizeof(*g->made); i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3u;
-	snprintf(text, sizeof(text), "%016" PRIx64, hash);
+	snprintf(text, sizeof(text), "%016" PRIx64,
+		 fnv64(FNV64_START, g->made, g->made_count * sizeof(*g->made)));
 	summary_text(o, "digest", text);
 }
 

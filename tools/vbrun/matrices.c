@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fnv.h"
 #include "common/intermediates.h"
 #include "random.h"
 
@@ -334,14 +335,11 @@ int matrices_pass(struct matrices *ms, struct progress *progress, uint64_t done_
 
 int matrices_digest(struct matrices *ms, uint64_t *out)
 {
-	uint64_t bytes = vgpu_bo_bytes(ms->digest), hash = 0xcbf29ce484222325u;
+	uint64_t bytes = vgpu_bo_bytes(ms->digest);
 	uint8_t *data = malloc(bytes);
 	int rc = data ? vgpu_bo_read(ms->digest, 0, data, bytes) : -ENOMEM;
 
-	/* FNV-1a: public domain, good enough to compare two runs. */
-	for (uint64_t i = 0; i < bytes && !rc; i++)
-		hash = (hash ^ data[i]) * 0x100000001b3u;
+	*out = rc ? 0 : fnv64(FNV64_START, data, bytes);
 	free(data);
-	*out = hash;
 	return rc;
 }

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/fnv.h"
 #include "common/size.h"
 #include "common/summary.h"
 #include "operands.h"
@@ -361,8 +362,8 @@ static int hash_range(struct route *r, enum route_array which, uint64_t bytes, u
 {
 	int rc = vgpu_bo_read(r->arrays, r->at[which], room, bytes);
 
-	for (uint64_t i = 0; i < bytes && !rc; i++)
-		r->digest = (r->digest ^ room[i]) * 0x100000001b3u;
+	if (!rc)
+		r->digest = fnv64(r->digest, room, bytes);
 	return rc;
 }
 
@@ -632,7 +633,7 @@ int stream_route(const struct stream_options *o, const struct vgpu_checkpoint *c
 {
 	struct json_object *json = summary_new("stream");
 	struct route r = { .ck = ck, .w = w, .seed = o->seed, .mode = (enum vgpu_mode)o->mode,
-			   .digest = 0xcbf29ce484222325u, .reads = *reads };
+			   .digest = FNV64_START, .reads = *reads };
 	char trace[PART_PATH_BYTES];
 	int rc = find_layers(&r, w), fd = -1, error = 0;
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "common/fnv.h"
 #include "fail.h"
 
 /* U+2581, which stands for a space, and U+FFFD, for a byte that is no text. */
@@ -66,23 +67,6 @@ struct spm {
 
 /* --- finding a piece ---------------------------------------------------- */
 
-#define HASH_START 2166136261u
-
-/* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
-static uint32_t hash_byte(uint32_t hash, char byte)
-{
-	return (hash ^ (unsigned char)byte) * 16777619u;
-}
-
-static uint32_t hash_text(const char *text, size_t bytes)
-{
-	uint32_t hash = HASH_START;
-
-	while (bytes--)
-		hash = hash_byte(hash, *text++);
-	return hash;
-}
-
 /* The slot that holds a piece, or the empty one where it would go. */
 static uint32_t *find_slot(const struct spm *spm, uint32_t hash, const char *text, size_t bytes)
 {
@@ -101,21 +85,21 @@ static uint32_t *find_slot(const struct spm *spm, uint32_t hash, const char *tex
 /* Id of a piece, or -1. */
 static int32_t find_piece(const struct spm *spm, const char *text, size_t bytes)
 {
-	return (int32_t)*find_slot(spm, hash_text(text, bytes), text, bytes) - 1;
+	return (int32_t)*find_slot(spm, fnv32(FNV32_START, text, bytes), text, bytes) - 1;
 }
 
 /* Bytes of the longest user's piece that @text begins with, or 0. */
 static uint32_t find_user(const struct spm *spm, const char *text, size_t bytes)
 {
 	uint32_t most = bytes < spm->user_bytes ? (uint32_t)bytes : spm->user_bytes, best = 0;
-	uint32_t hash = HASH_START;
+	uint32_t hash = FNV32_START;
 
 	if (!spm->user_first[(unsigned char)*text])
 		return 0;
 	for (uint32_t n = 1; n <= most; n++) {
 		uint32_t slot;
 
-		hash = hash_byte(hash, text[n - 1]);
+		hash = fnv32(hash, &text[n - 1], 1);
 		slot = *find_slot(spm, hash, text, n);
 		if (slot && spm->pieces[slot - 1].type == TYPE_USER)
 			best = n;
@@ -280,8 +264,8 @@ static int take_byte(struct spm *spm, uint32_t id, uint32_t *found, struct vgpu_
 static int enter_piece(struct spm *spm, uint32_t id, struct vgpu_error *err)
 {
 	const struct piece *piece = &spm->pieces[id];
-	uint32_t *slot = find_slot(spm, hash_text(piece->text, piece->bytes), piece->text,
-				   piece->bytes);
+	uint32_t *slot = find_slot(spm, fnv32(FNV32_START, piece->text, piece->bytes),
+				   piece->text, piece->bytes);
 
 	if (*slot)
 		return vbrun_fail(err, -EINVAL, "token %u is the same text as token %u", id, *slot - 1);

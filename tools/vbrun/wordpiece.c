@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <utf8proc.h>
 
+#include "common/fnv.h"
 #include "fail.h"
 
 #define MAX_VOCAB_BYTES ((off_t)64 << 20)
@@ -51,20 +52,10 @@ struct output {
 	size_t cap;
 };
 
-/* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
-static uint32_t hash_text(const char *text, size_t bytes)
-{
-	uint32_t hash = 2166136261u;
-
-	while (bytes--)
-		hash = (hash ^ (unsigned char)*text++) * 16777619u;
-	return hash;
-}
-
 /* The slot that holds a token, or the empty one where it would go. */
 static uint32_t *find_slot(const struct wordpiece *wp, const char *text, size_t bytes)
 {
-	uint32_t at = hash_text(text, bytes) & wp->slot_mask;
+	uint32_t at = fnv32(FNV32_START, text, bytes) & wp->slot_mask;
 
 	while (wp->slots[at]) {
 		const struct token *token = &wp->tokens[wp->slots[at] - 1];
