@@ -47,16 +47,17 @@ alone='unit/exec_long_test unit/io_open_test unit/io_probe_test selftests/share_
 # runs: what computes alone for minutes shows it nothing.
 short='cli/model_test cli/vbctl_test cli/vbd_test'
 threaded="$short cli/reads_test"
+products='kernels/matmul_test kernels/matmul_cut_test kernels/matmul_ends_test kernels/matmul_error_test'
 # What is left to `host`: tests of the tools that a sanitizer makes long, and suites in which the
 # thread sanitizer has nothing to find: of one thread, or of nothing but long sums.
 late_address='cli/arena_test cli/generate_test cli/progress_test cli/restore_test cli/vbrun_test unit/exec_experts_test'
-late_thread='kernels/attention_test kernels/blocks_test kernels/draw_test kernels/layer_test kernels/matmul_test kernels/pack_test'
+late_thread="$products kernels/attention_test kernels/blocks_test kernels/draw_test kernels/layer_test kernels/pack_test"
 late_thread="$late_thread unit/bert_test unit/chunk_test unit/cmd_test unit/exec_epilogue_test unit/policy_test unit/policy_freq_test unit/policy_replay_test unit/policy_schedule_test"
 # Of the kernels what valgrind is done with in minutes: of products those that are drawn.
 memchecked='kernels/attention_test kernels/blocks_test kernels/dispatch_test kernels/draw_test'
 memchecked="$memchecked kernels/int4_layer_test kernels/layer_test kernels/pack_test"
 # And to `ci`: what the address sanitizer takes longest for.
-[ "$form" != person ] || late_address="$late_address fault/exec_slow_test kernels/attention_test kernels/matmul_test unit/bert_test unit/chunk_test unit/cmd_test unit/exec_derive_test unit/exec_epilogue_test unit/policy_schedule_test"
+[ "$form" != person ] || late_address="$late_address fault/exec_slow_test kernels/attention_test $products unit/bert_test unit/chunk_test unit/cmd_test unit/exec_derive_test unit/exec_epilogue_test unit/policy_schedule_test"
 [ "$form" != host ] || late_address='' late_thread=''
 later=$([ "$form" = person ] && echo "CI=true make check" || echo check-all)
 

@@ -29,8 +29,6 @@
 #define A8_MAX		0x1p110		/* Documentation/kernels.md, limits */
 #define A16_MAX		0x1p110
 
-static const char *const mode_names[] = { "f32", "a16", "a8" };
-
 /* The levels that this CPU has, and AVX2 on one without VNNI. */
 static struct vgpu_kernels levels[VGPU_ISA_COUNT + 1];
 static const char *level_names[VGPU_ISA_COUNT + 1];
@@ -246,7 +244,7 @@ static void draw(struct drawn *d, uint64_t number)
 	d->ends = (uint32_t)rng_next(&d->rng);
 	snprintf(said, sizeof(said),
 		 "%s %s at %s: m %u, n %u, k %u, strides %zu and %zu, %s activations of 2^%d%s%s, "
-		 "%s scales, weights of 2^%d, ends %x", d->f->name, mode_names[d->mode], d->level,
+		 "%s scales, weights of 2^%d, ends %x", d->f->name, check_mode_name(d->mode), d->level,
 		 d->m, d->n, d->k, d->ldx, d->ldy, kind_names[d->kind], d->exponent,
 		 d->zeros ? ", some 0" : "", d->not_numbers ? ", some no numbers" : "",
 		 scale_names[d->scales], d->w_exponent, d->ends & 127);
@@ -304,24 +302,17 @@ static void draw_row(struct drawn *d, float *x)
 		x[rng_below(&d->rng, d->k)] = bad[rng_below(&d->rng, 4)];
 }
 
-/* max|x| / 127 rounded up to 16 significant bits, and x times its f32 reciprocal. */
+/* Sizes of x times the f32 reciprocal of its scale. */
 static void round_a8(float *out, const float *x, uint32_t n)
 {
-	float max = 0, scale, inverse;
-	int exponent;
+	float scale = check_a8_scale(x, n);
 
-	for (uint32_t i = 0; i < n; i++)
-		max = fmaxf(max, fabsf(x[i]));
-	if (max < 0x1p-119f) {
+	if (!scale) {
 		memset(out, 0, n * sizeof(*out));
 		return;
 	}
-	scale = max / 127.0f;
-	frexp(scale, &exponent);
-	scale = (float)ldexp(ceil(ldexp(scale, 16 - exponent)), exponent - 16);
-	inverse = 1.0f / scale;
 	for (uint32_t i = 0; i < n; i++)
-		out[i] = fabsf(rintf(x[i] * inverse)) * scale;
+		out[i] = fabsf(rintf(x[i] * (1.0f / scale))) * scale;
 }
 
 /* What a row may be held against: sizes of what is multiplied, and where limits are. */

@@ -18,6 +18,22 @@ struct weights_format {
 extern const struct weights_format weights_formats[];
 extern const uint32_t weights_format_count;
 
+#define weights_for_each(f) \
+	for (const struct weights_format *f = weights_formats; \
+	     f < weights_formats + weights_format_count; f++)
+
+/* Whether products by a format know a mode. */
+static inline bool weights_takes(const struct weights_format *f, int mode)
+{
+	return (int)vgpu_matmul_mode(f->format, mode) == mode;
+}
+
+/* Columns that a format can have, k or the next. */
+static inline uint32_t weights_cols(const struct weights_format *f, uint32_t k)
+{
+	return (k + f->step - 1) / f->step * f->step;
+}
+
 /* What some scales are; floats: what some weights are. */
 enum weights_scales { SCALES_ORDINARY, SCALES_ZERO, SCALES_ANY_BITS, SCALES_COUNT };
 

@@ -52,6 +52,29 @@ static inline void *check_alloc(size_t bytes)
 	return p;
 }
 
+/*
+ * A8's scale of a group: max|x| / 127 rounded up to 16 significant bits; 0 where all of the
+ * group becomes zeros.
+ */
+static inline float check_a8_scale(const float *x, uint32_t n)
+{
+	float max = 0, scale;
+	int exponent;
+
+	for (uint32_t i = 0; i < n; i++)
+		max = fmaxf(max, fabsf(x[i]));
+	if (max < 0x1p-119f)
+		return 0;
+	scale = max / 127.0f;
+	frexp(scale, &exponent);
+	return (float)ldexp(ceil(ldexp(scale, 16 - exponent)), exponent - 16);
+}
+
+static inline const char *check_mode_name(int mode)
+{
+	return mode == VGPU_MODE_F32 ? "f32" : mode == VGPU_MODE_A16 ? "a16" : "a8";
+}
+
 static inline enum vgpu_isa check_level(void **state)
 {
 	return (enum vgpu_isa)(uintptr_t)*state;
