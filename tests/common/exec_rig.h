@@ -149,6 +149,25 @@ static inline void xrig_start(struct xrig *r, const struct vgpu_exec_params *p)
 		fail_msg("%s", r->text);
 }
 
+/* Setup of a test that has a device of its own, which xrig_tear_down() closes. */
+static inline int xrig_set_up(void **state, struct xrig *r, uint32_t slots)
+{
+	struct vgpu_exec_params p = xrig_params(slots);
+
+	xrig_start(r, &p);
+	*state = r;
+	return 0;
+}
+
+static inline int xrig_tear_down(void **state)
+{
+	xrig_close(*state);
+	return 0;
+}
+
+/* @set_up of the test's file ends with xrig_set_up(). */
+#define XRIG_TEST(test, set_up)	cmocka_unit_test_setup_teardown(test, set_up, xrig_tear_down)
+
 static inline void xrig_must_run(struct xrig *r, const struct xstream *s)
 {
 	int rc = xrun(r, s);

@@ -33,18 +33,7 @@ static uint32_t bits(float x)
 
 static int set_up(void **state)
 {
-	struct vgpu_exec_params p = xrig_params(64);
-
-	(void)state;
-	xrig_start(&rig, &p);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	xrig_close(&rig);
-	return 0;
+	return xrig_set_up(state, &rig, 64);
 }
 
 /* An object that holds @n values from byte AT on. */
@@ -554,24 +543,20 @@ static void command_after_its_deadline_ends_with_etime(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(command_matmul, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_matmul_adds_a_residual_that_is_its_output,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_norm, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_softmax, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_eltwise, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_rope, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_attention, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_attention_of_f16, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_attention_of_bf16, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_attention_of_q8_0, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_topk_and_combine, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_copy_converts_and_steps_over_strides,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_operands_of_a_file_may_begin_together,
-						set_up, tear_down),
-		cmocka_unit_test_setup_teardown(command_after_its_deadline_ends_with_etime,
-						set_up, tear_down),
+		XRIG_TEST(command_matmul, set_up),
+		XRIG_TEST(command_matmul_adds_a_residual_that_is_its_output, set_up),
+		XRIG_TEST(command_norm, set_up),
+		XRIG_TEST(command_softmax, set_up),
+		XRIG_TEST(command_eltwise, set_up),
+		XRIG_TEST(command_rope, set_up),
+		XRIG_TEST(command_attention, set_up),
+		XRIG_TEST(command_attention_of_f16, set_up),
+		XRIG_TEST(command_attention_of_bf16, set_up),
+		XRIG_TEST(command_attention_of_q8_0, set_up),
+		XRIG_TEST(command_topk_and_combine, set_up),
+		XRIG_TEST(command_copy_converts_and_steps_over_strides, set_up),
+		XRIG_TEST(command_operands_of_a_file_may_begin_together, set_up),
+		XRIG_TEST(command_after_its_deadline_ends_with_etime, set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

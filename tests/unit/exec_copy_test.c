@@ -23,18 +23,7 @@ static struct xrig rig;
 
 static int set_up(void **state)
 {
-	struct vgpu_exec_params p = xrig_params(256);
-
-	(void)state;
-	xrig_start(&rig, &p);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	xrig_close(&rig);
-	return 0;
+	return xrig_set_up(state, &rig, 256);
 }
 
 /* What x becomes, by the definition. */
@@ -206,11 +195,10 @@ static void copy_between_q8_0_and_halves(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(copy_to_q8_0_writes_the_rows_and_nothing_else, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(copy_of_a_long_vector_goes_through_q8_0, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(copy_of_q8_0_to_q8_0_moves_bytes, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(copy_between_q8_0_and_halves, set_up, tear_down),
+		XRIG_TEST(copy_to_q8_0_writes_the_rows_and_nothing_else, set_up),
+		XRIG_TEST(copy_of_a_long_vector_goes_through_q8_0, set_up),
+		XRIG_TEST(copy_of_q8_0_to_q8_0_moves_bytes, set_up),
+		XRIG_TEST(copy_between_q8_0_and_halves, set_up),
 	};
 
 	return cmocka_run_group_tests_name("exec_copy", tests, NULL, NULL);

@@ -24,18 +24,7 @@ static struct xrig rig;
 
 static int set_up(void **state)
 {
-	struct vgpu_exec_params p = xrig_params(SLOTS);
-
-	(void)state;
-	xrig_start(&rig, &p);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	xrig_close(&rig);
-	return 0;
+	return xrig_set_up(state, &rig, SLOTS);
 }
 
 static uint32_t object(const void *values, size_t n)
@@ -175,12 +164,10 @@ static void gather_of_a_million_rows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(long_attention_ends_at_its_deadline, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(topk_of_a_quarter_of_a_row_takes_few_steps, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(topk_of_many_is_that_of_the_reference, set_up,
-						tear_down),
-		cmocka_unit_test_setup_teardown(gather_of_a_million_rows, set_up, tear_down),
+		XRIG_TEST(long_attention_ends_at_its_deadline, set_up),
+		XRIG_TEST(topk_of_a_quarter_of_a_row_takes_few_steps, set_up),
+		XRIG_TEST(topk_of_many_is_that_of_the_reference, set_up),
+		XRIG_TEST(gather_of_a_million_rows, set_up),
 	};
 
 	return cmocka_run_group_tests_name("exec_long", tests, NULL, NULL);
