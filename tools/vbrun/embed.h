@@ -133,6 +133,35 @@ int embed_measure(const struct embed_options *o, const struct bert_model *model,
 int embed_accuracy(const struct embed_options *o, const struct bert_model *model,
 		   const struct embed_run *asked, struct json_object *json);
 
+/* The ways to run. */
+enum { EMBED_RUN_ASKED, EMBED_RUN_MEMORY, EMBED_RUN_F32_TIER, EMBED_RUN_F32_MEMORY, EMBED_RUNS };
+
+/**
+ * struct embed - one invocation
+ * @o: options
+ * @model: on disk
+ * @texts: to embed
+ * @runs: EMBED_RUN_*; a run that was not made has no @out
+ * @v: device of EMBED_RUN_ASKED, kept for a look at it
+ * @b: the model on it
+ */
+struct embed {
+	struct embed_options o;
+	struct bert_model model;
+	struct embed_texts texts;
+	struct embed_run runs[EMBED_RUNS];
+	struct vgpu *v;
+	struct bert b;
+};
+
+/**
+ * embed_report() - say what came of the runs, as the options want it
+ * @e: all runs made; the first one's device is still open
+ *
+ * Return: exit status.
+ */
+int embed_report(struct embed *e);
+
 extern const char *const embed_formats[];
 extern const char *const embed_modes[];
 
