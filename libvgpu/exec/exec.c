@@ -2,7 +2,6 @@
 #include "executor.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,16 +13,15 @@
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define RECORD_WAIT_MS		10	/* whoever was answered has gone on by then */
 #define SERVED_IN_ROW		4u	/* requests of clients between two commands */
-#define SETTLE_LOOK		64u	/* objects that may be forgotten by now */
 #define CALM_NS_LEAST		(10ull * 1000000000u)
 #define CALM_NS_MOST		(128 * CALM_NS_LEAST)
 
 /* ------------------------------------------------------------------------
- * Requests
+ * Jobs, from the request to the commit
  */
 
-static void exec_commit(struct vgpu_exec *x, uint64_t tag, int status, uint32_t bad_command,
-			uint64_t busy_ns)
+void vgpu_exec_commit(struct vgpu_exec *x, uint64_t tag, int status, uint32_t bad_command,
+		      uint64_t busy_ns)
 {
 	struct vb_ioc_commit c = {
 		.tag = tag, .status = status, .bad_command = bad_command, .busy_ns = busy_ns,
@@ -42,8 +40,7 @@ static uint32_t exec_counted(const struct vgpu_exec *x)
 	return n;
 }
 
-/* Counters go out before the fence does, so that who waits for it sees them. */
-static void exec_flush_counters(struct vgpu_exec *x, uint32_t client)
+void vgpu_exec_flush_counters(struct vgpu_exec *x, uint32_t client)
 {
 	uint32_t n = exec_counted(x);
 
@@ -69,298 +66,17 @@ static void exec_finish_job(struct vgpu_exec *x, struct vgpu_job *job)
 
 	exec_note_failure(x, job);
 	vgpu_job_destroy(&x->env, job);
-	exec_flush_counters(x, client);
-	exec_commit(x, tag, status, bad, busy);
+	vgpu_exec_flush_counters(x, client);
+	vgpu_exec_commit(x, tag, status, bad, busy);
 }
 
-/*
- * At once: the device holds for the waiter what was brought for it when it hears of that,
- * and until then it could go again for somebody else.
- */
-static void exec_answer(struct vgpu_exec *x, const struct vb_ioc_fetch *req, int rc)
-{
-	uint64_t busy_ns = x->handling_since ? vgpu_now_ns() - x->handling_since : 0;
-
-	exec_flush_counters(x, req->out_client);
-	exec_commit(x, req->out_tag, rc, UINT32_MAX, busy_ns);
-	vgpu_commit_all(&x->fetch, &x->commits);
-}
-
-/* What was running makes room for others; what was counted meanwhile is its client's. */
-static void exec_yield(struct vgpu_exec *x)
+void vgpu_exec_yield(struct vgpu_exec *x)
 {
 	if (!x->ran)
 		return;
 	vgpu_job_yield(&x->env, x->ran);
-	exec_flush_counters(x, x->ran->req.out_client);
+	vgpu_exec_flush_counters(x, x->ran->req.out_client);
 	x->ran = NULL;
-}
-
-/* When the oldest job that waits for room began to, in a turn of its own; else UINT64_MAX. */
-static uint64_t jobs_have_turn_since(const struct vgpu_exec *x, uint64_t now)
-{
-	uint64_t since = UINT64_MAX;
-
-	for (const struct vgpu_job *job = x->jobs; job; job = job->next) {
-		if (vgpu_room_is_its_turn(&job->room, now) && job->room.since < since)
-			since = job->room.since;
-	}
-	return since;
-}
-
-/* What was announced and did not come, by an error of who wanted it. */
-static void exec_forget_wants(struct vgpu_exec *x)
-{
-	if (!x->jobs && !x->page_ins)
-		vgpu_resid_unwant_all(&x->resid);
-}
-
-/* What a client asks for beside its commands is time that it has had: from here ... */
-static void exec_begin(struct vgpu_exec *x)
-{
-	x->handling_since = vgpu_now_ns();
-}
-
-/* ... to here. */
-static void exec_end(struct vgpu_exec *x, uint32_t client)
-{
-	vgpu_turn_charge(&x->turns, client, vgpu_now_ns() - x->handling_since);
-	x->handling_since = 0;
-}
-
-/* Return: false when it waits for room. */
-static bool exec_try_page_in(struct vgpu_exec *x, struct vgpu_page_in *p)
-{
-	int rc;
-
-	exec_yield(x);
-	exec_begin(x);
-	rc = vgpu_page_in_try(&x->resid, &x->store, p);
-	if (rc != -EAGAIN) {
-		exec_answer(x, &p->req, rc);
-		if (x->fetch.several)
-			vgpu_record_make_room(&x->resid);
-		else
-			vgpu_record_all(&x->resid);
-		vgpu_page_in_release(&x->resid, p);
-	}
-	exec_end(x, p->req.out_client);
-	return rc != -EAGAIN;
-}
-
-static bool exec_may_try_page_in(struct vgpu_exec *x, const struct vgpu_page_in *p, bool amid)
-{
-	return (amid || vgpu_turn_may_ask(&x->turns, p->req.out_client)) &&
-	       vgpu_turn_may_fail(&x->turns, p->req.out_client) &&
-	       vgpu_late_may_try(&x->resid, &p->late, p->req.out_deadline_ns);
-}
-
-/*
- * Serve the page-ins that may be, of each client in turn.  @amid a command that waits for room
- * nobody's turn is waited for: what has it may be what a page-in waits for.  Of many that a
- * client waits for a few find that out, others' come before the rest.
- */
-static void exec_page_in(struct vgpu_exec *x, bool amid)
-{
-	struct vgpu_page_in **at = &x->page_ins, *p;
-	uint64_t now, turn;
-
-	if (!x->page_ins)
-		return;
-	now = vgpu_now_ns();
-	turn = jobs_have_turn_since(x, now);
-	vgpu_turn_begin_pass(&x->turns);
-	while ((p = *at)) {
-		if (p->came > turn || !exec_may_try_page_in(x, p, amid)) {
-			at = &p->next;
-		} else if (exec_try_page_in(x, p)) {
-			*at = p->next;
-			free(p);
-		} else {
-			if (vgpu_room_is_its_turn(&p->room, now))
-				return;
-			vgpu_turn_failed(&x->turns, p->req.out_client);
-			at = &p->next;
-		}
-	}
-	exec_forget_wants(x);
-}
-
-/* Behind all of its client's. */
-static uint64_t page_in_round(struct vgpu_exec *x, uint32_t client)
-{
-	const struct vgpu_page_in *p = x->page_ins;
-	uint64_t round = vgpu_turn_round(&x->turns, client, p ? p->round : UINT64_MAX);
-
-	for (; p; p = p->next)
-		if (p->req.out_client == client && p->round >= round)
-			round = p->round + 1;
-	return round;
-}
-
-/* Between two of a client that wait, one of each other. */
-static void exec_add_page_in(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
-{
-	struct vgpu_page_in **at = &x->page_ins, *p = calloc(1, sizeof(*p));
-
-	if (!p) {
-		exec_answer(x, req, -ENOMEM);
-		return;
-	}
-	p->req = *req;
-	p->came = vgpu_now_ns();
-	p->late.slot = VB_SLOT_ANY;
-	p->round = page_in_round(x, req->out_client);
-	while (*at && (*at)->round <= p->round)
-		at = &(*at)->next;
-	p->next = *at;
-	*at = p;
-}
-
-/* Has it gone, as far as it goes? */
-static bool exec_is_evicted(struct vgpu_exec *x, struct vgpu_evict *e)
-{
-	struct vgpu_object *o = vgpu_store_find(&x->store, e->req.out_object);
-
-	return !o || vgpu_resid_is_evicted(&x->resid, o, e->req.out_chunk,
-					   e->req.out_chunk + e->req.out_count, &e->at, e->until);
-}
-
-/* Nobody stands still for what moves meanwhile; without memory its client hears what it met. */
-static void exec_evict(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
-{
-	struct vgpu_evict now = { .req = *req, .until = vgpu_now_ns() + VGPU_EVICT_NS }, *later;
-	struct vgpu_object *o;
-	int rc = vgpu_store_get(&x->store, req->out_object, &o);
-
-	if (!rc)
-		vgpu_resid_evict(&x->resid, o, req->out_chunk, req->out_chunk + req->out_count);
-	later = rc || exec_is_evicted(x, &now) ? NULL : malloc(sizeof(*later));
-	if (!later) {
-		exec_answer(x, req, rc);
-		return;
-	}
-	*later = now;
-	later->next = x->evicts;
-	x->evicts = later;
-}
-
-static void exec_retry_evicts(struct vgpu_exec *x)
-{
-	struct vgpu_evict **p = &x->evicts, *e;
-
-	while ((e = *p)) {
-		if (!exec_is_evicted(x, e)) {
-			p = &e->next;
-			continue;
-		}
-		*p = e->next;
-		exec_yield(x);
-		exec_answer(x, &e->req, 0);
-		free(e);
-	}
-}
-
-static bool exec_evicts(const struct vgpu_exec *x, const struct vgpu_object *o)
-{
-	const struct vgpu_evict *e = x->evicts;
-
-	while (e && e->req.out_object != o->id)
-		e = e->next;
-	return e;
-}
-
-/* A page-in that waits keeps what came of its object. */
-static bool exec_pages_in(const struct vgpu_exec *x, const struct vgpu_object *o)
-{
-	const struct vgpu_page_in *p = x->page_ins;
-
-	while (p && p->req.out_object != o->id)
-		p = p->next;
-	return p;
-}
-
-/* Return: false while storage has a chunk of it, or somebody waits for one. */
-static bool exec_try_forget(struct vgpu_exec *x, struct vgpu_object *o)
-{
-	/* What has no file has nothing to close, and its room is others'. */
-	if (exec_pages_in(x, o) || exec_evicts(x, o) ||
-	    (o->file && vgpu_files_are_stuck(&x->store, o->client)) ||
-	    !vgpu_resid_forget(&x->resid, o))
-		return false;
-	vgpu_store_forget(&x->store, o->id);
-	return true;
-}
-
-/* The device frees the object when it is answered: not before the last transfer ended. */
-static void exec_forget(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
-{
-	struct vgpu_object *o = vgpu_store_find(&x->store, req->out_object);
-
-	if (!o || exec_try_forget(x, o)) {
-		exec_answer(x, req, 0);
-		return;
-	}
-	vgpu_object_hold(&x->store, o);
-	o->forget_tag = req->out_tag;
-	o->forget_next = x->forgets;
-	x->forgets = o;
-}
-
-/* At most so many, those that came last. */
-static void exec_retry_forgets(struct vgpu_exec *x, uint32_t most)
-{
-	struct vgpu_object **p = &x->forgets, *o;
-
-	while ((o = *p) && most--) {
-		struct vgpu_object *next = o->forget_next;
-		uint64_t tag = o->forget_tag;
-
-		if (!exec_try_forget(x, o)) {
-			p = &o->forget_next;
-			continue;
-		}
-		*p = next;
-		exec_commit(x, tag, 0, UINT32_MAX, 0);
-	}
-}
-
-/* What waits for transfers; there may be much of it, and commands that take no time. */
-static void exec_retry(struct vgpu_exec *x)
-{
-	uint64_t now;
-
-	if (!x->evicts && !x->forgets)
-		return;
-	now = vgpu_now_ns();
-	if (now - x->retried_at < TEND_NS)
-		return;
-	x->retried_at = now;
-	exec_retry_evicts(x);
-	exec_retry_forgets(x, UINT32_MAX);
-}
-
-bool vgpu_exec_settle(void *arg)
-{
-	struct vgpu_exec *x = arg;
-	uint32_t free = x->resid.free;
-
-	/* What kept them was a transfer. */
-	if (!x->forgets || x->settled == x->resid.arrived)
-		return false;
-	x->settled = x->resid.arrived;
-	exec_retry_forgets(x, SETTLE_LOOK);
-	/* Nobody takes a slot of theirs before the device knows. */
-	vgpu_commit_all(&x->fetch, &x->commits);
-	return x->resid.free > free;
-}
-
-/* What this client declared changed. */
-static int exec_schedule(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
-{
-	return vgpu_schedules_set(&x->schedules, req->out_client,
-				  (const void *)(uintptr_t)req->out_bos_address, req->out_count,
-				  req->flags & VB_FETCH_F_CYCLE);
 }
 
 /*
@@ -402,7 +118,7 @@ static void exec_add_job(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 	int rc = vgpu_job_create(&x->env, req, &job);
 
 	if (rc) {
-		exec_commit(x, req->out_tag, rc, UINT32_MAX, 0);
+		vgpu_exec_commit(x, req->out_tag, rc, UINT32_MAX, 0);
 		return;
 	}
 	while (*p)
@@ -418,11 +134,7 @@ static uint64_t longer_calm(const struct vgpu_exec *x)
 	return x->calm_ns < CALM_NS_MOST ? 2 * x->calm_ns : CALM_NS_MOST;
 }
 
-/*
- * Whichever region is asked for: the last one is as good, and can go.  When it had come
- * back a moment ago, that was too soon.
- */
-static int exec_drain(struct vgpu_exec *x)
+int vgpu_exec_shrink(struct vgpu_exec *x)
 {
 	uint64_t now = vgpu_now_ns();
 	int rc = vgpu_resid_drain(&x->resid);
@@ -448,43 +160,12 @@ static void exec_grow(struct vgpu_exec *x)
 	x->grow_at = now + x->calm_ns;
 }
 
-static void exec_handle_request(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
-{
-	int rc = 0;
-
-	switch (req->out_type) {
-	case VB_FETCH_EVICT:
-		exec_evict(x, req);
-		return;
-	case VB_FETCH_RECLAIM:
-		vgpu_resid_reclaim(&x->resid, req->out_count);
-		break;
-	case VB_FETCH_DRAIN:
-		rc = exec_drain(x);
-		break;
-	case VB_FETCH_FORGET:
-		exec_forget(x, req);
-		return;
-	case VB_FETCH_SCHEDULE:
-		rc = exec_schedule(x, req);
-		break;
-	default:
-		rc = -EOPNOTSUPP;
-	}
-	exec_answer(x, req, rc);
-}
-
 static void exec_handle(struct vgpu_exec *x, const struct vb_ioc_fetch *req)
 {
-	if (req->out_type == VB_FETCH_SUBMIT) {
+	if (req->out_type == VB_FETCH_SUBMIT)
 		exec_add_job(x, req);
-	} else if (req->out_type == VB_FETCH_PAGE_IN) {
-		exec_add_page_in(x, req);
-	} else {
-		exec_begin(x);
-		exec_handle_request(x, req);
-		exec_end(x, req->out_client);
-	}
+	else
+		vgpu_exec_request(x, req);
 }
 
 /* ------------------------------------------------------------------------
@@ -525,7 +206,7 @@ static bool exec_step(struct vgpu_exec *x)
 	if (!job)
 		return false;
 	if (x->ran != job)
-		exec_yield(x);
+		vgpu_exec_yield(x);
 	x->ran = job;
 	before = job->busy_ns;
 	done = vgpu_job_step(&x->env, job);
@@ -535,13 +216,13 @@ static bool exec_step(struct vgpu_exec *x)
 			vgpu_turn_ready(&x->turns, job);
 		/* Who waits for a long job sees it move. */
 		if (x->resid.count[VB_COUNT_ACCESSES] >= FLUSH_ACCESSES)
-			exec_flush_counters(x, job->req.out_client);
+			vgpu_exec_flush_counters(x, job->req.out_client);
 		return true;
 	}
 	vgpu_exec_remove_job(x, job);
 	exec_finish_job(x, job);
 	exec_start_jobs(x);
-	exec_forget_wants(x);
+	vgpu_exec_forget_wants(x);
 	return true;
 }
 
@@ -641,8 +322,8 @@ static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags, bool am
 		n = exec_fetch(x, fetch_flags, SERVED_IN_ROW - served);
 		served += n;
 	} while (n && served < SERVED_IN_ROW && !x->fetch.several);
-	exec_page_in(x, amid);
-	exec_retry(x);
+	vgpu_exec_page_in(x, amid);
+	vgpu_exec_retry(x);
 	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
@@ -653,28 +334,13 @@ bool vgpu_exec_serve_amid(void *arg)
 	return !exec_is_stopping(arg);
 }
 
-/* Who waits for a chunk that came is answered, whoever else computes how long. */
-static void exec_answer_late(struct vgpu_exec *x)
-{
-	struct vgpu_page_in **at = &x->page_ins, *p;
-
-	while ((p = *at)) {
-		if (vgpu_late_came(&x->resid, &p->late) && exec_try_page_in(x, p)) {
-			*at = p->next;
-			free(p);
-		} else {
-			at = &p->next;
-		}
-	}
-}
-
 void vgpu_exec_take_in(void *arg)
 {
 	struct vgpu_exec *x = arg;
 
 	if (vgpu_resid_pump(&x->resid, 0) > 0)
-		exec_answer_late(x);
-	exec_retry(x);
+		vgpu_exec_answer_late(x);
+	vgpu_exec_retry(x);
 	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
@@ -693,7 +359,7 @@ static void exec_pause(struct vgpu_exec *x)
  */
 static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 {
-	exec_page_in(x, false);
+	vgpu_exec_page_in(x, false);
 	while (x->jobs && !exec_is_stopping(x)) {
 		bool ran = exec_step(x);
 
@@ -774,7 +440,7 @@ void *vgpu_exec_tend(void *arg)
 		vgpu_resid_pump(&x->resid, 0);
 		vgpu_resid_beat(&x->resid);
 		vgpu_files_tend(&x->store);
-		exec_retry(x);
+		vgpu_exec_retry(x);
 		exec_run(x, VB_FETCH_F_NOWAIT);
 		vgpu_commit_all(&x->fetch, &x->commits);
 		pthread_mutex_unlock(&x->run);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The executor from inside: what its loop (exec.c), its beginning and end (life.c) and
- * what it says of itself (describe.c) share and nobody else needs.
+ * The executor from inside: what its loop (exec.c), the requests that are no commands
+ * (request.c), its beginning and end (life.c) and what it says of itself (describe.c)
+ * share and nobody else needs.
  */
 #ifndef VGPU_EXEC_EXECUTOR_H
 #define VGPU_EXEC_EXECUTOR_H
@@ -112,5 +113,37 @@ void vgpu_exec_take_in(void *arg);
 bool vgpu_exec_settle(void *arg);
 /* A job is not the executor's any more. */
 void vgpu_exec_remove_job(struct vgpu_exec *x, struct vgpu_job *job);
+
+/* ---- what the loop has for requests ---- */
+
+/* With the next call of the device. */
+void vgpu_exec_commit(struct vgpu_exec *x, uint64_t tag, int status, uint32_t bad_command,
+		      uint64_t busy_ns);
+/* Counters go out before the fence does, so that who waits for it sees them. */
+void vgpu_exec_flush_counters(struct vgpu_exec *x, uint32_t client);
+/* What was running makes room for others; what was counted meanwhile is its client's. */
+void vgpu_exec_yield(struct vgpu_exec *x);
+/*
+ * Whichever region is asked for: the last one is as good, and can go.  When it had come
+ * back a moment ago, that was too soon.  0, or what vgpu_resid_drain() says.
+ */
+int vgpu_exec_shrink(struct vgpu_exec *x);
+
+/* ---- requests, for the loop ---- */
+
+/* Any but SUBMIT: answered now, or kept. */
+void vgpu_exec_request(struct vgpu_exec *x, const struct vb_ioc_fetch *req);
+/*
+ * Serve the page-ins that may be, of each client in turn.  @amid a command that waits for room
+ * nobody's turn is waited for: what has it may be what a page-in waits for.  Of many that a
+ * client waits for a few find that out, others' come before the rest.
+ */
+void vgpu_exec_page_in(struct vgpu_exec *x, bool amid);
+/* Who waits for a chunk that came is answered, whoever else computes how long. */
+void vgpu_exec_answer_late(struct vgpu_exec *x);
+/* What waits for transfers; there may be much of it, and commands that take no time. */
+void vgpu_exec_retry(struct vgpu_exec *x);
+/* What was announced and did not come, by an error of who wanted it. */
+void vgpu_exec_forget_wants(struct vgpu_exec *x);
 
 #endif
