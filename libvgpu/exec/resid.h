@@ -418,7 +418,7 @@ static inline void *vgpu_resid_ptr(const struct vgpu_resid *r, uint32_t slot)
 /* vgpu_exec_check(); @idle: no command runs (resid_check.c) */
 int vgpu_resid_check(const struct vgpu_resid *r, bool idle, char *text, size_t len);
 
-/* --- between resid.c, room.c, fill.c and region.c --- */
+/* --- between resid.c, hint.c, room.c, fill.c and region.c --- */
 
 /* The chunk that is missed least is not kept any longer.  Return: 0; -EBUSY all are held. */
 int vgpu_resid_shed_one(struct vgpu_resid *r);
