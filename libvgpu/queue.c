@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "error.h"
 
 int vgpu_queue_create(struct vgpu *v, uint32_t weight, struct vgpu_queue **out)
@@ -47,14 +47,9 @@ void vgpu_queue_destroy(struct vgpu_queue *q)
 /* From now to a point in time; 0 only looks, negative is as long as it takes. */
 static uint64_t deadline(int64_t timeout_ns)
 {
-	struct timespec t;
-
 	if (!timeout_ns)
 		return 0;
-	if (timeout_ns < 0)
-		return UINT64_MAX;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec + (uint64_t)timeout_ns;
+	return timeout_ns < 0 ? UINT64_MAX : vgpu_now_ns() + (uint64_t)timeout_ns;
 }
 
 /* The executor of this process knows why; another one's fence says only what. */

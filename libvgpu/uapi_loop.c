@@ -3,23 +3,7 @@
 
 #include <stdlib.h>
 
-u64 vgpu_loop_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
-
-void vgpu_loop_cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
+#include "clock.h"
 
 int vgpu_loop_sleep_locked(struct vgpu_loop *loop, pthread_cond_t *cond, u64 deadline_ns)
 {
@@ -85,10 +69,10 @@ int vgpu_loop_create(uint32_t chunk_bytes, struct vgpu_loop **out)
 	if (!loop)
 		return -ENOMEM;
 	pthread_mutex_init(&loop->lock, NULL);
-	vgpu_loop_cond_init(&loop->fetch_cond);
-	vgpu_loop_cond_init(&loop->moved_cond);
-	vgpu_loop_cond_init(&loop->served_cond);
-	vgpu_loop_cond_init(&loop->freed_cond);
+	vgpu_cond_init(&loop->fetch_cond);
+	vgpu_cond_init(&loop->moved_cond);
+	vgpu_cond_init(&loop->served_cond);
+	vgpu_cond_init(&loop->freed_cond);
 	TAILQ_INIT(&loop->clients);
 	TAILQ_INIT(&loop->object_list);
 	TAILQ_INIT(&loop->queue_list);

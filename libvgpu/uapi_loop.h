@@ -443,8 +443,6 @@ struct vgpu_loop {
 };
 
 /* --- uapi_loop.c --- */
-u64 vgpu_loop_now(void);				/* CLOCK_MONOTONIC, ns */
-void vgpu_loop_cond_init(pthread_cond_t *cond);
 /* Sleep until woken or @deadline_ns; lets go of the lock.  Return: 0 or -ETIME. */
 int vgpu_loop_sleep_locked(struct vgpu_loop *loop, pthread_cond_t *cond, u64 deadline_ns);
 static inline bool vgpu_loop_is_live(const struct vgpu_loop *loop)

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "clock.h"
+
 #define REQUESTS_IN_ROW	8u	/* while a submission is ready */
 #define ERRNO_LAST	511	/* those beyond never leave a kernel: -ERESTARTSYS is one */
 
@@ -105,7 +107,7 @@ static int fetch_submission_locked(struct vgpu_loop *loop, struct vb_ioc_fetch *
 		return rc;
 	vgpu_loop_queue_start_locked(s);
 	loop->requests_in_row = 0;
-	s->fetched_ns = vgpu_loop_now();
+	s->fetched_ns = vgpu_now_ns();
 	cmd->flags = 0;
 	cmd->out_tag = tag_of(loop, s->tag);
 	describe_submission(s, cmd);
@@ -182,7 +184,7 @@ static bool is_durable_locked(const struct loop_submission *s)
 
 static int commit_submission_locked(struct loop_submission *s, const struct vb_ioc_commit *cmd)
 {
-	u64 wall = vgpu_loop_now() - s->fetched_ns;
+	u64 wall = vgpu_now_ns() - s->fetched_ns;
 	int status = s->queue->destroyed ? -ECANCELED : cmd->status;
 
 	if (!status && !is_durable_locked(s))
@@ -245,7 +247,7 @@ static u32 cancel_of(const struct loop_fetched *f)
 		return VB_CANCEL_CLIENT;
 	if (f->request && f->request->expired)
 		return VB_CANCEL_DEADLINE;
-	return deadline_ns && deadline_ns <= vgpu_loop_now() ? VB_CANCEL_DEADLINE : VB_CANCEL_NONE;
+	return deadline_ns && deadline_ns <= vgpu_now_ns() ? VB_CANCEL_DEADLINE : VB_CANCEL_NONE;
 }
 
 int vgpu_loop_poll_cancel(struct loop_exec *x, void *arg)

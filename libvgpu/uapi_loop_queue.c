@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define RESULTS_MIN	32u
 
 /* ---- results ---- */
@@ -286,7 +288,7 @@ u64 vgpu_loop_expire_locked(struct vgpu_loop *loop)
 
 	if (!loop->deadlines)
 		return earliest;
-	now = vgpu_loop_now();
+	now = vgpu_now_ns();
 	for (q = TAILQ_FIRST(&loop->queue_list); q; q = next) {
 		struct loop_submission *s;
 
@@ -321,7 +323,7 @@ static struct loop_queue *queue_new(struct loop_client *c, u32 weight)
 	q->share.member.weight = weight;
 	TAILQ_INIT(&q->pending);
 	TAILQ_INIT(&q->dependents);
-	vgpu_loop_cond_init(&q->cond);
+	vgpu_cond_init(&q->cond);
 	return q;
 }
 
@@ -376,9 +378,9 @@ static void spin_for(struct loop_queue *q, u64 seqno, u64 deadline_ns)
 	u64 now, until;
 
 	pthread_mutex_unlock(lock);
-	now = vgpu_loop_now();
+	now = vgpu_now_ns();
 	until = now + LOOP_SPIN_NS < deadline_ns ? now + LOOP_SPIN_NS : deadline_ns;
-	while (completed(q) < seqno && vgpu_loop_now() < until)
+	while (completed(q) < seqno && vgpu_now_ns() < until)
 		__builtin_ia32_pause();
 	pthread_mutex_lock(lock);
 }
@@ -396,7 +398,7 @@ static void queue_wait_locked(struct loop_queue *q, u64 seqno, u64 deadline_ns)
 		served = vgpu_loop_kick_locked(loop, true);
 	if (!vgpu_loop_queue_is_over_locked(q, seqno))
 		spin_for(q, seqno, deadline_ns);
-	while (!vgpu_loop_queue_is_over_locked(q, seqno) && vgpu_loop_now() < deadline_ns) {
+	while (!vgpu_loop_queue_is_over_locked(q, seqno) && vgpu_now_ns() < deadline_ns) {
 		u64 expiry = vgpu_loop_expire_locked(loop);
 
 		if (vgpu_loop_queue_is_over_locked(q, seqno))

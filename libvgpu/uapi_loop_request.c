@@ -7,9 +7,11 @@
 
 #include <stdlib.h>
 
+#include "clock.h"
+
 u64 vgpu_loop_bound(u64 deadline_ns)
 {
-	return deadline_ns ? deadline_ns : vgpu_loop_now() + LOOP_WAIT_NS;
+	return deadline_ns ? deadline_ns : vgpu_now_ns() + LOOP_WAIT_NS;
 }
 
 struct loop_request *vgpu_loop_request_new_locked(u32 type, struct loop_client *c,
@@ -19,7 +21,7 @@ struct loop_request *vgpu_loop_request_new_locked(u32 type, struct loop_client *
 
 	if (!r)
 		return NULL;
-	vgpu_loop_cond_init(&r->cond);
+	vgpu_cond_init(&r->cond);
 	r->type = type;
 	r->fetched.request = r;
 	r->client = c;
@@ -86,8 +88,8 @@ static void spin_for(struct vgpu_loop *loop, struct loop_request *r)
 	u64 until;
 
 	pthread_mutex_unlock(&loop->lock);
-	until = vgpu_loop_now() + LOOP_SPIN_NS;
-	while (!is_done(r) && vgpu_loop_now() < until)
+	until = vgpu_now_ns() + LOOP_SPIN_NS;
+	while (!is_done(r) && vgpu_now_ns() < until)
 		__builtin_ia32_pause();
 	pthread_mutex_lock(&loop->lock);
 }
@@ -116,7 +118,7 @@ int vgpu_loop_request_wait_locked(struct vgpu_loop *loop, struct loop_request *r
 	r->waited = true;
 	r->deadline_ns = deadline_ns;
 	vgpu_loop_request_queue_locked(loop, r);
-	while (served && !is_done(r) && vgpu_loop_now() < deadline_ns)
+	while (served && !is_done(r) && vgpu_now_ns() < deadline_ns)
 		served = vgpu_loop_kick_locked(loop, true);
 	if (!is_done(r))
 		spin_for(loop, r);

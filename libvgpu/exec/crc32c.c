@@ -25,11 +25,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
+#include "clock.h"
 #include "exec/crc32c.h"
 
 #define POLY		0x82f63b78u	/* reflected */
@@ -303,16 +303,13 @@ static uint32_t crc_at(enum vgpu_crc32c_level level, uint32_t crc, const void *b
 /* Bytes in a nanosecond, once. */
 static double turn_of(enum vgpu_crc32c_level level, const uint8_t *p, size_t bytes)
 {
-	struct timespec a, b;
+	uint64_t start = vgpu_now_ns(), ns;
 	volatile uint32_t crc;
-	double ns;
 
-	clock_gettime(CLOCK_MONOTONIC, &a);
 	crc = crc_at(level, 0, p, bytes);
-	clock_gettime(CLOCK_MONOTONIC, &b);
 	(void)crc;
-	ns = (double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec);
-	return (double)bytes / (ns > 1 ? ns : 1);
+	ns = vgpu_now_ns() - start;
+	return (double)bytes / (double)(ns ? ns : 1);
 }
 
 /* The best of several turns: the first one brings memory and code, others are interrupted. */

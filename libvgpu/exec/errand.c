@@ -55,15 +55,11 @@ static void *errand_thread(void *arg)
 static struct vgpu_errand *errand_alloc(void)
 {
 	struct vgpu_errand *e = calloc(1, sizeof(*e));
-	pthread_condattr_t attr;
 
 	if (!e)
 		return NULL;
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&e->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	vgpu_cond_init(&e->changed);
 	return e;
 }
 

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "clock.h"
 #include "crc32c.h"
@@ -403,18 +402,16 @@ static int fill_finish_derived(struct vgpu_resid *r, const struct vgpu_object *o
 static bool fill_goes_on(struct vgpu_resid *r, struct vgpu_fill *f)
 {
 	const struct vgpu_slot *s = &r->slot[f->slot];
-	struct timespec a, b;
 	bool more = false;
+	uint64_t start;
 
 	if (!f->source.memory || f->req.result)
 		return false;
-	clock_gettime(CLOCK_MONOTONIC, &a);
+	start = vgpu_now_ns();
 	f->req.result = vgpu_source_read(&f->source, &r->beside, s->object, s->chunk,
 					 r->chunk_bytes, &f->req, vgpu_resid_ptr(r, f->slot),
 					 r->pool, &more);
-	clock_gettime(CLOCK_MONOTONIC, &b);
-	r->count[VB_COUNT_DERIVE_NS] += (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000LL +
-						   b.tv_nsec - a.tv_nsec);
+	r->count[VB_COUNT_DERIVE_NS] += vgpu_now_ns() - start;
 	if (f->req.result || !more)
 		return false;
 	fill_submit(r, f);

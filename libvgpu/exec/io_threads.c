@@ -205,17 +205,13 @@ static void threads_abandon(struct vgpu_io *io)
 static struct pool *pool_alloc(uint32_t depth)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
-	pthread_condattr_t attr;
 	uint32_t i;
 
 	if (!pool)
 		return NULL;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->work, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->finished, &attr);
-	pthread_condattr_destroy(&attr);
+	vgpu_cond_init(&pool->finished);
 	pool->jobs = calloc(depth, sizeof(*pool->jobs));
 	pool->threads = calloc(depth, sizeof(*pool->threads));
 	if (!pool->jobs || !pool->threads) {
