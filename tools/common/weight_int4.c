@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/sibling.h"
 #include "kernels/formats/int4_layer.h"
 
 enum part { CODES, ZEROS, SCALES, ORDER, PARTS };
@@ -17,17 +18,7 @@ static const char *const ends[PARTS] = { ".qweight", ".qzeros", ".scales", ".g_i
 static const struct vgpu_tensor *part_of(const struct vgpu_checkpoint *ck,
 					 const struct vgpu_tensor *t, enum part from, enum part to)
 {
-	size_t length = strlen(t->name), tail = strlen(ends[from]);
-	const struct vgpu_tensor *found;
-	char *name;
-
-	if (length <= tail || strcmp(t->name + length - tail, ends[from]))
-		return NULL;
-	if (asprintf(&name, "%.*s%s", (int)(length - tail), t->name, ends[to]) < 0)
-		return NULL;
-	found = vgpu_checkpoint_find(ck, name);
-	free(name);
-	return found;
+	return sibling_find(ck, t->name, ends[from], ends[to]);
 }
 
 const struct vgpu_tensor *weight_int4_codes(const struct vgpu_checkpoint *ck,

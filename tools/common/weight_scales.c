@@ -3,8 +3,8 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "common/sibling.h"
 
 /* Ending of the weights' name, and what stands in its place for the scales. */
 static const char *const endings[][2] = {
@@ -15,23 +15,6 @@ static const char *const endings[][2] = {
 };
 
 #define ENDINGS (sizeof(endings) / sizeof(endings[0]))
-
-/* The tensor whose name has @to in the place of @from, or NULL. */
-static const struct vgpu_tensor *renamed(const struct vgpu_checkpoint *ck, const char *name,
-					 const char *from, const char *to)
-{
-	size_t length = strlen(name), tail = strlen(from);
-	const struct vgpu_tensor *t;
-	char *text;
-
-	if (length <= tail || strcmp(name + length - tail, from))
-		return NULL;
-	if (asprintf(&text, "%.*s%s", (int)(length - tail), name, to) < 0)
-		return NULL;
-	t = vgpu_checkpoint_find(ck, text);
-	free(text);
-	return t;
-}
 
 /* Floats have none: what is called so beside them is something else. */
 static bool is_quantised(const struct vgpu_tensor *t)
@@ -47,7 +30,7 @@ const struct vgpu_tensor *weight_scales_of(const struct vgpu_checkpoint *ck,
 	const struct vgpu_tensor *scales = NULL;
 
 	for (size_t i = 0; i < ENDINGS && !scales && is_quantised(t); i++)
-		scales = renamed(ck, t->name, endings[i][0], endings[i][1]);
+		scales = sibling_find(ck, t->name, endings[i][0], endings[i][1]);
 	return scales;
 }
 
@@ -57,7 +40,7 @@ const struct vgpu_tensor *weight_scales_owner(const struct vgpu_checkpoint *ck,
 	const struct vgpu_tensor *owner = NULL;
 
 	for (size_t i = 0; i < ENDINGS && !owner; i++) {
-		owner = renamed(ck, t->name, endings[i][1], endings[i][0]);
+		owner = sibling_find(ck, t->name, endings[i][1], endings[i][0]);
 		if (owner && !is_quantised(owner))
 			owner = NULL;
 	}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/sibling.h"
 #include "common/weight_int4.h"
 #include "common/weight_scales.h"
 
@@ -78,29 +79,6 @@ static void skip(struct weights *w, const struct vgpu_tensor *t, const char *why
 	}
 	s->count++;
 	s->bytes += t->bytes;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-	size_t length = strlen(text), tail = strlen(end);
-
-	return length > tail && !strcmp(text + length - tail, end);
-}
-
-/* The tensor named like @name with another ending, or NULL. */
-static const struct vgpu_tensor *sibling(const struct vgpu_checkpoint *ck, const char *name,
-					 const char *end, const char *other)
-{
-	const struct vgpu_tensor *t;
-	char *text;
-
-	if (!ends_with(name, end))
-		return NULL;
-	if (asprintf(&text, "%.*s%s", (int)(strlen(name) - strlen(end)), name, other) < 0)
-		return NULL;
-	t = vgpu_checkpoint_find(ck, text);
-	free(text);
-	return t;
 }
 
 /* Codes @t, 16 bytes for 32 values, and their scales, a byte each; @lead: 1 with experts, else 0. */
@@ -252,9 +230,9 @@ static void take(struct weights *w, const struct vgpu_checkpoint *ck, const stru
 	char text[64];
 
 	if (t->dtype == VGPU_DTYPE_U8) {
-		if (sibling(ck, t->name, "_scales", "_blocks"))
+		if (sibling_find(ck, t->name, "_scales", "_blocks"))
 			return;		/* taken with its blocks */
-		scales = sibling(ck, t->name, "_blocks", "_scales");
+		scales = sibling_find(ck, t->name, "_blocks", "_scales");
 		if (scales && take_split(w, t, scales))
 			return;
 	}
