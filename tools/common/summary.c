@@ -2,6 +2,7 @@
 #include "common/summary.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,14 @@ void summary_flag(struct json_object *o, const char *key, bool value)
 {
 	if (o)
 		json_object_object_add(o, key, json_object_new_boolean(value));
+}
+
+void summary_digest(struct json_object *o, uint64_t value)
+{
+	char text[17];
+
+	snprintf(text, sizeof(text), "%016" PRIx64, value);
+	summary_text(o, "digest", text);
 }
 
 struct json_object *summary_object(struct json_object *o, const char *key)

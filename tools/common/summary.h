@@ -20,6 +20,8 @@ void summary_bytes(struct json_object *o, const char *key, uint64_t value);
 void summary_real(struct json_object *o, const char *key, double value);
 void summary_text(struct json_object *o, const char *key, const char *value);
 void summary_flag(struct json_object *o, const char *key, bool value);
+/* Field "digest", 16 hexadecimal digits: readers of JSON round long numbers. */
+void summary_digest(struct json_object *o, uint64_t value);
 
 /* Add an empty object or list and return it; it belongs to @o. */
 struct json_object *summary_object(struct json_object *o, const char *key);

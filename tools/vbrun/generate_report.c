@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "generate.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -117,16 +116,6 @@ static void add_text(struct json_object *o, const char *key, const char *text)
 	free(copy);
 }
 
-/* Over the tokens: two texts are the same when it is. */
-static void add_digest(struct json_object *o, const struct generation *g)
-{
-	char text[17];
-
-	snprintf(text, sizeof(text), "%016" PRIx64,
-		 fnv64(FNV64_START, g->made, g->made_count * sizeof(*g->made)));
-	summary_text(o, "digest", text);
-}
-
 static void add_part(struct json_object *o, const char *key, const struct generate_part *p)
 {
 	struct json_object *part = summary_object(o, key);
@@ -150,7 +139,8 @@ static void summarise(const struct generation *g, struct json_object *o)
 	add_text(o, "text", g->text.text);
 	add_ids(o, "prompt_ids", g->prompt, g->prompt_count);
 	add_ids(o, "ids", g->made, g->made_count);
-	add_digest(o, g);
+	/* Two texts are the same when it is. */
+	summary_digest(o, fnv64(FNV64_START, g->made, g->made_count * sizeof(*g->made)));
 	summary_text(o, "ended", g->ended ? "model" : "tokens");
 	summary_real(o, "temperature", g->o.temperature);
 	summary_bytes(o, "seed", g->o.seed);

@@ -503,9 +503,7 @@ static void summarise(const struct stream_options *o, const struct route *r,
 		      const struct optimum *best, struct json_object *json)
 {
 	uint32_t counted = o->tokens - o->tokens / WARM_PARTS;
-	char digest[24];
 
-	snprintf(digest, sizeof(digest), "%016" PRIx64, r->digest);
 	summary_text(json, "file", o->path);
 	summary_text(json, "route", "zipf");
 	summary_text(json, "mode", stream_modes[o->mode]);
@@ -535,7 +533,7 @@ static void summarise(const struct stream_options *o, const struct route *r,
 							   r->c.c[VGPU_COUNT_PREFETCH_USED]));
 	counters_summary(json, &r->c);
 	reads_summary(&r->reads, json);
-	summary_text(json, "digest", digest);
+	summary_digest(json, r->digest);
 	summary_bytes(json, "vm_hwm_bytes", process_peak_bytes());
 }
 

@@ -242,9 +242,7 @@ static void summarise(const struct stream_options *o, const struct weights *w,
 {
 	struct stream_figures f = figures(r);
 	struct json_object *list, *item;
-	char digest[24];
 
-	snprintf(digest, sizeof(digest), "%016" PRIx64, r->digest);
 	summary_text(r->json, "file", o->path);
 	summary_bytes(r->json, "m", o->m);
 	summary_text(r->json, "mode", stream_modes[o->mode]);
@@ -278,7 +276,7 @@ static void summarise(const struct stream_options *o, const struct weights *w,
 		summarise_comparison(r);
 	}
 	reads_summary(&r->reads, r->json);
-	summary_text(r->json, "digest", digest);
+	summary_digest(r->json, r->digest);
 	summary_bytes(r->json, "vm_hwm_bytes", r->peak);
 }
 
