@@ -1,21 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "kernels/avx2/vec.h"
 
-#include "kernels/simd/layer.h"
-#include "kernels/simd/attention.h"
-#include "kernels/simd/gate.h"
+#include "kernels/simd/table.h"
 
 void vgpu_layer_init_avx2(struct vgpu_kernels *t)
 {
-	t->layernorm = layernorm;
-	t->rmsnorm = rmsnorm;
-	t->softmax = softmax;
-	t->unary = unary;
-	t->binary = binary;
-	t->scale = scale;
-	t->rope = rope;
-	t->topk = topk;
-	t->attention = attention;
-	t->gate = gate;
-	t->q8_0_encode = q8_0_encode;
+	simd_init(t);
 }
