@@ -5,7 +5,6 @@
  * in how a slab is filled.
  */
 #include <cpuid.h>
-#include <math.h>
 #include <string.h>
 #include "kernels/avx2/act.h"
 #include "kernels/avx2/matmul.h"
@@ -42,7 +41,7 @@ static void tile_edge(tile_fn *tile, const struct vgpu_out_avx2 *o, struct scrat
 }
 
 /* All columns of a group, all rows of activations. */
-static void group_product(tile_fn *tile, const struct vgpu_group_avx2 *g,
+static void group_product(tile_fn *tile, const struct vgpu_group *g,
 			  const struct vgpu_acts *x, float *y, size_t ldy, struct scratch *s)
 {
 	uint32_t step = vgpu_slab_cols_avx2(x->mode);
@@ -64,27 +63,14 @@ static void group_product(tile_fn *tile, const struct vgpu_group_avx2 *g,
 }
 
 /* The group that begins at row of the panel. */
-static void group_init(struct vgpu_group_avx2 *g, const struct vgpu_panel *w, uint32_t row,
+static void group_init(struct vgpu_group *g, const struct vgpu_panel *w, uint32_t row,
 		       uint8_t *scratch)
 {
-	size_t unit = vgpu_weight_unit_bytes(w->format, w->k);
-
-	g->format = vgpu_regroup_format(w->format);
-	g->rows = w->rows - row < VGPU_GROUP_ROWS ? w->rows - row : VGPU_GROUP_ROWS;
-	g->k = w->k;
-	g->row_bytes = unit;
-	g->data = (const uint8_t *)w->data + row / vgpu_weight_unit_rows(w->format) * unit;
+	vgpu_group_at(g, w, row);
 	if (g->format != w->format) {
 		vgpu_regroup_avx2(scratch, w, row, g->rows);
 		g->data = scratch;
 	}
-}
-
-static void fill_nan(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y, size_t ldy)
-{
-	for (uint32_t i = 0; i < x->m; i++)
-		for (uint32_t r = 0; r < w->rows; r++)
-			y[i * ldy + r] = NAN;
 }
 
 /*
@@ -93,10 +79,10 @@ static void fill_nan(const struct vgpu_panel *w, const struct vgpu_acts *x, floa
 static void matmul(tile_fn *tile, const struct vgpu_panel *w, const struct vgpu_acts *x,
 		   float *y, size_t ldy, struct scratch *scratch)
 {
-	struct vgpu_group_avx2 g;
+	struct vgpu_group g;
 
 	if (vgpu_matmul_mode(w->format, x->mode) != x->mode) {
-		fill_nan(w, x, y, ldy);
+		vgpu_product_none(w, x, y, ldy);
 		return;
 	}
 	for (uint32_t row = 0; row < w->rows; row += VGPU_GROUP_ROWS) {

@@ -3,21 +3,7 @@
 #define VGPU_AVX2_REGROUP_H
 
 #include "kernels/kernels.h"
-#include "kernels/pack/g16_type.h"
-
-/* The packed layout with the same values as a row-major block format, else itself. */
-static inline enum vgpu_wformat vgpu_regroup_format(enum vgpu_wformat format)
-{
-	switch (format) {
-	case VGPU_W_MXFP4:
-	case VGPU_W_MXFP4_SPLIT:
-		return VGPU_W_MXFP4_G16;
-	case VGPU_W_Q8_0:
-		return VGPU_W_INT8_G16;
-	default:
-		return vgpu_g16_of_source(format) ? vgpu_g16_of_source(format)->format : format;
-	}
-}
+#include "kernels/pack/group.h"
 
 /**
  * vgpu_regroup_avx2() - 16 rows of GGUF or gpt-oss blocks as one packed group

@@ -56,7 +56,7 @@ static inline __m256 row8_tail(const uint8_t *p, enum vgpu_wformat format, uint3
 	return _mm256_loadu_ps(x);
 }
 
-static void fill_rows(float *lines, const struct vgpu_group_avx2 *g, uint32_t first,
+static void fill_rows(float *lines, const struct vgpu_group *g, uint32_t first,
 		      uint32_t blocks)
 {
 	size_t element = g->format == VGPU_W_F32 ? 4 : 2;
@@ -146,7 +146,7 @@ static void int8_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *co
 	}
 }
 
-void vgpu_slab_fill_avx2(struct vgpu_slab_avx2 *out, const struct vgpu_group_avx2 *g, bool a8,
+void vgpu_slab_fill_avx2(struct vgpu_slab_avx2 *out, const struct vgpu_group *g, bool a8,
 			 uint32_t first, uint32_t blocks)
 {
 	out->kind = vgpu_g16_kind(g->format);

@@ -13,7 +13,6 @@
  * meets the chunks of a few pairs.  Until all columns are through sums stay in scratch: rows
  * of y may be a power of two apart, and then share few lines of the caches.
  */
-#include <math.h>
 #include "kernels/avx512/direct.h"
 #include "kernels/avx512/matmul.h"
 #include "kernels/avx512/regroup.h"
@@ -141,14 +140,7 @@ static void span_product(const struct vgpu_acts *x, size_t ldy, uint32_t pairs,
 void vgpu_group_of_panel_avx512(struct vgpu_group *g, const struct vgpu_panel *w, uint32_t row,
 				uint8_t *scratch)
 {
-	size_t unit = vgpu_weight_unit_bytes(w->format, w->k);
-
-	g->format = vgpu_regroup_format(w->format);
-	g->rows = row >= w->rows ? 0 : w->rows - row < VGPU_GROUP_ROWS ? w->rows - row :
-									 VGPU_GROUP_ROWS;
-	g->k = w->k;
-	g->row_bytes = unit;
-	g->data = (const uint8_t *)w->data + row / vgpu_weight_unit_rows(w->format) * unit;
+	vgpu_group_at(g, w, row);
 	if (g->format != w->format && g->rows) {
 		vgpu_regroup_avx512(scratch, w, row, g->rows);
 		g->data = scratch;
@@ -164,13 +156,6 @@ static void pair_init(struct pair *p, const struct vgpu_panel *w, uint32_t row, 
 	vgpu_group_of_panel_avx512(&p->g[0], w, row, scratch->group);
 	vgpu_group_of_panel_avx512(&p->g[1], w, row + VGPU_GROUP_ROWS, scratch->group + bytes);
 	p->y = y + row;
-}
-
-static void fill_nan(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y, size_t ldy)
-{
-	for (uint32_t i = 0; i < x->m; i++)
-		for (uint32_t r = 0; r < w->rows; r++)
-			y[i * ldy + r] = NAN;
 }
 
 /* Pairs that are worth a span. */
@@ -208,7 +193,7 @@ void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, f
 	struct scratch *scratch = memory;
 
 	if (vgpu_matmul_mode(w->format, x->mode) != x->mode) {
-		fill_nan(w, x, y, ldy);
+		vgpu_product_none(w, x, y, ldy);
 		return;
 	}
 	if (direct) {

@@ -14,7 +14,7 @@
 
 #include <immintrin.h>
 #include "kernels/kernels.h"
-#include "kernels/pack/g16_type.h"
+#include "kernels/pack/group.h"
 
 /* Lines of a slab that lies in scratch, and columns they hold in a mode. */
 #define VGPU_SLAB_LINES		256u
@@ -34,31 +34,10 @@ struct vgpu_slab {
 	enum vgpu_g16_kind kind;
 };
 
-/* Floats that a block has beside its lines: 16 scales, and 16 minima or second scales. */
-static inline uint32_t vgpu_slab_scales(enum vgpu_g16_kind kind)
-{
-	return kind == VGPU_KIND_PLAIN ? 16 : 32;
-}
-
 /* Memory of one slab, 64-byte aligned. */
 struct vgpu_slab_memory {
 	uint8_t lines[VGPU_SLAB_LINES * 64];
 	float scale[VGPU_SLAB_BLOCKS * 32];
-};
-
-/**
- * struct vgpu_group - one group of rows, where a slab is made from
- * @format: VGPU_W_F32, _F16, _BF16 (row-major) or a G16 format
- * @rows: rows that exist, 1 .. 16; the others are zero
- * @k: columns
- * @data: first row, or the group
- * @row_bytes: row-major formats: from row to row
- */
-struct vgpu_group {
-	enum vgpu_wformat format;
-	uint32_t rows, k;
-	const uint8_t *data;
-	size_t row_bytes;
 };
 
 /* Columns that a slab in scratch holds. */
