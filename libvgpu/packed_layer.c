@@ -14,7 +14,10 @@
 
 /* Packed at a time: enough for all threads. */
 #define PIECE_BYTES	((uint64_t)8 << 20)
-/* Codes that are read at a time, unless 16 rows are more. Most layers are one stretch of the file. */
+/*
+ * Codes that are read at a time, unless 16 rows are more. Most layers are one stretch of the
+ * file.
+ */
 #define BAND_BYTES	((uint64_t)32 << 20)
 
 #define SAME(name) \

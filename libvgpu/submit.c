@@ -48,7 +48,10 @@ static bool is_full(struct vgpu *v, uint32_t flags, uint64_t *out_limit)
 	return cmd.out_used >= cmd.out_value;
 }
 
-/* The device does not say which limit it was: the one that can be asked for is, and is met or not. */
+/*
+ * The device does not say which limit it was: the one that can be asked for is, and is met or
+ * not.
+ */
 static int fail_limit(struct vgpu *v)
 {
 	uint64_t limit;

@@ -565,7 +565,7 @@ struct vgpu_bo_info {
 	uint32_t kind;			/* 1 anonymous, 2 file, 3 derived, 4 imported */
 	enum vgpu_life life;		/* as it was created */
 	bool sealed;			/* read-only for ever */
-	uint32_t chunks;		/* of the device's chunk_bytes; the ends may be part of one */
+	uint32_t chunks;		/* of chunk_bytes; the ends may be part of one */
 	uint64_t bytes;			/* as vgpu_bo_bytes() */
 	uint64_t tier_bytes[VGPU_TIERS];	/* of chunks with a current copy there */
 	uint64_t dirty_bytes;		/* of chunks that no storage holds as they are */
@@ -770,16 +770,16 @@ VGPU_API int vgpu_cmd_matmul_id(struct vgpu_cmdbuf *cb, const struct vgpu_matmul
  * struct vgpu_attention_cmd - out = softmax(scale q k^T + mask) v for each head
  *
  * Keys and values of 16 bits, and of blocks, are multiplied as the f32 that they are;
- * vgpu_cmd_copy() makes them of F32.  The CPU backend wants the heads of a row behind each other, else the fence is
- * -EOPNOTSUPP.
+ * vgpu_cmd_copy() makes them of F32.  The CPU backend wants the heads of a row behind each
+ * other, else the fence is -EOPNOTSUPP.
  */
 struct vgpu_attention_cmd {
-	bool causal;			/* query i sees keys 0 .. i + kv - m; without any it yields 0 */
+	bool causal;			/* query i sees keys 0 .. i + kv - m; if none, it is 0 */
 	uint32_t window;		/* 0: all; else keys further back are masked */
 	float scale;			/* of q k, usually 1 / sqrt(dim) */
 	float softcap;			/* 0: none; else softcap tanh(s / softcap) */
 	struct vgpu_array q;		/* F32 [m][heads][dim] */
-	struct vgpu_array k, v;		/* F32, F16, BF16 or Q8_0, one of them, [kv][kv_heads][dim] */
+	struct vgpu_array k, v;		/* F32, F16, BF16 or Q8_0, both, [kv][kv_heads][dim] */
 	struct vgpu_array mask;		/* F32 [m][kv] or [1][kv], may be absent */
 	struct vgpu_array out;		/* F32 [m][heads][dim] */
 };

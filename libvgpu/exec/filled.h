@@ -19,7 +19,7 @@
  * Return: 0 it is; -ENOENT it is not; -EAGAIN the device is reading it.
  */
 int vgpu_filled_look(const struct vgpu_object *o, uint32_t chunk);
-/* And then it has a slot: @out_slot is READY, and a checksum that is not known is recorded later. */
+/* And then it has a slot: @out_slot is READY, and a checksum not known is recorded later. */
 int vgpu_filled_take(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk,
 		     uint32_t *out_slot);
 

@@ -312,7 +312,8 @@ static void piece_register(struct vgpu_io *io, const struct vgpu_io_region *regi
 	struct uring *u = io->engine;
 	int rc;
 
-	rc = slot_update(u, slot, (char *)region->addr + at, bytes < SLOT_BYTES ? bytes : SLOT_BYTES);
+	rc = slot_update(u, slot, (char *)region->addr + at,
+			 bytes < SLOT_BYTES ? bytes : SLOT_BYTES);
 	u->slots[slot] = rc ? SLOT_REFUSED : SLOT_REGISTERED;
 	if (rc)
 		reason_unregistered(io, rc);

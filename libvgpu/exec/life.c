@@ -44,7 +44,8 @@ struct room {
 static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room, char *text,
 			    size_t len)
 {
-	uint64_t slots = p->host_bytes / p->chunk_bytes, staging = p->staging_bytes / p->chunk_bytes;
+	uint64_t slots = p->host_bytes / p->chunk_bytes;
+	uint64_t staging = p->staging_bytes / p->chunk_bytes;
 	uint64_t least;
 
 	if (!p->staging_bytes)

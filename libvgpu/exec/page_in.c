@@ -69,7 +69,7 @@ static int page_in_window(struct vgpu_resid *r, struct vgpu_object *o, struct vg
 		rc = vgpu_resid_wait(r, slot);
 		vgpu_resid_unpin(r, slot);
 	}
-	/* The first is all that somebody waits for: what is wrong with another one is told there. */
+	/* The first is all that somebody waits for: what is wrong with another is told there. */
 	return 0;
 }
 

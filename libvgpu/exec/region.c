@@ -106,7 +106,7 @@ static int region_map(struct vgpu_resid *r, uint32_t i)
 		 r->node->ops->fd(r->node), (off_t)r->region_offset[i]);
 	if (p == MAP_FAILED)
 		return -errno;
-	/* A page table entry a chunk: better now than when somebody waits for the first transfer. */
+	/* A page table entry a chunk: better now than while somebody waits for a transfer. */
 	if (r->chunk_bytes == VGPU_HUGE_BYTES)
 		madvise(p, bytes_of(r, i), MADV_POPULATE_WRITE);
 	return 0;
@@ -203,7 +203,8 @@ static int regions_find(struct vgpu_resid *r, const struct vgpu_left *left, stru
 		for (uint32_t home = 0; !rc && home < r->homes; home++) {
 			if (at[home] == left->home[home].slots)
 				continue;
-			rc = n < VGPU_REGIONS_MAX ? region_find(r, home, at[home], &found[n]) : -EINVAL;
+			rc = n >= VGPU_REGIONS_MAX ? -EINVAL :
+			     region_find(r, home, at[home], &found[n]);
 			if (!rc) {
 				at[home] += found[n].slots;
 				slots += found[n++].slots;

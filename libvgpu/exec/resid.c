@@ -323,7 +323,8 @@ static void note_stall(struct vgpu_resid *r, uint64_t key, uint64_t ns)
 	uint64_t us = (ns + 500) / 1000;
 
 	r->count[VB_COUNT_STALL_NS] += ns;
-	vgpu_trace_put(r->trace, VGPU_TRACE_WAIT, key, 0, us < UINT32_MAX ? (uint32_t)us : UINT32_MAX);
+	vgpu_trace_put(r->trace, VGPU_TRACE_WAIT, key, 0,
+		       us < UINT32_MAX ? (uint32_t)us : UINT32_MAX);
 }
 
 int vgpu_resid_wait(struct vgpu_resid *r, uint32_t slot)

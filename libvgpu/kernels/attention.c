@@ -5,7 +5,7 @@
 #define ROWS_MOST	256u
 #define ROWS_LEAST	64u
 #define ROWS_ITEMS	4u
-/* Many rows share what is loaded, but only in so small a part of the time: others wait meanwhile. */
+/* Many rows share what is loaded, but only a small part of the time: others wait meanwhile. */
 #define ROWS_SHORT	8u
 /* Queries of an item where that leaves too few. */
 #define QUERY_BLOCK	16u

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the public half of the library asks of weights; apart from kernels.h, whose names meet vgpu.h's. */
+/*
+ * What the public half of the library asks of weights; apart from kernels.h, whose names meet
+ * vgpu.h's.
+ */
 #ifndef VGPU_WEIGHT_H
 #define VGPU_WEIGHT_H
 

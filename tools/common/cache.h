@@ -15,7 +15,7 @@
  */
 int cache_path(char *out, size_t len, const char *folder, const char *name);
 
-/** cache_make_parents() - mkdir -p of the folder that will hold @path; who opens that sees why not */
+/** cache_make_parents() - mkdir -p of the folder of @path; who opens that sees why not */
 void cache_make_parents(const char *path);
 
 #endif

@@ -28,7 +28,7 @@ int packed_layers_open(const struct vgpu_checkpoint *ck, struct weights *w);
 int packed_layers_bo(struct vgpu *v, const struct weights *w, const struct weight *one,
 		     struct vgpu_bo **out);
 
-/** packed_layers_bytes() - of disk that such a file takes for its tensors; 0: there are no layers */
+/** packed_layers_bytes() - of disk that such a file takes for its tensors; 0: no layers */
 uint64_t packed_layers_bytes(const struct weights *w);
 
 #endif

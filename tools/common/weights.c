@@ -30,7 +30,7 @@ static enum vgpu_format format_of(enum vgpu_dtype dtype)
 	return info->format;
 }
 
-/* Blocks that products read as they lie there; to pack them to what is asked for would only lose. */
+/* Blocks that products read as they lie; to pack them to what is asked for would only lose. */
 static bool is_taken(enum vgpu_format format)
 {
 	return format == VGPU_FORMAT_MXFP4 || format == VGPU_FORMAT_MXFP4_SPLIT ||
@@ -81,7 +81,7 @@ static void skip(struct weights *w, const struct vgpu_tensor *t, const char *why
 	s->bytes += t->bytes;
 }
 
-/* Codes @t, 16 bytes for 32 values, and their scales, a byte each; @lead: 1 with experts, else 0. */
+/* Codes @t, 16 bytes for 32 values, their scales, a byte each; @lead: 1 with experts, else 0. */
 static bool put_split(struct weights *w, const struct vgpu_tensor *t,
 		      const struct vgpu_tensor *scales, uint32_t lead, uint64_t k)
 {
@@ -163,7 +163,10 @@ static const char *take_plain(struct weights *w, const struct vgpu_tensor *t,
 	return NULL;
 }
 
-/* What weights have; scales and integers are left out. To leave out weights would be to run another model. */
+/*
+ * What weights have; scales and integers are left out. To leave out weights would be to run
+ * another model.
+ */
 static bool is_of_weights(const struct vgpu_tensor *t)
 {
 	const struct vgpu_dtype_info *info = vgpu_dtype_info(t->dtype);

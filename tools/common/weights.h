@@ -142,7 +142,7 @@ enum vgpu_format weights_used(enum vgpu_format format, enum weights_pack pack);
 int weights_use(struct weight *w, enum vgpu_format format);
 
 /**
- * weights_group() - have blocks that lie in the file as rows as groups of rows, with the same values
+ * weights_group() - have blocks that lie in the file as rows as groups of them, same values
  * @w: its list and bytes change
  *
  * A product with few activations puts rows into groups each time.  Where groups are made once
@@ -152,7 +152,7 @@ int weights_use(struct weight *w, enum vgpu_format format);
  */
 int weights_group(struct weights *w);
 
-/** weights_resident() - bytes of a tier that holds all of them, in whole chunks of an object each */
+/** weights_resident() - bytes of a tier that holds them all, in whole chunks of each object */
 uint64_t weights_resident(const struct weights *w, uint64_t chunk_bytes);
 
 /**

@@ -169,9 +169,11 @@ int vbctl_tensor_list(int argc, char **argv)
 	};
 	const struct cli_command command = {
 		"vbctl tensor list", "FILE", "The tensors of a .safetensors or .gguf checkpoint.",
-		options, 1, 1, "The last column is the operand format, - where no command takes the type. Of types that\n"
-		"are packed first it says whether they keep their values or are rounded once more; mxfp4-split are\n"
-		"the codes and the scales of one matrix, U8 in the file, int4 the tensors of a layer of AWQ or GPTQ.\n"
+		options, 1, 1,
+		"The last column is the operand format, - where no command takes the type. Of types\n"
+		"that are packed first it says whether they keep their values or are rounded once\n"
+		"more; mxfp4-split are the codes and the scales of one matrix, U8 in the file, int4 the\n"
+		"tensors of a layer of AWQ or GPTQ.\n"
 	};
 	unsigned int count;
 	int rc = cli_parse(&command, argc, argv, &count);

@@ -332,8 +332,9 @@ int vbrun_embed(int argc, char **argv)
 		"vbrun embed", "[TEXT]...", "Embed texts with a BERT encoder whose weights are packed "
 		"and tiered.", options, 0, 4096,
 		"Without TEXT, eight built-in sentences. --host is a quarter of the packed\n"
-		"weights unless given, or what the longest text needs; --chunk is 64K. The cache with models is\n"
-		"$VBLACKWELL_CACHE or ~/.cache/vblackwell. VBLACKWELL_DEVICE=PATH is --device PATH.\n"
+		"weights unless given, or what the longest text needs; --chunk is 64K. The cache\n"
+		"with models is $VBLACKWELL_CACHE or ~/.cache/vblackwell. VBLACKWELL_DEVICE=PATH is\n"
+		"--device PATH.\n"
 	};
 	unsigned int count;
 	int rc;

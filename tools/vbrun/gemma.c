@@ -278,7 +278,8 @@ static int record_heads(struct gemma *g, uint32_t layer, struct vgpu_array x, ui
 }
 
 /* The next keys or values as a projection makes them: where they stay, if that is in F32. */
-static struct vgpu_array new_rows(const struct gemma *g, uint32_t layer, enum kv_part part, uint32_t n)
+static struct vgpu_array new_rows(const struct gemma *g, uint32_t layer, enum kv_part part,
+				  uint32_t n)
 {
 	uint32_t which = part == KV_KEYS ? ACT_GATE : ACT_UP;
 

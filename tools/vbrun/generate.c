@@ -198,7 +198,8 @@ static int decode(struct generation *g)
 	if (!rc)
 		rc = say(g, id);
 	/* A text that nobody gets any more is not gone on with; cli_end() says why. */
-	while (!rc && !g->ended && g->made_count < g->o.tokens && !(g->text.to && ferror(g->text.to))) {
+	while (!rc && !g->ended && g->made_count < g->o.tokens &&
+	       !(g->text.to && ferror(g->text.to))) {
 		rc = feed(g, &id, 1, &g->decoded);
 		if (!rc)
 			rc = choose(g, &id);

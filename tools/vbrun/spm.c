@@ -235,7 +235,8 @@ static int take_pieces(struct spm *spm, const struct vgpu_string *texts, const f
 		struct piece *piece = &spm->pieces[i];
 		char *end;
 
-		*piece = (struct piece){ texts[i].text, (uint32_t)texts[i].bytes, scores[i], types[i] };
+		*piece = (struct piece){ texts[i].text, (uint32_t)texts[i].bytes, scores[i],
+					 types[i] };
 		if (!count_spaces(piece->text, piece->bytes))
 			continue;
 		end = escape(at, piece->text, piece->bytes);

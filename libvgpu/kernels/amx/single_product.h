@@ -5,7 +5,8 @@
  * TDPBF16PS adds up the first columns of its pairs one after the other, by an FMA in f32 each,
  * the second ones beside them, and then both.  FMA of AVX-512 do the same.  A tile takes its
  * time however few its rows are, and its weights go to memory and back first: for one row this
- * is half the instructions of narrow_product.h, and weights are read in the order in which they lie.
+ * is half the instructions of narrow_product.h, and weights are read in the order in which they
+ * lie.
  *
  * Type's fields are constants at every call.
  */

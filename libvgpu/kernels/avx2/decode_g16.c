@@ -62,7 +62,8 @@ void vgpu_g16_row_avx2(const struct vgpu_g16_type *type, const uint8_t *group, u
 	for (uint32_t b = 0; b < k / VGPU_BLOCK; b++) {
 		const uint8_t *tile = group + vgpu_g16_tile_at(type, b);
 		uint32_t first = b % type->tile_blocks * VGPU_BLOCK;
-		__m128i zero = _mm_set1_epi8((char)vgpu_g16_zero_at(type, tile, row, first)), codes[2];
+		__m128i zero = _mm_set1_epi8((char)vgpu_g16_zero_at(type, tile, row, first));
+		__m128i codes[2];
 
 		codes_of_lane(codes, group + vgpu_g16_block_at(type, b) + 4 * row, type->bits);
 		for (uint32_t half = 0; half < 2; half++) {

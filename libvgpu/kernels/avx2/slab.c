@@ -120,7 +120,8 @@ static void mxfp4_block(struct vgpu_slab_avx2 *out, uint32_t b, const uint8_t *t
 			continue;
 		}
 		vgpu_slab_widen_avx2(f32, vgpu_e2m1_twice_avx2(line), scale, none);
-		vgpu_slab_widen_avx2(f32 + 64, vgpu_e2m1_twice_avx2(_mm256_srli_epi16(line, 4)), scale, none);
+		vgpu_slab_widen_avx2(f32 + 64, vgpu_e2m1_twice_avx2(_mm256_srli_epi16(line, 4)),
+				     scale, none);
 	}
 }
 

@@ -27,8 +27,8 @@ VGPU_INLINE void out_store(const struct vgpu_out_avx2 *o, uint32_t i, uint32_t v
 }
 
 /*
- * Steps of 4 columns that share a scale: |w| by x with w's sign.  |w| <= 128 and |x| <= 127, so that a pair of
- * products is at most 32512, and the 16-bit sums of vpmaddubsw never saturate.
+ * Steps of 4 columns that share a scale: |w| by x with w's sign.  |w| <= 128 and |x| <= 127,
+ * so that a pair of products is at most 32512, and the 16-bit sums of vpmaddubsw never saturate.
  */
 VGPU_INLINE void steps_a8(__m256 sum[][2], const uint8_t *lines, const float *wscale,
 			  const int8_t *a, const float *scale, uint32_t steps, uint32_t mt)

@@ -185,8 +185,8 @@ DIRECT_INLINE void pair(const struct vgpu_group g[2], const struct vgpu_acts *x,
 }
 
 /* The tile from row on, with constants for as many rows as it has. */
-DIRECT_INLINE void direct_tile(const struct vgpu_group g[2], const struct vgpu_acts *x, uint32_t row,
-			       float *y, size_t ldy, enum direct_kind kind)
+DIRECT_INLINE void direct_tile(const struct vgpu_group g[2], const struct vgpu_acts *x,
+			       uint32_t row, float *y, size_t ldy, enum direct_kind kind)
 {
 	switch (vgpu_acts_tile_rows(x, row)) {
 	case 1:

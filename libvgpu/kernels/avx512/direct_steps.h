@@ -66,7 +66,8 @@ STEPS_INLINE void steps_a8(__m512 sum[], const struct vgpu_g16_type *type,
 		for (uint32_t i = 0; i < mt; i++) {
 			if (t % steps == 0)
 				dot[i] = _mm512_set1_epi32(start[t / steps * mt + i]);
-			dot[i] = _mm512_dpbusd_epi32(dot[i], w, broadcast_word(a + (t * mt + i) * 4));
+			dot[i] = _mm512_dpbusd_epi32(dot[i], w,
+						     broadcast_word(a + (t * mt + i) * 4));
 			if (t % steps == steps - 1)
 				sum[i] = _mm512_fmadd_ps(
 					_mm512_fmadd_ps(_mm512_castsi512_ps(dot[i]),

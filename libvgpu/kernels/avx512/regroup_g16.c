@@ -18,7 +18,8 @@ static inline __attribute__((always_inline)) void put16(uint8_t *block, uint32_t
 	__m512i low[4], first[4], last[4];
 
 	for (uint32_t i = 0; i < 4; i++) {
-		__m512i a = _mm512_load_si512(codes[4 * i]), b = _mm512_load_si512(codes[4 * i + 2]);
+		__m512i a = _mm512_load_si512(codes[4 * i]);
+		__m512i b = _mm512_load_si512(codes[4 * i + 2]);
 
 		first[i] = _mm512_shuffle_i32x4(a, b, 0x88);
 		last[i] = _mm512_shuffle_i32x4(a, b, 0xdd);
@@ -31,7 +32,8 @@ static inline __attribute__((always_inline)) void put16(uint8_t *block, uint32_t
 	if (bits == 4)
 		return;
 	for (uint32_t i = 0; i < 4; i++) {
-		const __m128i at = bits == 5 ? _mm_setr_epi32(0, 1, 2, 3) : _mm_setr_epi32(0, 2, 4, 6);
+		const __m128i at = bits == 5 ? _mm_setr_epi32(0, 1, 2, 3) :
+					       _mm_setr_epi32(0, 2, 4, 6);
 		const __m128i after = bits == 5 ? _mm_setr_epi32(4, 5, 6, 7) : at;
 
 		first[i] = _mm512_sllv_epi32(first[i], _mm512_broadcast_i32x4(at));

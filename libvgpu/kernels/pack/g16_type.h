@@ -8,7 +8,8 @@
  *	256 bytes	the low four bits of its codes, as in MXFP4_G16: line u holds columns
  *			8 u .. 8 u + 7; in byte 64 u + 4 r + i the low nibble is row r, column
  *			8 u + i, the high nibble column 8 u + 4 + i
- *	64 bytes	codes of five bits: the fifth; bit t of byte 4 r + i is row r, column 4 t + i
+ *	64 bytes	codes of five bits: the fifth; bit t of byte 4 r + i is row r, column
+ *			4 t + i
  *	128 bytes	codes of six bits: the upper two; line v holds columns 16 v .. 16 v + 15,
  *			bits 2 t, 2 t + 1 of byte 64 v + 4 r + i are row r, column 16 v + 4 t + i
  *

@@ -60,8 +60,8 @@ static inline uint32_t vgpu_slab_scales(enum vgpu_g16_kind kind)
 }
 
 /* What a product is in a mode that its weights do not have. */
-static inline void vgpu_product_none(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y,
-				     size_t ldy)
+static inline void vgpu_product_none(const struct vgpu_panel *w, const struct vgpu_acts *x,
+				     float *y, size_t ldy)
 {
 	for (uint32_t i = 0; i < x->m; i++)
 		for (uint32_t r = 0; r < w->rows; r++)

@@ -226,8 +226,8 @@ void vgpu_gate_f32_ref(float *y, const float *u, uint32_t n, const struct vgpu_g
  * d = max|x| / 127, computed in f32 and rounded to f16; q = x / d rounded to nearest
  * even and clamped to -127 .. 127, as the codes of INT8_G16.  A value is then off by at
  * most d / 2 and, where d was rounded down, by 2^-11 of itself (more where d is below
- * 2^-14); a block whose max|x| is at most 127 * 2^-25 becomes zeros.  One with a NaN, or with a magnitude of 127 * 65520
- * or more, is NaN as a whole: d is, and all codes are 0.
+ * 2^-14); a block whose max|x| is at most 127 * 2^-25 becomes zeros.  One with a NaN, or with
+ * a magnitude of 127 * 65520 or more, is NaN as a whole: d is, and all codes are 0.
  *
  * Context: Any thread. Allocates nothing, takes no lock.
  */

@@ -135,9 +135,11 @@ VEC_INLINE vf row_exp(float *s, uint32_t n, float base)
  * date, side by side: a row at a time the processor would wait for one result after the
  * other. old: the factors for what the rows have gathered so far.
  */
-VEC_INLINE void rows_softmax(float *max, float *sum, float *s, uint32_t rows, uint32_t n, float *old)
+VEC_INLINE void rows_softmax(float *max, float *sum, float *s, uint32_t rows, uint32_t n,
+			     float *old)
 {
-	vf before = vf_load(max), now = vf_max(before, rows_max(s, rows, n)), base, factor, sums[VL];
+	vf before = vf_load(max), now = vf_max(before, rows_max(s, rows, n));
+	vf base, factor, sums[VL];
 	float bases[VL];
 
 	/* Nothing seen yet: any finite base gives exp(-inf) = 0. */

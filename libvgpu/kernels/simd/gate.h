@@ -83,7 +83,8 @@ static void gate(float *y, const float *u, uint32_t n, const struct vgpu_gate *g
 	}
 	value = vf_set(vgpu_gate_value(g, s.uu, s.dd, s.ud));
 	for (uint32_t i = 0; i < n; i += VL)
-		vf_store_n(y + i, vf_fma(value, vf_load_n(y + i, n - i), vf_load_n(u + i, n - i)), n - i);
+		vf_store_n(y + i, vf_fma(value, vf_load_n(y + i, n - i), vf_load_n(u + i, n - i)),
+			   n - i);
 }
 
 #endif
