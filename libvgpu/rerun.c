@@ -56,7 +56,8 @@ bool vgpu_rerun_write(struct vgpu_rerun *r, uint32_t bo, uint64_t from, uint64_t
 	for (uint32_t i = 0; i < r->count; i++)
 		if (!r->spans[i].made && meet(&r->spans[i], bo, from, end))
 			return false;
-	if (!r->full && all)
+	/* Intermediates are made by one command after the other. */
+	if (!r->full && all && !is_made(r, bo, from, end))
 		span_add(r, (struct vgpu_rerun_span){ .from = from, .end = end, .bo = bo,
 						      .made = true });
 	return !r->full;
