@@ -571,6 +571,29 @@ static void write_chunks(struct xrig *r, uint32_t bo, uint32_t first, uint32_t e
 		assert_int_equal(xrig_write(r, bo, (uint64_t)c * XCHUNK, &word, 4), 0);
 }
 
+static bool is_being_forgotten(struct xrig *r)
+{
+	bool known;
+
+	pthread_mutex_lock(&r->exec->run);
+	known = r->exec->forgets;
+	pthread_mutex_unlock(&r->exec->run);
+	return known;
+}
+
+/* The executor has heard that an object is gone, or that is over, and @used bytes are left. */
+static void await_forget(struct xrig *r, uint64_t used)
+{
+	struct vb_ioc_query_tier tier = { .size = sizeof(tier) };
+
+	for (uint32_t i = 0; i < 60000 && !is_being_forgotten(r); i++) {
+		assert_int_equal(vgpu_uapi_call(r->client, VB_IOC_QUERY_TIER, &tier), 0);
+		if (tier.out_used_bytes == used)
+			return;
+		usleep(1000);
+	}
+}
+
 /*
  * A chunk of an object is being written out when it is destroyed, so that it stays for now, and
  * all its slots: they are waited for, and what lives stays where it is.
@@ -594,6 +617,7 @@ static void resid_what_is_gone_goes_before_what_lives(void **state)
 	write_chunks(&r, dead, 0, DEAD);
 	write_chunks(&r, live, 0, CAPACITY - DEAD + 1);
 	assert_int_equal(xrig_destroy(&r, dead), 0);
+	await_forget(&r, (CAPACITY - DEAD + 1) * XCHUNK);
 	write_chunks(&r, live, CAPACITY - DEAD + 1, CAPACITY);
 	write_chunks(&r, live, 0, CAPACITY);
 	xrig_counters(&r, count);
