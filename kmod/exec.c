@@ -197,6 +197,7 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 	struct vb_ioc_exec_attach *cmd = u->cmd;
 	int rc = 0;
 
+	vb_fill_forget();
 	mutex_lock(&vb.exec_lock);
 	if (x->attached) {
 		rc = -EBUSY;

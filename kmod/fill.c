@@ -360,6 +360,18 @@ static void tell(struct work_struct *work)
 
 static DECLARE_DELAYED_WORK(tell_work, tell);
 
+/**
+ * vb_fill_forget() - an executor is to attach: what its predecessor was not told of, nobody is
+ *
+ * It does not count for this one, who finds it in the table; what is still read does.
+ *
+ * Context: no lock held; may sleep.
+ */
+void vb_fill_forget(void)
+{
+	flush_delayed_work(&tell_work);
+}
+
 /* Several at once, and not so late that no more are allowed meanwhile. */
 static void tell_later(struct vb_fill *f)
 {

@@ -31,6 +31,7 @@ struct vb_fill_ask {
 int vb_fill(const struct vb_fill_ask *ask);
 void vb_fill_known(void);
 void vb_fill_allow(u32 count);
+void vb_fill_forget(void);
 int vb_fill_init(void);
 void vb_fill_exit(void);
 
