@@ -4,8 +4,13 @@
  *
  * The round trip of a null command, recorded once, submitted and waited for, with vbd
  * serving: as it comes, "default"; one that always sleeps when it has nothing to do; one that
- * looks for work awake for long; and, "bare", an executor that looks awake and runs nothing, so that what is left is the
- * module's.  The peer is a ping-pong over two pipes between two processes.
+ * looks for work awake for long; and, "bare", an executor that looks awake and runs nothing, so
+ * that what is left is the module's.  The peer is a ping-pong over two pipes between two
+ * processes.
+ *
+ * Who looks awake has a processor of its own, or nobody could submit meanwhile: in the last two
+ * modes the client, and so one end of the pipes, is on the first processor, and the other on
+ * the last.  In the first two Linux places them, which may be on one.
  *
  * Beyond its limits it says so and ends with 1: a round trip of 1.3 ping-pongs, 0.3 with an
  * executor that looks awake.
@@ -16,6 +21,7 @@
  * Needs the module: tests/vm/bench.sh runs it in a machine of its own.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,21 +44,22 @@
  * struct executor - who serves
  * @name: of the mode
  * @bare: no vbd
+ * @apart: on another processor than its client
  * @poll_us: of vbd; NULL: its own default
  * @times: ping-pongs that a round trip may take
  */
 struct executor {
 	const char *name;
-	bool bare;
+	bool bare, apart;
 	const char *poll_us;
 	double times;
 };
 
 static const struct executor executors[] = {
-	{ "default", false, NULL, 1.3 },
-	{ "sleeping", false, "0", 1.3 },
-	{ "polling", false, "2000", 0.3 },
-	{ "bare", true, NULL, 0.3 },
+	{ "default", false, false, NULL, 1.3 },
+	{ "sleeping", false, false, "0", 1.3 },
+	{ "polling", false, true, "2000", 0.3 },
+	{ "bare", true, true, NULL, 0.3 },
 };
 
 static unsigned int rounds = 500;
@@ -62,6 +69,31 @@ static int status;
 static void die(const char *what)
 {
 	module_refuse("broker", what);
+}
+
+/* ---- processors ---- */
+
+static cpu_set_t anywhere;
+
+/* From now on, and for those who are forked, the first or the last of those that there are. */
+static void stay_on(bool last)
+{
+	cpu_set_t one;
+	int cpu = -1;
+
+	for (int i = 0; i < CPU_SETSIZE && (cpu < 0 || last); i++)
+		if (CPU_ISSET(i, &anywhere))
+			cpu = i;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (sched_setaffinity(0, sizeof(one), &one))
+		die("sched_setaffinity");
+}
+
+static void stay_anywhere(void)
+{
+	if (sched_setaffinity(0, sizeof(anywhere), &anywhere))
+		die("sched_setaffinity");
 }
 
 /* ---- executors ---- */
@@ -188,12 +220,17 @@ static struct trip middle(const struct trip *t, unsigned int runs)
 static void broker(const struct executor *e, unsigned int runs)
 {
 	struct trip ours[MAX_RUNS], theirs[MAX_RUNS], we, they;
-	pid_t executor = executor_start(e);
-	struct pipes p;
 	struct module_client c;
+	struct pipes p;
 	char note[160];
+	pid_t executor;
 
+	if (e->apart)
+		stay_on(true);
+	executor = executor_start(e);
 	pipes_open(&p);
+	if (e->apart)
+		stay_on(false);
 	module_client_open("broker", &c);
 	if (vgpu_cmd_nop(c.cb))
 		die("record");
@@ -205,6 +242,7 @@ static void broker(const struct executor *e, unsigned int runs)
 	module_client_close(&c);
 	module_end(p.pid);
 	module_end(executor);
+	stay_anywhere();
 	we = middle(ours, runs);
 	they = middle(theirs, runs);
 	snprintf(note, sizeof(note),
@@ -319,6 +357,8 @@ int main(int argc, char **argv)
 	if (!module_is_there("broker"))
 		return 0;
 	program = argv[0];
+	if (sched_getaffinity(0, sizeof(anywhere), &anywhere))
+		die("sched_getaffinity");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 2 && !strcmp(argv[1], "--hops")) {
 		for (unsigned int i = 0; i < 3; i++)
