@@ -14,6 +14,7 @@
  *
  * Who faults may hold locks of the file system: a read that would wait for one, or for anything
  * but the disk, is not begun (IOCB_NOWAIT).  Who gives up waiting leaves the chunk to a worker.
+ * Until the read ends the module stays: it reads of objects that are mapped, whose files have it.
  */
 #include "fill.h"
 

@@ -15,7 +15,9 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "exec/crc32c.h"
 #include "vm/machine.h"
@@ -741,6 +743,48 @@ static void executor_that_dies_leaves_what_was_read(void **state)
 	expect_filled(CHUNKS - 1, 1);
 }
 
+static void everybody_leaves(void)
+{
+	munmap(mapped, chunks(CHUNKS));
+	mapped = NULL;
+	close(file);
+	file = -1;
+	rig_exec_close(&x);
+	rig_client_close(rig.client);
+	rig.client = NULL;
+}
+
+static bool nobody_has_the_module(void)
+{
+	FILE *f = fopen("/sys/module/vblackwell/refcnt", "r");
+	int n = -1;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &n), 1);
+	fclose(f);
+	return !n;
+}
+
+/* The disk will call it back, who is not there any more. */
+static void module_stays_until_the_read_ends(void **state)
+{
+	uint32_t ms = 0;
+
+	(void)state;
+	begin_and_kill();
+	everybody_leaves();
+	/* Of what else had it for a moment nothing is left. */
+	usleep(500000);
+	assert_int_equal(syscall(SYS_delete_module, "vblackwell", O_NONBLOCK), -1);
+	assert_true(errno == EWOULDBLOCK || errno == EBUSY);
+	disk_is_fast_again();
+	while (!nobody_has_the_module()) {
+		assert_true(ms++ < PATIENCE_MS);
+		usleep(1000);
+	}
+	u = rig.client = rig_client(&rig);
+}
+
 /* Others take a disk with something on it for theirs. */
 static int leave_blank(void)
 {
@@ -777,6 +821,7 @@ int main(void)
 		T(lock_that_is_held_is_left_to_the_executor),
 		T(executor_that_dies_leaves_what_was_read),
 		T(slot_is_the_disks_until_the_read_ends),
+		T(module_stays_until_the_read_ends),
 	};
 
 	if (!selftest_has_module("fill_test"))
