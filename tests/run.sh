@@ -100,7 +100,7 @@ suite() {
 			{ why "$log"; tail -15 "$log"; } | sed 's/^/    | /'
 		fi
 		if [ "$skipped" -gt 0 ]; then
-			grep -E '^skip |SKIP:' "$log" | sort -u | head -10 | tee "$out.skips" |
+			grep -E '^skip |SKIP:' "$log" | sort -u | tee "$out.skips" | head -10 |
 				sed 's/^/    /'
 		fi
 	} >"$out.said"
