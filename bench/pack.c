@@ -175,7 +175,7 @@ static double acts_rate(const struct work *w, struct vgpu_acts *acts, void *memo
 
 	for (unsigned int i = 0; i < ACT_TURNS; i++) {
 		if (acts)
-			w->kernels->acts_pack(acts, w->f32, size.k);
+			w->kernels->acts_pack(acts, w->f32, size.k, 0, acts->m);
 		else
 			round_bf16(memory, w->f32, n);
 		/* The result is wanted each time. */

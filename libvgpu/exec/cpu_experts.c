@@ -15,8 +15,7 @@
 #include "core/cmd.h"
 #include "cpu_product.h"
 
-/* Rough speed of one thread at packing activations, and what of these it may keep in its caches. */
-#define VALUES_A_NS	2u
+/* What of packed activations a thread may keep in its caches. */
 #define WARM_BYTES	(256u << 10)
 
 static int routes_grow(struct vgpu_cpu *cpu, size_t n)
@@ -224,7 +223,7 @@ static void segment_pack(void *ctx, size_t item)
 		x = to;
 		ld = b->k;
 	}
-	cpu->k->acts_pack(&s->acts, x, ld);
+	cpu->k->acts_pack(&s->acts, x, ld, 0, m);
 }
 
 /* Pack routes [first, end) of an expert, and what else there is room for. */
@@ -245,7 +244,7 @@ static int batch_pack(struct batch *b, const struct vgpu_work *w, uint32_t first
 		return rc;
 	}
 	values = (uint64_t)(cpu->segment[cpu->segments - 1].end - first) * b->k;
-	rc = vgpu_cpu_run(cpu, w, segment_pack, b, cpu->segments, values / VALUES_A_NS);
+	rc = vgpu_cpu_run(cpu, w, segment_pack, b, cpu->segments, values / VGPU_CPU_PACKED_A_NS);
 	if (rc)
 		cpu->segments = 0;
 	return rc;

@@ -22,22 +22,43 @@ static bool rows_are_packed(const struct vgpu_cpu *cpu, struct vgpu_cpu_rows row
 	return cpu->packed.first == rows.first && cpu->packed.end == rows.end;
 }
 
-/* @x: row @rows.first */
-static int acts_pack(struct vgpu_cpu *cpu, uint32_t format, uint32_t mode,
-		     struct vgpu_cpu_rows rows, uint32_t k, const float *x, size_t ldx)
+/* Rows of activations on their way to be packed. */
+struct packing {
+	struct vgpu_cpu *cpu;
+	const float *x;
+	size_t ldx;
+};
+
+static void part_pack(void *ctx, size_t item)
 {
-	enum vgpu_mode have = vgpu_matmul_mode(format, (enum vgpu_mode)mode);
-	uint32_t m = rows.end - rows.first;
+	const struct packing *p = ctx;
+	struct vgpu_acts *acts = &p->cpu->acts;
+	uint32_t first = (uint32_t)item * VGPU_ACTS_ROWS, left = acts->m - first;
+
+	p->cpu->k->acts_pack(acts, p->x, p->ldx, first,
+			     first + (left < VGPU_ACTS_ROWS ? left : VGPU_ACTS_ROWS));
+}
+
+/* @x: row @rows.first */
+static int acts_pack(struct vgpu_cpu *cpu, const struct vgpu_work *w, const struct vb_cmd_matmul *c,
+		     struct vgpu_cpu_rows rows, const float *x, size_t ldx)
+{
+	enum vgpu_mode have = vgpu_matmul_mode(c->w.format, (enum vgpu_mode)c->mode);
+	uint32_t m = rows.end - rows.first, k = c->x.shape[1];
+	uint32_t parts = (m + VGPU_ACTS_ROWS - 1) / VGPU_ACTS_ROWS;
+	struct packing p = { cpu, x, ldx };
 	int rc = vgpu_cpu_grow(&cpu->acts_memory, vgpu_acts_bytes(have, m, k));
 
 	if (!rc)
-		rc = vgpu_cpu_scratch_grow(cpu, vgpu_matmul_scratch_bytes(format, k));
+		rc = vgpu_cpu_scratch_grow(cpu, vgpu_matmul_scratch_bytes(c->w.format, k));
 	if (rc)
 		return rc;
+	cpu->packed = (struct vgpu_cpu_rows){ 0 };
 	vgpu_acts_init(&cpu->acts, have, m, k, cpu->acts_memory.data);
-	cpu->k->acts_pack(&cpu->acts, x, ldx);
-	cpu->packed = rows;
-	return 0;
+	rc = vgpu_cpu_run(cpu, w, part_pack, &p, parts, (uint64_t)m * k / VGPU_CPU_PACKED_A_NS);
+	if (!rc)
+		cpu->packed = rows;
+	return rc;
 }
 
 /* A residual that is the output itself is overwritten before it is added: copy it. */
@@ -75,8 +96,7 @@ static int matmul_rows(struct vgpu_product d, const struct vb_cmd_matmul *c, con
 	int rc = 0;
 
 	if (!rows_are_packed(d.cpu, rows))
-		rc = acts_pack(d.cpu, c->w.format, c->mode, rows, d.k,
-			       (const float *)w->ptr[0] + rows.first * ldx, ldx);
+		rc = acts_pack(d.cpu, w, c, rows, (const float *)w->ptr[0] + rows.first * ldx, ldx);
 	d.acts = &d.cpu->acts;
 	d.y += rows.first * d.ldy;
 	if (d.residual)

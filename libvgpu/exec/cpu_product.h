@@ -43,6 +43,9 @@ struct vgpu_product {
 	void (*done)(const struct vgpu_product *d, const struct vgpu_block *b);
 };
 
+/* Rough speed of one thread at packing activations, values. */
+#define VGPU_CPU_PACKED_A_NS	2u
+
 /* Rows that are computed together when one takes so many bytes: all of @m, or equal parts. */
 uint32_t vgpu_cpu_rows_at_once(uint64_t row_bytes, uint32_t m);
 /* Bytes of a row of activations, packed for a product. */

@@ -128,6 +128,9 @@ struct vgpu_acts {
 	int32_t *start, *half;
 };
 
+/* Rows of activations that are whole tiles at each level. */
+#define VGPU_ACTS_ROWS	48u
+
 /**
  * struct vgpu_panel - whole rows of one weight matrix, contiguous in memory
  * @format: enum vgpu_wformat
@@ -217,8 +220,12 @@ struct vgpu_kernels {
 
 	/* --- products (matmul.c in each level) --- */
 
-	/* Pack rows [0, acts->m) of x (row stride ldx floats) for acts->mode. */
-	void (*acts_pack)(struct vgpu_acts *acts, const float *x, size_t ldx);
+	/*
+	 * Pack rows [first, end) of x (row stride ldx floats) for acts->mode.  Both are
+	 * multiples of VGPU_ACTS_ROWS, or the end is acts->m: other threads may pack other rows.
+	 */
+	void (*acts_pack)(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
+			  uint32_t end);
 	/*
 	 * y[i * ldy + r] = sum_k X[i][k] W[r][k] for the panel's rows r and all m.
 	 * x->mode is what vgpu_matmul_mode() answers for the format; y of any other

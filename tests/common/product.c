@@ -213,7 +213,7 @@ void product_run(const struct vgpu_kernels *t, const struct vgpu_panel *w, enum 
 	struct vgpu_acts acts;
 
 	vgpu_acts_init(&acts, mode, m, w->k, memory);
-	t->acts_pack(&acts, x, w->k);
+	t->acts_pack(&acts, x, w->k, 0, m);
 	t->matmul(w, &acts, y, ldy, scratch);
 	free(memory);
 	free(scratch);

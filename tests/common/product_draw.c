@@ -437,7 +437,11 @@ static void multiply(const struct drawn *d, const struct vgpu_kernels *t, const 
 	VALGRIND_MAKE_MEM_UNDEFINED(memory, acts_bytes);
 	VALGRIND_MAKE_MEM_UNDEFINED(scratch, scratch_bytes);
 	vgpu_acts_init(&acts, mode, m, w->k, memory);
-	t->acts_pack(&acts, x, ldx);
+	/* Parts, in whatever order, are the whole. */
+	for (uint32_t end = m, first; end; end = first) {
+		first = (end - 1) / VGPU_ACTS_ROWS * VGPU_ACTS_ROWS;
+		t->acts_pack(&acts, x, ldx, first, end);
+	}
 	t->matmul(w, &acts, y, ldy, scratch);
 }
 

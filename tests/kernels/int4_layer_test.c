@@ -144,7 +144,7 @@ static void add_product(struct sums *s, const struct packed *p, enum vgpu_mode m
 	for (size_t i = 0; i < (size_t)m * k; i++)
 		x[i] = (float)rng_gauss(rng);
 	vgpu_acts_init(&acts, mode, m, k, memory);
-	p->t->acts_pack(&acts, x, k);
+	p->t->acts_pack(&acts, x, k, 0, m);
 	p->t->matmul(&(struct vgpu_panel){ p->format, n, k, p->data, NULL }, &acts, y, n, scratch);
 	for (uint32_t r = 0; r < n; r++)
 		for (uint32_t i = 0; i < m; i++) {

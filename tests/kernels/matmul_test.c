@@ -226,12 +226,50 @@ static void product_in_a8_is_by_tiles_where_there_are_enough_rows(void **state)
 		bool together = true;
 
 		vgpu_acts_init(&acts, VGPU_MODE_A8, m, 64, memory);
-		t->acts_pack(&acts, x, 64);
+		t->acts_pack(&acts, x, 64, 0, m);
 		for (uint32_t c = 0; c < 32; c++)
 			together &= fabsf(((int8_t *)acts.data)[c] - x[c] / max * 127) < 1;
 		assert_int_equal(together, m == 32);
 		free(memory);
 	}
+}
+
+static void check_packing_in_parts(const struct vgpu_kernels *t, enum vgpu_mode mode, uint32_t m,
+				   const float *x, uint32_t k)
+{
+	size_t bytes = vgpu_acts_bytes(mode, m, k);
+	void *whole = check_alloc(bytes), *parts = check_alloc(bytes);
+	struct vgpu_acts acts;
+
+	memset(whole, 0xa5, bytes);
+	memset(parts, 0xa5, bytes);
+	vgpu_acts_init(&acts, mode, m, k, whole);
+	t->acts_pack(&acts, x, k, 0, m);
+	vgpu_acts_init(&acts, mode, m, k, parts);
+	for (uint32_t end = m, first; end; end = first) {
+		first = (end - 1) / VGPU_ACTS_ROWS * VGPU_ACTS_ROWS;
+		t->acts_pack(&acts, x, k, first, end);
+	}
+	assert_memory_equal(parts, whole, bytes);
+	free(parts);
+	free(whole);
+}
+
+/* By any thread, in any order. */
+static void activations_packed_in_parts_are_the_whole(void **state)
+{
+	static const uint32_t rows[] = { 47, 48, 49, 60, 96, 109, 145 };
+	const struct vgpu_kernels *t = check_table(state);
+	const uint32_t k = 352;
+	float *x = check_alloc(145 * k * sizeof(*x));
+	uint64_t rng = 48;
+
+	for (uint32_t i = 0; i < 145 * k; i++)
+		x[i] = (float)rng_gauss(&rng);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (int mode = 0; mode < 3; mode++)
+			check_packing_in_parts(t, mode, rows[i], x, k);
+	free(x);
 }
 
 /* The largest bytes there are: 16-bit sums must not saturate at any level. */
@@ -285,6 +323,7 @@ int main(void)
 		CHECK_LEVEL(product_in_a8_is_bitwise_that_of_avx2, AMX),
 		CHECK_LEVEL(product_in_a8_by_tiles_is_bitwise_that_of_avx512, AMX),
 		CHECK_LEVEL(product_in_a8_is_by_tiles_where_there_are_enough_rows, AMX),
+		PRODUCT_LEVELS(activations_packed_in_parts_are_the_whole),
 		PRODUCT_LEVELS(product_of_extreme_bytes_does_not_saturate),
 		PRODUCT_LEVELS(product_by_float_weights_takes_one_mode),
 	};

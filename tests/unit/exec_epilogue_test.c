@@ -145,7 +145,7 @@ static void product(const struct model *model, uint32_t matrix, enum vgpu_mode m
 	struct vgpu_acts acts;
 
 	vgpu_acts_init(&acts, have, m, model->k, memory);
-	vgpu_kernels_best()->acts_pack(&acts, x, ldx);
+	vgpu_kernels_best()->acts_pack(&acts, x, ldx, 0, m);
 	vgpu_kernels_best()->matmul(&w, &acts, y, ldy, scratch);
 	free(memory);
 	free(scratch);

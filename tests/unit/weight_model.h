@@ -123,7 +123,7 @@ static inline void weight_product(const struct weight_model *w, const struct vgp
 	struct vgpu_acts acts;
 
 	vgpu_acts_init(&acts, have, m, w->k, memory);
-	t->acts_pack(&acts, x, w->k);
+	t->acts_pack(&acts, x, w->k, 0, m);
 	t->matmul(&p, &acts, y, w->rows, scratch);
 	free(memory);
 	free(scratch);

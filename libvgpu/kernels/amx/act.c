@@ -101,19 +101,20 @@ static void row_split(uint8_t *to, uint32_t *low, float *sum, const float *x, ui
 	}
 }
 
-void vgpu_acts_pack_amx(struct vgpu_acts *acts, const float *x, size_t ldx)
+void vgpu_acts_pack_amx(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
+			uint32_t end)
 {
 	size_t blocks = acts->kpad / VGPU_BLOCK;
 
 	if (vgpu_amx_acts8_are(acts)) {
-		vgpu_acts_pack8_amx(acts, x, ldx);
+		vgpu_acts_pack8_amx(acts, x, ldx, first, end);
 		return;
 	}
 	if (acts->mode != VGPU_MODE_A16) {
-		vgpu_acts_pack_avx512(acts, x, ldx);
+		vgpu_acts_pack_avx512(acts, x, ldx, first, end);
 		return;
 	}
-	for (uint32_t first = 0; first < acts->m; first += 16) {
+	for (; first < end; first += 16) {
 		struct vgpu_amx_acts t = vgpu_amx_acts_at(acts, first, 0);
 
 		memset((void *)t.low, 0, blocks * sizeof(*t.low));

@@ -52,6 +52,7 @@ static inline struct vgpu_amx_acts vgpu_amx_acts_at(const struct vgpu_acts *x, u
 }
 
 /* Modes other than A16 are avx512's. */
-void vgpu_acts_pack_amx(struct vgpu_acts *acts, const float *x, size_t ldx);
+void vgpu_acts_pack_amx(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
+			uint32_t end);
 
 #endif

@@ -33,10 +33,10 @@ static void row_round(const struct vgpu_acts *acts, uint32_t row, const float *x
 	}
 }
 
-void vgpu_acts_pack8_amx(struct vgpu_acts *acts, const float *x, size_t ldx)
+void vgpu_acts_pack8_amx(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
+			 uint32_t end)
 {
-	uint32_t end = (acts->m + 15) / 16 * 16;
-
-	for (uint32_t row = 0; row < end; row++)
+	end = (end + 15) / 16 * 16;
+	for (uint32_t row = first; row < end; row++)
 		row_round(acts, row, row < acts->m ? x + row * ldx : NULL);
 }

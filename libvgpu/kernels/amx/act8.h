@@ -36,6 +36,7 @@ static inline struct vgpu_amx_block8 *vgpu_amx_block8_at(const struct vgpu_acts 
 }
 
 /* acts_pack of the table, for activations that vgpu_amx_acts8_are(). */
-void vgpu_acts_pack8_amx(struct vgpu_acts *acts, const float *x, size_t ldx);
+void vgpu_acts_pack8_amx(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
+			 uint32_t end);
 
 #endif

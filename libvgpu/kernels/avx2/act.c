@@ -104,9 +104,10 @@ static void row_a8(const struct vgpu_acts *acts, size_t row, uint32_t i, uint32_
 	}
 }
 
-void vgpu_acts_pack_avx2(struct vgpu_acts *acts, const float *x, size_t ldx)
+void vgpu_acts_pack_avx2(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
+			 uint32_t end)
 {
-	for (uint32_t row = 0; row < acts->m; row++) {
+	for (uint32_t row = first; row < end; row++) {
 		uint32_t i = row % VGPU_MT_AVX2, left = acts->m - (row - i);
 		uint32_t mt = left < VGPU_MT_AVX2 ? left : VGPU_MT_AVX2;
 		size_t at = (size_t)(row - i) * acts->kpad;

@@ -15,6 +15,7 @@
 /* Rows of activations that a product keeps in registers. */
 #define VGPU_MT_AVX2	4u
 
-void vgpu_acts_pack_avx2(struct vgpu_acts *acts, const float *x, size_t ldx);
+void vgpu_acts_pack_avx2(struct vgpu_acts *acts, const float *x, size_t ldx,
+			 uint32_t first, uint32_t end);
 
 #endif

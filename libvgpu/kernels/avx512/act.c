@@ -159,18 +159,20 @@ static void pack_row(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, co
 	}
 }
 
-void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx)
+void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
+			   uint32_t end)
 {
 	uint32_t most = vgpu_acts_tile_most(acts->mode);
 
-	for (uint32_t tile = 0; tile < acts->m; tile += most, x += most * ldx) {
+	for (uint32_t tile = first; tile < end; tile += most) {
 		uint32_t mt = vgpu_acts_tile_rows(acts, tile);
+		const float *from = x + tile * ldx;
 
 		if (acts->mode == VGPU_MODE_F32 && mt == VGPU_MT_F32) {
-			rows_f32(acts, tile, x, ldx);
+			rows_f32(acts, tile, from, ldx);
 			continue;
 		}
 		for (uint32_t i = 0; i < mt; i++)
-			pack_row(acts, tile, i, x + i * ldx);
+			pack_row(acts, tile, i, from + i * ldx);
 	}
 }

@@ -59,6 +59,7 @@ static inline size_t vgpu_acts_at(const struct vgpu_acts *x, uint32_t row, uint3
 	return (size_t)chunk * x->m + (size_t)row * width + (size_t)(first - chunk) * mt;
 }
 
-void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx);
+void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx,
+			   uint32_t first, uint32_t end);
 
 #endif

@@ -71,9 +71,10 @@ static void row_round_s8(int8_t *dst, float *scale, const float *x, uint32_t k)
 	}
 }
 
-static void acts_pack_ref(struct vgpu_acts *acts, const float *x, size_t ldx)
+static void acts_pack_ref(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
+			  uint32_t end)
 {
-	for (uint32_t i = 0; i < acts->m; i++) {
+	for (uint32_t i = first; i < end; i++) {
 		size_t at = (size_t)i * acts->kpad;
 
 		switch (acts->mode) {
