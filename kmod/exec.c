@@ -207,6 +207,7 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 		WRITE_ONCE(vb.generation, vb.generation + 1);
 		cmd->out_generation = vb.generation;
 		vb_fill_allow(0);
+		vb_fill_hold(false);
 		x->pid = get_pid(task_tgid(current));
 		x->task = get_task_struct(current->group_leader);
 		WRITE_ONCE(x->attached, true);
@@ -823,6 +824,8 @@ static int exchange_sleep(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
 	       -EINTR : 0;
 }
 
+#define FILLS_BOTH	(VB_EXCHANGE_F_HOLD_FILLS | VB_EXCHANGE_F_LET_FILLS)
+
 /*
  * To call again after a signal would count and commit again: then it is over, with nothing
  * fetched.
@@ -858,11 +861,14 @@ int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u)
 	cmd->out_committed = 0;
 	cmd->out_fetched = 0;
 	if (cmd->commit_count > VB_EXCHANGE_MAX || cmd->fetch_count > VB_EXCHANGE_MAX ||
-	    (cmd->fetch_count && !READ_ONCE(x->submit_address)))
+	    (cmd->fetch_count && !READ_ONCE(x->submit_address)) ||
+	    (cmd->flags & FILLS_BOTH) == FILLS_BOTH)
 		return -EINVAL;
 	if (cmd->fetch_count && !vb_is_live())
 		return -EPERM;
 	vb_fill_allow(cmd->fill_count);
+	if (cmd->flags & FILLS_BOTH)
+		vb_fill_hold(cmd->flags & VB_EXCHANGE_F_HOLD_FILLS);
 	if (cmd->flags & VB_EXCHANGE_F_STOP) {
 		WRITE_ONCE(x->stopped, true);
 		wake_up_all(&vb.fetch);

@@ -91,6 +91,7 @@ struct vb_fill {
 static struct workqueue_struct *workers;
 static atomic_t unknown = ATOMIC_INIT(0);	/* to the executor, or under way */
 static u32 allowed;				/* of these */
+static bool held;				/* slot_lock: none takes a slot */
 static LLIST_HEAD(filled);
 
 /* ---- how many ---- */
@@ -104,6 +105,34 @@ static LLIST_HEAD(filled);
 void vb_fill_allow(u32 count)
 {
 	WRITE_ONCE(allowed, min(count, VB_FILLS_MAX));
+}
+
+/**
+ * vb_fill_hold() - no slot is taken from now on that is free now, or becomes so
+ * @hold: or they may be taken again
+ *
+ * Pins that the executor has on a slot are counted when it is taken: it must not register memory
+ * that holds a chunk already.
+ *
+ * Context: takes slot_lock.
+ */
+void vb_fill_hold(bool hold)
+{
+	spin_lock(&vb.slot_lock);
+	held = hold;
+	spin_unlock(&vb.slot_lock);
+}
+
+/**
+ * vb_fill_is_held_locked() - see vb_fill_hold()
+ *
+ * Context: slot_lock.
+ * Return: yes or no.
+ */
+bool vb_fill_is_held_locked(void)
+{
+	lockdep_assert_held(&vb.slot_lock);
+	return held;
 }
 
 static bool count_one(void)

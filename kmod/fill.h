@@ -32,6 +32,8 @@ int vb_fill(const struct vb_fill_ask *ask);
 void vb_fill_known(void);
 void vb_fill_allow(u32 count);
 void vb_fill_forget(void);
+void vb_fill_hold(bool hold);
+bool vb_fill_is_held_locked(void);
 int vb_fill_init(void);
 void vb_fill_exit(void);
 

@@ -19,6 +19,7 @@
 #include "bo.h"
 #include "client.h"
 #include "exec.h"
+#include "fill.h"
 #include "limit.h"
 #include "map.h"
 #include "quarantine.h"
@@ -143,12 +144,15 @@ static int quiesce(struct vb_bo *bo, u32 chunk, u8 tier)
 }
 
 /* A client at its maximum gives something up before it gets more. */
-static int slot_take_locked(struct vb_bo *bo, const struct vb_move *mv, u32 *out)
+static int slot_take_locked(struct vb_bo *bo, const struct vb_move *mv, const struct vb_fill *by,
+			    u32 *out)
 {
 	struct vb_region *region;
 	struct vb_slot *slot;
 	int rc;
 
+	if (by && vb_fill_is_held_locked())
+		return -EAGAIN;
 	rc = vb_limit_slot_locked(bo->client, mv->to, mv->from);
 	if (rc == -EDQUOT && !list_empty(&bo->client->user->quarantine)) {
 		/* Some of these may be free by now. */
@@ -182,7 +186,8 @@ static u32 hope_locked(const struct vb_bo *bo, const struct vb_move *mv, int rc)
 }
 
 /* Each try looks at the next few in quarantine: nobody is refused before all were looked at. */
-static int slot_take(struct vb_bo *bo, const struct vb_move *mv, u32 *out)
+static int slot_take(struct vb_bo *bo, const struct vb_move *mv, const struct vb_fill *by,
+		     u32 *out)
 {
 	u32 hope, most = 0, seen = 0;
 	int rc;
@@ -190,7 +195,7 @@ static int slot_take(struct vb_bo *bo, const struct vb_move *mv, u32 *out)
 	do {
 		cond_resched();
 		spin_lock(&vb.slot_lock);
-		rc = slot_take_locked(bo, mv, out);
+		rc = slot_take_locked(bo, mv, by, out);
 		hope = hope_locked(bo, mv, rc);
 		spin_unlock(&vb.slot_lock);
 		most = max(most, hope);
@@ -238,9 +243,9 @@ static int move_begin(struct vb_bo *bo, struct vb_move *mv, const struct vb_fill
 	m = kmalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
 	if (!m)
 		return -ENOMEM;
-	rc = slot_take(bo, mv, &m->loc);
+	rc = slot_take(bo, mv, by, &m->loc);
 	if (rc == -EDQUOT && vb_store_charge_other_locked(bo, mv->to))
-		rc = slot_take(bo, mv, &m->loc);
+		rc = slot_take(bo, mv, by, &m->loc);
 	if (rc)
 		goto err_free;
 	rc = move_quiesce(bo, mv, e);
@@ -409,7 +414,7 @@ int vb_move_fill_look(struct vb_bo *bo, u32 chunk, struct vb_fill_move *m)
  * @m: as vb_move_fill_look() said under this lock, and @node; @loc is filled in
  *
  * Context: the object's lock; takes slot_lock.
- * Return: 0, for vb_move_fill_end(); -ENOSPC, -EDQUOT no slot; -ENOMEM.
+ * Return: 0, for vb_move_fill_end(); -ENOSPC, -EDQUOT no slot, -EAGAIN not now; -ENOMEM.
  */
 int vb_move_fill_begin(struct vb_bo *bo, u32 chunk, const struct vb_fill *by,
 		       struct vb_fill_move *m)

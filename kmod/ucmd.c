@@ -108,7 +108,8 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_COMMIT, vb_ioc_commit, vb_exec_commit),
 	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, vb_exec_exchange,
 		   FLAGS(vb_ioc_exchange,
-			 VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT | VB_EXCHANGE_F_STOP)),
+			 VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT | VB_EXCHANGE_F_STOP |
+			 VB_EXCHANGE_F_HOLD_FILLS | VB_EXCHANGE_F_LET_FILLS)),
 	EXEC_ENTRY(VB_IOC_POLL_CANCEL, vb_ioc_poll_cancel, vb_exec_poll_cancel),
 	EXEC_ENTRY(VB_IOC_OBJECT_OPEN, vb_ioc_object_open, vb_exec_object_open),
 	EXEC_ENTRY(VB_IOC_EXEC_STATS, vb_ioc_exec_stats, vb_exec_stats,

@@ -96,7 +96,8 @@ static const struct exec_entry exec_table[] = {
 	EXEC_ENTRY(VB_IOC_OBJECT_OPEN, vb_ioc_object_open, vgpu_loop_object_open),
 	EXEC_ENTRY(VB_IOC_EXCHANGE, vb_ioc_exchange, not_in_process_exec,
 		   VGPU_RULE_FLAGS(vb_ioc_exchange, flags,
-				   VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT | VB_EXCHANGE_F_STOP)),
+				   VB_FETCH_F_NOWAIT | VB_FETCH_F_URGENT | VB_EXCHANGE_F_STOP |
+			 VB_EXCHANGE_F_HOLD_FILLS | VB_EXCHANGE_F_LET_FILLS)),
 	EXEC_ENTRY(VB_IOC_EXEC_STATS, vb_ioc_exec_stats, vgpu_loop_exec_stats,
 		   RESERVED(vb_ioc_exec_stats)),
 	EXEC_ENTRY(VB_IOC_ARENA_QUERY, vb_ioc_arena_query, no_successor,

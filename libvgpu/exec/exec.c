@@ -137,8 +137,11 @@ static uint64_t longer_calm(const struct vgpu_exec *x)
 int vgpu_exec_shrink(struct vgpu_exec *x)
 {
 	uint64_t now = vgpu_now_ns();
-	int rc = vgpu_resid_drain(&x->resid);
+	int rc;
 
+	vgpu_fetch_hold(&x->fetch, true);
+	rc = vgpu_resid_drain(&x->resid);
+	vgpu_fetch_hold(&x->fetch, false);
 	if (rc)
 		return rc;
 	x->calm_ns = x->grew_at && now - x->grew_at < x->calm_ns ? longer_calm(x) : CALM_NS_LEAST;
@@ -150,10 +153,14 @@ int vgpu_exec_shrink(struct vgpu_exec *x)
 static void exec_grow(struct vgpu_exec *x)
 {
 	uint64_t now = vgpu_now_ns();
+	int rc;
 
 	if (x->resid.slots == x->resid.slots_most || now < x->grow_at)
 		return;
-	if (vgpu_resid_grow(&x->resid))
+	vgpu_fetch_hold(&x->fetch, true);
+	rc = vgpu_resid_grow(&x->resid);
+	vgpu_fetch_hold(&x->fetch, false);
+	if (rc)
 		x->calm_ns = longer_calm(x);
 	else
 		x->grew_at = now;

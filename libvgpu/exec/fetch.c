@@ -42,10 +42,23 @@ static int exchange(const struct vgpu_fetcher *f, struct vgpu_commits *c,
 void vgpu_fetch_ask(struct vgpu_fetcher *f)
 {
 	struct vb_ioc_exchange x = {
-		.size = sizeof(x), .flags = VB_FETCH_F_NOWAIT, .fill_count = 1,
+		.size = sizeof(x), .flags = VB_FETCH_F_NOWAIT | VB_EXCHANGE_F_HOLD_FILLS,
+		.fill_count = 1,
 	};
 
 	f->fills = f->several && !vgpu_uapi_call(f->node, VB_IOC_EXCHANGE, &x);
+}
+
+void vgpu_fetch_hold(const struct vgpu_fetcher *f, bool hold)
+{
+	struct vb_ioc_exchange x = {
+		.size = sizeof(x),
+		.flags = VB_FETCH_F_NOWAIT | (hold ? VB_EXCHANGE_F_HOLD_FILLS : VB_EXCHANGE_F_LET_FILLS),
+		.fill_count = __atomic_load_n(&f->fill_most, __ATOMIC_RELAXED),
+	};
+
+	if (f->fills)
+		vgpu_uapi_call(f->node, VB_IOC_EXCHANGE, &x);
 }
 
 static int fetch_one(const struct vgpu_fetcher *f, uint32_t flags, struct vb_ioc_fetch *to,

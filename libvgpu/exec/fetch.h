@@ -44,6 +44,12 @@ struct vgpu_fetcher {
 /* Can the device do by itself what @fill_most is about? */
 void vgpu_fetch_ask(struct vgpu_fetcher *f);
 
+/*
+ * Memory whose slots it could take is about to be registered, or unregistered, or none is any
+ * more.  From vgpu_fetch_ask() on it takes none.
+ */
+void vgpu_fetch_hold(const struct vgpu_fetcher *f, bool hold);
+
 /* From the next call on; whoever knows how much room there is says so. */
 static inline void vgpu_fetch_fills(struct vgpu_fetcher *f, uint32_t most)
 {

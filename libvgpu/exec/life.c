@@ -301,6 +301,8 @@ static int exec_open_parts(struct vgpu_exec *x, const struct vgpu_exec_params *p
 	if (!rc)
 		rc = exec_open_resid(x, p, &room, text, len);
 	if (!rc)
+		vgpu_fetch_hold(&x->fetch, false);
+	if (!rc)
 		rc = exec_open_backend(x, p, &room, text, len);
 	return rc;
 }

@@ -566,6 +566,48 @@ static void arena_of_a_file_is_checked(void **state)
 	close(fd);
 }
 
+/* ---- not for now ---- */
+
+static int flag(uint32_t flags)
+{
+	struct vb_ioc_exchange e = {
+		.size = sizeof(e), .flags = VB_FETCH_F_NOWAIT | flags, .fill_count = MANY,
+	};
+
+	return vgpu_uapi_call(x.node, VB_IOC_EXCHANGE, &e);
+}
+
+/* Whatever count is said meanwhile. */
+static void held_back_it_is_left_to_the_executor(void **state)
+{
+	(void)state;
+	object_of_disk();
+	assert_rc(flag(VB_EXCHANGE_F_HOLD_FILLS | VB_EXCHANGE_F_LET_FILLS), -EINVAL);
+	allow(MANY);
+	expect_read_by_module(0);
+	expect_filled(0, MANY);
+	assert_rc(flag(VB_EXCHANGE_F_HOLD_FILLS), 0);
+	allow(MANY);
+	expect_left_to_executor(1, MANY);
+	assert_rc(flag(VB_EXCHANGE_F_LET_FILLS), 0);
+	expect_read_by_module(2);
+	expect_filled(2, MANY);
+}
+
+static void succeed(void);
+
+static void successor_holds_nothing_back(void **state)
+{
+	(void)state;
+	machine_set_ms("recovery_ms", 20000);
+	object_of_disk();
+	assert_rc(flag(VB_EXCHANGE_F_HOLD_FILLS), 0);
+	succeed();
+	allow(MANY);
+	expect_read_by_module(0);
+	expect_filled(0, MANY);
+}
+
 /* ---- who cannot have it ---- */
 
 static void client_at_its_limit_is_left_to_the_executor(void **state)
@@ -819,6 +861,8 @@ int main(void)
 		T(failed_read_is_left_to_the_executor),
 		T(a_file_that_changed_is_left_to_the_executor),
 		T(lock_that_is_held_is_left_to_the_executor),
+		T(held_back_it_is_left_to_the_executor),
+		T(successor_holds_nothing_back),
 		T(executor_that_dies_leaves_what_was_read),
 		T(slot_is_the_disks_until_the_read_ends),
 		T(module_stays_until_the_read_ends),

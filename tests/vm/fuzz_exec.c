@@ -464,6 +464,8 @@ static void exchange(struct chance *c)
 		.fill_count = one_in(c, 100) ? ~0u : (uint32_t)below(c, 10),
 	};
 
+	if (one_in(c, 10))
+		cmd.flags |= one_in(c, 4) ? VB_EXCHANGE_F_HOLD_FILLS : VB_EXCHANGE_F_LET_FILLS;
 	if (fuzz_call(x.node, VB_IOC_EXCHANGE, &cmd))
 		return;
 	for (uint32_t i = 0; i < cmd.out_fetched; i++) {

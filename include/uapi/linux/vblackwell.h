@@ -1068,7 +1068,8 @@ struct vb_ioc_arena_create {
  * @address: loopback: where the executor has it; module: 0
  * @out_mmap_offset: module: mmap() it from the executor node
  *
- * A slot becomes free to use only when its region is mapped and registered.
+ * Its slots are free at once, also for the device itself (VB_IOC_EXCHANGE, fill_count): who
+ * registers their memory with another device holds fills until that is done.
  * REGION_NEXT (module) looks for the first region that ends behind @first_slot, and
  * says where it begins, how long it is, and where to mmap() it: -ENOENT none.
  * Errors: -EEXIST a slot is in a region already; -EBUSY on removal while one is in
@@ -1290,13 +1291,17 @@ struct vb_ioc_commit {
 
 #define VB_EXCHANGE_MAX		64u
 #define VB_EXCHANGE_F_STOP	(1u << 31)	/* nobody sleeps in this call any more */
+#define VB_EXCHANGE_F_HOLD_FILLS (1u << 30)	/* whatever @fill_count says, until ... */
+#define VB_EXCHANGE_F_LET_FILLS	(1u << 29)	/* ... this */
 
 /**
  * struct vb_ioc_exchange - ioctl(VB_IOC_EXCHANGE); commit and fetch, several of each (module
  *	only)
  * @size: sizeof(struct vb_ioc_exchange)
  * @flags: VB_FETCH_F_NOWAIT, VB_FETCH_F_URGENT as VB_IOC_FETCH; VB_EXCHANGE_F_STOP: ends
- *	those that sleep in this call, and all later ones as if with VB_FETCH_F_NOWAIT
+ *	those that sleep in this call, and all later ones as if with VB_FETCH_F_NOWAIT;
+ *	VB_EXCHANGE_F_HOLD_FILLS: from now on the device takes no free slot by itself,
+ *	until VB_EXCHANGE_F_LET_FILLS, or another executor attaches
  * @commits_address: array of struct vb_ioc_commit, each with the @size that it has here
  * @fetches_address: array of struct vb_ioc_fetch, filled from the first on
  * @commit_count: 0 .. VB_EXCHANGE_MAX
@@ -1316,8 +1321,8 @@ struct vb_ioc_commit {
  * committed, then all there is to do is taken, or slept for.
  *
  * Errors: those of VB_IOC_EXEC_STATS, VB_IOC_COMMIT and VB_IOC_FETCH but for -EAGAIN; -EINVAL
- * too many.
- * Context: as these.
+ * too many, or fills are to be held and let.
+ * Context: as these; takes the slot lock.
  */
 struct vb_ioc_exchange {
 	__u32 size;
