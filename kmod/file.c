@@ -86,12 +86,23 @@ int vb_file_check(const struct vb_file *f)
 	return looks_the_same(f, &now) ? 0 : -ESTALE;
 }
 
+/*
+ * They give up a read that would wait for a lock of theirs, if that is asked for.  FMODE_NOWAIT
+ * does not say so much: btrfs and ntfs have it, and wait for the inode's lock whatever is asked
+ * for.
+ */
+static bool gives_up(const struct super_block *sb)
+{
+	return sb->s_magic == EXT4_SUPER_MAGIC || sb->s_magic == XFS_SUPER_MAGIC;
+}
+
 /**
  * vb_file_disk() - the disk that a file can be read from directly, and that answers
  * @file: from vb_file_reopen()
  *
  * Past the page cache, from a block device or a file system that is on one, and without a wait
- * for any lock of theirs, if that is asked for.
+ * for any lock of theirs, if that is asked for.  The executor may change the file's flags at any
+ * time: what is asked again may have another answer.
  *
  * Context: any.
  * Return: the disk, as long as the file is open; NULL: there is none.
@@ -100,11 +111,11 @@ struct block_device *vb_file_disk(const struct file *file)
 {
 	struct inode *inode = file->f_mapping->host;
 
-	if (!(file->f_flags & O_DIRECT) || !(file->f_mode & FMODE_NOWAIT))
+	if (!(READ_ONCE(file->f_flags) & O_DIRECT) || !(file->f_mode & FMODE_NOWAIT))
 		return NULL;
 	if (S_ISBLK(inode->i_mode))
 		return I_BDEV(inode);
-	return may_be_silent(file) ? NULL : inode->i_sb->s_bdev;
+	return may_be_silent(file) || !gives_up(inode->i_sb) ? NULL : inode->i_sb->s_bdev;
 }
 
 /**

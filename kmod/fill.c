@@ -54,6 +54,7 @@
  * @r: what the executor is told
  * @m: what moves, from where, to where
  * @file: it is read from; counted
+ * @disk: of it
  * @at: byte of it
  * @link: in @filled until it is told
  * @work: ends what nobody waits for
@@ -73,6 +74,7 @@ struct vb_fill {
 	struct vb_request *r;
 	struct vb_fill_move m;
 	struct file *file;
+	struct block_device *disk;
 	loff_t at;
 	struct llist_node link;
 	struct work_struct work;
@@ -202,9 +204,10 @@ static void file_find(struct vb_fill *f)
 }
 
 /* Storage of the executor's own is never trusted. */
-static int source_check(const struct vb_fill *f)
+static int source_check(struct vb_fill *f)
 {
-	if (!f->file || !vb_file_disk(f->file))
+	f->disk = f->file ? vb_file_disk(f->file) : NULL;
+	if (!f->disk)
 		return -EOPNOTSUPP;
 	if (f->m.has_crc)
 		return vb_crc_is_known() ? 0 : -EOPNOTSUPP;
@@ -239,7 +242,8 @@ static int slot_take(struct vb_fill *f)
 
 	mutex_lock(&f->bo->lock);
 	f->generation = READ_ONCE(vb.generation);
-	if (vb_is_live())
+	/* It may be another one than when this was counted. */
+	if (vb_is_live() && READ_ONCE(allowed))
 		rc = slot_take_locked(f);
 	mutex_unlock(&f->bo->lock);
 	return rc;
@@ -250,10 +254,12 @@ static int slot_take(struct vb_fill *f)
 /* So much the disk takes in one: what it would have to divide would have to wait for that. */
 static u32 piece_bytes(const struct vb_fill *f)
 {
-	const struct queue_limits *l = &bdev_get_queue(vb_file_disk(f->file))->limits;
+	const struct queue_limits *l = &bdev_get_queue(f->disk)->limits;
 	u64 bytes = (u64)l->max_segments * min(l->max_segment_size, f->block[0].bv_len);
 
 	bytes = min3(bytes, (u64)l->max_sectors << SECTOR_SHIFT, (u64)vb.chunk_bytes);
+	if (l->chunk_sectors)
+		bytes = min(bytes, (u64)l->chunk_sectors << SECTOR_SHIFT);
 	bytes = bytes ? rounddown_pow_of_two(bytes) : 0;
 	return bytes * PIECES_MAX < vb.chunk_bytes ? 0 : bytes;
 }

@@ -566,6 +566,62 @@ static void arena_of_a_file_is_checked(void **state)
 	close(fd);
 }
 
+/* ---- an executor that plays with its descriptor ---- */
+
+static _Atomic bool enough;
+
+static void *flags_change(void *fd)
+{
+	while (!atomic_load(&enough)) {
+		fcntl((int)(intptr_t)fd, F_SETFL, 0);
+		fcntl((int)(intptr_t)fd, F_SETFL, O_DIRECT);
+	}
+	return NULL;
+}
+
+/* Whoever reads it; what came is right, and goes again. */
+static bool read_and_drop(uint32_t chunk)
+{
+	struct vb_move drop = { .chunk = chunk, .op = VB_MOVE_DROP, .from = H };
+	pthread_t thread;
+	bool filled;
+	void *byte;
+
+	assert_int_equal(pthread_create(&thread, NULL, peek, mapped + chunks(chunk)), 0);
+	fetch_one(MANY);
+	filled = got[0].flags & VB_FETCH_F_FILLED;
+	drop.object = got[0].out_object;
+	assert_rc(rig_commit(&x, got[0].out_tag, filled ? 0 : -EIO), 0);
+	pthread_join(thread, &byte);
+	assert_int_equal((intptr_t)byte, filled ? rig_pattern(chunks(chunk)) : -1);
+	assert_rc(rig_move(&x, &drop), filled ? 0 : -EINVAL);
+	return filled;
+}
+
+/* The file that the device reads is the one whose descriptor the executor has. */
+static void flags_of_the_descriptor_change_at_any_time(void **state)
+{
+	struct vb_ioc_object_open o = { .size = sizeof(o) };
+	pthread_t thread;
+	uint32_t filled;
+
+	(void)state;
+	object_of_disk();
+	allow(MANY);
+	filled = read_and_drop(0);
+	assert_int_equal(filled, 1);
+	o.object = got[0].out_object;
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_OBJECT_OPEN, &o), 0);
+	atomic_store(&enough, false);
+	assert_int_equal(pthread_create(&thread, NULL, flags_change, (void *)(intptr_t)o.out_fd), 0);
+	for (uint32_t i = 0; i < 300; i++)
+		filled += read_and_drop(i % CHUNKS);
+	atomic_store(&enough, true);
+	pthread_join(thread, NULL);
+	close(o.out_fd);
+	assert_true(filled > 1);
+}
+
 /* ---- not for now ---- */
 
 static int flag(uint32_t flags)
@@ -861,6 +917,7 @@ int main(void)
 		T(failed_read_is_left_to_the_executor),
 		T(a_file_that_changed_is_left_to_the_executor),
 		T(lock_that_is_held_is_left_to_the_executor),
+		T(flags_of_the_descriptor_change_at_any_time),
 		T(held_back_it_is_left_to_the_executor),
 		T(successor_holds_nothing_back),
 		T(executor_that_dies_leaves_what_was_read),
