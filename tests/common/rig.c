@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +244,9 @@ int rig_bo_destroy(struct vgpu_uapi *u, uint32_t id)
 	return vgpu_uapi_call(u, VB_IOC_BO_DESTROY, &cmd);
 }
 
+/* Threads of a test map and unmap at the same time. */
+static pthread_mutex_t mapped_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static struct mapped *mapped_find(const struct mapped *m)
 {
 	for (size_t i = 0; i < sizeof(mapped) / sizeof(mapped[0]); i++)
@@ -266,18 +270,24 @@ static int map_module(const struct vb_ioc_bo_map *cmd, struct vgpu_uapi *u, uint
 	uint64_t from = cmd->out_mmap_offset & ~(chunk_bytes - 1);
 	uint64_t end = (cmd->out_mmap_offset + cmd->bytes + chunk_bytes - 1) & ~(chunk_bytes - 1);
 	size_t in_page = cmd->out_mmap_offset - from;
-	struct mapped *m = mapped_find(&(struct mapped){ 0 });
-	int rc;
-
-	if (!m)
-		return -ENOMEM;
-	*m = (struct mapped){ u, cmd->bo_id, cmd->flags, cmd->offset, cmd->bytes, NULL,
+	struct mapped now = { u, cmd->bo_id, cmd->flags, cmd->offset, cmd->bytes, NULL,
 			      end - from };
-	rc = u->ops->map(u, from, m->length, cmd->flags & VB_MAP_WRITE, &m->base);
-	*out = (char *)m->base + in_page;
+	struct mapped *m;
+	int rc = u->ops->map(u, from, now.length, cmd->flags & VB_MAP_WRITE, &now.base);
+
 	if (rc)
-		memset(m, 0, sizeof(*m));
-	return rc;
+		return rc;
+	pthread_mutex_lock(&mapped_lock);
+	m = mapped_find(&(struct mapped){ 0 });
+	if (m)
+		*m = now;
+	pthread_mutex_unlock(&mapped_lock);
+	if (!m) {
+		munmap(now.base, now.length);
+		return -ENOMEM;
+	}
+	*out = (char *)now.base + in_page;
+	return 0;
 }
 
 int rig_map(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t flags,
@@ -294,13 +304,18 @@ int rig_map(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes, u
 
 static void unmap_module(struct vgpu_uapi *u, const struct vb_ioc_bo_unmap *cmd)
 {
-	struct mapped *m = mapped_find(&(struct mapped){ u, cmd->bo_id, cmd->flags, cmd->offset,
-							 cmd->bytes, NULL, 0 });
+	struct mapped was = { 0 }, *m;
 
-	if (!m)
-		return;
-	munmap(m->base, m->length);
-	memset(m, 0, sizeof(*m));
+	pthread_mutex_lock(&mapped_lock);
+	m = mapped_find(&(struct mapped){ u, cmd->bo_id, cmd->flags, cmd->offset,
+					  cmd->bytes, NULL, 0 });
+	if (m) {
+		was = *m;
+		memset(m, 0, sizeof(*m));
+	}
+	pthread_mutex_unlock(&mapped_lock);
+	if (was.base)
+		munmap(was.base, was.length);
 }
 
 int rig_unmap(struct vgpu_uapi *u, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t flags)
