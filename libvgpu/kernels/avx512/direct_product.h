@@ -13,7 +13,7 @@
 #include "kernels/avx512/direct_scales.h"
 
 /* The hardware prefetcher stops at 4 KiB; with small pages it needs a hint beyond. */
-#define PREFETCH_BYTES	4096
+#define PREFETCH_BYTES	8192
 
 DIRECT_INLINE __m512i broadcast_word(const void *p)
 {
@@ -21,6 +21,28 @@ DIRECT_INLINE __m512i broadcast_word(const void *p)
 
 	memcpy(&word, p, sizeof(word));
 	return _mm512_set1_epi32(word);
+}
+
+/* What a block has of its tile: codes and a part of the header. */
+DIRECT_INLINE uint32_t share_bytes(enum direct_kind kind, const struct vgpu_g16_type *type)
+{
+	if (kind == DIRECT_MXFP4)
+		return VGPU_MXFP4_BLOCK_CODES + 16;
+	if (kind == DIRECT_K6)
+		return VGPU_MXFP4_BLOCK_CODES + 32;
+	return VGPU_MXFP4_BLOCK_CODES + type->header_bytes / type->tile_blocks;
+}
+
+/* Block b's share, further on: a line of a header that no hint names is waited for, too. */
+DIRECT_INLINE void prefetch_block(const uint8_t *group, uint32_t share, uint32_t b)
+{
+	const char *ahead = (const char *)group + PREFETCH_BYTES + b * share;
+
+	/* One pointer: else each line's has a register of its own. */
+	__asm__("" : "+r"(ahead));
+#pragma GCC unroll 5
+	for (uint32_t i = 0; i < 5; i++)
+		_mm_prefetch(ahead + i * 64, _MM_HINT_T0);
 }
 
 /* One block: 4 lines of codes by mt rows of s8; at: its first group of the activations. */
@@ -41,7 +63,6 @@ DIRECT_INLINE void block_a8(__m512 sum[], const uint8_t *codes, __m512 wscale, _
 		__m512i low = _mm512_permutexvar_epi8(line, table);
 		__m512i high = _mm512_permutexvar_epi8(_mm512_srli_epi32(line, 4), table);
 
-		_mm_prefetch((const char *)codes + u * 64 + PREFETCH_BYTES, _MM_HINT_T0);
 #pragma GCC unroll 8
 		for (uint32_t i = 0; i < mt; i++) {
 			dot[i] = _mm512_dpbusd_epi32(dot[i], low,
@@ -89,8 +110,6 @@ DIRECT_INLINE void block_a16(__m512 sum[], const struct direct_block *w, const s
 		__m512i number = _mm512_permutexvar_epi16(
 			_mm512_srl_epi16(line, _mm_cvtsi32_si128(shift[s % 4])), table);
 
-		if (s % 4 == 0)
-			_mm_prefetch((const char *)w->codes + s * 16 + PREFETCH_BYTES, _MM_HINT_T0);
 #pragma GCC unroll 8
 		for (uint32_t i = 0; i < mt; i++)
 			dot[i] = _mm512_dpbf16_ps(dot[i], (__m512bh)number,
@@ -128,9 +147,11 @@ DIRECT_INLINE void product_a8(const struct vgpu_group *g, const struct vgpu_acts
 		uint32_t n = blocks - b < 4 ? blocks - b : 4;
 		size_t at = groups_at(x, row, b);
 
-		for (uint32_t j = 0; j < n; j++, codes += VGPU_MXFP4_BLOCK_CODES, at += mt)
+		for (uint32_t j = 0; j < n; j++, codes += VGPU_MXFP4_BLOCK_CODES, at += mt) {
+			prefetch_block(g->data, share_bytes(kind, type), b + j);
 			block_a8(sum, codes, direct_scale(kind, &s, j), direct_minimum(kind, &s, j),
 				 x, at, mt, kind);
+		}
 	}
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < mt; i++)
@@ -148,6 +169,7 @@ DIRECT_INLINE void four_a16(__m512 sum[], const struct vgpu_group *g, const stru
 	struct direct_block w = { .codes = direct_codes(kind, type, g->data, b) };
 
 	for (uint32_t j = 0; j < n; j++, w.codes += VGPU_MXFP4_BLOCK_CODES) {
+		prefetch_block(g->data, share_bytes(kind, type), b + j);
 		w.scale = direct_scale(kind, &s, j);
 		w.minimum = direct_minimum(kind, &s, j);
 		block_a16(sum, &w, x, at + j * mt, mt, kind);
