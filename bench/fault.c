@@ -7,7 +7,7 @@
  *	fault pager [DISK]	the same disk as for "file", without the module
  *
  * A client maps an object through the module and touches a chunk that is nowhere in memory:
- * the module asks vbd, another process, which reads it, and the page table gets its page.
+ * the module reads it, or asks vbd, another process, to, and the page table gets its page.
  * "file": the object is the disk, of which nobody has read anything yet.  "evicted": it is
  * anonymous, and was written out to the arena; what comes from there has its CRC32C checked
  * before anybody sees it.  "pager": what any other process can do: one that has userfaultfd(2)

@@ -5,8 +5,8 @@
  *	share [greedy|sixteen]
  *
  * "greedy": commands a second of a polite client beside a greedy one (64 queues, as many
- * submissions as it may have, objects that come and go, faults, and all that at once).  The
- * peer is the same beside a twin of its own.
+ * submissions as it may have, objects that come and go, ranges that it maps, faults in a file of
+ * four times the host tier, and all that at once).  The peer is the same beside a twin of its own.
  *
  * "sixteen": of sixteen equal clients that work at the same time the one that gets least.
  * The peer is the mean of all.
@@ -16,11 +16,16 @@
  *
  * Needs the module: tests/vm/bench.sh runs it in a machine of its own.
  */
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/vblackwell.h>
 
 #include "module.h"
 #include "vgpu.h"
 
+#define DISK		"/dev/vb2"
 #define MAX_RUNS	99u
 #define DEPTH		4u		/* submissions a polite client has under way */
 #define WORK_FLOATS	(256u << 10)	/* of one of its commands */
@@ -150,7 +155,7 @@ static void greedy_allocate(struct module_client *c)
 }
 
 /* More than its share of the tier, by mapped ranges that are touched in turn. */
-static void greedy_fault(struct module_client *c)
+static void greedy_map(struct module_client *c)
 {
 	const uint64_t bytes = 32 << 20, part = 1 << 20;
 	struct vgpu_bo *bo;
@@ -166,9 +171,30 @@ static void greedy_fault(struct module_client *c)
 	}
 }
 
+/* One byte of each page of a disk, which has no room in the tier. */
+static void greedy_fault(struct module_client *c)
+{
+	int node = open(MODULE_NODE, O_RDWR | O_CLOEXEC);
+	struct vb_ioc_bo_create create = {
+		.size = sizeof(create), .kind = VB_BO_FILE,
+		.fd = open(DISK, O_RDONLY | O_DIRECT | O_CLOEXEC),
+	};
+	const volatile char *p;
+
+	(void)c;
+	create.bytes = (uint64_t)lseek(create.fd, 0, SEEK_END);
+	if (node < 0 || create.fd < 0 || ioctl(node, VB_IOC_BO_CREATE, &create))
+		die(DISK);
+	p = mmap(NULL, create.bytes, PROT_READ, MAP_SHARED, node, (off_t)create.out_bo_id << 46);
+	if (p == MAP_FAILED)
+		die("mmap");
+	for (uint64_t at = 0;; at = (at + 4096) % create.bytes)
+		(void)p[at];
+}
+
 static const struct { const char *name; void (*forever)(struct module_client *c); } greed[] = {
 	{ "submissions", greedy_submit }, { "allocations", greedy_allocate },
-	{ "faults", greedy_fault },
+	{ "mappings", greedy_map }, { "faults", greedy_fault },
 };
 
 #define GREED	(sizeof(greed) / sizeof(greed[0]))

@@ -975,7 +975,8 @@ struct vb_ioc_stats {
 /**
  * struct vb_ioc_exec_attach - ioctl(VB_IOC_EXEC_ATTACH)
  * @size: sizeof(struct vb_ioc_exec_attach)
- * @heartbeat_ms: the executor promises one call within this time: all values
+ * @heartbeat_ms: how often the executor means to call while it has work: all values, and for
+ *	who reads it; what an executor is killed for is the parameter executor_timeout_ms
  * @staging_bytes: host bytes it keeps for transfers: all values
  * @panel_bytes: most weight bytes it pins for one panel: all values
  * @out_generation: commits carry it; an older one gets -ESTALE
