@@ -482,6 +482,13 @@ static bool anything_declared(const struct vgpu_policy_sched *sched)
 	return false;
 }
 
+/* Uses count from the first declaration on. */
+static void forget_uses(struct vgpu_policy_sched *sched)
+{
+	if (!anything_declared(sched))
+		sched->uses = sched->advanced = sched->unmatched = 0;
+}
+
 /* Its chunks are ranked by what is left, and nothing of it is. */
 static void empty_lane(struct vgpu_policy_sched *sched, struct vgpu_policy_lane *lane)
 {
@@ -491,8 +498,7 @@ static void empty_lane(struct vgpu_policy_sched *sched, struct vgpu_policy_lane 
 		follow_no_more(sched, lane);
 	vgpu_policy_seq_fini(&lane->seq);
 	*lane = (struct vgpu_policy_lane){ 0 };
-	if (!anything_declared(sched))
-		sched->uses = sched->advanced = sched->unmatched = 0;
+	forget_uses(sched);
 }
 
 static void fill_lane(struct vgpu_policy_sched *sched, struct vgpu_policy_lane *lane,
@@ -512,8 +518,13 @@ static void fill_lane(struct vgpu_policy_sched *sched, struct vgpu_policy_lane *
 	rerank_lane(sched, lane);
 }
 
+/* What is withdrawn is so already most times: replay asks at each use. */
 static void withdraw(struct vgpu_policy_sched *sched, struct vgpu_policy_lane *lane)
 {
+	if (!lane->seq.n) {
+		forget_uses(sched);
+		return;
+	}
 	empty_lane(sched, lane);
 	/* Cannot fail: nothing is of that kind any more, and less room is needed. */
 	vgpu_policy_core_kind(&sched->core, kind_of(sched, lane), 0);
