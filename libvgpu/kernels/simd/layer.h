@@ -419,6 +419,22 @@ static void rope(enum vgpu_rope kind, float *x, uint32_t heads, uint32_t dim, ui
 
 /* --- top-k --- */
 
+/* From @i, which is below @n, past vectors of which no value is above @last, or is NaN. */
+static uint32_t topk_skip(const float *x, uint32_t i, uint32_t n, float last)
+{
+	const vf least = vf_set(last);
+
+	for (; n - i >= 4 * VL; i += 4 * VL) {
+		uint32_t bits = 0;
+
+		for (uint32_t j = 0; j < 4; j++)
+			bits |= vmask_bits(vf_not_le(vf_load(x + i + j * VL), least));
+		if (bits)
+			break;
+	}
+	return i;
+}
+
 /*
  * The list fills up from the first values; after that a vector is looked into only
  * where a value beats the last of the list, or where either is NaN.
@@ -429,7 +445,7 @@ static void topk(const float *x, uint32_t n, uint32_t top, float *value, int32_t
 
 	for (; top && i < top && i < n; i++)
 		vgpu_topk_insert(value, index, &count, top, x[i], (int32_t)i);
-	for (; top && i < n; i += VL) {
+	for (; top && i < n && (i = topk_skip(x, i, n, value[top - 1])) < n; i += VL) {
 		vmask better = vf_not_le(vf_load_n(x + i, n - i), vf_set(value[top - 1]));
 		uint32_t bits = vmask_bits(better) & vmask_bits(vmask_first(n - i));
 
