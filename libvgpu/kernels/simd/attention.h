@@ -387,9 +387,12 @@ static void block_packed(const struct tile *t, uint32_t block, uint32_t n)
 
 /* --- the direct way --- */
 
-/* Sums of dim products of VL pairs of rows: lane l is q[l] . k[l]. */
+/*
+ * Sums of dim products of VL pairs of rows: lane l is q[l] . k[l]. Keys so many floats ahead, if
+ * any, are asked for.
+ */
 VEC_INLINE vf direct_dots(const float *const *q, const int R, const float *const *k,
-			  const int K, uint32_t dim)
+			  const int K, uint32_t dim, size_t ahead)
 {
 	vf s[VL];
 	uint32_t c = 0;
@@ -397,6 +400,8 @@ VEC_INLINE vf direct_dots(const float *const *q, const int R, const float *const
 	for (uint32_t i = 0; i < VL; i++)
 		s[i] = vf_zero();
 	for (; c + VL <= dim; c += VL) {
+		for (int j = 0; ahead && j < K; j++)
+			__builtin_prefetch(k[j] + c + ahead);
 		for (int r = 0; r < R; r++) {
 			vf vq = vf_load(q[r] + c);
 
@@ -419,7 +424,7 @@ VEC_INLINE vf direct_dots(const float *const *q, const int R, const float *const
  */
 VEC_INLINE void direct_scores(const struct tile *t, uint32_t first, uint32_t count,
 			      const int R, const float *k, uint32_t keys, const int K,
-			      float *scores)
+			      float *scores, size_t ahead)
 {
 	const float *qs[VL], *ks[VL];
 	float lanes[VL];
@@ -428,7 +433,7 @@ VEC_INLINE void direct_scores(const struct tile *t, uint32_t first, uint32_t cou
 		qs[r] = t->rows[first + least((uint32_t)r, count - 1)].q;
 	for (int j = 0; j < K; j++)
 		ks[j] = k + least((uint32_t)j, keys - 1) * t->ldk;
-	vf_store(lanes, vf_mul(direct_dots(qs, R, ks, K, t->a->head_dim),
+	vf_store(lanes, vf_mul(direct_dots(qs, R, ks, K, t->a->head_dim, ahead),
 			       vf_set(t->a->scale)));
 	for (int r = 0; r < R && (uint32_t)r < count; r++)
 		memcpy(scores + r * (int)KEYS, lanes + r * K, (size_t)K * sizeof(float));
@@ -437,19 +442,24 @@ VEC_INLINE void direct_scores(const struct tile *t, uint32_t first, uint32_t cou
 /* Rows that read keys and values together. */
 #define TEAM	((int)VL / 4)
 
+/* Columns ahead at which keys are asked for: with few rows memory is what is waited for. */
+#define HINT_COLS	2048u
+
 /* Keys outside, rows inside: a key comes from memory once. */
 static void team_scores(const struct tile *t, uint32_t first, uint32_t count, uint32_t n)
 {
+	size_t ahead = HINT_COLS / t->a->head_dim * t->ldk;
+
 	if (count == 1) {
 		for (uint32_t j = 0; j < n; j += VL)
 			direct_scores(t, first, 1, 1, t->k + j * t->ldk, n - j, VL,
-				      t->scores + j);
+				      t->scores + j, ahead);
 		return;
 	}
 	for (uint32_t j = 0; j < n; j += 4)
 		for (uint32_t r = 0; r < count; r += (uint32_t)TEAM)
 			direct_scores(t, first + r, count - r, TEAM, t->k + j * t->ldk, n - j,
-				      4, t->scores + r * KEYS + j);
+				      4, t->scores + r * KEYS + j, r ? 0 : ahead);
 }
 
 /*
