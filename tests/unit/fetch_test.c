@@ -19,10 +19,11 @@
  * @rc: what it says then
  * @gives: how many requests it hands out
  * @spin_ns: how long the last one was told to look awake
+ * @flags, @fill_count, @calls: of the last call; how many there were
  */
 struct node {
 	struct vgpu_uapi uapi;
-	uint32_t takes_ns, gives, spin_ns;
+	uint32_t takes_ns, gives, spin_ns, flags, fill_count, calls;
 	int rc;
 };
 
@@ -34,6 +35,9 @@ static int node_call(struct vgpu_uapi *u, unsigned long request, void *arg)
 
 	assert_int_equal(request, VB_IOC_EXCHANGE);
 	n->spin_ns = x->spin_ns;
+	n->flags = x->flags;
+	n->fill_count = x->fill_count;
+	n->calls++;
 	if (n->takes_ns)
 		nanosleep(&wait, NULL);
 	x->out_committed = x->commit_count;
@@ -125,6 +129,39 @@ static void it_never_looks_awake_unless_told_to(void **state)
 	assert_int_equal(spin_of(0), 0);
 }
 
+/* No memory is registered yet. */
+static void device_that_can_fill_is_held_back_from_the_beginning(void **state)
+{
+	(void)state;
+	vgpu_fetch_ask(&fetcher);
+	assert_true(fetcher.fills);
+	assert_int_equal(node.flags, VB_FETCH_F_NOWAIT | VB_EXCHANGE_F_HOLD_FILLS);
+	vgpu_fetch_fills(&fetcher, 5);
+	vgpu_fetch_hold(&fetcher, false);
+	assert_int_equal(node.flags, VB_FETCH_F_NOWAIT | VB_EXCHANGE_F_LET_FILLS);
+	assert_int_equal(node.fill_count, 5);
+	vgpu_fetch_hold(&fetcher, true);
+	assert_int_equal(node.flags, VB_FETCH_F_NOWAIT | VB_EXCHANGE_F_HOLD_FILLS);
+	/* Who waits says a number, and lets nobody go on. */
+	spin_of(0);
+	assert_int_equal(node.flags, 0);
+}
+
+static void device_that_cannot_fill_is_told_nothing(void **state)
+{
+	(void)state;
+	node.rc = -EINVAL;
+	vgpu_fetch_ask(&fetcher);
+	node.rc = 0;
+	assert_false(fetcher.fills);
+	node.calls = 0;
+	vgpu_fetch_hold(&fetcher, true);
+	assert_int_equal(node.calls, 0);
+	vgpu_fetch_fills(&fetcher, 5);
+	spin_of(0);
+	assert_int_equal(node.fill_count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +170,8 @@ int main(void)
 		cmocka_unit_test_setup(who_does_not_wait_learns_nothing, setup),
 		cmocka_unit_test_setup(wait_without_work_is_none_that_was_short, setup),
 		cmocka_unit_test_setup(it_never_looks_awake_unless_told_to, setup),
+		cmocka_unit_test_setup(device_that_can_fill_is_held_back_from_the_beginning, setup),
+		cmocka_unit_test_setup(device_that_cannot_fill_is_told_nothing, setup),
 	};
 
 	return cmocka_run_group_tests_name("fetch", tests, NULL, NULL);
