@@ -10,16 +10,39 @@
 
 #define SETTLE_LOOK	64u	/* objects that may be forgotten by now */
 
+/* What a client asks for beside its commands is time that it has had: from here ... */
+static void exec_begin(struct vgpu_exec *x)
+{
+	x->handling_since = vgpu_now_ns();
+}
+
+/* ... to here, and further. */
+static void exec_charge(struct vgpu_exec *x, uint32_t client)
+{
+	uint64_t now = vgpu_now_ns();
+
+	vgpu_turn_charge(&x->turns, client, now - x->handling_since);
+	x->handling_since = now;
+}
+
+static void exec_end(struct vgpu_exec *x, uint32_t client)
+{
+	exec_charge(x, client);
+	x->handling_since = 0;
+}
+
 /*
  * At once: the device holds for the waiter what was brought for it when it hears of that,
  * and until then it could go again for somebody else.
+ * What is done after that for the client is told with its next answer.
  */
 static void exec_answer(struct vgpu_exec *x, const struct vb_ioc_fetch *req, int rc)
 {
-	uint64_t busy_ns = x->handling_since ? vgpu_now_ns() - x->handling_since : 0;
-
+	if (x->handling_since)
+		exec_charge(x, req->out_client);
 	vgpu_exec_flush_counters(x, req->out_client);
-	vgpu_exec_commit(x, req->out_tag, rc, UINT32_MAX, busy_ns);
+	vgpu_exec_commit(x, req->out_tag, rc, UINT32_MAX,
+			 vgpu_turn_owed(&x->turns, req->out_client));
 	vgpu_commit_all(&x->fetch, &x->commits);
 }
 
@@ -39,19 +62,6 @@ void vgpu_exec_forget_wants(struct vgpu_exec *x)
 {
 	if (!x->jobs && !x->page_ins)
 		vgpu_resid_unwant_all(&x->resid);
-}
-
-/* What a client asks for beside its commands is time that it has had: from here ... */
-static void exec_begin(struct vgpu_exec *x)
-{
-	x->handling_since = vgpu_now_ns();
-}
-
-/* ... to here. */
-static void exec_end(struct vgpu_exec *x, uint32_t client)
-{
-	vgpu_turn_charge(&x->turns, client, vgpu_now_ns() - x->handling_since);
-	x->handling_since = 0;
 }
 
 /* Return: false when it waits for room. */

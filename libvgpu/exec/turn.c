@@ -79,7 +79,20 @@ void vgpu_turn_end(struct vgpu_turns *t, struct vgpu_job *job, uint64_t busy_ns)
 
 void vgpu_turn_charge(struct vgpu_turns *t, uint32_t client, uint64_t busy_ns)
 {
-	vb_share_charge(&t->clients, &client_of(t, client)->share, busy_ns);
+	struct vgpu_turn_client *c = client_of(t, client);
+
+	vb_share_charge(&t->clients, &c->share, busy_ns);
+	c->owed_ns += busy_ns;
+}
+
+uint64_t vgpu_turn_owed(struct vgpu_turns *t, uint32_t client)
+{
+	struct vgpu_turn_client *c = client_find(t, client);
+	uint64_t owed_ns = c ? c->owed_ns : 0;
+
+	if (c)
+		c->owed_ns = 0;
+	return owed_ns;
 }
 
 bool vgpu_turn_may_ask(struct vgpu_turns *t, uint32_t client)

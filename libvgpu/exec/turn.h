@@ -23,11 +23,12 @@
  * @jobs: of it here, or 0: there were some
  * @failed: of its page-ins in this @pass
  * @round: of the last one
+ * @owed_ns: that it was served otherwise, which the device has not been told of
  */
 struct vgpu_turn_client {
 	struct vb_share_client share;
 	uint32_t number, jobs, failed;
-	uint64_t pass, round;
+	uint64_t pass, round, owed_ns;
 };
 
 /**
@@ -55,6 +56,9 @@ struct vgpu_job *vgpu_turn_take(struct vgpu_turns *t);
 
 /* A client was served otherwise for so long: its commands wait for those of others. */
 void vgpu_turn_charge(struct vgpu_turns *t, uint32_t client, uint64_t busy_ns);
+
+/* So much of that the device is to hear of now, as it divides our time too. */
+uint64_t vgpu_turn_owed(struct vgpu_turns *t, uint32_t client);
 
 /* May it be served so now?  Not while a job of somebody who has had less could run. */
 bool vgpu_turn_may_ask(struct vgpu_turns *t, uint32_t client);

@@ -200,6 +200,21 @@ static void a_client_finds_no_room_only_so_often_in_a_pass(void **state)
 	}
 }
 
+/* All of it once, also what was tried in vain, or done after an answer. */
+static void what_a_client_was_served_is_told_once(void **state)
+{
+	(void)state;
+	assert_int_equal(vgpu_turn_owed(&turns, 1), 0);
+	vgpu_turn_charge(&turns, 1, 1000);
+	vgpu_turn_charge(&turns, 2, 70);
+	vgpu_turn_charge(&turns, 1, 500);
+	assert_int_equal(vgpu_turn_owed(&turns, 1), 1500);
+	assert_int_equal(vgpu_turn_owed(&turns, 1), 0);
+	assert_int_equal(vgpu_turn_owed(&turns, 2), 70);
+	vgpu_turn_charge(&turns, 1, 3);
+	assert_int_equal(vgpu_turn_owed(&turns, 1), 3);
+}
+
 #define TURN(name)	cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -214,6 +229,7 @@ int main(void)
 		TURN(client_of_short_jobs_gets_its_share_and_no_more),
 		TURN(each_client_has_one_place_in_a_round),
 		TURN(a_client_finds_no_room_only_so_often_in_a_pass),
+		TURN(what_a_client_was_served_is_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
