@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <linux/vblackwell.h>
 
+#include "device.h"
 #include "module.h"
 #include "vgpu.h"
 
@@ -171,19 +172,18 @@ static void greedy_map(struct module_client *c)
 	}
 }
 
-/* One byte of each page of a disk, which has no room in the tier. */
+/* One byte of each page of a disk, which has no room in the tier; of the same client. */
 static void greedy_fault(struct module_client *c)
 {
-	int node = open(MODULE_NODE, O_RDWR | O_CLOEXEC);
+	int node = c->v->uapi->ops->fd(c->v->uapi);
 	struct vb_ioc_bo_create create = {
 		.size = sizeof(create), .kind = VB_BO_FILE,
 		.fd = open(DISK, O_RDONLY | O_DIRECT | O_CLOEXEC),
 	};
 	const volatile char *p;
 
-	(void)c;
 	create.bytes = (uint64_t)lseek(create.fd, 0, SEEK_END);
-	if (node < 0 || create.fd < 0 || ioctl(node, VB_IOC_BO_CREATE, &create))
+	if (create.fd < 0 || ioctl(node, VB_IOC_BO_CREATE, &create))
 		die(DISK);
 	p = mmap(NULL, create.bytes, PROT_READ, MAP_SHARED, node, (off_t)create.out_bo_id << 46);
 	if (p == MAP_FAILED)
