@@ -4,14 +4,16 @@
  * in its upper half: what a dead executor still sends is told from what a living
  * one invents.
  *
- * An executor that has work and makes no call within the timeout is killed; that its
- * file is released afterwards is what detaches it, so its memory is not mapped and no
- * call of it runs any more when another one may come.
+ * An executor that has work and makes no call within the timeout is killed, and what it has
+ * mapped is taken from whoever else has it; that its file is released afterwards is what
+ * detaches it, so its memory is not mapped and no call of it runs any more when another one
+ * may come.
  */
 #include "exec.h"
 
 #include <linux/fcntl.h>
 #include <linux/file.h>
+#include <linux/mm.h>
 #include <linux/oom.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
@@ -134,10 +136,16 @@ static bool has_duties(void)
 	return duties;
 }
 
+/*
+ * Its file may be in other hands, by fork or over a socket, and so may what it has mapped.
+ * A fault that was under way is undone by the next look.
+ */
 static void end_silence(struct vb_exec *x)
 {
-	x->was_silent = true;
+	WRITE_ONCE(x->was_silent, true);
 	kill_pid(x->pid, SIGKILL, 1);
+	unmap_mapping_range(x->inode->i_mapping, 0, 0, 1);
+	wake_up_all(&vb.fetch);
 }
 
 /* Idle time is no silence: it begins with the first duty. */
@@ -147,7 +155,9 @@ static void look_after(struct vb_exec *x)
 	u64 last_ns = READ_ONCE(x->last_call_ns);
 
 	/* A call that comes meanwhile is later than now: add, never subtract. */
-	if (!timeout_ns || !has_duties())
+	if (x->was_silent)
+		end_silence(x);
+	else if (!timeout_ns || !has_duties())
 		vb_exec_beat(x);
 	else if (ktime_get_ns() > last_ns + timeout_ns)
 		end_silence(x);
@@ -344,7 +354,7 @@ static bool request_is_next_locked(u32 flags)
 
 static bool fetch_one_locked(struct vb_exec *x, struct vb_ioc_fetch *cmd, u32 flags)
 {
-	if (vb.exec_state != VB_EXEC_LIVE)
+	if (vb.exec_state != VB_EXEC_LIVE || vb_exec_role(x))
 		return false;
 	if (request_is_next_locked(flags))
 		fetch_request_locked(x, cmd);
@@ -429,7 +439,7 @@ __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)
 	struct vb_exec *x = filp->private_data;
 	__poll_t mask = 0;
 
-	if (!READ_ONCE(x->attached))
+	if (vb_exec_role(x))
 		return EPOLLERR;
 	poll_wait(filp, &vb.fetch, table);
 	spin_lock(&vb.work_lock);
@@ -465,7 +475,7 @@ static bool spin_for(u32 flags, u32 spin_ns)
  *
  * Context: takes work_lock, not while waiting; interruptible.
  * Return: 0; -EINVAL it has not mapped the submit region; -EPERM the device is not LIVE; -EAGAIN
- * nothing, and it does not wait; -EINTR.
+ * nothing, and it does not wait; -EINTR; -ESTALE it was silent for too long.
  */
 int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u)
 {
@@ -483,8 +493,10 @@ int vb_exec_fetch(struct vb_exec *x, struct vb_ucmd *u)
 		if (flags & VB_FETCH_F_NOWAIT)
 			return -EAGAIN;
 		if (!spin_for(flags, spin_ns) &&
-		    wait_event_interruptible(vb.fetch, has_work(flags)))
+		    wait_event_interruptible(vb.fetch, has_work(flags) || vb_exec_role(x)))
 			return -EINTR;
+		if (vb_exec_role(x))
+			return -ESTALE;
 	}
 	return 0;
 }
@@ -818,10 +830,11 @@ static int exchange_fetch(struct vb_exec *x, struct vb_ioc_exchange *cmd)
 
 static int exchange_sleep(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
 {
-	if (spin_for(cmd->flags, cmd->spin_ns))
-		return 0;
-	return wait_event_interruptible(vb.fetch, has_work(cmd->flags) || READ_ONCE(x->stopped)) ?
-	       -EINTR : 0;
+	if (!spin_for(cmd->flags, cmd->spin_ns) &&
+	    wait_event_interruptible(vb.fetch, has_work(cmd->flags) || READ_ONCE(x->stopped) ||
+				     vb_exec_role(x)))
+		return -EINTR;
+	return vb_exec_role(x);
 }
 
 #define FILLS_BOTH	(VB_EXCHANGE_F_HOLD_FILLS | VB_EXCHANGE_F_LET_FILLS)
@@ -850,8 +863,8 @@ static bool is_fetched(struct vb_exec *x, const struct vb_ioc_exchange *cmd)
  * commit again.
  *
  * Context: takes what vb_exec_stats(), vb_commit() and vb_exec_fetch() take; interruptible.
- * Return: 0; -EINVAL; -EPERM to fetch, and the device is not LIVE; -EFAULT; -EINTR; what
- * vb_commit() says of the first that is refused.
+ * Return: 0; -EINVAL; -EPERM to fetch, and the device is not LIVE; -EFAULT; -EINTR; -ESTALE it
+ * was silent for too long; what vb_commit() says of the first that is refused.
  */
 int vb_exec_exchange(struct vb_exec *x, struct vb_ucmd *u)
 {

@@ -24,7 +24,8 @@ struct vb_ucmd;
  * @slots: what is fetched by io_uring, VB_MMAP_FETCH_BYTES
  * @pid: process that attached; counted
  * @task: it again, for how it ends, which is known as long as this is counted
- * @was_silent: the device has killed it; exec_lock
+ * @was_silent: the device has killed it, and whoever else has the file is no executor any more;
+ *	written under exec_lock
  * @last_call_ns: when it asked us for something last, or ended asking
  */
 struct vb_exec {
@@ -45,6 +46,14 @@ void vb_exec_watch(struct work_struct *work);	/* of vb_device.watch */
 static inline void vb_exec_beat(struct vb_exec *x)
 {
 	WRITE_ONCE(x->last_call_ns, ktime_get_coarse_ns());
+}
+
+/* Whoever has the file: 0, he may act as the executor; -EPERM it has not attached; -ESTALE. */
+static inline int vb_exec_role(const struct vb_exec *x)
+{
+	if (READ_ONCE(x->was_silent))
+		return -ESTALE;
+	return READ_ONCE(x->attached) ? 0 : -EPERM;
 }
 
 int vb_exec_open(struct inode *inode, struct file *filp);

@@ -505,6 +505,14 @@ int vb_client_mmap(struct file *filp, struct vm_area_struct *vma)
 	return rc;
 }
 
+/* ---- executor ---- */
+
+/* What was taken from it does not come back. */
+static bool is_for_executor(const struct vm_fault *vmf)
+{
+	return !vb_exec_role(vmf->vma->vm_file->private_data);
+}
+
 /* ---- executor: regions ---- */
 
 static void region_vma_open(struct vm_area_struct *vma)
@@ -530,7 +538,7 @@ static vm_fault_t region_fault(struct vm_fault *vmf)
 	u64 at = offset_of(vmf->pgoff) - ((u64)region->first << vb.chunk_shift);
 	u32 slot = at >> vb.chunk_shift;
 
-	if (slot >= region->slots)
+	if (slot >= region->slots || !is_for_executor(vmf))
 		return VM_FAULT_SIGBUS;
 	vmf->page = vb_slot_page(&region->slot[slot], (at >> PAGE_SHIFT) % chunk_pages());
 	get_page(vmf->page);
@@ -584,7 +592,7 @@ static vm_fault_t table_fault(struct vm_fault *vmf)
 	struct vb_bo *bo = vmf->vma->vm_private_data;
 	u64 at = offset_of(vmf->pgoff) - ((u64)bo->id << VB_MMAP_OBJECT_SHIFT);
 
-	if (at >= (u64)bo->chunks * sizeof(struct vb_table_entry))
+	if (at >= (u64)bo->chunks * sizeof(struct vb_table_entry) || !is_for_executor(vmf))
 		return VM_FAULT_SIGBUS;
 	return vb_table_fault(bo, at >> PAGE_SHIFT, &vmf->page);
 }
@@ -665,16 +673,17 @@ static int fetch_mmap(struct vb_exec *x, struct vm_area_struct *vma)
  * Only regions can be mapped to be written, and a child inherits none of it.
  *
  * Context: mmap_lock; takes exec_lock under it for a region.
- * Return: 0; -EPERM it has not attached, or would write; -EINVAL; -ENOENT; -ERANGE beyond the
- * region.
+ * Return: 0; -EPERM it has not attached, or would write; -ESTALE it was silent for too long;
+ * -EINVAL; -ENOENT; -ERANGE beyond the region.
  */
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct vb_exec *x = filp->private_data;
 	u64 what = (u64)vma->vm_pgoff << PAGE_SHIFT >> VB_MMAP_WHAT_SHIFT;
+	int rc = vb_exec_role(x);
 
-	if (!READ_ONCE(x->attached))
-		return -EPERM;
+	if (rc)
+		return rc;
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	/* A child of the executor is no executor. */

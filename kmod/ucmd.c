@@ -273,7 +273,8 @@ long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg)
  * @arg: address of the caller's structure
  *
  * Context: no lock held.
- * Return: as vb_ioctl_client(); -EPERM all but VB_IOC_EXEC_ATTACH, until that was made.
+ * Return: as vb_ioctl_client(); -EPERM all but VB_IOC_EXEC_ATTACH, until that was made; -ESTALE
+ * it was silent for too long.
  */
 long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 {
@@ -291,8 +292,9 @@ long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 	if (rc)
 		return rc;
 	/* Until it has attached, the opener has no role. */
-	if (!READ_ONCE(x->attached) && entry->call != vb_exec_attach)
-		return -EPERM;
+	rc = vb_exec_role(x);
+	if (rc == -ESTALE || (rc && entry->call != vb_exec_attach))
+		return rc;
 	vb_exec_beat(x);
 	rc = entry->call(x, &u);
 	vb_exec_beat(x);

@@ -471,16 +471,18 @@ static int disarm(struct io_uring_cmd *cmd, unsigned int issue_flags)
  *
  * Context: uring_lock, unless a worker calls; takes work_lock.
  * Return: -EIOCBQUEUED: answered, or armed to be answered; -EAGAIN it takes a worker; -EPERM not
- * attached; -EINVAL; -ENOTTY; what vb_commit() says.
+ * attached; -ESTALE it was silent for too long; -EINVAL; -ENOTTY; what vb_commit() says.
  */
 int vb_uring_exec(struct io_uring_cmd *cmd, unsigned int issue_flags)
 {
 	struct vb_exec *x = cmd->file->private_data;
+	int rc;
 
 	if (issue_flags & IO_URING_F_CANCEL)
 		return cancel(cmd, issue_flags);
-	if (!READ_ONCE(x->attached))
-		return -EPERM;
+	rc = vb_exec_role(x);
+	if (rc)
+		return rc;
 	if (!READ_ONCE(x->submit_address))
 		return -EINVAL;
 	vb_exec_beat(x);

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -469,6 +470,94 @@ static void executor_passed_on_works_on(void **state)
 	close(sender.fd);
 }
 
+/* With host memory, which the other side can map. */
+static void attach_with_memory_and_send(int socket)
+{
+	static struct rig_exec own;
+
+	must(!rig_exec_open(&rig, &own, SLOTS));
+	say(socket, own.host, own.node->ops->fd(own.node));
+}
+
+static uint8_t *map_region(int fd, uint32_t arena)
+{
+	struct vb_ioc_region first = { .size = sizeof(first), .arena = arena };
+	void *p;
+
+	assert_int_equal(ioctl(fd, VB_IOC_REGION_NEXT, &first), 0);
+	p = mmap(NULL, rig.chunk_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		 (off_t)first.out_mmap_offset);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+static void *fetch_one(void *fd)
+{
+	struct vb_ioc_fetch req = { .size = sizeof(req) };
+
+	/* There is the one submission; then nothing. */
+	while (!ioctl((int)(intptr_t)fd, VB_IOC_FETCH, &req))
+		;
+	return (void *)(intptr_t)-errno;
+}
+
+static void expect_nothing_is_left_of_it(int fd, uint8_t *region, uint8_t *submit)
+{
+	struct vb_ioc_fetch req = { .size = sizeof(req), .flags = VB_FETCH_F_NOWAIT };
+	struct vb_ioc_exec_attach again = { .size = sizeof(again) };
+	struct pollfd in = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(machine_peek(region), -1);
+	assert_int_equal(machine_peek(region + 4096), -1);
+	assert_int_equal(machine_peek(submit), -1);
+	assert_int_equal(ioctl(fd, VB_IOC_FETCH, &req), -1);
+	assert_int_equal(errno, ESTALE);
+	assert_int_equal(ioctl(fd, VB_IOC_EXEC_ATTACH, &again), -1);
+	assert_int_equal(errno, ESTALE);
+	assert_ptr_equal(mmap(NULL, VB_MMAP_SUBMIT_BYTES, PROT_READ, MAP_SHARED, fd,
+			      (off_t)VB_MMAP_SUBMIT), MAP_FAILED);
+	assert_int_equal(errno, ESTALE);
+	assert_int_equal(poll(&in, 1, 0), 1);
+	assert_int_equal(in.revents, POLLERR);
+}
+
+/* Silent are both: nobody answers what is fetched. */
+static void silence_takes_the_memory_from_all_who_have_it(void **state)
+{
+	struct peer sender;
+	uint8_t *region, *submit;
+	uint32_t queue, arena;
+	pthread_t thread;
+	int fd = -1, status;
+	void *rc;
+
+	(void)state;
+	start(&sender, attach_with_memory_and_send);
+	arena = hear(sender.fd, &fd);
+	assert_int_not_equal(arena, UINT32_MAX);
+	submit = mmap(NULL, VB_MMAP_SUBMIT_BYTES, PROT_READ, MAP_SHARED, fd, (off_t)VB_MMAP_SUBMIT);
+	assert_ptr_not_equal(submit, MAP_FAILED);
+	region = map_region(fd, arena);
+	region[0] = 1;
+	assert_int_equal(machine_peek(submit), *submit);
+	queue = submitted_nop();
+	assert_int_equal(pthread_create(&thread, NULL, fetch_one, (void *)(intptr_t)fd), 0);
+	machine_set_ms("executor_timeout_ms", 2000);
+	assert_int_equal(waitpid(sender.pid, &status, 0), sender.pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	/* Who sleeps there is told. */
+	assert_int_equal(pthread_join(thread, &rc), 0);
+	assert_int_equal((intptr_t)rc, -ESTALE);
+	expect_nothing_is_left_of_it(fd, region, submit);
+	expect_it_is_there();
+	machine_set_ms("executor_timeout_ms", 30000);
+	munmap(region, rig.chunk_bytes);
+	munmap(submit, VB_MMAP_SUBMIT_BYTES);
+	close(fd);
+	expect_a_successor_goes_on(queue);
+	close(sender.fd);
+}
+
 #define CLIENT(name)	cmocka_unit_test_setup_teardown(name, client_setup, client_teardown)
 #define EXECUTOR(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
@@ -485,6 +574,7 @@ int main(void)
 		EXECUTOR(executor_lives_while_it_is_mapped),
 		EXECUTOR(executor_that_forked_is_there_until_its_child_has_gone),
 		EXECUTOR(executor_passed_on_works_on),
+		EXECUTOR(silence_takes_the_memory_from_all_who_have_it),
 	};
 	int failed = 0;
 

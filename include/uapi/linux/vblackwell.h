@@ -63,7 +63,8 @@
  *   -EROFS      a sealed, file or derived object would be written
  *   -EPERM      the caller's role or credentials do not allow it, or the executor's
  *		state: not attached, not LIVE
- *   -ESTALE     the file behind an object changed; an old generation
+ *   -ESTALE     the file behind an object changed; an old generation; module: an executor
+ *		that was silent for too long
  *   -EIO        storage or device failed, or content was lost
  *   -EDOM       a weight to be packed is NaN, infinite or too large
  *   -ETIME      the deadline passed
