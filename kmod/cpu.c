@@ -277,6 +277,20 @@ void vb_unhold_all(struct vb_bo *bo)
 
 /* ---- map ---- */
 
+/* Would it ever fit, and may it? */
+static int share_check(const struct vb_client *c, u64 bytes)
+{
+	int rc = 0;
+
+	spin_lock(&vb.slot_lock);
+	if (bytes > vb_content_bytes_locked())
+		rc = vb_takes_work() ? -ENOSPC : -ENODEV;
+	else if (bytes > vb_quota_least(&c->quota, VB_LIMIT_HOST_MAX))
+		rc = -EDQUOT;
+	spin_unlock(&vb.slot_lock);
+	return rc;
+}
+
 static int map_check(struct vb_client *c, struct vb_bo *bo, const struct vb_ioc_bo_map *cmd,
 		     struct vb_chunk_range *range)
 {
@@ -289,9 +303,7 @@ static int map_check(struct vb_client *c, struct vb_bo *bo, const struct vb_ioc_
 	if (cmd->flags & VB_MAP_WRITE && READ_ONCE(bo->traits.sealed))
 		return -EROFS;
 	bytes = (u64)(range->end - range->first) << vb.chunk_shift;
-	if (bo->import || bytes <= vb_share_bytes(vb_bo_holder(bo, c)))
-		return 0;
-	return vb_takes_work() ? -ENOSPC : -ENODEV;
+	return bo->import ? 0 : share_check(vb_bo_holder(bo, c), bytes);
 }
 
 /* Counted as written from the start: a seal in between would break the promise to write. */

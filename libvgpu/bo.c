@@ -219,6 +219,10 @@ static int fail_range(const struct vgpu_bo *bo, int rc, const char *what, uint64
 	if (rc == -ENOSPC)
 		return vgpu_fail(rc, "%s of %" PRIu64 " bytes: more than this client's share of the "
 				 "host tier; use vgpu_bo_read() and vgpu_bo_write()", what, bytes);
+	if (rc == -EDQUOT)
+		return vgpu_fail(rc, "%s of %" PRIu64 " bytes: more than this client, or its user, may "
+				 "have of the host tier at once; use vgpu_bo_read() and "
+				 "vgpu_bo_write()", what, bytes);
 	if (rc == -EBUSY)
 		return vgpu_fail(rc, "%s of bytes %" PRIu64 " + %" PRIu64 ": clients keep the slots "
 				 "that it needs mapped or pinned", what, offset, bytes);

@@ -122,6 +122,14 @@ static int map_range_locked(struct map_try *m, u64 deadline_ns)
 	return 0;
 }
 
+/* Would it ever fit, and may it? */
+static int share_check_locked(const struct loop_client *c, u64 bytes)
+{
+	if (bytes > vgpu_loop_content_bytes_locked(c->loop))
+		return -ENOSPC;
+	return bytes > vb_quota_least(&c->quota, VB_LIMIT_HOST_MAX) ? -EDQUOT : 0;
+}
+
 static int map_check_locked(const struct loop_object *o, const struct vb_ioc_bo_map *cmd,
 			    struct vb_chunk_range *range)
 {
@@ -134,7 +142,7 @@ static int map_check_locked(const struct loop_object *o, const struct vb_ioc_bo_
 	if (cmd->flags & VB_MAP_WRITE && o->traits.sealed)
 		return -EROFS;
 	bytes = (u64)(range->end - range->first) << o->client->loop->chunk_shift;
-	return bytes > share_bytes_locked(o->client) ? -ENOSPC : 0;
+	return share_check_locked(o->client, bytes);
 }
 
 static u64 address_of_locked(const struct loop_object *o, u64 offset)

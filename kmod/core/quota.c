@@ -256,7 +256,7 @@ int vb_quota_hold(struct vb_quota_device *d, struct vb_quota *c, u64 n, bool pin
 		return -EDQUOT;
 	if (!is_within(c->held, n, c->limits[VB_LIMIT_HOST_MAX]) ||
 	    !is_within(c->user->held, n, c->user->limits[VB_LIMIT_HOST_MAX]))
-		return -ENOSPC;
+		return -EDQUOT;
 	hold_change(d, c, n, pin);
 	if (d->excess <= before || d->excess <= beyond(d->room[HOST], d->promised[HOST]))
 		return 0;

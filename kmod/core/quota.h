@@ -179,8 +179,8 @@ void vb_quota_sub(struct vb_quota *q, u32 use, u64 n);
  * @n: bytes
  * @pin: by VB_ADVISE_PIN, which stays within the minimum in force
  *
- * Return: 0; -EDQUOT a pin beyond the minimum in force, or beyond what promises to
- * others leave; -ENOSPC the same of a mapping, or a maximum.
+ * Return: 0; -EDQUOT beyond a maximum; a pin beyond the minimum in force, or beyond what
+ * promises to others leave; -ENOSPC a mapping beyond that.
  */
 int vb_quota_hold(struct vb_quota_device *d, struct vb_quota *c, u64 n, bool pin);
 

@@ -553,7 +553,7 @@ static void mappings_nest_and_end_one_by_one(void **state)
 	assert_rc(rig_unmap(rig.client, id, 0, 1000, VB_MAP_READ), -EINVAL);
 }
 
-static void mapping_larger_than_the_share_is_enospc(void **state)
+static void mapping_larger_than_tier_or_share_is_refused(void **state)
 {
 	uint64_t bytes = (uint64_t)(HOST_SLOTS + 1) * rig.chunk_bytes;
 	uint32_t id;
@@ -563,7 +563,7 @@ static void mapping_larger_than_the_share_is_enospc(void **state)
 	assert_rc(rig_bo(rig.client, bytes, VB_LIFE_VOLATILE, &id), 0);
 	assert_rc(rig_map(rig.client, id, 0, bytes, VB_MAP_READ, &p), -ENOSPC);
 	assert_rc(rig_limit(rig.client, VB_LIMIT_HOST_MAX, 4 * rig.chunk_bytes), 0);
-	assert_rc(rig_map(rig.client, id, 0, 5 * rig.chunk_bytes, VB_MAP_READ, &p), -ENOSPC);
+	assert_rc(rig_map(rig.client, id, 0, 5 * rig.chunk_bytes, VB_MAP_READ, &p), -EDQUOT);
 	assert_rc(rig_map(rig.client, id, 0, 3 * rig.chunk_bytes, VB_MAP_READ, &p), 0);
 }
 
@@ -931,7 +931,7 @@ int main(void)
 		TEST(mapped_file_begins_at_its_first_byte),
 		TEST(mapping_is_contiguous_whatever_was_resident),
 		TEST(mappings_nest_and_end_one_by_one),
-		TEST(mapping_larger_than_the_share_is_enospc),
+		TEST(mapping_larger_than_tier_or_share_is_refused),
 		TEST(mapping_outlives_its_handle),
 		TEST(sealed_and_file_objects_are_never_written),
 		TEST(seal_is_refused_while_something_may_write),

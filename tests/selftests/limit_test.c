@@ -162,9 +162,9 @@ static void mappings_of_one_client_add_up_to_its_maximum(void **state)
 	assert_rc(rig_bo(a, chunks(8), VB_LIFE_VOLATILE, &id), 0);
 	assert_rc(map_chunks(a, id, 0, 2), 0);
 	assert_rc(map_chunks(a, id, 2, 2), 0);
-	assert_rc(map_chunks(a, id, 4, 1), -ENOSPC);
+	assert_rc(map_chunks(a, id, 4, 1), -EDQUOT);
 	/* The same chunk again counts again: each mapping is undone by itself. */
-	assert_rc(map_chunks(a, id, 0, 1), -ENOSPC);
+	assert_rc(map_chunks(a, id, 0, 1), -EDQUOT);
 	assert_rc(rig_unmap(a, id, 0, chunks(2), VB_MAP_READ), 0);
 	assert_rc(map_chunks(a, id, 4, 2), 0);
 }

@@ -298,8 +298,8 @@ static void mappings_stay_within_the_maximum(void **state)
 	vb_quota_set(&device, &client[0][0], VB_LIMIT_HOST_MAX, 100);
 	vb_quota_set(&device, &user[0], VB_LIMIT_HOST_MAX, 150);
 	assert_int_equal(vb_quota_hold(&device, &client[0][0], 60, false), 0);
-	assert_int_equal(vb_quota_hold(&device, &client[0][0], 41, false), -ENOSPC);
-	assert_int_equal(vb_quota_hold(&device, &client[0][1], 91, false), -ENOSPC);
+	assert_int_equal(vb_quota_hold(&device, &client[0][0], 41, false), -EDQUOT);
+	assert_int_equal(vb_quota_hold(&device, &client[0][1], 91, false), -EDQUOT);
 	assert_int_equal(vb_quota_hold(&device, &client[0][1], 90, false), 0);
 	assert_int_equal(vb_quota_least(&client[0][1], VB_LIMIT_HOST_MAX), 150);
 }

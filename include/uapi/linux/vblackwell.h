@@ -433,11 +433,11 @@ struct vb_ioc_bo_info {
  * until VB_IOC_BO_UNMAP with the same range.  Mappings nest, 2^16 - 1 of a chunk.
  * Writing makes copies in other tiers stale.
  *
- * Errors: -ERANGE; -EROFS write to a sealed object; -ENOSPC the client's host
- * share cannot hold the range beside what it has mapped, or others were promised
- * what it would take (use BO_READ and BO_WRITE); -EBUSY a device copy is being
- * written, clients kept the slots that it needs for longer than the executor
- * waits, a chunk has as many mappings as there may be, or (loopback, which needs
+ * Errors: -ERANGE; -EROFS write to a sealed object; -ENOSPC the host tier cannot hold the
+ * range, or others were promised what it would take; -EDQUOT the maximum of the client or
+ * its uid cannot hold it beside what is mapped (either: use BO_READ and BO_WRITE);
+ * -EBUSY a device copy is being written, clients kept the slots that it needs for longer than
+ * the executor waits, a chunk has as many mappings as there may be, or (loopback, which needs
  * adjacent slots) a part of the range is mapped where the rest cannot follow; -ETIME;
  * -EIO; -ESTALE; -ENODEV.
  * Context: takes the client's lock, the BO's lock, the slot lock; waits for page-in.
