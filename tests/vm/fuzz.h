@@ -8,6 +8,7 @@
  *	fuzz_memory.c	a client: mappings, and what memory calls do to them
  *	fuzz_ring.c	rings of io_uring, of both
  *	fuzz_exec.c	an executor that answers, delays, errs and dies
+ *	fuzz_cover.c	what code of the module all that reached
  *
  * Content is checked all along.  Whoever writes, writes words of his own (fuzz_word());
  * the executor, however wrong its requests are, never commits a slot that it has not
@@ -136,6 +137,28 @@ void fuzz_ring_put(struct fuzz_ring *r, struct chance *c, int fd, uint32_t op, c
 /* An answer: its command's number and result; -1 when none comes within so long. */
 int fuzz_ring_take(struct fuzz_ring *r, uint32_t wait_us, int32_t *res);
 void fuzz_ring_close(struct fuzz_ring *r);
+
+/* --- fuzz_cover.c --- */
+
+/**
+ * struct fuzz_cover - what a thread reaches
+ * @fd: of kcov, or -1: nothing is known
+ * @trace: how many places, and their addresses
+ */
+struct fuzz_cover {
+	int fd;
+	volatile uint64_t *trace;
+};
+
+/* Before there are participants; succeeds without kcov, too. */
+int fuzz_cover_prepare(void);
+/* It takes privilege. */
+int fuzz_cover_open(struct fuzz_cover *c);
+/* From here on, of the thread that calls. */
+int fuzz_cover_begin(struct fuzz_cover *c);
+/* After a step: its places are added to all others. */
+void fuzz_cover_merge(struct fuzz_cover *c);
+void fuzz_cover_print(void);
 
 /* --- fuzz_memory.c --- */
 #define CELLS		48u

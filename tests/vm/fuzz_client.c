@@ -40,9 +40,11 @@ struct opening {
  * @opening: content of the first is checked; into memory of the second the kernel is
  *	told to write anything
  * @event: eventfd
+ * @cover: of each thread
  */
 struct client {
 	uint32_t who;
+	struct fuzz_cover cover[THREADS];
 	struct opening opening[2];
 	int event;
 	uint64_t seed;
@@ -672,13 +674,15 @@ static void *act(void *arg)
 {
 	struct client *c = arg;
 	static atomic_uint threads;
-	struct actor a = { .c = c, .chance = { c->seed + atomic_fetch_add(&threads, 1) } };
+	uint32_t index = atomic_fetch_add(&threads, 1);
+	struct actor a = { .c = c, .chance = { c->seed + index } };
 
 	a.buffer = calloc(1, BUFFER_BYTES + 4096);
-	if (!a.buffer)
+	if (!a.buffer || fuzz_cover_begin(&c->cover[index]))
 		_exit(1);
 	while (!atomic_load(&fuzz->stop) && atomic_fetch_sub(&fuzz->left, 1) > 0) {
 		step(&a);
+		fuzz_cover_merge(&c->cover[index]);
 		atomic_fetch_add(&fuzz->done, 1);
 		if (!is_served(c) && !one_in(&a.chance, 10))
 			usleep(5000);
@@ -706,6 +710,9 @@ void fuzz_client(uint32_t who, uint64_t seed)
 
 	c.who = who;
 	c.seed = seed;
+	for (uint32_t i = 0; i < THREADS; i++)
+		if (fuzz_cover_open(&c.cover[i]))
+			_exit(1);
 	/* Half of them have no privilege at all. */
 	if ((seed & 1 && (setgid(65534) || setuid(65534))) || prctl(PR_SET_PDEATHSIG, SIGKILL) ||
 	    open_nodes(&c))

@@ -51,6 +51,14 @@ static struct {
 
 static const uint8_t tier_of[ARENAS] = { VB_TIER_HOST, VB_TIER_HOST, VB_TIER_NVME, VB_TIER_DEVICE };
 
+static __thread struct fuzz_cover cover;
+
+static void begin_to_trace(void)
+{
+	if (fuzz_cover_open(&cover) || fuzz_cover_begin(&cover))
+		_exit(1);
+}
+
 /* ---- objects ---- */
 
 static void object_close(struct object *o)
@@ -438,7 +446,9 @@ static void *serve_by_ring(void *arg)
 	int32_t res;
 	int nr;
 
+	begin_to_trace();
 	while (!atomic_load(&fuzz->stop)) {
+		fuzz_cover_merge(&cover);
 		nr = fuzz_ring_take(&r, 1 + (uint32_t)below(&c, 20000), &res);
 		/* A commit does not fit into a short entry. */
 		if (nr == _IOC_NR(VB_URING_COMMIT) && !r.wide && res != -EINVAL && res != -ECANCELED)
@@ -518,9 +528,11 @@ static void *serve(void *arg)
 {
 	struct chance c = { x.seed + (uintptr_t)arg };
 
+	begin_to_trace();
 	while (!atomic_load(&fuzz->stop)) {
 		struct vb_ioc_fetch req = { .size = sizeof(req) };
 
+		fuzz_cover_merge(&cover);
 		if (one_in(&c, 3)) {
 			exchange(&c);
 			continue;
@@ -792,6 +804,7 @@ void fuzz_exec(uint32_t who, uint64_t seed)
 	for (uint32_t i = 0; i < OBJECTS; i++)
 		x.object[i].fd = -1;
 	atomic_store(&x.life, 20 + (long)below(&c, 1500));
+	begin_to_trace();
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || open_node() || attach(&c))
 		_exit(1);
 	/* Later there is nearly always something in it. */
@@ -803,6 +816,7 @@ void fuzz_exec(uint32_t who, uint64_t seed)
 		if (atomic_load(&x.life) <= 0)
 			pause();	/* the thread that ends us may mean silence */
 		idle(&c);
+		fuzz_cover_merge(&cover);
 		usleep((useconds_t)below(&c, 10000));
 	}
 	/* Threads that sleep in FETCH end with us. */

@@ -5,8 +5,9 @@
  *
  *	fuzz_module ITERATIONS SEED
  *
- * The module is loaded and nobody uses it.  Prints what failed, and how often each request
- * was made, which suite.sh adds up over rounds; exit status 0: nothing failed.
+ * The module is loaded and nobody uses it.  Prints what failed, how often each request
+ * was made, which suite.sh adds up over rounds, and what code of the module was reached in
+ * all rounds up to now; exit status 0: nothing failed.
  */
 #include "fuzz.h"
 
@@ -335,13 +336,15 @@ static int prepare(long iterations)
 	fuzz->file_on_disk = make_file("/dev/vb2");
 	fuzz->disk = open("/dev/vb0", O_RDONLY | O_DIRECT | O_CLOEXEC);
 	/* Some clients have no privilege. */
-	if (fuzz->file < 0 || fuzz->file_on_disk < 0 || chmod("/dev/vblackwell", 0666))
+	if (fuzz->file < 0 || fuzz->file_on_disk < 0 || chmod("/dev/vblackwell", 0666) ||
+	    fuzz_cover_prepare())
 		return -1;
 	return write_parameter("/sys/module/vblackwell/parameters/executor_timeout_ms", "700");
 }
 
 int main(int argc, char **argv)
 {
+	struct fuzz_cover cover;
 	struct chance c;
 	long iterations;
 	int rc;
@@ -353,7 +356,7 @@ int main(int argc, char **argv)
 	iterations = atol(argv[1]);
 	c.state = strtoull(argv[2], NULL, 0);
 	printf("# %ld iterations, seed %s\n", iterations, argv[2]);
-	if (prepare(iterations)) {
+	if (prepare(iterations) || fuzz_cover_open(&cover) || fuzz_cover_begin(&cover)) {
 		printf("cannot begin: %s\n", strerror(errno));
 		return 1;
 	}
@@ -362,7 +365,9 @@ int main(int argc, char **argv)
 		rc = wait_until_unused();
 	if (!rc)
 		rc = check_device();
+	fuzz_cover_merge(&cover);
 	print_requests();
+	fuzz_cover_print();
 	printf("# %lu iterations, %u participants\n", atomic_load(&fuzz->done), started);
 	if (atomic_load(&fuzz->problems))
 		printf("%u problems: %s\n", atomic_load(&fuzz->problems), fuzz->problem);

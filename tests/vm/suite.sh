@@ -193,6 +193,7 @@ fuzz_round() {
 	rc=$?
 	grep -E '^# .*(iterations|participants)' /tmp/out
 	grep '^# request' /tmp/out >>/tmp/requests
+	grep -E '^# (coverage|not entered):' /tmp/out >/tmp/coverage
 	if [ $rc -eq 0 ]; then
 		echo "ok fuzz-$2-$seed"
 	else
@@ -216,9 +217,25 @@ never_succeeded() {
 	' /tmp/requests
 }
 
+# Fewer places of the module than any round reaches: what kcov said was not read.
+enough_places=1000
+
+# What the fuzzers reached in all rounds.
+coverage() {
+	cat /tmp/coverage
+	grep -q ' __sanitizer_cov_trace_pc$' /proc/kallsyms || return
+	reached=$(awk '/^# coverage:/ { print $3 + 0 }' /tmp/coverage)
+	if [ "${reached:-0}" -ge $enough_places ]; then
+		echo "ok fuzz-coverage"
+	else
+		echo "not ok fuzz-coverage: ${reached:-no} places of the module, of more than $enough_places"
+	fi
+}
+
 fuzz() {
 	left=${VM_FUZZ:-3000}
 	: >/tmp/requests
+	rm -f /tmp/fuzz.places
 	round=$((left / 20 > 2500 ? left / 20 : left > 5000 ? 2500 : (left + 1) / 2))
 	echo "+memory" >/sys/fs/cgroup/cgroup.subtree_control
 	mkdir -p /sys/fs/cgroup/fuzz
@@ -228,6 +245,7 @@ fuzz() {
 			left=$((left - round))
 		done
 	done
+	coverage
 	[ "${VM_FUZZ:-0}" -lt $enough ] && return
 	if [ -s /tmp/requests ] && [ -z "$(never_succeeded)" ]; then
 		echo "ok fuzz-requests"
