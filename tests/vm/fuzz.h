@@ -167,11 +167,13 @@ void fuzz_cover_print(void);
 /**
  * struct memory - address space of a client that mappings of objects come and go in
  * @base: CELLS cells of CELL_BYTES; nothing else of the process is ever mapped there
+ * @last: where something was mapped last, and is most likely still
  * @who: whose words are right
  * @checked: nobody but him writes here, and he writes words alone
  */
 struct memory {
 	char *base;
+	atomic_uint last;
 	uint32_t who;
 	bool checked;
 };

@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/udmabuf.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +22,7 @@
 #define BOS		32u
 #define QUEUES		6u
 #define BUFFER_BYTES	(256u << 10)
+#define FOREIGN_BYTES	(64u << 10)	/* of a dma-buf of others */
 
 /**
  * struct opening - an open client node; its numbers may be out of date
@@ -388,19 +393,71 @@ static void bo_residency(struct actor *a)
 	CALL(a, a->o->node, VB_IOC_BO_RESIDENCY, &cmd);
 }
 
+/* As what has a descriptor of a dma-buf may use it without us. */
+static void use_dmabuf(struct actor *a, int fd)
+{
+	struct dma_buf_sync sync = { .flags = 1 + below(&a->chance, 3) };
+
+	memory_map(&a->o->memory, &a->chance, fd, 0);
+	if (ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync))
+		return;
+	sync.flags |= DMA_BUF_SYNC_END;
+	ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync);
+}
+
 static void bo_share(struct actor *a)
 {
-	struct vb_ioc_bo_export out = { .size = sizeof(out), .bo_id = any_bo(a), .out_fd = -1 };
+	struct vb_ioc_bo_export out = {
+		.size = sizeof(out), .bo_id = any_bo(a), .out_fd = -1,
+		.flags = one_in(&a->chance, 3) ? 0 : O_RDWR | O_CLOEXEC,
+	};
 	struct vb_ioc_bo_import in = { .size = sizeof(in) };
 
 	if (CALL(a, a->o->node, VB_IOC_BO_EXPORT, &out))
 		out.out_fd = -1;
+	else
+		use_dmabuf(a, out.out_fd);
 	in.fd = one_in(&a->chance, 8) ? fuzz->file : out.out_fd;
 	/* As it is: another number may be a dma-buf of the other opening, whose content it is. */
 	if (!fuzz_call(a->o->node, VB_IOC_BO_IMPORT, &in))
 		remember(a, in.out_bo_id, in.out_bytes);
 	if (out.out_fd >= 0)
 		close(out.out_fd);
+}
+
+/*
+ * Zeros of the kernel's udmabuf; -1: it has none, or not for us.  It maps all for the first
+ * access, in its direction, and the DMA-API's checks complain about others after that: the
+ * first one is in both.
+ */
+static int foreign_dmabuf(void)
+{
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_RW };
+	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = FOREIGN_BYTES };
+	int node = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), memory, fd = -1;
+
+	if (node < 0)
+		return -1;
+	memory = memfd_create("fuzz", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	create.memfd = (uint32_t)memory;
+	if (!ftruncate(memory, FOREIGN_BYTES) && !fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK))
+		fd = ioctl(node, UDMABUF_CREATE, &create);
+	ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync);
+	sync.flags |= DMA_BUF_SYNC_END;
+	ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync);
+	close(memory);
+	close(node);
+	return fd;
+}
+
+static void bo_import(struct actor *a)
+{
+	struct vb_ioc_bo_import cmd = { .size = sizeof(cmd), .fd = foreign_dmabuf() };
+
+	if (!fuzz_call(a->o->node, VB_IOC_BO_IMPORT, &cmd))
+		remember(a, cmd.out_bo_id, cmd.out_bytes);
+	if (cmd.fd >= 0)
+		close(cmd.fd);
 }
 
 static void bo_mmap(struct actor *a)
@@ -615,6 +672,24 @@ static void limit(struct actor *a)
 	CALL(a, a->o->node, VB_IOC_LIMIT, &cmd);
 }
 
+static void poll_node(struct actor *a)
+{
+	struct pollfd p = { .fd = a->o->node, .events = (short)chance(&a->chance) };
+
+	poll(&p, 1, (int)below(&a->chance, 3));
+}
+
+/* Another file in the place of the node, whatever others do with that; its handles are gone. */
+static void reopen(struct actor *a)
+{
+	int node = one_in(&a->chance, 3) ? open("/dev/vblackwell", O_RDWR | O_CLOEXEC) : -1;
+
+	if (node < 0)
+		return;
+	dup3(node, a->o->node, O_CLOEXEC);
+	close(node);
+}
+
 /* Requests that are not for this node, and numbers that nobody has. */
 static void nonsense(struct actor *a)
 {
@@ -639,10 +714,10 @@ static const struct {
 	uint32_t weight;
 } steps[] = {
 	{ bo_create, 10 }, { bo_destroy, 5 }, { bo_info, 2 }, { bo_seal, 2 }, { bo_map, 6 },
-	{ bo_read, 6 }, { bo_write, 6 }, { bo_advise, 8 }, { bo_residency, 2 }, { bo_share, 2 },
+	{ bo_read, 6 }, { bo_write, 6 }, { bo_advise, 8 }, { bo_residency, 2 }, { bo_share, 2 }, { bo_import, 1 },
 	{ bo_mmap, 8 }, { queue_create, 4 }, { queue_destroy, 2 }, { submit, 12 }, { wait_for, 6 },
 	{ fence_eventfd, 3 }, { schedule, 3 }, { query_device, 1 }, { query_tier, 2 },
-	{ stats, 2 }, { limit, 2 }, { nonsense, 2 }, { memory, 24 },
+	{ stats, 2 }, { limit, 2 }, { nonsense, 2 }, { memory, 24 }, { poll_node, 1 }, { reopen, 1 },
 	{ ring_submit, 6 }, { ring_wait, 5 }, { ring_nonsense, 1 }, { ring_look, 8 },
 };
 

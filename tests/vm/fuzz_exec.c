@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -191,7 +192,7 @@ static int move_chunk(struct chance *c, const struct object *o, uint32_t chunk, 
 	if (one_in(c, 400))
 		return -EIO;	/* it goes on for ever */
 	mv.op = one_in(c, 12) ? VB_MOVE_ABORT : VB_MOVE_COMMIT;
-	if (mv.op == VB_MOVE_ABORT && one_in(c, 40)) {
+	if (mv.op == VB_MOVE_ABORT && one_in(c, 20)) {
 		mv.flags = VB_MOVE_F_BAD;
 	} else if (one_in(c, 40)) {
 		mv.flags = VB_MOVE_F_CRC;
@@ -369,6 +370,7 @@ static void end(struct chance *c)
 		}
 		break;
 	}
+	fuzz_cover_merge(&cover);
 	_exit(0);
 }
 
@@ -500,7 +502,7 @@ static void wrong_exchange(struct chance *c)
 	struct vb_ioc_exec_stats stats = { .size = sizeof(stats) };
 	struct vb_ioc_exchange cmd = {
 		.size = sizeof(cmd), .flags = VB_FETCH_F_NOWAIT, .commit_count = 1,
-		.commits_address = (uintptr_t)&done,
+		.commits_address = (uintptr_t)&done, .fill_count = (uint32_t)below(c, 10),
 	};
 	uint32_t what = (uint32_t)below(c, 4);
 	int rc;
@@ -621,6 +623,13 @@ static void any_slot(struct chance *c)
 	fuzz_call(x.node, VB_IOC_SLOT_QUERY, &cmd);
 }
 
+static void poll_node(struct chance *c)
+{
+	struct pollfd p = { .fd = x.node, .events = (short)chance(c) };
+
+	poll(&p, 1, (int)below(c, 3));
+}
+
 static int region(uint32_t i, unsigned long request, uint64_t *out_offset)
 {
 	struct vb_ioc_region cmd = { .size = sizeof(cmd), .arena = x.arena[i], .slots = x.slots[i] };
@@ -650,7 +659,7 @@ static void region_away(void)
 
 static void idle(struct chance *c)
 {
-	switch (below(c, 8)) {
+	switch (below(c, 9)) {
 	case 0:
 		any_stats(c);
 		break;
@@ -668,6 +677,9 @@ static void idle(struct chance *c)
 		break;
 	case 5:
 		any_slot(c);
+		break;
+	case 6:
+		poll_node(c);
 		break;
 	default:
 		any_move(c);

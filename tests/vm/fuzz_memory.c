@@ -47,9 +47,14 @@ int memory_init(struct memory *m, uint32_t who, bool checked)
 	return 0;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static char *cell(struct memory *m, struct chance *c)
 {
-	return m->base + below(c, CELLS) * CELL_BYTES;
+	return m->base + (one_in(c, 2) ? atomic_load(&m->last) : below(c, CELLS)) * CELL_BYTES;
 }
 
 static char *page_in(struct memory *m, struct chance *c, uint64_t *out_bytes)
@@ -81,8 +86,11 @@ void memory_map(struct memory *m, struct chance *c, int fd, uint32_t handle)
 	static const int prots[] = { PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE,
 				     PROT_READ | PROT_WRITE, PROT_NONE, PROT_READ | PROT_EXEC };
 	uint64_t offset = (uint64_t)handle << 46;
-	uint64_t bytes = (1 + below(c, CELL_BYTES / PAGE)) * PAGE;
+	/* What is longer than the object is refused: mostly it is not much longer than a chunk. */
+	uint64_t most = one_in(c, 4) ? CELL_BYTES : least(2 * (uint64_t)fuzz->chunk_bytes, CELL_BYTES);
+	uint64_t bytes = (1 + below(c, most / PAGE)) * PAGE;
 	int flags = one_in(c, 12) ? MAP_PRIVATE : MAP_SHARED;
+	uint32_t to = (uint32_t)below(c, CELLS);
 
 	if (one_in(c, 3))
 		offset += below(c, 64) * PAGE;
@@ -94,8 +102,9 @@ void memory_map(struct memory *m, struct chance *c, int fd, uint32_t handle)
 		bytes = CELL_BYTES;
 	if (one_in(c, 10))
 		flags |= MAP_POPULATE;
-	mmap(cell(m, c), bytes, prots[below(c, sizeof(prots) / sizeof(prots[0]))],
-	     flags | MAP_FIXED, fd, (off_t)offset);
+	if (mmap(m->base + to * CELL_BYTES, bytes, prots[below(c, sizeof(prots) / sizeof(prots[0]))],
+		 flags | MAP_FIXED, fd, (off_t)offset) != MAP_FAILED)
+		atomic_store(&m->last, to);
 }
 
 /* ---- access by the CPU ---- */
@@ -181,11 +190,6 @@ static void from_the_disk(struct memory *m, struct chance *c)
 }
 
 /* ---- what happens to mappings ---- */
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 /* What it becomes stays within a cell: behind the last one lies somebody else's memory. */
 static void remap(struct memory *m, struct chance *c)

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@
 #define DYING_S		60u	/* for a process that was killed */
 
 struct fuzz *fuzz;
+static struct fuzz_cover cover;
 static bool has_dmabuf;
 
 void fuzz_problem(const char *format, ...)
@@ -139,6 +141,56 @@ static void disturb(struct chance *c)
 	}
 }
 
+/* ---- what the module shows ---- */
+
+static int write_parameter(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY), rc;
+
+	rc = fd < 0 || write(fd, value, strlen(value)) < 0 ? -1 : 0;
+	close(fd);
+	return rc;
+}
+
+/* One of the files that match: read to its end; a limit is written back as it was. */
+static void look_at_one(struct chance *c, const char *pattern)
+{
+	char text[4096] = "", more[4096];
+	const char *path;
+	glob_t all;
+	int fd;
+
+	if (glob(pattern, 0, NULL, &all))
+		return;
+	path = all.gl_pathv[below(c, all.gl_pathc)];
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+		while (read(fd, more, sizeof(more)) > 0)
+			;
+	close(fd);
+	if (strstr(path, "/limits/"))
+		write_parameter(path, text);
+	globfree(&all);
+}
+
+static void look(struct chance *c)
+{
+	static const char *const views[] = {
+		"/sys/class/misc/vblackwell/*_*", "/sys/class/misc/vblackwell/limits/*",
+		"/sys/class/misc/vblackwell/tiers/*/*", "/sys/kernel/debug/vblackwell/*",
+	};
+	size_t at = below(c, sizeof(views) / sizeof(views[0]) + 1);
+	char fdinfo[64];
+
+	snprintf(fdinfo, sizeof(fdinfo), "/proc/%d/fdinfo/*",
+		 participant[below(c, PARTICIPANTS)].pid);
+	look_at_one(c, at ? views[at - 1] : fdinfo);
+	/* Every shrinker is called. */
+	if (one_in(c, 30))
+		write_parameter("/proc/sys/vm/drop_caches", "2");
+	fuzz_cover_merge(&cover);
+}
+
 /* ---- what hangs ---- */
 
 static void print_stacks(void)
@@ -202,6 +254,8 @@ static int run(struct chance *c)
 		usleep(5000);
 		restart_the_dead(c);
 		disturb(c);
+		if (one_in(c, 20))
+			look(c);
 		done = atomic_load(&fuzz->done);
 		if (done != last)
 			moved = time(NULL);
@@ -310,15 +364,6 @@ static int make_file(const char *path)
 	return fd;
 }
 
-static int write_parameter(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY), rc;
-
-	rc = fd < 0 || write(fd, value, strlen(value)) < 0 ? -1 : 0;
-	close(fd);
-	return rc;
-}
-
 static int prepare(long iterations)
 {
 	struct vb_ioc_query_device q = { .size = sizeof(q) };
@@ -344,7 +389,6 @@ static int prepare(long iterations)
 
 int main(int argc, char **argv)
 {
-	struct fuzz_cover cover;
 	struct chance c;
 	long iterations;
 	int rc;

@@ -228,7 +228,7 @@ coverage() {
 	if [ "${reached:-0}" -ge $enough_places ]; then
 		echo "ok fuzz-coverage"
 	else
-		echo "not ok fuzz-coverage: ${reached:-no} places of the module, of more than $enough_places"
+		echo "not ok fuzz-coverage: ${reached:-no} places of the module, fewer than $enough_places"
 	fi
 }
 
