@@ -681,7 +681,7 @@ static struct file *file_of(struct vb_bo *bo)
 {
 	if (bo->import)
 		return vb_import_file(bo);
-	return bo->file->file;
+	return bo->file->shown;
 }
 
 /* The descriptor is there before the caller is told, and works when it has been. */

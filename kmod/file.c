@@ -19,6 +19,7 @@
 #include <linux/siphash.h>
 #include <linux/slab.h>
 
+#include "proxy.h"
 #include "request.h"
 #include "user.h"
 #include "wait.h"
@@ -54,10 +55,13 @@ static bool looks_the_same(const struct vb_file *a, const struct vb_file *b)
 	       timespec64_equal(&a->changed, &b->changed);
 }
 
-/* The server may be anybody's; what is stacked on others may have one below it. */
+/*
+ * The server may be anybody's.  What is stacked on others is what it stands on; where it does
+ * not say, there may be one below it.
+ */
 static bool may_be_silent(const struct file *file)
 {
-	const struct super_block *sb = file_inode(file)->i_sb;
+	const struct super_block *sb = d_real_inode(file->f_path.dentry)->i_sb;
 
 	return sb->s_magic == FUSE_SUPER_MAGIC || sb->s_stack_depth;
 }
@@ -140,6 +144,7 @@ struct file *vb_file_reopen(struct file *file, const struct cred *cred)
 
 static void file_free(struct vb_file *f)
 {
+	fput(f->shown);
 	fput(f->file);
 	kfree(f);
 }
@@ -195,7 +200,12 @@ static struct vb_file *file_share(struct vb_file *f)
 	return other;
 }
 
-static int file_open(struct file *from, struct vb_file **out)
+static struct file *file_shown(const struct vb_file *f, struct vb_user *user)
+{
+	return may_be_silent(f->file) ? vb_proxy_new(f->file, f->bytes, user) : get_file(f->file);
+}
+
+static int file_open(struct vb_user *user, struct file *from, struct vb_file **out)
 {
 	struct vb_file *f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
 	int rc;
@@ -211,10 +221,17 @@ static int file_open(struct file *from, struct vb_file **out)
 		rc = PTR_ERR(f->file);
 		goto err_free;
 	}
+	f->shown = file_shown(f, user);
+	if (IS_ERR(f->shown)) {
+		rc = PTR_ERR(f->shown);
+		goto err_put;
+	}
 	f->refs = 1;
 	*out = file_share(f);
 	return 0;
 
+err_put:
+	fput(f->file);
 err_free:
 	kfree(f);
 	return rc;
@@ -249,7 +266,6 @@ void vb_file_put(struct vb_file *f)
  * name, and the client waits for the thread as for anything else.  When it gives up, the thread
  * stays until the server answers or ends.
  */
-#define UNANSWERED_MAX	64u	/* threads that clients of a user have given up */
 #define OPENING_COST	(THREAD_SIZE + sizeof(struct task_struct) + sizeof(struct opening))
 
 /**
@@ -279,7 +295,8 @@ static struct opening *opening_new(struct vb_user *user, struct file *from)
 {
 	struct opening *o;
 
-	if (atomic_read(&user->unanswered) >= UNANSWERED_MAX || vb_user_charge(user, OPENING_COST))
+	if (atomic_read(&user->unanswered) >= VB_UNANSWERED_MAX ||
+	    vb_user_charge(user, OPENING_COST))
 		return ERR_PTR(-EDQUOT);
 	o = kzalloc(sizeof(*o), GFP_KERNEL_ACCOUNT);
 	if (!o) {
@@ -314,7 +331,7 @@ static int opening_thread(void *arg)
 	struct opening *o = arg;
 	const struct cred *ours = override_creds(o->cred);
 
-	o->rc = file_open(o->from, &o->file);
+	o->rc = file_open(o->user, o->from, &o->file);
 	revert_creds(ours);
 	/* Whoever sees @done sees what came of it. */
 	smp_store_release(&o->done, true);
@@ -396,7 +413,7 @@ int vb_file_open(struct vb_user *user, int fd, struct vb_file **out)
 	else if (may_be_silent(file))
 		rc = file_open_aside(user, file, out);
 	else
-		rc = file_open(file, out);
+		rc = file_open(user, file, out);
 	fput(file);
 	return rc;
 }

@@ -7,6 +7,8 @@
 
 #include "core/deps.h"
 
+#define VB_UNANSWERED_MAX	64u	/* that a user has given up, and whose servers are silent */
+
 struct block_device;
 struct cred;
 struct vb_user;
@@ -14,7 +16,8 @@ struct vb_user;
 /**
  * struct vb_file - a file that a client had opened, and what it looked like then
  * @link: in the table of files; its lock, as @refs; the rest is fixed
- * @file: opened anew, to be read only; what the executor gets
+ * @file: opened anew, to be read only
+ * @shown: what the executor gets: that, or one that stands for it (kmod/proxy.c)
  * @refs: objects
  * @bytes: length
  * @ino: inode number
@@ -23,7 +26,7 @@ struct vb_user;
  */
 struct vb_file {
 	struct hlist_node link;
-	struct file *file;
+	struct file *file, *shown;
 	u32 refs;
 	u64 bytes, ino;
 	dev_t dev;

@@ -18,6 +18,7 @@
 #include "import.h"
 #include "limit.h"
 #include "map.h"
+#include "proxy.h"
 #include "queue.h"
 #include "recover.h"
 #include "request.h"
@@ -106,6 +107,44 @@ struct inode *vb_inode_new(void)
 void vb_inode_free(struct inode *inode)
 {
 	iput(inode);
+	simple_release_fs(&vb_mount, &vb_mount_count);
+}
+
+/**
+ * vb_pseudo_file() - a file of ours that is in no folder, to be read only
+ * @fops: what can be done with it; its release() ends with vb_pseudo_gone()
+ * @bytes: its length
+ *
+ * Context: may sleep.
+ * Return: the file, for fput(); ERR_PTR(-ENOMEM); ERR_PTR(-ENFILE).
+ */
+struct file *vb_pseudo_file(const struct file_operations *fops, u64 bytes)
+{
+	struct inode *inode = vb_inode_new();
+	struct file *file;
+
+	if (IS_ERR(inode))
+		return ERR_CAST(inode);
+	inode->i_mode = S_IFREG | 0400;
+	i_size_write(inode, bytes);
+	file = alloc_file_pseudo(inode, vb_mount, "vblackwell", O_RDONLY | O_LARGEFILE, fops);
+	if (IS_ERR(file)) {
+		vb_inode_free(inode);
+		return file;
+	}
+	/* Let go when the file goes. */
+	__module_get(fops->owner);
+	file->f_mode |= FMODE_PREAD;
+	return file;
+}
+
+/**
+ * vb_pseudo_gone() - it is being released; its inode goes with it
+ *
+ * Context: may sleep.
+ */
+void vb_pseudo_gone(void)
+{
 	simple_release_fs(&vb_mount, &vb_mount_count);
 }
 
@@ -307,9 +346,12 @@ static int __init vb_init(void)
 	rc = vb_fill_init();
 	if (rc)
 		goto err_crc;
-	rc = misc_register(&client_node);
+	rc = vb_proxy_init();
 	if (rc)
 		goto err_fill;
+	rc = misc_register(&client_node);
+	if (rc)
+		goto err_proxy;
 	rc = vb_sysfs_init(client_node.this_device);
 	if (rc)
 		goto err_client;
@@ -330,6 +372,8 @@ err_sysfs:
 	vb_sysfs_exit();
 err_client:
 	misc_deregister(&client_node);
+err_proxy:
+	vb_proxy_exit();
 err_fill:
 	vb_fill_exit();
 err_crc:
@@ -359,6 +403,7 @@ static void __exit vb_exit(void)
 	cancel_delayed_work_sync(&vb.uring_watch);
 	flush_work(&vb.free);
 	vb_fill_exit();
+	vb_proxy_exit();
 	vb_recovery_exit();
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();

@@ -231,5 +231,7 @@ static inline bool vb_takes_work(void)
 
 struct inode *vb_inode_new(void);
 void vb_inode_free(struct inode *inode);
+struct file *vb_pseudo_file(const struct file_operations *fops, u64 bytes);
+void vb_pseudo_gone(void);
 
 #endif

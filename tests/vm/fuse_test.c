@@ -240,6 +240,7 @@ static int teardown(void **state)
 {
 	set_executor_timeout_ms(30000);
 	machine_set_ms("page_in_timeout_ms", 120000);
+	machine_set_ms("recovery_ms", 0);
 	server_end();
 	return selftest_teardown(state);
 }
@@ -449,32 +450,100 @@ static void waits_for_a_silent_file_end_with_their_process(void **state)
 	server_end();
 }
 
-/* To open a file once more, or to close it, is its server's business too. */
-static void silent_open_and_close_stop_nobody_else(void **state)
+/* It has a file of the module's, which reads at the server and asks for nothing else. */
+static void executor_opens_and_closes_nothing_at_the_server(void **state)
 {
-	uint32_t id[2], other, queue;
+	uint32_t id, other, queue;
 	uint8_t byte;
 
 	(void)state;
 	needs_fuse();
 	assert_rc(start(2000), 0);
-	id[0] = file_object(0);
+	id = file_object(1);
 	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
 	assert_rc(rig_queue(u, 0, &queue), 0);
-	be_silent(NEVER(FUSE_OPEN));
-	assert_rc(read_by(id[0], rig_now() + 300000000ull), -ETIME);
-	expect_served(other, queue);
-	assert_rc(read_by(id[0], 0), -ETIMEDOUT);
-	assert_true(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE) > 0);
-	assert_rc(rig_bo_destroy(u, id[0]), 0);
-	be_silent(0);
-	id[1] = file_object(1);
-	assert_rc(rig_read(u, id[1], 7, &byte, 1), 0);
+	be_silent(NEVER(FUSE_OPEN) | NEVER(FUSE_FLUSH) | NEVER(FUSE_GETATTR));
+	assert_rc(rig_read(u, id, 7, &byte, 1), 0);
 	assert_int_equal(byte, rig_pattern(chunks(1) + 7));
-	be_silent(NEVER(FUSE_FLUSH));
-	assert_rc(rig_bo_destroy(u, id[1]), 0);
+	assert_rc(rig_bo_destroy(u, id), 0);
 	for (int i = 0; i < 5; i++)
 		expect_served(other, queue);
+	assert_int_equal(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE), 0);
+	be_silent(0);
+	server_end();
+}
+
+/* In a process of its own; it says when it serves. */
+static pid_t start_apart(uint32_t io_timeout_ms)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!start(io_timeout_ms) && write(ready[1], "", 1) == 1)
+			for (;;)
+				pause();
+		_exit(1);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+/* Its node is free as soon as it has gone. */
+static void expect_gone(pid_t pid, uint64_t since)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+	assert_true(rig_now() - since < MOST_MS / 4 * 1000000ull);
+}
+
+/* What has been read stays read, what nobody answers is given up again. */
+static void expect_succeeded(uint32_t read, uint32_t unread)
+{
+	uint32_t other, queue;
+
+	assert_rc(start(1000), 0);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	expect_served(other, queue);
+	assert_rc(read_by(read, 0), 0);
+	assert_rc(read_by(unread, 0), -ETIMEDOUT);
+	expect_served(other, queue);
+}
+
+static void killed_executor_leaves_before_a_silent_file_answers(void **state)
+{
+	uint64_t killed;
+	uint32_t id[3];
+	uint8_t byte;
+	pid_t pid;
+
+	(void)state;
+	needs_fuse();
+	machine_set_ms("recovery_ms", 20000);
+	pid = start_apart(60000);
+	for (uint32_t i = 0; i < 3; i++)
+		id[i] = file_object(i);
+	assert_rc(rig_read(u, id[0], 7, &byte, 1), 0);
+	be_silent(NEVER(FUSE_READ));
+	assert_rc(read_by(id[1], rig_now() + 300000000ull), -ETIME);
+	assert_rc(read_by(id[2], rig_now() + 300000000ull), -ETIME);
+	assert_true(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE) > 0);
+	killed = rig_now();
+	kill(pid, SIGKILL);
+	expect_gone(pid, killed);
+	expect_succeeded(id[0], id[1]);
+	/* Its server still owes what the dead one had asked for. */
+	be_silent(0);
+	assert_rc(read_by(id[2], 0), 0);
 	server_end();
 }
 
@@ -703,7 +772,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(silent_file_ends_each_wait_in_time_and_stops_nobody_else),
 		CASE(waits_for_a_silent_file_end_with_their_process),
-		CASE(silent_open_and_close_stop_nobody_else),
+		CASE(executor_opens_and_closes_nothing_at_the_server),
+		CASE(killed_executor_leaves_before_a_silent_file_answers),
 		CASE(waiting_for_a_silent_file_is_no_silence_of_the_executor),
 		CASE(executor_does_not_ask_what_a_file_looks_like),
 		CASE(submitter_does_not_ask_what_a_file_looks_like),

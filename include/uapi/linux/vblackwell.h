@@ -1367,8 +1367,10 @@ struct vb_ioc_poll_cancel {
  * @out_life: enum vb_bo_life
  * @out_flags: VB_BO_*
  * @out_fd: file and derived: the client's file, on the module opened anew: to be read
- *	only, past the page cache where its file system can; imported: the dma-buf, to be
- *	mapped; the caller closes it; else -1
+ *	only, past the page cache where its file system can, and where its server may never
+ *	answer (FUSE) a file that stands for it: to open and to close it asks nobody, and who
+ *	waits there can be killed; imported: the dma-buf, to be mapped; the caller closes it;
+ *	else -1
  * @out_client: client number
  * @out_bytes: length
  * @out_file_offset: byte of the file where chunk 0 begins (file: rounded down to 4
