@@ -144,6 +144,7 @@ int vgpu_policy_core_init(struct vgpu_policy_core *core,
 	memset(core, 0, sizeof(*core));
 	core->hooks = hooks;
 	core->last_key = VGPU_POLICY_NONE;
+	core->last_slot = NO_SLOT;
 	rc = vgpu_keymap_init(&core->map, 0, 0);
 	if (!rc)
 		rc = vgpu_policy_core_kind(core, VGPU_POLICY_GUESSED, UINT32_MAX);
@@ -196,6 +197,26 @@ uint32_t vgpu_policy_core_find(const struct vgpu_policy_core *core, uint64_t key
 	uint32_t slot;
 
 	return vgpu_keymap_find(&core->map, key, &slot) ? slot : NO_SLOT;
+}
+
+static bool slot_has(const struct vgpu_policy_core *core, uint32_t slot, uint64_t key)
+{
+	return slot < core->room && core->slots[slot].key == key;
+}
+
+/* Uses repeat themselves: most times it is what came after the last one then, and not looked up. */
+static uint32_t find_used(const struct vgpu_policy_core *core, uint64_t key)
+{
+	uint32_t after = core->last_slot == NO_SLOT ? NO_SLOT : core->slots[core->last_slot].after;
+
+	return slot_has(core, after, key) ? after : vgpu_policy_core_find(core, key);
+}
+
+static void note_used(struct vgpu_policy_core *core, uint32_t slot)
+{
+	if (core->last_slot != NO_SLOT)
+		core->slots[core->last_slot].after = slot;
+	core->last_slot = slot;
 }
 
 /* Puts a chunk into the heaps that its kind and its being held call for. */
@@ -281,6 +302,8 @@ static void add(struct vgpu_policy_core *core, uint64_t key)
 	if (core->hooks->admitted)
 		core->hooks->admitted(core, s);
 	s->rank = core->hooks->rank(core, s);
+	s->after = NO_SLOT;
+	note_used(core, slot);
 	/* Cannot fail: room was reserved for every slot, and a slot was free. */
 	vgpu_keymap_set(&core->map, key, slot);
 	enlist(core, slot);
@@ -318,6 +341,7 @@ static uint64_t evict(struct vgpu_policy_core *core, uint32_t slot)
 static int serve_hit(struct vgpu_policy_core *core, uint32_t slot)
 {
 	vgpu_policy_core_rerank(core, slot);
+	note_used(core, slot);
 	core->stats.hits++;
 	return VGPU_POLICY_HIT;
 }
@@ -353,7 +377,7 @@ int vgpu_policy_core_access(void *policy, uint64_t key, unsigned int flags,
 	*out_victim = VGPU_POLICY_NONE;
 	if (key == VGPU_POLICY_NONE || (flags & ~VGPU_ACCESS_MUST_ADMIT))
 		return -EINVAL;
-	slot = vgpu_policy_core_find(core, key);
+	slot = find_used(core, key);
 	if (repeat && (slot != NO_SLOT || !must))
 		return slot != NO_SLOT ? VGPU_POLICY_HIT : VGPU_POLICY_BYPASS;
 	if (slot == NO_SLOT && must && core->stats.retained >= core->stats.capacity &&
@@ -424,7 +448,9 @@ int vgpu_policy_core_resize(void *policy, uint32_t capacity)
 
 bool vgpu_policy_core_retains(const void *policy, uint64_t key)
 {
-	return vgpu_policy_core_find(policy, key) != NO_SLOT;
+	const struct vgpu_policy_core *core = policy;
+
+	return slot_has(core, core->last_slot, key) || vgpu_policy_core_find(core, key) != NO_SLOT;
 }
 
 void vgpu_policy_core_stats(const void *policy, struct vgpu_policy_stats *out)

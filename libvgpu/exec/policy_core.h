@@ -36,6 +36,7 @@
  * @far_at: place in the heap of victims; NO_SLOT while held
  * @soon_at: place in the heap of soonest uses; NO_SLOT unless timed
  * @kind: VGPU_POLICY_GUESSED, or of a declared order
+ * @after: the slot that was used after it the last time, if it is still what it was then
  * @overdue: times in a row that an expected use did not come
  * @held: never a victim
  */
@@ -47,6 +48,7 @@ struct vgpu_policy_slot {
 	uint32_t far_at;
 	uint32_t soon_at;
 	uint32_t kind;
+	uint32_t after;
 	uint8_t overdue;
 	bool held;
 };
@@ -112,6 +114,7 @@ struct vgpu_policy_kind {
  * @kind: [kinds] by kind
  * @kinds: how many
  * @last_key: key of the use before, to recognise a direct repeat
+ * @last_slot: slot that served the last use which found or took one, or NO_SLOT
  * @stats: counters; retained and held are always current
  */
 struct vgpu_policy_core {
@@ -124,6 +127,7 @@ struct vgpu_policy_core {
 	struct vgpu_policy_kind *kind;
 	uint32_t kinds;
 	uint64_t last_key;
+	uint32_t last_slot;
 	struct vgpu_policy_stats stats;
 };
 

@@ -15,6 +15,8 @@
 #define COMPARED 32
 #define STRETCH_MIN 16
 #define STRETCH_MAX 4096
+/* Uses that are looked up together: what they touch is in the caches then. */
+#define INDEX_BATCH 4096
 
 int vgpu_policy_cycle_init(struct vgpu_policy_cycle *cycle)
 {
@@ -51,16 +53,17 @@ static int grow(struct vgpu_policy_cycle *cycle)
 	return 0;
 }
 
-/* Records the use at the end; the caller made room. */
-static void append(struct vgpu_policy_cycle *cycle, uint64_t key)
+/* Look up the uses that were not. */
+static void index_all(struct vgpu_policy_cycle *cycle)
 {
-	uint32_t at = cycle->n++;
+	for (; cycle->indexed < cycle->n; cycle->indexed++) {
+		uint32_t at = cycle->indexed;
 
-	cycle->keys[at] = key;
-	if (!vgpu_keymap_find(&cycle->last, key, &cycle->before[at]))
-		cycle->before[at] = NOWHERE;
-	/* When the map cannot grow this use is never found again, nothing worse. */
-	vgpu_keymap_set(&cycle->last, key, at);
+		if (!vgpu_keymap_find(&cycle->last, cycle->keys[at], &cycle->before[at]))
+			cycle->before[at] = NOWHERE;
+		/* When the map cannot grow this use is never found again, nothing worse. */
+		vgpu_keymap_set(&cycle->last, cycle->keys[at], at);
+	}
 }
 
 static void drop_older_half(struct vgpu_policy_cycle *cycle)
@@ -69,9 +72,9 @@ static void drop_older_half(struct vgpu_policy_cycle *cycle)
 
 	memmove(cycle->keys, cycle->keys + from, count * sizeof(*cycle->keys));
 	vgpu_keymap_clear(&cycle->last);
-	cycle->n = 0;
-	while (cycle->n < count)
-		append(cycle, cycle->keys[cycle->n]);
+	cycle->n = count;
+	cycle->indexed = 0;
+	index_all(cycle);
 	if (cycle->expected != NOWHERE && cycle->expected >= from)
 		cycle->expected -= from;
 	else
@@ -92,8 +95,10 @@ static uint32_t common_past(const struct vgpu_policy_cycle *cycle, uint32_t a, u
 /* The use at @at was not predicted: look for the earlier one that is most like it. */
 static void seek(struct vgpu_policy_cycle *cycle, uint32_t at)
 {
-	uint32_t best = NOWHERE, best_length = 0, other = cycle->before[at];
+	uint32_t best = NOWHERE, best_length = 0, other;
 
+	index_all(cycle);
+	other = cycle->before[at];
 	for (int i = 0; i < CANDIDATES && other != NOWHERE; i++) {
 		uint32_t length = common_past(cycle, other, at);
 
@@ -157,8 +162,10 @@ void vgpu_policy_cycle_push(struct vgpu_policy_cycle *cycle, uint64_t key)
 			return;
 		drop_older_half(cycle);
 	}
-	append(cycle, key);
+	cycle->keys[cycle->n++] = key;
 	judge(cycle, cycle->n - 1);
+	if (cycle->n - cycle->indexed >= INDEX_BATCH)
+		index_all(cycle);
 }
 
 uint32_t vgpu_policy_cycle_found(const struct vgpu_policy_cycle *cycle,

@@ -20,10 +20,11 @@
 
 /**
  * struct vgpu_policy_cycle - the uses so far
- * @last: key to index of its latest use
+ * @last: key to index of its latest use, of the first @indexed uses
  * @keys: [room] uses in order, direct repeats removed
- * @before: [room] index of the previous use of the same key, or UINT32_MAX
+ * @before: [room] index of the previous use of the same key, or UINT32_MAX; of the first @indexed
  * @n: uses kept
+ * @indexed: of these, the ones that were looked up: that has time while predictions come true
  * @room: allocated
  * @expected: index of the use predicted next, or UINT32_MAX when there is no prediction
  * @score: right predictions less the price of wrong ones
@@ -34,6 +35,7 @@ struct vgpu_policy_cycle {
 	uint64_t *keys;
 	uint32_t *before;
 	uint32_t n;
+	uint32_t indexed;
 	uint32_t room;
 	uint32_t expected;
 	uint32_t score;
