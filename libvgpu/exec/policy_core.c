@@ -6,8 +6,15 @@
 #include <string.h>
 
 #define NO_SLOT VGPU_POLICY_NO_SLOT
+/* Places of a heap that may wait to be put in order: so many at once when the top is asked for. */
+#define LATE_MAX 4096u
 
-/* --- heaps: binary, indexed, so that any chunk can change its rank ------------- */
+/*
+ * --- heaps: binary, indexed, so that any chunk can change its rank -------------
+ *
+ * A chunk that is used moves away from the top, which nobody asks for while all that is used is
+ * there.  So it stays in its place, and moves when it comes to the top.
+ */
 
 static uint32_t *heap_place(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
 			    uint32_t slot)
@@ -15,62 +22,101 @@ static uint32_t *heap_place(struct vgpu_policy_core *core, struct vgpu_policy_he
 	return heap->flip ? &core->slots[slot].far_at : &core->slots[slot].soon_at;
 }
 
-static uint64_t heap_order(const struct vgpu_policy_core *core,
-			   const struct vgpu_policy_heap *heap, uint32_t at)
-{
-	return core->slots[heap->slots[at]].rank ^ heap->flip;
-}
-
 static void heap_put(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
-		     uint32_t at, uint32_t slot)
+		     uint32_t at, struct vgpu_policy_place place)
 {
-	heap->slots[at] = slot;
-	*heap_place(core, heap, slot) = at;
+	heap->places[at] = place;
+	*heap_place(core, heap, place.slot) = at;
 }
 
 static void heap_up(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
 {
-	uint32_t slot = heap->slots[at];
-	uint64_t order = core->slots[slot].rank ^ heap->flip;
+	struct vgpu_policy_place place = heap->places[at];
 
-	while (at > 0 && order < heap_order(core, heap, (at - 1) / 2)) {
-		heap_put(core, heap, at, heap->slots[(at - 1) / 2]);
+	while (at > 0 && place.order < heap->places[(at - 1) / 2].order) {
+		heap_put(core, heap, at, heap->places[(at - 1) / 2]);
 		at = (at - 1) / 2;
 	}
-	heap_put(core, heap, at, slot);
+	heap_put(core, heap, at, place);
 }
 
 static void heap_down(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
 {
-	uint32_t slot = heap->slots[at];
-	uint64_t order = core->slots[slot].rank ^ heap->flip;
+	struct vgpu_policy_place place = heap->places[at];
 	uint64_t child;
 
 	while ((child = 2 * (uint64_t)at + 1) < heap->count) {
 		if (child + 1 < heap->count &&
-		    heap_order(core, heap, child + 1) < heap_order(core, heap, child))
+		    heap->places[child + 1].order < heap->places[child].order)
 			child++;
-		if (heap_order(core, heap, child) >= order)
+		if (heap->places[child].order >= place.order)
 			break;
-		heap_put(core, heap, at, heap->slots[child]);
+		heap_put(core, heap, at, heap->places[child]);
 		at = child;
 	}
-	heap_put(core, heap, at, slot);
+	heap_put(core, heap, at, place);
 }
 
-/* Restores the order around @at after the rank there changed either way. */
-static void heap_fix(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
+/* Restores the order around @at. */
+static void heap_settle(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap, uint32_t at)
 {
-	uint32_t slot = heap->slots[at];
+	uint32_t slot = heap->places[at].slot;
 
 	heap_up(core, heap, at);
 	heap_down(core, heap, *heap_place(core, heap, slot));
 }
 
+static bool *heap_late(struct vgpu_policy_core *core, const struct vgpu_policy_heap *heap,
+		       uint32_t slot)
+{
+	return heap->flip ? &core->slots[slot].far_late : &core->slots[slot].soon_late;
+}
+
+static void heap_set_late(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
+			  uint32_t slot, bool late)
+{
+	bool *was = heap_late(core, heap, slot);
+
+	heap->late += (uint32_t)late - (uint32_t)*was;
+	*was = late;
+}
+
+/* The rank of a slot changed, either way; before it was @rank.  What stays is not looked at. */
+static void heap_change(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
+			uint32_t slot, uint64_t rank)
+{
+	uint64_t order = core->slots[slot].rank ^ heap->flip;
+	uint32_t at = *heap_place(core, heap, slot);
+
+	if (order >= (rank ^ heap->flip) &&
+	    (*heap_late(core, heap, slot) || heap->late < LATE_MAX)) {
+		heap_set_late(core, heap, slot, true);
+		return;
+	}
+	heap_set_late(core, heap, slot, false);
+	heap->places[at].order = order;
+	heap_settle(core, heap, at);
+}
+
+/* The slot on top, NO_SLOT of an empty heap. */
+static uint32_t heap_top(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap)
+{
+	if (!heap->count)
+		return NO_SLOT;
+	while (*heap_late(core, heap, heap->places[0].slot)) {
+		heap_set_late(core, heap, heap->places[0].slot, false);
+		heap->places[0].order = core->slots[heap->places[0].slot].rank ^ heap->flip;
+		heap_down(core, heap, 0);
+	}
+	return heap->places[0].slot;
+}
+
 static void heap_insert(struct vgpu_policy_core *core, struct vgpu_policy_heap *heap,
 			uint32_t slot)
 {
-	heap_put(core, heap, heap->count, slot);
+	heap->places[heap->count] = (struct vgpu_policy_place){
+		.order = core->slots[slot].rank ^ heap->flip, .slot = slot,
+	};
 	heap_up(core, heap, heap->count++);
 }
 
@@ -78,13 +124,16 @@ static void heap_remove(struct vgpu_policy_core *core, struct vgpu_policy_heap *
 			uint32_t slot)
 {
 	uint32_t at = *heap_place(core, heap, slot);
-	uint32_t moved = heap->slots[--heap->count];
+	struct vgpu_policy_place moved = heap->places[heap->count - 1];
+
+	heap_set_late(core, heap, slot, false);
+	heap->count--;
 
 	*heap_place(core, heap, slot) = NO_SLOT;
-	if (moved == slot)
+	if (moved.slot == slot)
 		return;
 	heap_put(core, heap, at, moved);
-	heap_fix(core, heap, at);
+	heap_settle(core, heap, at);
 }
 
 /* --- the set ------------------------------------------------------------------- */
@@ -103,10 +152,10 @@ static int grow_array(void **array, size_t count, size_t size)
 static int ensure_heaps(struct vgpu_policy_kind *kind, bool timed, uint32_t room, uint32_t most)
 {
 	size_t count = room < most ? room : most;
-	int rc = grow_array((void **)&kind->far.slots, count, sizeof(uint32_t));
+	int rc = grow_array((void **)&kind->far.places, count, sizeof(*kind->far.places));
 
 	if (!rc && timed)
-		rc = grow_array((void **)&kind->soon.slots, count, sizeof(uint32_t));
+		rc = grow_array((void **)&kind->soon.places, count, sizeof(*kind->soon.places));
 	return rc;
 }
 
@@ -164,8 +213,8 @@ void vgpu_policy_core_fini(struct vgpu_policy_core *core)
 	free(core->slots);
 	free(core->free);
 	for (uint32_t k = 0; k < core->kinds; k++) {
-		free(core->kind[k].far.slots);
-		free(core->kind[k].soon.slots);
+		free(core->kind[k].far.places);
+		free(core->kind[k].soon.places);
 	}
 	free(core->kind);
 	memset(core, 0, sizeof(*core));
@@ -217,6 +266,9 @@ static void note_used(struct vgpu_policy_core *core, uint32_t slot)
 	if (core->last_slot != NO_SLOT)
 		core->slots[core->last_slot].after = slot;
 	core->last_slot = slot;
+	/* What comes next is asked for now. */
+	if (core->slots[slot].after < core->room)
+		__builtin_prefetch(&core->slots[core->slots[slot].after], 1);
 }
 
 /* Puts a chunk into the heaps that its kind and its being held call for. */
@@ -246,7 +298,7 @@ void vgpu_policy_core_rerank(struct vgpu_policy_core *core, uint32_t slot)
 {
 	struct vgpu_policy_slot *s = &core->slots[slot];
 	struct vgpu_policy_slot now = *s;
-	uint64_t rank = core->hooks->rank(core, &now);
+	uint64_t rank = core->hooks->rank(core, &now), before = s->rank;
 
 	if (now.kind != s->kind) {
 		delist(core, slot);
@@ -259,35 +311,33 @@ void vgpu_policy_core_rerank(struct vgpu_policy_core *core, uint32_t slot)
 		return;
 	s->rank = rank;
 	if (!s->held)
-		heap_fix(core, &core->kind[s->kind].far, s->far_at);
+		heap_change(core, &core->kind[s->kind].far, slot, before);
 	if (s->kind != VGPU_POLICY_GUESSED)
-		heap_fix(core, &core->kind[s->kind].soon, s->soon_at);
+		heap_change(core, &core->kind[s->kind].soon, slot, before);
 }
 
-uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core, uint32_t kind)
+uint32_t vgpu_policy_core_soonest(struct vgpu_policy_core *core, uint32_t kind)
 {
-	const struct vgpu_policy_heap *soon = &core->kind[kind].soon;
-
-	return soon->count ? soon->slots[0] : NO_SLOT;
+	return heap_top(core, &core->kind[kind].soon);
 }
 
 /* Of two that are due at once a timed one goes. */
-static uint32_t victim_slot(const struct vgpu_policy_core *core)
+static uint32_t victim_slot(struct vgpu_policy_core *core)
 {
 	uint32_t victim = NO_SLOT;
 	double farthest = -1, due = 0;
 
 	for (uint32_t k = 0; k < core->kinds; k++) {
-		const struct vgpu_policy_heap *far = &core->kind[k].far;
+		uint32_t top = heap_top(core, &core->kind[k].far);
 
-		if (!far->count)
+		if (top == NO_SLOT)
 			continue;
 		if (core->kinds > 1)
-			due = core->hooks->due(core, &core->slots[far->slots[0]]);
+			due = core->hooks->due(core, &core->slots[top]);
 		if (due < farthest)
 			continue;
 		farthest = due;
-		victim = far->slots[0];
+		victim = top;
 	}
 	return victim;
 }

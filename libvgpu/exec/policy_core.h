@@ -37,6 +37,7 @@
  * @soon_at: place in the heap of soonest uses; NO_SLOT unless timed
  * @kind: VGPU_POLICY_GUESSED, or of a declared order
  * @after: the slot that was used after it the last time, if it is still what it was then
+ * @far_late, @soon_late: its place there is one of a rank before
  * @overdue: times in a row that an expected use did not come
  * @held: never a victim
  */
@@ -49,6 +50,7 @@ struct vgpu_policy_slot {
 	uint32_t soon_at;
 	uint32_t kind;
 	uint32_t after;
+	bool far_late, soon_late;
 	uint8_t overdue;
 	bool held;
 };
@@ -80,14 +82,25 @@ struct vgpu_policy_hooks {
 };
 
 /**
- * struct vgpu_policy_heap - slot numbers, the one with the lowest (rank ^ flip) on top
- * @slots: slot numbers in heap order
+ * struct vgpu_policy_place - a place in a heap
+ * @order: (rank ^ flip) of the slot, or what it was when it was lower
+ * @slot: which
+ */
+struct vgpu_policy_place {
+	uint64_t order;
+	uint32_t slot;
+};
+
+/**
+ * struct vgpu_policy_heap - slots, the one of the lowest order on top
+ * @places: in heap order
  * @count: how many
+ * @late: of these, the ones whose order may not be that of their rank
  * @flip: 0, or UINT64_MAX to have the highest rank on top
  */
 struct vgpu_policy_heap {
-	uint32_t *slots;
-	uint32_t count;
+	struct vgpu_policy_place *places;
+	uint32_t count, late;
 	uint64_t flip;
 };
 
@@ -181,7 +194,7 @@ int vgpu_policy_core_kind(struct vgpu_policy_core *core, uint32_t kind, uint32_t
  *
  * Return: its slot number, or VGPU_POLICY_NO_SLOT when nothing retained is of that kind.
  */
-uint32_t vgpu_policy_core_soonest(const struct vgpu_policy_core *core, uint32_t kind);
+uint32_t vgpu_policy_core_soonest(struct vgpu_policy_core *core, uint32_t kind);
 
 /*
  * The operations of struct vgpu_policy_ops that are the same for every policy; the

@@ -259,7 +259,7 @@ static void swap_unless_repeated(uint64_t *keys, size_t n, size_t a, size_t b)
 /* The core's idea of the retained chunk that is due first. */
 static void expect_soonest(const struct vgpu_policy_ops *ops, void *policy, const bool *set)
 {
-	const struct vgpu_policy_core *core = policy;
+	struct vgpu_policy_core *core = policy;
 	uint32_t slot = vgpu_policy_core_soonest(core, 1);
 	uint64_t soonest = VGPU_POLICY_NEVER;
 

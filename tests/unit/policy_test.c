@@ -160,6 +160,31 @@ static void lru_equals_list_model(void **state)
 	}
 }
 
+/* More than the core leaves in their place until a victim is wanted. */
+#define MANY 10000u
+
+static void lru_gives_up_in_order_of_use_after_many_hits(void **state)
+{
+	struct vgpu_policy_params params = { .capacity = MANY };
+	uint64_t victim;
+	void *policy;
+
+	(void)state;
+	assert_int_equal(vgpu_policy_lru.create(&params, &policy), 0);
+	for (uint64_t key = 0; key < MANY; key++)
+		assert_int_equal(vgpu_policy_lru.access(policy, key, 0, &victim), VGPU_POLICY_ADMIT);
+	/* Used in another order, some of them twice: 7 has no divisor in common with MANY. */
+	for (uint64_t i = 0; i < MANY + MANY / 2; i++)
+		assert_int_equal(vgpu_policy_lru.access(policy, i * 7 % MANY, 0, &victim),
+				 VGPU_POLICY_HIT);
+	for (uint64_t i = MANY / 2; i < MANY + MANY / 2; i++) {
+		assert_int_equal(vgpu_policy_lru.access(policy, MANY + i, 0, &victim),
+				 VGPU_POLICY_ADMIT);
+		assert_int_equal(victim, i * 7 % MANY);
+	}
+	vgpu_policy_lru.destroy(policy);
+}
+
 static void lru_misses_all_of_a_cyclic_scan(void **state)
 {
 	void *policy = create(&vgpu_policy_lru, 500);
@@ -440,6 +465,7 @@ int main(void)
 		cmocka_unit_test(opt_equals_exhaustive_search),
 		cmocka_unit_test(opt_joins_direct_repeats_and_checks_arguments),
 		cmocka_unit_test(lru_equals_list_model),
+		cmocka_unit_test(lru_gives_up_in_order_of_use_after_many_hits),
 		cmocka_unit_test(lru_misses_all_of_a_cyclic_scan),
 		cmocka_unit_test(every_policy_serves_a_direct_repeat_as_one_use),
 		cmocka_unit_test(every_policy_refuses_bad_arguments_and_survives_no_room),
