@@ -48,7 +48,7 @@ static bool chunk_is_empty(const struct vgpu_object *o, uint32_t chunk)
 
 int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 {
-	uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
+	uint32_t slot = vgpu_slot_of(r, o, chunk);
 	int rc;
 
 	if (slot == VB_SLOT_ANY) {
@@ -67,7 +67,7 @@ int vgpu_resid_want(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 
 bool vgpu_resid_hint(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk)
 {
-	uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
+	uint32_t slot = vgpu_slot_of(r, o, chunk);
 
 	r->looks++;
 	if (slot != VB_SLOT_ANY || chunk_is_empty(o, chunk))
@@ -85,7 +85,7 @@ void vgpu_resid_drop_hints(struct vgpu_resid *r, struct vgpu_object *o, uint32_t
 			   uint32_t end)
 {
 	for (uint32_t c = first; c < end; c++) {
-		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
+		uint32_t slot = vgpu_slot_of(r, o, c);
 
 		if (slot != VB_SLOT_ANY && r->slot[slot].flags & VGPU_SLOT_AHEAD)
 			vgpu_slot_let_go(r, slot);

@@ -81,6 +81,8 @@ struct vgpu_measure {
  * @table: shared with the device; read it by vgpu_object_entry()
  * @gone: forgotten by the device
  * @forget_tag, @forget_next: FORGET that cannot be answered yet, in the executor's list
+ * @lead: slot of a chunk that was looked for, less the chunk's index: where the next one likely
+ *	is (slot.h)
  * @jobs: submissions that were started and name it
  * @users: submissions and slots that have it, and FORGET that waits
  * @idle_prev, @idle_next: in the store's list of those without users; @idle: it is there
@@ -98,6 +100,7 @@ struct vgpu_object {
 	uint32_t unit_rows;
 	__u64 unit_bytes, matrix_bytes;	/* the type the core gives them */
 	const volatile struct vb_table_entry *table;
+	uint32_t lead;
 	uint32_t jobs, users;
 	uint64_t used;
 	struct vgpu_object *idle_prev, *idle_next;

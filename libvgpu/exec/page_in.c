@@ -79,7 +79,7 @@ static int page_in_window(struct vgpu_resid *r, struct vgpu_object *o, struct vg
  */
 static int page_in_filled(struct vgpu_resid *r, struct vgpu_object *o, struct vgpu_page_in *p)
 {
-	uint32_t chunk = p->req.out_chunk, slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
+	uint32_t chunk = p->req.out_chunk, slot = vgpu_slot_of(r, o, chunk);
 	int rc = slot == VB_SLOT_ANY ? vgpu_filled_take(r, o, chunk, &slot) : 0;
 
 	return rc ? 0 : page_in_first(r, o, p);

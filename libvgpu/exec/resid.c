@@ -279,7 +279,7 @@ int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, 
 		   uint32_t *out_slot)
 {
 	uint64_t key = vgpu_policy_key(o->id, chunk);
-	uint32_t slot = vgpu_slot_find(r, key);
+	uint32_t slot = vgpu_slot_of(r, o, chunk);
 	bool lost = false;
 	int rc, keep = 0;
 
@@ -361,7 +361,7 @@ void vgpu_resid_expect(struct vgpu_resid *r, struct vgpu_object *o, uint32_t fir
 		       uint32_t end)
 {
 	for (uint32_t c = first; c < end; c++) {
-		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(o->id, c));
+		uint32_t slot = vgpu_slot_of(r, o, c);
 
 		if (slot != VB_SLOT_ANY && !vgpu_slot_wants(r, &r->slot[slot]))
 			vgpu_slot_want(r, slot);
@@ -405,7 +405,7 @@ int vgpu_resid_alloc(struct vgpu_resid *r, uint64_t bytes, void **out)
  * @at: how far it came
  */
 struct walk {
-	const struct vgpu_object *object;
+	struct vgpu_object *object;
 	uint32_t first, end, at;
 };
 
@@ -418,7 +418,7 @@ static uint32_t walk_next(struct vgpu_resid *r, struct walk *w)
 		r->looks++;
 		slot = w->at++;
 		if (count <= r->slots)
-			slot = vgpu_slot_find(r, vgpu_policy_key(w->object->id, w->first + slot));
+			slot = vgpu_slot_of(r, w->object, w->first + slot);
 		else if (r->slot[slot].object != w->object ||
 			 r->slot[slot].chunk < w->first || r->slot[slot].chunk >= w->end)
 			continue;

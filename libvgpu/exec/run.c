@@ -30,10 +30,10 @@ static bool run_has(const struct vgpu_run *run, const struct vgpu_slot *s)
 
 static bool run_is_adjacent(const struct vgpu_resid *r, const struct vgpu_run *run, uint32_t *out)
 {
-	uint32_t start = vgpu_slot_find(r, vgpu_policy_key(run->object->id, run->first));
+	uint32_t start = vgpu_slot_of(r, run->object, run->first);
 
 	for (uint32_t c = run->first; start != VB_SLOT_ANY && c < run->end; c++) {
-		if (vgpu_slot_find(r, vgpu_policy_key(run->object->id, c)) != start + (c - run->first))
+		if (vgpu_slot_of(r, run->object, c) != start + (c - run->first))
 			return false;
 	}
 	*out = start;
@@ -76,7 +76,7 @@ static void note_blocks(struct vgpu_resid *r)
 static bool run_find_anchor(const struct vgpu_resid *r, const struct vgpu_run *run, uint32_t *out)
 {
 	for (uint32_t c = run->first; c < run->end; c++) {
-		uint32_t at = vgpu_slot_find(r, vgpu_policy_key(run->object->id, c));
+		uint32_t at = vgpu_slot_of(r, run->object, c);
 
 		if (at == VB_SLOT_ANY || !vgpu_slot_is_fixed(&r->slot[at]))
 			continue;
@@ -213,7 +213,7 @@ static int run_place_one(struct vgpu_resid *r, const struct vgpu_run *run, uint3
 			 uint32_t i)
 {
 	uint32_t chunk = run->first + i, to = window + i, spare;
-	uint32_t at = vgpu_slot_find(r, vgpu_policy_key(run->object->id, chunk));
+	uint32_t at = vgpu_slot_of(r, run->object, chunk);
 	int rc;
 
 	if (at == to)
@@ -248,7 +248,7 @@ static int run_settle(struct vgpu_resid *r, const struct vgpu_run *run)
 	int absent = 0;
 
 	for (uint32_t c = run->first; c < run->end; c++) {
-		uint32_t at = vgpu_slot_find(r, vgpu_policy_key(run->object->id, c));
+		uint32_t at = vgpu_slot_of(r, run->object, c);
 		int rc = at == VB_SLOT_ANY ? 0 : vgpu_resid_wait(r, at);
 
 		if (rc)
@@ -311,7 +311,7 @@ static int run_pin_present(struct vgpu_resid *r, const struct vgpu_run *run)
 	int rc = 0;
 
 	for (uint32_t c = run->first; c < run->end; c++) {
-		uint32_t slot = vgpu_slot_find(r, vgpu_policy_key(run->object->id, c));
+		uint32_t slot = vgpu_slot_of(r, run->object, c);
 		int filled = slot == VB_SLOT_ANY ? vgpu_filled_take(r, run->object, c, &slot) : 0;
 
 		if (filled == -EAGAIN)
@@ -330,7 +330,7 @@ static void run_release(struct vgpu_resid *r, const struct vgpu_run *run)
 {
 	for (uint32_t c = run->first; c < run->end; c++) {
 		uint64_t key = vgpu_policy_key(run->object->id, c);
-		uint32_t slot = vgpu_slot_find(r, key);
+		uint32_t slot = vgpu_slot_of(r, run->object, c);
 
 		if (slot == VB_SLOT_ANY) {
 			r->policy->forget(r->policy_state, key);
@@ -353,6 +353,16 @@ static int run_account(struct vgpu_resid *r, const struct vgpu_run *run)
 	return 0;
 }
 
+/* It is in memory alone, and was written: to write it once more is nothing new to the device. */
+static bool slot_is_written(const struct vgpu_slot *s)
+{
+	struct vb_table_entry e = vgpu_object_entry(s->object, s->chunk);
+
+	return e.valid == 1u << VB_TIER_HOST && !e.busy &&
+	       (e.flags & (VB_ENTRY_TOUCHED | VB_ENTRY_DIRTY | VB_ENTRY_CRC | VB_ENTRY_LOST)) ==
+	       (VB_ENTRY_TOUCHED | VB_ENTRY_DIRTY);
+}
+
 /* The run lies at its slot and is pinned: wait for its bytes. */
 static int run_finish(struct vgpu_resid *r, const struct vgpu_run *run, bool write)
 {
@@ -364,7 +374,8 @@ static int run_finish(struct vgpu_resid *r, const struct vgpu_run *run, bool wri
 
 		vgpu_slot_note_ahead(r, s);
 		vgpu_slot_unwant(r, run->slot + i, 1);
-		if (r->policy->retains(r->policy_state, vgpu_slot_key(s)))
+		if (!(s->flags & VGPU_SLOT_RETAINED) &&
+		    r->policy->retains(r->policy_state, vgpu_slot_key(s)))
 			vgpu_slot_flag(r, run->slot + i, VGPU_SLOT_RETAINED, 0);
 	}
 	for (i = 0; i < n && !rc; i++)
@@ -372,8 +383,9 @@ static int run_finish(struct vgpu_resid *r, const struct vgpu_run *run, bool wri
 	for (i = 0; i < n && !rc && write; i++) {
 		struct vgpu_slot *s = &r->slot[run->slot + i];
 
-		rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_WRITE, VB_TIER_HOST,
-				     VB_TIER_HOST, NULL, NULL);
+		if (!slot_is_written(s))
+			rc = vgpu_resid_move(r, s->object, s->chunk, VB_MOVE_WRITE, VB_TIER_HOST,
+					     VB_TIER_HOST, NULL, NULL);
 	}
 	return rc;
 }

@@ -76,7 +76,7 @@ static void slot_delist(struct vgpu_resid *r, uint32_t slot)
 	s->list = VGPU_LIST_NONE;
 }
 
-void vgpu_slot_relist(struct vgpu_resid *r, uint32_t slot)
+void vgpu_slot_move_list(struct vgpu_resid *r, uint32_t slot)
 {
 	struct vgpu_slot *s = &r->slot[slot];
 	enum vgpu_slot_list list = vgpu_slot_list_of(r, s);
@@ -88,20 +88,6 @@ void vgpu_slot_relist(struct vgpu_resid *r, uint32_t slot)
 	if (list != VGPU_LIST_NONE)
 		list_insert(r, &r->list[list], slot, list == VGPU_LIST_WANTED ?
 			    place_wanted(r, slot) : r->list[list].last);
-}
-
-void vgpu_slot_flag(struct vgpu_resid *r, uint32_t slot, uint32_t set, uint32_t clear)
-{
-	struct vgpu_slot *s = &r->slot[slot];
-
-	s->flags = (uint8_t)((s->flags & ~clear) | set);
-	vgpu_slot_relist(r, slot);
-}
-
-void vgpu_slot_pin(struct vgpu_resid *r, uint32_t slot)
-{
-	r->slot[slot].pins++;
-	vgpu_slot_relist(r, slot);
 }
 
 void vgpu_slot_want(struct vgpu_resid *r, uint32_t slot)
@@ -121,6 +107,8 @@ void vgpu_slot_unwant(struct vgpu_resid *r, uint32_t slot, uint32_t uses)
 	struct vgpu_slot *s = &r->slot[slot];
 	uint32_t wants = vgpu_slot_wants(r, s), n = wants < uses ? wants : uses;
 
+	if (!wants)
+		return;
 	s->wants = wants - n;
 	s->round = r->round;
 	r->wanted -= n;

@@ -28,6 +28,23 @@ static inline uint32_t vgpu_slot_find(const struct vgpu_resid *r, uint64_t key)
 	return vgpu_keymap_find(&r->map, key, &slot) ? slot : VB_SLOT_ANY;
 }
 
+/*
+ * The same of an object's chunk.  Most lie behind each other, in the order of the object: then it
+ * is where the last one that was looked for says, and a look at that slot is enough.
+ */
+static inline uint32_t vgpu_slot_of(const struct vgpu_resid *r, struct vgpu_object *o,
+				    uint32_t chunk)
+{
+	uint32_t slot = o->lead + chunk;
+
+	if (slot < r->slots && r->slot[slot].object == o && r->slot[slot].chunk == chunk)
+		return slot;
+	slot = vgpu_slot_find(r, vgpu_policy_key(o->id, chunk));
+	if (slot != VB_SLOT_ANY)
+		o->lead = slot - chunk;
+	return slot;
+}
+
 /* Bytes are on their way in or out. */
 static inline bool vgpu_slot_is_moving(const struct vgpu_slot *s)
 {
@@ -99,9 +116,29 @@ void vgpu_slots_extend(struct vgpu_resid *r, uint32_t first);
 
 /* The list that a slot belongs to; vgpu_slot_relist(): put it there after its state changed. */
 enum vgpu_slot_list vgpu_slot_list_of(const struct vgpu_resid *r, const struct vgpu_slot *s);
-void vgpu_slot_relist(struct vgpu_resid *r, uint32_t slot);
-void vgpu_slot_flag(struct vgpu_resid *r, uint32_t slot, uint32_t set, uint32_t clear);
-void vgpu_slot_pin(struct vgpu_resid *r, uint32_t slot);
+void vgpu_slot_move_list(struct vgpu_resid *r, uint32_t slot);
+static inline void vgpu_slot_relist(struct vgpu_resid *r, uint32_t slot)
+{
+	const struct vgpu_slot *s = &r->slot[slot];
+	uint32_t flags = s->flags & (VGPU_SLOT_RETAINED | VGPU_SLOT_PARKED | VGPU_SLOT_HELD);
+
+	/* Retained, and nothing else: in none, whoever pins or wants it. */
+	if (s->list == VGPU_LIST_NONE && s->state == VGPU_SLOT_READY && flags == VGPU_SLOT_RETAINED)
+		return;
+	vgpu_slot_move_list(r, slot);
+}
+static inline void vgpu_slot_flag(struct vgpu_resid *r, uint32_t slot, uint32_t set, uint32_t clear)
+{
+	struct vgpu_slot *s = &r->slot[slot];
+
+	s->flags = (uint8_t)((s->flags & ~clear) | set);
+	vgpu_slot_relist(r, slot);
+}
+static inline void vgpu_slot_pin(struct vgpu_resid *r, uint32_t slot)
+{
+	r->slot[slot].pins++;
+	vgpu_slot_relist(r, slot);
+}
 /* A use was announced; so many of the announced ones happened, or will not. */
 void vgpu_slot_want(struct vgpu_resid *r, uint32_t slot);
 void vgpu_slot_unwant(struct vgpu_resid *r, uint32_t slot, uint32_t uses);
