@@ -13,29 +13,35 @@
 #include <stdint.h>
 
 #define VGPU_RERUN_SPANS	512u	/* beyond these a buffer is held not to be repeatable */
+#define VGPU_RERUN_LISTS	64u
+#define VGPU_RERUN_NONE		UINT16_MAX
 
 /**
  * struct vgpu_rerun_span - bytes of an object
  * @from: first byte
  * @end: one past the last
  * @bo: index of the object
+ * @next: in its list, or VGPU_RERUN_NONE
  * @made: all of them are made by the buffer; else: read as they were before it
  */
 struct vgpu_rerun_span {
 	uint64_t from, end;
 	uint32_t bo;
+	uint16_t next;
 	bool made;
 };
 
 /**
  * struct vgpu_rerun - what a buffer has read and made so far
- * @spans: @count of them; at most one that is made and one that is not at any byte
- * @count: how many
+ * @spans: of which @used were in use; at most one that is made and one that is not at any byte
+ * @first: lists of them, by object
+ * @spare: list of those that became one with others
+ * @used: how many have been in a list
  * @full: there were too many
  */
 struct vgpu_rerun {
 	struct vgpu_rerun_span spans[VGPU_RERUN_SPANS];
-	uint32_t count;
+	uint16_t first[VGPU_RERUN_LISTS], spare, used;
 	bool full;
 };
 
