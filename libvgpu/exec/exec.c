@@ -83,20 +83,24 @@ void vgpu_exec_yield(struct vgpu_exec *x)
  * Scratch goes nowhere while its submission runs: what runs together must leave room
  * for the largest of its commands, or none could go on.
  */
-static bool exec_may_start(const struct vgpu_exec *x, const struct vgpu_job *next)
+static bool exec_may_start(const struct vgpu_exec *x, struct vgpu_job *next)
 {
 	uint64_t scratch = next->scratch;
-	uint32_t need = next->need;
+	uint32_t need = 0;
 	bool alone = true;
 
 	for (const struct vgpu_job *job = x->jobs; job; job = job->next) {
-		if (!job->started)
-			continue;
-		alone = false;
-		scratch += job->scratch;
-		need = job->need > need ? job->need : need;
+		alone &= !job->started;
+		scratch += job->started ? job->scratch : 0;
 	}
-	return alone || !scratch || scratch + need <= x->resid.slots;
+	if (alone || !scratch)
+		return true;
+	for (struct vgpu_job *job = x->jobs; job; job = job->next) {
+		uint32_t its = job->started || job == next ? vgpu_job_need(&x->env, job) : 0;
+
+		need = its > need ? its : need;
+	}
+	return scratch + need <= x->resid.slots;
 }
 
 /* In the order in which they came: none that can is kept from it for ever. */

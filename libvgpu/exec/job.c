@@ -710,15 +710,21 @@ static uint32_t command_slots(const struct vgpu_job_env *env, const struct vgpu_
 	return vgpu_held_slots_needed(&held) + vgpu_stream_chunks_needed(&s, chunk_bytes);
 }
 
-static void job_count_slots(const struct vgpu_job_env *env, struct vgpu_job *job)
+uint32_t vgpu_job_need(const struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	const void *stream = (const void *)(uintptr_t)job->req.out_stream_address;
 
-	for (const struct vb_cmd_header *c = job->cmd; c; c = vb_stream_next(stream, c)) {
+	for (const struct vb_cmd_header *c = job->need ? NULL : job->cmd; c;
+	     c = vb_stream_next(stream, c)) {
 		uint32_t need = command_slots(env, job, c);
 
 		job->need = need > job->need ? need : job->need;
 	}
+	return job->need;
+}
+
+static void job_count_scratch(struct vgpu_job *job)
+{
 	for (uint32_t i = 0; i < job->req.out_bo_count; i++)
 		job->scratch += job->bos[i]->life == VB_LIFE_SCRATCH ? job->bos[i]->chunks : 0;
 }
@@ -741,7 +747,7 @@ int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 	if (!job->status) {
 		job->cmd = vb_stream_next((const void *)(uintptr_t)req->out_stream_address, NULL);
 		job->ahead.cmd = job->cmd;
-		job_count_slots(env, job);
+		job_count_scratch(job);
 	}
 	*out = job;
 	return 0;

@@ -63,7 +63,7 @@ struct vgpu_ahead {
  * @resume: where it goes on: the panel, or the row of a gather (index)
  * @announced: of a product whose matrices are chosen at run time: how far
  * @scratch: slots of its scratch objects, which go nowhere while it runs
- * @need: most slots that one of its commands needs at once
+ * @need: what vgpu_job_need() found; 0: nobody asked
  * @started: commands may run: its scratch is kept from then on
  * @carry: slots of the last panel, pinned until the next one is; VB_SLOT_ANY none
  * @text: a sentence about the failure
@@ -120,6 +120,8 @@ struct vgpu_job_env {
  */
 int vgpu_job_create(struct vgpu_job_env *env, const struct vb_ioc_fetch *req,
 		    struct vgpu_job **out);
+/* Most slots that one of its commands, from the next one on, needs at once. */
+uint32_t vgpu_job_need(const struct vgpu_job_env *env, struct vgpu_job *job);
 /* Its turn to run has come; once. */
 void vgpu_job_start(struct vgpu_job *job);
 /*
