@@ -264,6 +264,7 @@ static int panel_pin_part(struct vgpu_resid *r, const struct vgpu_stream *s, uin
 	int rc = 0;
 
 	vgpu_object_chunks(o, r->chunk_bytes, span.offset, span.bytes, &first, &end);
+	vgpu_resid_near(r, o, first, end);
 	for (uint32_t c = first; c < end && !rc; c++) {
 		rc = vgpu_resid_use(r, o, c, VGPU_USE_PART(part), &slot[n]);
 		n += !rc;

@@ -288,6 +288,17 @@ void vgpu_resid_destroy(struct vgpu_resid *r, uint32_t abandoned);
  */
 int vgpu_resid_use(struct vgpu_resid *r, struct vgpu_object *o, uint32_t chunk, uint32_t flags,
 		   uint32_t *out_slot);
+/* Uses of these chunks come now: asks for what is known of them, so that none waits for it. */
+static inline void vgpu_resid_near(const struct vgpu_resid *r, const struct vgpu_object *o,
+				   uint32_t first, uint32_t end)
+{
+	for (uint32_t c = first; c < end; c++) {
+		uint32_t slot = o->lead + c;
+
+		if (slot < r->slots)
+			__builtin_prefetch(&r->slot[slot], 1);
+	}
+}
 /*
  * Around uses that may find no room, each time they are tried; @a is all zero the first
  * time.  Otherwise waiting for room would look like so many uses to the policy.
