@@ -9,6 +9,7 @@
 
 #include "core/cmd.h"
 #include "cpu_product.h"
+#include "walk.h"
 
 int vgpu_cpu_matmul_begin(void *be, const struct vgpu_work *w)
 {
@@ -77,15 +78,17 @@ static int residual_save(struct vgpu_product *d, const struct vgpu_panel_work *p
 	return 0;
 }
 
-/* A gated one without what is behind it: its u is no residual. */
-static struct vb_cmd_matmul product_of(const struct vb_cmd_header *cmd)
+/* A gated one without what is behind it, in @room: its u is no residual. */
+static const struct vb_cmd_matmul *product_of(const struct vb_cmd_header *cmd,
+					      struct vb_cmd_matmul *room)
 {
 	const struct vb_cmd_matmul_gate *g = (const void *)cmd;
 
 	if (cmd->opcode == VB_CMD_MATMUL)
-		return *(const struct vb_cmd_matmul *)cmd;
-	return (struct vb_cmd_matmul){ .mode = g->mode, .act = g->act, .x = g->x, .w = g->w,
-				       .scales = g->scales, .y = g->y, .bias = g->bias };
+		return (const struct vb_cmd_matmul *)cmd;
+	*room = (struct vb_cmd_matmul){ .mode = g->mode, .act = g->act, .x = g->x, .w = g->w,
+					.scales = g->scales, .y = g->y, .bias = g->bias };
+	return room;
 }
 
 /* Some rows of activations. */
@@ -109,33 +112,34 @@ static int matmul_rows(struct vgpu_product d, const struct vb_cmd_matmul *c, con
 int vgpu_matmul_panel(struct vgpu_product *d, const struct vgpu_work *w,
 		      const struct vgpu_panel_work *p)
 {
-	const struct vb_cmd_matmul c = product_of(w->cmd);
+	struct vb_cmd_matmul room;
+	const struct vb_cmd_matmul *c = product_of(w->cmd, &room);
 	bool gated = w->cmd->opcode == VB_CMD_MATMUL_GATE;
-	uint32_t m = c.x.shape[0], step;
+	uint32_t m = c->x.shape[0], step;
 	int rc = 0;
 
-	d->format = c.w.format;
-	d->k = c.x.shape[1];
-	d->act = c.act;
+	d->format = c->w.format;
+	d->k = c->x.shape[1];
+	d->act = c->act;
 	d->y = (float *)w->ptr[3] + p->row;
-	d->ldy = vgpu_cpu_stride(&c.y, 0);
+	d->ldy = vgpu_cpu_stride(&c->y, 0);
 	if (w->ptr[4])
 		d->bias = (const float *)w->ptr[4] + p->row;
 	if (w->ptr[5] && !gated) {
 		d->residual = (const float *)w->ptr[5] + p->row;
-		d->ldr = vgpu_cpu_stride(&c.residual, 0);
+		d->ldr = vgpu_cpu_stride(&c->residual, 0);
 	}
-	step = vgpu_cpu_rows_at_once(vgpu_cpu_acts_row_bytes(c.w.format, c.mode, d->k) +
+	step = vgpu_cpu_rows_at_once(vgpu_cpu_acts_row_bytes(c->w.format, c->mode, d->k) +
 				     (w->ptr[5] == w->ptr[3] ? p->rows * sizeof(float) : 0), m);
 	for (uint32_t first = 0; first < m && !rc; first += step) {
 		uint32_t n = step < m - first ? step : m - first;
 
-		rc = matmul_rows(*d, &c, w, p, (struct vgpu_cpu_rows){ first, first + n });
+		rc = matmul_rows(*d, c, w, p, (struct vgpu_cpu_rows){ first, first + n });
 		if (!rc && n < m - first)
 			rc = vgpu_work_go_on(w);
 	}
 	/* Panels come in order: with the last one whole rows are there, and have their lengths. */
-	if (!rc && gated && p->row + p->rows == c.w.shape[0])
+	if (!rc && gated && p->row + p->rows == c->w.shape[0])
 		rc = vgpu_cpu_gate(d->cpu, w);
 	return rc;
 }
@@ -144,7 +148,7 @@ int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu
 {
 	bool by_id = w->cmd->opcode == VB_CMD_MATMUL_ID;
 	struct vgpu_product d = { .cpu = be };
-	int n = vgpu_panel_cut(be, p, &d.block), rc;
+	int n = vgpu_panel_cut(be, p, vgpu_cmd_operand(w->cmd, 0)->shape[0], &d.block), rc;
 
 	if (n < 0)
 		return n;

@@ -16,6 +16,8 @@
 /* Blocks a thread, and rows of the last ones, so that a slow thread does not hold up the panel. */
 #define BLOCKS_A_THREAD	8u
 #define BLOCK_ROWS	64u	/* kernels take two groups of 16 at a time, or four */
+/* Rows of activations of which a panel takes no longer than reading it, or little. */
+#define FEW_ROWS	4u
 /* Rough speed of one thread, to decide whether a job is worth sharing. */
 #define BYTES_A_NS	8u
 #define MACS_A_NS	40u
@@ -104,12 +106,17 @@ static uint64_t align64(uint64_t x)
 	return (x + 63) & ~63ull;
 }
 
-/* Rows of a block: whole groups of 16, and of BLOCK_ROWS where every thread gets some of these. */
-static uint32_t block_rows(const struct vgpu_cpu *cpu, uint32_t rows)
+/*
+ * Rows of a block: whole groups of 16, and of BLOCK_ROWS where every thread gets some of these.
+ * What one thread does in a moment is not cut.
+ */
+static uint32_t block_rows(const struct vgpu_cpu *cpu, uint32_t rows, uint32_t m)
 {
 	uint32_t blocks = cpu->threads * BLOCKS_A_THREAD, whole = BLOCK_ROWS;
 	uint32_t n = (rows + blocks - 1) / blocks;
 
+	if (cpu->threads == 1 && m <= FEW_ROWS)
+		return (rows + 15) & ~15u;
 	while (whole > 16 && rows / whole < 4 * cpu->threads)
 		whole /= 2;
 	return (n + whole - 1) / whole * whole;
@@ -140,7 +147,8 @@ static void block_lies_across(struct vgpu_block *b, struct walk *w, uint8_t *cop
 	walk_skip(w, bytes);
 }
 
-int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct vgpu_block **out)
+int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, uint32_t m,
+		   struct vgpu_block **out)
 {
 	struct walk w = { p->piece[0], p->pieces[0], 0 };
 	uint64_t unit = p->unit_bytes[0], staged = 0;
@@ -148,7 +156,7 @@ int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct
 	bool askew = panel_is_askew(p);
 	uint64_t copies = askew || units < p->pieces[0] ? units : p->pieces[0];
 	uint64_t staging = copies * align64(unit) + p->rows * p->unit_bytes[1];
-	uint32_t step = block_rows(cpu, p->rows), row = 0, n = 0;
+	uint32_t step = block_rows(cpu, p->rows, m), row = 0, n = 0;
 	struct vgpu_block *block = malloc((p->rows / 16 + 2u * p->pieces[0] + 2) * sizeof(*block));
 	const uint8_t *scales;
 

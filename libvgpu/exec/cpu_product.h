@@ -53,11 +53,13 @@ uint64_t vgpu_cpu_acts_row_bytes(uint32_t format, uint32_t mode, uint32_t k);
 
 /**
  * vgpu_panel_cut() - cut a panel into blocks
+ * @m: rows of activations
  * @out: receives them; free() them
  *
  * Return: how many, at most one a 16 rows plus two a piece; -ENOMEM.
  */
-int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, struct vgpu_block **out);
+int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, uint32_t m,
+		   struct vgpu_block **out);
 /* All blocks on the threads.  Return: 0, or what vgpu_work_go_on() says. */
 int vgpu_product_run(struct vgpu_product *d, const struct vgpu_work *w,
 		     const struct vgpu_panel_work *p);

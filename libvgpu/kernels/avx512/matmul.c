@@ -166,40 +166,42 @@ static uint32_t span_pairs(const struct vgpu_panel *w, const struct vgpu_acts *x
 	return regrouped || vgpu_acts_bytes(x->mode, x->m, x->k) <= NEAR_BYTES ? 1 : SPAN_PAIRS;
 }
 
-/* Whole pairs that are not regrouped lie one behind the other: short rows are over soon. */
+/* Groups that lie one behind the other: short rows are over soon, and so little is done for each. */
+static void direct_in_place(vgpu_direct_avx512 *direct, const struct vgpu_panel *w,
+			    const struct vgpu_acts *x, float *y, size_t ldy)
+{
+	struct vgpu_group g[2];
+
+	vgpu_group_at(&g[0], w, 0);
+	g[1] = g[0];
+	g[1].data += g[0].row_bytes;
+	for (uint32_t row = 0; row < w->rows; row += PAIR_ROWS) {
+		uint32_t left = w->rows - row;
+
+		g[0].rows = left < VGPU_GROUP_ROWS ? left : VGPU_GROUP_ROWS;
+		g[1].rows = left < PAIR_ROWS ? left - g[0].rows : VGPU_GROUP_ROWS;
+		direct(g, x, y + row, ldy);
+		g[0].data += 2 * g[0].row_bytes;
+		g[1].data += 2 * g[0].row_bytes;
+	}
+}
+
 static void direct_pairs(vgpu_direct_avx512 *direct, const struct vgpu_panel *w,
 			 const struct vgpu_acts *x, float *y, size_t ldy, struct scratch *scratch)
 {
-	bool regrouped = vgpu_regroup_format(w->format) != w->format;
-	size_t bytes = 2 * vgpu_weight_unit_bytes(w->format, w->k);
 	struct pair *p = scratch->pair;
 
 	for (uint32_t row = 0; row < w->rows; row += PAIR_ROWS) {
-		if (!row || regrouped || w->rows - row < PAIR_ROWS) {
-			pair_init(p, w, row, y, scratch);
-		} else {
-			p->g[0].data += bytes;
-			p->g[1].data += bytes;
-		}
+		pair_init(p, w, row, y, scratch);
 		direct(p->g, x, y + row, ldy);
 	}
 }
 
-void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y,
-			size_t ldy, void *memory)
+static void spans(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y, size_t ldy,
+		  struct scratch *scratch)
 {
-	vgpu_direct_avx512 *direct = vgpu_direct_of_avx512(vgpu_regroup_format(w->format), x);
 	uint32_t pairs = span_pairs(w, x), row = 0;
-	struct scratch *scratch = memory;
 
-	if (vgpu_matmul_mode(w->format, x->mode) != x->mode) {
-		vgpu_product_none(w, x, y, ldy);
-		return;
-	}
-	if (direct) {
-		direct_pairs(direct, w, x, y, ldy, scratch);
-		return;
-	}
 	while (row < w->rows) {
 		uint32_t p = 0;
 
@@ -207,6 +209,22 @@ void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, f
 			pair_init(&scratch->pair[p], w, row, y, scratch);
 		span_product(x, ldy, p, scratch);
 	}
+}
+
+void vgpu_matmul_avx512(const struct vgpu_panel *w, const struct vgpu_acts *x, float *y,
+			size_t ldy, void *memory)
+{
+	enum vgpu_wformat format = vgpu_regroup_format(w->format);
+	vgpu_direct_avx512 *direct = vgpu_direct_of_avx512(format, x);
+
+	if (vgpu_matmul_mode(w->format, x->mode) != x->mode)
+		vgpu_product_none(w, x, y, ldy);
+	else if (direct && format == w->format)
+		direct_in_place(direct, w, x, y, ldy);
+	else if (direct)
+		direct_pairs(direct, w, x, y, ldy, memory);
+	else
+		spans(w, x, y, ldy, memory);
 }
 
 void vgpu_matmul_init_avx512(struct vgpu_kernels *t)
