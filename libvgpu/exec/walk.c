@@ -82,15 +82,16 @@ struct vgpu_hold *vgpu_walk_find(struct vgpu_hold *holds, uint32_t n,
 {
 	const struct vgpu_object *o = bos[op->bo];
 	uint64_t at = o->head + op->offset;
-	uint32_t first, end;
+	uint32_t first = (uint32_t)(at / chunk_bytes);
 	__u64 extent = 0;
 
-	vb_operand_extent(op, &extent);
-	vgpu_object_chunks(o, chunk_bytes, op->offset, extent, &first, &end);
+	/* Entries of an anonymous object have no chunk in common: the first byte tells which. */
+	if (o->kind != VB_BO_ANONYMOUS)
+		vb_operand_extent(op, &extent);
 	for (uint32_t i = 0; i < n; i++) {
 		struct vgpu_hold *h = &holds[i];
 
-		if (h->object != o || first < h->first || end > h->end)
+		if (h->object != o || first < h->first || first >= h->end)
 			continue;
 		/* Two operands may begin at one byte of a file and differ in length. */
 		if (o->kind == VB_BO_ANONYMOUS ||
