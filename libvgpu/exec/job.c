@@ -14,8 +14,9 @@
 
 /* How often a running command asks whether it is still wanted. */
 #define CANCEL_CHECK_NS	(1000u * 1000)
-/* Objects whose description needs no allocation. */
-#define FEW_BOS	16u
+/* Objects whose description needs no allocation, and chunks of a panel. */
+#define FEW_BOS		16u
+#define FEW_CHUNKS	32u
 
 int vgpu_job_fail(struct vgpu_job *job, int error, const char *format, ...)
 {
@@ -51,10 +52,9 @@ static bool job_blame_chunk(struct vgpu_job_env *env, struct vgpu_job *job, int 
  * Room
  */
 
-int vgpu_job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
+static int job_check_cancel_at(struct vgpu_job_env *env, struct vgpu_job *job, uint64_t now)
 {
 	struct vb_ioc_poll_cancel poll = { .size = sizeof(poll), .tag = job->req.out_tag };
-	uint64_t now = vgpu_now_ns();
 
 	if (job->req.out_deadline_ns && now > job->req.out_deadline_ns)
 		return vgpu_job_fail(job, -ETIME, "command %u: the deadline passed", job->number);
@@ -65,6 +65,11 @@ int vgpu_job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
 	if (poll.out_cancel == VB_CANCEL_DEADLINE)
 		return -ETIME;
 	return poll.out_cancel == VB_CANCEL_CLIENT ? -ECANCELED : 0;
+}
+
+int vgpu_job_check_cancel(struct vgpu_job_env *env, struct vgpu_job *job)
+{
+	return job_check_cancel_at(env, job, vgpu_now_ns());
 }
 
 int vgpu_job_go_on(struct vgpu_job_env *env, struct vgpu_job *job)
@@ -513,7 +518,9 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 {
 	struct vgpu_stream s;
 	uint32_t chunks, count = 1, first = 0, *list = &first;
-	struct panel p = { 0 };
+	uint32_t few_slots[FEW_CHUNKS];
+	struct vgpu_piece few_pieces[FEW_CHUNKS];
+	struct panel p = { few_slots, few_pieces, { 0 } };
 	int rc;
 
 	if (!vgpu_walk_stream(job->cmd, job->bos, env->panel_bytes, &s))
@@ -524,8 +531,10 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 	if (rc)
 		return rc;
 	chunks = vgpu_stream_panel_chunks(&s, env->resid->chunk_bytes);
-	p.slot = malloc(chunks * sizeof(*p.slot));
-	p.piece = malloc(chunks * sizeof(*p.piece));
+	if (chunks > FEW_CHUNKS) {
+		p.slot = malloc(chunks * sizeof(*p.slot));
+		p.piece = malloc(chunks * sizeof(*p.piece));
+	}
 	if (job->cmd->opcode == VB_CMD_MATMUL_ID)
 		list = malloc(matrices_at_most(job->cmd, &s) * sizeof(*list));
 	rc = p.slot && p.piece && list ? env->backend->begin(env->be, work) : -ENOMEM;
@@ -537,8 +546,10 @@ static int job_run_stream(struct vgpu_job_env *env, struct vgpu_job *job,
 		env->backend->end(env->be, work);
 	if (list != &first)
 		free(list);
-	free(p.slot);
-	free(p.piece);
+	if (chunks > FEW_CHUNKS) {
+		free(p.slot);
+		free(p.piece);
+	}
 	return rc;
 }
 
@@ -576,12 +587,12 @@ static int job_go_on(void *arg)
 	return vgpu_job_go_on(a->env, a->job);
 }
 
-static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
+static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job, uint64_t now)
 {
 	struct asking asking = { env, job };
 	struct vgpu_work work = { .go_on = job_go_on, .arg = &asking };
 	struct vgpu_held held;
-	int rc = vgpu_job_check_cancel(env, job);
+	int rc = job_check_cancel_at(env, job, now);
 
 	if (rc)
 		return rc;
@@ -601,6 +612,12 @@ static int job_run_command(struct vgpu_job_env *env, struct vgpu_job *job)
 	return rc;
 }
 
+static void job_step_end(struct vgpu_job_env *env, struct vgpu_job *job, uint64_t start)
+{
+	env->stepped_at = vgpu_now_ns();
+	job->busy_ns += env->stepped_at - start;
+}
+
 bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 {
 	uint64_t start = vgpu_now_ns();
@@ -611,7 +628,7 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 		return true;
 	awaited = vgpu_late_begin(env->resid, &job->late);
 	env->resid->fault_error = 0;
-	rc = job_run_command(env, job);
+	rc = job_run_command(env, job, start);
 	if (rc == -EAGAIN)
 		rc = job_wait_for_storage(env, job);
 	vgpu_late_end(env->resid, awaited);
@@ -620,7 +637,7 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 		job->again = false;
 		if (!job->slow)
 			room_pause();
-		job->busy_ns += vgpu_now_ns() - start;
+		job_step_end(env, job, start);
 		return false;
 	}
 	env->resid->count[VB_COUNT_COMMANDS]++;
@@ -639,7 +656,7 @@ bool vgpu_job_step(struct vgpu_job_env *env, struct vgpu_job *job)
 	vgpu_ahead_pass_command(job);
 	job->cmd = vb_stream_next((const void *)(uintptr_t)job->req.out_stream_address, job->cmd);
 	job->number++;
-	job->busy_ns += vgpu_now_ns() - start;
+	job_step_end(env, job, start);
 	return job->status || !job->cmd;
 }
 

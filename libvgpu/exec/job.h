@@ -94,6 +94,7 @@ struct vgpu_job {
 /**
  * struct vgpu_job_env - what a job needs to run
  * @panel_bytes: most bytes of a panel
+ * @stepped_at: when the last step ended, CLOCK_MONOTONIC
  * @serve_others: called in the middle of a command that waits for room: what can be
  *	done without running commands.  Return: false when the executor stops
  * @take_in: called now and then while a command computes: takes in what storage has brought,
@@ -106,7 +107,7 @@ struct vgpu_job_env {
 	struct vgpu_store *store;
 	const struct vgpu_backend_ops *backend;
 	void *be;
-	uint64_t panel_bytes;
+	uint64_t panel_bytes, stepped_at;
 	bool (*serve_others)(void *arg);
 	void (*take_in)(void *arg);
 	void *serve_arg;
