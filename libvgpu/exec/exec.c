@@ -13,6 +13,7 @@
 #define FLUSH_ACCESSES		32u	/* chunk uses that are not counted yet */
 #define RECORD_WAIT_MS		10	/* whoever was answered has gone on by then */
 #define SERVED_IN_ROW		4u	/* requests of clients between two commands */
+#define SERVE_NS		20000u	/* and how long they may wait for commands that are short */
 #define CALM_NS_LEAST		(10ull * 1000000000u)
 #define CALM_NS_MOST		(128 * CALM_NS_LEAST)
 
@@ -336,6 +337,14 @@ static void exec_serve_others(struct vgpu_exec *x, uint32_t fetch_flags, bool am
 	vgpu_exec_page_in(x, amid);
 	vgpu_exec_retry(x);
 	vgpu_commit_all(&x->fetch, &x->commits);
+	x->served_at = x->env.stepped_at;
+}
+
+/* Nobody waits for an answer that is there, and others were asked a moment ago. */
+static bool exec_may_run_on(const struct vgpu_exec *x)
+{
+	return x->jobs && !x->page_ins && !x->commits.count &&
+	       x->env.stepped_at - x->served_at < SERVE_NS;
 }
 
 /* struct vgpu_job_env: a command waits for room. */
@@ -384,7 +393,7 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 			exec_grow(x);
 		vgpu_resid_pump(&x->resid, 0);
 		/* On the module the last commit goes with the next sleep for work. */
-		if (x->jobs || x->page_ins || !x->fetch.several)
+		if ((x->jobs || x->page_ins || !x->fetch.several) && !exec_may_run_on(x))
 			exec_serve_others(x, fetch_flags, false);
 	}
 }

@@ -59,6 +59,7 @@ struct vgpu_evict {
  * @handling_since: a request is handled, or 0
  * @schedules: what clients declared
  * @calm_ns: how long after memory was given back it is asked for again
+ * @served_at: when others than who has the turn were served last, as the job's env counts
  * @grow_at: when the next region is, CLOCK_MONOTONIC; @grew_at: when one came last
  * @grow: somebody asked whether it is time, and could not look; atomically
  * @hand_lock: protects @handed, @handed_count
@@ -86,7 +87,7 @@ struct vgpu_exec {
 	uint64_t retried_at, settled;
 	struct vgpu_page_in *page_ins;
 	struct vgpu_schedules schedules;
-	uint64_t calm_ns, grow_at, grew_at;
+	uint64_t calm_ns, served_at, grow_at, grew_at;
 	int grow;
 	int trace_fd;
 	pthread_t thread, tender;
