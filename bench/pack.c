@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
 /*
- * How fast are weights packed and decoded, and activations packed, beside what reading the
- * source allows?
+ * How fast are weights packed and decoded, and activations packed, beside what memory allows?
  *
- * GB/s of f32: the source when packing, the result when decoding; of blocks where these are
- * what is packed.  The bound is
- * reading the source (packing) or reading the packed weight, at its size in f32
- * (decoding).  There is no peer that makes the same layout; beside A16 activations stands
- * rounding them to BF16 alone, without the scale of a group.  $BENCH_RUNS (5) turns;
- * VBLACKWELL_ISA chooses a lower level.
+ * pack: GB/s of source that is read and packed weights that are written, as a chunk of a derived
+ * object is made, or a layer of AWQ or GPTQ; the bound is moving as many bytes.  decode: GB/s of
+ * f32; the bound is reading the packed weight, at its size in f32.  There is no peer that makes
+ * the same layout; beside A16 activations stands rounding them to BF16 alone, without the scale
+ * of a group.  $BENCH_RUNS (5) turns; VBLACKWELL_ISA chooses a lower level, the first argument
+ * how many threads pack.
  */
 #include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "exec/derive.h"
 #include "kernels/kernels.h"
-#include "kernels/pack/g16_type.h"
+#include "kernels/pack/int4_units.h"
+#include "kernels/pool.h"
 #include "../tests/common/bench_util.h"
 
 #define MAX_RUNS	99u
@@ -23,10 +24,10 @@
 #define ACT_ROWS	16u
 #define ACT_TURNS	64u
 
-/* Of every weight; the columns of activations too. */
+/* Of every weight: more than the last-level cache holds; the columns of activations too. */
 static struct {
 	uint32_t n, k;
-} size = { 4096, 4096 };
+} size = { 16384, 4096 };
 #define GROUPS	(size.n / VGPU_GROUP_ROWS)
 
 struct work {
@@ -43,23 +44,6 @@ static void die(const char *what)
 	exit(1);
 }
 
-static double pack_time(const struct work *w)
-{
-	double start = bench_seconds();
-
-	for (uint32_t g = 0; g < GROUPS; g++) {
-		const float *src = w->f32 + (size_t)g * VGPU_GROUP_ROWS * size.k;
-		uint8_t *dst = w->packed + g * w->unit;
-		int rc = w->format == VGPU_W_MXFP4_G16 ?
-			 w->kernels->pack_mxfp4(dst, src, VGPU_W_F32, size.k, VGPU_GROUP_ROWS, size.k) :
-			 w->kernels->pack_int8(dst, src, VGPU_W_F32, size.k, VGPU_GROUP_ROWS, size.k);
-
-		if (rc)
-			die("a value has no code");
-	}
-	return bench_seconds() - start;
-}
-
 /* Into the first group's rows, which stay in cache, and back to what they were. */
 static double decode_time(const struct work *w, float *out)
 {
@@ -73,85 +57,217 @@ static double decode_time(const struct work *w, float *out)
 	return bench_seconds() - start;
 }
 
-static void emit(const char *bench, const struct work *w, double *ours, double *bound,
-		 unsigned int runs)
+static void emit(const struct bench_result *r)
 {
-	struct bench_result r = {
-		.bench = bench, .weight = w->format == VGPU_W_MXFP4_G16 ? "mxfp4" : "int8",
-		.residency = "dram", .n = size.n, .k = size.k, .threads = 1, .unit = "GB/s",
-		.ours = bench_median(ours, runs), .bound = bench_median(bound, runs), .runs = runs,
-	};
-
-	if (bench_emit(&r))
+	if (bench_emit(r))
 		fprintf(stderr, "pack: cannot append to the JSON file\n");
 }
 
-static void measure(struct work *w)
+static void pack(struct work *w, const float *values)
 {
-	double pack[MAX_RUNS], pack_bound[MAX_RUNS], decode[MAX_RUNS], decode_bound[MAX_RUNS];
-	double bytes = (double)size.n * size.k * sizeof(float), packed = (double)w->unit * GROUPS;
-	float *out = bench_alloc((size_t)VGPU_GROUP_ROWS * size.k * sizeof(*out));
-	unsigned int runs = bench_runs(5, MAX_RUNS);
+	for (uint32_t g = 0; g < GROUPS; g++) {
+		const float *src = values + (size_t)g * VGPU_GROUP_ROWS * size.k;
+		uint8_t *dst = w->packed + g * w->unit;
+		int rc = w->format == VGPU_W_MXFP4_G16 ?
+			 w->kernels->pack_mxfp4(dst, src, VGPU_W_F32, size.k, VGPU_GROUP_ROWS, size.k) :
+			 w->kernels->pack_int8(dst, src, VGPU_W_F32, size.k, VGPU_GROUP_ROWS, size.k);
 
+		if (rc)
+			die("a value has no code");
+	}
+}
+
+static void measure_decode(struct work *w, enum vgpu_wformat format, const char *name)
+{
+	double ours[MAX_RUNS], bound[MAX_RUNS], bytes = (double)size.n * size.k * sizeof(float);
+	float *out = bench_alloc((size_t)VGPU_GROUP_ROWS * size.k * sizeof(*out));
+	struct bench_result r = {
+		.bench = "decode", .weight = name, .residency = "dram", .n = size.n, .k = size.k,
+		.threads = 1, .unit = "GB/s", .runs = bench_runs(5, MAX_RUNS),
+	};
+
+	w->format = format;
+	w->unit = vgpu_weight_unit_bytes(format, size.k);
 	w->packed = bench_alloc(w->unit * GROUPS);
 	if (!w->packed || !out)
 		die("no memory");
-	for (unsigned int i = 0; i < runs; i++) {
-		pack[i] = bytes / pack_time(w) * 1e-9;
-		pack_bound[i] = bench_read_rate(w->f32, (size_t)size.n * size.k * sizeof(float), 1) * 1e-9;
-		decode[i] = bytes / decode_time(w, out) * 1e-9;
-		decode_bound[i] = bench_read_rate(w->packed, w->unit * GROUPS, 1) * bytes / packed *
-				  1e-9;
+	pack(w, w->f32);
+	for (unsigned int i = 0; i < r.runs; i++) {
+		ours[i] = bytes / decode_time(w, out) * 1e-9;
+		bound[i] = bench_read_rate(w->packed, w->unit * GROUPS, 1) * bytes /
+			   (double)(w->unit * GROUPS) * 1e-9;
 	}
-	emit("pack", w, pack, pack_bound, runs);
-	emit("decode", w, decode, decode_bound, runs);
+	r.ours = bench_median(ours, r.runs);
+	r.bound = bench_median(bound, r.runs);
+	emit(&r);
 	bench_free(w->packed);
 	bench_free(out);
 }
 
-/* --- blocks of GGUF ------------------------------------------------------ */
+/* --- packing ------------------------------------------------------------- */
 
-/* GB/s of blocks into the packed format that keeps them; the bound is reading them. */
-static double blocks_rate(const struct work *w, const struct vgpu_g16_type *type, const uint8_t *src)
+/* Of a layer, which has no format of its own. */
+#define NO_FORMAT	((enum vgpu_wformat)0)
+
+struct way {
+	const char *name;
+	enum vgpu_wformat from, to;
+};
+
+/**
+ * struct packing - one weight on its way
+ * @source_bytes, @packed_bytes: of the whole weight
+ * @pool: NULL: one thread
+ */
+struct packing {
+	struct way way;
+	uint32_t threads;
+	size_t source_bytes, packed_bytes;
+	uint8_t *source, *packed;
+	struct vgpu_pool *pool;
+};
+
+/* A thread's share: what is packed is copied, the rest of the source read. */
+static void copy_share(void *ctx, unsigned int thread)
 {
-	size_t row = vgpu_weight_unit_bytes(type->source, size.k);
-	double start = bench_seconds();
+	const size_t piece = 65536;
+	const struct packing *p = ctx;
+	size_t pieces = p->packed_bytes / piece;
 
-	for (uint32_t g = 0; g < GROUPS; g++)
-		if (w->kernels->pack_blocks(w->packed + g * w->unit, type->format,
-					    src + g * VGPU_GROUP_ROWS * row, VGPU_GROUP_ROWS, size.k))
-			die("blocks are not packed");
-	return (double)row * size.n / (bench_seconds() - start) * 1e-9;
+	for (size_t i = pieces * thread / p->threads; i < pieces * (thread + 1) / p->threads; i++)
+		memcpy(p->packed + i * piece, p->source + i * piece, piece);
 }
 
-static void measure_blocks(struct work *w, enum vgpu_wformat format, const char *name)
+static double move_time(struct packing *p)
 {
-	const struct vgpu_g16_type *type = vgpu_g16_type(format);
-	size_t bytes = vgpu_weight_unit_bytes(type->source, size.k) * size.n;
-	double ours[MAX_RUNS], bound[MAX_RUNS];
-	unsigned int runs = bench_runs(5, MAX_RUNS);
-	uint8_t *src = bench_alloc(bytes);
+	double seconds = bench_parallel(p->threads, copy_share, p);
 
-	w->unit = vgpu_weight_unit_bytes(format, size.k);
-	w->packed = bench_alloc(w->unit * GROUPS);
-	if (!w->packed || !src)
-		die("no memory");
-	/* No F16 of such bytes is infinite or NaN. */
-	for (size_t i = 0; i < bytes; i++)
-		src[i] = (uint8_t)(i * 37 + i / 251) & 0x3b;
-	for (unsigned int i = 0; i < runs; i++) {
-		ours[i] = blocks_rate(w, type, src);
-		bound[i] = bench_read_rate(src, bytes, 1) * 1e-9;
+	if (p->source_bytes > p->packed_bytes) {
+		size_t rest = p->source_bytes - p->packed_bytes;
+
+		seconds += (double)rest / bench_read_rate(p->source + p->packed_bytes, rest, p->threads);
 	}
-	struct bench_result r = {
-		.bench = "pack", .weight = name, .residency = "dram", .n = size.n, .k = size.k,
-		.threads = 1, .unit = "GB/s", .ours = bench_median(ours, runs),
-		.bound = bench_median(bound, runs), .runs = runs, .note = "of blocks",
+	return seconds;
+}
+
+static double derive_time(struct packing *p)
+{
+	struct vgpu_object o = {
+		.bytes = p->packed_bytes, .unit_rows = VGPU_GROUP_ROWS,
+		.unit_bytes = vgpu_weight_unit_bytes(p->way.to, size.k), .matrix_bytes = p->packed_bytes,
+		.transform = { .kind = VB_TRANSFORM_PACK, .src_format = (uint16_t)p->way.from,
+			       .dst_format = (uint16_t)p->way.to, .rows = size.n, .cols = size.k },
 	};
-	if (bench_emit(&r))
-		fprintf(stderr, "pack: cannot append to the JSON file\n");
-	bench_free(w->packed);
-	bench_free(src);
+	struct vgpu_derive_range range = { .end_unit = GROUPS, .end_col = size.k };
+	double start = bench_seconds();
+	uint64_t scratch;
+
+	if (vgpu_derive_range(&o, &range) ||
+	    vgpu_derive_units(&o, 0, (uint32_t)p->packed_bytes, &range, p->source, NULL, p->packed,
+			      p->pool, &scratch))
+		die(p->way.name);
+	return bench_seconds() - start;
+}
+
+/* Of a layer whose groups of 128 have a scale and a zero point; codes, zeros, scales in a row. */
+static double layer_time(struct packing *p)
+{
+	const size_t codes = (size_t)size.n * size.k / 2, groups = (size_t)size.n * (size.k / 128);
+	struct vgpu_int4_layer layer = {
+		.scheme = strcmp(p->way.name, "awq") ? VGPU_INT4_GPTQ : VGPU_INT4_AWQ, .n = size.n,
+		.k = size.k, .group = 128, .groups = size.k / 128, .cols = 128, .zeros = true,
+		.qweight = p->source, .qzeros = p->source + codes,
+		.scales = p->source + codes + groups / 2,
+	};
+	double start = bench_seconds();
+
+	if (vgpu_int4_units(&layer, p->way.to, 0, GROUPS, p->packed, p->pool))
+		die(p->way.name);
+	return bench_seconds() - start;
+}
+
+static void fill(struct packing *p, const float *values)
+{
+	size_t n = (size_t)size.n * size.k;
+
+	/* No F16 of such bytes is infinite or NaN, and no E8M0 beyond what packed formats bear. */
+	for (size_t i = 0; i < p->source_bytes; i++)
+		p->source[i] = (uint8_t)(i * 37 + i / 251) & 0x3b;
+	if (p->way.from == VGPU_W_F32)
+		memcpy(p->source, values, n * sizeof(*values));
+	/* A number's upper half is BF16, and some F16 or other, below 2. */
+	for (size_t i = 0; i < n && (p->way.from == VGPU_W_BF16 || p->way.from == VGPU_W_F16); i++)
+		memcpy(p->source + 2 * i, (const uint8_t *)(values + i) + 2, 2);
+	for (size_t i = 0; i < n && p->way.from == VGPU_W_F16; i++)
+		p->source[2 * i + 1] &= 0xbf;
+}
+
+static void measure_pack(struct packing *p, const float *values)
+{
+	double ours[MAX_RUNS], bound[MAX_RUNS];
+	struct bench_result r = {
+		.bench = "pack", .weight = p->way.name, .residency = "dram", .n = size.n, .k = size.k,
+		.threads = p->threads, .unit = "GB/s", .runs = bench_runs(5, MAX_RUNS),
+	};
+	size_t most;
+
+	p->packed_bytes = vgpu_weight_unit_bytes(p->way.to, size.k) * GROUPS;
+	p->source_bytes = p->way.from ? vgpu_weight_unit_bytes(p->way.from, size.k) * size.n :
+				    (size_t)size.n * (size.k / 2 + size.k / 128 * 5 / 2);
+	most = p->source_bytes > p->packed_bytes ? p->source_bytes : p->packed_bytes;
+	p->source = bench_alloc(most);
+	p->packed = bench_alloc(p->packed_bytes);
+	if (!p->source || !p->packed)
+		die("no memory");
+	fill(p, values);
+	for (unsigned int i = 0; i < r.runs; i++) {
+		double bytes = (double)(p->source_bytes + p->packed_bytes) * 1e-9;
+
+		ours[i] = bytes / (p->way.from ? derive_time(p) : layer_time(p));
+		bound[i] = bytes / move_time(p);
+	}
+	r.ours = bench_median(ours, r.runs);
+	r.bound = bench_median(bound, r.runs);
+	emit(&r);
+	bench_free(p->source);
+	bench_free(p->packed);
+}
+
+static void measure_packing(const float *values, uint32_t threads)
+{
+	static const struct way all[] = {
+		{ "f32-mxfp4", VGPU_W_F32, VGPU_W_MXFP4_G16 },
+		{ "f16-mxfp4", VGPU_W_F16, VGPU_W_MXFP4_G16 },
+		{ "bf16-mxfp4", VGPU_W_BF16, VGPU_W_MXFP4_G16 },
+		{ "f32-int8", VGPU_W_F32, VGPU_W_INT8_G16 },
+		{ "f16-int8", VGPU_W_F16, VGPU_W_INT8_G16 },
+		{ "bf16-int8", VGPU_W_BF16, VGPU_W_INT8_G16 },
+		{ "mxfp4-mxfp4", VGPU_W_MXFP4, VGPU_W_MXFP4_G16 },
+		{ "q8_0-int8", VGPU_W_Q8_0, VGPU_W_INT8_G16 },
+		{ "q4_0-int8", VGPU_W_Q4_0, VGPU_W_INT8_G16 },
+		{ "q4_0", VGPU_W_Q4_0, VGPU_W_Q4_0_G16 },
+		{ "q4_1", VGPU_W_Q4_1, VGPU_W_Q4_1_G16 },
+		{ "q5_0", VGPU_W_Q5_0, VGPU_W_Q5_0_G16 },
+		{ "q5_1", VGPU_W_Q5_1, VGPU_W_Q5_1_G16 },
+		{ "q4_k", VGPU_W_Q4_K, VGPU_W_Q4_K_G16 },
+		{ "q5_k", VGPU_W_Q5_K, VGPU_W_Q5_K_G16 },
+		{ "q6_k", VGPU_W_Q6_K, VGPU_W_Q6_K_G16 },
+		{ "nvfp4", VGPU_W_NVFP4, VGPU_W_NVFP4_G16 },
+		{ "awq", NO_FORMAT, VGPU_W_INT4_Z128_G16 },
+		{ "gptq", NO_FORMAT, VGPU_W_INT4_Z128_G16 },
+	};
+	struct vgpu_pool_params params = { .threads = threads };
+	struct vgpu_pool *pool = NULL;
+
+	if (threads > 1 && vgpu_pool_open(&params, &pool))
+		die("no threads");
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct packing p = { .way = all[i], .threads = threads, .pool = pool };
+
+		measure_pack(&p, values);
+	}
+	if (pool)
+		vgpu_pool_close(pool);
 }
 
 /* --- activations --------------------------------------------------------- */
@@ -210,16 +326,18 @@ static void measure_acts(const struct work *w, enum vgpu_mode mode, const char *
 		.runs = runs, .note = note,
 	};
 	snprintf(note, sizeof(note), "%.2f us a row", (double)size.k * 4e-3 / r.ours);
-	if (bench_emit(&r))
-		fprintf(stderr, "pack: cannot append to the JSON file\n");
+	emit(&r);
 	bench_free(memory);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct work w = { .kernels = vgpu_kernels_best() };
+	uint32_t threads = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1;
 	uint64_t state = 1;
 
+	if (!threads || threads > VGPU_POOL_THREADS_MAX)
+		die("the argument is a number of threads");
 	if (bench_short())
 		size.n = size.k = 512;
 	w.f32 = bench_alloc((size_t)size.n * size.k * sizeof(float));
@@ -230,16 +348,9 @@ int main(void)
 		w.f32[i] = (float)(int32_t)(state >> 32) * 0x1p-31f;
 	}
 	printf("level %s\n", vgpu_isa_name(w.kernels->isa));
-	w.format = VGPU_W_MXFP4_G16;
-	w.unit = vgpu_weight_unit_bytes(w.format, size.k);
-	measure(&w);
-	w.format = VGPU_W_INT8_G16;
-	w.unit = vgpu_weight_unit_bytes(w.format, size.k);
-	measure(&w);
-	measure_blocks(&w, VGPU_W_Q4_0_G16, "q4_0");
-	measure_blocks(&w, VGPU_W_Q5_0_G16, "q5_0");
-	measure_blocks(&w, VGPU_W_Q4_K_G16, "q4_k");
-	measure_blocks(&w, VGPU_W_Q6_K_G16, "q6_k");
+	measure_packing(w.f32, threads);
+	measure_decode(&w, VGPU_W_MXFP4_G16, "mxfp4");
+	measure_decode(&w, VGPU_W_INT8_G16, "int8");
 	measure_acts(&w, VGPU_MODE_A8, "a8");
 	measure_acts(&w, VGPU_MODE_A16, "a16");
 	measure_acts(&w, VGPU_MODE_F32, "f32");
