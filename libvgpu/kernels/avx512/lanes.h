@@ -4,10 +4,21 @@
 #define VGPU_AVX512_LANES_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
+/* 16 bytes of each of 4 rows. */
+static inline __m512i vgpu_lanes_load4(const uint8_t *p, size_t row_bytes)
+{
+	__m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+
+	x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + row_bytes)), 1);
+	x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 2 * row_bytes)), 2);
+	return _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 3 * row_bytes)), 3);
+}
+
 /* Word u of row r of 16 becomes word r of line u of 4. */
-static inline void vgpu_lanes_store16(uint8_t *dst, const __m512i x[4])
+static inline void vgpu_lanes_turn16(__m512i line[4], const __m512i x[4])
 {
 	const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28,
 						1, 5, 9, 13, 17, 21, 25, 29);
@@ -17,10 +28,19 @@ static inline void vgpu_lanes_store16(uint8_t *dst, const __m512i x[4])
 	__m512i c = _mm512_permutex2var_epi32(x[0], last, x[1]);
 	__m512i d = _mm512_permutex2var_epi32(x[2], last, x[3]);
 
-	_mm512_store_si512(dst, _mm512_shuffle_i64x2(a, b, 0x44));
-	_mm512_store_si512(dst + 64, _mm512_shuffle_i64x2(a, b, 0xee));
-	_mm512_store_si512(dst + 128, _mm512_shuffle_i64x2(c, d, 0x44));
-	_mm512_store_si512(dst + 192, _mm512_shuffle_i64x2(c, d, 0xee));
+	line[0] = _mm512_shuffle_i64x2(a, b, 0x44);
+	line[1] = _mm512_shuffle_i64x2(a, b, 0xee);
+	line[2] = _mm512_shuffle_i64x2(c, d, 0x44);
+	line[3] = _mm512_shuffle_i64x2(c, d, 0xee);
+}
+
+static inline void vgpu_lanes_store16(uint8_t *dst, const __m512i x[4])
+{
+	__m512i line[4];
+
+	vgpu_lanes_turn16(line, x);
+	for (uint32_t u = 0; u < 4; u++)
+		_mm512_store_si512(dst + 64 * u, line[u]);
 }
 
 /* Codes 0 .. 15 and 16 .. 31 of 4 rows, a byte each, to MXFP4_G16's words. */
@@ -46,6 +66,29 @@ static inline void vgpu_lanes_store_or(uint8_t *dst, const __m512i x[4])
 		line = _mm512_mask_mov_epi32(line, (__mmask16)(0x1111 << i), w);
 	}
 	_mm512_store_si512(dst, _mm512_permutexvar_epi32(turn, line));
+}
+
+/*
+ * The next 16 rows lie behind these: ask for them evenly, @block_bytes of each row at a time.
+ * Sixteen streams of a few KiB each are too short for the hardware to notice.
+ */
+static inline void vgpu_lanes_prefetch(const uint8_t *rows, size_t row_bytes, uint32_t block,
+				       size_t block_bytes)
+{
+	const uint8_t *next = rows + 16 * (row_bytes + block * block_bytes);
+
+	for (size_t i = 0; i < 16 * block_bytes; i += 64)
+		_mm_prefetch((const char *)next + i, _MM_HINT_T1);
+}
+
+/*
+ * A line that will be written @VGPU_CLAIM_BYTES from here: a store that misses the caches waits
+ * until its line is there, with all those behind it.
+ */
+#define VGPU_CLAIM_BYTES	4096u
+static inline void vgpu_lanes_claim(const uint8_t *line)
+{
+	__asm__ volatile("prefetchw %0" : : "m"(line[VGPU_CLAIM_BYTES]));
 }
 
 #endif

@@ -9,23 +9,13 @@
 #include "kernels/avx512/regroup.h"
 #include "kernels/pack/g16.h"
 
-/* 16 bytes of each of 4 rows. */
-static inline __m512i load4(const uint8_t *p, size_t row_bytes)
-{
-	__m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
-
-	x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + row_bytes)), 1);
-	x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 2 * row_bytes)), 2);
-	return _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 3 * row_bytes)), 3);
-}
-
 static inline void mxfp4_block(uint8_t *codes, const uint8_t *src, size_t row_bytes, bool split)
 {
 	const __m512i nibble = _mm512_set1_epi8(15);
 	__m512i words[4];
 
 	for (uint32_t i = 0; i < 4; i++) {
-		__m512i x = load4(src + 4 * i * row_bytes, row_bytes);
+		__m512i x = vgpu_lanes_load4(src + 4 * i * row_bytes, row_bytes);
 		__m512i low = _mm512_and_si512(x, nibble);
 		__m512i high = _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble);
 
@@ -43,23 +33,10 @@ static inline void q8_0_block(uint8_t *codes, const uint8_t *src, size_t row_byt
 
 	for (uint32_t half = 0; half < 2; half++) {
 		for (uint32_t i = 0; i < 4; i++)
-			words[i] = _mm512_xor_si512(zero, load4(src + 4 * i * row_bytes + 16 * half,
+			words[i] = _mm512_xor_si512(zero, vgpu_lanes_load4(src + 4 * i * row_bytes + 16 * half,
 								row_bytes));
 		vgpu_lanes_store16(codes + 256 * half, words);
 	}
-}
-
-/*
- * The next 16 rows lie behind these: ask for them evenly.  Sixteen streams of a few
- * KiB each are too short for the hardware to notice.
- */
-static inline void prefetch_next(const uint8_t *data, size_t row_bytes, uint32_t b,
-				 size_t block_bytes)
-{
-	const uint8_t *next = data + VGPU_GROUP_ROWS * (row_bytes + b * block_bytes);
-
-	for (size_t i = 0; i < VGPU_GROUP_ROWS * block_bytes; i += 64)
-		_mm_prefetch((const char *)next + i, _MM_HINT_T1);
 }
 
 static void regroup_mxfp4(uint8_t *dst, const uint8_t *data, size_t row_bytes, uint32_t blocks)
@@ -69,7 +46,7 @@ static void regroup_mxfp4(uint8_t *dst, const uint8_t *data, size_t row_bytes, u
 	for (uint32_t b = 0; b < blocks; b++, data += 17) {
 		uint8_t *scale = dst + vgpu_mxfp4_g16_scale(b);
 
-		prefetch_next(rows, row_bytes, b, 17);
+		vgpu_lanes_prefetch(rows, row_bytes, b, 17);
 		for (uint32_t r = 0; r < VGPU_GROUP_ROWS; r++)
 			scale[4 * r] = data[r * row_bytes];
 		mxfp4_block(dst + vgpu_mxfp4_g16_codes(b), data + 1, row_bytes, false);
@@ -84,7 +61,7 @@ static void regroup_split(uint8_t *dst, const uint8_t *data, const uint8_t *scal
 	for (uint32_t b = 0; b < blocks; b++, data += 16) {
 		uint8_t *scale = dst + vgpu_mxfp4_g16_scale(b);
 
-		prefetch_next(rows, row_bytes, b, 16);
+		vgpu_lanes_prefetch(rows, row_bytes, b, 16);
 		for (uint32_t r = 0; r < VGPU_GROUP_ROWS; r++)
 			scale[4 * r] = scales[(size_t)r * blocks + b];
 		mxfp4_block(dst + vgpu_mxfp4_g16_codes(b), data, row_bytes, true);
@@ -98,7 +75,7 @@ static void regroup_q8_0(uint8_t *dst, const uint8_t *data, size_t row_bytes, ui
 	for (uint32_t b = 0; b < blocks; b++, data += 34) {
 		uint8_t *scale = dst + vgpu_int8_g16_scale(b);
 
-		prefetch_next(rows, row_bytes, b, 34);
+		vgpu_lanes_prefetch(rows, row_bytes, b, 34);
 		for (uint32_t r = 0; r < VGPU_GROUP_ROWS; r++)
 			memcpy(scale + 2 * r, data + r * row_bytes, 2);
 		q8_0_block(dst + vgpu_int8_g16_codes(b), data + 2, row_bytes);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Blocks of GGUF into the packed formats of pack/g16_type.h: 32 codes of each of 16 rows at a
- * time, which lie in L1 until they are whole lines.
+ * time, four rows a vector.  They never leave the registers: what is stored row by row and
+ * loaded four rows at once waits for each store to reach the cache.
  */
 #include <immintrin.h>
 
@@ -10,135 +11,257 @@
 #include "kernels/pack/g16_blocks.h"
 #include "kernels/pack/g16_rows.h"
 
-/* As avx2/regroup_g16.c does it for one row. */
-static inline __attribute__((always_inline)) void put16(uint8_t *block, uint32_t bits,
-							const uint8_t codes[16][32])
-{
-	const __m512i nibble = _mm512_set1_epi8(15);
-	__m512i low[4], first[4], last[4];
+#define INLINE static inline __attribute__((always_inline))
 
-	for (uint32_t i = 0; i < 4; i++) {
-		__m512i a = _mm512_load_si512(codes[4 * i]);
-		__m512i b = _mm512_load_si512(codes[4 * i + 2]);
-
-		first[i] = _mm512_shuffle_i32x4(a, b, 0x88);
-		last[i] = _mm512_shuffle_i32x4(a, b, 0xdd);
-		low[i] = vgpu_lanes_of_codes4(_mm512_and_si512(first[i], nibble),
-					      _mm512_and_si512(last[i], nibble));
-		first[i] = _mm512_and_si512(_mm512_srli_epi16(first[i], 4), nibble);
-		last[i] = _mm512_and_si512(_mm512_srli_epi16(last[i], 4), nibble);
-	}
-	vgpu_lanes_store16(block, low);
-	if (bits == 4)
-		return;
-	for (uint32_t i = 0; i < 4; i++) {
-		const __m128i at = bits == 5 ? _mm_setr_epi32(0, 1, 2, 3) :
-					       _mm_setr_epi32(0, 2, 4, 6);
-		const __m128i after = bits == 5 ? _mm_setr_epi32(4, 5, 6, 7) : at;
-
-		first[i] = _mm512_sllv_epi32(first[i], _mm512_broadcast_i32x4(at));
-		last[i] = _mm512_sllv_epi32(last[i], _mm512_broadcast_i32x4(after));
-		if (bits == 5)
-			first[i] = _mm512_or_si512(first[i], last[i]);
-	}
-	vgpu_lanes_store_or(block + VGPU_MXFP4_BLOCK_CODES, first);
-	if (bits == 6)
-		vgpu_lanes_store_or(block + VGPU_MXFP4_BLOCK_CODES + 64, last);
-}
-
-static inline __m256i load32(const uint8_t *p)
-{
-	return _mm256_loadu_si256((const __m256i *)p);
-}
+/* Bytes of 4 rows that belong to columns 0 .. 15 and to columns 16 .. 31. */
+struct cols {
+	__m512i first, last;
+};
 
 /* Some bits of every byte, from bit shift on. */
-static inline __m256i bits_of(__m256i x, uint32_t shift, int mask)
+INLINE __m512i bits_of(__m512i x, uint32_t shift, int mask)
 {
-	return _mm256_and_si256(_mm256_srl_epi16(x, _mm_cvtsi32_si128((int)shift)),
-				_mm256_set1_epi8((char)mask));
+	return _mm512_and_si512(shift ? _mm512_srli_epi16(x, shift) : x,
+				_mm512_set1_epi8((char)mask));
 }
 
-/* The low nibbles of 16 bytes, then the high ones; fifth: bit j is the fifth of code j. */
-static inline __m256i nibbles(const uint8_t *bytes, uint32_t fifth)
+/* Some bits of 32 bytes of each row. */
+INLINE struct cols bits_of32(const uint8_t *bytes, size_t row_bytes, uint32_t shift, int mask)
 {
-	__m128i x = _mm_loadu_si128((const __m128i *)bytes);
-	__m256i both = _mm256_set_m128i(_mm_srli_epi16(x, 4), x);
-
-	return _mm256_or_si256(bits_of(both, 0, 15), _mm256_maskz_set1_epi8(fifth, 16));
+	return (struct cols){ bits_of(vgpu_lanes_load4(bytes, row_bytes), shift, mask),
+			      bits_of(vgpu_lanes_load4(bytes + 16, row_bytes), shift, mask) };
 }
 
-static inline uint32_t u32_at(const uint8_t *p)
+/* The low nibbles of 16 bytes of each row, then the high ones. */
+INLINE struct cols nibbles(const uint8_t *bytes, size_t row_bytes)
 {
-	uint32_t x;
+	__m512i x = vgpu_lanes_load4(bytes, row_bytes);
 
-	memcpy(&x, p, sizeof(x));
-	return x;
+	return (struct cols){ bits_of(x, 0, 15), bits_of(x, 4, 15) };
 }
 
-/* vgpu_codes_of_block(), which says what lies where, in vectors. */
-static inline __attribute__((always_inline)) __m256i codes_of(enum vgpu_wformat source,
-							      const uint8_t *block, uint32_t i)
+/* Of each 8 of 16 bytes the low nibbles, then the high ones. */
+INLINE struct cols eights(const uint8_t *bytes, size_t row_bytes)
 {
-	__m256i low, high;
+	struct cols x = nibbles(bytes, row_bytes);
 
+	return (struct cols){ _mm512_unpacklo_epi64(x.first, x.last),
+			      _mm512_unpackhi_epi64(x.first, x.last) };
+}
+
+/* Low four bits of codes 32 i .. of 4 rows; vgpu_codes_of_block() says what lies where. */
+INLINE struct cols low_of(enum vgpu_wformat source, const uint8_t *block, size_t row_bytes,
+			  uint32_t i)
+{
 	switch (source) {
 	case VGPU_W_Q4_0:
-		return nibbles(block + 2, 0);
+		return nibbles(block + 2, row_bytes);
 	case VGPU_W_Q4_1:
-		return nibbles(block + 4, 0);
+		return nibbles(block + 4, row_bytes);
 	case VGPU_W_Q5_0:
-		return nibbles(block + 6, u32_at(block + 2));
+		return nibbles(block + 6, row_bytes);
 	case VGPU_W_Q5_1:
-		return nibbles(block + 8, u32_at(block + 4));
+		return nibbles(block + 8, row_bytes);
 	case VGPU_W_NVFP4:
-		return _mm256_permute4x64_epi64(nibbles(block + 4 + 16 * i, 0), 0xd8);
+		return eights(block + 4 + 16 * i, row_bytes);
 	case VGPU_W_Q4_K:
-		return bits_of(load32(block + 16 + i / 2 * 32), i % 2 * 4, 15);
+		return bits_of32(block + 16 + i / 2 * 32, row_bytes, i % 2 * 4, 15);
 	case VGPU_W_Q5_K:
-		low = bits_of(load32(block + 48 + i / 2 * 32), i % 2 * 4, 15);
-		high = bits_of(load32(block + 16), i, 1);
-		break;
+		return bits_of32(block + 48 + i / 2 * 32, row_bytes, i % 2 * 4, 15);
 	default:		/* Q6_K */
-		low = bits_of(load32(block + i / 4 * 64 + i % 2 * 32), i % 4 / 2 * 4, 15);
-		high = bits_of(load32(block + 128 + i / 4 * 32), i % 4 * 2, 3);
-		break;
+		return bits_of32(block + i / 4 * 64 + i % 2 * 32, row_bytes, i % 4 / 2 * 4, 15);
 	}
-	return _mm256_or_si256(low, _mm256_slli_epi16(high, 4));
+}
+
+/* The same of what is above, where it lies in bytes: Q5_K, Q6_K. */
+INLINE struct cols high_of(enum vgpu_wformat source, const uint8_t *block, size_t row_bytes,
+			   uint32_t i)
+{
+	if (source == VGPU_W_Q5_K)
+		return bits_of32(block + 16, row_bytes, i, 1);
+	return bits_of32(block + 128 + i / 4 * 32, row_bytes, i % 4 * 2, 3);
+}
+
+INLINE void put_low(uint8_t *block, enum vgpu_wformat source, const uint8_t *src, size_t row_bytes,
+		    uint32_t i)
+{
+	__m512i low[4];
+
+	for (uint32_t q = 0; q < 4; q++) {
+		struct cols x = low_of(source, src + 4 * q * row_bytes, row_bytes, i);
+
+		low[q] = vgpu_lanes_of_codes4(x.first, x.last);
+	}
+	vgpu_lanes_store16(block, low);
+}
+
+/* Word t of a row's codes is step t; as avx2/regroup_g16.c does it for one row. */
+INLINE void put_high(uint8_t *lines, enum vgpu_wformat source, const uint8_t *src,
+		     size_t row_bytes, uint32_t i)
+{
+	bool five = source == VGPU_W_Q5_K;
+	const __m512i at = _mm512_broadcast_i32x4(five ? _mm_setr_epi32(0, 1, 2, 3) :
+							 _mm_setr_epi32(0, 2, 4, 6));
+	const __m512i after = five ? _mm512_add_epi32(at, _mm512_set1_epi32(4)) : at;
+	__m512i first[4], last[4];
+
+	for (uint32_t q = 0; q < 4; q++) {
+		struct cols x = high_of(source, src + 4 * q * row_bytes, row_bytes, i);
+
+		first[q] = _mm512_sllv_epi32(x.first, at);
+		last[q] = _mm512_sllv_epi32(x.last, after);
+		if (five)
+			first[q] = _mm512_or_si512(first[q], last[q]);
+	}
+	vgpu_lanes_store_or(lines, first);
+	if (!five)
+		vgpu_lanes_store_or(lines + 64, last);
+}
+
+/* Bits of @low change places with those @shift above. */
+INLINE __m512i swap_bits(__m512i x, uint32_t low, uint32_t shift)
+{
+	const __m512i mask = _mm512_set1_epi32((int)low);
+	__m512i other = _mm512_and_si512(_mm512_xor_si512(_mm512_srli_epi32(x, shift), x), mask);
+
+	return _mm512_xor_si512(x, _mm512_xor_si512(other, _mm512_slli_epi32(other, shift)));
+}
+
+/*
+ * Bit 4 t + i of a row becomes bit t of byte i: of the five digits of a bit's number the lowest
+ * two go to the front, by four exchanges of two digits each.
+ */
+INLINE __m512i turn_fifth(__m512i x)
+{
+	x = swap_bits(x, 0x0000cccc, 14);	/* digits 4 and 1 */
+	x = swap_bits(x, 0x00aa00aa, 7);	/* 3 and 0 */
+	x = swap_bits(x, 0x0c0c0c0c, 2);	/* 2 and 1 */
+	return swap_bits(x, 0x22222222, 1);	/* 1 and 0 */
+}
+
+/* Four bytes of each of 16 rows, the first @count words of 16 that are read. */
+INLINE void words16(__m512i *line, const uint8_t *src, size_t row_bytes)
+{
+	__m512i x[4];
+
+	for (uint32_t q = 0; q < 4; q++)
+		x[q] = vgpu_lanes_load4(src + 4 * q * row_bytes, row_bytes);
+	vgpu_lanes_turn16(line, x);
+}
+
+/* Scales, and fifth bits that lie beside them; vgpu_header_of_block() says what lies where. */
+INLINE void put_header(const struct vgpu_g16_type *type, uint8_t *tile, uint32_t first,
+		       uint8_t *high, const uint8_t *src, size_t row_bytes)
+{
+	__m512i line[4];
+
+	words16(line, src + (type->header == VGPU_HEADER_S8 ? 192 : 0), row_bytes);
+	if (type->header == VGPU_HEADER_F16)
+		_mm256_store_si256((__m256i *)(tile + first), _mm512_cvtepi32_epi16(line[0]));
+	else if (type->header == VGPU_HEADER_PAIR)
+		_mm512_store_si512(tile + 2 * first, line[0]);
+	else if (type->header == VGPU_HEADER_E4M3)
+		_mm512_store_si512(tile, line[0]);
+	else
+		for (uint32_t l = 0; l < 4; l++)
+			_mm512_store_si512(tile + 64 * l, line[l]);
+	if (type->source == VGPU_W_Q5_0)	/* bytes 2 .. 5 */
+		line[1] = _mm512_or_si512(_mm512_srli_epi32(line[0], 16),
+					  _mm512_slli_epi32(line[1], 16));
+	if (type->source == VGPU_W_Q5_0 || type->source == VGPU_W_Q5_1)
+		_mm512_store_si512(high, turn_fifth(line[1]));
+	if (type->header != VGPU_HEADER_S8)
+		return;
+	for (uint32_t r = 0; r < 16; r++)
+		memcpy(tile + 256 + 2 * r, src + r * row_bytes + 208, 2);
+	_mm256_store_si256((__m256i *)(tile + 288), _mm256_setzero_si256());
 }
 
 /* The type is a constant at every call; step: of its blocks, in ours. */
-static inline __attribute__((always_inline)) void
-regroup(const struct vgpu_g16_type *type, uint8_t *dst, const uint8_t *src, uint32_t step,
-	size_t block_bytes, uint32_t k)
+INLINE void regroup(const struct vgpu_g16_type *type, uint8_t *dst, const uint8_t *src,
+		    uint32_t step, size_t block_bytes, uint32_t k)
 {
 	size_t row_bytes = k / VGPU_BLOCK / step * block_bytes;
-	uint8_t codes[16][32] __attribute__((aligned(64)));
 	uint32_t blocks = k / VGPU_BLOCK;
+	const uint8_t *rows = src;
 
-	if (blocks % type->tile_blocks || type->header == VGPU_HEADER_S8)
+	/* Scales of blocks that the last tile lacks. */
+	if (blocks % type->tile_blocks)
 		memset(dst, 0, vgpu_g16_bytes(type, k));
 	for (uint32_t b = 0; b < blocks; b += step, src += block_bytes) {
-		uint32_t first = b % type->tile_blocks * VGPU_BLOCK;
-		uint8_t *tile = dst + vgpu_g16_tile_at(type, b);
 		uint8_t *block = dst + vgpu_g16_block_at(type, b);
 
-		for (uint32_t r = 0; r < 16; r++) {
-			const uint8_t *at = src + r * row_bytes;
-
-			vgpu_header_of_block(type, tile, r, first, at);
-			/* The next 16 rows lie behind these; see avx512/regroup.c. */
-			for (size_t i = 0; i < block_bytes; i += 64)
-				_mm_prefetch((const char *)at + 16 * row_bytes + i, _MM_HINT_T1);
-		}
-		for (uint32_t i = 0; i < step; i++) {
-			for (uint32_t r = 0; r < 16; r++)
-				_mm256_store_si256((__m256i *)codes[r],
-						   codes_of(type->source, src + r * row_bytes, i));
-			put16(block + i * vgpu_g16_block_bytes(type), type->bits, codes);
+		put_header(type, dst + vgpu_g16_tile_at(type, b),
+			   b % type->tile_blocks * VGPU_BLOCK, block + VGPU_MXFP4_BLOCK_CODES, src,
+			   row_bytes);
+		for (uint32_t i = 0; i < step; i++, block += vgpu_g16_block_bytes(type)) {
+			vgpu_lanes_prefetch(rows, row_bytes, b + i, block_bytes / step);
+			for (size_t j = 0; j < vgpu_g16_block_bytes(type); j += 64)
+				vgpu_lanes_claim(block + j);
+			put_low(block, type->source, src, row_bytes, i);
+			if (type->source == VGPU_W_Q5_K || type->source == VGPU_W_Q6_K)
+				put_high(block + VGPU_MXFP4_BLOCK_CODES, type->source, src, row_bytes,
+					 i);
 		}
 	}
 }
 
+/* Lines after which blocks lie as before; the most are those of Q6_K. */
+#define LINES_MAX	105u
+
+INLINE void mark(uint64_t *marks, size_t byte)
+{
+	marks[byte / 64] |= (uint64_t)1 << byte % 64;
+}
+
+/* Which of the marked bytes have all bits of an F16's exponent set. */
+INLINE __mmask64 exponents_full(__m512i x, uint64_t marked)
+{
+	const __m512i exponent = _mm512_set1_epi8(0x7c);
+
+	return _mm512_mask_cmpeq_epi8_mask(marked, _mm512_and_si512(x, exponent), exponent);
+}
+
+/*
+ * A mark is the upper byte of an F16, whose exponent is all ones where it is infinite or NaN.
+ * Every line of the rows is read in their order, those without a mark, too: so the hardware
+ * fetches ahead what regroup() then finds in a cache, for sixteen rows at once are more streams
+ * than it follows.
+ */
+INLINE bool is_finite16(enum vgpu_g16_header header, const uint8_t *src, size_t block_bytes,
+			uint32_t blocks)
+{
+	size_t lines = block_bytes / (block_bytes & -block_bytes), bytes = blocks * block_bytes;
+	size_t line = 0;
+	uint64_t marks[LINES_MAX] = { 0 };
+	__mmask64 bad = 0;
+
+	for (size_t at = 0; at < 64 * lines && header != VGPU_HEADER_E4M3; at += block_bytes) {
+		mark(marks, at + (header == VGPU_HEADER_S8 ? 209 : 1));
+		if (header == VGPU_HEADER_PAIR || header == VGPU_HEADER_K6)
+			mark(marks, at + 3);
+	}
+	for (; bytes >= 64; src += 64, bytes -= 64) {
+		bad |= exponents_full(_mm512_loadu_si512(src), marks[line]);
+		line = line + 1 < lines ? line + 1 : 0;
+	}
+	return !(bad | exponents_full(_mm512_maskz_loadu_epi8(((__mmask64)1 << bytes) - 1, src),
+				      marks[line]));
+}
+
+#define CASES									\
+	CASE(Q4_0, 1, 18)							\
+	CASE(Q4_1, 1, 20)							\
+	CASE(Q5_0, 1, 22)							\
+	CASE(Q5_1, 1, 24)							\
+	CASE(Q4_K, 8, 144)							\
+	CASE(Q5_K, 8, 176)							\
+	CASE(Q6_K, 8, 210)							\
+	CASE(NVFP4, 2, 36)
+
+void vgpu_regroup_g16_avx512(const struct vgpu_g16_type *type, uint8_t *dst, const uint8_t *src,
+			     uint32_t k)
+{
 #define CASE(name, step, bytes)							\
 	case VGPU_W_##name: {							\
 		static const struct vgpu_g16_type constant = VGPU_G16_##name;	\
@@ -146,36 +269,44 @@ regroup(const struct vgpu_g16_type *type, uint8_t *dst, const uint8_t *src, uint
 		regroup(&constant, dst, src, step, bytes, k);			\
 		break;								\
 	}
-
-void vgpu_regroup_g16_avx512(const struct vgpu_g16_type *type, uint8_t *dst, const uint8_t *src,
-			     uint32_t k)
-{
 	switch (type->source) {
-	CASE(Q4_0, 1, 18)
-	CASE(Q4_1, 1, 20)
-	CASE(Q5_0, 1, 22)
-	CASE(Q5_1, 1, 24)
-	CASE(Q4_K, 8, 144)
-	CASE(Q5_K, 8, 176)
-	CASE(Q6_K, 8, 210)
-	CASE(NVFP4, 2, 36)
+	CASES
 	default:
 		vgpu_regroup_g16_avx2(type, dst, src, VGPU_GROUP_ROWS, k);
 		break;
 	}
+#undef CASE
+}
+
+/* What vgpu_g16_check() says to 16 rows of k columns that the type can have. */
+static int check16(const struct vgpu_g16_type *type, const uint8_t *src, uint32_t k)
+{
+#define CASE(name, step, bytes)							\
+	case VGPU_W_##name: {							\
+		static const struct vgpu_g16_type constant = VGPU_G16_##name;	\
+										\
+		return is_finite16(constant.header, src, bytes,			\
+				   k / VGPU_BLOCK / (step) * 16) ? 0 : -EDOM;	\
+	}
+	switch (type->source) {
+	CASES
+	default:
+		return vgpu_g16_check(type, src, VGPU_GROUP_ROWS, k);
+	}
+#undef CASE
 }
 
 int vgpu_pack_blocks_avx512(void *dst, enum vgpu_wformat format, const void *src, uint32_t rows,
 			    uint32_t k)
 {
 	const struct vgpu_g16_type *type = vgpu_g16_type(format);
-	int rc = vgpu_g16_check(type, src, rows, k);
+	const struct vgpu_block_type *from = type ? vgpu_block_type(type->source) : NULL;
+	int rc;
 
-	if (rc)
-		return rc;
-	if (rows == VGPU_GROUP_ROWS)
+	if (!from || k % from->values || rows < VGPU_GROUP_ROWS)
+		return vgpu_pack_blocks_avx2(dst, format, src, rows, k);
+	rc = check16(type, src, k);
+	if (!rc)
 		vgpu_regroup_g16_avx512(type, dst, src, k);
-	else
-		vgpu_regroup_g16_avx2(type, dst, src, rows, k);
-	return 0;
+	return rc;
 }
