@@ -12,6 +12,7 @@
 #include <string.h>
 #include "kernels/avx2/decode.h"
 #include "kernels/avx2/lanes.h"
+#include "kernels/avx2/pack.h"
 #include "kernels/avx2/regroup.h"
 #include "kernels/pack/g16.h"
 #include "kernels/pack/int8.h"
@@ -194,6 +195,12 @@ static int pack_int8_avx2(void *dst, const void *src, enum vgpu_wformat src_form
 		for (uint32_t row = 0; row < VGPU_GROUP_ROWS; row++)
 			int8_block(dst, row, b, row < rows ? source_block(&s, row, b) : zero);
 	return 0;
+}
+
+void vgpu_pack_mxfp4_block_avx2(uint8_t *group, const struct vgpu_pack_source *s, uint32_t row,
+				uint32_t index)
+{
+	mxfp4_block(group, row, index, source_block(s, row, index));
 }
 
 void vgpu_pack_init_avx2(struct vgpu_kernels *t)
