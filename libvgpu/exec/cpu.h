@@ -103,8 +103,8 @@ int vgpu_cpu_topk(const struct vgpu_work *w, const float *x, uint32_t n, uint32_
 /* Bytes of @n values behind each other, of a format that a copy takes. */
 uint64_t vgpu_cpu_values_bytes(uint32_t format, uint64_t n);
 /* Return: 0, or what vgpu_work_go_on() says. */
-int vgpu_cpu_copy(const struct vgpu_cpu *cpu, const struct vgpu_work *w);
-int vgpu_cpu_fill(const struct vgpu_work *w);
+int vgpu_cpu_copy(struct vgpu_cpu *cpu, const struct vgpu_work *w);
+int vgpu_cpu_fill(struct vgpu_cpu *cpu, const struct vgpu_work *w);
 /* cpu_layer.c */
 int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w);
 /* MATMUL_GATE whose product is in y.  Return: 0, or what vgpu_work_go_on() says. */

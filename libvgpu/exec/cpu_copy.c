@@ -9,8 +9,11 @@
 #include "kernels/attention.h"
 #include "kernels/pack/half.h"
 
-/* Elements that are copied or filled between two questions. */
-#define PIECE_ELEMENTS	(1u << 20)
+/* Elements that a thread copies or fills at a time; whole blocks. */
+#define ITEM_ELEMENTS	(1u << 16)
+/* What one thread does of it, roughly. */
+#define MOVE_BYTES_NS	16u
+#define CONVERT_NS	1u
 /* That are F32 on the way; whole blocks. */
 #define VALUES_AT_ONCE	256u
 
@@ -127,72 +130,106 @@ static uint64_t line_offset(const struct lines *l, uint64_t line)
 }
 
 /**
- * struct pieces - lines, one after the other, long ones in pieces
+ * struct cut - lines as items of a parallel for, each some lines or a part of one
  * @lines: how many, of @elements each
- * @line: the present one
- * @at: first element of the piece
- * @n: elements of it
- * @done: elements since it was asked whether to go on
+ * @parts: items that a line is
+ * @together: lines that an item is, where @parts is 1
+ * @items: of all
  */
-struct pieces {
-	uint64_t lines, line;
-	uint32_t elements, at, n, done;
+struct cut {
+	uint64_t lines, together, items;
+	uint32_t elements, parts;
 };
 
-static struct pieces pieces_of(const struct lines *l)
+static struct cut cut_of(const struct lines *l)
 {
-	return (struct pieces){ .lines = l->count, .elements = l->elements };
+	struct cut c = { .lines = l->count, .elements = l->elements };
+
+	c.parts = (c.elements - 1) / ITEM_ELEMENTS + 1;
+	c.together = ITEM_ELEMENTS / c.elements;
+	c.together = c.together ? c.together : 1;
+	c.items = c.parts > 1 ? c.lines * c.parts : (c.lines - 1) / c.together + 1;
+	return c;
 }
 
-/* Return: 1 there is one; 0 that was all; what vgpu_work_go_on() says. */
-static int piece_next(struct pieces *p, const struct vgpu_work *w)
-{
-	int rc = 0;
+/* What an item is: elements at .. at + n of lines line .. end. */
+struct part {
+	uint64_t line, end;
+	uint32_t at, n;
+};
 
-	p->at += p->n;
-	p->done += p->n;
-	if (p->at == p->elements) {
-		p->at = 0;
-		p->line++;
+static struct part part_of(const struct cut *c, size_t item)
+{
+	struct part p = { .n = c->elements };
+
+	if (c->parts > 1) {
+		p.line = item / c->parts;
+		p.end = p.line + 1;
+		p.at = (uint32_t)(item % c->parts) * ITEM_ELEMENTS;
+		p.n = c->elements - p.at < ITEM_ELEMENTS ? c->elements - p.at : ITEM_ELEMENTS;
+		return p;
 	}
-	if (p->done >= PIECE_ELEMENTS) {
-		rc = vgpu_work_go_on(w);
-		p->done = 0;
-	}
-	p->n = p->elements - p->at < PIECE_ELEMENTS ? p->elements - p->at : PIECE_ELEMENTS;
-	return rc ? rc : p->line < p->lines;
+	p.line = item * c->together;
+	p.end = c->lines - p.line < c->together ? c->lines : p.line + c->together;
+	return p;
 }
 
-int vgpu_cpu_copy(const struct vgpu_cpu *cpu, const struct vgpu_work *w)
+/* A copy, or a fill with @value, of which @in and @x are nothing. */
+struct copying {
+	const struct vgpu_kernels *k;
+	struct lines x, y;
+	struct cut cut;
+	uint32_t from, to, value;
+	const uint8_t *in;
+	uint8_t *out;
+};
+
+/* Lines of what is written do not overlap: an inner stride is never the longer one. */
+static void copy_item(void *ctx, size_t item)
 {
-	const struct vb_cmd_copy *c = (const void *)w->cmd;
-	uint32_t from = c->x.format, to = c->y.format;
-	struct lines x = lines_of(&c->x), y = lines_of(&c->y);
-	struct pieces p = pieces_of(&x);
-	int rc;
+	const struct copying *c = ctx;
+	struct part p = part_of(&c->cut, item);
 
-	while ((rc = piece_next(&p, w)) > 0) {
-		const uint8_t *line = (const uint8_t *)w->ptr[0] + line_offset(&x, p.line);
-		uint8_t *out = (uint8_t *)w->ptr[1] + line_offset(&y, p.line);
-
-		copy_line(cpu->k, line + vgpu_cpu_values_bytes(from, p.at), from,
-			  out + vgpu_cpu_values_bytes(to, p.at), to, p.n);
-	}
-	return rc;
+	for (uint64_t i = p.line; i < p.end; i++)
+		copy_line(c->k, c->in + line_offset(&c->x, i) + vgpu_cpu_values_bytes(c->from, p.at),
+			  c->from, c->out + line_offset(&c->y, i) +
+			  vgpu_cpu_values_bytes(c->to, p.at), c->to, p.n);
 }
 
-int vgpu_cpu_fill(const struct vgpu_work *w)
+int vgpu_cpu_copy(struct vgpu_cpu *cpu, const struct vgpu_work *w)
 {
-	const struct vb_cmd_fill *c = (const void *)w->cmd;
-	struct lines l = lines_of(&c->y);
-	struct pieces p = pieces_of(&l);
-	int rc;
+	const struct vb_cmd_copy *cmd = (const void *)w->cmd;
+	struct copying c = {
+		.k = cpu->k, .x = lines_of(&cmd->x), .y = lines_of(&cmd->y),
+		.from = cmd->x.format, .to = cmd->y.format, .in = w->ptr[0], .out = w->ptr[1],
+	};
+	uint64_t elements = c.x.count * c.x.elements, cost = elements * CONVERT_NS;
 
-	while ((rc = piece_next(&p, w)) > 0) {
-		uint32_t *y = (uint32_t *)((uint8_t *)w->ptr[0] + line_offset(&l, p.line)) + p.at;
+	c.cut = cut_of(&c.x);
+	if (c.from == c.to)
+		cost = vgpu_cpu_values_bytes(c.from, elements) / MOVE_BYTES_NS;
+	return vgpu_cpu_run(cpu, w, copy_item, &c, c.cut.items, cost);
+}
+
+static void fill_item(void *ctx, size_t item)
+{
+	const struct copying *c = ctx;
+	struct part p = part_of(&c->cut, item);
+
+	for (uint64_t i = p.line; i < p.end; i++) {
+		uint32_t *y = (uint32_t *)(c->out + line_offset(&c->y, i)) + p.at;
 
 		for (uint32_t j = 0; j < p.n; j++)
 			y[j] = c->value;
 	}
-	return rc;
+}
+
+int vgpu_cpu_fill(struct vgpu_cpu *cpu, const struct vgpu_work *w)
+{
+	const struct vb_cmd_fill *cmd = (const void *)w->cmd;
+	struct copying c = { .y = lines_of(&cmd->y), .value = cmd->value, .out = w->ptr[0] };
+
+	c.cut = cut_of(&c.y);
+	return vgpu_cpu_run(cpu, w, fill_item, &c, c.cut.items,
+			    c.y.count * c.y.elements * 4 / MOVE_BYTES_NS);
 }

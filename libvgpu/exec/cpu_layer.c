@@ -326,7 +326,7 @@ int vgpu_cpu_layer_run(void *be, const struct vgpu_work *w)
 	case VB_CMD_COPY:
 		return vgpu_cpu_copy(be, w);
 	case VB_CMD_FILL:
-		return vgpu_cpu_fill(w);
+		return vgpu_cpu_fill(be, w);
 	case VB_CMD_COMBINE:
 		return run_combine(be, w);
 	default:

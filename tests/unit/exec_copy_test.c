@@ -14,6 +14,7 @@
 
 #include "common/exec_rig.h"
 #include "kernels/kernels.h"
+#include "kernels/pack/half.h"
 
 /* An offset of neither a chunk nor an element. */
 #define AT	(XCHUNK - 259)
@@ -192,6 +193,63 @@ static void copy_between_q8_0_and_halves(void **state)
 	free(back);
 }
 
+/*
+ * Rows apart on both sides, copied and filled: as many short ones as threads share, and long ones
+ * that threads share each.  Nothing between the rows changes, and nothing behind them.
+ */
+static void expect_shared(uint32_t rows, uint32_t cols, uint32_t format)
+{
+	size_t element = format == VB_FORMAT_F32 ? 4 : 2, step = (cols + 3) * element;
+	size_t bytes = rows * step + 4096, n = (size_t)rows * (cols + 1);
+	float *x = xvalues(n, 5);
+	uint8_t *want = xalloc(bytes), *got = xalloc(bytes);
+	uint32_t from = object(x, n * 4), to;
+	struct vb_cmd_fill fill = { .h = { VB_CMD_FILL, 0, sizeof(fill) }, .value = 0x40490fdb };
+	struct vb_operand a, b;
+	struct xstream s;
+
+	memset(want, 0xa5, bytes);
+	to = object(want, bytes);
+	for (size_t i = 0; i < (size_t)rows * cols; i++) {
+		float value = x[i / cols * (cols + 1) + i % cols];
+		uint16_t half = vgpu_f32_to_f16(value);
+
+		memcpy(want + i / cols * step + i % cols * element,
+		       element == 2 ? (void *)&half : (void *)&value, element);
+	}
+	xstream_begin(&s);
+	a = xmatrix(&s, from, VB_ACCESS_READ, 0, VB_FORMAT_F32, rows, cols);
+	a.stride[0] = (cols + 1) * 4;
+	b = xmatrix(&s, to, VB_ACCESS_READ | VB_ACCESS_WRITE, 0, format, rows, cols);
+	b.stride[0] = step;
+	copy(a, b, &s);
+	assert_int_equal(xrig_read(&rig, to, 0, got, bytes), 0);
+	assert_memory_equal(got, want, bytes);
+	for (size_t i = 0; element == 4 && i < (size_t)rows * cols; i++)
+		memcpy(want + i / cols * step + i % cols * 4, &fill.value, 4);
+	xstream_begin(&s);
+	fill.y = xmatrix(&s, to, VB_ACCESS_READ | VB_ACCESS_WRITE, 0, format, rows, cols);
+	fill.y.stride[0] = step;
+	xstream_add(&s, &fill, sizeof(fill));
+	if (element == 4)
+		xrig_must_run(&rig, &s);
+	assert_int_equal(xrig_read(&rig, to, 0, got, bytes), 0);
+	assert_memory_equal(got, want, bytes);
+	free(x);
+	free(want);
+	free(got);
+}
+
+static void copies_and_fills_that_threads_share_are_whole(void **state)
+{
+	(void)state;
+	expect_shared(70001, 5, VB_FORMAT_F32);
+	expect_shared(70001, 5, VB_FORMAT_F16);
+	expect_shared(2, 2 * 65536 + 7, VB_FORMAT_F32);
+	expect_shared(2, 2 * 65536 + 7, VB_FORMAT_F16);
+	expect_shared(5, 65536, VB_FORMAT_F32);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +257,7 @@ int main(void)
 		XRIG_TEST(copy_of_a_long_vector_goes_through_q8_0, set_up),
 		XRIG_TEST(copy_of_q8_0_to_q8_0_moves_bytes, set_up),
 		XRIG_TEST(copy_between_q8_0_and_halves, set_up),
+		XRIG_TEST(copies_and_fills_that_threads_share_are_whole, set_up),
 	};
 
 	return cmocka_run_group_tests_name("exec_copy", tests, NULL, NULL);
