@@ -193,6 +193,9 @@ static void fill(struct packing *p, const float *values)
 	/* No F16 of such bytes is infinite or NaN, and no E8M0 beyond what packed formats bear. */
 	for (size_t i = 0; i < p->source_bytes; i++)
 		p->source[i] = (uint8_t)(i * 37 + i / 251) & 0x3b;
+	/* A file's blocks have a code of 4 or 6 times the scale each. */
+	for (size_t i = 0; i < p->source_bytes && p->way.from == VGPU_W_MXFP4; i++)
+		p->source[i] |= i % 17 ? (uint8_t)(i * 151) : 0;
 	if (p->way.from == VGPU_W_F32)
 		memcpy(p->source, values, n * sizeof(*values));
 	/* A number's upper half is BF16, and some F16 or other, below 2. */

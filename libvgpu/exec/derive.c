@@ -223,8 +223,7 @@ static void decode_cols(const struct derive *d, const struct strip *s, uint32_t 
 }
 
 /*
- * Blocks of MXFP4 come out as they were: packing scales by the power of two that the
- * largest value asks for.  All others are rounded a second time, now to the packed format.
+ * Values are rounded a second time, now to the packed format.
  *
  * In pieces of whole tiles, whose values stay in a cache however long the rows are.
  */
@@ -259,15 +258,37 @@ static bool is_regrouped(const struct vb_transform *t)
 	return type && type->source == t->src_format;
 }
 
+/* As above, to MXFP4; scales that lie apart are E8M0. */
+static bool is_mxfp4_already(const struct vb_transform *t)
+{
+	return t->dst_format == VB_FORMAT_MXFP4_G16 && !t->scale_format &&
+	       (t->src_format == VB_FORMAT_MXFP4 || t->src_format == VB_FORMAT_MXFP4_SPLIT);
+}
+
 /* Numbers that are copied lie row by row, all columns of a range together. */
 static bool is_copied(const struct vb_transform *t)
 {
-	return is_int8_already(t) || is_regrouped(t);
+	return is_int8_already(t) || is_mxfp4_already(t) || is_regrouped(t);
 }
 
 static bool is_decoded(const struct vb_transform *t)
 {
 	return t->src_format > VB_FORMAT_BF16 && !is_copied(t);
+}
+
+static int pack_mxfp4_rows(const struct derive *d, uint8_t *dst, const struct strip *s)
+{
+	struct vgpu_mxfp4_rows rows = {
+		.blocks = s->src, .row_bytes = d->row_bytes, .rows = s->u.rows, .k = s->cols,
+	};
+
+	if (d->s.rows) {
+		rows.scale_row_bytes = d->s.row_bytes;
+		rows.scales = d->scales + d->s.row_bytes *
+			(scale_row(d->o, &d->s, s->u.row) - scale_row(d->o, &d->s, d->first_row)) +
+			s->first / VGPU_BLOCK;
+	}
+	return d->k->pack_mxfp4_rows(dst, &rows);
 }
 
 static int pack_strip(const struct derive *d, uint8_t *dst, const struct strip *s, float *values)
@@ -276,6 +297,8 @@ static int pack_strip(const struct derive *d, uint8_t *dst, const struct strip *
 
 	if (is_decoded(t))
 		return pack_decoded(d, dst, s, values);
+	if (is_mxfp4_already(t))
+		return pack_mxfp4_rows(d, dst, s);
 	if (is_regrouped(t))
 		return d->k->pack_blocks(dst, t->dst_format, s->src, s->u.rows, s->cols);
 	if (is_int8_already(t))

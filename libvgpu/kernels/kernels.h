@@ -164,6 +164,20 @@ struct vgpu_int4_rows {
 	uint32_t rows, k;
 };
 
+/**
+ * struct vgpu_mxfp4_rows - up to 16 rows of blocks of MXFP4, or of MXFP4_SPLIT
+ * @blocks: of the first row: 17 bytes each; where there are @scales 16, codes alone
+ * @scales: NULL, or the scale of the first block; a byte a block
+ * @row_bytes, @scale_row_bytes: from a row to the next
+ * @rows: 1 .. 16
+ * @k: columns, a multiple of 32
+ */
+struct vgpu_mxfp4_rows {
+	const uint8_t *blocks, *scales;
+	size_t row_bytes, scale_row_bytes;
+	uint32_t rows, k;
+};
+
 /* Bytes of one row (row-major formats) or of one group of 16 rows (packed). */
 size_t vgpu_weight_unit_bytes(enum vgpu_wformat format, uint32_t k);
 /* Rows a unit holds: 1 or VGPU_GROUP_ROWS; 0 for a format not known. */
@@ -250,6 +264,12 @@ struct vgpu_kernels {
 			  size_t ld, uint32_t rows, uint32_t k);
 	int (*pack_int8)(void *dst, const void *src, enum vgpu_wformat src_format,
 			 size_t ld, uint32_t rows, uint32_t k);
+	/*
+	 * What pack_mxfp4 makes of the values of blocks that are MXFP4 already: codes are moved,
+	 * and doubled with a smaller scale where no value of a block is as large as 4 times its
+	 * own.  Returns 0, or -EDOM when a value is NaN or infinite; dst is then untouched.
+	 */
+	int (*pack_mxfp4_rows)(void *dst, const struct vgpu_mxfp4_rows *src);
 	/*
 	 * Make one group of up to 16 rows of blocks that lie behind each other; dst and
 	 * format as above, one of pack/g16_type.h, which says what blocks src has.

@@ -25,6 +25,7 @@ struct drawn {
 	bool at_end;
 	const void *src;
 	struct vgpu_int4_rows int4;
+	struct vgpu_mxfp4_rows mxfp4;
 };
 
 static struct guarded room_src, room_scales, room_zeros, room_want, room_got;
@@ -135,6 +136,43 @@ static void draw_int4(struct drawn *d)
 	random_int4_free(&drawn);
 }
 
+/* A scale of any size, often at an end of them. */
+static uint8_t e8m0(uint64_t *rng)
+{
+	uint32_t near = rng_below(rng, 4);
+
+	return draw_one_in(rng, 200) ? (uint8_t)(252 + near) :
+	       draw_one_in(rng, 3) ? (uint8_t)near : (uint8_t)(4 + rng_below(rng, 248));
+}
+
+/* Blocks of MXFP4 whose codes are all, or no larger than some. */
+static void draw_mxfp4(struct drawn *d)
+{
+	bool split = rng_below(&d->rng, 2);
+	uint8_t *blocks, *scales, mask;
+	uint32_t count;
+
+	d->format = VGPU_W_MXFP4_G16;
+	d->source = split ? VGPU_W_MXFP4_SPLIT : VGPU_W_MXFP4;
+	count = 1 + rng_below(&d->rng, COLS_MAX / 32);
+	d->k = 32 * count;
+	d->ld = (split ? 16 : 17) * count;
+	blocks = guarded_part(&room_src, d->rows * d->ld, d->at_end);
+	scales = guarded_part(&room_scales, d->rows * count, d->at_end);
+	for (uint32_t b = 0; b < d->rows * count; b++) {
+		uint8_t *block = blocks + b * (split ? 16 : 17);
+
+		mask = draw_one_in(&d->rng, 2) ? 0xff : (uint8_t)(0x88 | rng_below(&d->rng, 8) * 0x11);
+		*(split ? scales + b : block++) = e8m0(&d->rng);
+		for (uint32_t i = 0; i < 16; i++)
+			block[i] = (uint8_t)rng_next(&d->rng) & mask;
+	}
+	d->mxfp4 = (struct vgpu_mxfp4_rows){
+		.blocks = blocks, .scales = split ? scales : NULL, .row_bytes = d->ld,
+		.scale_row_bytes = count, .rows = d->rows, .k = d->k,
+	};
+}
+
 static void draw(struct drawn *d, uint64_t number)
 {
 	struct weights_draw w = { .rng = &d->rng, .no_codes = no_codes };
@@ -145,11 +183,13 @@ static void draw(struct drawn *d, uint64_t number)
 	d->at_end = rng_below(&d->rng, 2);
 	w.scales = rng_below(&d->rng, SCALES_COUNT);
 	w.exponent = draw_one_in(&d->rng, 2) ? 0 : (int)rng_below(&d->rng, 280) - 150;
-	kind = rng_below(&d->rng, 3);
+	kind = rng_below(&d->rng, 4);
 	if (kind == 0)
 		draw_floats(d, &w);
 	else if (kind == 1)
 		draw_blocks(d, &w);
+	else if (kind == 2)
+		draw_mxfp4(d);
 	else
 		draw_int4(d);
 	snprintf(said, sizeof(said), "format %d of %d: %u rows of %u, %zu apart, %s", d->format,
@@ -164,6 +204,8 @@ static int pack(const struct drawn *d, const struct vgpu_kernels *t, void *dst)
 {
 	if (!d->source)
 		return t->pack_int4(dst, d->format, &d->int4);
+	if (d->source == VGPU_W_MXFP4 || d->source == VGPU_W_MXFP4_SPLIT)
+		return t->pack_mxfp4_rows(dst, &d->mxfp4);
 	if (d->format == VGPU_W_MXFP4_G16)
 		return t->pack_mxfp4(dst, d->src, d->source, d->ld, d->rows, d->k);
 	if (d->format == VGPU_W_INT8_G16)

@@ -207,6 +207,7 @@ void vgpu_pack_init_avx2(struct vgpu_kernels *t)
 {
 	t->pack_mxfp4 = pack_mxfp4_avx2;
 	t->pack_int8 = pack_int8_avx2;
+	t->pack_mxfp4_rows = vgpu_pack_mxfp4_rows_avx2;
 	t->pack_blocks = vgpu_pack_blocks_avx2;
 	t->pack_int4 = vgpu_pack_int4_avx2;
 	t->weight_decode = vgpu_weight_decode_avx2;

@@ -7,6 +7,8 @@
 #include "kernels/avx2/lanes.h"
 #include "kernels/avx2/regroup.h"
 #include "kernels/pack/g16.h"
+#include "kernels/pack/mxfp4_rows.h"
+#include "kernels/ref/pack.h"
 
 static void mxfp4_block(uint8_t *group, uint32_t row, uint32_t b, const uint8_t *block)
 {
@@ -74,4 +76,41 @@ void vgpu_regroup_avx2(uint8_t *dst, const struct vgpu_panel *w, uint32_t first,
 						  w->scales[(size_t)(first + r) * blocks + b]);
 		}
 	}
+}
+
+/* Is a code 4 or 6?  Then the scale is the one that it asks for. */
+static inline bool has_large(const uint8_t codes[16])
+{
+	__m128i x = _mm_loadu_si128((const __m128i *)codes);
+
+	return !_mm_testz_si128(_mm_and_si128(x, _mm_slli_epi16(x, 1)), _mm_set1_epi8(0x44));
+}
+
+/* A block of 17 bytes as settled as packing would have it. */
+static void settled_block(const struct vgpu_mxfp4_rows *src, uint32_t row, uint32_t b,
+			  uint8_t block[17])
+{
+	block[0] = *vgpu_mxfp4_rows_scale(src, row, b);
+	memcpy(block + 1, vgpu_mxfp4_rows_codes(src, row, b), 16);
+	if (!has_large(block + 1))
+		block[0] = vgpu_lanes_settle(block + 1, block[0]);
+}
+
+int vgpu_pack_mxfp4_rows_avx2(void *dst, const struct vgpu_mxfp4_rows *src)
+{
+	uint8_t block[17];
+
+	if (!vgpu_mxfp4_rows_are_small(src))
+		return vgpu_pack_mxfp4_rows_ref(dst, src);
+	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, src->k));
+	for (uint32_t b = 0; b < src->k / VGPU_BLOCK; b++) {
+		for (uint32_t row = 0; row < src->rows; row++) {
+			settled_block(src, row, b, block);
+			if (src->scales)
+				mxfp4_split_block(dst, row, b, block + 1, block[0]);
+			else
+				mxfp4_block(dst, row, b, block);
+		}
+	}
+	return 0;
 }

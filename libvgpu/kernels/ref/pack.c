@@ -11,6 +11,7 @@
 #include "kernels/pack/mxfp4.h"
 #include "kernels/pack/source.h"
 #include "kernels/ref/g16.h"
+#include "kernels/ref/pack.h"
 #include "kernels/ref/rows.h"
 
 /* Zeros where the row or the column does not exist; returns the bits of max|x|. */
@@ -135,6 +136,42 @@ static int pack_int8_ref(void *dst, const void *src, enum vgpu_wformat src_forma
 	return rc ? rc : pack(&to, dst, &s);
 }
 
+/* Values of a block; returns the bits of max|x|. */
+static uint32_t decode_block(const struct vgpu_mxfp4_rows *s, uint32_t row, uint32_t block,
+			     float x[VGPU_BLOCK])
+{
+	struct vgpu_pack_source values;
+	struct vgpu_panel w = {
+		s->scales ? VGPU_W_MXFP4_SPLIT : VGPU_W_MXFP4, 1, VGPU_BLOCK,
+		s->blocks + row * s->row_bytes + (s->scales ? 16 : 17) * (size_t)block,
+		s->scales ? s->scales + row * s->scale_row_bytes + block : NULL,
+	};
+	float decoded[VGPU_BLOCK];
+
+	vgpu_row_decode_ref(&w, 0, decoded);
+	vgpu_pack_source_init(&values, decoded, VGPU_W_F32, VGPU_BLOCK, 1, VGPU_BLOCK);
+	return source_block(&values, 0, 0, x);
+}
+
+int vgpu_pack_mxfp4_rows_ref(void *dst, const struct vgpu_mxfp4_rows *src)
+{
+	float x[VGPU_BLOCK];
+
+	for (uint32_t row = 0; row < src->rows; row++)
+		for (uint32_t b = 0; b < src->k / VGPU_BLOCK; b++)
+			if (decode_block(src, row, b, x) >= VGPU_F32_INFINITY)
+				return -EDOM;
+	memset(dst, 0, vgpu_weight_unit_bytes(VGPU_W_MXFP4_G16, src->k));
+	for (uint32_t row = 0; row < src->rows; row++) {
+		for (uint32_t b = 0; b < src->k / VGPU_BLOCK; b++) {
+			uint32_t max = decode_block(src, row, b, x);
+
+			mxfp4_block(dst, row, b, x, max);
+		}
+	}
+	return 0;
+}
+
 static void weight_decode_ref(const struct vgpu_panel *w, float *dst, size_t ldd)
 {
 	for (uint32_t row = 0; row < w->rows; row++)
@@ -145,6 +182,7 @@ void vgpu_pack_init_ref(struct vgpu_kernels *t)
 {
 	t->pack_mxfp4 = pack_mxfp4_ref;
 	t->pack_int8 = pack_int8_ref;
+	t->pack_mxfp4_rows = vgpu_pack_mxfp4_rows_ref;
 	t->pack_blocks = vgpu_pack_blocks_ref;
 	t->pack_int4 = vgpu_pack_int4_ref;
 	t->weight_decode = weight_decode_ref;
