@@ -11,6 +11,18 @@
 /* Zero points are 0 .. 15; GPTQ, which stores them less one, can have this one. */
 #define VGPU_INT4_ZERO_MAX	16u
 
+/* Codes of a row are below 16: eight at a time, of which there are whole ones. */
+static inline bool vgpu_int4_codes_fit(const uint8_t *codes, uint32_t k)
+{
+	uint64_t all = 0, eight;
+
+	for (uint32_t c = 0; c < k; c += 8) {
+		memcpy(&eight, codes + c, sizeof(eight));
+		all |= eight;
+	}
+	return !(all & 0xf0f0f0f0f0f0f0f0u);
+}
+
 /* 0, or what the table's pack_int4 says to a format, a k, or a value. */
 static inline int vgpu_int4_check(const struct vgpu_g16_type *type, const struct vgpu_int4_rows *s)
 {
@@ -21,9 +33,8 @@ static inline int vgpu_int4_check(const struct vgpu_g16_type *type, const struct
 	    s->k % cols || zeros != !!s->zeros)
 		return -EINVAL;
 	for (uint32_t r = 0; r < s->rows; r++) {
-		for (uint32_t c = 0; c < s->k; c++)
-			if (s->codes[r * s->ld + c] > 15)
-				return -EDOM;
+		if (!vgpu_int4_codes_fit(s->codes + r * s->ld, s->k))
+			return -EDOM;
 		for (uint32_t i = 0; i < s->k / cols; i++)
 			if ((s->scales[r * s->ld_groups + i] & 0x7c00) == 0x7c00 ||
 			    (zeros && s->zeros[r * s->ld_groups + i] > VGPU_INT4_ZERO_MAX))

@@ -172,3 +172,43 @@ void vgpu_int4_layer_rows(const struct vgpu_int4_layer *l, uint32_t first, void 
 		.ld = row_bytes(l), .ld_groups = groups, .rows = rows, .k = l->k,
 	};
 }
+
+/* Lines of a tensor between what is fetched and what is copied. */
+#define LINES_AHEAD	16u
+
+/* Of each of some lines of a tensor the bytes of a part, behind each other. */
+static uint8_t *copy_lines(uint8_t *to, const uint8_t *from, size_t lines, size_t line_bytes,
+			   size_t bytes)
+{
+	for (size_t i = 0; i < lines; i++, from += line_bytes, to += bytes) {
+		for (size_t at = 0; at < bytes && i + LINES_AHEAD < lines; at += 64)
+			__builtin_prefetch(from + LINES_AHEAD * line_bytes + at);
+		memcpy(to, from, bytes);
+	}
+	return to;
+}
+
+size_t vgpu_int4_layer_part_bytes(const struct vgpu_int4_layer *l, uint32_t rows)
+{
+	return (size_t)rows * l->k / 2 + (size_t)rows * l->groups * 5 / 2;
+}
+
+void vgpu_int4_layer_part(const struct vgpu_int4_layer *l, uint32_t first, uint32_t rows,
+			  void *memory, struct vgpu_int4_layer *part)
+{
+	/* Words that an output or eight have in a line of the codes. */
+	uint32_t shared = l->scheme == VGPU_INT4_AWQ ? VGPU_INT4_WORD_CODES : 1;
+	uint8_t *at = memory;
+
+	*part = *l;
+	part->n = rows;
+	part->qweight = at;
+	at = copy_lines(at, l->qweight + (size_t)first / shared * 4,
+			shared == 1 ? l->k / VGPU_INT4_WORD_CODES : l->k,
+			(size_t)l->n / shared * 4, rows / shared * 4);
+	part->qzeros = at;
+	at = copy_lines(at, l->qzeros + first / VGPU_INT4_WORD_CODES * 4, l->groups,
+			(size_t)l->n / VGPU_INT4_WORD_CODES * 4, rows / VGPU_INT4_WORD_CODES * 4);
+	part->scales = at;
+	copy_lines(at, l->scales + (size_t)first * 2, l->groups, (size_t)l->n * 2, (size_t)rows * 2);
+}

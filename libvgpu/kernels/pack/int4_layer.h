@@ -80,4 +80,21 @@ size_t vgpu_int4_layer_scratch_bytes(const struct vgpu_int4_layer *layer);
 void vgpu_int4_layer_rows(const struct vgpu_int4_layer *layer, uint32_t first, void *scratch,
 			  struct vgpu_int4_rows *out);
 
+/**
+ * vgpu_int4_layer_part() - some rows of a layer as a layer of their own
+ * @layer: the layer
+ * @first: the first of them, a multiple of 8
+ * @rows: how many, a multiple of 8
+ * @memory: vgpu_int4_layer_part_bytes(), where they are copied to
+ * @part: receives them; points into @memory
+ *
+ * 16 rows of AWQ are 8 bytes of each line of the tensor, which a cache holds 64 of: who packs
+ * many rows copies as many as fill lines, and goes over memory once.
+ *
+ * Context: as above.
+ */
+void vgpu_int4_layer_part(const struct vgpu_int4_layer *layer, uint32_t first, uint32_t rows,
+			  void *memory, struct vgpu_int4_layer *part);
+size_t vgpu_int4_layer_part_bytes(const struct vgpu_int4_layer *layer, uint32_t rows);
+
 #endif
