@@ -302,8 +302,7 @@ static int pack_strip(const struct derive *d, uint8_t *dst, const struct strip *
 	if (is_regrouped(t))
 		return d->k->pack_blocks(dst, t->dst_format, s->src, s->u.rows, s->cols);
 	if (is_int8_already(t))
-		return vgpu_blocks_to_int8(vgpu_block_type(t->src_format), dst, s->src, s->u.rows,
-					   s->cols);
+		return d->k->pack_codes(dst, s->src, t->src_format, s->u.rows, s->cols);
 	return pack_cols(d, dst, s->src, t->src_format, d->end_col - d->first_col, s->u.rows,
 			 s->cols);
 }

@@ -271,6 +271,14 @@ struct vgpu_kernels {
 	 */
 	int (*pack_mxfp4_rows)(void *dst, const struct vgpu_mxfp4_rows *src);
 	/*
+	 * One group of INT8_G16 from up to 16 rows of blocks behind each other, whose values are
+	 * whole numbers times an F16 (pack/blocks.h): both are copied.  Returns 0, -EDOM when a
+	 * scale is NaN or infinite, or -EINVAL when the blocks are others or k no multiple of
+	 * their values; dst is then untouched.
+	 */
+	int (*pack_codes)(void *dst, const void *src, enum vgpu_wformat src_format, uint32_t rows,
+			  uint32_t k);
+	/*
 	 * Make one group of up to 16 rows of blocks that lie behind each other; dst and
 	 * format as above, one of pack/g16_type.h, which says what blocks src has.
 	 * Codes and scales are moved, so that the values are those of the blocks.

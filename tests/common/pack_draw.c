@@ -84,6 +84,7 @@ static void draw_floats(struct drawn *d, struct weights_draw *w)
 
 static void draw_blocks(struct drawn *d, struct weights_draw *w)
 {
+	static const enum vgpu_wformat numbers[] = { VGPU_W_Q8_0, VGPU_W_Q4_0, VGPU_W_Q5_0 };
 	const struct vgpu_g16_type *type;
 	uint32_t step;
 	uint8_t *src;
@@ -91,6 +92,10 @@ static void draw_blocks(struct drawn *d, struct weights_draw *w)
 	d->format = VGPU_W_Q4_0_G16 + rng_below(&d->rng, 8);
 	type = vgpu_g16_type(d->format);
 	d->source = type->source;
+	if (draw_one_in(&d->rng, 3)) {
+		d->format = VGPU_W_INT8_G16;
+		d->source = numbers[rng_below(&d->rng, 3)];
+	}
 	step = vgpu_block_type(d->source)->values;
 	d->k = step * (1 + rng_below(&d->rng, COLS_MAX / step));
 	src = guarded_part(&room_src, d->rows * vgpu_weight_unit_bytes(d->source, d->k), d->at_end);
@@ -208,6 +213,8 @@ static int pack(const struct drawn *d, const struct vgpu_kernels *t, void *dst)
 		return t->pack_mxfp4_rows(dst, &d->mxfp4);
 	if (d->format == VGPU_W_MXFP4_G16)
 		return t->pack_mxfp4(dst, d->src, d->source, d->ld, d->rows, d->k);
+	if (d->format == VGPU_W_INT8_G16 && d->source > VGPU_W_BF16)
+		return t->pack_codes(dst, d->src, d->source, d->rows, d->k);
 	if (d->format == VGPU_W_INT8_G16)
 		return t->pack_int8(dst, d->src, d->source, d->ld, d->rows, d->k);
 	return t->pack_blocks(dst, d->format, d->src, d->rows, d->k);

@@ -71,7 +71,7 @@ static void check_int8(const struct vgpu_kernels *t, const struct golden *g, uin
 	/* Rows differ. */
 	for (uint32_t i = 0; i < rows; i++)
 		src[i * row + type_of(g)->bytes - 1] = (uint8_t)(i * 37);
-	assert_int_equal(vgpu_blocks_to_int8(type_of(g), dst, src, rows, k), 0);
+	assert_int_equal(t->pack_codes(dst, src, type_of(g)->format, rows, k), 0);
 	for (uint32_t i = 0; i < 64; i++)
 		assert_int_equal(dst[unit + i], 0xa5);
 	t->weight_decode(&w, out, k);
@@ -218,17 +218,20 @@ static void packing_blocks_refuses_other_formats_and_parts_of_blocks(void **stat
 	assert_int_equal(t->pack_blocks(dst, VGPU_W_Q4_0, src, 1, 32), -EINVAL);
 	assert_int_equal(t->pack_blocks(dst, (enum vgpu_wformat)99, src, 1, 32), -EINVAL);
 	assert_int_equal(t->pack_blocks(dst, VGPU_W_Q4_0_G16, src, 1, 33), -EINVAL);
+	assert_int_equal(t->pack_codes(dst, src, VGPU_W_Q4_1, 16, 32), -EINVAL);
+	assert_int_equal(t->pack_codes(dst, src, VGPU_W_F32, 1, 32), -EINVAL);
+	assert_int_equal(t->pack_codes(dst, src, VGPU_W_Q8_0, 16, 33), -EINVAL);
 }
 
-/* Four rows of three blocks, one of which has the scale @half. */
-static void refuse_scale(const struct vgpu_block_type *type, uint32_t half, uint8_t *dst,
-			 size_t dst_bytes)
+/* Rows of three blocks, one of which has the scale @half. */
+static void refuse_scale(const struct vgpu_kernels *t, const struct vgpu_block_type *type,
+			 uint32_t half, uint32_t rows, uint8_t *dst, size_t dst_bytes)
 {
-	uint8_t src[4 * 3 * 66];
+	uint8_t src[16 * 3 * 66];
 
 	memset(src, 1, sizeof(src));
-	memcpy(src + half % 12 * type->bytes + type->scale_at, &half, 2);
-	assert_int_equal(vgpu_blocks_to_int8(type, dst, src, 4, 3 * type->values), -EDOM);
+	memcpy(src + half % (3 * rows) * type->bytes + type->scale_at, &half, 2);
+	assert_int_equal(t->pack_codes(dst, src, type->format, rows, 3 * type->values), -EDOM);
 	for (size_t i = 0; i < dst_bytes; i++)
 		assert_int_equal(dst[i], 0xa5);
 }
@@ -239,14 +242,14 @@ static void blocks_with_a_scale_that_is_no_number_are_refused(void **state)
 	size_t bytes = vgpu_weight_unit_bytes(VGPU_W_INT8_G16, 3 * VGPU_BLOCK_VALUES_MAX);
 	uint8_t *dst = check_alloc(bytes);
 
-	(void)state;
 	for (size_t n = 0; n < GOLDEN_NAMES; n++) {
 		struct golden g;
 
 		golden_open(&g, golden_names[n]);
 		for (uint32_t half = 0; type_of(&g)->codes && half < 65536; half++)
 			if ((half >> 10 & 31) == 31)
-				refuse_scale(type_of(&g), half, dst, bytes);
+				refuse_scale(check_table(state), type_of(&g), half, half % 2 ? 4 : 16,
+					     dst, bytes);
 		golden_close(&g);
 	}
 	free(dst);

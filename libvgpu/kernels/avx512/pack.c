@@ -424,6 +424,7 @@ void vgpu_pack_init_avx512(struct vgpu_kernels *t)
 	t->pack_mxfp4 = pack_mxfp4_avx512;
 	t->pack_int8 = pack_int8_avx512;
 	t->pack_mxfp4_rows = vgpu_pack_mxfp4_rows_avx512;
+	t->pack_codes = vgpu_pack_codes_avx512;
 	t->pack_blocks = vgpu_pack_blocks_avx512;
 	t->pack_int4 = vgpu_pack_int4_avx512;
 }

@@ -11,6 +11,7 @@
 #include "kernels/pack/g16_blocks.h"
 #include "kernels/pack/g16_int4.h"
 #include "kernels/pack/g16_rows.h"
+#include "kernels/ref/pack.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -346,4 +347,91 @@ int vgpu_pack_int4_avx512(void *dst, enum vgpu_wformat format, const struct vgpu
 		put_bytes(block, src->codes + b * VGPU_BLOCK, src->ld);
 	}
 	return 0;
+}
+
+/* --- to INT8 --- */
+
+/* Bit 16 r + j: the fifth of column @from + j of row r, of 4 rows. */
+INLINE __mmask64 fifth_of4(const uint8_t *bits, size_t row_bytes, uint32_t from)
+{
+	uint64_t mask = 0;
+	uint16_t two;
+
+	for (uint32_t r = 0; r < 4; r++) {
+		memcpy(&two, bits + r * row_bytes + from / 8, sizeof(two));
+		mask |= (uint64_t)two << 16 * r;
+	}
+	return mask;
+}
+
+/* Codes of 4 rows as INT8_G16 has them: what they stand for, and 128. */
+INLINE struct cols bytes_of(enum vgpu_wformat source, const uint8_t *block, size_t row_bytes)
+{
+	const __m512i zero = _mm512_set1_epi8(source == VGPU_W_Q8_0 ? -128 :
+					      source == VGPU_W_Q4_0 ? 120 : 112);
+	struct cols x;
+
+	if (source == VGPU_W_Q8_0) {
+		x.first = vgpu_lanes_load4(block + 2, row_bytes);
+		x.last = vgpu_lanes_load4(block + 18, row_bytes);
+	} else {
+		x = low_of(source, block, row_bytes, 0);
+	}
+	if (source == VGPU_W_Q5_0) {
+		const __m512i fifth = _mm512_set1_epi8(16);
+
+		x.first = _mm512_mask_add_epi8(x.first, fifth_of4(block + 2, row_bytes, 0), x.first,
+					       fifth);
+		x.last = _mm512_mask_add_epi8(x.last, fifth_of4(block + 2, row_bytes, 16), x.last,
+					      fifth);
+	}
+	return (struct cols){ _mm512_add_epi8(x.first, zero), _mm512_add_epi8(x.last, zero) };
+}
+
+/* 16 rows of blocks of 32; the source is a constant at every call. */
+INLINE int pack_bytes(uint8_t *dst, const uint8_t *src, enum vgpu_wformat source,
+		      size_t block_bytes, uint32_t blocks)
+{
+	size_t row_bytes = blocks * block_bytes;
+
+	if (!is_finite16(VGPU_HEADER_F16, src, block_bytes, blocks * 16))
+		return -EDOM;
+	/* Scales of blocks that the last tile lacks. */
+	if (blocks % VGPU_G16_TILE_BLOCKS)
+		memset(dst + vgpu_int8_g16_scale(blocks / 4 * 4), 0, VGPU_INT8_TILE_SCALES);
+	for (uint32_t b = 0; b < blocks; b++, src += block_bytes) {
+		uint8_t *codes = dst + vgpu_int8_g16_codes(b);
+		__m512i first[4], last[4], scales[4];
+
+		for (uint32_t i = 0; i < VGPU_INT8_BLOCK_CODES; i += 64)
+			vgpu_lanes_claim(codes + i);
+		words16(scales, src, row_bytes);
+		_mm256_store_si256((__m256i *)(dst + vgpu_int8_g16_scale(b)),
+				   _mm512_cvtepi32_epi16(scales[0]));
+		for (uint32_t q = 0; q < 4; q++) {
+			struct cols x = bytes_of(source, src + 4 * q * row_bytes, row_bytes);
+
+			first[q] = x.first;
+			last[q] = x.last;
+		}
+		vgpu_lanes_store16(codes, first);
+		vgpu_lanes_store16(codes + 256, last);
+	}
+	return 0;
+}
+
+int vgpu_pack_codes_avx512(void *dst, const void *src, enum vgpu_wformat src_format,
+			   uint32_t rows, uint32_t k)
+{
+	uint32_t blocks = k / VGPU_BLOCK;
+
+	if (rows == VGPU_GROUP_ROWS && k % VGPU_BLOCK == 0) {
+		if (src_format == VGPU_W_Q8_0)
+			return pack_bytes(dst, src, VGPU_W_Q8_0, 34, blocks);
+		if (src_format == VGPU_W_Q4_0)
+			return pack_bytes(dst, src, VGPU_W_Q4_0, 18, blocks);
+		if (src_format == VGPU_W_Q5_0)
+			return pack_bytes(dst, src, VGPU_W_Q5_0, 22, blocks);
+	}
+	return vgpu_pack_codes_ref(dst, src, src_format, rows, k);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include "kernels/pack/blocks.h"
 #include "kernels/pack/g16.h"
 #include "kernels/pack/half.h"
 #include "kernels/pack/int8.h"
@@ -172,6 +173,16 @@ int vgpu_pack_mxfp4_rows_ref(void *dst, const struct vgpu_mxfp4_rows *src)
 	return 0;
 }
 
+int vgpu_pack_codes_ref(void *dst, const void *src, enum vgpu_wformat src_format, uint32_t rows,
+			uint32_t k)
+{
+	const struct vgpu_block_type *type = vgpu_block_type(src_format);
+
+	if (!type || !type->codes || k % type->values)
+		return -EINVAL;
+	return vgpu_blocks_to_int8(type, dst, src, rows, k);
+}
+
 static void weight_decode_ref(const struct vgpu_panel *w, float *dst, size_t ldd)
 {
 	for (uint32_t row = 0; row < w->rows; row++)
@@ -183,6 +194,7 @@ void vgpu_pack_init_ref(struct vgpu_kernels *t)
 	t->pack_mxfp4 = pack_mxfp4_ref;
 	t->pack_int8 = pack_int8_ref;
 	t->pack_mxfp4_rows = vgpu_pack_mxfp4_rows_ref;
+	t->pack_codes = vgpu_pack_codes_ref;
 	t->pack_blocks = vgpu_pack_blocks_ref;
 	t->pack_int4 = vgpu_pack_int4_ref;
 	t->weight_decode = weight_decode_ref;
