@@ -20,7 +20,7 @@
  * utils/model.py for v1 and v2.
  *
  * formats/int4_layer.h checks what a file says and fills the struct; from there on nothing can
- * fail.  What is packed needs no copy of the layer: 16 rows of bytes at a time.
+ * fail.  What is packed needs no copy of the layer: 16 rows of bytes at a time, of a part.
  */
 #ifndef VGPU_PACK_INT4_LAYER_H
 #define VGPU_PACK_INT4_LAYER_H
