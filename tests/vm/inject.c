@@ -69,15 +69,18 @@ static bool find_function(const char *name, uint64_t *out_first, uint64_t *out_e
 	return *out_first;
 }
 
-static int within(uint64_t first, uint64_t end)
+/* @what: "require", or "reject" */
+static int range(const char *what, uint64_t first, uint64_t end)
 {
-	char text[32];
+	char name[32], text[32];
 	int rc;
 
+	snprintf(name, sizeof(name), "%s-start", what);
 	snprintf(text, sizeof(text), "0x%llx", (unsigned long long)first);
-	rc = set_all("require-start", text);
+	rc = set_all(name, text);
+	snprintf(name, sizeof(name), "%s-end", what);
 	snprintf(text, sizeof(text), "0x%llx", (unsigned long long)end);
-	return rc ? rc : set_all("require-end", text);
+	return rc ? rc : set_all(name, text);
 }
 
 /**
@@ -90,7 +93,24 @@ int inject_within(const char *function)
 {
 	uint64_t first, end;
 
-	return find_function(function, &first, &end) ? within(first, end) : -ENOENT;
+	return find_function(function, &first, &end) ? range("require", first, end) : -ENOENT;
+}
+
+/**
+ * inject_except() - nothing fails that this function calls
+ * @function: of the kernel, or of a module; NULL: there is none
+ *
+ * For what the kernel itself reports as a mistake when it has no memory.
+ *
+ * Return: 0; -ENOENT there is none; or -errno.
+ */
+int inject_except(const char *function)
+{
+	uint64_t first = 0, end = 0;
+
+	if (function && !find_function(function, &first, &end))
+		return -ENOENT;
+	return range("reject", first, end);
 }
 
 /**
@@ -105,7 +125,7 @@ int inject_setup(void)
 	int rc = inject_say(false);
 
 	if (!rc)
-		rc = within(0, UINT64_MAX);
+		rc = range("require", 0, UINT64_MAX);
 	if (!rc)
 		rc = write_text("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
 	if (!rc)
@@ -118,6 +138,27 @@ int inject_setup(void)
 		return rc;
 	fail_nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	return fail_nth < 0 ? -errno : 0;
+}
+
+/**
+ * inject_in() - in another thread of this process, until this is called again
+ * @thread: its id; 0: in the caller
+ *
+ * Return: 0 or -errno.
+ */
+int inject_in(pid_t thread)
+{
+	char path[64] = "/proc/thread-self/fail-nth";
+	int fd;
+
+	if (thread)
+		snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", thread);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fail_nth);
+	fail_nth = fd;
+	return 0;
 }
 
 /**

@@ -8,10 +8,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 int inject_setup(void);
 int inject_within(const char *function);
+int inject_except(const char *function);
 int inject_say(bool stacks);
+int inject_in(pid_t thread);
 void inject(uint32_t n);
 bool injected(void);
 int inject_no_pages(uint32_t order, int times);

@@ -4,18 +4,22 @@
  * kernel, or a copy from or to the caller.  N counts from 1 until the sequence passes.
  *
  * Each failure is told by an errno that says what was lacking, undoes what was done, and
- * leaves the device as it was: nothing used, nothing reserved.  What only a leak detector
- * sees is looked for by the suite afterwards.
+ * leaves the device as it was: nothing used, nothing reserved, nothing charged.  What only a
+ * leak detector sees is looked for by the suite afterwards.
  */
 #include "selftests/selftest.h"
 #include "vm/inject.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <linux/udmabuf.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+
+#include "common/ring.h"
 
 #define HOST_SLOTS	8u
 #define NVME_SLOTS	8u
@@ -349,9 +353,9 @@ static int queue_destroy(uint32_t id)
 	return call_twice(node, VB_IOC_QUEUE_DESTROY, &cmd, -ENOENT);
 }
 
-static int submit(uint32_t queue, uint32_t bo, const struct vb_fence *fence, __u64 *seqno)
+static struct vb_ioc_submit submission_of(uint32_t queue, const struct vb_bo_ref *ref)
 {
-	struct {
+	static const struct {
 		struct vb_stream_header h;
 		struct vb_cmd_header nop;
 	} stream = {
@@ -359,14 +363,23 @@ static int submit(uint32_t queue, uint32_t bo, const struct vb_fence *fence, __u
 		  .commands = 1 },
 		{ .opcode = VB_CMD_NOP, .bytes = sizeof(struct vb_cmd_header) },
 	};
-	struct vb_bo_ref ref = { .bo_id = bo, .access = VB_ACCESS_READ };
-	struct vb_ioc_submit cmd = {
-		.size = sizeof(cmd), .queue_id = queue, .stream_bytes = sizeof(stream),
-		.stream_address = (uintptr_t)&stream, .bos_address = (uintptr_t)&ref,
-		.bo_count = bo != 0, .fences_address = (uintptr_t)fence, .fence_count = fence != NULL,
-	};
-	int rc = call(node, VB_IOC_SUBMIT, &cmd);
 
+	return (struct vb_ioc_submit){
+		.size = sizeof(struct vb_ioc_submit), .queue_id = queue,
+		.stream_bytes = sizeof(stream), .stream_address = (uintptr_t)&stream,
+		.bos_address = (uintptr_t)ref, .bo_count = ref->bo_id != 0,
+	};
+}
+
+static int submit(uint32_t queue, uint32_t bo, const struct vb_fence *fence, __u64 *seqno)
+{
+	struct vb_bo_ref ref = { .bo_id = bo, .access = VB_ACCESS_READ };
+	struct vb_ioc_submit cmd = submission_of(queue, &ref);
+	int rc;
+
+	cmd.fences_address = (uintptr_t)fence;
+	cmd.fence_count = fence != NULL;
+	rc = call(node, VB_IOC_SUBMIT, &cmd);
 	*seqno = cmd.out_seqno;
 	return rc;
 }
@@ -481,6 +494,210 @@ static int schedule(void)
 	if (!rc)
 		rc = call(node, VB_IOC_LIMIT, &limit);
 	return bo_destroy(node, range.bo_id) ?: rc;
+}
+
+/* ---- by io_uring ---- */
+
+static struct ring ring;
+
+/* To the one command there is.  What fails on its way there or back is done again. */
+static int ring_result(void)
+{
+	struct __kernel_timespec patience = { .tv_sec = 20 };
+	struct io_uring_cqe *cqe;
+	int rc = -EFAULT;
+
+	for (int tries = 0; io_uring_sq_ready(&ring.io) && tries < 2; tries++)
+		io_uring_submit(&ring.io);
+	for (int tries = 0; (rc == -EFAULT || rc == -ENOMEM) && tries < 2; tries++)
+		rc = io_uring_wait_cqe_timeout(&ring.io, &cqe, &patience);
+	if (rc)
+		return rc;
+	rc = cqe->res;
+	io_uring_cqe_seen(&ring.io, cqe);
+	return rc;
+}
+
+/* Done, and over, when it answers. */
+static int submit_by_ring(uint32_t queue, uint32_t bo, __u64 *seqno)
+{
+	struct vb_bo_ref ref = { .bo_id = bo, .access = VB_ACCESS_READ };
+	struct vb_ioc_submit cmd = submission_of(queue, &ref);
+	int rc;
+
+	ring_add_submit(&ring, &cmd, 1);
+	rc = ring_result();
+	*seqno = cmd.out_seqno;
+	return rc;
+}
+
+static int wait_by_ring(uint32_t queue, uint64_t seqno)
+{
+	ring_add_wait(&ring, queue, seqno, 2);
+	return ring_result();
+}
+
+/*
+ * A submission that failed is not there: the next one has its number.  But when it has been made
+ * and the answer, which could be written before, cannot be any more.
+ */
+static bool is_numbered(int by_ring, uint64_t first, uint64_t second)
+{
+	if (!by_ring)
+		return first == 1 && second == 2;
+	return first == 0 && (second == 1 || (second == 2 && by_ring == -EFAULT));
+}
+
+static int submit_both_ways(uint32_t queue, uint32_t bo)
+{
+	__u64 first, second;
+	int by_ring = submit_by_ring(queue, bo, &first);
+	int rc = submit(queue, bo, NULL, &second);
+
+	if (!rc && !is_numbered(by_ring, first, second))
+		return -EPROTO;
+	if (!rc)
+		rc = wait_by_ring(queue, second);
+	return by_ring ? by_ring : rc;
+}
+
+static int ring_submission(void)
+{
+	uint32_t queue, bo;
+	int rc = queue_create(&queue);
+
+	if (rc)
+		return rc;
+	rc = bo_create(node, rig.chunk_bytes, &bo);
+	if (!rc) {
+		rc = submit_both_ways(queue, bo);
+		rc = bo_destroy(node, bo) ?: rc;
+	}
+	return queue_destroy(queue) ?: rc;
+}
+
+/* The thread of ours that the kernel has made for commands that may sleep; 0: none. */
+static pid_t ring_worker(void)
+{
+	char path[300], name[16] = "";
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *e;
+	pid_t found = 0;
+	FILE *f;
+
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+		f = fopen(path, "r");
+		if (f && fgets(name, sizeof(name), f) && !strncmp(name, "iou-wrk", 7))
+			found = atoi(e->d_name);
+		if (f)
+			fclose(f);
+	}
+	closedir(d);
+	return found;
+}
+
+/* ---- dma-bufs ---- */
+
+#define DMABUF_BYTES	(8u * 4096)
+
+static int foreign_fd = -1;	/* a dma-buf of udmabuf, or -1: this kernel has none */
+
+static int export(uint32_t id, int *out)
+{
+	struct vb_ioc_bo_export cmd = {
+		.size = sizeof(cmd), .bo_id = id, .flags = O_CLOEXEC | O_RDWR, .out_fd = -1,
+	};
+	int rc = call(node, VB_IOC_BO_EXPORT, &cmd);
+
+	*out = cmd.out_fd;
+	return rc;
+}
+
+static int import(int fd, int dmabuf, uint32_t *id)
+{
+	struct vb_ioc_bo_import cmd = { .size = sizeof(cmd), .fd = dmabuf };
+	int rc = call(fd, VB_IOC_BO_IMPORT, &cmd);
+
+	*id = cmd.out_bo_id;
+	return rc;
+}
+
+static int map_and_write(int fd, uint64_t offset, uint64_t bytes)
+{
+	void *p;
+	int rc = map(fd, offset, bytes, PROT_READ | PROT_WRITE, &p);
+
+	if (!rc) {
+		rc = touch(p, bytes, true);
+		munmap(p, bytes);
+	}
+	return rc;
+}
+
+/* By who made it, and by another, who also maps what he got. */
+static int import_own(uint32_t id, int other, int dmabuf)
+{
+	uint32_t again, theirs;
+	int rc = import(node, dmabuf, &again);
+
+	if (rc || again != id)
+		return rc ? rc : -EPROTO;
+	rc = import(other, dmabuf, &theirs);
+	if (rc)
+		return rc;
+	rc = map_and_write(dmabuf, 0, 2 * rig.chunk_bytes);
+	if (!rc)
+		rc = map_and_write(other, (uint64_t)theirs << 46, 2 * rig.chunk_bytes);
+	return bo_destroy(other, theirs) ?: rc;
+}
+
+static int exported_object(void)
+{
+	int other = open("/dev/vblackwell", O_RDWR | O_CLOEXEC), dmabuf, rc;
+	uint32_t id;
+
+	if (other < 0)
+		return -errno;
+	rc = bo_create(node, 2 * rig.chunk_bytes, &id);
+	if (!rc) {
+		rc = export(id, &dmabuf);
+		if (!rc) {
+			rc = import_own(id, other, dmabuf);
+			close(dmabuf);
+		}
+		rc = bo_destroy(node, id) ?: rc;
+	}
+	close(other);
+	return rc;
+}
+
+static int use_import(uint32_t id)
+{
+	static char bytes[DMABUF_BYTES];
+	int again, rc = map_and_write(node, (uint64_t)id << 46, sizeof(bytes));
+
+	if (!rc)
+		rc = bo_rw(VB_IOC_BO_WRITE, id, bytes, sizeof(bytes));
+	if (!rc)
+		rc = bo_rw(VB_IOC_BO_READ, id, bytes, sizeof(bytes));
+	if (!rc)
+		rc = export(id, &again);
+	if (!rc)
+		close(again);
+	return rc;
+}
+
+static int imported_object(void)
+{
+	uint32_t id;
+	int rc = import(node, foreign_fd, &id);
+
+	if (rc)
+		return rc;
+	rc = use_import(id);
+	return bo_destroy(node, id) ?: rc;
 }
 
 /* ---- sequences of an executor ---- */
@@ -637,34 +854,219 @@ static int serve_by_hand(void)
 	return rc;
 }
 
+/* ---- several at once ---- */
+
+#define FIRST	3u	/* submissions, each on a queue of its own: all can be fetched */
+#define MORE	2u
+#define ROOM	8u
+
+static struct vb_ioc_fetch got[ROOM];
+
+/* Counts as many commands as it commits: those in @got. */
+static int exchange(const struct executor *x, uint32_t commits, uint32_t room,
+		    struct vb_ioc_exchange *e)
+{
+	uint64_t counters[VB_COUNT_COMMANDS + 1] = { [VB_COUNT_COMMANDS] = commits };
+	struct vb_ioc_exec_stats stats = {
+		.size = sizeof(stats), .client = got[0].out_client,
+		.count = VB_COUNT_COMMANDS + 1, .address = (uintptr_t)counters,
+	};
+	struct vb_ioc_commit done[ROOM];
+
+	for (uint32_t i = 0; i < commits; i++)
+		done[i] = (struct vb_ioc_commit){
+			.size = sizeof(done[i]), .generation = x->generation,
+			.tag = got[i].out_tag, .bad_command = ~0u,
+		};
+	*e = (struct vb_ioc_exchange){
+		.size = sizeof(*e), .flags = VB_FETCH_F_NOWAIT,
+		.commits_address = (uintptr_t)done, .commit_count = commits,
+		.fetches_address = (uintptr_t)got, .fetch_count = room,
+		.stats_address = commits ? (uintptr_t)&stats : 0,
+	};
+	return call(x->fd, VB_IOC_EXCHANGE, e);
+}
+
+static int submit_each(const uint32_t *queue, uint32_t count)
+{
+	__u64 seqno;
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < count; i++)
+		rc = submit(queue[i], 0, NULL, &seqno);
+	return rc;
+}
+
+/* What was said to be committed is over, and well, whatever became of the rest. */
+static int are_over(const uint32_t *queue, uint32_t count)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < count; i++)
+		rc = wait_for(queue[i], 1);
+	return rc;
+}
+
+static int exchange_expecting(const struct executor *x, const uint32_t *queue, uint32_t commits,
+			      uint32_t room, uint32_t fetched)
+{
+	struct vb_ioc_exchange e;
+	int rc = exchange(x, commits, room, &e), over;
+
+	over = are_over(queue, e.out_committed);
+	if (!rc && (e.out_committed != commits || e.out_fetched != fetched))
+		return -EPROTO;
+	return rc ? rc : over;
+}
+
+static int exchange_all(const struct executor *x, const uint32_t *queue)
+{
+	int rc = submit_each(queue, FIRST);
+
+	if (!rc)
+		rc = exchange_expecting(x, queue, 0, ROOM, FIRST);
+	if (!rc)
+		rc = submit_each(queue + FIRST, MORE);
+	if (!rc)
+		rc = exchange_expecting(x, queue, FIRST, ROOM, MORE);
+	return rc ? rc : exchange_expecting(x, queue + FIRST, MORE, 0, 0);
+}
+
+static int commands_counted(uint64_t *out)
+{
+	uint64_t counters[VB_COUNT_COMMANDS + 1];
+	struct vb_ioc_stats cmd = {
+		.size = sizeof(cmd), .count = VB_COUNT_COMMANDS + 1, .address = (uintptr_t)counters,
+	};
+	int rc = call_twice(node, VB_IOC_STATS, &cmd, 0);
+
+	*out = counters[VB_COUNT_COMMANDS];
+	return rc;
+}
+
+/* The counters of a call count whole, once, or not at all. */
+static int exchange_and_count(const struct executor *x, const uint32_t *queue)
+{
+	uint64_t before, after;
+	int rc = commands_counted(&before), counted;
+
+	if (rc)
+		return rc;
+	rc = exchange_all(x, queue);
+	counted = commands_counted(&after);
+	if (counted)
+		return rc ? rc : counted;
+	after -= before;
+	if (after == FIRST + MORE || (rc && (!after || after == FIRST)))
+		return rc;
+	return -EPROTO;
+}
+
+/* What an executor that is not told of its work had in its hands ends with it. */
+static int exchange_by_hand(void)
+{
+	uint32_t queue[FIRST + MORE], queues = 0;
+	struct executor x;
+	int rc = attach(&x);
+
+	if (rc)
+		return rc;
+	while (!rc && queues < FIRST + MORE) {
+		rc = queue_create(&queue[queues]);
+		queues += !rc;
+	}
+	if (!rc)
+		rc = exchange_and_count(&x, queue);
+	detach(&x);
+	while (queues)
+		rc = queue_destroy(queue[--queues]) ?: rc;
+	return rc;
+}
+
 /* ---- the loop ---- */
 
-static void read_counters(uint64_t *used, uint64_t *reserved)
+/**
+ * struct state - what has to be as it was, bytes and counts
+ * @used: of all tiers
+ * @reserved: of these
+ * @bytes: that count against what the client may have
+ * @kernel_kib: kernel memory of its user
+ * @submissions: of the client, in flight
+ * @descriptors: that we have open
+ */
+struct state {
+	uint64_t used, reserved, bytes, kernel_kib, submissions, descriptors;
+};
+
+static uint64_t limit_used(uint32_t limit)
 {
-	*used = *reserved = 0;
+	struct vb_ioc_limit cmd = { .size = sizeof(cmd), .limit = limit };
+
+	assert_rc(call(node, VB_IOC_LIMIT, &cmd), 0);
+	return cmd.out_used;
+}
+
+static uint64_t kernel_kib(void)
+{
+	unsigned long long kib = ~0ull;
+	char path[64], line[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", node);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "vblackwell-kernel: %llu", &kib) == 1)
+			break;
+	fclose(f);
+	assert_true(kib != ~0ull);
+	return kib;
+}
+
+static struct state read_state(void)
+{
+	struct state now = {
+		.bytes = limit_used(VB_LIMIT_BYTES_MAX), .kernel_kib = kernel_kib(),
+		.submissions = limit_used(VB_LIMIT_SUBMISSIONS),
+	};
+
+	for (int fd = 0; fd < 256; fd++)
+		now.descriptors += fcntl(fd, F_GETFD) >= 0;
 	for (uint32_t i = 0;; i++) {
 		struct vb_ioc_query_tier q = { .size = sizeof(q), .index = i };
 
 		if (call(node, VB_IOC_QUERY_TIER, &q))
-			return;
-		*used += q.out_used_bytes + q.out_pinned_bytes;
-		*reserved += q.out_reserved_bytes;
+			return now;
+		now.used += q.out_used_bytes + q.out_pinned_bytes;
+		now.reserved += q.out_reserved_bytes;
 	}
 }
 
-/* The executor forgets in its own time. */
-static void assert_counters_at_start(uint32_t n)
+static bool is_as(const struct state *now, const struct state *before)
 {
-	uint64_t used, reserved;
+	return !now->used && !now->reserved && !now->bytes && !now->submissions &&
+	       now->kernel_kib <= before->kernel_kib && now->descriptors <= before->descriptors;
+}
 
-	for (int i = 0; i < 5000; i++) {
-		read_counters(&used, &reserved);
-		if (!used && !reserved)
-			return;
+/* An executor forgets in its own time, one of ours with descriptors: @before may have more. */
+static void assert_as_before(struct state *before, uint32_t n)
+{
+	struct state now = read_state();
+
+	for (int i = 0; !is_as(&now, before) && i < 5000; i++) {
 		usleep(1000);
+		now = read_state();
 	}
-	fprintf(stderr, "# n = %u: %llu bytes used, %llu reserved\n", n, (unsigned long long)used,
-		(unsigned long long)reserved);
+	if (is_as(&now, before)) {
+		*before = now;
+		return;
+	}
+	fprintf(stderr, "# n = %u: %llu bytes used, %llu reserved, %llu of the client, %llu "
+		"submissions; %llu KiB in the kernel, %llu descriptors; before %llu, %llu\n", n,
+		(unsigned long long)now.used, (unsigned long long)now.reserved,
+		(unsigned long long)now.bytes, (unsigned long long)now.submissions,
+		(unsigned long long)now.kernel_kib, (unsigned long long)now.descriptors,
+		(unsigned long long)before->kernel_kib, (unsigned long long)before->descriptors);
 	fail();
 }
 
@@ -672,11 +1074,13 @@ static void fail_each(const char *name, int (*sequence)(void))
 {
 	uint32_t n, faults_seen = 0, passed = 0;
 	struct sigaction act = { .sa_handler = on_bus };
+	struct state before;
 	bool happened;
 	int rc;
 
 	sigaction(SIGBUS, &act, NULL);
 	assert_rc(sequence(), 0);
+	before = read_state();
 	for (n = 1; n < N_MAX; n++) {
 		inject(n);
 		rc = sequence();
@@ -685,7 +1089,7 @@ static void fail_each(const char *name, int (*sequence)(void))
 			fprintf(stderr, "# %s, n = %u: %s\n", name, n, strerror(-rc));
 			fail();
 		}
-		assert_counters_at_start(n);
+		assert_as_before(&before, n);
 		if (!happened)
 			break;
 		faults_seen += rc != 0;
@@ -721,11 +1125,15 @@ SEQUENCE(fences_and_events)
 SEQUENCE(schedule)
 SEQUENCE(attach_and_detach)
 SEQUENCE(serve_by_hand)
+SEQUENCE(exchange_by_hand)
+SEQUENCE(ring_submission)
+SEQUENCE(exported_object)
 
 static int setup(void **state)
 {
 	int rc = selftest_setup(state);
 
+	inject_in(0);
 	node = open("/dev/vblackwell", O_RDWR | O_CLOEXEC);
 	file_fd = rig_file(&rig, 20000);
 	disk_fd = open("/dev/vb2", O_RDONLY | O_CLOEXEC);
@@ -738,6 +1146,86 @@ static int teardown(void **state)
 	close(file_fd);
 	close(node);
 	return selftest_teardown(state);
+}
+
+/* ---- with a ring ---- */
+
+static int setup_ring(void **state)
+{
+	unsigned int workers[2] = { 1, 1 };	/* so that it is always the same */
+
+	if (setup(state) || ring_open(&ring, rig.client, 8, 0))
+		return -1;
+	ring.fd = node;
+	return io_uring_register_iowq_max_workers(&ring.io, workers);
+}
+
+static int teardown_ring(void **state)
+{
+	ring_close(&ring);
+	return teardown(state);
+}
+
+/* A submission is copied, and made, by a thread of its own. */
+static void worker_of_ring_submission_fails_cleanly(void **state)
+{
+	(void)state;
+	assert_rc(ring_submission(), 0);
+	assert_rc(inject_in(ring_worker()), 0);
+	fail_each("worker of ring_submission", ring_submission);
+}
+
+/* ---- with a dma-buf of others ---- */
+
+static int udmabuf(void)
+{
+	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = DMABUF_BYTES };
+	int of = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), memory, fd;
+
+	if (of < 0)
+		return -1;
+	memory = memfd_create("fail-nth", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	assert_int_equal(ftruncate(memory, DMABUF_BYTES), 0);
+	assert_int_equal(fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	create.memfd = (uint32_t)memory;
+	fd = ioctl(of, UDMABUF_CREATE, &create);
+	assert_true(fd >= 0);
+	close(memory);
+	close(of);
+	return fd;
+}
+
+/* To dma-bufs of anybody; ours are attached to by nobody here. */
+static uint32_t devices_attached(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/dma_buf/bufinfo", "r");
+	uint32_t count = 0, total;
+	char line[256];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "devices attached") && sscanf(line, "Total %u", &total) == 1)
+			count += total;
+	fclose(f);
+	return count;
+}
+
+/* The kernel warns of an exporter that has no memory for its mapping. */
+static void imported_object_fails_cleanly(void **state)
+{
+	(void)state;
+	foreign_fd = udmabuf();
+	if (foreign_fd < 0) {
+		fprintf(stderr, "SKIP: %s: this kernel has no udmabuf\n", __func__);
+		skip();
+	}
+	assert_rc(inject_except("dma_buf_vmap"), 0);
+	fail_each("imported_object", imported_object);
+	assert_rc(inject_except(NULL), 0);
+	for (int i = 0; devices_attached() && i < 5000; i++)
+		usleep(1000);
+	assert_int_equal(devices_attached(), 0);
+	close(foreign_fd);
 }
 
 /* With an executor that is there and does nothing. */
@@ -773,6 +1261,14 @@ int main(void)
 		CASE(submission),
 		CASE(fences_and_events),
 		CASE(schedule),
+		CASE(exported_object),
+		CASE(imported_object),
+	};
+	const struct CMUnitTest ringed[] = {
+		cmocka_unit_test_setup_teardown(ring_submission_fails_cleanly, setup_ring,
+						teardown_ring),
+		cmocka_unit_test_setup_teardown(worker_of_ring_submission_fails_cleanly,
+						setup_ring, teardown_ring),
 	};
 	const struct CMUnitTest filled[] = {
 		CASE(filled_faults),
@@ -780,6 +1276,7 @@ int main(void)
 	const struct CMUnitTest by_hand[] = {
 		CASE(attach_and_detach),
 		CASE(serve_by_hand),
+		CASE(exchange_by_hand),
 	};
 	const struct CMUnitTest unserved[] = {
 		cmocka_unit_test_setup_teardown(many_submissions_fails_cleanly, setup_idle,
@@ -790,6 +1287,7 @@ int main(void)
 	if (inject_setup())
 		return 1;
 	failed += SELFTEST_RUN("fail-nth", served, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
+	failed += SELFTEST_RUN("fail-nth, io_uring", ringed, RIG_FAKE, HOST_SLOTS, NVME_SLOTS);
 	failed += SELFTEST_RUN("fail-nth, the library's executor", filled, RIG_REAL, HOST_SLOTS,
 			       NVME_SLOTS);
 	failed += SELFTEST_RUN("fail-nth, executor by hand", by_hand, RIG_NONE, 0, 0);
