@@ -134,14 +134,14 @@ static void object_of_disk(void)
 	object_of(fd, chunks(CHUNKS));
 }
 
-static void object_of_ext4(void)
+/* A file on the disk, which @make has given a file system of this type. */
+static void object_on(const char *type, const char *make)
 {
 	int fd;
 
 	mkdir(FOLDER, 0700);
-	if (system("mke2fs -b 4096 " DISK " >/dev/null 2>&1") ||
-	    mount(DISK, FOLDER, "ext4", 0, NULL)) {
-		fprintf(stderr, "SKIP: this kernel or machine has no ext4\n");
+	if (system(make) || mount(DISK, FOLDER, type, 0, NULL)) {
+		fprintf(stderr, "SKIP: this kernel or machine has no %s\n", type);
 		skip();
 	}
 	fd = open(FOLDER "/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -150,8 +150,19 @@ static void object_of_ext4(void)
 	object_of(fd, chunks(CHUNKS));
 }
 
+static void object_of_ext4(void)
+{
+	object_on("ext4", "mke2fs -b 4096 " DISK " >/dev/null 2>&1");
+}
+
+/* Read past the page cache, too, but its reads wait for locks whatever is asked for. */
+static void object_of_msdos(void)
+{
+	object_on("msdos", "mkdosfs " DISK " >/dev/null 2>&1");
+}
+
 /* Nobody has the file any more: all that came of it was committed. */
-static void ext4_end(void)
+static void file_system_end(void)
 {
 	munmap(mapped, chunks(CHUNKS));
 	mapped = NULL;
@@ -171,11 +182,16 @@ static bool chunk_is_right(uint32_t chunk)
 	return true;
 }
 
-/* Touched with nobody else to read it. */
-static void expect_read_by_module(uint32_t chunk)
+static void expect_in_memory(uint32_t chunk)
 {
 	assert_true(chunk_is_right(chunk));
 	assert_int_equal(rig_residency(u, id, chunk) & 7, 1u << H);
+}
+
+/* Touched with nobody else to read it. */
+static void expect_read_by_module(uint32_t chunk)
+{
+	expect_in_memory(chunk);
 }
 
 static void *peek(void *arg)
@@ -241,7 +257,62 @@ static void file_of_a_file_system_is_read_too(void **state)
 	allow(MANY);
 	expect_read_by_module(0);
 	assert_rc(rig_commit(&x, expect_filled(0, MANY), 0), 0);
-	ext4_end();
+	file_system_end();
+}
+
+/* What is asked for in got[0], from the descriptor that the executor is given. */
+static void executor_reads(void)
+{
+	struct vb_ioc_object_open o = { .size = sizeof(o), .object = got[0].out_object };
+	struct vb_move mv = {
+		.object = got[0].out_object, .chunk = got[0].out_chunk, .op = VB_MOVE_BEGIN,
+		.from = VB_TIER_SOURCE, .to = H, .arena = x.host, .slot = VB_SLOT_ANY,
+	};
+
+	assert_rc(vgpu_uapi_call(x.node, VB_IOC_OBJECT_OPEN, &o), 0);
+	assert_int_equal(fcntl(o.out_fd, F_GETFL) & O_DIRECT, O_DIRECT);
+	assert_rc(rig_move(&x, &mv), 0);
+	assert_int_equal(pread(o.out_fd, x.memory + chunks(mv.slot), rig.chunk_bytes,
+			       (off_t)chunks(mv.chunk)), rig.chunk_bytes);
+	close(o.out_fd);
+	mv.op = VB_MOVE_COMMIT;
+	assert_rc(rig_move(&x, &mv), 0);
+}
+
+/* Whoever reads it: the client has what is in the file.  Was it the module? */
+static bool is_filled(uint32_t chunk)
+{
+	pthread_t thread;
+	bool filled;
+	void *byte;
+
+	assert_int_equal(pthread_create(&thread, NULL, peek, mapped + chunks(chunk)), 0);
+	fetch_one(MANY);
+	assert_int_equal(got[0].out_chunk, chunk);
+	filled = got[0].flags & VB_FETCH_F_FILLED;
+	if (!filled)
+		executor_reads();
+	assert_int_equal(exchange(got[0].out_tag, MANY), 0);
+	pthread_join(thread, &byte);
+	assert_int_equal((intptr_t)byte, rig_pattern(chunks(chunk)));
+	expect_in_memory(chunk);
+	return filled;
+}
+
+static void file_system_that_waits_is_left_to_the_executor(void **state)
+{
+	(void)state;
+	object_of_msdos();
+	allow(MANY);
+	assert_false(is_filled(0));
+	assert_false(is_filled(CHUNKS - 1));
+	file_system_end();
+	/* It is the file system, and nothing else. */
+	object_of_ext4();
+	assert_true(is_filled(0));
+	file_system_end();
+	object_of_disk();
+	assert_true(is_filled(0));
 }
 
 static void nobody_who_may_not_reads(void **state)
@@ -726,7 +797,7 @@ static void a_file_that_changed_is_left_to_the_executor(void **state)
 	expect_left_to_executor(0, MANY);
 	o.object = got[0].out_object;
 	assert_rc(vgpu_uapi_call(x.node, VB_IOC_OBJECT_OPEN, &o), -ESTALE);
-	ext4_end();
+	file_system_end();
 }
 
 static void *write_it_to_itself(void *arg)
@@ -752,7 +823,7 @@ static void lock_that_is_held_is_left_to_the_executor(void **state)
 	assert_rc(rig_commit(&x, got[0].out_tag, -EIO), 0);
 	pthread_join(thread, &rc);
 	assert_int_equal((intptr_t)rc, -EFAULT);
-	ext4_end();
+	file_system_end();
 }
 
 /* ---- death ---- */
@@ -900,6 +971,7 @@ int main(void)
 #define T(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(module_reads_what_it_may_and_tells_later),
 		T(file_of_a_file_system_is_read_too),
+		T(file_system_that_waits_is_left_to_the_executor),
 		T(nobody_who_may_not_reads),
 		T(no_more_are_read_than_it_may),
 		T(one_read_is_enough_for_all),
