@@ -146,6 +146,7 @@ static void end_silence(struct vb_exec *x)
 	kill_pid(x->pid, SIGKILL, 1);
 	unmap_mapping_range(x->inode->i_mapping, 0, 0, 1);
 	wake_up_all(&vb.fetch);
+	vb_uring_end_fetches();
 }
 
 /* Idle time is no silence: it begins with the first duty. */

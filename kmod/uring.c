@@ -325,8 +325,9 @@ static bool is_fetch(const struct vb_uring_fetch *f)
 static int fetch(struct io_uring_cmd *cmd, const struct vb_uring_fetch *f, unsigned int issue_flags)
 {
 	struct armed *a = armed_of(cmd);
+	struct vb_exec *x = cmd->file->private_data;
 	bool armed = !(f->flags & VB_FETCH_F_NOWAIT);
-	u32 n;
+	int n;
 
 	*a = (struct armed){ .first = f->first, .count = f->count,
 			     .flags = f->flags & VB_FETCH_F_URGENT };
@@ -334,7 +335,9 @@ static int fetch(struct io_uring_cmd *cmd, const struct vb_uring_fetch *f, unsig
 	if (armed)
 		prepare_to_arm(cmd, issue_flags);
 	spin_lock(&vb.work_lock);
-	n = vb_fetch_locked(cmd->file->private_data, f->first, f->count, f->flags);
+	n = vb_exec_role(x);
+	if (!n)
+		n = vb_fetch_locked(x, f->first, f->count, f->flags);
 	armed = armed && !n;
 	if (armed)
 		arm_locked(cmd, &vb.fetches);
@@ -354,10 +357,10 @@ static bool is_deserted(struct io_uring_cmd *cmd)
  * and more may have become ready than were woken: what is left over wakes the next one.
  * He finds some of it, so this comes to an end.
  */
-static void wake_for_rest_locked(void)
+static void wake_for_rest_locked(const struct vb_exec *x)
 {
 	lockdep_assert_held(&vb.work_lock);
-	if (!vb_is_live())
+	if (!vb_is_live() || vb_exec_role(x))
 		return;
 	if (!vb_line_is_empty(&vb.requests))
 		vb_uring_wake_locked(true);
@@ -371,14 +374,17 @@ static void fetch_end_in_task(struct io_uring_cmd *cmd, unsigned int issue_flags
 	struct armed *a = armed_of(cmd);
 	int res = -ECANCELED;
 
-	vb_exec_beat(x);
+	if (!vb_exec_role(x))
+		vb_exec_beat(x);
 	spin_lock(&vb.work_lock);
 	if (!a->canceled && !is_deserted(cmd)) {
-		res = vb_fetch_locked(x, a->first, a->count, a->flags);
+		res = vb_exec_role(x);
+		if (!res)
+			res = vb_fetch_locked(x, a->first, a->count, a->flags);
 		if (!res)
 			arm_locked(cmd, &vb.fetches);
 	}
-	wake_for_rest_locked();
+	wake_for_rest_locked(x);
 	spin_unlock(&vb.work_lock);
 	if (res)
 		done(cmd, res, issue_flags);
@@ -400,6 +406,21 @@ void vb_uring_wake_locked(bool urgent)
 			end_later_locked(a);
 			return;
 		}
+}
+
+/**
+ * vb_uring_end_fetches() - whoever has armed one is no executor any more: they end with -ESTALE
+ *
+ * Context: takes work_lock.  No more are armed, vb_exec_role() says why.
+ */
+void vb_uring_end_fetches(void)
+{
+	struct armed *a, *next;
+
+	spin_lock(&vb.work_lock);
+	list_for_each_entry_safe(a, next, &vb.fetches, link)
+		end_later_locked(a);
+	spin_unlock(&vb.work_lock);
 }
 
 /* Checked as a whole first: what is refused has done nothing. */

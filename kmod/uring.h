@@ -16,6 +16,7 @@ int vb_uring_exec(struct io_uring_cmd *cmd, unsigned int issue_flags);
 void vb_uring_wake_locked(bool urgent);
 void vb_uring_signal_locked(struct vb_dependent *d, int status);
 void vb_uring_watch(struct work_struct *work);	/* of vb_device.uring_watch */
+void vb_uring_end_fetches(void);
 int vb_uring_flush(struct file *filp, fl_owner_t id);
 
 #endif

@@ -7,6 +7,8 @@
 #include "selftests/selftest.h"
 #include "vm/machine.h"
 
+#include "common/ring.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -501,6 +503,17 @@ static void *fetch_one(void *fd)
 	return (void *)(intptr_t)-errno;
 }
 
+/* Of requests only, of which there are none. */
+static void arm_fetch(struct ring *ring, int fd)
+{
+	struct ring_answer a;
+
+	assert_rc(ring_open(ring, u, 8, 0), 0);
+	ring->fd = fd;
+	ring_add_fetch(ring, VB_FETCH_F_URGENT, 0, 1, 0);
+	assert_rc(ring_next(ring, 50, &a), -ETIME);
+}
+
 static void expect_nothing_is_left_of_it(int fd, uint8_t *region, uint8_t *submit)
 {
 	struct vb_ioc_fetch req = { .size = sizeof(req), .flags = VB_FETCH_F_NOWAIT };
@@ -524,7 +537,9 @@ static void expect_nothing_is_left_of_it(int fd, uint8_t *region, uint8_t *submi
 /* Silent are both: nobody answers what is fetched. */
 static void silence_takes_the_memory_from_all_who_have_it(void **state)
 {
+	struct ring_answer a;
 	struct peer sender;
+	struct ring ring;
 	uint8_t *region, *submit;
 	uint32_t queue, arena;
 	pthread_t thread;
@@ -541,6 +556,7 @@ static void silence_takes_the_memory_from_all_who_have_it(void **state)
 	region[0] = 1;
 	assert_int_equal(machine_peek(submit), *submit);
 	queue = submitted_nop();
+	arm_fetch(&ring, fd);
 	assert_int_equal(pthread_create(&thread, NULL, fetch_one, (void *)(intptr_t)fd), 0);
 	machine_set_ms("executor_timeout_ms", 2000);
 	assert_int_equal(waitpid(sender.pid, &status, 0), sender.pid);
@@ -548,6 +564,12 @@ static void silence_takes_the_memory_from_all_who_have_it(void **state)
 	/* Who sleeps there is told. */
 	assert_int_equal(pthread_join(thread, &rc), 0);
 	assert_int_equal((intptr_t)rc, -ESTALE);
+	assert_rc(ring_next(&ring, PATIENCE_MS, &a), 0);
+	assert_int_equal(a.res, -ESTALE);
+	ring_add_fetch(&ring, VB_FETCH_F_NOWAIT, 0, 1, 1);
+	assert_rc(ring_next(&ring, PATIENCE_MS, &a), 0);
+	assert_int_equal(a.res, -ESTALE);
+	ring_close(&ring);
 	expect_nothing_is_left_of_it(fd, region, submit);
 	expect_it_is_there();
 	machine_set_ms("executor_timeout_ms", 30000);
