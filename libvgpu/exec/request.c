@@ -260,13 +260,14 @@ static void exec_retry_forgets(struct vgpu_exec *x, uint32_t most)
 	while ((o = *p) && most--) {
 		struct vgpu_object *next = o->forget_next;
 		uint64_t tag = o->forget_tag;
+		uint32_t client = o->client;
 
 		if (!exec_try_forget(x, o)) {
 			p = &o->forget_next;
 			continue;
 		}
 		*p = next;
-		vgpu_exec_commit(x, tag, 0, UINT32_MAX, 0);
+		vgpu_exec_commit(x, tag, 0, UINT32_MAX, vgpu_turn_owed(&x->turns, client));
 	}
 }
 
