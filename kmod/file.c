@@ -73,16 +73,19 @@ static bool may_be_silent(const struct file *file)
  * By what this kernel knows.  A file system that is elsewhere is not asked: it may not answer,
  * and who waits for it can then not even be killed.  FUSE takes any short answer for the end of
  * the file: a length that became less with no change of the file is told by who reads there.
+ * For whom it was opened: FUSE tells nobody else.
  *
  * Context: may sleep.
  * Return: 0; -ESTALE it changed; what its file system says.
  */
 int vb_file_check(const struct vb_file *f)
 {
+	const struct cred *ours = override_creds(f->file->f_cred);
 	struct vb_file now;
 	int rc;
 
 	rc = file_look(f->file, &now, AT_STATX_DONT_SYNC);
+	revert_creds(ours);
 	if (rc)
 		return rc;
 	if (may_be_silent(f->file) && now.bytes < f->bytes)
@@ -145,7 +148,10 @@ struct file *vb_file_reopen(struct file *file, const struct cred *cred)
 static void file_free(struct vb_file *f)
 {
 	fput(f->shown);
-	fput(f->file);
+	if (f->proxy)
+		vb_proxy_put(f->proxy);
+	else
+		fput(f->file);
 	kfree(f);
 }
 
@@ -171,13 +177,22 @@ static u32 key_of(const struct vb_file *f)
 	return siphash(key, sizeof(key), &secret);
 }
 
+/* What is asked of a server that may be silent is asked for one user, who pays. */
+static bool are_of_one_user(const struct vb_file *a, const struct vb_file *b)
+{
+	if (!a->proxy || !b->proxy)
+		return a->proxy == b->proxy;
+	return a->proxy->user == b->proxy->user;
+}
+
 static struct vb_file *find_locked(const struct vb_file *f)
 {
 	struct vb_file *other;
 
 	lockdep_assert_held(&files_lock);
 	hash_for_each_possible(files, other, link, key_of(f))
-		if (inode_of(other) == inode_of(f) && looks_the_same(other, f))
+		if (inode_of(other) == inode_of(f) && looks_the_same(other, f) &&
+		    are_of_one_user(other, f))
 			return other;
 	return NULL;
 }
@@ -200,11 +215,22 @@ static struct vb_file *file_share(struct vb_file *f)
 	return other;
 }
 
-static struct file *file_shown(const struct vb_file *f, struct vb_user *user)
+/* A thread of ours does, see below: it may wait for the server once more. */
+static int show_proxy(struct vb_file *f, struct vb_user *user)
 {
-	return may_be_silent(f->file) ? vb_proxy_new(f->file, f->bytes, user) : get_file(f->file);
+	f->proxy = vb_proxy_new(f->file, user);
+	if (IS_ERR(f->proxy)) {
+		__fput_sync(f->file);
+		return PTR_ERR(f->proxy);
+	}
+	f->shown = vb_proxy_file(f->proxy, f->bytes);
+	if (!IS_ERR(f->shown))
+		return 0;
+	vb_proxy_put(f->proxy);
+	return PTR_ERR(f->shown);
 }
 
+/* @user: whose, if its server may be silent */
 static int file_open(struct vb_user *user, struct file *from, struct vb_file **out)
 {
 	struct vb_file *f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
@@ -221,17 +247,16 @@ static int file_open(struct vb_user *user, struct file *from, struct vb_file **o
 		rc = PTR_ERR(f->file);
 		goto err_free;
 	}
-	f->shown = file_shown(f, user);
-	if (IS_ERR(f->shown)) {
-		rc = PTR_ERR(f->shown);
-		goto err_put;
-	}
+	if (user)
+		rc = show_proxy(f, user);
+	else
+		f->shown = get_file(f->file);
+	if (rc)
+		goto err_free;
 	f->refs = 1;
 	*out = file_share(f);
 	return 0;
 
-err_put:
-	fput(f->file);
 err_free:
 	kfree(f);
 	return rc;
@@ -273,8 +298,7 @@ void vb_file_put(struct vb_file *f)
  * @kref: the client, and the thread
  * @wait: where the client is
  * @done: what came of it is there
- * @user: of the client; charged
- * @given_up: the client has gone, and the thread is counted
+ * @user: of the client; charged, and counted there
  * @from: the client's file
  * @cred: the client's
  * @file: what came of it, or NULL: none, or the client has taken it
@@ -283,7 +307,7 @@ void vb_file_put(struct vb_file *f)
 struct opening {
 	struct kref kref;
 	wait_queue_head_t wait;
-	bool done, given_up;
+	bool done;
 	struct vb_user *user;
 	struct file *from;
 	const struct cred *cred;
@@ -291,16 +315,33 @@ struct opening {
 	int rc;
 };
 
+/* All that are under way: who starts many and dies leaves as many. */
+static int opening_count(struct vb_user *user)
+{
+	if (atomic_inc_return(&user->unanswered) <= VB_UNANSWERED_MAX &&
+	    !vb_user_charge(user, OPENING_COST))
+		return 0;
+	atomic_dec(&user->unanswered);
+	return -EDQUOT;
+}
+
+static void opening_uncount(struct vb_user *user)
+{
+	atomic_dec(&user->unanswered);
+	vb_user_uncharge(user, OPENING_COST);
+}
+
 static struct opening *opening_new(struct vb_user *user, struct file *from)
 {
 	struct opening *o;
 
-	if (atomic_read(&user->unanswered) >= VB_UNANSWERED_MAX ||
-	    vb_user_charge(user, OPENING_COST))
-		return ERR_PTR(-EDQUOT);
+	int rc = opening_count(user);
+
+	if (rc)
+		return ERR_PTR(rc);
 	o = kzalloc(sizeof(*o), GFP_KERNEL_ACCOUNT);
 	if (!o) {
-		vb_user_uncharge(user, OPENING_COST);
+		opening_uncount(user);
 		return ERR_PTR(-ENOMEM);
 	}
 	kref_init(&o->kref);
@@ -317,11 +358,8 @@ static void opening_free(struct kref *kref)
 	struct opening *o = container_of(kref, struct opening, kref);
 
 	vb_file_put(o->file);
-	fput(o->from);
 	put_cred(o->cred);
-	if (o->given_up)
-		atomic_dec(&o->user->unanswered);
-	vb_user_uncharge(o->user, OPENING_COST);
+	opening_uncount(o->user);
 	vb_user_put(o->user);
 	kfree(o);
 }
@@ -336,6 +374,8 @@ static int opening_thread(void *arg)
 	/* Whoever sees @done sees what came of it. */
 	smp_store_release(&o->done, true);
 	wake_up_all(&o->wait);
+	/* The client may have closed it: then that is asked of its server here. */
+	__fput_sync(o->from);
 	kref_put(&o->kref, opening_free);
 	module_put_and_kthread_exit(0);
 	return 0;
@@ -351,6 +391,7 @@ static int opening_start(struct opening *o)
 	thread = kthread_run(opening_thread, o, "vb-open");
 	if (!IS_ERR(thread))
 		return 0;
+	fput(o->from);
 	kref_put(&o->kref, opening_free);
 	module_put(THIS_MODULE);
 	return PTR_ERR(thread);
@@ -366,11 +407,8 @@ static int opening_wait(struct opening *o, struct vb_file **out)
 {
 	int rc = vb_wait_until(o->wait, is_open(o), vb_bound(0));
 
-	if (rc) {
-		o->given_up = true;
-		atomic_inc(&o->user->unanswered);
+	if (rc)
 		return rc;
-	}
 	*out = o->file;
 	o->file = NULL;
 	return o->rc;
@@ -398,8 +436,8 @@ static int file_open_aside(struct vb_user *user, struct file *from, struct vb_fi
  *
  * Context: may sleep: for file systems that may never answer interruptibly and within
  * vb_bound(), for others as long as they like; no lock held.
- * Return: 0; -EBADF; -EACCES; -EINVAL; -ENOMEM; -EINTR; -ETIME; -EDQUOT kernel memory, or too
- * many that were given up have still not been answered; what its file system says.
+ * Return: 0; -EBADF; -EACCES; -EINVAL; -ENOMEM; -EINTR; -ETIME; -EDQUOT kernel memory, or
+ * VB_UNANSWERED_MAX are under way; what its file system says.
  */
 int vb_file_open(struct vb_user *user, int fd, struct vb_file **out)
 {
@@ -413,7 +451,7 @@ int vb_file_open(struct vb_user *user, int fd, struct vb_file **out)
 	else if (may_be_silent(file))
 		rc = file_open_aside(user, file, out);
 	else
-		rc = file_open(user, file, out);
+		rc = file_open(NULL, file, out);
 	fput(file);
 	return rc;
 }

@@ -7,17 +7,19 @@
 
 #include "core/deps.h"
 
-#define VB_UNANSWERED_MAX	64u	/* that a user has given up, and whose servers are silent */
+#define VB_UNANSWERED_MAX	256u	/* what a user may have under way, or has given up */
 
 struct block_device;
 struct cred;
+struct vb_proxy;
 struct vb_user;
 
 /**
  * struct vb_file - a file that a client had opened, and what it looked like then
  * @link: in the table of files; its lock, as @refs; the rest is fixed
  * @file: opened anew, to be read only
- * @shown: what the executor gets: that, or one that stands for it (kmod/proxy.c)
+ * @proxy: stands for it, and has it, where its server may never answer; else NULL
+ * @shown: what the executor gets
  * @refs: objects
  * @bytes: length
  * @ino: inode number
@@ -27,6 +29,7 @@ struct vb_user;
 struct vb_file {
 	struct hlist_node link;
 	struct file *file, *shown;
+	struct vb_proxy *proxy;
 	u32 refs;
 	u64 bytes, ino;
 	dev_t dev;

@@ -120,11 +120,14 @@ void vb_inode_free(struct inode *inode)
  */
 struct file *vb_pseudo_file(const struct file_operations *fops, u64 bytes)
 {
+	static atomic64_t last;
 	struct inode *inode = vb_inode_new();
 	struct file *file;
 
 	if (IS_ERR(inode))
 		return ERR_CAST(inode);
+	/* Two are never one: by these the executor tells files from each other. */
+	inode->i_ino = atomic64_inc_return(&last);
 	inode->i_mode = S_IFREG | 0400;
 	i_size_write(inode, bytes);
 	file = alloc_file_pseudo(inode, vb_mount, "vblackwell", O_RDONLY | O_LARGEFILE, fops);
@@ -403,8 +406,8 @@ static void __exit vb_exit(void)
 	cancel_delayed_work_sync(&vb.uring_watch);
 	flush_work(&vb.free);
 	vb_fill_exit();
-	vb_proxy_exit();
 	vb_recovery_exit();
+	vb_proxy_exit();
 	/* What was freed by RCU callbacks is ours no longer once they have run. */
 	rcu_barrier();
 	vb_crc_exit();

@@ -4,9 +4,10 @@
  *
  * Who waits for a FUSE server that has taken a request cannot be killed.  An executor that read
  * such a file, or opened or closed one, could be kept from leaving so, and nobody could succeed
- * it.  It gets a file of ours: a worker reads the real one, into memory that the file's user is
- * charged for, and the executor waits for the worker as for anything else.  When it gives up, the
- * worker stays until the server answers or ends.
+ * it.  It gets a file of ours: a thread reads the real one, into memory that the file's user is
+ * charged for, and the executor waits for the thread as for anything else.  When it gives up, the
+ * thread stays until the server answers or ends.  A worker closes the real one: its server may
+ * be asked for a last word then.
  */
 #include "proxy.h"
 
@@ -14,35 +15,25 @@
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/kref.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
-#include <linux/workqueue.h>
 
 #include "file.h"
+#include "request.h"
 #include "user.h"
 #include "vb.h"
 
 #define PIECE_BYTES	(256u << 10)
+#define PROXY_COST	4096u		/* two files, an inode */
 
 /**
- * struct vb_proxy - of one file
- * @kref: our file, and each reading
- * @file: the real one
- * @user: pays for readings
- */
-struct vb_proxy {
-	struct kref kref;
-	struct file *file;
-	struct vb_user *user;
-};
-
-/**
- * struct reading - a piece that a worker reads, while somebody waits
- * @kref: the worker, and who waits
- * @work: reads it
+ * struct reading - a piece that a thread reads, while somebody waits
+ * @kref: the thread, and who waits
  * @over: @rc and @data are there
  * @proxy: of which file
  * @given_up: nobody waits any more, and it is counted
@@ -53,28 +44,24 @@ struct vb_proxy {
  */
 struct reading {
 	struct kref kref;
-	struct work_struct work;
 	struct completion over;
 	struct vb_proxy *proxy;
 	bool given_up;
 	loff_t at;
 	u32 bytes;
 	ssize_t rc;
-	u8 data[];
+	void *data;
 };
 
-static struct workqueue_struct *readers;
-
-static void proxy_free(struct kref *kref)
-{
-	struct vb_proxy *p = container_of(kref, struct vb_proxy, kref);
-
-	fput(p->file);
-	vb_user_put(p->user);
-	kfree(p);
-}
+static struct workqueue_struct *closers;
 
 /* ---- a reading ---- */
+
+static size_t cost_of(u32 bytes)
+{
+	return THREAD_SIZE + sizeof(struct task_struct) + sizeof(struct reading) +
+	       PAGE_ALIGN(bytes);
+}
 
 static void reading_free(struct kref *kref)
 {
@@ -83,15 +70,16 @@ static void reading_free(struct kref *kref)
 
 	if (r->given_up)
 		atomic_dec(&p->user->unanswered);
-	vb_user_uncharge(p->user, struct_size(r, data, r->bytes));
-	kvfree(r);
-	kref_put(&p->kref, proxy_free);
+	vb_user_uncharge(p->user, cost_of(r->bytes));
+	kvfree(r->data);
+	kfree(r);
+	vb_proxy_put(p);
 }
 
-/* As whoever opened the file: the worker is nobody. */
-static void reading_work(struct work_struct *work)
+/* As whoever opened the file: the thread is nobody. */
+static int reading_thread(void *arg)
 {
-	struct reading *r = container_of(work, struct reading, work);
+	struct reading *r = arg;
 	struct file *file = r->proxy->file;
 	const struct cred *ours = override_creds(file->f_cred);
 	loff_t at = r->at;
@@ -100,64 +88,84 @@ static void reading_work(struct work_struct *work)
 	revert_creds(ours);
 	complete_all(&r->over);
 	kref_put(&r->kref, reading_free);
-	/* Who unloads the module waits for the end of this. */
-	module_put(THIS_MODULE);
+	module_put_and_kthread_exit(0);
+	return 0;
+}
+
+static struct reading *reading_alloc(u32 bytes)
+{
+	struct reading *r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
+
+	if (!r)
+		return NULL;
+	/* Whole pages: what is below may want it aligned. */
+	r->data = kvmalloc(PAGE_ALIGN(bytes), GFP_KERNEL_ACCOUNT);
+	if (!r->data) {
+		kfree(r);
+		return NULL;
+	}
+	kref_init(&r->kref);
+	init_completion(&r->over);
+	r->bytes = bytes;
+	return r;
 }
 
 static struct reading *reading_new(struct vb_proxy *p, loff_t at, u32 bytes)
 {
 	struct reading *r;
-	int rc;
 
-	if (atomic_read(&p->user->unanswered) >= VB_UNANSWERED_MAX)
+	if (atomic_read(&p->user->unanswered) >= VB_UNANSWERED_MAX ||
+	    vb_user_charge(p->user, cost_of(bytes)))
 		return ERR_PTR(-EDQUOT);
-	rc = vb_user_charge(p->user, struct_size(r, data, bytes));
-	if (rc)
-		return ERR_PTR(rc);
-	r = kvmalloc(struct_size(r, data, bytes), GFP_KERNEL_ACCOUNT);
+	r = reading_alloc(bytes);
 	if (!r) {
-		vb_user_uncharge(p->user, struct_size(r, data, bytes));
+		vb_user_uncharge(p->user, cost_of(bytes));
 		return ERR_PTR(-ENOMEM);
 	}
-	kref_init(&r->kref);
-	INIT_WORK(&r->work, reading_work);
-	init_completion(&r->over);
 	kref_get(&p->kref);
 	r->proxy = p;
-	r->given_up = false;
 	r->at = at;
-	r->bytes = bytes;
 	return r;
 }
 
-static void reading_start(struct reading *r)
+/* The thread has the module: it may be asked to go when nobody waits any more. */
+static int reading_start(struct reading *r)
 {
+	struct task_struct *thread;
+
 	__module_get(THIS_MODULE);
 	kref_get(&r->kref);
-	queue_work(readers, &r->work);
+	thread = kthread_run(reading_thread, r, "vb-read");
+	if (!IS_ERR(thread))
+		return 0;
+	kref_put(&r->kref, reading_free);
+	module_put(THIS_MODULE);
+	return PTR_ERR(thread);
 }
 
 static ssize_t reading_wait(struct reading *r)
 {
-	int rc = wait_for_completion_interruptible(&r->over);
+	unsigned long most = msecs_to_jiffies(READ_ONCE(vb_page_in_timeout_ms)) + 1;
+	long rc = wait_for_completion_interruptible_timeout(&r->over, most);
 
-	if (!rc)
+	if (rc > 0)
 		return r->rc;
 	r->given_up = true;
 	atomic_inc(&r->proxy->user->unanswered);
-	return rc;
+	return rc ? rc : -ETIMEDOUT;
 }
 
 /* Return: bytes, 0 at the end of the file; -errno. */
-static ssize_t read_piece(struct vb_proxy *p, loff_t at, struct iov_iter *to)
+static ssize_t read_piece(struct vb_proxy *p, loff_t at, u32 bytes, struct iov_iter *to)
 {
-	struct reading *r = reading_new(p, at, min_t(size_t, iov_iter_count(to), PIECE_BYTES));
+	struct reading *r = reading_new(p, at, bytes);
 	ssize_t rc;
 
 	if (IS_ERR(r))
 		return PTR_ERR(r);
-	reading_start(r);
-	rc = reading_wait(r);
+	rc = reading_start(r);
+	if (!rc)
+		rc = reading_wait(r);
 	if (rc > 0) {
 		rc = copy_to_iter(r->data, rc, to);
 		rc = rc ? rc : -EFAULT;
@@ -166,7 +174,7 @@ static ssize_t read_piece(struct vb_proxy *p, loff_t at, struct iov_iter *to)
 	return rc;
 }
 
-/* ---- our file ---- */
+/* ---- the file that the executor gets ---- */
 
 /* What is short is the end, or has an error behind it: whoever goes on there is told. */
 static ssize_t proxy_read(struct kiocb *iocb, struct iov_iter *to)
@@ -181,7 +189,7 @@ static ssize_t proxy_read(struct kiocb *iocb, struct iov_iter *to)
 		piece = min_t(size_t, iov_iter_count(to), PIECE_BYTES);
 		if (!piece)
 			break;
-		rc = read_piece(p, iocb->ki_pos, to);
+		rc = read_piece(p, iocb->ki_pos, piece, to);
 		if (rc <= 0)
 			break;
 		iocb->ki_pos += rc;
@@ -195,7 +203,7 @@ static int proxy_release(struct inode *inode, struct file *filp)
 	struct vb_proxy *p = filp->private_data;
 
 	vb_pseudo_gone();
-	kref_put(&p->kref, proxy_free);
+	vb_proxy_put(p);
 	return 0;
 }
 
@@ -206,33 +214,83 @@ static const struct file_operations proxy_fops = {
 };
 
 /**
- * vb_proxy_new() - a file of ours that reads as another one
- * @file: the other one, open for reading
- * @bytes: its length
- * @user: pays for what is read
+ * vb_proxy_file() - a file of ours that reads as the real one
+ * @p: proxy
+ * @bytes: length
  *
  * Context: may sleep; does not ask the file's server.
- * Return: our file, for fput(); ERR_PTR(-ENOMEM); ERR_PTR() of what says how many files there
- * may be.
+ * Return: our file, for fput(); ERR_PTR(-ENOMEM); ERR_PTR(-ENFILE).
  */
-struct file *vb_proxy_new(struct file *file, u64 bytes, struct vb_user *user)
+struct file *vb_proxy_file(struct vb_proxy *p, u64 bytes)
 {
-	struct vb_proxy *p = kzalloc(sizeof(*p), GFP_KERNEL_ACCOUNT);
-	struct file *own;
+	struct file *own = vb_pseudo_file(&proxy_fops, bytes);
 
-	if (!p)
-		return ERR_PTR(-ENOMEM);
-	own = vb_pseudo_file(&proxy_fops, bytes);
-	if (IS_ERR(own)) {
-		kfree(p);
+	if (IS_ERR(own))
 		return own;
-	}
-	kref_init(&p->kref);
-	p->file = get_file(file);
-	/* There is one with that uid. */
-	p->user = vb_user_get(user->uid);
+	kref_get(&p->kref);
 	own->private_data = p;
 	return own;
+}
+
+/* ---- its life ---- */
+
+static void proxy_close(struct work_struct *work)
+{
+	struct vb_proxy *p = container_of(work, struct vb_proxy, work);
+
+	/* Here: who puts it off leaves it to a worker of the kernel's, who closes for everybody. */
+	__fput_sync(p->file);
+	vb_user_uncharge(p->user, PROXY_COST);
+	vb_user_put(p->user);
+	kfree(p);
+	/* Who unloads the module waits for the end of this. */
+	module_put(THIS_MODULE);
+}
+
+static void proxy_free(struct kref *kref)
+{
+	struct vb_proxy *p = container_of(kref, struct vb_proxy, kref);
+
+	__module_get(THIS_MODULE);
+	queue_work(closers, &p->work);
+}
+
+/**
+ * vb_proxy_new() - what stands for a file
+ * @file: open for reading; the proxy's from here on, if there is one
+ * @user: pays for it, and for what is read
+ *
+ * Context: may sleep.
+ * Return: the proxy, for vb_proxy_put(); ERR_PTR(-EDQUOT), ERR_PTR(-ENOMEM).
+ */
+struct vb_proxy *vb_proxy_new(struct file *file, struct vb_user *user)
+{
+	struct vb_proxy *p;
+
+	if (vb_user_charge(user, PROXY_COST))
+		return ERR_PTR(-EDQUOT);
+	p = kzalloc(sizeof(*p), GFP_KERNEL_ACCOUNT);
+	if (!p) {
+		vb_user_uncharge(user, PROXY_COST);
+		return ERR_PTR(-ENOMEM);
+	}
+	kref_init(&p->kref);
+	INIT_WORK(&p->work, proxy_close);
+	p->file = file;
+	/* There is one with that uid. */
+	p->user = vb_user_get(user->uid);
+	return p;
+}
+
+/**
+ * vb_proxy_put() - do without a proxy
+ * @p: proxy; after the last one its file is closed, by a worker
+ *
+ * Context: any; the caller has the module.
+ */
+void vb_proxy_put(struct vb_proxy *p)
+{
+	kref_put(&p->kref, proxy_free);
 }
 
 /**
@@ -243,16 +301,16 @@ struct file *vb_proxy_new(struct file *file, u64 bytes, struct vb_user *user)
  */
 int vb_proxy_init(void)
 {
-	readers = alloc_workqueue("vblackwell-read", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	return readers ? 0 : -ENOMEM;
+	closers = alloc_workqueue("vblackwell-close", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	return closers ? 0 : -ENOMEM;
 }
 
 /**
  * vb_proxy_exit() - undo vb_proxy_init()
  *
- * Context: module unload: readings hold the module.
+ * Context: module unload: what is read or closed has the module.
  */
 void vb_proxy_exit(void)
 {
-	destroy_workqueue(readers);
+	destroy_workqueue(closers);
 }

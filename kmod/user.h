@@ -20,7 +20,8 @@
  * @quota: as vb_client.quota
  * @submit_bytes: of the submit region
  * @kernel_bytes: of kernel memory, see vb_user_charge()
- * @unanswered: threads that open or read files for nobody any more (kmod/file.c, proxy.c)
+ * @unanswered: threads that open files, and that read them for nobody any more (kmod/file.c,
+ *	kmod/proxy.c)
  */
 struct vb_user {
 	struct hlist_node link;

@@ -51,6 +51,8 @@ static struct silence {
 	uint32_t ignored, read_most;
 } *silence;
 
+static uint32_t mount_uid;	/* who may ask the server; of what server_start() mounts next */
+static uint32_t init_flags;	/* FUSE_* that it says it has; likewise */
 static pid_t server;
 static int server_fd;
 static uint64_t file_bytes;
@@ -107,10 +109,12 @@ static void serve_one(const union request *r)
 	struct fuse_init_out started = {
 		.major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = init->max_readahead,
 		.max_background = 16, .congestion_threshold = 12, .max_write = 64 << 10,
-		.time_gran = 1,
+		.time_gran = 1, .flags = init_flags,
 	};
 	struct fuse_entry_out entry = { .nodeid = 2, .attr = attr_of(2) };
 	struct fuse_attr_out attr = { .attr = attr_of(r->h.nodeid) };
+	const struct fuse_write_in *write_in = (const void *)(&r->h + 1);
+	struct fuse_write_out written = { };
 	struct fuse_open_out opened = { .fh = 1 };
 
 	switch (r->h.opcode) {
@@ -120,6 +124,11 @@ static void serve_one(const union request *r)
 	case FUSE_LOOKUP:
 		answer(&r->h, 0, &entry, sizeof(entry));
 		break;
+	case FUSE_WRITE:
+		written.size = write_in->size;
+		answer(&r->h, 0, &written, sizeof(written));
+		break;
+	case FUSE_SETATTR:
 	case FUSE_GETATTR:
 		answer(&r->h, 0, &attr, sizeof(attr));
 		break;
@@ -162,13 +171,14 @@ static void serve_files(void)
 /* NULL, or why there is none. */
 static const char *server_start(void)
 {
-	char options[96];
+	char options[128];
 
 	server_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (server_fd < 0)
 		return "this kernel has no FUSE";
 	mkdir(MOUNTED, 0700);
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", server_fd);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%u,group_id=0", server_fd,
+		 mount_uid);
 	if (mount("silent", MOUNTED, "fuse", MS_NOSUID | MS_NODEV, options))
 		return "FUSE cannot be mounted";
 	silence = mmap(NULL, sizeof(*silence), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
@@ -241,6 +251,8 @@ static int teardown(void **state)
 	set_executor_timeout_ms(30000);
 	machine_set_ms("page_in_timeout_ms", 120000);
 	machine_set_ms("recovery_ms", 0);
+	mount_uid = 0;
+	init_flags = 0;
 	server_end();
 	return selftest_teardown(state);
 }
@@ -547,6 +559,72 @@ static void killed_executor_leaves_before_a_silent_file_answers(void **state)
 	server_end();
 }
 
+/* What was written to the file, by another descriptor, is asked for when its last one goes. */
+static void last_word_of_a_silent_file_keeps_no_executor(void **state)
+{
+	uint32_t id, other, queue;
+	uint64_t killed;
+	uint8_t byte;
+	pid_t pid;
+	int fd;
+
+	(void)state;
+	init_flags = FUSE_WRITEBACK_CACHE;
+	needs_fuse();
+	machine_set_ms("recovery_ms", 20000);
+	pid = start_apart(60000);
+	fd = open(MOUNTED "/file", O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	id = file_object(1);
+	assert_rc(rig_bo(u, chunks(1), VB_LIFE_VOLATILE, &other), 0);
+	assert_rc(rig_queue(u, 0, &queue), 0);
+	assert_rc(rig_read(u, id, 7, &byte, 1), 0);
+	assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+	be_silent(NEVER(FUSE_WRITE) | NEVER(FUSE_SETATTR) | NEVER(FUSE_FLUSH));
+	assert_rc(rig_bo_destroy(u, id), 0);
+	for (int i = 0; i < 5; i++)
+		expect_served(other, queue);
+	while (!__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	killed = rig_now();
+	kill(pid, SIGKILL);
+	expect_gone(pid, killed);
+	assert_rc(start(1000), 0);
+	expect_served(other, queue);
+	server_end();
+	close(fd);
+}
+
+static int read_as(uid_t uid)
+{
+	uint8_t byte = 0;
+
+	if (setresuid(uid, uid, uid))
+		return 1;
+	u = rig_client(&rig);
+	if (!u || rig_read(u, file_object(1), 3, &byte, 1))
+		return 2;
+	return byte == rig_pattern(chunks(1) + 3) ? 0 : 3;
+}
+
+/* Nobody else may ask its server anything, nor may the executor. */
+static void file_of_a_user_s_own_server_is_read_for_him(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	mount_uid = 1001;
+	needs_fuse();
+	assert_rc(start(2000), 0);
+	pid = fork();
+	if (!pid)
+		_exit(read_as(mount_uid));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	server_end();
+}
+
 /* Storage may keep it waiting for longer than it may be silent itself. */
 static void waiting_for_a_silent_file_is_no_silence_of_the_executor(void **state)
 {
@@ -687,7 +765,7 @@ static void creation_from_a_silent_file_ends_with_its_process(void **state)
 	close(silent_file);
 }
 
-#define UNANSWERED	64u	/* that a user may give up */
+#define UNANSWERED	256u	/* that a user may have under way */
 
 /* Threads of the module that still wait for a server. */
 static uint32_t openers(void)
@@ -774,6 +852,8 @@ int main(void)
 		CASE(waits_for_a_silent_file_end_with_their_process),
 		CASE(executor_opens_and_closes_nothing_at_the_server),
 		CASE(killed_executor_leaves_before_a_silent_file_answers),
+		CASE(last_word_of_a_silent_file_keeps_no_executor),
+		CASE(file_of_a_user_s_own_server_is_read_for_him),
 		CASE(waiting_for_a_silent_file_is_no_silence_of_the_executor),
 		CASE(executor_does_not_ask_what_a_file_looks_like),
 		CASE(submitter_does_not_ask_what_a_file_looks_like),
