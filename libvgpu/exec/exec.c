@@ -393,7 +393,8 @@ static void exec_run(struct vgpu_exec *x, uint32_t fetch_flags)
 			exec_grow(x);
 		vgpu_resid_pump(&x->resid, 0);
 		/* On the module the last commit goes with the next sleep for work. */
-		if ((x->jobs || x->page_ins || !x->fetch.several) && !exec_may_run_on(x))
+		if ((x->jobs || x->page_ins || !x->fetch.several) &&
+		    !(ran && exec_may_run_on(x)))
 			exec_serve_others(x, fetch_flags, false);
 	}
 }
