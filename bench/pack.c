@@ -181,7 +181,7 @@ static double layer_time(struct packing *p)
 	};
 	double start = bench_seconds();
 
-	if (vgpu_int4_units(&layer, p->way.to, 0, GROUPS, p->packed, p->pool))
+	if (vgpu_int4_units(&layer, 0, GROUPS, p->packed, p->pool))
 		die(p->way.name);
 	return bench_seconds() - start;
 }

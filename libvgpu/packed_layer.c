@@ -237,8 +237,7 @@ static int pack(const struct make *m, const struct band *b)
 
 	for (uint32_t first = 0; first < units && !rc; first += count) {
 		count = units - first < m->piece_units ? units - first : m->piece_units;
-		rc = vgpu_int4_units(&b->layer, b->item->pack.packed_format, first, count, m->piece,
-				     m->pool);
+		rc = vgpu_int4_units(&b->layer, first, count, m->piece, m->pool);
 		rc = rc ? vgpu_fail(rc, "%.200s: cannot be packed", b->item->name) :
 			  m->put(m->arg, at + first * m->unit_bytes, m->piece, count * m->unit_bytes);
 	}

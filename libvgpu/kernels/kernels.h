@@ -87,6 +87,8 @@ enum vgpu_wformat {
 	VGPU_W_F4_E2M1 = 51,
 };
 
+struct vgpu_int4_layer;
+
 /*
  * Accuracy mode: what happens to the activations before they meet a compressed
  * weight.  Documented with its error in Documentation/kernels.md.
@@ -294,6 +296,14 @@ struct vgpu_kernels {
 	 * -EINVAL when the format has zeros and src has not, or the other way round.
 	 */
 	int (*pack_int4)(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src);
+	/*
+	 * Some groups of a layer of AWQ or GPTQ, behind each other: 1 .. VGPU_INT4_UNITS of them, the
+	 * first of row first, a multiple of 16; the layer's last may have 8 rows.  The format is
+	 * vgpu_int4_layer_format(), scratch vgpu_int4_layer_scratch_bytes() (pack/int4_layer.h).
+	 * Returns 0, or -EDOM when a scale is NaN or infinite; dst then holds anything.
+	 */
+	int (*pack_int4_layer)(void *dst, const struct vgpu_int4_layer *layer, uint32_t first,
+			       uint32_t units, void *scratch);
 	/* Decode rows of any weight format to f32 [rows][ldd]; k columns are written. */
 	void (*weight_decode)(const struct vgpu_panel *w, float *dst, size_t ldd);
 

@@ -3,33 +3,37 @@
 
 #include "common/guarded.h"
 #include "common/weights_draw.h"
+#include "kernels/pack/int4_layer.h"
 #include "kernels/random_blocks.h"
 
 #define COLS_MAX	2048u
+/* Outputs of a layer of AWQ or GPTQ. */
+#define LAYER_ROWS_MAX	200u
 #define UNTOUCHED	0xa5u
 
 /**
- * struct drawn - one group
+ * struct drawn - one group, or some of a layer
  * @format: it is packed to
- * @source: enum vgpu_wformat of floats or blocks; 0: INT4
- * @rows: of the group
+ * @source: enum vgpu_wformat of floats or blocks; 0: a layer of AWQ or GPTQ
+ * @rows: of the group; of a layer the first
+ * @units: of a layer, else 1
  * @ld: elements between rows of floats and of codes
  * @at_end: what is read ends at a page without access rather than begins there
  */
 struct drawn {
 	uint64_t rng;
 	enum vgpu_wformat format, source;
-	uint32_t rows, k;
+	uint32_t rows, units, k;
 	size_t ld;
 	enum weights_scales scales;
 	bool at_end;
 	const void *src;
-	struct vgpu_int4_rows int4;
+	struct vgpu_int4_layer layer;
 	struct vgpu_mxfp4_rows mxfp4;
 };
 
 static struct guarded room_src, room_scales, room_zeros, room_want, room_got;
-static uint8_t *no_codes;
+static uint8_t *no_codes, *scratch;
 static char said[200], problem[400];
 
 static void must_open(struct guarded *g, size_t bytes)
@@ -42,13 +46,14 @@ static void open_once(void)
 {
 	if (no_codes)
 		return;
-	must_open(&room_src, 16 * (COLS_MAX + 64) * 4);
-	must_open(&room_scales, 16 * COLS_MAX / 32 * 2);
-	must_open(&room_zeros, 16 * COLS_MAX / 32);
-	must_open(&room_want, 16 * COLS_MAX * 2);
-	must_open(&room_got, 16 * COLS_MAX * 2);
+	must_open(&room_src, LAYER_ROWS_MAX * COLS_MAX / 2);
+	must_open(&room_scales, LAYER_ROWS_MAX * COLS_MAX / 32 * 2);
+	must_open(&room_zeros, LAYER_ROWS_MAX * COLS_MAX / 32 / 2);
+	must_open(&room_want, VGPU_INT4_UNITS * 16 * COLS_MAX);
+	must_open(&room_got, VGPU_INT4_UNITS * 16 * COLS_MAX);
 	no_codes = malloc(16 * COLS_MAX * 4);
-	if (!no_codes)
+	scratch = malloc(16 * COLS_MAX * 2);
+	if (!no_codes || !scratch)
 		abort();
 }
 
@@ -105,40 +110,51 @@ static void draw_blocks(struct drawn *d, struct weights_draw *w)
 	d->src = src;
 }
 
-static void *put(struct guarded *room, const void *from, size_t bytes, bool at_end)
+/* Any bits at any address; what ends at a guard lies as its length has it. */
+static uint8_t *draw_bits(struct drawn *d, struct guarded *room, size_t bytes)
 {
-	return memcpy(guarded_part(room, bytes, at_end), from, bytes);
+	uint32_t off = d->at_end ? 0 : rng_below(&d->rng, 4);
+	uint8_t *at = guarded_part(room, bytes + off, d->at_end);
+
+	at += off;
+	for (size_t i = 0; i < bytes; i++)
+		at[i] = (uint8_t)(rng_next(&d->rng) >> 32);
+	return at;
 }
 
-/* INT4, sometimes with a code, a scale or a zero that there is not. */
-static void draw_int4(struct drawn *d)
+/* Numbers, sometimes all but one. */
+static void draw_scales(struct drawn *d, uint8_t *scales, uint32_t count)
 {
-	static const enum vgpu_wformat formats[] = {
-		VGPU_W_Q4_0_G16, VGPU_W_INT4_64_G16, VGPU_W_INT4_128_G16,
-		VGPU_W_INT4_Z32_G16, VGPU_W_INT4_Z64_G16, VGPU_W_INT4_Z128_G16,
-	};
-	const struct vgpu_g16_type *type;
-	struct random_int4 drawn;
-	uint32_t step, groups;
+	for (uint32_t i = 0; i < count; i++)
+		scales[2 * i + 1] &= 0xbf;
+	if (draw_one_in(&d->rng, 6))
+		scales[2 * rng_below(&d->rng, count) + 1] |= 0x7c;
+}
 
-	d->format = formats[rng_below(&d->rng, 6)];
-	type = vgpu_g16_type(d->format);
-	step = vgpu_g16_scale_cols(type);
-	d->k = step * (1 + rng_below(&d->rng, COLS_MAX / step));
-	groups = d->k / step;
-	random_int4(&drawn, type, d->rows, d->k, false, &d->rng);
-	if (draw_one_in(&d->rng, 6))
-		drawn.codes[rng_below(&d->rng, d->rows * d->k)] = (uint8_t)rng_next(&d->rng);
-	if (draw_one_in(&d->rng, 6))
-		drawn.scales[rng_below(&d->rng, d->rows * groups)] = (uint16_t)rng_next(&d->rng);
-	if (draw_one_in(&d->rng, 6))
-		drawn.zeros[rng_below(&d->rng, d->rows * groups)] = (uint8_t)rng_below(&d->rng, 20);
-	d->int4 = drawn.rows;
-	d->int4.codes = put(&room_src, drawn.codes, d->rows * d->k, d->at_end);
-	d->int4.scales = put(&room_scales, drawn.scales, d->rows * groups * 2, d->at_end);
-	if (d->int4.zeros)
-		d->int4.zeros = put(&room_zeros, drawn.zeros, d->rows * groups, d->at_end);
-	random_int4_free(&drawn);
+/* A layer of any shape that there is, and some groups of it. */
+static void draw_layer(struct drawn *d)
+{
+	uint32_t cols = 32u << rng_below(&d->rng, 3), left;
+	struct vgpu_int4_layer *l = &d->layer;
+	uint8_t *scales;
+
+	d->k = cols * (1 + rng_below(&d->rng, (draw_one_in(&d->rng, 2) ? 700 : COLS_MAX) / cols));
+	*l = (struct vgpu_int4_layer){
+		.scheme = (enum vgpu_int4_scheme)rng_below(&d->rng, 3), .k = d->k, .cols = cols,
+		.n = VGPU_INT4_WORD_CODES * (1 + rng_below(&d->rng, LAYER_ROWS_MAX / VGPU_INT4_WORD_CODES)),
+		.group = cols * (1 + (draw_one_in(&d->rng, 2) ? 0 : rng_below(&d->rng, 20))),
+		.zeros = rng_below(&d->rng, 2),
+	};
+	l->groups = (l->k + l->group - 1) / l->group;
+	scales = draw_bits(d, &room_scales, (size_t)l->groups * l->n * 2);
+	draw_scales(d, scales, l->groups * l->n);
+	l->scales = scales;
+	l->qzeros = draw_bits(d, &room_zeros, (size_t)l->groups * l->n / 2);
+	l->qweight = draw_bits(d, &room_src, (size_t)l->n * l->k / 2);
+	d->format = (enum vgpu_wformat)vgpu_int4_layer_format(l);
+	d->rows = 16 * rng_below(&d->rng, (l->n + 15) / 16);
+	left = (l->n - d->rows + 15) / 16;
+	d->units = 1 + rng_below(&d->rng, left < VGPU_INT4_UNITS ? left : VGPU_INT4_UNITS);
 }
 
 /* A scale of any size, often at an end of them. */
@@ -183,7 +199,7 @@ static void draw(struct drawn *d, uint64_t number)
 	struct weights_draw w = { .rng = &d->rng, .no_codes = no_codes };
 	uint32_t kind;
 
-	*d = (struct drawn){ .rng = draw_seed(number) };
+	*d = (struct drawn){ .rng = draw_seed(number), .units = 1 };
 	d->rows = 1 + rng_below(&d->rng, 16);
 	d->at_end = rng_below(&d->rng, 2);
 	w.scales = rng_below(&d->rng, SCALES_COUNT);
@@ -196,9 +212,15 @@ static void draw(struct drawn *d, uint64_t number)
 	else if (kind == 2)
 		draw_mxfp4(d);
 	else
-		draw_int4(d);
-	snprintf(said, sizeof(said), "format %d of %d: %u rows of %u, %zu apart, %s", d->format,
-		 d->source, d->rows, d->k, d->ld, d->at_end ? "ends at a guard" : "begins at a guard");
+		draw_layer(d);
+	if (d->layer.n)
+		snprintf(said, sizeof(said), "scheme %d, %u x %u, groups of %u: format %d, %u of row %u, %s",
+			 d->layer.scheme, d->layer.n, d->k, d->layer.group, d->format, d->units, d->rows,
+			 d->at_end ? "ends at a guard" : "begins at a guard");
+	else
+		snprintf(said, sizeof(said), "format %d of %d: %u rows of %u, %zu apart, %s", d->format,
+			 d->source, d->rows, d->k, d->ld,
+			 d->at_end ? "ends at a guard" : "begins at a guard");
 }
 
 /* ------------------------------------------------------------------------
@@ -208,7 +230,7 @@ static void draw(struct drawn *d, uint64_t number)
 static int pack(const struct drawn *d, const struct vgpu_kernels *t, void *dst)
 {
 	if (!d->source)
-		return t->pack_int4(dst, d->format, &d->int4);
+		return t->pack_int4_layer(dst, &d->layer, d->rows, d->units, scratch);
 	if (d->source == VGPU_W_MXFP4 || d->source == VGPU_W_MXFP4_SPLIT)
 		return t->pack_mxfp4_rows(dst, &d->mxfp4);
 	if (d->format == VGPU_W_MXFP4_G16)
@@ -251,10 +273,13 @@ const char *pack_draw(uint64_t number)
 
 	open_once();
 	draw(&d, number);
-	bytes = vgpu_weight_unit_bytes(d.format, d.k);
+	bytes = d.units * vgpu_weight_unit_bytes(d.format, d.k);
 	want = guarded_part(&room_want, bytes, true);
 	memset(want, UNTOUCHED, bytes);
 	rc = pack(&d, ref, want);
+	/* Of a layer that is refused groups may be written. */
+	if (rc && !d.source)
+		bytes = 0;
 	for (size_t i = 0; i < bytes && rc; i++)
 		if (want[i] != UNTOUCHED)
 			return "the reference wrote something of what it refused";

@@ -35,13 +35,10 @@ static bool pack_groups(const struct packed *p, uint32_t first, uint32_t step)
 {
 	size_t bytes = vgpu_int4_layer_scratch_bytes(p->layer);
 	uint8_t *scratch = check_alloc(bytes + 64);
-	struct vgpu_int4_rows rows;
 	bool good = true;
 
-	for (uint32_t g = first; g * 16 < p->layer->n; g += step) {
-		vgpu_int4_layer_rows(p->layer, g * 16, scratch, &rows);
-		good = good && !p->t->pack_int4(p->data + g * p->unit, p->format, &rows);
-	}
+	for (uint32_t g = first; g * 16 < p->layer->n; g += step)
+		good = good && !p->t->pack_int4_layer(p->data + g * p->unit, p->layer, g * 16, 1, scratch);
 	for (uint32_t i = 0; i < 64; i++)
 		good = good && scratch[bytes + i] == 0xa5;
 	free(scratch);

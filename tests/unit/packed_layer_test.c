@@ -261,7 +261,7 @@ static void check_large(const struct rig *r, enum vgpu_int4_scheme scheme)
 	want = aligned_alloc(64, bytes);
 	have = malloc(bytes);
 	assert_true(want && have);
-	assert_int_equal(vgpu_int4_units(&layer, a.format, 0, (LARGE_N + 15) / 16, want, NULL), 0);
+	assert_int_equal(vgpu_int4_units(&layer, 0, (LARGE_N + 15) / 16, want, NULL), 0);
 	assert_int_equal(pread(vgpu_checkpoint_file_fd(packed, 0), have, bytes, (off_t)a.offset), bytes);
 	assert_memory_equal(have, want, bytes);
 	vgpu_checkpoint_close(packed);

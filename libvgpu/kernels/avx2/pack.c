@@ -11,6 +11,7 @@
 #include <immintrin.h>
 #include <string.h>
 #include "kernels/avx2/decode.h"
+#include "kernels/avx2/int4_layer.h"
 #include "kernels/avx2/lanes.h"
 #include "kernels/avx2/pack.h"
 #include "kernels/avx2/regroup.h"
@@ -209,6 +210,6 @@ void vgpu_pack_init_avx2(struct vgpu_kernels *t)
 	t->pack_int8 = pack_int8_avx2;
 	t->pack_mxfp4_rows = vgpu_pack_mxfp4_rows_avx2;
 	t->pack_blocks = vgpu_pack_blocks_avx2;
-	t->pack_int4 = vgpu_pack_int4_avx2;
+	t->pack_int4_layer = vgpu_pack_int4_layer_avx2;
 	t->weight_decode = vgpu_weight_decode_avx2;
 }

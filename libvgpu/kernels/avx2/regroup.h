@@ -23,9 +23,8 @@ void vgpu_regroup_avx2(uint8_t *dst, const struct vgpu_panel *w, uint32_t first,
 void vgpu_regroup_g16_avx2(const struct vgpu_g16_type *type, uint8_t *dst, const uint8_t *src,
 			   uint32_t rows, uint32_t k);
 
-/* pack_mxfp4_rows, pack_int4 and pack_blocks of the table. */
+/* pack_mxfp4_rows and pack_blocks of the table. */
 int vgpu_pack_mxfp4_rows_avx2(void *dst, const struct vgpu_mxfp4_rows *src);
-int vgpu_pack_int4_avx2(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src);
 int vgpu_pack_blocks_avx2(void *dst, enum vgpu_wformat format, const void *src, uint32_t rows,
 			  uint32_t k);
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * Blocks of GGUF, and INT4, into the packed formats of pack/g16_type.h.
+ * Blocks of GGUF into the packed formats of pack/g16_type.h.
  */
 #include <immintrin.h>
 
 #include "kernels/avx2/lanes.h"
 #include "kernels/avx2/regroup.h"
 #include "kernels/pack/g16_blocks.h"
-#include "kernels/pack/g16_int4.h"
 
 /* The four words or'ed, in the lowest. */
 static inline __m128i words_or(__m128i x)
@@ -63,15 +62,5 @@ int vgpu_pack_blocks_avx2(void *dst, enum vgpu_wformat format, const void *src, 
 
 	if (!rc)
 		vgpu_regroup_g16_avx2(type, dst, src, rows, k);
-	return rc;
-}
-
-int vgpu_pack_int4_avx2(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src)
-{
-	const struct vgpu_g16_type *type = vgpu_g16_type(format);
-	int rc = vgpu_int4_check(type, src);
-
-	if (!rc)
-		vgpu_int4_put(type, dst, src, put_codes);
 	return rc;
 }

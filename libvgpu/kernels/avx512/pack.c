@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "kernels/avx2/pack.h"
+#include "kernels/avx512/int4_layer.h"
 #include "kernels/avx512/lanes.h"
 #include "kernels/avx512/regroup.h"
 #include "kernels/pack/g16.h"
@@ -426,5 +427,5 @@ void vgpu_pack_init_avx512(struct vgpu_kernels *t)
 	t->pack_mxfp4_rows = vgpu_pack_mxfp4_rows_avx512;
 	t->pack_codes = vgpu_pack_codes_avx512;
 	t->pack_blocks = vgpu_pack_blocks_avx512;
-	t->pack_int4 = vgpu_pack_int4_avx512;
+	t->pack_int4_layer = vgpu_pack_int4_layer_avx512;
 }

@@ -12,10 +12,9 @@ void vgpu_regroup_avx512(uint8_t *dst, const struct vgpu_panel *w, uint32_t firs
 void vgpu_regroup_g16_avx512(const struct vgpu_g16_type *type, uint8_t *dst, const uint8_t *src,
 			     uint32_t k);
 
-/* pack_mxfp4_rows, pack_codes, pack_int4 and pack_blocks of the table. */
+/* pack_mxfp4_rows, pack_codes and pack_blocks of the table. */
 int vgpu_pack_codes_avx512(void *dst, const void *src, enum vgpu_wformat src_format,
 			   uint32_t rows, uint32_t k);
-int vgpu_pack_int4_avx512(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src);
 int vgpu_pack_mxfp4_rows_avx512(void *dst, const struct vgpu_mxfp4_rows *src);
 int vgpu_pack_blocks_avx512(void *dst, enum vgpu_wformat format, const void *src, uint32_t rows,
 			    uint32_t k);

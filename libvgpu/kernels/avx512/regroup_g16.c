@@ -9,7 +9,6 @@
 #include "kernels/avx512/lanes.h"
 #include "kernels/avx512/regroup.h"
 #include "kernels/pack/g16_blocks.h"
-#include "kernels/pack/g16_int4.h"
 #include "kernels/pack/g16_rows.h"
 #include "kernels/ref/pack.h"
 
@@ -311,42 +310,6 @@ int vgpu_pack_blocks_avx512(void *dst, enum vgpu_wformat format, const void *src
 	if (!rc)
 		vgpu_regroup_g16_avx512(type, dst, src, k);
 	return rc;
-}
-
-/* Codes of a block of 16 rows, a byte each. */
-INLINE void put_bytes(uint8_t *block, const uint8_t *codes, size_t ld)
-{
-	__m512i low[4];
-
-	for (uint32_t q = 0; q < 4; q++, codes += 4 * ld)
-		low[q] = vgpu_lanes_of_codes4(vgpu_lanes_load4(codes, ld),
-					      vgpu_lanes_load4(codes + 16, ld));
-	vgpu_lanes_store16(block, low);
-}
-
-int vgpu_pack_int4_avx512(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src)
-{
-	const struct vgpu_g16_type *type = vgpu_g16_type(format);
-	int rc = vgpu_int4_check(type, src);
-	uint32_t groups;
-
-	if (rc || src->rows < VGPU_GROUP_ROWS)
-		return rc ? rc : vgpu_pack_int4_avx2(dst, format, src);
-	groups = src->k / vgpu_g16_scale_cols(type);
-	/* Scales that the last tile lacks. */
-	if (groups % 4)
-		memset(dst, 0, vgpu_g16_bytes(type, src->k));
-	for (uint32_t i = 0; i < groups; i++)
-		for (uint32_t r = 0; r < VGPU_GROUP_ROWS; r++)
-			vgpu_int4_put_scale(type, dst, i, r, src);
-	for (uint32_t b = 0; b < src->k / VGPU_BLOCK; b++) {
-		uint8_t *block = (uint8_t *)dst + vgpu_g16_block_at(type, b);
-
-		for (uint32_t i = 0; i < VGPU_MXFP4_BLOCK_CODES; i += 64)
-			vgpu_lanes_claim(block + i);
-		put_bytes(block, src->codes + b * VGPU_BLOCK, src->ld);
-	}
-	return 0;
 }
 
 /* --- to INT8 --- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One linear layer of an AWQ or a GPTQ checkpoint: its tensors, as rows for the table's pack_int4.
+ * One linear layer of an AWQ or a GPTQ checkpoint: its tensors, and its rows for pack_int4.
  *
  * A layer has k inputs and n outputs; the weight of output r and input c is
  * scale * (code - zero), where scale and zero are those of output r and of the group of c.
@@ -20,7 +20,7 @@
  * utils/model.py for v1 and v2.
  *
  * formats/int4_layer.h checks what a file says and fills the struct; from there on nothing can
- * fail.  What is packed needs no copy of the layer: 16 rows of bytes at a time, of a part.
+ * fail.  The table's pack_int4_layer packs it out of the words; the reference by 16 rows of bytes.
  */
 #ifndef VGPU_PACK_INT4_LAYER_H
 #define VGPU_PACK_INT4_LAYER_H
@@ -39,6 +39,11 @@ enum vgpu_int4_scheme {
 
 /* Codes in a word. */
 #define VGPU_INT4_WORD_CODES	8u
+/*
+ * Groups of 16 rows that are packed together: their words of an input are a line of AWQ's tensor,
+ * where a single group's are 8 bytes of each.
+ */
+#define VGPU_INT4_UNITS		8u
 
 /**
  * struct vgpu_int4_layer - a layer in memory; read-only
@@ -79,22 +84,5 @@ size_t vgpu_int4_layer_scratch_bytes(const struct vgpu_int4_layer *layer);
  */
 void vgpu_int4_layer_rows(const struct vgpu_int4_layer *layer, uint32_t first, void *scratch,
 			  struct vgpu_int4_rows *out);
-
-/**
- * vgpu_int4_layer_part() - some rows of a layer as a layer of their own
- * @layer: the layer
- * @first: the first of them, a multiple of 8
- * @rows: how many, a multiple of 8
- * @memory: vgpu_int4_layer_part_bytes(), where they are copied to
- * @part: receives them; points into @memory
- *
- * 16 rows of AWQ are 8 bytes of each line of the tensor, which a cache holds 64 of: who packs
- * many rows copies as many as fill lines, and goes over memory once.
- *
- * Context: as above.
- */
-void vgpu_int4_layer_part(const struct vgpu_int4_layer *layer, uint32_t first, uint32_t rows,
-			  void *memory, struct vgpu_int4_layer *part);
-size_t vgpu_int4_layer_part_bytes(const struct vgpu_int4_layer *layer, uint32_t rows);
 
 #endif

@@ -22,17 +22,16 @@ bool vgpu_int4_format(uint32_t format, uint32_t *cols, bool *zeros);
 
 /**
  * vgpu_int4_units() - some units of a layer
- * @layer: the layer; its @cols and @zeros are those of @format
- * @format: enum vgpu_wformat
+ * @layer: the layer; @cols and @zeros say which format is made
  * @first: unit of 16 rows to begin with
  * @units: how many; the last of the layer may hold 8 rows
  * @dst: units behind each other, 64-byte aligned
  * @pool: NULL: on the calling thread
  *
  * Context: Any thread that is not inside a run of @pool.
- * Return: 0; -ENOMEM; what pack_int4 said.
+ * Return: 0; -ENOMEM; what pack_int4_layer said.
  */
-int vgpu_int4_units(const struct vgpu_int4_layer *layer, uint32_t format, uint32_t first,
-		    uint32_t units, void *dst, struct vgpu_pool *pool);
+int vgpu_int4_units(const struct vgpu_int4_layer *layer, uint32_t first, uint32_t units,
+		    void *dst, struct vgpu_pool *pool);
 
 #endif

@@ -7,6 +7,7 @@
 #include "kernels/pack/g16_blocks.h"
 #include "kernels/pack/g16_int4.h"
 #include "kernels/pack/g16_scale.h"
+#include "kernels/pack/int4_layer.h"
 
 /* The code of column c of a block, which begins at the row's lane. */
 static uint32_t code_at(const uint8_t *lane, uint32_t bits, uint32_t c)
@@ -83,5 +84,20 @@ int vgpu_pack_int4_ref(void *dst, enum vgpu_wformat format, const struct vgpu_in
 
 	if (!rc)
 		vgpu_int4_put(type, dst, src, put_codes);
+	return rc;
+}
+
+int vgpu_pack_int4_layer_ref(void *dst, const struct vgpu_int4_layer *layer, uint32_t first,
+			     uint32_t units, void *scratch)
+{
+	enum vgpu_wformat format = (enum vgpu_wformat)vgpu_int4_layer_format(layer);
+	size_t unit_bytes = vgpu_weight_unit_bytes(format, layer->k);
+	struct vgpu_int4_rows rows;
+	int rc = 0;
+
+	for (uint32_t u = 0; u < units && !rc; u++) {
+		vgpu_int4_layer_rows(layer, first + u * VGPU_GROUP_ROWS, scratch, &rows);
+		rc = vgpu_pack_int4_ref((uint8_t *)dst + u * unit_bytes, format, &rows);
+	}
 	return rc;
 }

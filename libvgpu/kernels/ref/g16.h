@@ -22,4 +22,8 @@ int vgpu_pack_blocks_ref(void *dst, enum vgpu_wformat format, const void *src, u
 /* pack_int4 of the table. */
 int vgpu_pack_int4_ref(void *dst, enum vgpu_wformat format, const struct vgpu_int4_rows *src);
 
+/* pack_int4_layer of the table. */
+int vgpu_pack_int4_layer_ref(void *dst, const struct vgpu_int4_layer *layer, uint32_t first,
+			     uint32_t units, void *scratch);
+
 #endif

@@ -197,5 +197,6 @@ void vgpu_pack_init_ref(struct vgpu_kernels *t)
 	t->pack_codes = vgpu_pack_codes_ref;
 	t->pack_blocks = vgpu_pack_blocks_ref;
 	t->pack_int4 = vgpu_pack_int4_ref;
+	t->pack_int4_layer = vgpu_pack_int4_layer_ref;
 	t->weight_decode = weight_decode_ref;
 }
