@@ -228,6 +228,7 @@ static void spm_names_what_is_wrong_with_a_vocabulary(void **state)
 	static const char *const twice[] = { "<unk>", "a", "a" };
 	static const char *const half[] = { "<unk>", "<bos>", "<0x41>" };
 	static const char *const wild[] = { "<unk>", "<bos>", "<0x4g>" };
+	static const char *const negative[] = { "<unk>", "<bos>", "<0x-1>" };
 	static const int32_t twice_types[] = { 2, 1, 1 }, byte_types[] = { 2, 3, 6 };
 	static const int32_t bad_types[] = { 2, 3, 9 };
 	struct vocabulary good = { "llama", three, 3, 3, three_types, NULL, 0, NULL, false, 0 };
@@ -246,6 +247,8 @@ static void spm_names_what_is_wrong_with_a_vocabulary(void **state)
 	v = good, v.tokens = half, v.types = byte_types;
 	check_vocabulary(&v, -EINVAL, "the vocabulary has tokens for 1 of 256 bytes");
 	v = good, v.tokens = wild, v.types = byte_types;
+	check_vocabulary(&v, -EINVAL, "token 2 is of type byte and not named <0x00> .. <0xFF>");
+	v = good, v.tokens = negative, v.types = byte_types;
 	check_vocabulary(&v, -EINVAL, "token 2 is of type byte and not named <0x00> .. <0xFF>");
 	v = good, v.types = bad_types;
 	check_vocabulary(&v, -EINVAL, "token 2 is of type 9, known are 1 to 6");
@@ -296,6 +299,26 @@ static void spm_without_bytes_has_an_unknown_token(void **state)
 	write_vocabulary(&v, path);
 	t = open_tokens(path);
 	assert_int_equal(spm_encode(t.spm, "a\xe2\x82\xac""a ", &ids), 5);
+	assert_memory_equal(ids, want, sizeof(want));
+	free(ids);
+	close_tokens(&t);
+	unlink(path);
+}
+
+/* What is left of the character is a byte for itself, and what follows is not taken for it. */
+static void spm_piece_may_end_inside_a_character(void **state)
+{
+	static const char *const tokens[] = { "<unk>", "<bos>", "\xc3", "a" };
+	static const int32_t types[] = { 2, 3, 4, 1 }, want[] = { 1, 2, 0, 3, 0 };
+	struct vocabulary v = { "llama", tokens, 4, 4, types, NULL, 0, NULL, true, 0 };
+	struct tokens t;
+	int32_t *ids;
+	char path[64];
+
+	(void)state;
+	write_vocabulary(&v, path);
+	t = open_tokens(path);
+	assert_int_equal(spm_encode(t.spm, "\xc3\xa9""a\xe2\x82\xac", &ids), 5);
 	assert_memory_equal(ids, want, sizeof(want));
 	free(ids);
 	close_tokens(&t);
@@ -495,6 +518,7 @@ int main(void)
 		cmocka_unit_test(spm_names_what_is_wrong_with_a_vocabulary),
 		cmocka_unit_test(spm_text_ends_where_the_file_says),
 		cmocka_unit_test(spm_without_bytes_has_an_unknown_token),
+		cmocka_unit_test(spm_piece_may_end_inside_a_character),
 		cmocka_unit_test(spm_merges_in_order),
 		cmocka_unit_test(spm_agrees_with_a_simple_model),
 	};

@@ -8,7 +8,6 @@
 #include "spm.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -247,13 +246,28 @@ static int take_pieces(struct spm *spm, const struct vgpu_string *texts, const f
 	return 0;
 }
 
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 :
+	       c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte that a token is named after, "<0x0A>", or -1. */
+static int named_byte(const struct piece *piece)
+{
+	const char *name = piece->text;
+
+	if (piece->bytes != 6 || memcmp(name, "<0x", 3) || name[5] != '>' ||
+	    hex_digit(name[3]) < 0 || hex_digit(name[4]) < 0)
+		return -1;
+	return hex_digit(name[3]) * 16 + hex_digit(name[4]);
+}
+
 static int take_byte(struct spm *spm, uint32_t id, uint32_t *found, struct vgpu_error *err)
 {
-	const struct piece *piece = &spm->pieces[id];
-	unsigned int byte;
-	int used = 0;
+	int byte = named_byte(&spm->pieces[id]);
 
-	if (piece->bytes != 6 || sscanf(piece->text, "<0x%2X>%n", &byte, &used) != 1 || used != 6)
+	if (byte < 0)
 		return vbrun_fail(err, -EINVAL, "token %u is of type byte and not named <0x00> .. <0xFF>",
 				  id);
 	*found += spm->byte[byte] < 0;
@@ -456,10 +470,13 @@ static size_t normalise(const struct spm *spm, const char *text, char *out)
 	return n;
 }
 
-/* Bytes of the character that starts with this byte; the text is valid. */
+/*
+ * Bytes of the character that starts with this byte; the text is valid.  Behind a user's piece that
+ * ends inside a character each byte that is left of it is one.
+ */
 static uint32_t char_bytes(unsigned char first)
 {
-	return first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+	return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
 static void split(struct work *w)
@@ -630,10 +647,9 @@ size_t spm_decode(const struct spm *spm, int32_t id, char *out)
 {
 	const struct piece *piece = &spm->pieces[id];
 	size_t n = 0;
-	unsigned int byte;
 
-	if (piece->type == TYPE_BYTE && sscanf(piece->text, "<0x%2X>", &byte) == 1) {
-		*out = (char)byte;
+	if (piece->type == TYPE_BYTE) {
+		*out = (char)named_byte(piece);
 		return 1;
 	}
 	if (piece->type != TYPE_NORMAL && piece->type != TYPE_USER)
