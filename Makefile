@@ -139,7 +139,13 @@ $(FZ)/tests/fuzz/kernels_fuzz: $(FZ)/tests/fuzz/kernels_fuzz.o \
 		$(patsubst %.c,build/%.o,$(wildcard tests/common/*_draw.c) tests/common/guarded.c) build/libvgpu.a
 	@$(if $(V),,echo '  LD      $@')
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ -lcmocka $(LIBS)
-$(FZ)/tests/%.o: CPPFLAGS += -Itests
+
+# The tokenizer is the tools', and reads through the library's checkpoint.
+$(FZ)/tests/fuzz/spm_fuzz: $(FZ)/tests/fuzz/spm_fuzz.o $(fz_obj) $(FZ)/libvgpu/checkpoint.o \
+		$(patsubst %,$(FZ)/tools/vbrun/%.o,spm fail gguf_image)
+	@$(if $(V),,echo '  LD      $@')
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ -lutf8proc $(LIBS)
+$(FZ)/tests/%.o $(FZ)/tools/%.o: CPPFLAGS += -Itests -Itools
 
 bench_src := $(wildcard bench/*.c)
 bench_bin := $(patsubst %.c,$B/%,$(bench_src))
