@@ -5,7 +5,8 @@
 # Scheme: awq, gptq, gptq_v2; group: as the settings say it.  Codes, zero points and scales are
 # those of the group alone: models of two schemes have the same values.  WHERE: what holds the
 # settings: config, quantize, quant, meta or none.  CHANGE: order (act-order), or FIELD=JSON of the
-# settings, or FIELD= without it; shards: scales and zero points lie in another file.
+# settings, or FIELD= without it; no_order: there is no g_idx; lost_order: nor are inputs in order, as
+# the settings say; shards: scales and zero points lie in another file.
 # q4_0: the model "32 even" with blocks of GGUF, whose zero points are 8.
 import json, os, random, struct, sys
 
@@ -58,7 +59,8 @@ def add_layer(out, rest, scheme, layer, size, change):
         order = [c // size for c in range(k)]
         if change == "order":
             order[7], order[-1] = order[-1], order[7]
-        out.add(name + ".g_idx", "I32", [k], struct.pack("<%di" % k, *order))
+        if not change.endswith("_order"):
+            out.add(name + ".g_idx", "I32", [k], struct.pack("<%di" % k, *order))
     rest.add(name + ".qzeros", "I32", [groups, n // 8],
              along_outputs([[z - less for z in group] for group in zip(*zeros)],
                            awq if scheme == "awq" else plain))
@@ -88,7 +90,7 @@ def write_settings(folder, s, where):
         write(where + ("_config.json"), s)
     elif where == "meta":			# AutoGPTQ
         return {"format": "pt", "gptq_bits": str(s["bits"]), "gptq_group_size": str(s["group_size"]),
-                "gptq_desc_act": "False"}
+                "gptq_desc_act": str(s["desc_act"])}
     return None
 
 def model(folder, scheme, group, kind, where="config", change=""):
@@ -101,6 +103,8 @@ def model(folder, scheme, group, kind, where="config", change=""):
         add_layer(first, rest, scheme, layer, size, change)
         first.add(layer[0] + ".bias", "F16", [len(layer[1])], bytes(2 * len(layer[1])))
     s = settings(scheme, group, where)
+    if change == "lost_order":
+        s["desc_act"] = True
     field, _, value = change.partition("=")
     if "=" in change:
         s.pop(field, None)

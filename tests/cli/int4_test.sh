@@ -101,6 +101,11 @@ same settings_in_quant_are_found "$want" "$(digest "$work/awq_quant" --host 2M)"
 make model "$work/shards" gptq 64 zeros config shards
 same a_layer_may_lie_in_two_files "$want" "$(digest "$work/shards" --host 2M)"
 
+make model "$work/no_order" gptq 64 zeros config no_order
+same order_may_be_missing "$want" "$(digest "$work/no_order" --host 2M)"
+make model "$work/in_order" gptq 64 zeros config desc_act=true
+same another_order_may_be_this_one "$want" "$(digest "$work/in_order" --host 2M)"
+
 # --- what is not taken: refused by tensor, file and field, and nothing is packed ---
 rm -r "$packed"
 codes="tensor 'model.layers.0.mlp.down_proj.qweight'"
@@ -140,6 +145,14 @@ refused another_group "tensor 'model.layers.0.mlp.down_proj.qzeros': dimension 0
 	gptq 64 zeros config group_size=128
 refused order "tensor 'model.layers.0.mlp.down_proj.g_idx': input 7 is in group 9, not 0: inputs out of order" \
 	gptq 64 zeros config order
+for where in config quantize meta; do
+	refused "lost_order_$where" "$codes: the settings' desc_act is true, and there is no g_idx" \
+		gptq 64 zeros $where lost_order
+done
+refused number_desc_act "$codes: config.json: quantization_config.desc_act is 1, neither true nor false$" \
+	gptq 64 zeros config desc_act=1
+refused meta_desc_act "$codes: the metadata's gptq_desc_act is \"1\", neither true nor false$" \
+	gptq 64 zeros meta desc_act=1
 verdict what_is_refused_is_not_packed test ! -e "$packed"
 refuses a_cache_that_cannot_be_made_is_named 1 'VBLACKWELL_CACHE names another place for the cache.*/dev/null/c/' \
 	env VBLACKWELL_CACHE=/dev/null/c $vbrun stream "$work/gptq"

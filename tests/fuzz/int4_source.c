@@ -8,7 +8,8 @@
  *	2	bits of a code: 4, but for 255
  *	3, 4	inputs / 8, outputs
  *	5, 6	which dimension is another, and by how much
- *	7	bit 0: there is a g_idx; 1: it is in order, up to its bytes; 2: scales are finite
+ *	7	bit 0: there is a g_idx; 1: it is in order, up to its bytes; 2: scales are finite; 3:
+ *		inputs have an order of their own
  */
 #include "int4_source.h"
 
@@ -92,7 +93,8 @@ int int4_source_draw(struct int4_source *out, const uint8_t *data, size_t size)
 	k = 8u * (head[3] % 64 + 1u);
 	n = head[4] % 48 + 1u;
 	src = (struct vgpu_int4_source){ .scheme = (enum vgpu_int4_scheme)(head[0] % 4),
-					 .group = groups[head[1] % 8], .bits = head[2] == 255 ? 3 : 4 };
+					 .group = groups[head[1] % 8], .bits = head[2] == 255 ? 3 : 4,
+					 .desc_act = head[7] & 8 };
 	group = src.group > 0 ? (uint32_t)src.group : k;
 	t[0] = tensor("qweight", VGPU_DTYPE_I32, 2, src.scheme ? k / 8 : k, src.scheme ? n : n / 8);
 	t[1] = tensor("qzeros", VGPU_DTYPE_I32, 2, (k + group - 1) / group, n / 8);

@@ -281,6 +281,33 @@ static void int4_layer_refuses_inputs_out_of_order(void **state)
 	refuse(&l, -EINVAL, "tensor 'a.g_idx': input 0 is in group -1, there are 4");
 }
 
+/* Without g_idx only what is in order is known; a g_idx that is in order will do. */
+static void int4_layer_in_another_order_has_an_order(void **state)
+{
+	struct vgpu_int4_layer out;
+	struct layer l;
+
+	(void)state;
+	for (int scheme = VGPU_INT4_GPTQ; scheme <= VGPU_INT4_GPTQ_V2; scheme++)
+		for (int64_t group = 64; group >= -1; group -= 65) {
+			layer_init(&l, (enum vgpu_int4_scheme)scheme, group, K, N);
+			l.src.desc_act = true;
+			assert_int_equal(vgpu_int4_layer_init(&out, &l.src, NULL), 0);
+			l.src.g_idx.tensor = NULL;
+			if (group > 0) {
+				refuse(&l, -EINVAL, "tensor 'a.qweight': the settings' desc_act is true, and "
+				       "there is no g_idx, which says in which group an input is");
+				continue;
+			}
+			assert_int_equal(vgpu_int4_layer_init(&out, &l.src, NULL), 0);
+			layer_free(&l);
+		}
+	layer_init(&l, VGPU_INT4_GPTQ, 64, K, N);
+	l.src.g_idx.tensor = NULL;
+	assert_int_equal(vgpu_int4_layer_init(&out, &l.src, NULL), 0);
+	layer_free(&l);
+}
+
 static void int4_layer_refuses_scales_that_are_no_numbers(void **state)
 {
 	static const uint16_t halves[] = { 0x7c00, 0xfc00, 0x7e00, 0xfc01, 0x7fff };
@@ -304,6 +331,7 @@ int main(void)
 		cmocka_unit_test(int4_layer_refuses_sides_that_are_too_long),
 		cmocka_unit_test(int4_layer_refuses_shapes_that_do_not_fit),
 		cmocka_unit_test(int4_layer_refuses_inputs_out_of_order),
+		cmocka_unit_test(int4_layer_in_another_order_has_an_order),
 		cmocka_unit_test(int4_layer_refuses_scales_that_are_no_numbers),
 	};
 

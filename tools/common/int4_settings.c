@@ -75,6 +75,21 @@ static int take_number(const struct settings *s, const char *name, const char *o
 	return 0;
 }
 
+/* false where there is none. */
+static int take_flag(const struct settings *s, const char *name, bool *out)
+{
+	struct json_object *value = NULL;
+
+	*out = false;
+	if (!json_object_object_get_ex(s->o, name, &value) || !value)
+		return 0;
+	if (!json_object_is_type(value, json_type_boolean))
+		return fail(s->why, -EINVAL, "%s: %s%s is %.40s, neither true nor false",
+			    s->place->file, s->place->member, name, json_object_to_json_string(value));
+	*out = json_object_get_boolean(value);
+	return 0;
+}
+
 /* Which of two words a field is; absent: @otherwise, and -1 when there must be one. */
 static int take_word(const struct settings *s, const char *name, const char *const words[2],
 		     int otherwise, int *out)
@@ -120,7 +135,9 @@ static int take_all(const struct settings *s, struct int4_settings *out)
 
 	if (!rc)
 		rc = take_number(s, "bits", "w_bit", &out->bits);
-	return rc ? rc : take_number(s, "group_size", "q_group_size", &out->group);
+	if (!rc)
+		rc = take_number(s, "group_size", "q_group_size", &out->group);
+	return rc ? rc : take_flag(s, "desc_act", &out->desc_act);
 }
 
 /* --- files --- */
@@ -197,6 +214,22 @@ static int meta_number(const struct vgpu_checkpoint *ck, const char *key, const 
 	return 0;
 }
 
+/* Python's words; none: false. */
+static int meta_flag(const struct vgpu_checkpoint *ck, const char *key, const struct reason *why,
+		     bool *out)
+{
+	struct vgpu_string text;
+
+	*out = false;
+	if (vgpu_checkpoint_meta_string(ck, key, &text))
+		return 0;
+	*out = !strcasecmp(text.text, "true");
+	if (*out || !strcasecmp(text.text, "false"))
+		return 0;
+	return fail(why, -EINVAL, "the metadata's %s is \"%.40s\", neither true nor false", key,
+		    text.text);
+}
+
 static int read_metadata(const struct vgpu_checkpoint *ck, const struct reason *why,
 			 struct int4_settings *out)
 {
@@ -207,7 +240,9 @@ static int read_metadata(const struct vgpu_checkpoint *ck, const struct reason *
 		return -ENOENT;
 	out->scheme = VGPU_PACK_GPTQ;
 	rc = meta_number(ck, "gptq_bits", why, &out->bits);
-	return rc ? rc : meta_number(ck, "gptq_group_size", why, &out->group);
+	if (!rc)
+		rc = meta_number(ck, "gptq_group_size", why, &out->group);
+	return rc ? rc : meta_flag(ck, "gptq_desc_act", why, &out->desc_act);
 }
 
 int int4_settings_read(const struct vgpu_checkpoint *ck, struct int4_settings *out, char *why,

@@ -6,7 +6,7 @@
  *	config.json			its quantization_config (transformers)
  *	quantize_config.json		GPTQ (AutoGPTQ, GPTQModel), unless it names another method
  *	quant_config.json		AWQ (AutoAWQ), likewise
- *	metadata of safetensors		gptq_bits, gptq_group_size (AutoGPTQ)
+ *	metadata of safetensors		gptq_bits, gptq_group_size, gptq_desc_act (AutoGPTQ)
  *
  * The first that is there is the one: it is not completed from the others.
  */
@@ -24,10 +24,12 @@
  * @scheme: how they lie there
  * @bits: of a code; whoever reads a layer says which are taken
  * @group: inputs that share a scale, -1 for all; likewise
+ * @desc_act: GPTQ: inputs were packed in an order of their own (act-order)
  */
 struct int4_settings {
 	enum vgpu_pack_scheme scheme;
 	int64_t bits, group;
+	bool desc_act;
 };
 
 /**

@@ -60,7 +60,7 @@ static int look(const struct vgpu_checkpoint *ck, const struct vgpu_tensor *cons
 {
 	struct vgpu_int4_source src = {
 		.scheme = (enum vgpu_int4_scheme)settings->scheme, .bits = settings->bits,
-		.group = settings->group,
+		.group = settings->group, .desc_act = settings->desc_act,
 	};
 	struct vgpu_int4_part *parts[PARTS] = { &src.qweight, &src.qzeros, &src.scales, &src.g_idx };
 	void *data[PARTS] = { NULL };

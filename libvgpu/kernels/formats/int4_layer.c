@@ -169,9 +169,16 @@ static uint32_t word_at(const void *words, uint64_t index)
 	return le32toh(word);
 }
 
-static int check_order(const struct vgpu_int4_layer *l, const struct vgpu_int4_part *g_idx,
+/* Of a single group each order is the same. */
+static int check_order(const struct vgpu_int4_layer *l, const struct vgpu_int4_source *src,
 		       struct vgpu_error *err)
 {
+	const struct vgpu_int4_part *g_idx = &src->g_idx;
+
+	if (src->desc_act && src->scheme != VGPU_INT4_AWQ && !g_idx->tensor && l->groups > 1)
+		return vgpu_error_set(err, -EINVAL, "tensor '%.80s': the settings' desc_act is true, and "
+				      "there is no g_idx, which says in which group an input is",
+				      src->qweight.tensor->name);
 	for (uint32_t c = 0; g_idx->tensor && c < l->k; c++) {
 		uint32_t group = word_at(g_idx->data, c);
 
@@ -239,7 +246,7 @@ int vgpu_int4_layer_init(struct vgpu_int4_layer *out, const struct vgpu_int4_sou
 	if (!rc)
 		rc = check_shapes(&l, src, err);
 	if (!rc)
-		rc = check_order(&l, &src->g_idx, err);
+		rc = check_order(&l, src, err);
 	if (!rc)
 		rc = check_scales(&l, &src->scales, err);
 	if (rc)

@@ -32,11 +32,13 @@ struct vgpu_int4_part {
  * @scheme: how it lies there
  * @bits: of a code; 4 is taken
  * @group: inputs that share a scale: 32, 64, 128, or -1 for all
- * @g_idx: of GPTQ, and even there it may be missing
+ * @desc_act: inputs were packed in another order, which g_idx alone tells
+ * @g_idx: of GPTQ, and even there it may be missing, unless @desc_act
  */
 struct vgpu_int4_source {
 	enum vgpu_int4_scheme scheme;
 	int64_t bits, group;
+	bool desc_act;
 	struct vgpu_int4_part qweight, qzeros, scales, g_idx;
 };
 
