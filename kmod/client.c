@@ -91,7 +91,7 @@ int vb_client_open(struct inode *inode, struct file *filp)
 	struct vb_client *c;
 	int rc;
 
-	rc = client_new(filp->f_cred->euid, &c);
+	rc = client_new(vb_user_uid(filp->f_cred), &c);
 	if (rc)
 		return rc;
 	/* What nobody waits for any more is not what this one waits for. */

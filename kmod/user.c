@@ -7,9 +7,11 @@
  */
 #include "user.h"
 
+#include <linux/cred.h>
 #include <linux/hash.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/user_namespace.h>
 
 #include "core/quota.h"
 #include "vb.h"
@@ -51,6 +53,30 @@ static struct vb_user *user_add(struct vb_user *user)
 	if (other)
 		kfree(user);
 	return other ? other : user;
+}
+
+/**
+ * vb_user_uid() - whose clients are those that somebody opens
+ * @cred: of who opens
+ *
+ * A user makes a namespace, and is in it each of 65536 others: had each of these an allowance of
+ * its own, no limit of a user would be one.  So they count for the owner of the namespace, and in
+ * those within it as well.  What root makes divides the machine between users, as a container's
+ * does: their uids are as good as any.
+ *
+ * Context: any.
+ * Return: the effective uid; or, in namespaces that somebody other than root has made, the owner
+ * of the outermost of them.
+ */
+kuid_t vb_user_uid(const struct cred *cred)
+{
+	const struct user_namespace *ns;
+	kuid_t uid = cred->euid;
+
+	for (ns = cred->user_ns; ns != &init_user_ns; ns = ns->parent)
+		if (!uid_eq(ns->owner, GLOBAL_ROOT_UID))
+			uid = ns->owner;
+	return uid;
 }
 
 /**

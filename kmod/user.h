@@ -9,6 +9,8 @@
 
 #include "core/quota.h"
 
+struct cred;
+
 /**
  * struct vb_user - whose clients they are
  * @link: in the table of users; slot_lock, as the next four
@@ -16,7 +18,7 @@
  * @quarantined: how many
  * @refs: clients, calls in progress, slots in quarantine
  * @kept: a limit was set for it
- * @uid: fixed
+ * @uid: fixed; vb_user_uid() of who opened them
  * @quota: as vb_client.quota
  * @submit_bytes: of the submit region
  * @kernel_bytes: of kernel memory, see vb_user_charge()
@@ -34,6 +36,8 @@ struct vb_user {
 	atomic_t unanswered;
 };
 
+/* Who that one's clients count for; see there about namespaces. */
+kuid_t vb_user_uid(const struct cred *cred);
 struct vb_user *vb_user_get(kuid_t uid);
 void vb_user_put(struct vb_user *user);
 void vb_user_put_locked(struct vb_user *user);	/* slot_lock */

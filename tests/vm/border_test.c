@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -382,6 +383,142 @@ static void who_opened_a_client_is_charged_whoever_uses_it(void **state)
 	assert_rc(stranger_limit(VB_LIMIT_BYTES_MAX, NONE), 0);
 }
 
+/* ---- user namespaces ---- */
+
+#define MAP		"0 %u 1\n1 100000 2\n"
+
+static void namespaces_or_skip(void)
+{
+	FILE *may = fopen("/proc/sys/kernel/unprivileged_userns_clone", "w");
+
+	/* Debian's own. */
+	if (may) {
+		fputs("1", may);
+		fclose(may);
+	}
+	if (!access("/proc/self/ns/user", F_OK))
+		return;
+	print_message("SKIP: this kernel has no user namespaces (CONFIG_USER_NS)\n");
+	skip();
+}
+
+static void map_write(pid_t pid, const char *which, uint32_t owner)
+{
+	char path[64], map[64];
+	int n = snprintf(map, sizeof(map), MAP, owner), fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, which);
+	fd = open(path, O_WRONLY);
+	assert_int_equal(write(fd, map, n), n);
+	close(fd);
+}
+
+/* @owner makes a namespace and is root there, with two more uids, which newuidmap would give it. */
+static void as_owner_of_namespace(uint32_t owner, void (*act)(void))
+{
+	int made[2], mapped[2], status;
+	char byte = 0;
+	pid_t pid;
+
+	assert_false(pipe(made) || pipe(mapped));
+	pid = fork();
+	if (!pid) {
+		close(mapped[1]);
+		if (owner)
+			become_stranger();
+		must(!unshare(CLONE_NEWUSER) && write(made[1], &byte, 1) == 1);
+		must(read(mapped[0], &byte, 1) == 1);
+		act();
+		_exit(0);
+	}
+	close(made[1]);
+	if (read(made[0], &byte, 1) == 1) {
+		map_write(pid, "uid_map", owner);
+		map_write(pid, "gid_map", owner);
+		assert_int_equal(write(mapped[1], &byte, 1), 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	close(made[0]);
+	close(mapped[0]);
+	close(mapped[1]);
+}
+
+static struct vgpu_uapi *open_as(uint32_t uid)
+{
+	struct vgpu_uapi *own;
+
+	must(!seteuid(uid) && !vgpu_uapi_open_node(node(), &own) && !seteuid(0));
+	return own;
+}
+
+static struct vgpu_uapi *subuids[2];
+
+static uint64_t bytes_of(struct vgpu_uapi *of, uint32_t uid)
+{
+	uint64_t used;
+
+	must(!limit(of, VB_LIMIT_BYTES_MAX, VB_LIMIT_USER, uid, 0, &used));
+	return used;
+}
+
+static void use_two_subuids(void)
+{
+	uint32_t id;
+
+	subuids[0] = open_as(1);
+	subuids[1] = open_as(2);
+	must(!rig_bo(subuids[0], chunks(2), VB_LIFE_VOLATILE, &id));
+	must(rig_bo(subuids[1], chunks(2), VB_LIFE_VOLATILE, &id) == -EDQUOT);
+	must(!rig_bo(subuids[1], chunks(1), VB_LIFE_VOLATILE, &id));
+	/* Here the owner is uid 0, and may look at what is its own. */
+	must(bytes_of(subuids[0], 0) == chunks(3));
+	must(limit(subuids[0], VB_LIMIT_BYTES_MAX, VB_LIMIT_USER, 1, 0, NULL) == -EPERM);
+}
+
+/* One within it that another uid made. */
+static void nest_a_namespace(void)
+{
+	struct vgpu_uapi *own;
+	uint32_t id;
+
+	must(!seteuid(2) && !unshare(CLONE_NEWUSER) && !vgpu_uapi_open_node(node(), &own));
+	must(rig_bo(own, chunks(4), VB_LIFE_VOLATILE, &id) == -EDQUOT);
+	must(!rig_bo(own, chunks(3), VB_LIFE_VOLATILE, &id));
+}
+
+static void subuids_are_charged_to_who_made_their_namespace(void **state)
+{
+	(void)state;
+	namespaces_or_skip();
+	assert_rc(stranger_limit(VB_LIMIT_BYTES_MAX, chunks(3)), 0);
+	as_owner_of_namespace(STRANGER, use_two_subuids);
+	as_owner_of_namespace(STRANGER, nest_a_namespace);
+	assert_rc(stranger_limit(VB_LIMIT_BYTES_MAX, NONE), 0);
+}
+
+static void count_each_by_itself(void)
+{
+	uint64_t of_root = bytes_of(u, 0);
+	uint32_t id;
+
+	subuids[0] = open_as(1);
+	subuids[1] = open_as(2);
+	for (uint32_t i = 0; i < 2; i++)
+		must(!rig_bo(subuids[i], chunks(i + 1), VB_LIFE_VOLATILE, &id));
+	for (uint32_t i = 0; i < 2; i++)
+		must(bytes_of(subuids[i], i + 1) == chunks(i + 1));
+	must(bytes_of(u, 0) == of_root);
+}
+
+/* As a container has: its uids are users, and counted as any. */
+static void uids_in_a_namespace_of_root_are_charged_each_for_itself(void **state)
+{
+	(void)state;
+	namespaces_or_skip();
+	as_owner_of_namespace(0, count_each_by_itself);
+}
+
 static struct rig_stream big;
 
 /*
@@ -741,6 +878,8 @@ int main(void)
 		CASE(stranger_cannot_have_memory_promised),
 		CASE(users_are_limited_each_by_its_own),
 		CASE(who_opened_a_client_is_charged_whoever_uses_it),
+		CASE(subuids_are_charged_to_who_made_their_namespace),
+		CASE(uids_in_a_namespace_of_root_are_charged_each_for_itself),
 		CASE(slots_in_quarantine_are_charged_to_their_user),
 		CASE(who_left_a_store_pays_for_it_no_more),
 		CASE(promise_to_a_user_is_kept_before_it_comes),

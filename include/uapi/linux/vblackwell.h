@@ -872,9 +872,10 @@ enum vb_limit {
  * minimum where none was set, unless its user was promised as much.  A limit
  * below what is used holds from the next charge on; nothing is taken back.
  *
- * The clients of one user (the effective uid that opened them) are charged to it
- * together: a charge must stay within the limits of both.  A user's limits are set
- * with CAP_SYS_ADMIN, whether it has clients or not, and stay until they are set
+ * The clients of one user (the effective uid that opened them; in user namespaces that
+ * somebody other than root has made, the owner of the outermost of these) are charged
+ * to it together: a charge must stay within the limits of both.  A user's limits are
+ * set with CAP_SYS_ADMIN, whether it has clients or not, and stay until they are set
  * again; another user's are not shown without it (loopback: all clients are the
  * process's own user, there is no other, and the process sets its limits).
  *
