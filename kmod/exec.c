@@ -4,10 +4,11 @@
  * in its upper half: what a dead executor still sends is told from what a living
  * one invents.
  *
- * An executor that has work and makes no call within the timeout is killed, and what it has
- * mapped is taken from whoever else has it; that its file is released afterwards is what
- * detaches it, so its memory is not mapped and no call of it runs any more when another one
- * may come.
+ * That its file is released is what detaches an executor, so its memory is not mapped and no call
+ * of it runs any more when another one may come.  One that has work and makes no call within the
+ * timeout is killed, what it has mapped is taken from whoever has it, and no call of it begins:
+ * when none runs it is detached, though its file is open.  Its process may be unable to leave: a
+ * client can hold the lock of a file that it reads, and whoever waits for that cannot be killed.
  */
 #include "exec.h"
 
@@ -42,6 +43,7 @@
 #include "wait.h"
 
 #define WATCH_MS	250u	/* between two looks */
+#define LOOKS_LAST	2u	/* that find no call of who was silent */
 #define REQUESTS_IN_ROW	8u	/* while a submission is ready */
 #define ERRNO_LAST	511	/* those beyond never leave a kernel: -ERESTARTSYS is one */
 
@@ -142,7 +144,10 @@ static bool has_duties(void)
  */
 static void end_silence(struct vb_exec *x)
 {
+	const bool runs = atomic_read(&x->calls);
+
 	WRITE_ONCE(x->was_silent, true);
+	x->looks = runs ? 0 : x->looks + 1;
 	kill_pid(x->pid, SIGKILL, 1);
 	unmap_mapping_range(x->inode->i_mapping, 0, 0, 1);
 	wake_up_all(&vb.fetch);
@@ -164,11 +169,37 @@ static void look_after(struct vb_exec *x)
 		end_silence(x);
 }
 
+/* Its process may be there no more, and whoever waited for it have been told. */
+static struct vb_death death_of(const struct vb_exec *x)
+{
+	const struct signal_struct *process = x->task->signal;
+
+	return (struct vb_death){
+		.status = READ_ONCE(process->group_exit_code),
+		.ended = READ_ONCE(process->flags) & SIGNAL_GROUP_EXIT,
+		.was_silent = x->was_silent,
+		.was_starved = tsk_is_oom_victim(x->task),
+	};
+}
+
+/* It is the executor no more: another one may come. */
+static void leave(struct vb_exec *x)
+{
+	const struct vb_death death = death_of(x);
+
+	vb_exec_left(vb_death_is_blamed(&death));
+	put_task_struct(x->task);
+	put_pid(x->pid);
+	vb.exec = NULL;
+}
+
 /**
  * vb_exec_watch() - kill an executor that has work and has made no call for too long
  * @work: vb_device.watch; queued again as long as one is attached
  *
- * Nothing is taken from it before its file is released, which its death brings about.
+ * It is detached by that its file is released, which its death brings about; or here, when none
+ * of its calls runs.  A look later: who has found it no executor has then mapped what he would.
+ * What he still refers to is told by the counts of its pages, as with any that has gone.
  *
  * Context: a worker; takes exec_lock, work_lock.
  */
@@ -177,7 +208,10 @@ void vb_exec_watch(struct work_struct *work)
 	mutex_lock(&vb.exec_lock);
 	if (vb.exec && vb.exec->attached) {
 		look_after(vb.exec);
-		schedule_delayed_work(&vb.watch, msecs_to_jiffies(WATCH_MS));
+		if (vb.exec->looks > LOOKS_LAST)
+			leave(vb.exec);
+		else
+			schedule_delayed_work(&vb.watch, msecs_to_jiffies(WATCH_MS));
 	}
 	mutex_unlock(&vb.exec_lock);
 }
@@ -231,34 +265,13 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 	return rc;
 }
 
-/* Its process may be there no more, and whoever waited for it have been told. */
-static struct vb_death death_of(const struct vb_exec *x)
-{
-	const struct signal_struct *process = x->task->signal;
-
-	return (struct vb_death){
-		.status = READ_ONCE(process->group_exit_code),
-		.ended = READ_ONCE(process->flags) & SIGNAL_GROUP_EXIT,
-		.was_silent = x->was_silent,
-		.was_starved = tsk_is_oom_victim(x->task),
-	};
-}
-
-static void leave(struct vb_exec *x)
-{
-	const struct vb_death death = death_of(x);
-
-	vb_exec_left(vb_death_is_blamed(&death));
-	put_task_struct(x->task);
-	put_pid(x->pid);
-}
-
 /**
  * vb_exec_release() - the last reference to the executor's file has gone
  * @inode: node
  * @filp: file
  *
- * Nobody has its memory mapped and no call is in it: only now may another one come.
+ * Nobody has its memory mapped and no call is in it: now another one may come, if it was not
+ * for its silence that one might before.
  *
  * Context: takes exec_lock; may sleep.
  * Return: 0.
@@ -268,9 +281,10 @@ int vb_exec_release(struct inode *inode, struct file *filp)
 	struct vb_exec *x = filp->private_data;
 
 	mutex_lock(&vb.exec_lock);
-	if (x->attached)
+	if (vb.exec == x && x->attached)
 		leave(x);
-	vb.exec = NULL;
+	else if (vb.exec == x)
+		vb.exec = NULL;
 	mutex_unlock(&vb.exec_lock);
 	vb_inode_free(x->inode);
 	vfree(x->slots);

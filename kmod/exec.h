@@ -26,6 +26,8 @@ struct vb_ucmd;
  * @task: it again, for how it ends, which is known as long as this is counted
  * @was_silent: the device has killed it, and whoever else has the file is no executor any more;
  *	written under exec_lock
+ * @calls: of whoever has the file that run, faults in what it has mapped among them
+ * @looks: since it was silent, at which none ran; exec_lock
  * @last_call_ns: when it asked us for something last, or ended asking
  */
 struct vb_exec {
@@ -36,6 +38,8 @@ struct vb_exec {
 	struct pid *pid;
 	struct task_struct *task;
 	bool was_silent;
+	atomic_t calls;
+	u32 looks;
 	u64 last_call_ns;
 };
 
@@ -54,6 +58,22 @@ static inline int vb_exec_role(const struct vb_exec *x)
 	if (READ_ONCE(x->was_silent))
 		return -ESTALE;
 	return READ_ONCE(x->attached) ? 0 : -EPERM;
+}
+
+/* A call of his, which vb_exec_end() ends whatever this says; vb_exec_role(). */
+static inline int vb_exec_begin(struct vb_exec *x)
+{
+	atomic_inc(&x->calls);
+	/* Silence is said first, and then calls are counted. */
+	smp_mb__after_atomic();
+	return vb_exec_role(x);
+}
+
+static inline void vb_exec_end(struct vb_exec *x)
+{
+	/* What the call did is seen by who does not find it any more. */
+	smp_mb__before_atomic();
+	atomic_dec(&x->calls);
 }
 
 int vb_exec_open(struct inode *inode, struct file *filp);

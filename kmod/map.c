@@ -508,9 +508,13 @@ int vb_client_mmap(struct file *filp, struct vm_area_struct *vma)
 /* ---- executor ---- */
 
 /* What was taken from it does not come back. */
-static bool is_for_executor(const struct vm_fault *vmf)
+static vm_fault_t fault_of_executor(struct vm_fault *vmf, vm_fault_t (*fault)(struct vm_fault *vmf))
 {
-	return !vb_exec_role(vmf->vma->vm_file->private_data);
+	struct vb_exec *x = vmf->vma->vm_file->private_data;
+	vm_fault_t rc = vb_exec_begin(x) ? VM_FAULT_SIGBUS : fault(vmf);
+
+	vb_exec_end(x);
+	return rc;
 }
 
 /* ---- executor: regions ---- */
@@ -532,17 +536,22 @@ static u64 offset_of(pgoff_t pgoff)
 	return (u64)pgoff << PAGE_SHIFT & ((1ull << VB_MMAP_WHICH_SHIFT) - 1);
 }
 
-static vm_fault_t region_fault(struct vm_fault *vmf)
+static vm_fault_t region_page(struct vm_fault *vmf)
 {
 	struct vb_region *region = vmf->vma->vm_private_data;
 	u64 at = offset_of(vmf->pgoff) - ((u64)region->first << vb.chunk_shift);
 	u32 slot = at >> vb.chunk_shift;
 
-	if (slot >= region->slots || !is_for_executor(vmf))
+	if (slot >= region->slots)
 		return VM_FAULT_SIGBUS;
 	vmf->page = vb_slot_page(&region->slot[slot], (at >> PAGE_SHIFT) % chunk_pages());
 	get_page(vmf->page);
 	return 0;
+}
+
+static vm_fault_t region_fault(struct vm_fault *vmf)
+{
+	return fault_of_executor(vmf, region_page);
 }
 
 static const struct vm_operations_struct region_vm_ops = {
@@ -587,14 +596,19 @@ static void table_vma_close(struct vm_area_struct *vma)
 	vb_bo_unlook(vma->vm_private_data);
 }
 
-static vm_fault_t table_fault(struct vm_fault *vmf)
+static vm_fault_t table_page(struct vm_fault *vmf)
 {
 	struct vb_bo *bo = vmf->vma->vm_private_data;
 	u64 at = offset_of(vmf->pgoff) - ((u64)bo->id << VB_MMAP_OBJECT_SHIFT);
 
-	if (at >= (u64)bo->chunks * sizeof(struct vb_table_entry) || !is_for_executor(vmf))
+	if (at >= (u64)bo->chunks * sizeof(struct vb_table_entry))
 		return VM_FAULT_SIGBUS;
 	return vb_table_fault(bo, at >> PAGE_SHIFT, &vmf->page);
+}
+
+static vm_fault_t table_fault(struct vm_fault *vmf)
+{
+	return fault_of_executor(vmf, table_page);
 }
 
 /**
@@ -665,6 +679,22 @@ static int fetch_mmap(struct vb_exec *x, struct vm_area_struct *vma)
 	return remap_vmalloc_range(vma, x->slots, 0);
 }
 
+static int map_what(struct vb_exec *x, struct vm_area_struct *vma)
+{
+	switch ((u64)vma->vm_pgoff << PAGE_SHIFT >> VB_MMAP_WHAT_SHIFT) {
+	case VB_MMAP_REGION:
+		return region_mmap(vma);
+	case VB_MMAP_TABLE:
+		return table_mmap(vma);
+	case VB_MMAP_SUBMIT >> VB_MMAP_WHAT_SHIFT:
+		return submit_mmap(x, vma);
+	case VB_MMAP_FETCH >> VB_MMAP_WHAT_SHIFT:
+		return fetch_mmap(x, vma);
+	default:
+		return -EINVAL;
+	}
+}
+
 /**
  * vb_exec_mmap() - mmap() of the executor's node: a region, a table, or what it is handed
  * @filp: node
@@ -679,25 +709,15 @@ static int fetch_mmap(struct vb_exec *x, struct vm_area_struct *vma)
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct vb_exec *x = filp->private_data;
-	u64 what = (u64)vma->vm_pgoff << PAGE_SHIFT >> VB_MMAP_WHAT_SHIFT;
-	int rc = vb_exec_role(x);
+	int rc = vb_exec_begin(x);
 
-	if (rc)
-		return rc;
-	if (!(vma->vm_flags & VM_SHARED))
-		return -EINVAL;
-	/* A child of the executor is no executor. */
-	flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
-	switch (what) {
-	case VB_MMAP_REGION:
-		return region_mmap(vma);
-	case VB_MMAP_TABLE:
-		return table_mmap(vma);
-	case VB_MMAP_SUBMIT >> VB_MMAP_WHAT_SHIFT:
-		return submit_mmap(x, vma);
-	case VB_MMAP_FETCH >> VB_MMAP_WHAT_SHIFT:
-		return fetch_mmap(x, vma);
-	default:
-		return -EINVAL;
+	if (!rc && !(vma->vm_flags & VM_SHARED))
+		rc = -EINVAL;
+	if (!rc) {
+		/* A child of the executor is no executor. */
+		flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
+		rc = map_what(x, vma);
 	}
+	vb_exec_end(x);
+	return rc;
 }

@@ -266,6 +266,19 @@ long vb_ioctl_client(struct file *filp, unsigned int request, unsigned long arg)
 					   (void __user *)arg, cmd));
 }
 
+/* Until it has attached, the opener has no role. */
+static long exec_call(struct vb_exec *x, const struct exec_entry *entry, struct vb_ucmd *u)
+{
+	int rc = vb_exec_begin(x);
+
+	if (rc == -ESTALE || (rc && entry->call != vb_exec_attach))
+		return rc;
+	vb_exec_beat(x);
+	rc = entry->call(x, u);
+	vb_exec_beat(x);
+	return ioctl_result(ucmd_end(u, rc));
+}
+
 /**
  * vb_ioctl_exec() - ioctl() of the executor's node; its call and its return are heartbeats
  * @filp: node
@@ -291,12 +304,7 @@ long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 	rc = ucmd_copy_in(&u, &entry->rule);
 	if (rc)
 		return rc;
-	/* Until it has attached, the opener has no role. */
-	rc = vb_exec_role(x);
-	if (rc == -ESTALE || (rc && entry->call != vb_exec_attach))
-		return rc;
-	vb_exec_beat(x);
-	rc = entry->call(x, &u);
-	vb_exec_beat(x);
-	return ioctl_result(ucmd_end(&u, rc));
+	rc = exec_call(x, entry, &u);
+	vb_exec_end(x);
+	return rc;
 }

@@ -485,6 +485,23 @@ static int disarm(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	return answer(cmd, n, issue_flags);
 }
 
+static int exec_call(struct vb_exec *x, struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	if (!READ_ONCE(x->submit_address))
+		return -EINVAL;
+	vb_exec_beat(x);
+	switch (cmd->cmd_op) {
+	case VB_URING_FETCH:
+		return fetch_alone(cmd, issue_flags);
+	case VB_URING_COMMIT:
+		return commit(cmd, issue_flags);
+	case VB_URING_DISARM:
+		return disarm(cmd, issue_flags);
+	default:
+		return -ENOTTY;
+	}
+}
+
 /**
  * vb_uring_exec() - a command of io_uring to the executor's node
  * @cmd: VB_URING_FETCH, _COMMIT or _DISARM
@@ -501,22 +518,11 @@ int vb_uring_exec(struct io_uring_cmd *cmd, unsigned int issue_flags)
 
 	if (issue_flags & IO_URING_F_CANCEL)
 		return cancel(cmd, issue_flags);
-	rc = vb_exec_role(x);
-	if (rc)
-		return rc;
-	if (!READ_ONCE(x->submit_address))
-		return -EINVAL;
-	vb_exec_beat(x);
-	switch (cmd->cmd_op) {
-	case VB_URING_FETCH:
-		return fetch_alone(cmd, issue_flags);
-	case VB_URING_COMMIT:
-		return commit(cmd, issue_flags);
-	case VB_URING_DISARM:
-		return disarm(cmd, issue_flags);
-	default:
-		return -ENOTTY;
-	}
+	rc = vb_exec_begin(x);
+	if (!rc)
+		rc = exec_call(x, cmd, issue_flags);
+	vb_exec_end(x);
+	return rc;
 }
 
 /* ---- clients: a fence as a CQE ---- */

@@ -2,7 +2,7 @@
 /*
  * Who holds a node: an open file is one client, or the one executor, however many
  * descriptors of it there are and in whose hands; it is gone with the last of them, and
- * until then nobody takes the module away.
+ * until then nobody takes the module away.  An executor is gone before when it was silent.
  */
 #include "selftests/selftest.h"
 #include "vm/machine.h"
@@ -15,8 +15,10 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -534,6 +536,21 @@ static void expect_nothing_is_left_of_it(int fd, uint8_t *region, uint8_t *submi
 	assert_int_equal(in.revents, POLLERR);
 }
 
+/* Its file goes when another one has been there for long. */
+static void expect_no_harm_by_its_end(int fd, uint8_t *region, uint8_t *submit)
+{
+	struct rig_exec next;
+	uint32_t state;
+
+	assert_rc(rig_exec_attach(&rig, &next, &state), 0);
+	assert_rc(rig_recover(&next, 0), 0);
+	munmap(region, rig.chunk_bytes);
+	munmap(submit, VB_MMAP_SUBMIT_BYTES);
+	close(fd);
+	expect_it_is_there();
+	rig_exec_close(&next);
+}
+
 /* Silent are both: nobody answers what is fetched. */
 static void silence_takes_the_memory_from_all_who_have_it(void **state)
 {
@@ -571,13 +588,110 @@ static void silence_takes_the_memory_from_all_who_have_it(void **state)
 	assert_int_equal(a.res, -ESTALE);
 	ring_close(&ring);
 	expect_nothing_is_left_of_it(fd, region, submit);
-	expect_it_is_there();
 	machine_set_ms("executor_timeout_ms", 30000);
-	munmap(region, rig.chunk_bytes);
-	munmap(submit, VB_MMAP_SUBMIT_BYTES);
-	close(fd);
 	expect_a_successor_goes_on(queue);
+	expect_nothing_is_left_of_it(fd, region, submit);
+	expect_no_harm_by_its_end(fd, region, submit);
 	close(sender.fd);
+}
+
+/* ---- one that cannot leave ---- */
+
+#define DISK		"/dev/vb2"
+#define FOLDER		"/tmp/holder"
+
+static int file = -1;
+static uint8_t *mapped;		/* an object of it */
+static uint32_t object;
+
+static void file_make(void)
+{
+	mkdir(FOLDER, 0700);
+	if (system("mke2fs -b 4096 " DISK " >/dev/null 2>&1") ||
+	    mount(DISK, FOLDER, "ext4", 0, NULL)) {
+		fprintf(stderr, "SKIP: this kernel or machine has no ext4\n");
+		skip();
+	}
+	file = open(FOLDER "/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(file >= 0);
+	assert_int_equal(ftruncate(file, (off_t)rig.chunk_bytes), 0);
+}
+
+/* It reads when somebody waits for it, who holds the file's lock: that is no wait for a kill. */
+static void attach_and_read(int socket)
+{
+	static struct rig_exec own;
+	struct pollfd in = { .events = POLLPRI };
+	int fd = open(FOLDER "/file", O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	must(fd >= 0 && !rig_exec_open(&rig, &own, SLOTS));
+	say(socket, 0, -1);
+	in.fd = own.node->ops->fd(own.node);
+	must(poll(&in, 1, -1) == 1);
+	pread(fd, own.memory, 4096, 0);
+	say(socket, 1, -1);
+}
+
+static void *write_it_to_itself(void *arg)
+{
+	(void)arg;
+	return (void *)(intptr_t)(pwrite(file, mapped, 4096, 0) < 0 ? -errno : 0);
+}
+
+static void succeed_and_refuse(void)
+{
+	struct vb_ioc_fetch req;
+	struct rig_exec next;
+	uint32_t state;
+
+	assert_rc(rig_exec_attach(&rig, &next, &state), 0);
+	assert_int_equal(state, VB_EXEC_RECOVERING);
+	assert_rc(rig_recover(&next, 0), 0);
+	assert_rc(rig_fetch(&next, &req), 0);
+	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+	assert_rc(rig_commit(&next, req.out_tag, -EIO), 0);
+	rig_exec_close(&next);
+}
+
+static void file_forget(void)
+{
+	int rc = -1;
+
+	munmap(mapped, rig.chunk_bytes);
+	close(file);
+	assert_rc(rig_bo_destroy(u, object), 0);
+	for (int ms = 0; ms < PATIENCE_MS && rc; ms++) {
+		rc = umount(FOLDER);
+		usleep(1000);
+	}
+	assert_int_equal(rc, 0);
+}
+
+/* A client writes to its file what the executor is to bring: the file is locked until then. */
+static void executor_that_cannot_leave_has_a_successor(void **state)
+{
+	struct peer reader;
+	pthread_t thread;
+	void *rc;
+
+	(void)state;
+	file_make();
+	start(&reader, attach_and_read);
+	assert_int_equal(hear(reader.fd, NULL), 0);
+	assert_rc(rig_bo_file(u, file, 0, rig.chunk_bytes, &object), 0);
+	mapped = machine_map(u, object, rig.chunk_bytes, false);
+	assert_int_equal(pthread_create(&thread, NULL, write_it_to_itself, NULL), 0);
+	machine_set_ms("executor_timeout_ms", 2000);
+	expect_state(VB_EXEC_QUIESCED);
+	machine_set_ms("executor_timeout_ms", 30000);
+	/* Killed, and there: it waits for the file. */
+	assert_int_equal(waitpid(reader.pid, NULL, WNOHANG), 0);
+	succeed_and_refuse();
+	pthread_join(thread, &rc);
+	assert_int_equal((intptr_t)rc, -EFAULT);
+	end(&reader);
+	close(reader.fd);
+	file_forget();
 }
 
 #define CLIENT(name)	cmocka_unit_test_setup_teardown(name, client_setup, client_teardown)
@@ -597,6 +711,7 @@ int main(void)
 		EXECUTOR(executor_that_forked_is_there_until_its_child_has_gone),
 		EXECUTOR(executor_passed_on_works_on),
 		EXECUTOR(silence_takes_the_memory_from_all_who_have_it),
+		EXECUTOR(executor_that_cannot_leave_has_a_successor),
 	};
 	int failed = 0;
 
