@@ -6,8 +6,8 @@
  * such a file, or opened or closed one, could be kept from leaving so, and nobody could succeed
  * it.  It gets a file of ours: a thread reads the real one, into memory that the file's user is
  * charged for, and the executor waits for the thread as for anything else.  When it gives up, the
- * thread stays until the server answers or ends.  A worker closes the real one: its server may
- * be asked for a last word then.
+ * thread stays until the server answers or ends.  A worker closes the real one, which may ask its
+ * server for a last word; each user has one, who closes that user's files one after the other.
  */
 #include "proxy.h"
 
@@ -36,7 +36,6 @@
  * @kref: the thread, and who waits
  * @over: @rc and @data are there
  * @proxy: of which file
- * @given_up: nobody waits any more, and it is counted
  * @at: from this byte on
  * @bytes: so many; @data has room for them
  * @rc: how many there were, or why none
@@ -46,7 +45,6 @@ struct reading {
 	struct kref kref;
 	struct completion over;
 	struct vb_proxy *proxy;
-	bool given_up;
 	loff_t at;
 	u32 bytes;
 	ssize_t rc;
@@ -63,14 +61,28 @@ static size_t cost_of(u32 bytes)
 	       PAGE_ALIGN(bytes);
 }
 
+/* All that are under way: who is silent, and is given up, leaves as many. */
+static int reading_count(struct vb_user *user, u32 bytes)
+{
+	if (atomic_inc_return(&user->unanswered) <= VB_UNANSWERED_MAX &&
+	    !vb_user_charge(user, cost_of(bytes)))
+		return 0;
+	atomic_dec(&user->unanswered);
+	return -EDQUOT;
+}
+
+static void reading_uncount(struct vb_user *user, u32 bytes)
+{
+	atomic_dec(&user->unanswered);
+	vb_user_uncharge(user, cost_of(bytes));
+}
+
 static void reading_free(struct kref *kref)
 {
 	struct reading *r = container_of(kref, struct reading, kref);
 	struct vb_proxy *p = r->proxy;
 
-	if (r->given_up)
-		atomic_dec(&p->user->unanswered);
-	vb_user_uncharge(p->user, cost_of(r->bytes));
+	reading_uncount(p->user, r->bytes);
 	kvfree(r->data);
 	kfree(r);
 	vb_proxy_put(p);
@@ -112,14 +124,14 @@ static struct reading *reading_alloc(u32 bytes)
 
 static struct reading *reading_new(struct vb_proxy *p, loff_t at, u32 bytes)
 {
+	int rc = reading_count(p->user, bytes);
 	struct reading *r;
 
-	if (atomic_read(&p->user->unanswered) >= VB_UNANSWERED_MAX ||
-	    vb_user_charge(p->user, cost_of(bytes)))
-		return ERR_PTR(-EDQUOT);
+	if (rc)
+		return ERR_PTR(rc);
 	r = reading_alloc(bytes);
 	if (!r) {
-		vb_user_uncharge(p->user, cost_of(bytes));
+		reading_uncount(p->user, bytes);
 		return ERR_PTR(-ENOMEM);
 	}
 	kref_get(&p->kref);
@@ -143,20 +155,19 @@ static int reading_start(struct reading *r)
 	return PTR_ERR(thread);
 }
 
-static ssize_t reading_wait(struct reading *r)
+static ssize_t reading_wait(struct reading *r, unsigned long until)
 {
-	unsigned long most = msecs_to_jiffies(READ_ONCE(vb_page_in_timeout_ms)) + 1;
+	long most = max((long)(until - jiffies), 0L);
 	long rc = wait_for_completion_interruptible_timeout(&r->over, most);
 
 	if (rc > 0)
 		return r->rc;
-	r->given_up = true;
-	atomic_inc(&r->proxy->user->unanswered);
 	return rc ? rc : -ETIMEDOUT;
 }
 
-/* Return: bytes, 0 at the end of the file; -errno. */
-static ssize_t read_piece(struct vb_proxy *p, loff_t at, u32 bytes, struct iov_iter *to)
+/* @until: jiffies.  Return: bytes, 0 at the end of the file; -errno. */
+static ssize_t read_piece(struct vb_proxy *p, loff_t at, u32 bytes, struct iov_iter *to,
+			  unsigned long until)
 {
 	struct reading *r = reading_new(p, at, bytes);
 	ssize_t rc;
@@ -165,7 +176,7 @@ static ssize_t read_piece(struct vb_proxy *p, loff_t at, u32 bytes, struct iov_i
 		return PTR_ERR(r);
 	rc = reading_start(r);
 	if (!rc)
-		rc = reading_wait(r);
+		rc = reading_wait(r, until);
 	if (rc > 0) {
 		rc = copy_to_iter(r->data, rc, to);
 		rc = rc ? rc : -EFAULT;
@@ -179,6 +190,7 @@ static ssize_t read_piece(struct vb_proxy *p, loff_t at, u32 bytes, struct iov_i
 /* What is short is the end, or has an error behind it: whoever goes on there is told. */
 static ssize_t proxy_read(struct kiocb *iocb, struct iov_iter *to)
 {
+	unsigned long until = jiffies + msecs_to_jiffies(READ_ONCE(vb_page_in_timeout_ms)) + 1;
 	struct vb_proxy *p = iocb->ki_filp->private_data;
 	ssize_t rc = 0, done = 0;
 	size_t piece;
@@ -189,7 +201,7 @@ static ssize_t proxy_read(struct kiocb *iocb, struct iov_iter *to)
 		piece = min_t(size_t, iov_iter_count(to), PIECE_BYTES);
 		if (!piece)
 			break;
-		rc = read_piece(p, iocb->ki_pos, piece, to);
+		rc = read_piece(p, iocb->ki_pos, piece, to, until);
 		if (rc <= 0)
 			break;
 		iocb->ki_pos += rc;
@@ -234,10 +246,8 @@ struct file *vb_proxy_file(struct vb_proxy *p, u64 bytes)
 
 /* ---- its life ---- */
 
-static void proxy_close(struct work_struct *work)
+static void proxy_close(struct vb_proxy *p)
 {
-	struct vb_proxy *p = container_of(work, struct vb_proxy, work);
-
 	/* Here: who puts it off leaves it to a worker of the kernel's, who closes for everybody. */
 	__fput_sync(p->file);
 	vb_user_uncharge(p->user, PROXY_COST);
@@ -247,12 +257,30 @@ static void proxy_close(struct work_struct *work)
 	module_put(THIS_MODULE);
 }
 
+/**
+ * vb_proxies_close() - close what a user has left to be closed
+ * @work: vb_user.closer
+ *
+ * Context: a worker; waits for servers as long as they like.  The user may go with the last one.
+ */
+void vb_proxies_close(struct work_struct *work)
+{
+	struct vb_user *user = container_of(work, struct vb_user, closer);
+	struct vb_proxy *p, *next;
+
+	llist_for_each_entry_safe(p, next, llist_del_all(&user->closing), closing)
+		proxy_close(p);
+}
+
 static void proxy_free(struct kref *kref)
 {
 	struct vb_proxy *p = container_of(kref, struct vb_proxy, kref);
+	struct vb_user *user = p->user;
 
 	__module_get(THIS_MODULE);
-	queue_work(closers, &p->work);
+	/* If it is not the first, whoever put that there sees to both; and only then it may go. */
+	if (llist_add(&p->closing, &user->closing))
+		queue_work(closers, &user->closer);
 }
 
 /**
@@ -275,7 +303,6 @@ struct vb_proxy *vb_proxy_new(struct file *file, struct vb_user *user)
 		return ERR_PTR(-ENOMEM);
 	}
 	kref_init(&p->kref);
-	INIT_WORK(&p->work, proxy_close);
 	p->file = file;
 	/* There is one with that uid. */
 	p->user = vb_user_get(user->uid);

@@ -4,23 +4,24 @@
 #define VB_PROXY_H
 
 #include <linux/kref.h>
-#include <linux/workqueue.h>
+#include <linux/llist.h>
 
 #include "core/deps.h"
 
 struct file;
 struct vb_user;
+struct work_struct;
 
 /**
  * struct vb_proxy - what stands for such a file, and has it
  * @kref: struct vb_file, the file that the executor gets, each reading
- * @work: closes it
+ * @closing: in vb_user.closing, when nobody has it any more
  * @file: the real one
  * @user: who opened it, and pays
  */
 struct vb_proxy {
 	struct kref kref;
-	struct work_struct work;
+	struct llist_node closing;
 	struct file *file;
 	struct vb_user *user;
 };
@@ -28,6 +29,7 @@ struct vb_proxy {
 struct vb_proxy *vb_proxy_new(struct file *file, struct vb_user *user);
 void vb_proxy_put(struct vb_proxy *p);
 struct file *vb_proxy_file(struct vb_proxy *p, u64 bytes);
+void vb_proxies_close(struct work_struct *work);	/* of vb_user.closer */
 int vb_proxy_init(void);
 void vb_proxy_exit(void);
 

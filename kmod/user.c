@@ -14,6 +14,7 @@
 #include <linux/user_namespace.h>
 
 #include "core/quota.h"
+#include "proxy.h"
 #include "vb.h"
 
 #define USER_BITS	8
@@ -100,6 +101,7 @@ struct vb_user *vb_user_get(kuid_t uid)
 		return NULL;
 	user->uid = uid;
 	INIT_LIST_HEAD(&user->quarantine);
+	INIT_WORK(&user->closer, vb_proxies_close);
 	user->refs = 1;
 	return user_add(user);
 }

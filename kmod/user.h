@@ -5,7 +5,9 @@
 
 #include <linux/atomic.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/uidgid.h>
+#include <linux/workqueue.h>
 
 #include "core/quota.h"
 
@@ -22,8 +24,9 @@ struct cred;
  * @quota: as vb_client.quota
  * @submit_bytes: of the submit region
  * @kernel_bytes: of kernel memory, see vb_user_charge()
- * @unanswered: threads that open files, and that read them for nobody any more (kmod/file.c,
- *	kmod/proxy.c)
+ * @unanswered: threads that open files and read them (kmod/file.c, kmod/proxy.c)
+ * @closing: struct vb_proxy that are to be closed; each has a reference
+ * @closer: closes them one after the other: who is silent keeps nobody else from it
  */
 struct vb_user {
 	struct hlist_node link;
@@ -34,6 +37,8 @@ struct vb_user {
 	struct vb_quota quota;
 	atomic_long_t submit_bytes, kernel_bytes;
 	atomic_t unanswered;
+	struct llist_head closing;
+	struct work_struct closer;
 };
 
 /* Who that one's clients count for; see there about namespaces. */
