@@ -8,6 +8,7 @@
  *	user.c		users: what the clients of one uid have together
  *	limit.c		who may have how much
  *	file.c		files of clients
+ *	proxy.c		what the executor reads instead of those that may be silent
  *	object.c	objects: life, handles, forgetting
  *	store.c		objects of files, shared by those who opened the same
  *	bo.c		requests about one BO that wait for nobody
