@@ -9,6 +9,8 @@
 #define COLS_MAX	2048u
 /* Outputs of a layer of AWQ or GPTQ. */
 #define LAYER_ROWS_MAX	200u
+/* Bytes by which a tensor begins beside a word. */
+#define OFF_MAX		3u
 #define UNTOUCHED	0xa5u
 
 /**
@@ -46,9 +48,9 @@ static void open_once(void)
 {
 	if (no_codes)
 		return;
-	must_open(&room_src, LAYER_ROWS_MAX * COLS_MAX / 2);
-	must_open(&room_scales, LAYER_ROWS_MAX * COLS_MAX / 32 * 2);
-	must_open(&room_zeros, LAYER_ROWS_MAX * COLS_MAX / 32 / 2);
+	must_open(&room_src, LAYER_ROWS_MAX * COLS_MAX / 2 + OFF_MAX);
+	must_open(&room_scales, LAYER_ROWS_MAX * COLS_MAX / 32 * 2 + OFF_MAX);
+	must_open(&room_zeros, LAYER_ROWS_MAX * COLS_MAX / 32 / 2 + OFF_MAX);
 	must_open(&room_want, VGPU_INT4_UNITS * 16 * COLS_MAX);
 	must_open(&room_got, VGPU_INT4_UNITS * 16 * COLS_MAX);
 	no_codes = malloc(16 * COLS_MAX * 4);
@@ -113,7 +115,7 @@ static void draw_blocks(struct drawn *d, struct weights_draw *w)
 /* Any bits at any address; what ends at a guard lies as its length has it. */
 static uint8_t *draw_bits(struct drawn *d, struct guarded *room, size_t bytes)
 {
-	uint32_t off = d->at_end ? 0 : rng_below(&d->rng, 4);
+	uint32_t off = d->at_end ? 0 : rng_below(&d->rng, OFF_MAX + 1);
 	uint8_t *at = guarded_part(room, bytes + off, d->at_end);
 
 	at += off;
