@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A file whose file system falls silent, under the module and the library's executor: waits
- * end at their deadline and with their process, and nobody else waits with them.
- *
- * The file system is a child that speaks to /dev/fuse: one file, "file", of the rig's
- * pattern.  What it does not answer is never answered, until it dies: with its parent, and
- * in any case before anybody gives the test up, since a process that waits for it can
- * itself not be killed (fuse: "Either request is already in userspace, or it was forced.
- * Wait it out").
+ * A file whose file system falls silent (tests/vm/fuse_server.c), under the module and the
+ * library's executor: waits end at their deadline and with their process, and nobody else
+ * waits with them.
  */
 #include "selftests/selftest.h"
 
@@ -17,12 +12,12 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "exec/exec.h"
+#include "vm/fuse_server.h"
 #include "vm/machine.h"
 
 #define MOUNTED		"/tmp/vb-silent"
@@ -40,175 +35,32 @@ static uint64_t chunks(uint64_t n)
 
 /* ---- the file system ---- */
 
-/**
- * struct silence - what the child does not answer
- * @opcodes: a bit each of enum fuse_opcode
- * @ignored: requests so far
- * @read_most: bytes that a read is answered with; 0: all that it asks for
- */
-static struct silence {
-	uint64_t opcodes;
-	uint32_t ignored, read_most;
-} *silence;
-
 static uint32_t mount_uid;	/* who may ask the server; of what server_start() mounts next */
 static uint32_t init_flags;	/* FUSE_* that it says it has; likewise */
-static pid_t server;
-static int server_fd;
-static uint64_t file_bytes;
-
-union request {
-	struct fuse_in_header h;
-	char bytes[128 << 10];
-};
-
-static void answer(const struct fuse_in_header *h, int error, const void *out, size_t bytes)
-{
-	static char buf[sizeof(struct fuse_out_header) + (128 << 10)];
-	struct fuse_out_header head = {
-		.len = (uint32_t)(sizeof(head) + (error ? 0 : bytes)), .error = error,
-		.unique = h->unique,
-	};
-
-	memcpy(buf, &head, sizeof(head));
-	if (!error && bytes)
-		memcpy(buf + sizeof(head), out, bytes);
-	/* A request that was interrupted is not waited for any more. */
-	if (write(server_fd, buf, head.len) < 0 && errno != ENOENT)
-		_exit(2);
-}
-
-static struct fuse_attr attr_of(uint64_t node)
-{
-	bool root = node == FUSE_ROOT_ID;
-
-	return (struct fuse_attr){
-		.ino = node, .size = root ? 0 : file_bytes, .mode = root ? S_IFDIR | 0755 :
-		S_IFREG | 0644, .nlink = 1, .blksize = 4096,
-	};
-}
-
-static void answer_read(const struct fuse_in_header *h, const struct fuse_read_in *in)
-{
-	static uint8_t data[128 << 10];
-	uint64_t n = in->offset < file_bytes ? file_bytes - in->offset : 0;
-
-	uint32_t most = __atomic_load_n(&silence->read_most, __ATOMIC_ACQUIRE);
-
-	n = n < in->size ? n : in->size;
-	n = most && n > most ? most : n;
-	n = n < sizeof(data) ? n : sizeof(data);
-	for (uint64_t i = 0; i < n; i++)
-		data[i] = rig_pattern(in->offset + i);
-	answer(h, 0, data, n);
-}
-
-static void serve_one(const union request *r)
-{
-	const struct fuse_init_in *init = (const void *)(&r->h + 1);
-	struct fuse_init_out started = {
-		.major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = init->max_readahead,
-		.max_background = 16, .congestion_threshold = 12, .max_write = 64 << 10,
-		.time_gran = 1, .flags = init_flags,
-	};
-	struct fuse_entry_out entry = { .nodeid = 2, .attr = attr_of(2) };
-	struct fuse_attr_out attr = { .attr = attr_of(r->h.nodeid) };
-	const struct fuse_write_in *write_in = (const void *)(&r->h + 1);
-	struct fuse_write_out written = { };
-	struct fuse_open_out opened = { .fh = 1 };
-
-	switch (r->h.opcode) {
-	case FUSE_INIT:
-		answer(&r->h, 0, &started, sizeof(started));
-		break;
-	case FUSE_LOOKUP:
-		answer(&r->h, 0, &entry, sizeof(entry));
-		break;
-	case FUSE_WRITE:
-		written.size = write_in->size;
-		answer(&r->h, 0, &written, sizeof(written));
-		break;
-	case FUSE_SETATTR:
-	case FUSE_GETATTR:
-		answer(&r->h, 0, &attr, sizeof(attr));
-		break;
-	case FUSE_OPEN:
-		answer(&r->h, 0, &opened, sizeof(opened));
-		break;
-	case FUSE_READ:
-		answer_read(&r->h, (const void *)(&r->h + 1));
-		break;
-	case FUSE_FLUSH:
-	case FUSE_RELEASE:
-		answer(&r->h, 0, NULL, 0);
-		break;
-	case FUSE_FORGET:
-	case FUSE_BATCH_FORGET:
-	case FUSE_INTERRUPT:
-		break;
-	default:
-		answer(&r->h, -ENOSYS, NULL, 0);
-	}
-}
-
-static void serve_files(void)
-{
-	static union request r;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	alarm(SERVER_SECONDS);
-	while (read(server_fd, &r, sizeof(r)) > 0) {
-		uint64_t opcodes = __atomic_load_n(&silence->opcodes, __ATOMIC_ACQUIRE);
-
-		if (r.h.opcode < 64 && opcodes >> r.h.opcode & 1)
-			__atomic_add_fetch(&silence->ignored, 1, __ATOMIC_RELEASE);
-		else
-			serve_one(&r);
-	}
-	_exit(0);
-}
 
 /* NULL, or why there is none. */
 static const char *server_start(void)
 {
-	char options[128];
+	struct fuse_server s = {
+		.mountpoint = MOUNTED, .bytes = chunks(FILE_CHUNKS), .byte = rig_pattern,
+		.uid = mount_uid, .init_flags = init_flags,
+		.seconds = SERVER_SECONDS,
+	};
 
-	server_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (server_fd < 0)
-		return "this kernel has no FUSE";
-	mkdir(MOUNTED, 0700);
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%u,group_id=0", server_fd,
-		 mount_uid);
-	if (mount("silent", MOUNTED, "fuse", MS_NOSUID | MS_NODEV, options))
-		return "FUSE cannot be mounted";
-	silence = mmap(NULL, sizeof(*silence), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		       -1, 0);
-	memset(silence, 0, sizeof(*silence));
-	file_bytes = chunks(FILE_CHUNKS);
-	server = fork();
-	if (!server)
-		serve_files();
-	close(server_fd);
-	return NULL;
-}
-
-/* All that waits for it ends with its death. */
-static void server_end(void)
-{
-	if (server <= 0)
-		return;
-	kill(server, SIGKILL);
-	waitpid(server, NULL, 0);
-	server = 0;
-	umount2(MOUNTED, MNT_DETACH);
+	return fuse_server_start(&s);
 }
 
 static void be_silent(uint64_t opcodes)
 {
-	__atomic_store_n(&silence->opcodes, opcodes, __ATOMIC_RELEASE);
+	__atomic_store_n(&fuse_orders->opcodes, opcodes, __ATOMIC_RELEASE);
 }
 
-#define NEVER(opcode)	(1ull << (opcode))
+static uint32_t ignored(void)
+{
+	return __atomic_load_n(&fuse_orders->ignored, __ATOMIC_ACQUIRE);
+}
+
+#define NEVER(opcode)	FUSE_ORDER(opcode)
 
 /* ---- the device ---- */
 
@@ -253,7 +105,7 @@ static int teardown(void **state)
 	machine_set_ms("recovery_ms", 0);
 	mount_uid = 0;
 	init_flags = 0;
-	server_end();
+	fuse_server_end();
 	return selftest_teardown(state);
 }
 
@@ -375,10 +227,10 @@ static void silent_file_ends_each_wait_in_time_and_stops_nobody_else(void **stat
 	munmap(p, chunks(1));
 	assert_rc(read_by(id[0], 0), 0);
 	expect_served(other, theirs);
-	assert_true(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE) > 0);
+	assert_true(ignored() > 0);
 	assert_true(rig_now() - begin < MOST_MS * 1000000ull);
 	/* It dies: what it had not answered ends, and is no other error than a disk's. */
-	server_end();
+	fuse_server_end();
 	begin = rig_now();
 	do {
 		rc = read_by(id[3], 0);
@@ -459,7 +311,7 @@ static void waits_for_a_silent_file_end_with_their_process(void **state)
 		expect_killable(waits[i]);
 		expect_served(other, queue);
 	}
-	server_end();
+	fuse_server_end();
 }
 
 /* It has a file of the module's, which reads at the server and asks for nothing else. */
@@ -480,9 +332,9 @@ static void executor_opens_and_closes_nothing_at_the_server(void **state)
 	assert_rc(rig_bo_destroy(u, id), 0);
 	for (int i = 0; i < 5; i++)
 		expect_served(other, queue);
-	assert_int_equal(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE), 0);
+	assert_int_equal(ignored(), 0);
 	be_silent(0);
-	server_end();
+	fuse_server_end();
 }
 
 /* In a process of its own; it says when it serves. */
@@ -548,7 +400,7 @@ static void killed_executor_leaves_before_a_silent_file_answers(void **state)
 	be_silent(NEVER(FUSE_READ));
 	assert_rc(read_by(id[1], rig_now() + 300000000ull), -ETIME);
 	assert_rc(read_by(id[2], rig_now() + 300000000ull), -ETIME);
-	assert_true(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE) > 0);
+	assert_true(ignored() > 0);
 	killed = rig_now();
 	kill(pid, SIGKILL);
 	expect_gone(pid, killed);
@@ -556,7 +408,7 @@ static void killed_executor_leaves_before_a_silent_file_answers(void **state)
 	/* Its server still owes what the dead one had asked for. */
 	be_silent(0);
 	assert_rc(read_by(id[2], 0), 0);
-	server_end();
+	fuse_server_end();
 }
 
 /* What was written to the file, by another descriptor, is asked for when its last one goes. */
@@ -584,14 +436,14 @@ static void last_word_of_a_silent_file_keeps_no_executor(void **state)
 	assert_rc(rig_bo_destroy(u, id), 0);
 	for (int i = 0; i < 5; i++)
 		expect_served(other, queue);
-	while (!__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE))
+	while (!ignored())
 		usleep(1000);
 	killed = rig_now();
 	kill(pid, SIGKILL);
 	expect_gone(pid, killed);
 	assert_rc(start(1000), 0);
 	expect_served(other, queue);
-	server_end();
+	fuse_server_end();
 	close(fd);
 }
 
@@ -622,7 +474,7 @@ static void file_of_a_user_s_own_server_is_read_for_him(void **state)
 		_exit(read_as(mount_uid));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	server_end();
+	fuse_server_end();
 }
 
 /* Storage may keep it waiting for longer than it may be silent itself. */
@@ -645,7 +497,7 @@ static void waiting_for_a_silent_file_is_no_silence_of_the_executor(void **state
 	assert_rc(submit_copy(id[1], to, queue, &seqno), 0);
 	assert_rc(rig_wait(u, queue, seqno, MOST_MS), -ETIMEDOUT);
 	expect_served(other, queue);
-	server_end();
+	fuse_server_end();
 }
 
 /* The executor asks a file system for content, and for nothing else. */
@@ -664,7 +516,7 @@ static void executor_does_not_ask_what_a_file_looks_like(void **state)
 	assert_rc(rig_read(u, id, 9, &byte, 1), 0);
 	assert_int_equal(byte, rig_pattern(chunks(1) + 9));
 	expect_served(other, queue);
-	assert_int_equal(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE), 0);
+	assert_int_equal(ignored(), 0);
 	be_silent(0);
 }
 
@@ -685,7 +537,7 @@ static void submitter_does_not_ask_what_a_file_looks_like(void **state)
 	assert_rc(submit_copy(id, to, queue, &seqno), 0);
 	assert_rc(rig_wait(u, queue, seqno, MOST_MS), 0);
 	assert_true(rig_now() - begin < MOST_MS * 1000000ull);
-	assert_int_equal(__atomic_load_n(&silence->ignored, __ATOMIC_ACQUIRE), 0);
+	assert_int_equal(ignored(), 0);
 	be_silent(0);
 }
 
@@ -697,11 +549,11 @@ static void make_known_length_less(void)
 	struct statx st;
 
 	assert_true(fd >= 0);
-	__atomic_store_n(&silence->read_most, 4096, __ATOMIC_RELEASE);
+	__atomic_store_n(&fuse_orders->read_most, 4096, __ATOMIC_RELEASE);
 	assert_true(pread(fd, buf, sizeof(buf), 0) >= 0);
-	__atomic_store_n(&silence->read_most, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&fuse_orders->read_most, 0, __ATOMIC_RELEASE);
 	assert_int_equal(statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &st), 0);
-	assert_true(st.stx_size < file_bytes);
+	assert_true(st.stx_size < chunks(FILE_CHUNKS));
 	close(fd);
 }
 
@@ -761,11 +613,11 @@ static void creation_from_a_silent_file_ends_with_its_process(void **state)
 	}
 	be_silent(0);
 	assert_rc(create(), 0);
-	server_end();
+	fuse_server_end();
 	close(silent_file);
 }
 
-#define UNANSWERED	256u	/* that a user may have under way */
+#define UNANSWERED	256u	/* that a user may have under way, or has given up */
 
 /* Threads of the module that still wait for a server. */
 static uint32_t openers(void)
@@ -829,7 +681,7 @@ static void creation_from_silent_files_ends_in_time_and_so_often(void **state)
 	machine_set_ms("page_in_timeout_ms", 120000);
 	expect_created();
 	/* What the dead one owed is answered for it, and another one is asked as ever. */
-	server_end();
+	fuse_server_end();
 	close(silent_file);
 	assert_null(server_start());
 	silent_file = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
@@ -839,7 +691,7 @@ static void creation_from_silent_files_ends_in_time_and_so_often(void **state)
 		usleep(1000);
 	}
 	assert_rc(rc, 0);
-	server_end();
+	fuse_server_end();
 	close(silent_file);
 }
 
