@@ -104,20 +104,7 @@ static void leave(struct vgpu_uapi *of)
 /* What the user of a client is charged for. */
 static uint64_t kernel_kib(struct vgpu_uapi *of)
 {
-	static const char key[] = "vblackwell-kernel:";
-	uint64_t value = ~0ull;
-	char path[64], line[128];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", of->ops->fd(of));
-	f = fopen(path, "r");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)))
-			value = strtoull(line + strlen(key), NULL, 10);
-	fclose(f);
-	assert_int_not_equal(value, ~0ull);
-	return value;
+	return machine_fdinfo_kib(of->ops->fd(of), "vblackwell-kernel");
 }
 
 /* Some of it comes back by work of its own. */

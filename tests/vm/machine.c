@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -92,6 +93,23 @@ void machine_set_ms(const char *parameter, unsigned int ms)
 	assert_non_null(f);
 	fprintf(f, "%u\n", ms);
 	assert_int_equal(fclose(f), 0);
+}
+
+uint64_t machine_fdinfo_kib(int fd, const char *key)
+{
+	uint64_t value = UINT64_MAX;
+	char path[64], line[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':')
+			value = strtoull(line + strlen(key) + 1, NULL, 10);
+	fclose(f);
+	assert_int_not_equal(value, UINT64_MAX);
+	return value;
 }
 
 uint32_t machine_exec_state(struct vgpu_uapi *of)

@@ -29,6 +29,8 @@ void machine_pipe_lend(int fds[2], void *p);
 void machine_pipe_take(int fds[2], uint8_t to[MACHINE_PAGE]);
 /* A parameter of the module, in milliseconds. */
 void machine_set_ms(const char *parameter, unsigned int ms);
+/* A line of what a descriptor says of itself in fdinfo: "@key: number KiB". */
+uint64_t machine_fdinfo_kib(int fd, const char *key);
 /* What the device says of its executor: a VB_EXEC_*. */
 uint32_t machine_exec_state(struct vgpu_uapi *of);
 /* A memory cgroup of so many bytes at @path; NULL, or why there is none. */

@@ -60,19 +60,7 @@ static uint64_t charged(struct vgpu_uapi *of)
 
 static uint64_t fdinfo(struct vgpu_uapi *of, const char *key)
 {
-	char path[64], line[128];
-	uint64_t value = ~0ull;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", of->ops->fd(of));
-	f = fopen(path, "r");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':')
-			value = strtoull(line + strlen(key) + 1, NULL, 10) << 10;
-	fclose(f);
-	assert_int_not_equal(value, ~0ull);
-	return value;
+	return machine_fdinfo_kib(of->ops->fd(of), key) << 10;
 }
 
 static uint32_t store(struct vgpu_uapi *of, uint64_t offset)

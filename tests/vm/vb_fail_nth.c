@@ -9,6 +9,7 @@
  */
 #include "selftests/selftest.h"
 #include "vm/inject.h"
+#include "vm/machine.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -1006,27 +1007,11 @@ static uint64_t limit_used(uint32_t limit)
 	return cmd.out_used;
 }
 
-static uint64_t kernel_kib(void)
-{
-	unsigned long long kib = ~0ull;
-	char path[64], line[128];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", node);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "vblackwell-kernel: %llu", &kib) == 1)
-			break;
-	fclose(f);
-	assert_true(kib != ~0ull);
-	return kib;
-}
-
 static struct state read_state(void)
 {
 	struct state now = {
-		.bytes = limit_used(VB_LIMIT_BYTES_MAX), .kernel_kib = kernel_kib(),
+		.bytes = limit_used(VB_LIMIT_BYTES_MAX),
+		.kernel_kib = machine_fdinfo_kib(node, "vblackwell-kernel"),
 		.submissions = limit_used(VB_LIMIT_SUBMISSIONS),
 	};
 
