@@ -11,7 +11,6 @@
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/hashtable.h>
-#include <linux/kthread.h>
 #include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/once.h>
@@ -21,6 +20,7 @@
 
 #include "proxy.h"
 #include "request.h"
+#include "thread.h"
 #include "user.h"
 #include "wait.h"
 
@@ -381,20 +381,17 @@ static int opening_thread(void *arg)
 	return 0;
 }
 
-/* The thread has the module, which may be asked to go when its client has given up. */
 static int opening_start(struct opening *o)
 {
-	struct task_struct *thread;
+	int rc;
 
-	__module_get(THIS_MODULE);
 	kref_get(&o->kref);
-	thread = kthread_run(opening_thread, o, "vb-open");
-	if (!IS_ERR(thread))
-		return 0;
-	fput(o->from);
-	kref_put(&o->kref, opening_free);
-	module_put(THIS_MODULE);
-	return PTR_ERR(thread);
+	rc = vb_thread_start(opening_thread, o, "vb-open");
+	if (rc) {
+		fput(o->from);
+		kref_put(&o->kref, opening_free);
+	}
+	return rc;
 }
 
 static bool is_open(const struct opening *o)

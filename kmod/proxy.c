@@ -16,7 +16,6 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
-#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/task.h>
@@ -25,6 +24,7 @@
 
 #include "file.h"
 #include "request.h"
+#include "thread.h"
 #include "user.h"
 #include "vb.h"
 
@@ -140,19 +140,15 @@ static struct reading *reading_new(struct vb_proxy *p, loff_t at, u32 bytes)
 	return r;
 }
 
-/* The thread has the module: it may be asked to go when nobody waits any more. */
 static int reading_start(struct reading *r)
 {
-	struct task_struct *thread;
+	int rc;
 
-	__module_get(THIS_MODULE);
 	kref_get(&r->kref);
-	thread = kthread_run(reading_thread, r, "vb-read");
-	if (!IS_ERR(thread))
-		return 0;
-	kref_put(&r->kref, reading_free);
-	module_put(THIS_MODULE);
-	return PTR_ERR(thread);
+	rc = vb_thread_start(reading_thread, r, "vb-read");
+	if (rc)
+		kref_put(&r->kref, reading_free);
+	return rc;
 }
 
 static ssize_t reading_wait(struct reading *r, unsigned long until)
