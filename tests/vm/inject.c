@@ -232,3 +232,119 @@ int inject_pages(void)
 		rc = write_text(PAGES "task-filter", "N");
 	return rc ? rc : write_text(PAGES "min-order", "0");
 }
+
+/* ---- threads of the kernel ---- */
+
+/*
+ * They are children of kthreadd, and have from it whether they may fail, but no fail-nth of
+ * theirs: that is of the thread that asks for them.  Of what these allocate one in N fails, once;
+ * whose turn it is is known when one of ours has just failed.
+ */
+#define KTHREADD	"/proc/2/make-it-fail"
+
+static int kthreadd = -1, ourselves = -1;
+static const char *failing;
+
+static int open_to_change(const char *path)
+{
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+/**
+ * inject_threads_setup() - prepare for inject_threads(), after inject_setup()
+ *
+ * Return: 0 or -errno.
+ */
+int inject_threads_setup(void)
+{
+	kthreadd = open_to_change(KTHREADD);
+	ourselves = open_to_change("/proc/thread-self/make-it-fail");
+	return kthreadd < 0 || ourselves < 0 ? -errno : 0;
+}
+
+/* Whatever fails here does so once. */
+static void put(int fd, const char *text)
+{
+	for (int tries = 0; pwrite(fd, text, strlen(text), 0) != (ssize_t)strlen(text); tries++)
+		if (tries)
+			abort();
+}
+
+static const char *path_of(const char *name)
+{
+	static char path[96];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", failing, name);
+	return path;
+}
+
+/* A look that fails has met it itself, and is followed by another one. */
+static bool none_is_left(void)
+{
+	int fd = open(path_of("times"), O_RDONLY | O_CLOEXEC);
+	char text[16] = "";
+	bool none = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && atoi(text) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return none;
+}
+
+/* A pipe takes of both kinds: memory for itself, and a page. */
+static void take_memory(void)
+{
+	int fds[2];
+
+	if (pipe(fds))
+		return;
+	(void)!write(fds[1], "", 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void set(const char *name, const char *text)
+{
+	if (write_text(path_of(name), text))
+		abort();
+}
+
+/**
+ * inject_threads() - let the Nth allocation of threads that the kernel makes from now on fail
+ * @what: "failslab" or "fail_page_alloc"
+ * @n: counted from 1; what it takes to make them counts as well
+ *
+ * Until injected_threads().
+ */
+void inject_threads(const char *what, uint32_t n)
+{
+	char text[16];
+
+	failing = what;
+	snprintf(text, sizeof(text), "%u", n);
+	set("interval", text);
+	set("task-filter", "Y");
+	set("times", "1");
+	set("probability", "100");
+	put(ourselves, "1");
+	while (!none_is_left())
+		take_memory();
+	put(ourselves, "0");
+	set("times", "1");
+	put(kthreadd, "1");
+}
+
+/**
+ * injected_threads() - did it happen?
+ *
+ * Ends the injection.
+ */
+bool injected_threads(void)
+{
+	bool happened = none_is_left();
+
+	put(kthreadd, "0");
+	set("probability", "0");
+	set("task-filter", "N");
+	set("interval", "1");
+	return happened;
+}

@@ -19,5 +19,8 @@ void inject(uint32_t n);
 bool injected(void);
 int inject_no_pages(uint32_t order, int times);
 int inject_pages(void);
+int inject_threads_setup(void);
+void inject_threads(const char *what, uint32_t n);
+bool injected_threads(void);
 
 #endif

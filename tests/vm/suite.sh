@@ -282,7 +282,8 @@ fail_nth() {
 	injects fail-nth || return
 	echo "vm: fail-nth" >/dev/kmsg
 	load 65536 || return
-	run fail-nth ./vb_fail_nth
+	# Each of thousands of runs makes the device anew, or waits for what it leaves.
+	(TEST_LIMIT=$((${TEST_LIMIT:-240} * 2)) && run fail-nth ./vb_fail_nth)
 	unload fail-nth
 }
 

@@ -8,6 +8,7 @@
  * leak detector sees is looked for by the suite afterwards.
  */
 #include "selftests/selftest.h"
+#include "vm/fuse_server.h"
 #include "vm/inject.h"
 #include "vm/machine.h"
 
@@ -984,6 +985,110 @@ static int exchange_by_hand(void)
 	return rc;
 }
 
+/* ---- a file whose server may be silent ---- */
+
+#define MOUNTED		"/tmp/vb-nth"
+#define FILE_CHUNKS	5u	/* read in two pieces */
+#define SERVER_SECONDS	500u
+
+static int fuse_fd = -1;
+
+static int read_whole(int fd, uint8_t *to, uint64_t bytes)
+{
+	ssize_t rc;
+
+	/* What is short has an error behind it. */
+	for (uint64_t at = 0; at < bytes; at += (uint64_t)rc) {
+		rc = pread(fd, to + at, bytes - at, (off_t)at);
+		if (rc <= 0)
+			return rc ? -errno : -EPROTO;
+	}
+	return 0;
+}
+
+static int read_shown(const struct executor *x, uint32_t object, uint8_t *to, uint64_t bytes)
+{
+	struct vb_ioc_object_open open = { .size = sizeof(open), .object = object, .out_fd = -1 };
+	int rc = call(x->fd, VB_IOC_OBJECT_OPEN, &open);
+
+	if (rc)
+		return rc;
+	rc = read_whole(open.out_fd, to, bytes);
+	close(open.out_fd);
+	for (uint64_t i = 0; !rc && i < bytes; i++)
+		if (to[i] != rig_pattern(i))
+			rc = -EPROTO;
+	return rc;
+}
+
+/* The page-in of its first chunk, by an executor that has read all of it. */
+static int serve_file(struct executor *x)
+{
+	static uint8_t content[FILE_CHUNKS * SMALL_CHUNK];
+	struct vb_ioc_fetch req = { .size = sizeof(req), .flags = VB_FETCH_F_NOWAIT };
+	struct vb_ioc_commit done = { .size = sizeof(done), .generation = x->generation };
+	struct vb_move mv = {
+		.op = VB_MOVE_BEGIN, .from = VB_TIER_SOURCE, .to = VB_TIER_HOST, .arena = x->host,
+		.slot = VB_SLOT_ANY,
+	};
+	struct vb_ioc_move moves = {
+		.size = sizeof(moves), .count = 1, .address = (uintptr_t)&mv,
+		.generation = x->generation,
+	};
+	int rc = call(x->fd, VB_IOC_FETCH, &req);
+
+	if (rc)
+		return rc;
+	rc = read_shown(x, req.out_object, content, sizeof(content));
+	mv.object = req.out_object;
+	if (!rc)
+		rc = call(x->fd, VB_IOC_MOVE, &moves) ?: mv.out_status;
+	if (!rc) {
+		memcpy((char *)x->memory + mv.slot * rig.chunk_bytes, content, rig.chunk_bytes);
+		mv.op = VB_MOVE_COMMIT;
+		rc = call(x->fd, VB_IOC_MOVE, &moves) ?: mv.out_status;
+	}
+	done.tag = req.out_tag;
+	return call_twice(x->fd, VB_IOC_COMMIT, &done, -ENOENT) ?: rc;
+}
+
+static int use_silent_file(struct executor *x, uint32_t id)
+{
+	uint8_t byte = 0;
+	int rc = advise(id, VB_ADVISE_PREFETCH, 1);
+
+	if (!rc)
+		rc = serve_file(x);
+	if (!rc)
+		rc = bo_rw(VB_IOC_BO_READ, id, &byte, 1);
+	return rc ? rc : byte == rig_pattern(0) ? 0 : -EPROTO;
+}
+
+static uint32_t later;		/* which fails once there is an executor; 0: none of this thread's */
+
+/* Opened and read by threads of the module, closed by a worker of it. */
+static int silent_file(void)
+{
+	struct vb_ioc_bo_create cmd = {
+		.size = sizeof(cmd), .kind = VB_BO_FILE, .fd = fuse_fd,
+		.bytes = FILE_CHUNKS * rig.chunk_bytes,
+	};
+	struct executor x;
+	int rc = attach(&x);
+
+	if (rc)
+		return rc;
+	if (later)
+		inject(later);
+	rc = call(node, VB_IOC_BO_CREATE, &cmd);
+	if (!rc) {
+		rc = use_silent_file(&x, cmd.out_bo_id);
+		rc = bo_destroy(node, cmd.out_bo_id) ?: rc;
+	}
+	detach(&x);
+	return rc;
+}
+
 /* ---- the loop ---- */
 
 /**
@@ -1055,7 +1160,15 @@ static void assert_as_before(struct state *before, uint32_t n)
 	fail();
 }
 
-static void fail_each(const char *name, int (*sequence)(void))
+/* How the Nth is made to fail, and whether it did. */
+struct way {
+	void (*begin)(uint32_t n);
+	bool (*happened)(void);
+};
+
+static const struct way in_thread = { inject, injected };
+
+static void fail_each_by(const struct way *way, const char *name, int (*sequence)(void))
 {
 	uint32_t n, faults_seen = 0, passed = 0;
 	struct sigaction act = { .sa_handler = on_bus };
@@ -1067,9 +1180,9 @@ static void fail_each(const char *name, int (*sequence)(void))
 	assert_rc(sequence(), 0);
 	before = read_state();
 	for (n = 1; n < N_MAX; n++) {
-		inject(n);
+		way->begin(n);
 		rc = sequence();
-		happened = injected();
+		happened = way->happened();
 		if (rc && rc != -ENOMEM && rc != -EFAULT) {
 			fprintf(stderr, "# %s, n = %u: %s\n", name, n, strerror(-rc));
 			fail();
@@ -1083,6 +1196,11 @@ static void fail_each(const char *name, int (*sequence)(void))
 	assert_rc(rc, 0);
 	assert_in_range(n, 2, N_MAX - 1);
 	printf("# %s: %u failures, %u of them unnoticed\n", name, faults_seen + passed, passed);
+}
+
+static void fail_each(const char *name, int (*sequence)(void))
+{
+	fail_each_by(&in_thread, name, sequence);
 }
 
 #define SEQUENCE(name)							\
@@ -1158,6 +1276,80 @@ static void worker_of_ring_submission_fails_cleanly(void **state)
 	assert_rc(ring_submission(), 0);
 	assert_rc(inject_in(ring_worker()), 0);
 	fail_each("worker of ring_submission", ring_submission);
+}
+
+/* ---- with a FUSE server ---- */
+
+/* False: this kernel has none. */
+static bool open_fuse(void)
+{
+	const struct fuse_server server = {
+		.mountpoint = MOUNTED, .bytes = FILE_CHUNKS * SMALL_CHUNK, .byte = rig_pattern,
+		.seconds = SERVER_SECONDS,
+	};
+	const char *why = fuse_server_start(&server);
+
+	if (why) {
+		fprintf(stderr, "SKIP: silent_file: %s\n", why);
+		return false;
+	}
+	fuse_fd = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+	assert_true(fuse_fd >= 0);
+	return true;
+}
+
+static int teardown_fuse(void **state)
+{
+	if (fuse_fd >= 0)
+		close(fuse_fd);
+	fuse_fd = -1;
+	fuse_server_end();
+	return teardown(state);
+}
+
+static void inject_later(uint32_t n)
+{
+	later = n;
+}
+
+static bool injected_later(void)
+{
+	later = 0;
+	return injected();
+}
+
+/* That it attaches is another sequence's. */
+static void silent_file_fails_cleanly(void **state)
+{
+	static const struct way with_executor = { inject_later, injected_later };
+
+	(void)state;
+	if (!open_fuse())
+		skip();
+	fail_each_by(&with_executor, "silent_file", silent_file);
+}
+
+static void slab_fails(uint32_t n)
+{
+	inject_threads("failslab", n);
+}
+
+static void pages_fail(uint32_t n)
+{
+	inject_threads("fail_page_alloc", n);
+}
+
+static void threads_of_silent_file_fail_cleanly(void **state)
+{
+	static const struct way by_slab = { slab_fails, injected_threads };
+	static const struct way by_pages = { pages_fail, injected_threads };
+
+	(void)state;
+	if (!open_fuse())
+		skip();
+	assert_rc(inject_threads_setup(), 0);
+	fail_each_by(&by_slab, "threads of silent_file, memory", silent_file);
+	fail_each_by(&by_pages, "threads of silent_file, pages", silent_file);
 }
 
 /* ---- with a dma-buf of others ---- */
@@ -1262,6 +1454,9 @@ int main(void)
 		CASE(attach_and_detach),
 		CASE(serve_by_hand),
 		CASE(exchange_by_hand),
+		cmocka_unit_test_setup_teardown(silent_file_fails_cleanly, setup, teardown_fuse),
+		cmocka_unit_test_setup_teardown(threads_of_silent_file_fail_cleanly, setup,
+						teardown_fuse),
 	};
 	const struct CMUnitTest unserved[] = {
 		cmocka_unit_test_setup_teardown(many_submissions_fails_cleanly, setup_idle,
