@@ -9,6 +9,7 @@
  *	fuzz_ring.c	rings of io_uring, of both
  *	fuzz_exec.c	an executor that answers, delays, errs and dies
  *	fuzz_cover.c	what code of the module all that reached
+ *	fuse_server.c	a file system that is late, errs, falls silent and dies
  *
  * Content is checked all along.  Whoever writes, writes words of his own (fuzz_word());
  * the executor, however wrong its requests are, never commits a slot that it has not
@@ -30,6 +31,8 @@
 
 #define FUZZ_REQUESTS	0x100	/* request numbers that are counted, and commands of io_uring */
 #define FUZZ_FILE_BYTES	(5u << 20)
+#define FUZZ_SILENT	"/tmp/vb-fuzz"		/* where the file system is that may be silent */
+#define FUZZ_SILENT_BYTES	(640u << 10)	/* of its file */
 
 /**
  * struct fuzz - what all processes share

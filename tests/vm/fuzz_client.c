@@ -255,8 +255,22 @@ static int any_file(struct actor *a)
 	return one_in(&a->chance, 2) ? fuzz->file : fuzz->file_on_disk;
 }
 
+/* Who opens it may wait until its server dies, as who closes it may. */
+static int open_silent(struct actor *a, struct vb_ioc_bo_create *cmd)
+{
+	int fd = open(FUZZ_SILENT "/file", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	cmd->fd = fd;
+	cmd->file_offset = below(&a->chance, FUZZ_SILENT_BYTES / 8) * 8;
+	cmd->bytes = 1 + below(&a->chance, FUZZ_SILENT_BYTES - cmd->file_offset);
+	return fd;
+}
+
 static void bo_create(struct actor *a)
 {
+	int silent = -1;
 	struct vb_ioc_bo_create cmd = {
 		.size = sizeof(cmd), .kind = VB_BO_ANONYMOUS, .fd = -1, .bytes = object_bytes(a),
 		.life = (uint16_t)below(&a->chance, 3),
@@ -268,6 +282,7 @@ static void bo_create(struct actor *a)
 		cmd.fd = one_in(&a->chance, 20) ? a->c->event : any_file(a);
 		cmd.file_offset = below(&a->chance, FUZZ_FILE_BYTES / 8) * 8;
 		cmd.bytes = 1 + below(&a->chance, FUZZ_FILE_BYTES - cmd.file_offset);
+		silent = one_in(&a->chance, 2) ? open_silent(a, &cmd) : -1;
 	}
 	if (one_in(&a->chance, 30)) {
 		cmd.kind = VB_BO_DERIVED;
@@ -281,6 +296,8 @@ static void bo_create(struct actor *a)
 	}
 	if (!CALL(a, a->o->node, VB_IOC_BO_CREATE, &cmd))
 		remember(a, cmd.out_bo_id, cmd.bytes);
+	if (silent >= 0)
+		close(silent);
 }
 
 static void bo_destroy(struct actor *a)

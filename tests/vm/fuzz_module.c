@@ -10,10 +10,12 @@
  * all rounds up to now; exit status 0: nothing failed.
  */
 #include "fuzz.h"
+#include "vm/fuse_server.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/fuse.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,12 +67,18 @@ static bool is_documented(int error)
 	return false;
 }
 
+/* The file system's own words, of a server that has gone. */
+static bool is_of_file_system(uint32_t nr, int error)
+{
+	return nr == _IOC_NR(VB_IOC_BO_CREATE) && (error == ENOTCONN || error == ECONNABORTED);
+}
+
 void fuzz_count(uint32_t nr, int rc)
 {
 	atomic_fetch_add(&fuzz->made[nr % FUZZ_REQUESTS], 1);
 	if (!rc)
 		atomic_fetch_add(&fuzz->succeeded[nr % FUZZ_REQUESTS], 1);
-	else if (!is_documented(-rc))
+	else if (!is_documented(-rc) && !is_of_file_system(nr, -rc))
 		fuzz_problem("request %#x gave errno %d", nr, -rc);
 }
 
@@ -139,6 +147,53 @@ static void disturb(struct chance *c)
 	} else if (one_in(c, 60)) {
 		kill(p->pid, SIGKILL);
 	}
+}
+
+/* ---- a file system that may be silent ---- */
+
+static bool has_silent, is_silent_alive;
+static uint64_t silent_seed;
+
+static uint8_t silent_byte(uint64_t offset)
+{
+	return (uint8_t)(FUZZ_FILE_WORD >> offset % 8 * 8);
+}
+
+/* In the server: who asks it waits as long. */
+static int silent_fate(uint32_t opcode)
+{
+	static struct chance c;
+
+	if (!c.state)
+		c.state = silent_seed;
+	if (one_in(&c, 20))
+		usleep((useconds_t)below(&c, 100000));
+	if (one_in(&c, 40))
+		return -EIO;
+	return one_in(&c, opcode == FUSE_READ ? 200 : 60);
+}
+
+static const char *silent_start(struct chance *c)
+{
+	static const struct fuse_server server = {
+		.mountpoint = FUZZ_SILENT, .bytes = FUZZ_SILENT_BYTES, .byte = silent_byte,
+		.fate = silent_fate, .for_all = true, .seconds = STALLED_S,
+	};
+
+	silent_seed = chance(c) | 1;
+	return fuse_server_start(&server);
+}
+
+/* It dies, and after a while there is another one. */
+static void disturb_silent(struct chance *c)
+{
+	if (!has_silent || !one_in(c, is_silent_alive ? 150 : 20))
+		return;
+	if (is_silent_alive)
+		fuse_server_end();
+	else if (silent_start(c))
+		fuzz_problem("no file system after the one that died");
+	is_silent_alive = !is_silent_alive;
 }
 
 /* ---- what the module shows ---- */
@@ -229,6 +284,8 @@ static bool wait_for_end(uint32_t seconds)
 static int end_all(void)
 {
 	atomic_store(&fuzz->stop, true);
+	/* Who waits for it cannot even be killed. */
+	fuse_server_end();
 	for (uint32_t i = 0; i < PARTICIPANTS; i++)
 		kill(participant[i].pid, SIGCONT);
 	if (wait_for_end(2))
@@ -254,6 +311,7 @@ static int run(struct chance *c)
 		usleep(5000);
 		restart_the_dead(c);
 		disturb(c);
+		disturb_silent(c);
 		if (one_in(c, 20))
 			look(c);
 		done = atomic_load(&fuzz->done);
@@ -364,7 +422,21 @@ static int make_file(const char *path)
 	return fd;
 }
 
-static int prepare(long iterations)
+static int make_files(struct chance *c)
+{
+	const char *why;
+
+	fuzz->file = make_file("/tmp/fuzz.file");
+	unlink("/tmp/fuzz.file");
+	fuzz->file_on_disk = make_file("/dev/vb2");
+	why = silent_start(c);
+	if (why)
+		printf("# no file of a server that may be silent: %s\n", why);
+	has_silent = is_silent_alive = !why;
+	return fuzz->file < 0 || fuzz->file_on_disk < 0 ? -1 : 0;
+}
+
+static int prepare(struct chance *c, long iterations)
 {
 	struct vb_ioc_query_device q = { .size = sizeof(q) };
 	int node = open("/dev/vblackwell", O_RDWR | O_CLOEXEC);
@@ -376,13 +448,9 @@ static int prepare(long iterations)
 	atomic_store(&fuzz->left, iterations);
 	fuzz->chunk_bytes = q.out_chunk_bytes;
 	has_dmabuf = q.out_features & VB_FEATURE_DMABUF;
-	fuzz->file = make_file("/tmp/fuzz.file");
-	unlink("/tmp/fuzz.file");
-	fuzz->file_on_disk = make_file("/dev/vb2");
 	fuzz->disk = open("/dev/vb0", O_RDONLY | O_DIRECT | O_CLOEXEC);
 	/* Some clients have no privilege. */
-	if (fuzz->file < 0 || fuzz->file_on_disk < 0 || chmod("/dev/vblackwell", 0666) ||
-	    fuzz_cover_prepare())
+	if (make_files(c) || chmod("/dev/vblackwell", 0666) || fuzz_cover_prepare())
 		return -1;
 	return write_parameter("/sys/module/vblackwell/parameters/executor_timeout_ms", "700");
 }
@@ -400,7 +468,7 @@ int main(int argc, char **argv)
 	iterations = atol(argv[1]);
 	c.state = strtoull(argv[2], NULL, 0);
 	printf("# %ld iterations, seed %s\n", iterations, argv[2]);
-	if (prepare(iterations) || fuzz_cover_open(&cover) || fuzz_cover_begin(&cover)) {
+	if (prepare(&c, iterations) || fuzz_cover_open(&cover) || fuzz_cover_begin(&cover)) {
 		printf("cannot begin: %s\n", strerror(errno));
 		return 1;
 	}

@@ -345,7 +345,8 @@ struct vb_transform {
  * Errors: -ENOSPC with nothing changed when the arenas cannot reserve; -EDQUOT;
  * -EBADF @fd; -EACCES @fd not readable; -ERANGE the range ends behind the file;
  * -EINVAL names no memory: kind, life or transform do not fit together; module: -ETIME a FUSE
- * server does not answer, and -EDQUOT when too many of a user's have not.
+ * server does not answer, and -EDQUOT when too many of a user's have not; what the file's own
+ * system says when it is asked (-ENOTCONN: its server has gone).
  * Context: may sleep; takes the slot lock (stores: the client's and the BO's lock first).
  * Waits, when the arenas cannot reserve, for destroyed objects that the executor still has
  * to forget; for the file's system, where that is FUSE or stacked on others interruptibly and
