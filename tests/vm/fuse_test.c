@@ -9,11 +9,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "exec/exec.h"
@@ -27,6 +29,7 @@
 #define SERVER_SECONDS	100u
 
 static struct vgpu_uapi *u;
+static struct rig_exec by_hand;	/* an executor, of who needs one */
 
 static uint64_t chunks(uint64_t n)
 {
@@ -36,6 +39,7 @@ static uint64_t chunks(uint64_t n)
 /* ---- the file system ---- */
 
 static uint32_t mount_uid;	/* who may ask the server; of what server_start() mounts next */
+static bool mount_for_all;	/* everybody may; likewise */
 static uint32_t init_flags;	/* FUSE_* that it says it has; likewise */
 
 /* NULL, or why there is none. */
@@ -43,7 +47,7 @@ static const char *server_start(void)
 {
 	struct fuse_server s = {
 		.mountpoint = MOUNTED, .bytes = chunks(FILE_CHUNKS), .byte = rig_pattern,
-		.uid = mount_uid, .init_flags = init_flags,
+		.uid = mount_uid, .for_all = mount_for_all, .init_flags = init_flags,
 		.seconds = SERVER_SECONDS,
 	};
 
@@ -53,6 +57,14 @@ static const char *server_start(void)
 static void be_silent(uint64_t opcodes)
 {
 	__atomic_store_n(&fuse_orders->opcodes, opcodes, __ATOMIC_RELEASE);
+}
+
+/* Requests of one user, with an error, or 0: without an answer. */
+static void refuse(uint32_t opcode, uid_t uid, uint32_t error)
+{
+	fuse_orders->only_uid = uid;
+	fuse_orders->error = error;
+	be_silent(FUSE_ORDER(opcode));
 }
 
 static uint32_t ignored(void)
@@ -104,8 +116,10 @@ static int teardown(void **state)
 	machine_set_ms("page_in_timeout_ms", 120000);
 	machine_set_ms("recovery_ms", 0);
 	mount_uid = 0;
+	mount_for_all = false;
 	init_flags = 0;
 	fuse_server_end();
+	rig_exec_close(&by_hand);
 	return selftest_teardown(state);
 }
 
@@ -447,36 +461,6 @@ static void last_word_of_a_silent_file_keeps_no_executor(void **state)
 	close(fd);
 }
 
-static int read_as(uid_t uid)
-{
-	uint8_t byte = 0;
-
-	if (setresuid(uid, uid, uid))
-		return 1;
-	u = rig_client(&rig);
-	if (!u || rig_read(u, file_object(1), 3, &byte, 1))
-		return 2;
-	return byte == rig_pattern(chunks(1) + 3) ? 0 : 3;
-}
-
-/* Nobody else may ask its server anything, nor may the executor. */
-static void file_of_a_user_s_own_server_is_read_for_him(void **state)
-{
-	int status;
-	pid_t pid;
-
-	(void)state;
-	mount_uid = 1001;
-	needs_fuse();
-	assert_rc(start(2000), 0);
-	pid = fork();
-	if (!pid)
-		_exit(read_as(mount_uid));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	fuse_server_end();
-}
-
 /* Storage may keep it waiting for longer than it may be silent itself. */
 static void waiting_for_a_silent_file_is_no_silence_of_the_executor(void **state)
 {
@@ -652,6 +636,18 @@ static void expect_no_openers(void)
 	}
 }
 
+/* As many as there may be. */
+static void give_up_all(struct vgpu_uapi *of, int fd)
+{
+	uint32_t id;
+
+	machine_set_ms("page_in_timeout_ms", 20);
+	for (uint32_t i = 0; i < UNANSWERED; i++)
+		assert_rc(rig_bo_file(of, fd, 0, chunks(1), &id), -ETIME);
+	assert_rc(rig_bo_file(of, fd, 0, chunks(1), &id), -EDQUOT);
+	machine_set_ms("page_in_timeout_ms", 120000);
+}
+
 static void expect_created(void)
 {
 	int fd = rig_file(&rig, 4096);
@@ -674,11 +670,7 @@ static void creation_from_silent_files_ends_in_time_and_so_often(void **state)
 	silent_file = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
 	assert_true(silent_file >= 0);
 	be_silent(NEVER(FUSE_OPEN));
-	machine_set_ms("page_in_timeout_ms", 20);
-	for (uint32_t i = 0; i < UNANSWERED; i++)
-		assert_rc(create(), -ETIME);
-	assert_rc(create(), -EDQUOT);
-	machine_set_ms("page_in_timeout_ms", 120000);
+	give_up_all(u, silent_file);
 	expect_created();
 	/* What the dead one owed is answered for it, and another one is asked as ever. */
 	fuse_server_end();
@@ -693,6 +685,247 @@ static void creation_from_silent_files_ends_in_time_and_so_often(void **state)
 	assert_rc(rc, 0);
 	fuse_server_end();
 	close(silent_file);
+}
+
+/* ---- users ---- */
+
+#define FIRST_UID	1001u
+#define SECOND_UID	1002u
+/* Of one test only: what others leave is given back in its own time. */
+#define COUNTED_UID	1003u
+#define SECOND_COUNTED_UID	1004u
+
+/**
+ * struct user_of_file - a client that has an object of one chunk of the file
+ * @uid: whose
+ * @chunk: which
+ * @fd: of the file, where it has one; else it opens it
+ * @u: client
+ * @id: object
+ * @rc: 0 or why it has none
+ */
+struct user_of_file {
+	uid_t uid;
+	uint32_t chunk;
+	int fd;
+	struct vgpu_uapi *u;
+	uint32_t id;
+	int rc;
+};
+
+/* A thread has rights of its own, as the kernel sees it. */
+static void *begin_to_use(void *arg)
+{
+	struct user_of_file *f = arg;
+
+	f->rc = syscall(SYS_setresuid, f->uid, f->uid, f->uid) ? -errno : 0;
+	if (!f->rc && f->fd < 0) {
+		f->fd = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+		f->rc = f->fd < 0 ? -errno : 0;
+	}
+	f->u = f->rc ? NULL : rig_client(&rig);
+	if (f->u)
+		f->rc = rig_bo_file(f->u, f->fd, chunks(f->chunk), chunks(1), &f->id);
+	return NULL;
+}
+
+static struct user_of_file user_of_file(uid_t uid, int fd, uint32_t chunk)
+{
+	struct user_of_file f = { .uid = uid, .chunk = chunk, .fd = fd };
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, begin_to_use, &f), 0);
+	pthread_join(thread, NULL);
+	return f;
+}
+
+static void end_use(struct user_of_file *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	if (f->u)
+		rig_client_close(f->u);
+}
+
+static int read_first(const struct user_of_file *f)
+{
+	uint8_t byte = 0;
+	int rc = rig_read(f->u, f->id, 5, &byte, 1);
+
+	return rc ? rc : byte == rig_pattern(chunks(f->chunk) + 5) ? 0 : -EPROTO;
+}
+
+/* Nobody else may ask its server anything, nor may the executor, nor who reads by his client. */
+static void file_of_a_user_s_own_server_is_read_for_him(void **state)
+{
+	struct user_of_file owner;
+
+	(void)state;
+	mount_uid = FIRST_UID;
+	needs_fuse();
+	assert_rc(start(2000), 0);
+	owner = user_of_file(FIRST_UID, -1, 1);
+	assert_rc(owner.rc, 0);
+	assert_rc(read_first(&owner), 0);
+	end_use(&owner);
+	fuse_server_end();
+}
+
+/* What the server refuses one of them is refused him, and what it gives another is no help. */
+static void users_of_one_file_are_served_each_with_his_own_rights(void **state)
+{
+	struct user_of_file first, second;
+
+	(void)state;
+	mount_for_all = true;
+	needs_fuse();
+	assert_rc(start(2000), 0);
+	first = user_of_file(FIRST_UID, -1, 1);
+	assert_rc(first.rc, 0);
+	assert_rc(read_first(&first), 0);
+	refuse(FUSE_READ, SECOND_UID, EACCES);
+	second = user_of_file(SECOND_UID, -1, 1);
+	assert_rc(second.rc, 0);
+	assert_rc(read_first(&second), -EACCES);
+	assert_true(ignored() > 0);
+	end_use(&second);
+	/* Nor is who may refused for the other's sake. */
+	second = user_of_file(FIRST_UID, -1, 2);
+	assert_rc(second.rc, 0);
+	assert_rc(read_first(&second), 0);
+	end_use(&second);
+	be_silent(0);
+	second = user_of_file(SECOND_UID, -1, 1);
+	assert_rc(second.rc, 0);
+	assert_rc(read_first(&second), 0);
+	end_use(&second);
+	end_use(&first);
+	fuse_server_end();
+}
+
+/* A descriptor is not enough: the server is asked what the file looks like, for who has it. */
+static void file_of_another_user_s_own_server_makes_no_object(void **state)
+{
+	struct user_of_file first, second;
+	int fd;
+
+	(void)state;
+	needs_fuse();
+	assert_rc(start(2000), 0);
+	fd = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	second = user_of_file(SECOND_UID, fd, 1);
+	assert_rc(second.rc, -EACCES);
+	rig_client_close(second.u);
+	first = user_of_file(0, fd, 1);
+	assert_rc(first.rc, 0);
+	assert_rc(read_first(&first), 0);
+	end_use(&first);
+	fuse_server_end();
+}
+
+/* KiB of the kernel's memory that its user is charged for. */
+static uint64_t kernel_kib(const struct user_of_file *f)
+{
+	return machine_fdinfo_kib(f->u->ops->fd(f->u), "vblackwell-kernel");
+}
+
+static void expect_kernel_kib(const struct user_of_file *f, uint64_t kib)
+{
+	for (uint32_t i = 0; kernel_kib(f) != kib && i < MOST_MS; i++)
+		usleep(1000);
+	assert_int_equal(kernel_kib(f), kib);
+}
+
+/* What the executor is given of an object, for the page-in that it is asked for. */
+static int shown_to(const struct user_of_file *f)
+{
+	struct vb_ioc_object_open open = { .size = sizeof(open), .out_fd = -1 };
+	struct vb_ioc_fetch req;
+
+	assert_rc(rig_advise(f->u, f->id, VB_ADVISE_PREFETCH, 0, 1), 0);
+	assert_rc(rig_fetch(&by_hand, &req), 0);
+	assert_int_equal(req.out_type, VB_FETCH_PAGE_IN);
+	open.object = req.out_object;
+	assert_rc(vgpu_uapi_call(by_hand.node, VB_IOC_OBJECT_OPEN, &open), 0);
+	return open.out_fd;
+}
+
+/* A piece of the module's: 0, or why it could not be read. */
+static int read_shown(int fd, uint32_t chunk)
+{
+	static uint8_t buf[SMALL_CHUNK];
+
+	if (pread(fd, buf, sizeof(buf), (off_t)chunks(chunk)) < 0)
+		return -errno;
+	return buf[0] == rig_pattern(chunks(chunk)) ? 0 : -EPROTO;
+}
+
+/* Each has a thread and its memory until the server answers: a user has so many, others theirs. */
+static void readings_that_nobody_answers_are_their_user_s_and_so_many(void **state)
+{
+	struct user_of_file first, second;
+	uint64_t before, theirs;
+	int shown, other;
+
+	(void)state;
+	mount_for_all = true;
+	needs_fuse();
+	assert_rc(rig_exec_open(&rig, &by_hand, 4), 0);
+	first = user_of_file(COUNTED_UID, -1, 1);
+	second = user_of_file(SECOND_COUNTED_UID, -1, 2);
+	assert_rc(first.rc ? first.rc : second.rc, 0);
+	shown = shown_to(&first);
+	other = shown_to(&second);
+	refuse(FUSE_READ, COUNTED_UID, 0);
+	expect_no_openers();
+	before = kernel_kib(&first);
+	theirs = kernel_kib(&second);
+	machine_set_ms("page_in_timeout_ms", 20);
+	for (uint32_t i = 0; i < UNANSWERED; i++)
+		assert_rc(read_shown(shown, 1), -ETIMEDOUT);
+	assert_rc(read_shown(shown, 1), -EDQUOT);
+	assert_true(kernel_kib(&first) >= before + UNANSWERED * (SMALL_CHUNK >> 10));
+	assert_int_equal(kernel_kib(&second), theirs);
+	machine_set_ms("page_in_timeout_ms", 120000);
+	assert_rc(read_shown(other, 2), 0);
+	fuse_server_end();
+	expect_kernel_kib(&first, before);
+	expect_kernel_kib(&second, theirs);
+	close(other);
+	close(shown);
+	end_use(&second);
+	end_use(&first);
+}
+
+/* What he has opened counts with what is read for him: his page-ins are refused, and no other's. */
+static void user_of_too_many_silent_files_is_refused_alone(void **state)
+{
+	struct user_of_file first, second;
+
+	(void)state;
+	mount_for_all = true;
+	needs_fuse();
+	expect_no_openers();
+	assert_rc(start(5000), 0);
+	first = user_of_file(FIRST_UID, -1, 1);
+	second = user_of_file(SECOND_UID, -1, 2);
+	assert_rc(first.rc ? first.rc : second.rc, 0);
+	be_silent(NEVER(FUSE_OPEN));
+	give_up_all(first.u, first.fd);
+	assert_rc(read_first(&first), -EDQUOT);
+	assert_rc(read_first(&second), 0);
+	/* What the dead one owed counts no more. */
+	fuse_server_end();
+	expect_no_openers();
+	end_use(&first);
+	assert_null(server_start());
+	first = user_of_file(FIRST_UID, -1, 1);
+	assert_rc(first.rc, 0);
+	assert_rc(read_first(&first), 0);
+	end_use(&first);
+	end_use(&second);
+	fuse_server_end();
 }
 
 #define CASE(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -712,6 +945,10 @@ int main(void)
 		CASE(short_answer_is_no_change_of_the_file),
 		CASE(creation_from_a_silent_file_ends_with_its_process),
 		CASE(creation_from_silent_files_ends_in_time_and_so_often),
+		CASE(users_of_one_file_are_served_each_with_his_own_rights),
+		CASE(file_of_another_user_s_own_server_makes_no_object),
+		CASE(readings_that_nobody_answers_are_their_user_s_and_so_many),
+		CASE(user_of_too_many_silent_files_is_refused_alone),
 	};
 
 	if (!getenv("VBLACKWELL_SELFTEST_NODE")) {
