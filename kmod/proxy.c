@@ -244,7 +244,10 @@ struct file *vb_proxy_file(struct vb_proxy *p, u64 bytes)
 
 static void proxy_close(struct vb_proxy *p)
 {
-	/* Here: who puts it off leaves it to a worker of the kernel's, who closes for everybody. */
+	/*
+	 * Here: who puts it off leaves it to a worker of the kernel's, who closes for everybody.
+	 * Of a mount that was let go of lazily the last file is that one's all the same.
+	 */
 	__fput_sync(p->file);
 	vb_user_uncharge(p->user, PROXY_COST);
 	vb_user_put(p->user);
