@@ -78,6 +78,7 @@
  *   -EOPNOTSUPP this device (loopback, or an executor's backend) cannot
  *   -EOVERFLOW  offset + length, or a shape, exceeds 64 bits
  *   -ERANGE     a range lies outside its object
+ *   -ENOTCONN   the server of a file system has gone (FUSE)
  *   -EBADF, -EACCES  the descriptor given cannot be used, or not read
  *   -EMFILE     the process can have no further descriptor
  *   -EEXIST     the slot asked for is taken
