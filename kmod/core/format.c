@@ -14,8 +14,7 @@
 
 /**
  * struct format - how a format is cut
- * @format: enum vb_format
- * @rows: rows in a unit
+ * @rows: rows in a unit, 0 where there is no such format
  * @cols: columns come in multiples of this
  * @block: columns in a block
  * @block_bytes: bytes of a block of a unit
@@ -26,7 +25,6 @@
  * @name: for people and tools
  */
 struct format {
-	u16 format;
 	u16 rows;
 	u16 cols;
 	u16 block;
@@ -39,11 +37,12 @@ struct format {
 };
 
 #define ROWS(format, block, bytes, use, packed, name) \
-	{ VB_FORMAT_##format, 1, block, block, bytes, 1, 0, use, VB_FORMAT_##packed, name }
+	[VB_FORMAT_##format] = { 1, block, block, bytes, 1, 0, use, VB_FORMAT_##packed, name }
 #define GROUPS(format, cols, bytes, tile_blocks, tile_bytes, name) \
-	{ VB_FORMAT_##format, VB_GROUP_ROWS, cols, 32, bytes, tile_blocks, tile_bytes, WEIGHT, \
-	  VB_FORMAT_NONE, name }
+	[VB_FORMAT_##format] = { VB_GROUP_ROWS, cols, 32, bytes, tile_blocks, tile_bytes, \
+				 WEIGHT, VB_FORMAT_NONE, name }
 
+/* By enum vb_format: every operand of every command is looked up several times. */
 static const struct format formats[] = {
 	ROWS(F32, 1, 4, BOTH, NONE, "f32"),
 	ROWS(F16, 1, 2, BOTH, NONE, "f16"),
@@ -100,12 +99,9 @@ static const struct format formats[] = {
 
 static const struct format *find(u32 format)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-		if (formats[i].format == format)
-			return &formats[i];
-	return NULL;
+	if (format >= sizeof(formats) / sizeof(formats[0]) || !formats[format].rows)
+		return NULL;
+	return &formats[format];
 }
 
 /* How many @size make up at least @count. */
