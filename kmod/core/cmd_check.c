@@ -284,6 +284,9 @@ static bool is_same(const struct vb_operand *a, const struct vb_operand *b)
 
 	if (a->offset != b->offset || a->format != b->format || a->rank != b->rank)
 		return false;
+	if (!memcmp(a->shape, b->shape, sizeof(a->shape)) &&
+	    !memcmp(a->stride, b->stride, sizeof(a->stride)))
+		return true;
 	for (d = 0; d < a->rank; d++)
 		if (a->shape[d] != b->shape[d] ||
 		    (a->shape[d] > 1 && vb_operand_stride(a, d) != vb_operand_stride(b, d)))

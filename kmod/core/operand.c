@@ -211,7 +211,8 @@ static int check_shape(const struct check *c)
 					op->shape[d], 0);
 	}
 	d = op->rank - 1u;
-	if (vb_format_unit(op->format, op->shape[d], &unit))
+	/* Elements come in any number. */
+	if (!element_bytes(op->format) && vb_format_unit(op->format, op->shape[d], &unit))
 		return fail_dim(c, VB_FAULT_SHAPE, VB_MUST_MULTIPLE, "shape", d,
 				op->shape[d], vb_format_cols(op->format));
 	return 0;
