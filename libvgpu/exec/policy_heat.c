@@ -57,11 +57,17 @@ void vgpu_policy_heat_tick(struct vgpu_policy_heat *heat, bool hit)
 		choose_pace(heat);
 }
 
+/*
+ * What the smaller of the two adds to the larger is at most 1, and a float has it to 2^-23: a
+ * count above 2^24 grows no more. Every use of every chunk asks.
+ */
 double vgpu_policy_heat_add(const struct vgpu_policy_heat *heat, double before)
 {
+	double most = before > heat->clock ? before : heat->clock;
+
 	if (before < 0)
 		return heat->clock;
-	return heat->clock + log2(1 + exp2(before - heat->clock));
+	return most + (double)log2f(1 + exp2f(-(float)fabs(before - heat->clock)));
 }
 
 /*
