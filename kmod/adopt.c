@@ -147,12 +147,17 @@ static void slot_look(struct vb_arena *a, struct vb_region *region, struct vb_sl
 	spin_unlock(&vb.slot_lock);
 }
 
-/* The dead may write there for as long as they like; nobody will look. */
+/*
+ * The dead may write there for as long as they like; nobody will look.  Not when another one has
+ * not left either: what it refers to is memory that we took for this before, and clients can have
+ * one stand after the other.
+ */
 static void slot_renew(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
 {
 	struct vb_slot fresh = {};
 
-	if (list_empty_careful(&slot->quarantine) || vb_slot_alloc(region, &fresh, a->numa_node))
+	if (list_empty_careful(&slot->quarantine) || vb.lingering > 1 ||
+	    vb_slot_alloc(region, &fresh, a->numa_node, __GFP_NORETRY))
 		return;
 	spin_lock(&vb.slot_lock);
 	if (!list_empty(&slot->quarantine)) {
@@ -183,9 +188,13 @@ static bool is_any_referred_to(void)
 
 static int adopt_host(struct vb_arena *a, bool force)
 {
+	bool referred;
+
 	vb_objects_each(vb_resid_hide);
-	if (!force && is_referred_to(a))
+	referred = is_referred_to(a);
+	if (!force && referred)
 		return -EBUSY;
+	vb.forced |= referred;
 	vb_region_slots_each(a, slot_look);
 	vb_region_slots_each(a, slot_renew);
 	vb_region_slots_each(a, slot_look);
@@ -197,7 +206,7 @@ static int adopt_nvme(const struct vb_arena *a, const u64 *identity, bool force)
 {
 	if (!(identity[0] | identity[1]) || memcmp(a->identity, identity, sizeof(a->identity)))
 		return -ESTALE;
-	return !force && is_any_referred_to() ? -EBUSY : 0;
+	return !force && (vb.forced || is_any_referred_to()) ? -EBUSY : 0;
 }
 
 static int adopt_locked(const struct vb_ioc_arena_adopt *cmd)

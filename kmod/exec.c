@@ -208,10 +208,12 @@ void vb_exec_watch(struct work_struct *work)
 	mutex_lock(&vb.exec_lock);
 	if (vb.exec && vb.exec->attached) {
 		look_after(vb.exec);
-		if (vb.exec->looks > LOOKS_LAST)
+		if (vb.exec->looks > LOOKS_LAST) {
 			leave(vb.exec);
-		else
+			vb.lingering++;
+		} else {
 			schedule_delayed_work(&vb.watch, msecs_to_jiffies(WATCH_MS));
+		}
 	}
 	mutex_unlock(&vb.exec_lock);
 }
@@ -281,9 +283,11 @@ int vb_exec_release(struct inode *inode, struct file *filp)
 	struct vb_exec *x = filp->private_data;
 
 	mutex_lock(&vb.exec_lock);
-	if (vb.exec == x && x->attached)
+	if (vb.exec != x)
+		vb.lingering--;
+	else if (x->attached)
 		leave(x);
-	else if (vb.exec == x)
+	else
 		vb.exec = NULL;
 	mutex_unlock(&vb.exec_lock);
 	vb_inode_free(x->inode);

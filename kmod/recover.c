@@ -110,10 +110,11 @@ static bool is_waited_for(void)
 }
 
 /**
- * vb_exec_left() - an executor that was attached has released its file
+ * vb_exec_left() - an executor that was attached is one no more
  * @blamed: what it had in its hands may be why
  *
- * Nobody has its memory mapped, no call of it runs.
+ * No call of it runs.  Nobody has its memory mapped, for its file was released; or for it was
+ * silent, and all was taken: then some of it may still be referred to, and for long.
  *
  * Context: exec_lock; may sleep.
  */
@@ -125,6 +126,7 @@ void vb_exec_left(bool blamed)
 		vb.recover_by_ns = ktime_get_ns() +
 				   (u64)READ_ONCE(vb_recovery_ms) * NSEC_PER_MSEC;
 	WRITE_ONCE(vb.generation, vb.generation + 1);
+	vb.forced = false;
 	if (is_waited_for() && ktime_get_ns() < vb.recover_by_ns) {
 		quiesce(blamed);
 		/* It may have been waited for by what had to be forgotten only. */

@@ -97,7 +97,7 @@ static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
 		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < slots; i++) {
 		if (fatal_signal_pending(current) ||
-		    vb_slot_alloc(region, &region->slot[i], node)) {
+		    vb_slot_alloc(region, &region->slot[i], node, 0)) {
 			vb_region_put(region);
 			return ERR_PTR(-ENOMEM);
 		}

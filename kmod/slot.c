@@ -81,6 +81,8 @@ static struct page *block_alloc(int node, gfp_t gfp, u8 order)
 /* A slot in one piece is worth some work, as it is to hugetlb; a smaller one is not. */
 static gfp_t slot_gfp(const struct vb_region *region, u8 order, gfp_t where)
 {
+	if (where & __GFP_NORETRY)
+		return REGION_GFP | where;
 	if (order && order == region->order)
 		return REGION_GFP | where | __GFP_RETRY_MAYFAIL;
 	return REGION_GFP | where | (order || where ? __GFP_NORETRY : 0);
@@ -125,6 +127,7 @@ static int slot_fill_any(const struct vb_region *region, struct vb_slot *slot, i
  * @region: of the slot; @spills is set when its node had none
  * @slot: has none yet
  * @node: NUMA node that it is to be on, or NUMA_NO_NODE
+ * @how: 0; __GFP_NORETRY: nothing is done to find some
  *
  * On the node in pieces of whatever size before any elsewhere; and where the node has had
  * none for a slot, others of the region are not worth the search. Charged to the caller's
@@ -133,14 +136,14 @@ static int slot_fill_any(const struct vb_region *region, struct vb_slot *slot, i
  * Context: may sleep; one caller a region.
  * Return: 0, to be undone by vb_slot_free(); -ENOMEM.
  */
-int vb_slot_alloc(struct vb_region *region, struct vb_slot *slot, int node)
+int vb_slot_alloc(struct vb_region *region, struct vb_slot *slot, int node, gfp_t how)
 {
 	if (node != NUMA_NO_NODE && !region->spills) {
-		if (!slot_fill_any(region, slot, node, __GFP_THISNODE))
+		if (!slot_fill_any(region, slot, node, how | __GFP_THISNODE))
 			return 0;
 		region->spills = true;
 	}
-	return slot_fill_any(region, slot, node, 0);
+	return slot_fill_any(region, slot, node, how);
 }
 
 /**

@@ -36,7 +36,7 @@ struct vb_slot {
 	u8 order;
 };
 
-int vb_slot_alloc(struct vb_region *region, struct vb_slot *slot, int node);
+int vb_slot_alloc(struct vb_region *region, struct vb_slot *slot, int node, gfp_t how);
 bool vb_slot_is_on(const struct vb_region *region, const struct vb_slot *slot, int node);
 int vb_slot_of_bar(const struct vb_region *region, struct vb_slot *slot, struct page *first);
 void vb_slot_free(const struct vb_region *region, struct vb_slot *slot);

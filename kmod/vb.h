@@ -136,6 +136,8 @@ struct vb_exec;
  * @watch: looks whether it still asks
  * @recovery: ends the wait for a successor
  * @recover_by_ns: when; exec_lock
+ * @forced: host memory was adopted that the dead may still write to; exec_lock
+ * @lingering: executors that are none any more and have their file; exec_lock
  * @settled: woken when the device is not RECOVERING any more
  * @fetch: the executor waits here for work
  * @polls: it looks for work, awake, before it does
@@ -194,6 +196,8 @@ struct vb_device {
 	u32 fetched, running, suspects;
 	struct delayed_work watch, recovery;
 	u64 recover_by_ns;
+	bool forced;
+	u32 lingering;
 	wait_queue_head_t settled, fetch;
 	bool polls, kick;
 	struct list_head fetches, waits;

@@ -48,16 +48,12 @@ int vgpu_left_query(struct vgpu_uapi *node, struct vgpu_left *out)
 	return rc == -ENOENT ? 0 : rc;
 }
 
-static int adopt(struct vgpu_uapi *node, uint32_t arena, const uint64_t *identity)
+static int adopt_host(struct vgpu_uapi *node, uint32_t arena)
 {
 	struct vb_ioc_arena_adopt cmd = { .size = sizeof(cmd), .arena = arena };
 	const struct timespec pause = { .tv_nsec = TRY_NS };
 	int rc = -EBUSY;
 
-	if (identity) {
-		cmd.identity[0] = identity[0];
-		cmd.identity[1] = identity[1];
-	}
 	for (int i = 0; i < TRIES && rc == -EBUSY; i++) {
 		rc = vgpu_uapi_call(node, VB_IOC_ARENA_ADOPT, &cmd);
 		if (rc == -EBUSY)
@@ -74,13 +70,19 @@ int vgpu_left_adopt_host(struct vgpu_uapi *node, const struct vgpu_left *left)
 	int rc = 0;
 
 	for (uint32_t i = 0; !rc && i < left->homes; i++)
-		rc = adopt(node, left->home[i].arena, NULL);
+		rc = adopt_host(node, left->home[i].arena);
 	return rc;
 }
 
 int vgpu_left_adopt_nvme(struct vgpu_uapi *node, const struct vgpu_left *left)
 {
-	return adopt(node, left->nvme_arena, left->identity);
+	/* Its lock is ours: who still wrote there would have it. */
+	struct vb_ioc_arena_adopt cmd = {
+		.size = sizeof(cmd), .arena = left->nvme_arena, .flags = VB_ADOPT_FORCE,
+		.identity = { left->identity[0], left->identity[1] },
+	};
+
+	return vgpu_uapi_call(node, VB_IOC_ARENA_ADOPT, &cmd);
 }
 
 int vgpu_left_recover(struct vgpu_uapi *node, uint32_t generation, uint32_t flags)

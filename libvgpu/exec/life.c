@@ -72,6 +72,14 @@ static int exec_divide_host(const struct vgpu_exec_params *p, struct room *room,
 	return 0;
 }
 
+/* A sign of life: what it is asked for is nobody's. */
+static void exec_beat(struct vgpu_exec *x)
+{
+	struct vb_ioc_poll_cancel beat = { .size = sizeof(beat) };
+
+	vgpu_uapi_call(x->node, VB_IOC_POLL_CANCEL, &beat);
+}
+
 /* The dead may still hold the lock of its arena: its I/O engine ends by and by. */
 static int exec_adopt_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
 {
@@ -83,6 +91,7 @@ static int exec_adopt_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p
 				     p->chunk_bytes, why, &x->nvme);
 		if (rc == -EBUSY)
 			nanosleep(&pause, NULL);
+		exec_beat(x);
 	}
 	return rc;
 }
@@ -91,9 +100,12 @@ static int exec_open_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p,
 {
 	int rc = x->recovering && x->left.nvme ? exec_adopt_nvme(x, p, why) : -ESTALE;
 
-	if (rc != -ESTALE)
+	if (rc != -ESTALE && rc != -EBUSY)
 		return rc;
 	x->left.nvme = false;
+	/* Its process cannot leave, and may still write there: the rest goes on without. */
+	if (rc == -EBUSY)
+		return 0;
 	return vgpu_nvme_open(p->nvme_path, p->nvme_bytes / p->chunk_bytes, p->chunk_bytes, why,
 			      &x->nvme);
 }
@@ -198,7 +210,10 @@ static void exec_tell_recovery(struct vgpu_exec *x, const struct vgpu_exec_param
 	if (host / p->chunk_bytes != p->host_bytes / p->chunk_bytes)
 		at += snprintf(at, end - at, "; the host tier stays at %llu bytes",
 			       (unsigned long long)host);
-	if (!x->left.nvme)
+	if (p->nvme_bytes && !x->nvme)
+		snprintf(at, end - at, "; what was on NVMe is lost, and none is used: another process "
+			 "has its lock");
+	else if (!x->left.nvme)
 		snprintf(at, end - at, "; what was on NVMe is lost");
 	else if (vgpu_nvme_bytes(x->nvme) / p->chunk_bytes != p->nvme_bytes / p->chunk_bytes)
 		snprintf(at, end - at, "; the NVMe arena stays at %llu bytes",

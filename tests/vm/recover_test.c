@@ -473,6 +473,8 @@ static void slots_lent_by_the_dead_get_new_memory_where_it_must_be(void **state)
 	(void)state;
 	die_lending(id, SLOTS, fds);
 	assert_rc(adopt(&x, before.host, VB_ADOPT_FORCE, NULL), 0);
+	/* What was forced is the successor's now, and the dead write out of it as they did. */
+	assert_rc(adopt(&x, before.nvme, 0, identity), -EBUSY);
 	map_adopted(&x, before.host);
 	assert_rc(rig_recover(&x, 0), 0);
 	for (uint32_t i = 0; i < SLOTS; i++)

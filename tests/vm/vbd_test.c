@@ -416,25 +416,70 @@ static void one_that_leaves_is_succeeded_with_other_sizes_than_asked_for(void **
 	work(1);
 }
 
-static void with_a_blank_disk_it_says_what_is_lost(void **state)
+/* Somewhere something was on the disk alone. */
+static void expect_something_is_lost(void)
 {
 	char byte;
 
-	(void)state;
-	assert_true(start_vbd(HOST_SLOTS));
-	make_objects();
-	work(0);
-	work(1);
-	end_vbd(SIGKILL);
-	blank_disk();
-	assert_true(start_vbd(HOST_SLOTS));
-	assert_true(said("what was on NVMe is lost"));
-	/* Somewhere something was on the disk alone. */
 	for (uint32_t i = 0; i < OBJECTS; i++)
 		for (uint32_t c = 0; c < OBJECT_CHUNKS; c++)
 			if (rig_read(u, object[i], chunks(c), &byte, 1) == -EIO)
 				return;
 	fail_msg("nothing is lost");
+}
+
+/* More than the tier holds, and nobody is there any more. */
+static void leave_something_on_the_disk(void)
+{
+	assert_true(start_vbd(HOST_SLOTS));
+	make_objects();
+	work(0);
+	work(1);
+	end_vbd(SIGKILL);
+}
+
+static void with_a_blank_disk_it_says_what_is_lost(void **state)
+{
+	(void)state;
+	leave_something_on_the_disk();
+	blank_disk();
+	assert_true(start_vbd(HOST_SLOTS));
+	assert_true(said("what was on NVMe is lost"));
+	expect_something_is_lost();
+}
+
+static void expect_it_serves(void)
+{
+	uint32_t id;
+	char byte = 1;
+
+	for (uint32_t i = 0; i < OBJECTS; i++)
+		assert_rc(rig_bo_destroy(u, object[i]), 0);
+	assert_rc(rig_bo(u, chunks(OBJECT_CHUNKS), VB_LIFE_VOLATILE, &id), 0);
+	assert_rc(rig_write(u, id, chunks(1), &byte, 1), 0);
+	byte = 0;
+	assert_rc(rig_read(u, id, chunks(1), &byte, 1), 0);
+	assert_int_equal(byte, 1);
+}
+
+/* As by a predecessor that was killed and cannot leave. */
+static void with_the_disk_in_other_hands_it_goes_on_without(void **state)
+{
+	int fd = -1;
+
+	(void)state;
+	leave_something_on_the_disk();
+	for (uint32_t ms = 0; ms < WAIT_MS && fd < 0; ms += 10) {
+		usleep(10000);
+		fd = open(DISK, O_RDWR | O_EXCL | O_CLOEXEC);
+	}
+	assert_true(fd >= 0);
+	if (!start_vbd(HOST_SLOTS))
+		show_what_it_said();
+	assert_true(said("what was on NVMe is lost, and none is used"));
+	expect_something_is_lost();
+	expect_it_serves();
+	close(fd);
 }
 
 static uint64_t host_slots(void)
@@ -716,6 +761,7 @@ int main(void)
 		CASE(one_that_gave_memory_back_is_succeeded_with_what_is_left),
 		CASE(memory_goes_and_comes_back_while_a_client_works),
 		CASE(with_a_blank_disk_it_says_what_is_lost),
+		CASE(with_the_disk_in_other_hands_it_goes_on_without),
 		CASE(clients_of_a_file_larger_than_a_full_tier_all_come_to_its_end),
 		CASE(one_without_memory_for_its_tier_says_so),
 		CASE(one_at_the_limit_of_its_cgroup_keeps_nobody),

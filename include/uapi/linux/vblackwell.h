@@ -1433,7 +1433,8 @@ struct vb_ioc_exec_stats {
  * When an executor dies (VB_FEATURE_RECOVERY, module only; the loopback's executor is a
  * thread of the client's process and dies with it: -EOPNOTSUPP).
  *
- * Once the last reference to its file is gone the device is QUIESCED.  Host arenas,
+ * Once the last reference to its file is gone, or it was silent for too long and no call of it
+ * runs, the device is QUIESCED.  Host arenas,
  * their regions and the tables stay.  Moves that ran are undone: the source is what it
  * was, and the slot that was being filled returns.  A host slot to which anybody still
  * refers (I/O of the dead may be on its way into it) is in quarantine until nobody does.
