@@ -8,6 +8,7 @@
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/nospec.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -36,7 +37,9 @@
 struct vb_arena *vb_arena_of(u32 arena)
 {
 	/* Pairs with the release where arenas are added. */
-	return arena < smp_load_acquire(&vb.arena_count) ? READ_ONCE(vb.arenas[arena]) : NULL;
+	const u32 count = smp_load_acquire(&vb.arena_count);
+
+	return arena < count ? READ_ONCE(vb.arenas[array_index_nospec(arena, count)]) : NULL;
 }
 
 /**

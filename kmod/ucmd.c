@@ -10,6 +10,7 @@
 #include "ucmd.h"
 
 #include <linux/fcntl.h>
+#include <linux/nospec.h>
 #include <linux/uaccess.h>
 
 #include "adopt.h"
@@ -239,9 +240,11 @@ int vb_ucmd_client(struct vb_client *c, unsigned int request, void __user *user,
 	u32 nr = _IOC_NR(request);
 	int rc;
 
-	if (!is_ours(request) || nr >= ARRAY_SIZE(client_table) || !client_table[nr].call)
+	if (!is_ours(request) || nr >= ARRAY_SIZE(client_table))
 		return -ENOTTY;
-	entry = &client_table[nr];
+	entry = &client_table[array_index_nospec(nr, ARRAY_SIZE(client_table))];
+	if (!entry->call)
+		return -ENOTTY;
 	rc = ucmd_copy_in(&u, &entry->rule);
 	if (rc)
 		return rc;
@@ -298,9 +301,11 @@ long vb_ioctl_exec(struct file *filp, unsigned int request, unsigned long arg)
 	u32 nr = _IOC_NR(request) - FIRST_EXEC_NR;
 	int rc;
 
-	if (!is_ours(request) || nr >= ARRAY_SIZE(exec_table) || !exec_table[nr].call)
+	if (!is_ours(request) || nr >= ARRAY_SIZE(exec_table))
 		return -ENOTTY;
-	entry = &exec_table[nr];
+	entry = &exec_table[array_index_nospec(nr, ARRAY_SIZE(exec_table))];
+	if (!entry->call)
+		return -ENOTTY;
 	rc = ucmd_copy_in(&u, &entry->rule);
 	if (rc)
 		return rc;

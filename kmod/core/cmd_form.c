@@ -172,7 +172,7 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 
 const struct vb_cmd_form *vb_cmd_form(u16 opcode)
 {
-	return opcode < VB_CMD_COUNT ? &forms[opcode] : NULL;
+	return opcode < VB_CMD_COUNT ? &forms[array_index_nospec(opcode, VB_CMD_COUNT)] : NULL;
 }
 
 const char *vb_form_dims(const struct vb_operand_form *form, u32 rank)

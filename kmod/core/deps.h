@@ -10,6 +10,7 @@
 #include <linux/bitops.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
+#include <linux/nospec.h>
 #include <linux/overflow.h>
 #include <linux/signal.h>
 #include <linux/string.h>
@@ -34,6 +35,11 @@ typedef __s64 s64;
 /* Index of the lowest bit set; of the highest, counted from 1.  @word is not 0. */
 #define __ffs64(word) ((unsigned long)__builtin_ctzll(word))
 #define fls64(word) (64 - __builtin_clzll(word))
+/* What is speculated past a check in user space finds nothing that is not the caller's. */
+static inline u32 array_index_nospec(u32 index, u32 size)
+{
+	return index < size ? index : 0;
+}
 #endif
 
 #include <linux/vblackwell.h>

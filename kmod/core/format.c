@@ -99,9 +99,12 @@ static const struct format formats[] = {
 
 static const struct format *find(u32 format)
 {
-	if (format >= sizeof(formats) / sizeof(formats[0]) || !formats[format].rows)
+	const u32 count = sizeof(formats) / sizeof(formats[0]);
+
+	if (format >= count)
 		return NULL;
-	return &formats[format];
+	format = array_index_nospec(format, count);
+	return formats[format].rows ? &formats[format] : NULL;
 }
 
 /* How many @size make up at least @count. */
