@@ -54,6 +54,27 @@ finds scan_finds_each_of_several 2 'WARNING: one' 'Call Trace:' 'BUG: two'
 tests/vm/scan.sh "$work/log" | grep -q '^ *Call Trace:'
 verdict scan_shows_what_follows test $? -eq 0
 
+# As Linux 6.12 wrote it; the same from elsewhere, and what comes amid it, count.
+memcg() {
+	printf '%s\n' 'WARNING: CPU: 0 PID: 2706 at include/linux/memcontrol.h:384 folio_memcg+0x14b/0x1d0' \
+		'Call Trace:' ' <TASK>' " $1" ' ? lock_acquire+0x19b/0x4d0' " $2" '</TASK>'
+}
+split=split_huge_page_to_list_to_order+0xb0/0x35c0
+advice=madvise_cold_or_pageout_pte_range+0xeee/0x1890
+mapfile -t linux < <(memcg $split $advice)
+mapfile -t other < <(memcg $split vb_fault+0x1/0x2)
+mapfile -t asked < <(memcg vb_fault+0x1/0x2 $advice)
+mapfile -t guess < <(memcg $split "? $advice")
+finds scan_leaves_out_that_linux_asks_for_a_cgroup_to_split 0 "${linux[@]}"
+finds scan_finds_who_else_splits 1 "${other[@]}"
+finds scan_finds_who_else_asks_for_a_cgroup 1 "${asked[@]}"
+finds scan_takes_no_guess_for_a_caller 1 "${guess[@]}"
+finds scan_finds_what_follows_a_report_of_linux 2 "${linux[@]}" 'BUG: one' "${other[@]}"
+finds scan_finds_what_is_amid_a_report_of_linux 2 "${linux[@]:0:5}" 'BUG: one' "${linux[@]:5}"
+printf '%s\n' "${linux[@]}" "${linux[@]}" >"$work/log"
+tests/vm/scan.sh "$work/log" 2>&1 | grep -q "^# 2 of Linux's own"
+verdict scan_says_how_many_were_left_out test $? -eq 0
+
 rule='=================================================================='
 race() {
 	printf '%s\n' "$rule" 'BUG: KCSAN: data-race in a / b' 'read to 0xffff888 of 4 bytes:' " $1" "$rule"

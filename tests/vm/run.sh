@@ -202,12 +202,12 @@ report() {
 	grep -E '^(ok|not ok|skip|#) ' "$logs/$name.out"
 	grep -q '^@@end 0' "$logs/$name.console" ||
 		fail end "did not reach its end, after $2 s of at most $limit (see $logs/$name.console)"
-	if [ -n "$(scan)" ]; then
-		fail log "$(scan | head -1)"
-		scan | head -60 | sed 's/^/# /'
+	if [ -n "$(scan 2>&3)" ]; then
+		fail log "$(scan 2>/dev/null | head -1)"
+		scan 2>/dev/null | head -60 | sed 's/^/# /'
 	else
 		echo "ok log"
-	fi
+	fi 3>&1
 	echo "# $name: $(grep -c '^ok ' "$logs/$name.out") ok," \
 		"$(grep -c '^not ok ' "$logs/$name.out") failed," \
 		"$(grep -c '^skip ' "$logs/$name.out") skipped," \
