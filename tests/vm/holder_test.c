@@ -653,6 +653,17 @@ static void succeed_and_refuse(void)
 	rig_exec_close(&next);
 }
 
+/* Who finds a file system on that disk takes it for a model. */
+static void disk_blank(void)
+{
+	static const char zeros[64 << 10];
+	int fd = open(DISK, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, zeros, sizeof(zeros)), sizeof(zeros));
+	close(fd);
+}
+
 static void file_forget(void)
 {
 	int rc = -1;
@@ -665,6 +676,7 @@ static void file_forget(void)
 		usleep(1000);
 	}
 	assert_int_equal(rc, 0);
+	disk_blank();
 }
 
 /* A client writes to its file what the executor is to bring: the file is locked until then. */
