@@ -9,9 +9,10 @@
 #include "common/summary.h"
 #include "process.h"
 
-/* A thread that was just woken begins its read well within this. */
-#define SETTLE_NS	2000000
-#define SETTLE_TRIES	50u
+/* A thread that was just woken begins its read well within this, on a busy machine too. */
+#define SETTLE_NS	20000000
+#define LOOK_NS		2000000
+#define LOOKS_MAX	100u
 
 static const struct {
 	const char *key, *what;
@@ -27,14 +28,14 @@ static const struct {
 
 static uint64_t settled(void)
 {
-	const struct timespec pause = { .tv_nsec = SETTLE_NS };
+	const struct timespec pause = { .tv_nsec = LOOK_NS };
 	uint64_t before = process_read_bytes(), now = before;
+	uint32_t quiet_ns = 0;
 
-	for (uint32_t i = 0; i < SETTLE_TRIES; i++) {
+	for (uint32_t i = 0; i < LOOKS_MAX && quiet_ns < SETTLE_NS; i++) {
 		nanosleep(&pause, NULL);
 		now = process_read_bytes();
-		if (now == before)
-			break;
+		quiet_ns = now == before ? quiet_ns + LOOK_NS : 0;
 		before = now;
 	}
 	return now;
