@@ -468,6 +468,7 @@ int main(int argc, char **argv)
 	}
 	printf("attention at level %s%s\n", vgpu_isa_name(b.kernels->isa),
 	       b.sgemm ? "" : "; no libopenblas.so.0");
+	bench_say_round_trip();
 	b.ggml = peer_ggml.open(&peer_ggml) ? &peer_ggml : NULL;
 	most = r.threads ? r.threads : threads_most();
 	rc = with_threads(&b, r.threads ? r.threads : 1, r.mode);

@@ -362,6 +362,7 @@ int main(int argc, char **argv)
 		x[i] = random_value();
 
 	printf("level %s\n", vgpu_isa_name(vgpu_kernels_best()->isa));
+	bench_say_round_trip();
 	peers_open();
 	for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
 		if (r.weight && strcmp(r.weight, subjects[i].weight))

@@ -522,6 +522,7 @@ int main(int argc, char **argv)
 	bool any = false;
 
 	(void)argc;
+	bench_say_round_trip();
 	for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
 		if (r.weight && strcmp(r.weight, subjects[i].weight))
 			continue;

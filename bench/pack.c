@@ -351,6 +351,7 @@ int main(int argc, char **argv)
 		w.f32[i] = (float)(int32_t)(state >> 32) * 0x1p-31f;
 	}
 	printf("level %s\n", vgpu_isa_name(w.kernels->isa));
+	bench_say_round_trip();
 	measure_packing(w.f32, threads);
 	measure_decode(&w, VGPU_W_MXFP4_G16, "mxfp4");
 	measure_decode(&w, VGPU_W_INT8_G16, "int8");

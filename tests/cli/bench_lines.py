@@ -15,7 +15,7 @@ MORE = {"GF/s", "GB/s", "1/s", "uses/read"}
 
 TEXTS = ("bench", "weight", "mode", "residency", "policy", "routing", "unit", "peer")
 COUNTS = ("m", "n", "k", "experts", "used", "threads", "runs")
-NUMBERS = ("ours", "theirs", "ratio", "bound", "fraction")
+NUMBERS = ("ours", "theirs", "ratio", "bound", "fraction", "round_trip_ns")
 RESIDENCIES = {"dram", "cache", "nvme"}
 
 # Parameters that a bench has on each line, beside bench, unit, ours and runs.

@@ -25,6 +25,11 @@ lines_of() {
 	*) echo "$1" ;;
 	esac
 }
+# Cores that this may run on: two threads of one have no way between them to measure.
+cores=$(for cpu in $(python3 -c 'import os; print(*os.sched_getaffinity(0))'); do
+	cat /sys/devices/system/cpu/cpu$cpu/topology/{physical_package_id,core_id} 2>/dev/null |
+		xargs | grep . || echo "$cpu"
+done | sort -u | wc -l)
 for source in bench/*.c; do
 	name=$(basename "$source" .c)
 	rm -f "$BENCH_JSONL"
@@ -40,6 +45,16 @@ for source in bench/*.c; do
 			ok bench_${name}_writes_lines_as_documented ||
 			not_ok bench_${name}_writes_lines_as_documented "$(echo "$why" | head -1)"
 	fi
+	case $name in
+	matmul | moe | attention | pack)
+		want=$(wc -l <"$BENCH_JSONL")
+		[ "$cores" -gt 1 ] || want=0
+		verdict bench_${name}_says_the_core_to_core_round_trip \
+			test "$(grep -c '^\(no \)\?core-to-core round trip' "$work/out")" -eq 1
+		verdict bench_${name}_has_the_round_trip_in_every_line \
+			test "$(grep -c '"round_trip_ns":' "$BENCH_JSONL")" -eq "$want"
+		;;
+	esac
 done
 
 # --- and what is wrong in a line is found ---

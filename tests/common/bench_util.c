@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <immintrin.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,139 @@ double bench_parallel(unsigned int threads, void (*fn)(void *ctx, unsigned int t
 		pthread_join(id[i], NULL);
 	pthread_barrier_destroy(&start);
 	return bench_seconds() - begin;
+}
+
+/* --- the way between two cores --- */
+
+/* A batch takes a fraction of a time slice, and few of them meet somebody else's. */
+#define BALL_ROUNDS	200u
+#define BALL_BATCHES	21u
+
+/* On a cache line of its own: whose turn it is. */
+struct ball {
+	_Alignas(64) unsigned int turn;
+	_Alignas(64) double ns[BALL_BATCHES];
+};
+
+/* What Linux says of a CPU, or -1. */
+static int cpu_topology(int cpu, const char *what)
+{
+	char path[96];
+	int number = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/%s", cpu, what);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	if (fscanf(f, "%d", &number) != 1)
+		number = -1;
+	fclose(f);
+	return number;
+}
+
+/* Two threads of one core share its first-level cache; where Linux does not say, they do not. */
+static bool core_is_shared(int a, int b)
+{
+	int core = cpu_topology(a, "core_id");
+
+	return core >= 0 && core == cpu_topology(b, "core_id") &&
+	       cpu_topology(a, "physical_package_id") == cpu_topology(b, "physical_package_id");
+}
+
+/* The first CPU that this thread may use, and the first of another core. */
+static bool two_cores(int cpu[2])
+{
+	cpu_set_t set;
+
+	cpu[0] = -1;
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return false;
+	for (cpu[1] = 0; cpu[1] < CPU_SETSIZE; cpu[1]++) {
+		if (!CPU_ISSET(cpu[1], &set))
+			continue;
+		if (cpu[0] < 0)
+			cpu[0] = cpu[1];
+		else if (!core_is_shared(cpu[0], cpu[1]))
+			return true;
+	}
+	return false;
+}
+
+static void ball_return(struct ball *b, unsigned int mine)
+{
+	while (__atomic_load_n(&b->turn, __ATOMIC_ACQUIRE) != mine)
+		__builtin_ia32_pause();
+	__atomic_store_n(&b->turn, !mine, __ATOMIC_RELEASE);
+}
+
+static void *ball_first(void *arg)
+{
+	struct ball *b = arg;
+
+	ball_return(b, 0);	/* from here on both are there */
+	for (unsigned int i = 0; i < BALL_BATCHES; i++) {
+		double start = bench_seconds();
+
+		for (unsigned int j = 0; j < BALL_ROUNDS; j++)
+			ball_return(b, 0);
+		b->ns[i] = (bench_seconds() - start) / BALL_ROUNDS * 1e9;
+	}
+	return NULL;
+}
+
+static void *ball_second(void *arg)
+{
+	for (unsigned int i = 0; i <= BALL_BATCHES * BALL_ROUNDS; i++)
+		ball_return(arg, 1);
+	return NULL;
+}
+
+/* The caller stays where it is: threads of their own are pinned. */
+static void pinned_start(pthread_t *id, int cpu, void *(*fn)(void *arg), void *arg)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+	int rc;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	pthread_attr_init(&attr);
+	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	rc = pthread_create(id, &attr, fn, arg);
+	pthread_attr_destroy(&attr);
+	if (rc) {
+		fprintf(stderr, "bench: cannot create a thread on CPU %d: %s\n", cpu, strerror(rc));
+		exit(1);
+	}
+}
+
+double bench_round_trip_ns(void)
+{
+	static struct ball ball;
+	pthread_t id[2];
+	int cpu[2];
+
+	if (!two_cores(cpu))
+		return 0;
+	ball.turn = 0;
+	pinned_start(&id[0], cpu[0], ball_first, &ball);
+	pinned_start(&id[1], cpu[1], ball_second, &ball);
+	pthread_join(id[0], NULL);
+	pthread_join(id[1], NULL);
+	return bench_median(ball.ns, BALL_BATCHES);
+}
+
+/* Of this run, for its lines; 0: not said. */
+static double round_trip_ns;
+
+void bench_say_round_trip(void)
+{
+	round_trip_ns = bench_round_trip_ns();
+	if (round_trip_ns > 0)
+		printf("core-to-core round trip %.0f ns\n", round_trip_ns);
+	else
+		printf("no core-to-core round trip: one core\n");
 }
 
 /* --- reading --- */
@@ -337,6 +471,8 @@ static void json_line(FILE *f, const struct bench_result *r)
 			r->ours / r->theirs);
 	if (r->bound > 0)
 		fprintf(f, ",\"bound\":%.6g,\"fraction\":%.4g", r->bound, r->ours / r->bound);
+	if (round_trip_ns > 0)
+		fprintf(f, ",\"round_trip_ns\":%.4g", round_trip_ns);
 	fprintf(f, ",\"runs\":%u}\n", r->runs);
 }
 

@@ -80,6 +80,17 @@ void bench_free(void *p);
 /* Run fn(ctx, 0 .. threads - 1) at the same time and wait; returns seconds. */
 double bench_parallel(unsigned int threads, void (*fn)(void *ctx, unsigned int thread), void *ctx);
 
+/*
+ * Nanoseconds in which a cache line goes from one core to another and back, between two threads
+ * that are pinned to the first two cores this thread may use: the median of many batches.  It
+ * tells what memory the two share: within one L3 it is about a third of what it is across two.
+ * 0: there is one core.
+ */
+double bench_round_trip_ns(void);
+
+/* Measure it, print it, and put it into every line of this run from now on. */
+void bench_say_round_trip(void);
+
 /* Bytes a second at which so many threads, each its share, read memory once. */
 double bench_read_rate(const void *p, size_t bytes, unsigned int threads);
 
