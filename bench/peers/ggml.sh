@@ -41,14 +41,16 @@ unpack() {
 	mv "$folder.part" "$folder"
 }
 
-# Rebuilt when a source is newer.
+# Of these sources, whatever other working trees share the cache; sets $serve.
 build() {
-	local lib=$folder/usr/lib/x86_64-linux-gnu newer
-	newer=$(find "$here"/ggml_*.[ch] "$here/peer.h" -newer "$folder/serve" 2>&1)
-	[ -n "$newer" ] || return 0
-	gcc -O2 -Wall -Wextra -I"$folder/usr/include" "$here"/ggml_*.c -o "$folder/serve.part" \
+	local lib=$folder/usr/lib/x86_64-linux-gnu sources
+	sources=$(cat "$here"/ggml_*.c "$here"/*.h | sha256sum | cut -c1-16)
+	serve=$folder/serve-$sources
+	[ ! -e "$serve" ] || return 0
+	find "$folder" -maxdepth 1 -name 'serve*' -mtime +7 -delete
+	gcc -O2 -Wall -Wextra -I"$folder/usr/include" "$here"/ggml_*.c -o "$serve.part" \
 		-L"$lib" -lggml -lggml-base -lm -Wl,--allow-shlib-undefined >&2 &&
-		mv "$folder/serve.part" "$folder/serve"
+		mv "$serve.part" "$serve"
 }
 
 mkdir -p "$cache"
@@ -60,4 +62,4 @@ find_folder
 build || { echo "no ggml: what asks it does not build" >&2; exit 3; }
 exec 9>&-
 lib=$folder/usr/lib/x86_64-linux-gnu
-exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$folder/serve" "$lib/ggml/backends0"
+exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$serve" "$lib/ggml/backends0"
