@@ -4,28 +4,47 @@
  * where it has the type, beside ggml with weights of the same type, and beside what memory and
  * arithmetic allow?
  *
- *	matmul [--shape NxK] [--weight NAME] [--cache] [m...]
+ *	matmul [--shape NxK] [--weight NAME] [--threads N] [--cache] [m...]
  *
- * The shape of a weight (4096x4096), those of this name alone, and rows of activations to
- * measure (1 8 32 512).
+ * The shape of a weight (4096x4096), those of this name alone, so many threads alone (1, then 2),
+ * and rows of activations to measure (1 8 32 512).
  *
  * $BENCH_RUNS (5) turns of ours, each peer and bound; medians.  "dram" goes round over
  * 512 MiB of copies of the weight, so that none is in a cache when its turn comes; --cache
- * has one copy.  Packing of the activations counts as our time, and as theirs.  The bound is
- * the smaller of peak arithmetic in the mode and of memory bandwidth (of the caches where
- * the weight is in them) times the work a byte does.
+ * has one copy.  The bound is the smaller of peak arithmetic in the mode and of memory bandwidth
+ * (of the caches where the weight is in them) times the work a byte does.
+ *
+ * Ours is the command MATMUL as the backend runs it, on a pool of so many threads: each product
+ * packs its activations, and the threads meet before the product and behind it, as ggml's do
+ * before and behind each of its nodes.  Ours and ggml's have the same weights and activations;
+ * outputs of both are compared with products in float64, and both NMSEs are in the row.  A
+ * default mode that is less accurate than ggml makes the exit status 1.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "peers/peer.h"
-#include "rotation.h"
+#include "exec/backend.h"
+#include "exec/derive.h"
 #include "kernels/kernels.h"
-#include "kernels/pack/g16_type.h"
+#include "kernels/pool.h"
+#include "kernels/weight.h"
+#include "peers/peer.h"
+#include "peers/values.h"
+#include "rotation.h"
 
 #define MAX_RUNS	99u
 #define MAX_PEERS	3u
+#define MAX_THREADS	2u
+/* NMSE of 8 bits reaches 3e-5, a wrong row is 1 and more. */
+#define ERROR_MOST	1e-4
+/*
+ * Two errors that are the same differ in a sample by a few per cent; below the other number is what
+ * the order of sums in f32 makes of it, and no matter of a format.
+ */
+#define ERROR_NOISE	1.1
+#define ERROR_OF_SUMS	1e-12
 
 /* Of every weight, of its copies together (0: one is enough), and of a turn. */
 static struct {
@@ -34,47 +53,60 @@ static struct {
 	double turn_seconds;
 } size = { 4096, 4096, 512ul << 20, 0.05 };
 
+/* @source: what it is packed from, or @format itself; ggml's type has the same blocks. */
 static const struct subject {
-	enum vgpu_wformat format;
+	enum vgpu_wformat source, format;
 	enum vgpu_mode mode;
 	const char *weight, *mode_name, *ggml;
 	enum bench_op op;
 } subjects[] = {
-	{ VGPU_W_MXFP4_G16, VGPU_MODE_A8, "mxfp4", "a8", "mxfp4", BENCH_DOT_INT8 },
-	{ VGPU_W_MXFP4_G16, VGPU_MODE_A16, "mxfp4", "a16", "mxfp4", BENCH_DOT_BF16 },
-	{ VGPU_W_MXFP4_G16, VGPU_MODE_F32, "mxfp4", "f32", "mxfp4", BENCH_FMA_F32 },
-	{ VGPU_W_INT8_G16, VGPU_MODE_A8, "int8", "a8", "q8_0", BENCH_DOT_INT8 },
-	{ VGPU_W_INT8_G16, VGPU_MODE_A16, "int8", "a16", "q8_0", BENCH_DOT_BF16 },
-	{ VGPU_W_MXFP4, VGPU_MODE_A8, "mxfp4-gguf", "a8", "mxfp4", BENCH_DOT_INT8 },
-	{ VGPU_W_Q4_0_G16, VGPU_MODE_A8, "q4_0", "a8", "q4_0", BENCH_DOT_INT8 },
-	{ VGPU_W_Q4_0_G16, VGPU_MODE_A16, "q4_0", "a16", "q4_0", BENCH_DOT_BF16 },
-	{ VGPU_W_Q4_K_G16, VGPU_MODE_A8, "q4_k", "a8", "q4_K", BENCH_DOT_INT8 },
-	{ VGPU_W_Q4_K_G16, VGPU_MODE_A16, "q4_k", "a16", "q4_K", BENCH_DOT_BF16 },
-	{ VGPU_W_Q5_0_G16, VGPU_MODE_A8, "q5_0", "a8", "q5_0", BENCH_DOT_INT8 },
-	{ VGPU_W_Q5_0_G16, VGPU_MODE_A16, "q5_0", "a16", "q5_0", BENCH_DOT_BF16 },
-	{ VGPU_W_Q6_K_G16, VGPU_MODE_A8, "q6_k", "a8", "q6_K", BENCH_DOT_INT8 },
-	{ VGPU_W_Q6_K_G16, VGPU_MODE_A16, "q6_k", "a16", "q6_K", BENCH_DOT_BF16 },
-	{ VGPU_W_NVFP4_G16, VGPU_MODE_A8, "nvfp4", "a8", "nvfp4", BENCH_DOT_INT8 },
-	{ VGPU_W_BF16, VGPU_MODE_A16, "bf16", "a16", "bf16", BENCH_DOT_BF16 },
-	{ VGPU_W_F16, VGPU_MODE_F32, "f16", "f32", "f16", BENCH_FMA_F32 },
-	{ VGPU_W_F32, VGPU_MODE_F32, "f32", "f32", "f32", BENCH_FMA_F32 },
+	{ VGPU_W_MXFP4, VGPU_W_MXFP4_G16, VGPU_MODE_A8, "mxfp4", "a8", "mxfp4", BENCH_DOT_INT8 },
+	{ VGPU_W_MXFP4, VGPU_W_MXFP4_G16, VGPU_MODE_A16, "mxfp4", "a16", "mxfp4", BENCH_DOT_BF16 },
+	{ VGPU_W_MXFP4, VGPU_W_MXFP4_G16, VGPU_MODE_F32, "mxfp4", "f32", "mxfp4", BENCH_FMA_F32 },
+	{ VGPU_W_Q8_0, VGPU_W_INT8_G16, VGPU_MODE_A8, "int8", "a8", "q8_0", BENCH_DOT_INT8 },
+	{ VGPU_W_Q8_0, VGPU_W_INT8_G16, VGPU_MODE_A16, "int8", "a16", "q8_0", BENCH_DOT_BF16 },
+	{ VGPU_W_MXFP4, VGPU_W_MXFP4, VGPU_MODE_A8, "mxfp4-gguf", "a8", "mxfp4", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_0, VGPU_W_Q4_0_G16, VGPU_MODE_A8, "q4_0", "a8", "q4_0", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_0, VGPU_W_Q4_0_G16, VGPU_MODE_A16, "q4_0", "a16", "q4_0", BENCH_DOT_BF16 },
+	{ VGPU_W_Q4_K, VGPU_W_Q4_K_G16, VGPU_MODE_A8, "q4_k", "a8", "q4_K", BENCH_DOT_INT8 },
+	{ VGPU_W_Q4_K, VGPU_W_Q4_K_G16, VGPU_MODE_A16, "q4_k", "a16", "q4_K", BENCH_DOT_BF16 },
+	{ VGPU_W_Q5_0, VGPU_W_Q5_0_G16, VGPU_MODE_A8, "q5_0", "a8", "q5_0", BENCH_DOT_INT8 },
+	{ VGPU_W_Q5_0, VGPU_W_Q5_0_G16, VGPU_MODE_A16, "q5_0", "a16", "q5_0", BENCH_DOT_BF16 },
+	{ VGPU_W_Q6_K, VGPU_W_Q6_K_G16, VGPU_MODE_A8, "q6_k", "a8", "q6_K", BENCH_DOT_INT8 },
+	{ VGPU_W_Q6_K, VGPU_W_Q6_K_G16, VGPU_MODE_A16, "q6_k", "a16", "q6_K", BENCH_DOT_BF16 },
+	{ VGPU_W_NVFP4, VGPU_W_NVFP4_G16, VGPU_MODE_A8, "nvfp4", "a8", "nvfp4", BENCH_DOT_INT8 },
+	{ VGPU_W_NVFP4, VGPU_W_NVFP4_G16, VGPU_MODE_A16, "nvfp4", "a16", "nvfp4", BENCH_DOT_BF16 },
+	{ VGPU_W_BF16, VGPU_W_BF16, VGPU_MODE_A16, "bf16", "a16", "bf16", BENCH_DOT_BF16 },
+	{ VGPU_W_F16, VGPU_W_F16, VGPU_MODE_F32, "f16", "f32", "f16", BENCH_FMA_F32 },
+	{ VGPU_W_F32, VGPU_W_F32, VGPU_MODE_F32, "f32", "f32", "f32", BENCH_FMA_F32 },
 };
 
+/**
+ * struct ours - our side of a measurement
+ * @source: the weight as @subject->source, row behind row
+ * @pool, @backend: of so many threads, and one
+ * @x, @y: [m][k], [m][n]
+ * @products: of a turn
+ * @want: outputs in float64, peer_outputs() of them
+ * @nmse: of ours
+ */
 struct ours {
-	const struct vgpu_kernels *kernels;
 	const struct subject *subject;
 	struct rotation w;
-	struct vgpu_acts acts;
-	void *acts_memory, *scratch[2];
-	const float *x;
-	float *y;
+	uint8_t *source;
+	struct vgpu_pool *pool[MAX_THREADS];
+	void *backend[MAX_THREADS];
+	float *x, *y;
 	uint32_t m, products;
 	unsigned int threads;
+	double want[PEER_OUTPUTS], nmse;
 };
 
 /* Those that are here. */
 static struct peer *peers[MAX_PEERS];
 static unsigned int peer_count;
+
+static bool failed;
 
 static void die(const char *what)
 {
@@ -82,101 +114,189 @@ static void die(const char *what)
 	exit(1);
 }
 
-static uint64_t random_state = 1;
-
-static float random_value(void)
+static void *take(size_t bytes)
 {
-	random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
-	return (float)(int32_t)(random_state >> 32) * 0x1p-31f;
-}
+	void *p = bench_alloc(bytes);
 
-/* 16 rows of blocks whose bytes make no F16 that is infinite or NaN. */
-static void blocks_fill(const struct vgpu_kernels *t, const struct vgpu_g16_type *type, uint8_t *dst)
-{
-	size_t bytes = vgpu_weight_unit_bytes(type->source, size.k) * 16;
-	uint8_t *src = malloc(bytes);
-
-	if (!src)
+	if (!p)
 		die("no memory");
-	for (size_t i = 0; i < bytes; i++)
-		src[i] = (uint8_t)(int)(random_value() * 127) & 0x3b;
-	if (t->pack_blocks(dst, type->format, src, 16, size.k))
-		die("blocks are not packed");
-	free(src);
+	return p;
 }
 
-/* Any format from random f32: packed by us, or bytes that decode to sane values. */
-static void weight_fill(const struct vgpu_kernels *t, enum vgpu_wformat format, uint8_t *dst)
-{
-	size_t unit = vgpu_weight_unit_bytes(format, size.k);
-	float *row = malloc((size_t)16 * size.k * sizeof(*row));
+/* ------------------------------------------------------------------------
+ * Weights
+ */
 
-	if (!row)
+/* Of a row, or of 16 that are packed together. */
+static size_t unit_bytes(const struct subject *s)
+{
+	return vgpu_weight_unit_bytes(s->format, size.k);
+}
+
+static uint32_t units(const struct subject *s)
+{
+	return size.n / vgpu_weight_unit_rows(s->format);
+}
+
+/* As an object that is derived from a file of such blocks. */
+static int weight_pack(const struct ours *o)
+{
+	const struct subject *s = o->subject;
+	struct vgpu_object object = {
+		.bytes = o->w.bytes, .unit_rows = VGPU_GROUP_ROWS, .unit_bytes = unit_bytes(s),
+		.matrix_bytes = o->w.bytes,
+		.transform = { .kind = VB_TRANSFORM_PACK, .src_format = (uint16_t)s->source,
+			       .dst_format = (uint16_t)s->format, .rows = size.n, .cols = size.k },
+	};
+	struct vgpu_derive_range range = { .end_unit = units(s), .end_col = size.k };
+	uint64_t scratch;
+	int rc = o->w.bytes > UINT32_MAX ? -E2BIG : vgpu_derive_range(&object, &range);
+
+	return rc ? rc : vgpu_derive_units(&object, 0, (uint32_t)o->w.bytes, &range, o->source, NULL,
+					   o->w.data, NULL, &scratch);
+}
+
+static void weight_init(struct ours *o)
+{
+	const struct subject *s = o->subject;
+	size_t bytes = vgpu_weight_unit_bytes(s->source, size.k) * size.n;
+
+	o->source = take(bytes);
+	values_weights(values_type(s->ggml), o->source, bytes);
+	if (!rotation_init(&o->w, unit_bytes(s) * units(s), size.rotate_bytes))
 		die("no memory");
-	for (uint32_t r = 0; r < size.n; r += vgpu_weight_unit_rows(format), dst += unit) {
-		for (uint32_t i = 0; i < vgpu_weight_unit_rows(format) * size.k; i++)
-			row[i] = random_value();
-		if (format == VGPU_W_MXFP4_G16)
-			t->pack_mxfp4(dst, row, VGPU_W_F32, size.k, 16, size.k);
-		else if (format == VGPU_W_INT8_G16)
-			t->pack_int8(dst, row, VGPU_W_F32, size.k, 16, size.k);
-		else if (vgpu_g16_type(format))
-			blocks_fill(t, vgpu_g16_type(format), dst);
-		else if (format == VGPU_W_F32)
-			memcpy(dst, row, size.k * sizeof(*row));
-		else if (format == VGPU_W_BF16)
-			for (uint32_t i = 0; i < size.k; i++)
-				memcpy(dst + 2 * i, (uint8_t *)&row[i] + 2, 2);
-		else
-			for (size_t i = 0; i < unit; i++)
-				dst[i] = i % 17 ? (uint8_t)(random_value() * 127) : 120;
-	}
-	free(row);
+	if (s->source == s->format)
+		memcpy(o->w.data, o->source, bytes);
+	else if (weight_pack(o))
+		die("a weight is not packed");
+	rotation_fill(&o->w);
 }
 
-static void ours_share(void *ctx, unsigned int thread)
+/* ------------------------------------------------------------------------
+ * Ours
+ */
+
+static struct vb_operand operand(enum vgpu_wformat format, uint32_t rows, uint32_t cols)
 {
-	struct ours *o = ctx;
-	uint32_t rows = size.n / o->threads / 32 * 32, first = thread * rows;
-	uint32_t unit_rows = vgpu_weight_unit_rows(o->subject->format);
-	size_t unit = vgpu_weight_unit_bytes(o->subject->format, size.k);
-
-	for (uint32_t i = 0; i < o->products; i++) {
-		struct vgpu_panel w = { .format = o->subject->format, .rows = rows, .k = size.k,
-					.data = rotation_copy(&o->w, i) + first / unit_rows * unit };
-
-		o->kernels->matmul(&w, &o->acts, o->y + first, size.n, o->scratch[thread]);
-	}
+	return (struct vb_operand){ .format = (uint16_t)format, .rank = 2, .shape = { rows, cols } };
 }
 
-/* Whole tiles of the activations, for each product. */
-static void ours_pack(void *ctx, unsigned int thread)
+/* The whole weight is one panel. */
+static void ours_product(const struct ours *o, uint32_t turn)
 {
-	uint32_t first, end;
-	struct ours *o = ctx;
+	const struct subject *s = o->subject;
+	struct vb_cmd_matmul c = {
+		.h = { VB_CMD_MATMUL, 0, sizeof(c) }, .mode = s->mode,
+		.x = operand(VGPU_W_F32, o->m, size.k),
+		.w = operand(s->format, size.n, size.k), .y = operand(VGPU_W_F32, o->m, size.n),
+	};
+	struct vgpu_work work = { .cmd = &c.h, .ptr = { o->x, NULL, NULL, o->y } };
+	struct vgpu_piece piece = { rotation_copy(&o->w, turn), o->w.bytes };
+	struct vgpu_panel_work panel = {
+		.rows = size.n, .unit_rows = vgpu_weight_unit_rows(s->format),
+		.unit_bytes = { unit_bytes(s) }, .piece = { &piece }, .pieces = { 1 },
+	};
+	void *be = o->backend[o->threads - 1];
 
-	first = o->m * thread / o->threads / VGPU_ACTS_ROWS * VGPU_ACTS_ROWS;
-	end = o->m * (thread + 1) / o->threads / VGPU_ACTS_ROWS * VGPU_ACTS_ROWS;
-	if (thread + 1 == o->threads)
-		end = o->m;
-	for (uint32_t i = 0; i < o->products; i++)
-		o->kernels->acts_pack(&o->acts, o->x, size.k, first, end);
+	if (vgpu_backend_cpu.begin(be, &work) || vgpu_backend_cpu.panel(be, &work, &panel))
+		die("a product fails");
+	vgpu_backend_cpu.end(be, &work);
 }
 
-/* Seconds a product, activations packed once for each. */
+/* Seconds a product. */
 static double ours_time(struct ours *o)
 {
-	double pack = bench_parallel(o->threads, ours_pack, o);
+	double start = bench_seconds();
 
-	pack += bench_parallel(o->threads, ours_share, o);
+	for (uint32_t i = 0; i < o->products; i++)
+		ours_product(o, i);
 	o->w.next += o->products;
-	return pack / o->products;
+	return (bench_seconds() - start) / o->products;
 }
+
+/* ------------------------------------------------------------------------
+ * Right?
+ */
+
+static double float64_at(const struct ours *o, size_t at, float *row)
+{
+	size_t bytes = vgpu_weight_unit_bytes(o->subject->source, size.k);
+	const float *x = o->x + at / size.n * size.k;
+	double sum = 0;
+
+	if (vgpu_weight_decode(o->subject->source, 1, size.k, o->source + at % size.n * bytes, row))
+		die("a weight is not decoded");
+	for (uint32_t i = 0; i < size.k; i++)
+		sum += (double)x[i] * row[i];
+	return sum;
+}
+
+static void want_init(struct ours *o)
+{
+	size_t n = (size_t)o->m * size.n;
+	float *row = take(size.k * sizeof(*row));
+
+	for (unsigned int i = 0; i < peer_outputs(n); i++)
+		o->want[i] = float64_at(o, peer_sample_of(n, peer_outputs(n), i), row);
+	bench_free(row);
+}
+
+static double nmse(const struct ours *o, const char *who, const float *got)
+{
+	double error = 0, all = 0;
+
+	for (unsigned int i = 0; i < peer_outputs((size_t)o->m * size.n); i++) {
+		error += (got[i] - o->want[i]) * (got[i] - o->want[i]);
+		all += o->want[i] * o->want[i];
+	}
+	if (!(error <= ERROR_MOST * all)) {
+		fprintf(stderr, "matmul: %s's %s of m = %u is wrong: NMSE %g\n", who, o->subject->weight,
+			o->m, error / all);
+		exit(1);
+	}
+	return error / all;
+}
+
+static double ours_nmse(const struct ours *o)
+{
+	size_t n = (size_t)o->m * size.n;
+	float got[PEER_OUTPUTS];
+
+	memset(o->y, 0, n * sizeof(*o->y));
+	ours_product(o, 0);
+	for (unsigned int i = 0; i < peer_outputs(n); i++)
+		got[i] = o->y[peer_sample_of(n, peer_outputs(n), i)];
+	return nmse(o, "our", got);
+}
+
+/* 0: it has other weights, or failed. */
+static double peer_nmse(const struct ours *o, struct peer *peer)
+{
+	struct peer_product p = { o->m, o->threads };
+	const struct subject *s = o->subject;
+	float got[PEER_OUTPUTS];
+	double theirs;
+
+	if (!peer->outputs || !peer->outputs(peer, p, got))
+		return 0;
+	theirs = nmse(o, peer->name, got);
+	if (s->mode == vgpu_matmul_mode(s->format, VGPU_MODE_A16) &&
+	    o->nmse > ERROR_NOISE * theirs + ERROR_OF_SUMS) {
+		fprintf(stderr, "matmul: %s %s of m = %u: NMSE %.3g, %s has %.3g; at most that\n",
+			s->weight, s->mode_name, o->m, o->nmse, peer->name, theirs);
+		failed = true;
+	}
+	return theirs;
+}
+
+/* ------------------------------------------------------------------------
+ * Measuring
+ */
 
 /* GF/s that memory and arithmetic allow. */
 static double bound_rate(const struct ours *o)
 {
-	bool tiles = o->kernels->isa == VGPU_ISA_AMX && o->subject->op == BENCH_DOT_BF16;
+	bool tiles = vgpu_kernels_best()->isa == VGPU_ISA_AMX && o->subject->op == BENCH_DOT_BF16;
 	double flop = 2.0 * o->m * size.n * size.k;
 	double peak = bench_peak_rate(tiles ? BENCH_TILE_BF16 : o->subject->op, o->threads);
 	double bytes = bench_read_rate(o->w.data, o->w.bytes * o->w.copies, o->threads);
@@ -198,107 +318,130 @@ static double peer_time(struct peer *peer, const struct ours *o, uint32_t *produ
 	return seconds;
 }
 
+/* @its: error of the peer's, or 0 */
 static void emit(const struct ours *o, double ours, const struct peer *peer, double theirs,
-		 double bound)
+		 double its, double bound)
 {
-	char note[96];
+	char note[128], error[32] = "";
 	struct bench_result r = {
 		.bench = "matmul", .weight = o->subject->weight, .mode = o->subject->mode_name,
 		.residency = size.rotate_bytes ? "dram" : "cache", .m = o->m, .n = size.n,
 		.k = size.k, .threads = o->threads, .unit = "GF/s", .ours = ours,
 		.peer = peer ? peer->name : NULL, .theirs = theirs, .bound = bound,
-		.runs = bench_runs(5, MAX_RUNS), .note = note,
+		.nmse = o->nmse, .peer_nmse = its, .runs = bench_runs(5, MAX_RUNS), .note = note,
 	};
 
-	snprintf(note, sizeof(note), "%.1f GB/s of weights%s%s",
-		 ours / (2.0 * o->m * size.n * size.k) * (double)o->w.bytes,
-		 peer ? "; its " : "", peer ? peer->form : "");
+	if (its > 0)
+		snprintf(error, sizeof(error), ", NMSE %.2g", its);
+	snprintf(note, sizeof(note), "%.1f GB/s of weights, NMSE %.2g%s%s%s",
+		 ours / (2.0 * o->m * size.n * size.k) * (double)o->w.bytes, o->nmse,
+		 peer ? "; its " : "", peer ? peer->form : "", error);
 	if (bench_emit(&r))
 		fprintf(stderr, "matmul: cannot append to the JSON file\n");
+}
+
+/* Of one peer: how many products fill a turn, none: it has no such; turns; its error. */
+struct beside {
+	uint32_t products;
+	double rate[MAX_RUNS], nmse;
+};
+
+static void turn(struct ours *o, struct beside *b, double *ours, double *bound, unsigned int i)
+{
+	double flop = 2.0 * o->m * size.n * size.k * 1e-9;
+
+	ours[i] = flop / ours_time(o);
+	for (unsigned int p = 0; p < peer_count; p++)
+		b[p].rate[i] = b[p].products ? flop / peer_time(peers[p], o, &b[p].products) : 0;
+	bound[i] = bound_rate(o);
 }
 
 /* @use: which of the peers have such weights */
 static void measure(struct ours *o, const bool *use)
 {
-	double ours[MAX_RUNS], theirs[MAX_PEERS][MAX_RUNS], bound[MAX_RUNS];
-	double flop = 2.0 * o->m * size.n * size.k, our_rate, most;
+	double ours[MAX_RUNS], bound[MAX_RUNS], our_rate, most;
 	unsigned int runs = bench_runs(5, MAX_RUNS), emitted = 0;
-	uint32_t products[MAX_PEERS] = { 0 };
+	struct beside b[MAX_PEERS] = { { 0 } };
 
+	o->nmse = ours_nmse(o);
 	o->products = 1;
 	o->products = (uint32_t)(size.turn_seconds / ours_time(o)) + 1;
-	for (unsigned int p = 0; p < peer_count; p++)
-		if (use[p])
-			peer_time(peers[p], o, &products[p]);
-	for (unsigned int i = 0; i < runs; i++) {
-		ours[i] = flop / ours_time(o) * 1e-9;
-		for (unsigned int p = 0; p < peer_count; p++)
-			theirs[p][i] = products[p] ?
-				flop / peer_time(peers[p], o, &products[p]) * 1e-9 : 0;
-		bound[i] = bound_rate(o);
+	for (unsigned int p = 0; p < peer_count; p++) {
+		if (!use[p])
+			continue;
+		peer_time(peers[p], o, &b[p].products);
+		b[p].nmse = b[p].products ? peer_nmse(o, peers[p]) : 0;
 	}
+	for (unsigned int i = 0; i < runs; i++)
+		turn(o, b, ours, bound, i);
 	our_rate = bench_median(ours, runs);
 	most = bench_median(bound, runs);
 	for (unsigned int p = 0; p < peer_count; p++) {
-		if (products[p])
-			emit(o, our_rate, peers[p], bench_median(theirs[p], runs), most);
-		emitted += products[p] > 0;
+		if (b[p].products)
+			emit(o, our_rate, peers[p], bench_median(b[p].rate, runs), b[p].nmse, most);
+		emitted += b[p].products > 0;
 	}
 	if (!emitted)
-		emit(o, our_rate, NULL, 0, most);
+		emit(o, our_rate, NULL, 0, 0, most);
 }
 
-static void measure_rows(struct ours *o, const bool *use)
+static void measure_subject(struct ours *o, const struct subject *s, const uint32_t *m,
+			    unsigned int ms)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
-	o->acts_memory = bench_alloc(vgpu_acts_bytes(o->subject->mode, o->m, size.k));
-	if (!o->acts_memory)
-		die("no memory");
-	vgpu_acts_init(&o->acts, o->subject->mode, o->m, size.k, o->acts_memory);
-	for (o->threads = 1; o->threads <= 2 && o->threads <= cpus; o->threads++)
-		measure(o, use);
-	bench_free(o->acts_memory);
-}
-
-static void measure_subject(const struct subject *s, const uint32_t *m, unsigned int ms,
-			    const float *x, float *y)
-{
-	struct ours o = { .kernels = vgpu_kernels_best(), .subject = s, .x = x, .y = y };
 	struct peer_weights w = { s->ggml, size.n, size.k, size.rotate_bytes,
 				  s->mode == VGPU_MODE_A8 };
 	bool use[MAX_PEERS] = { false };
 
-	if (!rotation_init(&o.w, vgpu_weight_unit_bytes(s->format, size.k) *
-			   (size.n / vgpu_weight_unit_rows(s->format)), size.rotate_bytes))
-		die("no memory");
-	weight_fill(o.kernels, s->format, o.w.data);
-	rotation_fill(&o.w);
-	for (int i = 0; i < 2; i++) {
-		o.scratch[i] = bench_alloc(vgpu_matmul_scratch_bytes(s->format, size.k));
-		if (!o.scratch[i])
-			die("no memory");
-	}
+	o->subject = s;
+	weight_init(o);
 	for (unsigned int p = 0; p < peer_count; p++)
 		use[p] = peers[p]->weights(peers[p], &w);
 	for (unsigned int i = 0; i < ms; i++) {
-		o.m = m[i];
-		measure_rows(&o, use);
+		o->m = m[i];
+		want_init(o);
+		for (o->threads = 1; o->threads <= MAX_THREADS; o->threads++)
+			if (o->backend[o->threads - 1])
+				measure(o, use);
 	}
-	bench_free(o.scratch[0]);
-	bench_free(o.scratch[1]);
-	bench_free(o.w.data);
+	bench_free(o->source);
+	bench_free(o->w.data);
+}
+
+/* @threads: 0: one thread, and two where there are as many CPUs */
+static void pools_open(struct ours *o, unsigned int threads)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	for (uint32_t i = 0; i < MAX_THREADS; i++) {
+		struct vgpu_pool_params params = { .threads = i + 1 };
+
+		if (threads ? threads != i + 1 : i >= cpus)
+			continue;
+		if (vgpu_pool_open(&params, &o->pool[i]) ||
+		    vgpu_backend_cpu.open(o->pool[i], &o->backend[i]))
+			die("no threads");
+	}
+}
+
+static void pools_close(struct ours *o)
+{
+	for (uint32_t i = 0; i < MAX_THREADS; i++) {
+		if (!o->backend[i])
+			continue;
+		vgpu_backend_cpu.close(o->backend[i]);
+		vgpu_pool_close(o->pool[i]);
+	}
 }
 
 /* What the command line asks for. */
 struct request {
 	uint32_t m[16];
-	unsigned int ms;
+	unsigned int ms, threads;
 	const char *weight;
 };
 
-static const char usage[] = "usage: matmul [--shape NxK] [--weight NAME] [--cache] [m...]; N and K are "
-			    "multiples of 64, each m at least 1";
+static const char usage[] = "usage: matmul [--shape NxK] [--weight NAME] [--threads 1|2] [--cache] "
+			    "[m...]; N and K are multiples of 64, each m at least 1";
 
 static void shape_parse(const char *text)
 {
@@ -321,6 +464,8 @@ static struct request parse(char **argv)
 			shape_parse(*++argv);
 		else if (!strcmp(*argv, "--weight") && argv[1])
 			r.weight = *++argv;
+		else if (!strcmp(*argv, "--threads") && argv[1])
+			r.threads = (unsigned int)strtoul(*++argv, NULL, 10);
 		else if (!strcmp(*argv, "--cache"))
 			size.rotate_bytes = 0;
 		else if (r.ms < 16 && strtoul(*argv, NULL, 10))
@@ -328,6 +473,8 @@ static struct request parse(char **argv)
 		else
 			die(usage);
 	}
+	if (r.threads > MAX_THREADS)
+		die(usage);
 	if (!r.ms) {
 		memcpy(r.m, (const uint32_t[]){ 1, 8, 32, 512 }, 4 * sizeof(*r.m));
 		r.ms = bench_short() ? 2 : 4;
@@ -344,33 +491,40 @@ static void peers_open(void)
 			peers[peer_count++] = known[i];
 }
 
+/* What all the weights are multiplied with. */
+static void activations_init(struct ours *o, const struct request *r)
+{
+	uint32_t most = 0;
+
+	for (unsigned int i = 0; i < r->ms; i++)
+		most = r->m[i] > most ? r->m[i] : most;
+	o->x = take((size_t)most * size.k * sizeof(*o->x));
+	o->y = take((size_t)most * size.n * sizeof(*o->y));
+	values_activations(o->x, (size_t)most * size.k);
+}
+
 int main(int argc, char **argv)
 {
 	struct request r = parse(argv);
+	static struct ours o;
 	bool any = false;
-	uint32_t most = 0;
-	float *x, *y;
 
 	(void)argc;
-	for (unsigned int i = 0; i < r.ms; i++)
-		most = r.m[i] > most ? r.m[i] : most;
-	x = bench_alloc((size_t)most * size.k * sizeof(*x));
-	y = bench_alloc((size_t)most * size.n * sizeof(*y));
-	if (!x || !y)
-		die("no memory");
-	for (size_t i = 0; i < (size_t)most * size.k; i++)
-		x[i] = random_value();
-
 	printf("level %s\n", vgpu_isa_name(vgpu_kernels_best()->isa));
 	bench_say_round_trip();
 	peers_open();
+	pools_open(&o, r.threads);
+	activations_init(&o, &r);
 	for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
 		if (r.weight && strcmp(r.weight, subjects[i].weight))
 			continue;
 		any = true;
-		measure_subject(&subjects[i], r.m, r.ms, x, y);
+		measure_subject(&o, &subjects[i], r.m, r.ms);
 	}
 	if (!any)
 		die("no weight has this name");
-	return 0;
+	pools_close(&o);
+	bench_free(o.x);
+	bench_free(o.y);
+	return failed;
 }

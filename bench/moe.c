@@ -319,7 +319,7 @@ static void measure_route(const struct bench *b, uint32_t tokens, enum experts_r
 	r.x = take((size_t)tokens * size.k * sizeof(*r.x));
 	for (uint32_t i = 0; i < EXPERTS_SETS; i++)
 		experts_choose(i, routing, size.experts, tokens, size.used, r.ids + i * pairs);
-	experts_activations(r.x, (size_t)tokens * size.k);
+	values_activations(r.x, (size_t)tokens * size.k);
 	r.bids = object(b, r.ids, EXPERTS_SETS * pairs * sizeof(*r.ids));
 	r.bx = object(b, r.x, (size_t)tokens * size.k * sizeof(*r.x));
 	r.by = object(b, NULL, pairs * size.n * sizeof(float));
@@ -346,7 +346,7 @@ static void blocks_open(struct bench *b)
 	check(vgpu_matrix_bytes(b->subject->packed, size.n, size.k, &b->expert_bytes), "packed");
 	bytes *= size.experts;
 	b->blocks = take(bytes);
-	experts_weights(b->subject->type, b->blocks, bytes);
+	values_weights(values_type(b->subject->type), b->blocks, bytes);
 	b->fd = memfd_create("experts", MFD_CLOEXEC);
 	if (b->fd < 0)
 		die("no file");

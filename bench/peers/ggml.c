@@ -15,6 +15,7 @@
 #define ATTEND_MOST	1024u
 #define PAUSE_US	5000		/* its threads spin for a while when they have nothing to do */
 #define SERVE		"bench/peers/ggml.sh"
+#define NUMBER_BYTES	17		/* " -1.23456789e-12" of an answer, and one */
 
 static struct {
 	FILE *in, *out;
@@ -22,6 +23,7 @@ static struct {
 	char version[24];
 	char kind[KINDS][NAME_BYTES];
 	unsigned int kinds, best;
+	uint32_t rows;			/* of the weights */
 	struct peer_product chosen;	/* whom @best was found for */
 	struct peer_route routed;
 } ggml;
@@ -104,6 +106,7 @@ static bool take_kinds(const char *type)
 static bool ggml_weights(struct peer *peer, const struct peer_weights *w)
 {
 	(void)peer;
+	ggml.rows = w->n;
 	fprintf(ggml.in, "matmul %s %u %u %zu\n", w->type, w->n, w->k, w->rotate ? w->rotate : 1);
 	return take_kinds(w->type);
 }
@@ -116,15 +119,24 @@ static bool ggml_experts(struct peer *peer, const struct peer_experts *e)
 	return take_kinds(e->type);
 }
 
-static double run(const char *kind, const struct peer_product *p, uint32_t products)
+/* Seconds, and so many @outputs of the product, where they are wanted. */
+static double run(const char *kind, const struct peer_product *p, uint32_t products,
+		  float *outputs, unsigned int count)
 {
-	char text[256];
+	static char text[(PEER_OUTPUTS + 8) * NUMBER_BYTES];
+	char *at = text;
+	double seconds;
 
 	if (products > PRODUCTS_MOST)
 		products = PRODUCTS_MOST;
-	fprintf(ggml.in, "run %s %u %u %u\n", kind, p->m, p->threads, products);
+	fprintf(ggml.in, "run %s %u %u %u %u\n", kind, p->m, p->threads, products, count);
 	fflush(ggml.in);
-	return answer(text, sizeof(text), kind) ? atof(text) : 0;
+	if (!answer(text, sizeof(text), kind))
+		return 0;
+	seconds = strtod(at, &at);
+	for (unsigned int i = 0; i < count; i++)
+		outputs[i] = strtof(at, &at);
+	return seconds;
 }
 
 /* Seconds, and the outputs where @samples is not NULL. */
@@ -148,7 +160,7 @@ static double route(const char *kind, const struct peer_route *r, uint32_t produ
 
 static double run_once(const char *kind, const void *arg)
 {
-	return run(kind, arg, 1);
+	return run(kind, arg, 1, NULL, 0);
 }
 
 static double route_once(const char *kind, const void *arg)
@@ -176,19 +188,34 @@ static void say_form(struct peer *peer)
 	snprintf(peer->form, sizeof(peer->form), "%.20s %.24s", ggml.version, ggml.kind[ggml.best]);
 }
 
+/* The form that products like this one are fastest in; false: none. */
+static bool product_choose(struct peer *peer, const struct peer_product *p)
+{
+	if (!ggml.kinds)
+		return false;
+	if (ggml.chosen.m != p->m || ggml.chosen.threads != p->threads)
+		choose(run_once, p);
+	ggml.chosen = *p;
+	say_form(peer);
+	return true;
+}
+
 static double ggml_time(struct peer *peer, struct peer_product p, uint32_t products)
 {
 	double seconds;
 
-	if (!ggml.kinds)
+	if (!product_choose(peer, &p))
 		return 0;
-	if (ggml.chosen.m != p.m || ggml.chosen.threads != p.threads)
-		choose(run_once, &p);
-	ggml.chosen = p;
-	say_form(peer);
-	seconds = run(ggml.kind[ggml.best], &p, products);
+	seconds = run(ggml.kind[ggml.best], &p, products, NULL, 0);
 	usleep(PAUSE_US);
 	return seconds;
+}
+
+static bool ggml_outputs(struct peer *peer, struct peer_product p, float *outputs)
+{
+	unsigned int count = peer_outputs((size_t)p.m * ggml.rows);
+
+	return product_choose(peer, &p) && run(ggml.kind[ggml.best], &p, 1, outputs, count) > 0;
 }
 
 static bool route_is_like(const struct peer_route *a, const struct peer_route *b)
@@ -245,6 +272,7 @@ static double ggml_attend(struct peer *peer, unsigned int threads, uint32_t time
 
 struct peer peer_ggml = {
 	.name = "ggml", .open = ggml_open, .weights = ggml_weights, .time = ggml_time,
+	.outputs = ggml_outputs,
 	.attention = ggml_attention, .attend = ggml_attend,
 	.experts = ggml_experts, .route = ggml_route,
 };

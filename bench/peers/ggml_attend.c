@@ -122,17 +122,6 @@ static struct ggml_tensor *node(struct ggml_context *ctx)
 				   1 / sqrtf((float)state.dim), 0, 0);
 }
 
-static void samples_print(const struct ggml_tensor *out)
-{
-	for (unsigned int i = 0; i < PEER_SAMPLES; i++) {
-		float x;
-
-		ggml_backend_tensor_get(out, &x, peer_sample((size_t)ggml_nelements(out), i) * sizeof(x),
-					sizeof(x));
-		printf(" %.7g", (double)x);
-	}
-}
-
 /* Calls in one graph, so that its threads are started once. */
 static void run(int times)
 {
@@ -147,19 +136,18 @@ static void run(int times)
 		out = node(ctx);
 		ggml_build_forward_expand(graph, out);
 	}
-	buffer = ggml_backend_alloc_ctx_tensors(ctx, serve_backend);
+	buffer = serve_results(graph);
 	if (!buffer) {
 		puts("error no memory");
 		ggml_free(ctx);
 		return;
 	}
-	ggml_backend_buffer_clear(buffer, 0);	/* pages are there */
 	start = serve_now();
 	status = ggml_backend_graph_compute(serve_backend, graph);
 	start = serve_now() - start;
 	if (status == GGML_STATUS_SUCCESS) {
 		printf("ok %.9f", start / times);
-		samples_print(out);
+		serve_say(out, PEER_SAMPLES);
 		putchar('\n');
 	} else {
 		puts("error it cannot compute that");

@@ -30,7 +30,7 @@ struct graph {
 	struct ggml_context *ctx;
 	struct ggml_cgraph *graph;
 	struct ggml_tensor *x, *ids[EXPERTS_SETS], *out;
-	ggml_backend_buffer_t buffer;
+	ggml_backend_buffer_t results, buffer;
 };
 
 void serve_experts(const char *line)
@@ -47,7 +47,7 @@ void serve_experts(const char *line)
 		return;
 	}
 	w.type = serve_type(name);
-	if (w.type == GGML_TYPE_COUNT) {
+	if (w.type == GGML_TYPE_COUNT || !values_type(name)) {
 		printf("error no type %s\n", name);
 		return;
 	}
@@ -56,7 +56,7 @@ void serve_experts(const char *line)
 	w.experts = experts;
 	stack = ggml_row_size(w.type, k) * (size_t)(n * experts);
 	data = serve_take(stack);
-	experts_weights(name, data, stack);
+	values_weights(values_type(name), data, stack);
 	serve_weights_drop(&stacks);
 	stacks = w;
 	serve_weights_set(&stacks, data, bytes);
@@ -78,7 +78,8 @@ static void graph_plan(struct graph *g, const struct serve_kind *kind, const str
 					 g->ids[i % EXPERTS_SETS]);
 		ggml_build_forward_expand(g->graph, g->out);
 	}
-	g->buffer = ggml_backend_alloc_ctx_tensors(g->ctx, serve_backend);
+	g->results = serve_results(g->graph);
+	g->buffer = g->results ? ggml_backend_alloc_ctx_tensors(g->ctx, serve_backend) : NULL;
 }
 
 static void graph_set(struct graph *g, const struct route *r)
@@ -87,7 +88,7 @@ static void graph_set(struct graph *g, const struct route *r)
 	float *x = serve_take(ggml_nbytes(g->x));
 
 	ggml_backend_buffer_clear(g->buffer, 0);	/* pages are there */
-	experts_activations(x, (size_t)ggml_nelements(g->x));
+	values_activations(x, (size_t)ggml_nelements(g->x));
 	ggml_backend_tensor_set(g->x, x, 0, ggml_nbytes(g->x));
 	for (unsigned int i = 0; i < EXPERTS_SETS; i++) {
 		experts_choose(i, r->routing, (uint32_t)stacks.experts, (uint32_t)r->tokens,
@@ -109,13 +110,7 @@ static void graph_run(struct graph *g, const struct route *r)
 		return;
 	}
 	printf("ok %.9f", start / r->products);
-	for (unsigned int i = 0; i < PEER_SAMPLES; i++) {
-		size_t at = peer_sample((size_t)ggml_nelements(g->out), i);
-		float y;
-
-		ggml_backend_tensor_get(g->out, &y, at * sizeof(y), sizeof(y));
-		printf(" %.7g", (double)y);
-	}
+	serve_say(g->out, PEER_SAMPLES);
 	putchar('\n');
 }
 
@@ -143,9 +138,10 @@ void serve_route(const char *line)
 	if (g.buffer) {
 		graph_set(&g, &r);
 		graph_run(&g, &r);
-		ggml_backend_buffer_free(g.buffer);
 	} else {
 		puts("error no memory");
 	}
+	ggml_backend_buffer_free(g.buffer);
+	ggml_backend_buffer_free(g.results);
 	ggml_free(g.ctx);
 }

@@ -10,7 +10,9 @@
  *	matmul TYPE N K BYTES	-> ok BUFFER...		weights of N x K, so many bytes of copies, at
  *							least one, in each kind of buffer that has
  *							products of this type
- *	run BUFFER M THREADS PRODUCTS -> ok SECONDS	a product; weights are taken in turn
+ *	run BUFFER M THREADS PRODUCTS OUTPUTS -> ok SECONDS OUTPUT...
+ *							a product; weights are taken in turn; so many
+ *							outputs of the last, as peer.h says which
  *	attention, attend				flash attention: ggml_attend.c
  *	experts, route					mixtures of experts: ggml_experts.c
  *	quit
@@ -24,6 +26,8 @@
 #include <time.h>
 #include <ggml-alloc.h>
 #include "ggml_serve.h"
+#include "peer.h"
+#include "values.h"
 
 #define MAX_NODES	16384
 
@@ -74,19 +78,42 @@ struct ggml_context *serve_context(size_t nodes)
 	return ggml_init(p);
 }
 
-static void *random_weight(enum ggml_type type, int64_t n, int64_t k)
+ggml_backend_buffer_t serve_results(struct ggml_cgraph *graph)
 {
-	float *f = serve_take((size_t)(n * k) * sizeof(*f));
-	void *data = serve_take(ggml_row_size(type, k) * (size_t)n);
-	uint64_t random = 1;
+	ggml_backend_buffer_type_t type = ggml_backend_get_default_buffer_type(serve_backend);
+	ggml_backend_buffer_t buffer;
+	size_t most = 0;
 
-	for (int64_t i = 0; i < n * k; i++) {
-		random = random * 6364136223846793005ull + 1442695040888963407ull;
-		f[i] = (float)(int32_t)(random >> 32) * 0x1p-31f;
+	for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
+		size_t bytes = ggml_backend_buft_get_alloc_size(type, ggml_graph_node(graph, i));
+
+		most = bytes > most ? bytes : most;
 	}
-	ggml_quantize_chunk(type, f, data, 0, n, k, NULL);
-	free(f);
-	return data;
+	buffer = ggml_backend_buft_alloc_buffer(type, most);
+	if (!buffer)
+		return NULL;
+	ggml_backend_buffer_clear(buffer, 0);	/* pages are there */
+	for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
+		struct ggml_tensor *t = ggml_graph_node(graph, i);
+
+		if (t->view_src)
+			ggml_backend_view_init(t);
+		else
+			ggml_backend_tensor_alloc(buffer, t, ggml_backend_buffer_get_base(buffer));
+	}
+	return buffer;
+}
+
+void serve_say(const struct ggml_tensor *result, unsigned int outputs)
+{
+	size_t n = (size_t)ggml_nelements(result);
+
+	for (unsigned int i = 0; i < outputs; i++) {
+		float x;
+
+		ggml_backend_tensor_get(result, &x, peer_sample_of(n, outputs, i) * sizeof(x), sizeof(x));
+		printf(" %.9g", (double)x);
+	}
 }
 
 static void do_matmul(const char *line)
@@ -94,6 +121,7 @@ static void do_matmul(const char *line)
 	char name[32];
 	long n, k, bytes;
 	enum ggml_type type;
+	size_t all;
 	void *data;
 
 	if (sscanf(line, "matmul %31s %ld %ld %ld", name, &n, &k, &bytes) != 4 || n < 1 || k < 1 ||
@@ -102,11 +130,13 @@ static void do_matmul(const char *line)
 		return;
 	}
 	type = serve_type(name);
-	if (type == GGML_TYPE_COUNT) {
+	if (type == GGML_TYPE_COUNT || !values_type(name) || k % ggml_blck_size(type)) {
 		printf("error no type %s\n", name);
 		return;
 	}
-	data = random_weight(type, n, k);
+	all = ggml_row_size(type, k) * (size_t)n;
+	data = serve_take(all);
+	values_weights(values_type(name), data, all);
 	serve_weights_drop(&state.w);
 	state.w = (struct serve_weights){ .type = type, .n = n, .k = k };
 	serve_weights_set(&state.w, data, bytes);
@@ -114,44 +144,59 @@ static void do_matmul(const char *line)
 	free(data);
 }
 
-/* Seconds a product. */
-static double run(struct serve_kind *kind, int m, int products)
+/* What run asks for. */
+struct request {
+	int m, threads, products, outputs;
+};
+
+/* @values: [m][k] */
+static void run(struct serve_kind *kind, const struct request *r, const float *values)
 {
-	int64_t k = state.w.k;
 	struct ggml_context *ctx = serve_context(MAX_NODES);
-	struct ggml_tensor *x = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, k, m);
+	struct ggml_tensor *x = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, state.w.k, r->m), *y = NULL;
 	struct ggml_cgraph *graph = ggml_new_graph_custom(ctx, MAX_NODES, false);
-	float *values = serve_take((size_t)(k * m) * sizeof(*values));
-	ggml_backend_buffer_t buffer;
+	ggml_backend_buffer_t results, buffer;
+	enum ggml_status status;
 	double start;
 
-	for (int i = 0; i < products; i++)
-		ggml_build_forward_expand(graph, ggml_mul_mat(ctx,
-				kind->weight[(state.next + i) % state.w.copies], x));
-	state.next += products;
-	buffer = ggml_backend_alloc_ctx_tensors(ctx, serve_backend);
-	for (int64_t i = 0; i < k * m; i++)
-		values[i] = (float)((int)(i * 2654435761u >> 7) % 1000) / 500.f - 1;
-	ggml_backend_buffer_clear(buffer, 0);	/* pages are there */
-	ggml_backend_tensor_set(x, values, 0, ggml_nbytes(x));
-	start = serve_now();
-	ggml_backend_graph_compute(serve_backend, graph);
-	start = serve_now() - start;
+	for (int i = 0; i < r->products; i++) {
+		y = ggml_mul_mat(ctx, kind->weight[(state.next + i) % state.w.copies], x);
+		ggml_build_forward_expand(graph, y);
+	}
+	state.next = (state.next + r->products) % state.w.copies;
+	results = serve_results(graph);
+	buffer = results ? ggml_backend_alloc_ctx_tensors(ctx, serve_backend) : NULL;
+	if (buffer) {
+		ggml_backend_tensor_set(x, values, 0, ggml_nbytes(x));
+		start = serve_now();
+		status = ggml_backend_graph_compute(serve_backend, graph);
+		start = serve_now() - start;
+		if (status == GGML_STATUS_SUCCESS) {
+			printf("ok %.9f", start / r->products);
+			serve_say(y, (unsigned int)r->outputs);
+			putchar('\n');
+		} else {
+			puts("error it cannot compute that");
+		}
+	} else {
+		puts("error no memory");
+	}
 	ggml_backend_buffer_free(buffer);
+	ggml_backend_buffer_free(results);
 	ggml_free(ctx);
-	free(values);
-	return start / products;
 }
 
 static void do_run(const char *line)
 {
 	char name[64];
-	int m, threads, products;
 	struct serve_kind *kind;
+	struct request r;
+	float *values;
 
-	if (sscanf(line, "run %63s %d %d %d", name, &m, &threads, &products) != 4 || m < 1 ||
-	    threads < 1 || products < 1 || products > MAX_NODES / 2) {
-		puts("error usage: run BUFFER M THREADS PRODUCTS");
+	if (sscanf(line, "run %63s %d %d %d %d", name, &r.m, &r.threads, &r.products, &r.outputs) != 5 ||
+	    r.m < 1 || r.threads < 1 || r.products < 1 || r.products > MAX_NODES / 2 ||
+	    r.outputs < 0 || r.outputs > r.m * state.w.n) {
+		puts("error usage: run BUFFER M THREADS PRODUCTS OUTPUTS");
 		return;
 	}
 	kind = serve_weights_find(&state.w, name);
@@ -159,8 +204,11 @@ static void do_run(const char *line)
 		printf("error no buffer %s\n", name);
 		return;
 	}
-	serve_set_threads(serve_backend, threads);
-	printf("ok %.9f\n", run(kind, m, products));
+	serve_set_threads(serve_backend, r.threads);
+	values = serve_take((size_t)(r.m * state.w.k) * sizeof(*values));
+	values_activations(values, (size_t)(r.m * state.w.k));
+	run(kind, &r, values);
+	free(values);
 }
 
 static bool backend_open(const char *folder)

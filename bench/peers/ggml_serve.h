@@ -21,6 +21,14 @@ enum ggml_type serve_type(const char *name);
 /* Only the headers of so many tensors and of a graph of them, no data. */
 struct ggml_context *serve_context(size_t nodes);
 
+/*
+ * All results of a graph in one place, as ours are: none is read by another node.  Views of what has
+ * memory get theirs.  Return: the place; NULL: no memory.
+ */
+ggml_backend_buffer_t serve_results(struct ggml_cgraph *graph);
+/* Print outputs of a result, each behind a space, as peer.h says which. */
+void serve_say(const struct ggml_tensor *result, unsigned int outputs);
+
 /* A kind of buffer, and the weights in it. */
 struct serve_kind {
 	ggml_backend_buffer_type_t type;

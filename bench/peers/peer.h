@@ -75,10 +75,23 @@ struct peer_route {
 /* Outputs of a peer that are compared with ours, from all over the queries and columns. */
 #define PEER_SAMPLES	16u
 
-/* Which of n outputs sample i is. */
+/* Outputs of a product that its error is of: so many, or all where there are fewer. */
+#define PEER_OUTPUTS	4096u
+
+/* Which of n outputs number i of @samples is. */
+static inline size_t peer_sample_of(size_t n, unsigned int samples, unsigned int i)
+{
+	return n / samples * i + i * 7 % (n / samples);
+}
+
 static inline size_t peer_sample(size_t n, unsigned int i)
 {
-	return n / PEER_SAMPLES * i + i * 7 % (n / PEER_SAMPLES);
+	return peer_sample_of(n, PEER_SAMPLES, i);
+}
+
+static inline unsigned int peer_outputs(size_t n)
+{
+	return n < PEER_OUTPUTS ? (unsigned int)n : PEER_OUTPUTS;
 }
 
 /**
@@ -89,6 +102,8 @@ static inline size_t peer_sample(size_t n, unsigned int i)
  * @weights: use these from now on; false: it has no products of this type, which has been said
  * @time: seconds a product of @p.m rows of f32, of @products one after the other, whatever it
  *	does with the rows before included; not above 0: it failed, which has been said
+ * @outputs: NULL: its weights are others; else weights and activations are those of values.h, and
+ *	this hands out peer_outputs() of a product [m][n].  False: it failed, which has been said
  * @attention: like @weights, for @attend
  * @attend: like @time, of @times calls; @samples: [PEER_SAMPLES] of the outputs
  * @experts: like @weights, for @route
@@ -100,6 +115,7 @@ struct peer {
 	bool (*open)(struct peer *peer);
 	bool (*weights)(struct peer *peer, const struct peer_weights *w);
 	double (*time)(struct peer *peer, struct peer_product p, uint32_t products);
+	bool (*outputs)(struct peer *peer, struct peer_product p, float *outputs);
 	bool (*attention)(struct peer *peer, const struct peer_attention *a);
 	double (*attend)(struct peer *peer, unsigned int threads, uint32_t times, float *samples);
 	bool (*experts)(struct peer *peer, const struct peer_experts *e);

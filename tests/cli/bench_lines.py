@@ -16,11 +16,12 @@ MORE = {"GF/s", "GB/s", "1/s", "uses/read"}
 TEXTS = ("bench", "weight", "mode", "residency", "policy", "routing", "unit", "peer")
 COUNTS = ("m", "n", "k", "experts", "used", "threads", "runs")
 NUMBERS = ("ours", "theirs", "ratio", "bound", "fraction", "round_trip_ns")
+ERRORS = ("nmse", "peer_nmse")
 RESIDENCIES = {"dram", "cache", "nvme"}
 
 # Parameters that a bench has on each line, beside bench, unit, ours and runs.
 PARAMETERS = {
-    "matmul": "weight mode m n k threads residency bound",
+    "matmul": "weight mode m n k threads residency bound nmse",
     "pack": "weight n k threads residency bound",
     "decode": "weight n k threads residency bound",
     "acts": "mode m k threads residency bound",
@@ -59,6 +60,8 @@ def types(line):
             yield f"{key} is no count"
         if key in NUMBERS and not (type(value) in (int, float) and value > 0):
             yield f"{key} is no number above 0"
+        if key in ERRORS and not (type(value) in (int, float) and value >= 0):
+            yield f"{key} is no error"
 
 
 def keys(line):

@@ -81,30 +81,31 @@ line of_an_unknown_bench_is_found "{${good/submit/other}}" 'bench is not known'
 line cut_off_is_found "{$good" "no JSON"
 
 # --- a peer in a process of its own: the faster of its forms is taken, a type that it lacks is said ---
-cat >"$work/ggml" <<'END'
-#!/bin/bash
-echo ok 9.9
-while read -r what name rest; do
-	case $what,$name in
-	matmul,mxfp4) echo ok SLOW FAST ;;
-	matmul,*) echo "error no products of type $name" ;;
-	run,SLOW) echo ok 0.004 ;;
-	run,FAST) echo ok 0.002 ;;
-	esac
-done
-END
-chmod +x "$work/ggml"
+peer=$PWD/tests/cli/bench_peer.py
 rm -f "$BENCH_JSONL"
-BENCH_GGML=$work/ggml $build/bench/matmul --weight mxfp4 1 >"$work/out" 2>&1
+ERROR=0.003 BENCH_GGML=$peer $build/bench/matmul --shape 64x64 --weight bf16 1 8 >"$work/out" 2>&1
 verdict bench_peer_is_asked test $? -eq 0
 verdict bench_peer_is_named_with_its_faster_form grep -q 'its 9.9 FAST' "$work/out"
-# 2 x 512 x 512 operations in 2 ms.
-verdict bench_peer_has_its_rate python3 -c '
+# lines_of_ggml EXPRESSION: true of each line beside ggml, which there are
+lines_of_ggml() {
+	python3 -c '
 import json, sys
 lines = [json.loads(line) for line in open(sys.argv[1])]
 lines = [line for line in lines if line.get("peer") == "ggml"]
-sys.exit(not lines or any(abs(line["theirs"] - 0.262144) > 1e-5 for line in lines))' "$BENCH_JSONL"
-BENCH_GGML=$work/ggml $build/bench/matmul --weight int8 1 >"$work/out" 2>&1
+sys.exit(not lines or not all(eval(sys.argv[2], line) for line in lines))' "$BENCH_JSONL" "$1"
+}
+# 2 x 64 x 64 operations a row in 2 ms; 0.003 x 0.003.
+verdict bench_peer_has_its_rate lines_of_ggml 'abs(theirs / (m * 0.004096) - 1) < 1e-4'
+verdict bench_matmul_has_the_errors_of_both \
+	lines_of_ggml 'abs(peer_nmse / 9e-6 - 1) < 1e-3 and 0 < nmse < 4e-6'
+ERROR=1e-4 BENCH_GGML=$peer $build/bench/matmul --shape 64x64 --weight bf16 1 >"$work/out" 2>&1
+verdict bench_matmul_less_accurate_than_ggml_fails test $? -eq 1
+verdict bench_matmul_says_what_is_less_accurate \
+	grep -q '^matmul: bf16 a16 of m = 1: NMSE .*, ggml has 1e-08' "$work/out"
+ERROR=0.5 BENCH_GGML=$peer $build/bench/matmul --shape 64x64 --weight bf16 1 >"$work/out" 2>&1
+verdict bench_matmul_that_is_wrong_fails test $? -eq 1
+verdict bench_matmul_says_who_is_wrong grep -q "ggml's bf16 of m = 1 is wrong: NMSE 0.25" "$work/out"
+BENCH_GGML=$peer $build/bench/matmul --weight int8 1 >"$work/out" 2>&1
 verdict bench_peer_without_the_type_is_said \
 	grep -q 'SKIP: no peer ggml for q8_0: error no products of type q8_0' "$work/out"
 BENCH_GGML='echo no ggml here >&2; exit 3' $build/bench/matmul --weight mxfp4 1 >"$work/out" 2>&1
@@ -136,6 +137,7 @@ while read -r what name rest; do
 	esac
 done
 END
+chmod +x "$work/ggml"
 rm -f "$BENCH_JSONL"
 BENCH_GGML=$work/ggml $build/bench/attention --mode decode --threads 1 >"$work/out" 2>&1
 verdict bench_attention_asks_its_peer test $? -eq 0
@@ -168,6 +170,8 @@ $build/bench/attention --mode nothing >"$work/out" 2>&1
 verdict bench_of_an_unknown_attention_fails test $? -eq 1
 $build/bench/matmul --weight mxfp5 >"$work/out" 2>&1
 verdict bench_of_an_unknown_weight_fails test $? -eq 1
+$build/bench/matmul --threads 3 >"$work/out" 2>&1
+verdict bench_matmul_of_three_threads_says_what_it_takes grep -q 'usage: matmul ' "$work/out"
 $build/bench/matmul --shape 100x64 >"$work/out" 2>&1
 verdict bench_of_a_wrong_shape_says_which_are_right grep -q 'multiples of 64' "$work/out"
 unset BENCH_SHORT

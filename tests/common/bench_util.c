@@ -447,6 +447,12 @@ static void json_count(FILE *f, const char *key, uint64_t value)
 		fprintf(f, ",\"%s\":%llu", key, (unsigned long long)value);
 }
 
+static void json_number(FILE *f, const char *key, double value)
+{
+	if (value > 0)
+		fprintf(f, ",\"%s\":%.4g", key, value);
+}
+
 static void json_line(FILE *f, const struct bench_result *r)
 {
 	fprintf(f, "{\"bench\":\"%s\"", r->bench);
@@ -471,8 +477,9 @@ static void json_line(FILE *f, const struct bench_result *r)
 			r->ours / r->theirs);
 	if (r->bound > 0)
 		fprintf(f, ",\"bound\":%.6g,\"fraction\":%.4g", r->bound, r->ours / r->bound);
-	if (round_trip_ns > 0)
-		fprintf(f, ",\"round_trip_ns\":%.4g", round_trip_ns);
+	json_number(f, "nmse", r->nmse);
+	json_number(f, "peer_nmse", r->peer_nmse);
+	json_number(f, "round_trip_ns", round_trip_ns);
 	fprintf(f, ",\"runs\":%u}\n", r->runs);
 }
 

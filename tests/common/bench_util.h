@@ -36,6 +36,7 @@
  * @peer: whom we compare with; NULL: no peer, @theirs is not printed
  * @theirs: what the peer reaches, doing the same work
  * @bound: what the machine can do at most, measured in the same run; 0: not known
+ * @nmse, @peer_nmse: error of our result and of theirs; 0 leaves the key out
  * @runs: medians of so many runs
  * @note: printed behind the table's line, not in the JSON; or NULL
  */
@@ -46,7 +47,7 @@ struct bench_result {
 	const char *unit;
 	double ours;
 	const char *peer;
-	double theirs, bound;
+	double theirs, bound, nmse, peer_nmse;
 	unsigned int runs;
 	const char *note;
 };
