@@ -180,6 +180,29 @@ struct vgpu_mxfp4_rows {
 	uint32_t rows, k;
 };
 
+/*
+ * Columns that a part of a transposed product begins at are multiples of this: there every
+ * format has a whole tile or block.
+ */
+#define VGPU_TRANSPOSED_COLS	512u
+
+/**
+ * struct vgpu_transposed - what a panel is multiplied by from the left, for Y = X W
+ * @x: f32 [m][rows of the panel], row stride @ldx floats: the columns that are the panel's rows
+ * @y: f32 [m][k of the panel], row stride @ldy
+ * @m: rows; without any nothing is written
+ * @first, @end: columns of the weight that are computed; others of @y are left alone.  The first
+ *	is a multiple of VGPU_TRANSPOSED_COLS, the end another or k
+ * @add: @y holds the sums of the panels before this one; else what is there is not read
+ */
+struct vgpu_transposed {
+	const float *x;
+	float *y;
+	size_t ldx, ldy;
+	uint32_t m, first, end;
+	bool add;
+};
+
 /* Bytes of one row (row-major formats) or of one group of 16 rows (packed). */
 size_t vgpu_weight_unit_bytes(enum vgpu_wformat format, uint32_t k);
 /* Rows a unit holds: 1 or VGPU_GROUP_ROWS; 0 for a format not known. */
@@ -251,6 +274,23 @@ struct vgpu_kernels {
 	 */
 	void (*matmul)(const struct vgpu_panel *w, const struct vgpu_acts *x,
 		       float *y, size_t ldy, void *scratch);
+
+	/*
+	 * Y = X W, the gradient of a product's activations from that of its result: with X = dY
+	 * [m][n] and Y = dX [m][k], the panel has rows of W [n][k], as it lies for matmul.
+	 *
+	 * y[i][c] = fma(x[i][r], W[r][c], y[i][c]) for r = 0, 1, ..., from +0 on, or from what is
+	 * there with p->add: the bits, but for those of a NaN, are the same at every level and
+	 * however rows of x, rows of W and columns are cut.  With u = 2^-24 a result is within
+	 * n u / (1 - n u) * sum |x W| of the exact one, where none of it leaves f32.
+	 *
+	 * Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3.1 (an fma
+	 * rounds once, so n roundings are on the way of a term rather than n + 1).
+	 *
+	 * The panel has at least one row; scratch: as of matmul.
+	 */
+	void (*matmul_transposed)(const struct vgpu_panel *w, const struct vgpu_transposed *p,
+				  void *scratch);
 
 	/* --- packing (pack.c in each level); src row stride in elements --- */
 

@@ -2,7 +2,8 @@
 /*
  * The kernels of the CPU at every level, against the reference.  An input is a number of up to
  * 64 bits, little-endian, and says all that is drawn (tests/common/product_draw.h and others):
- * of each eight five are products, one is attention, one a layer operation, and one is packed.
+ * of each eight four are products, one is a product from the left, one attention, one a layer
+ * operation, and one is packed.
  *
  * Bits of a number are like no others, so nothing is gained from changing those of one that
  * was good: inputs are one number after the other, from VB_SEED on (0), and the same each time.
@@ -18,6 +19,7 @@
 #include "common/layer_draw.h"
 #include "common/pack_draw.h"
 #include "common/product_draw.h"
+#include "common/transposed_draw.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
@@ -31,7 +33,8 @@ static const struct turn {
 	const char *(*draw)(uint64_t number);
 	const char *(*said)(void);
 } turns[8] = {
-	[0 ... 4] = { product_draw, product_draw_said },
+	[0 ... 3] = { product_draw, product_draw_said },
+	[4] = { transposed_draw, transposed_draw_said },
 	[5] = { attention_draw, attention_draw_said },
 	[6] = { layer_draw, layer_draw_said },
 	[7] = { pack_draw, pack_draw_said },

@@ -8,6 +8,7 @@
 #include "common/layer_draw.h"
 #include "common/pack_draw.h"
 #include "common/product_draw.h"
+#include "common/transposed_draw.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define DRAWS	1000u		/* instrumented code is slow */
@@ -39,6 +40,12 @@ static void drawn_products_are_within_the_bound_of_ref(void **state)
 	check_draws(product_draw, wanted_draws());
 }
 
+static void drawn_transposed_products_are_the_plain_loop(void **state)
+{
+	(void)state;
+	check_draws(transposed_draw, wanted_draws());
+}
+
 static void drawn_groups_are_packed_as_by_ref(void **state)
 {
 	(void)state;
@@ -62,6 +69,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(drawn_products_are_within_the_bound_of_ref),
+		cmocka_unit_test(drawn_transposed_products_are_the_plain_loop),
 		cmocka_unit_test(drawn_groups_are_packed_as_by_ref),
 		cmocka_unit_test(drawn_attention_is_within_its_limit_of_ref),
 		cmocka_unit_test(drawn_layer_operations_are_within_their_limits_of_ref),

@@ -11,6 +11,7 @@
 #include "kernels/avx2/regroup.h"
 #include "kernels/avx2/slab.h"
 #include "kernels/avx2/tile_product.h"
+#include "kernels/avx2/transposed.h"
 #include "kernels/pack/g16.h"
 
 typedef void tile_fn(const struct vgpu_out_avx2 *o, const struct vgpu_slab_avx2 *w,
@@ -115,4 +116,5 @@ void vgpu_matmul_init_avx2(struct vgpu_kernels *t)
 {
 	t->acts_pack = vgpu_acts_pack_avx2;
 	t->matmul = cpu_has_avxvnni() ? vgpu_matmul_vnni_avx2 : vgpu_matmul_maddubs_avx2;
+	t->matmul_transposed = vgpu_matmul_transposed_avx2;
 }

@@ -17,6 +17,7 @@
 #include "kernels/avx512/matmul.h"
 #include "kernels/avx512/regroup.h"
 #include "kernels/avx512/tile.h"
+#include "kernels/avx512/transposed.h"
 
 #define SPAN_PAIRS	4u
 /* Of activations; whole tiles of 8 and of 12. */
@@ -231,4 +232,5 @@ void vgpu_matmul_init_avx512(struct vgpu_kernels *t)
 {
 	t->acts_pack = vgpu_acts_pack_avx512;
 	t->matmul = vgpu_matmul_avx512;
+	t->matmul_transposed = vgpu_matmul_transposed_avx512;
 }

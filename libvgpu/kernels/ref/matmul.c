@@ -11,6 +11,7 @@
 #include "kernels/pack/act8.h"
 #include "kernels/pack/half.h"
 #include "kernels/ref/rows.h"
+#include "kernels/ref/transposed.h"
 
 /* Activations are row-major here: f32, bf16 or s8 [m][kpad], scales [m][kpad / 32]. */
 
@@ -152,4 +153,5 @@ void vgpu_matmul_init_ref(struct vgpu_kernels *t)
 {
 	t->acts_pack = acts_pack_ref;
 	t->matmul = matmul_ref;
+	t->matmul_transposed = vgpu_matmul_transposed_ref;
 }

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VGPU_REF_TRANSPOSED_H
+#define VGPU_REF_TRANSPOSED_H
+
+#include "kernels/kernels.h"
+
+/* As struct vgpu_kernels has it. */
+void vgpu_matmul_transposed_ref(const struct vgpu_panel *w, const struct vgpu_transposed *p,
+				 void *scratch);
+
+#endif
