@@ -3,12 +3,13 @@
  * How fast is attention, beside ggml's flash attention, beside OpenBLAS and beside what
  * the machine allows?
  *
- *	attention [--mode NAME] [--threads N]
+ *	attention [--mode NAME] [--threads N] [--kv f32|f16|bf16|int8]
  *
- * Shapes of that name alone; that many threads alone (one, then all).
+ * Shapes of that name alone; that many threads alone (one, then all); keys and values in that
+ * format (f32).
  *
- * ggml computes it as we do, keys passing once; of keys and values in F16 and in F32 it gets
- * what it is faster with. OpenBLAS does two products and a softmax a head, the way a library
+ * ggml computes it as we do, keys passing once; of the types of its own that are as good for keys
+ * and values it gets what it is faster with. OpenBLAS has them in F32 and does two products and a softmax a head, the way a library
  * without a fused kernel computes it: one OpenBLAS thread a pool thread, with our softmax,
  * which is faster than a scalar one. Outputs of all are compared.
  *
@@ -26,7 +27,9 @@
 #include "common/bench_util.h"
 #include "kernels/attention.h"
 #include "kernels/kernels.h"
+#include "kernels/pack/half.h"
 #include "kernels/pool.h"
+#include "kernels/weight.h"
 #include "peers/peer.h"
 
 #define MAX_RUNS	99u
@@ -60,6 +63,21 @@ static const struct shape shapes[] = {
 	{ "decode", 4, 1, 256, 1, 32768, true },
 };
 
+/**
+ * struct kv_format - of keys and values
+ * @ggml: types that it may have them in, as it calls them; NULL: no second one
+ */
+static const struct kv_format {
+	const char *name;
+	enum vgpu_wformat format;
+	const char *ggml[2];
+} kv_formats[] = {
+	{ "f32", VGPU_W_F32, { "f16", "f32" } },
+	{ "f16", VGPU_W_F16, { "f16", NULL } },
+	{ "bf16", VGPU_W_BF16, { "bf16", "f16" } },
+	{ "int8", VGPU_W_Q8_0, { "q8_0", NULL } },
+};
+
 typedef void (*sgemm_fn)(int order, int ta, int tb, int m, int n, int k, float alpha,
 			 const float *a, int lda, const float *b, int ldb, float beta,
 			 float *c, int ldc);
@@ -83,6 +101,9 @@ struct bench {
 	float *q, *kv, *out, *peer_out;
 	const float *k, *v;	/* in kv */
 	size_t kv_floats;	/* keys and values together */
+	const struct kv_format *kv_format;
+	void *stored;		/* kv as that; F32: kv itself */
+	size_t kv_bytes;	/* of it */
 };
 
 /* --- ours --- */
@@ -175,15 +196,15 @@ static double ggml_try(struct bench *b, const char *type)
 /* Goes on with the type that it is faster with. */
 static void ggml_choose(struct bench *b)
 {
-	double f16 = ggml_try(b, "f16"), f32 = ggml_try(b, "f32");
-	double best = f32;
+	const char *const *type = b->kv_format->ggml;
+	double first = ggml_try(b, type[0]), best = type[1] ? ggml_try(b, type[1]) : first;
 
-	if (f16 > 0 && (f32 <= 0 || f16 < f32))
-		best = ggml_try(b, "f16");
+	if (type[1] && first > 0 && (best <= 0 || first <= best))
+		best = ggml_try(b, type[0]);
 	b->ggml_times = best > 0 ? (uint32_t)(SLOT_S / best) + 1 : 0;
 }
 
-/* Its F16 keys and values differ from ours by 2^-12 of them at most. */
+/* It rounds queries, too, and F16 for our F32 differs by 2^-12 of them at most. */
 static void ggml_compare(const struct bench *b, const float *samples)
 {
 	size_t n = (size_t)b->a.m * b->a.ldo;
@@ -225,12 +246,13 @@ static double timed(struct bench *b, void (*call)(struct bench *))
 }
 
 /* Multiply-adds count two; bytes are those of the keys and values. */
-static double work_of(const struct vgpu_attention *a)
+static double work_of(const struct bench *b)
 {
+	const struct vgpu_attention *a = &b->a;
 	double pairs = (double)a->m * a->kv;
 
 	if (a->m == 1)
-		return 2.0 * a->kv * a->kv_heads * a->head_dim * sizeof(float);
+		return (double)b->kv_bytes;
 	if (a->causal)
 		pairs -= a->m * (a->m - 1.0) / 2;
 	return 4.0 * pairs * a->heads * a->head_dim;
@@ -252,7 +274,7 @@ static int report(const struct shape *s, const struct bench *b, double mine, con
 {
 	char note[128];
 	struct bench_result r = {
-		.bench = "attention", .weight = "f32", .mode = s->name, .m = s->m,
+		.bench = "attention", .weight = b->kv_format->name, .mode = s->name, .m = s->m,
 		.heads = s->heads, .kv_heads = s->kv_heads, .head_dim = s->head_dim,
 		.kv = s->kv, .threads = b->threads, .unit = s->m == 1 ? "GB/s" : "GF/s",
 		.ours = mine / 1e9, .peer = peer, .theirs = other / 1e9,
@@ -269,7 +291,7 @@ static int report(const struct shape *s, const struct bench *b, double mine, con
 static double limit_now(const struct bench *b)
 {
 	if (b->a.m == 1)
-		return bench_read_rate(b->kv, b->kv_floats * sizeof(float), b->threads);
+		return bench_read_rate(b->stored, b->kv_bytes, b->threads);
 	return bench_peak_rate(BENCH_FMA_F32, b->threads);
 }
 
@@ -289,7 +311,7 @@ static void turn(struct bench *b, struct turns *t, int at)
 static int measure(const struct shape *s, struct bench *b)
 {
 	unsigned int runs = bench_runs(9, MAX_RUNS);
-	double work = work_of(&b->a), mine, limit;
+	double work = work_of(b), mine, limit;
 	struct turns t;
 	int rc = 0;
 
@@ -334,14 +356,44 @@ static float *noise(size_t n, uint32_t seed)
 	return p;
 }
 
+/* Each row of keys or values is whole blocks of Q8_0. */
+static void kv_encode(struct bench *b)
+{
+	uint16_t *half = b->stored;
+
+	for (size_t i = 0; i < b->kv_floats && b->kv_format->format != VGPU_W_Q8_0; i++)
+		half[i] = b->kv_format->format == VGPU_W_F16 ? vgpu_f32_to_f16(b->kv[i]) :
+							       vgpu_f32_to_bf16(b->kv[i]);
+	if (b->kv_format->format == VGPU_W_Q8_0)
+		b->kernels->q8_0_encode(b->stored, b->kv, b->kv_floats);
+}
+
+/* What OpenBLAS has are the values that are stored. */
+static void kv_store(struct bench *b, const struct shape *s)
+{
+	uint32_t cols = s->kv_heads * s->head_dim, rows = 2 * s->kv;
+
+	b->kv_floats = (size_t)rows * cols;
+	b->kv = noise(b->kv_floats, PEER_KV_SEED);
+	b->kv_bytes = vgpu_weight_unit_bytes(b->kv_format->format, cols) * rows;
+	b->stored = b->kv;
+	if (b->kv_format->format == VGPU_W_F32)
+		return;
+	b->stored = memory(b->kv_bytes);
+	kv_encode(b);
+	if (vgpu_weight_decode(b->kv_format->format, rows, cols, b->stored, b->kv)) {
+		fprintf(stderr, "attention: keys are not decoded\n");
+		exit(1);
+	}
+}
+
 static void setup(struct bench *b, const struct shape *s)
 {
 	size_t cols = (size_t)s->heads * s->head_dim, kv_cols = (size_t)s->kv_heads * s->head_dim;
 	size_t rows = s->m == 1 ? s->heads / s->kv_heads : s->m;
 
 	b->q = noise(s->m * cols, PEER_Q_SEED);
-	b->kv_floats = 2 * s->kv * kv_cols;
-	b->kv = noise(b->kv_floats, PEER_KV_SEED);
+	kv_store(b, s);
 	b->k = b->kv;
 	b->v = b->kv + s->kv * kv_cols;
 	b->out = memory(s->m * cols * sizeof(float));
@@ -349,8 +401,9 @@ static void setup(struct bench *b, const struct shape *s)
 	b->a = (struct vgpu_attention){
 		.m = s->m, .kv = s->kv, .heads = s->heads, .kv_heads = s->kv_heads,
 		.head_dim = s->head_dim, .causal = s->causal,
-		.scale = 1 / sqrtf((float)s->head_dim), .q = b->q, .k = b->k,
-		.v = b->v, .out = b->out,
+		.scale = 1 / sqrtf((float)s->head_dim), .q = b->q,
+		.kv_format = b->kv_format->format, .k = b->stored,
+		.v = (const uint8_t *)b->stored + b->kv_bytes / 2, .out = b->out,
 		.ldq = cols, .ldk = kv_cols, .ldv = kv_cols, .ldo = cols,
 	};
 	/* As the command cuts it. */
@@ -364,6 +417,8 @@ static void setup(struct bench *b, const struct shape *s)
 static void teardown(struct bench *b)
 {
 	bench_free(b->q);
+	if (b->stored != b->kv)
+		bench_free(b->stored);
 	bench_free(b->kv);
 	bench_free(b->out);
 	bench_free(b->peer_out);
@@ -429,7 +484,17 @@ static uint32_t threads_most(void)
 struct request {
 	const char *mode;
 	uint32_t threads;	/* 0: one, then all */
+	const struct kv_format *kv;
 };
+
+/* NULL: there is none of this name. */
+static const struct kv_format *kv_format_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(kv_formats) / sizeof(kv_formats[0]); i++)
+		if (!strcmp(name, kv_formats[i].name))
+			return &kv_formats[i];
+	return NULL;
+}
 
 static bool mode_is_known(const char *mode)
 {
@@ -448,6 +513,8 @@ static bool parse(char **argv, struct request *r)
 			r->mode = argv[1];
 		else if (!strcmp(*argv, "--threads") && strtoul(argv[1], NULL, 10))
 			r->threads = (uint32_t)strtoul(argv[1], NULL, 10);
+		else if (!strcmp(*argv, "--kv") && kv_format_find(argv[1]))
+			r->kv = kv_format_find(argv[1]);
 		else
 			return false;
 	}
@@ -457,19 +524,21 @@ static bool parse(char **argv, struct request *r)
 int main(int argc, char **argv)
 {
 	struct bench b = { .kernels = vgpu_kernels_best(), .sgemm = openblas() };
-	struct request r = { 0 };
+	struct request r = { .kv = &kv_formats[0] };
 	uint32_t most;
 	int rc;
 
 	(void)argc;
 	if (!parse(argv, &r)) {
-		fprintf(stderr, "usage: attention [--mode minilm|prompt|decode] [--threads N]\n");
+		fprintf(stderr, "usage: attention [--mode minilm|prompt|decode] [--threads N] "
+				"[--kv f32|f16|bf16|int8]\n");
 		return 1;
 	}
 	printf("attention at level %s%s\n", vgpu_isa_name(b.kernels->isa),
 	       b.sgemm ? "" : "; no libopenblas.so.0");
 	bench_say_round_trip();
 	b.ggml = peer_ggml.open(&peer_ggml) ? &peer_ggml : NULL;
+	b.kv_format = r.kv;
 	most = r.threads ? r.threads : threads_most();
 	rc = with_threads(&b, r.threads ? r.threads : 1, r.mode);
 	if (!rc && most > 1 && !r.threads)

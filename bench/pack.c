@@ -2,17 +2,21 @@
 /*
  * How fast are weights packed and decoded, and activations packed, beside what memory allows?
  *
+ *	pack [--threads N]
+ *
+ * So many threads that pack weights alone (1, then 2).
+ *
  * pack: GB/s of source that is read and packed weights that are written, as a chunk of a derived
  * object is made, or a layer of AWQ or GPTQ; the bound is moving as many bytes.  decode: GB/s of
  * f32; the bound is reading the packed weight, at its size in f32.  There is no peer that makes
  * the same layout; beside A16 activations stands rounding them to BF16 alone, without the scale
- * of a group.  $BENCH_RUNS (5) turns; VBLACKWELL_ISA chooses a lower level, the first argument
- * how many threads pack.
+ * of a group.  $BENCH_RUNS (5) turns; VBLACKWELL_ISA chooses a lower level.
  */
 #include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "exec/derive.h"
 #include "kernels/kernels.h"
 #include "kernels/pack/int4_units.h"
@@ -333,26 +337,48 @@ static void measure_acts(const struct work *w, enum vgpu_mode mode, const char *
 	bench_free(memory);
 }
 
-int main(int argc, char **argv)
+/* 0: one, then two where there are as many CPUs. */
+static uint32_t threads_parse(char **argv)
 {
-	struct work w = { .kernels = vgpu_kernels_best() };
-	uint32_t threads = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1;
+	uint32_t threads;
+
+	if (!argv[1])
+		return 0;
+	threads = !strcmp(argv[1], "--threads") && argv[2] && !argv[3] ?
+		  (uint32_t)strtoul(argv[2], NULL, 10) : 0;
+	if (!threads || threads > VGPU_POOL_THREADS_MAX)
+		die("usage: pack [--threads N]");
+	return threads;
+}
+
+static float *noise(void)
+{
+	float *f32 = bench_alloc((size_t)size.n * size.k * sizeof(float));
 	uint64_t state = 1;
 
-	if (!threads || threads > VGPU_POOL_THREADS_MAX)
-		die("the argument is a number of threads");
-	if (bench_short())
-		size.n = size.k = 512;
-	w.f32 = bench_alloc((size_t)size.n * size.k * sizeof(float));
-	if (!w.f32)
+	if (!f32)
 		die("no memory");
 	for (size_t i = 0; i < (size_t)size.n * size.k; i++) {
 		state = state * 6364136223846793005ull + 1442695040888963407ull;
-		w.f32[i] = (float)(int32_t)(state >> 32) * 0x1p-31f;
+		f32[i] = (float)(int32_t)(state >> 32) * 0x1p-31f;
 	}
+	return f32;
+}
+
+int main(int argc, char **argv)
+{
+	struct work w = { .kernels = vgpu_kernels_best() };
+	uint32_t threads = threads_parse(argv);
+
+	(void)argc;
+	if (bench_short())
+		size.n = size.k = 512;
+	w.f32 = noise();
 	printf("level %s\n", vgpu_isa_name(w.kernels->isa));
 	bench_say_round_trip();
-	measure_packing(w.f32, threads);
+	measure_packing(w.f32, threads ? threads : 1);
+	if (!threads && sysconf(_SC_NPROCESSORS_ONLN) > 1)
+		measure_packing(w.f32, 2);
 	measure_decode(&w, VGPU_W_MXFP4_G16, "mxfp4");
 	measure_decode(&w, VGPU_W_INT8_G16, "int8");
 	measure_acts(&w, VGPU_MODE_A8, "a8");

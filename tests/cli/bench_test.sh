@@ -132,7 +132,7 @@ cat >"$work/ggml" <<'END'
 echo ok 9.9
 while read -r what name rest; do
 	case $what in
-	attention) ms=$((${name#f} / 16)); echo ok ;;
+	attention) case $name in f32) ms=2 ;; *) ms=1 ;; esac; echo ok ;;
 	attend) echo "ok 0.00$ms$(printf ' 9%.0s' {1..16})" ;;
 	esac
 done
@@ -142,12 +142,39 @@ rm -f "$BENCH_JSONL"
 BENCH_GGML=$work/ggml $build/bench/attention --mode decode --threads 1 >"$work/out" 2>&1
 verdict bench_attention_asks_its_peer test $? -eq 0
 verdict bench_attention_names_the_faster_type grep -q 'its 9.9 f16' "$work/out"
-verdict bench_attention_has_the_rate_of_the_peer python3 -c '
-import json, sys
-lines = [json.loads(line) for line in open(sys.argv[1])]
-lines = [line for line in lines if line.get("peer") == "ggml" and line["head_dim"] == 128]
-sys.exit(not lines or any(abs(line["theirs"] - 1.048576) > 1e-5 for line in lines))' "$BENCH_JSONL"
+verdict bench_attention_has_the_rate_of_the_peer \
+	lines_of_ggml 'weight == "f32" and (head_dim != 128 or abs(theirs - 1.048576) < 1e-5)'
 verdict bench_attention_that_differs_is_said grep -q "results differ from ggml's by" "$work/out"
+# Of other formats GB/s are of their bytes, and ggml has the same. OpenBLAS's results are compared, too.
+for kv in f16:f16:0.524288 bf16:bf16:0.524288 int8:q8_0:0.278528; do
+	IFS=: read -r ours its rate <<<"$kv"
+	rm -f "$BENCH_JSONL"
+	BENCH_GGML=$work/ggml $build/bench/attention --mode decode --threads 1 --kv "$ours" >"$work/out" 2>&1
+	verdict bench_attention_of_${ours}_runs test $? -eq 0
+	verdict bench_attention_of_${ours}_asks_for_$its grep -q "its 9.9 $its\$" "$work/out"
+	verdict bench_attention_of_${ours}_has_the_rate_of_its_bytes \
+		lines_of_ggml "weight == '$ours' and (head_dim != 128 or abs(theirs - $rate) < 1e-5)"
+	verdict bench_attention_of_${ours}_is_as_that_of_its_values \
+		test -z "$(grep 'results differ by' "$work/out")"
+done
+$build/bench/attention --kv f8 >"$work/out" 2>&1
+verdict bench_attention_of_an_unknown_format_says_which_it_knows grep -q 'f32|f16|bf16|int8' "$work/out"
+
+# Packing on one thread and two, or on as many as are asked for.
+# threads_of_pack: of all lines of weights that are packed
+threads_of_pack() {
+	sed -n 's/^{"bench":"pack",.*"threads":\([0-9]*\),.*/\1/p' "$BENCH_JSONL" | sort -u | xargs
+}
+rm -f "$BENCH_JSONL"
+$build/bench/pack >"$work/out" 2>&1
+want=1
+[ "$(getconf _NPROCESSORS_ONLN)" -lt 2 ] || want="1 2"
+verdict bench_pack_is_of_one_thread_and_two test "$(threads_of_pack)" = "$want"
+rm -f "$BENCH_JSONL"
+$build/bench/pack --threads 3 >"$work/out" 2>&1
+verdict bench_pack_is_of_the_threads_asked_for test "$(threads_of_pack)" = 3
+$build/bench/pack 2 >"$work/out" 2>&1
+verdict bench_pack_says_what_it_takes grep -q 'usage: pack ' "$work/out"
 
 # A mixture of experts whose outputs are wrong.
 cat >"$work/ggml" <<'END'
