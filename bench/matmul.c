@@ -61,6 +61,7 @@ static const struct subject {
 	enum bench_op op;
 } subjects[] = {
 	{ VGPU_W_MXFP4, VGPU_W_MXFP4_G16, VGPU_MODE_A8, "mxfp4", "a8", "mxfp4", BENCH_DOT_INT8 },
+	{ VGPU_W_MXFP4, VGPU_W_MXFP4_G16, VGPU_MODE_A8_256, "mxfp4", "a8-256", "mxfp4", BENCH_DOT_INT8 },
 	{ VGPU_W_MXFP4, VGPU_W_MXFP4_G16, VGPU_MODE_A16, "mxfp4", "a16", "mxfp4", BENCH_DOT_BF16 },
 	{ VGPU_W_MXFP4, VGPU_W_MXFP4_G16, VGPU_MODE_F32, "mxfp4", "f32", "mxfp4", BENCH_FMA_F32 },
 	{ VGPU_W_Q8_0, VGPU_W_INT8_G16, VGPU_MODE_A8, "int8", "a8", "q8_0", BENCH_DOT_INT8 },
@@ -389,7 +390,7 @@ static void measure_subject(struct ours *o, const struct subject *s, const uint3
 			    unsigned int ms)
 {
 	struct peer_weights w = { s->ggml, size.n, size.k, size.rotate_bytes,
-				  s->mode == VGPU_MODE_A8 };
+				  vgpu_mode_is_a8(s->mode) };
 	bool use[MAX_PEERS] = { false };
 
 	o->subject = s;

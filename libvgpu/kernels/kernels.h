@@ -97,12 +97,31 @@ struct vgpu_int4_layer;
  *         keeps the largest as it is
  *   A8    rounded to int8 in groups of 32 along k, scale = max|x| / 127 rounded up to
  *         16 significant bits
+ *   A8_256  the same in groups of 256: less exact, and where the weight's scales allow
+ *         (pack/run8.h) sums of 256 products stay integers
  */
 enum vgpu_mode {
 	VGPU_MODE_F32 = 0,
 	VGPU_MODE_A16 = 1,
 	VGPU_MODE_A8 = 2,
+	VGPU_MODE_A8_256 = 3,
 };
+#define VGPU_MODES	4
+
+/* Columns of the coarser groups of activations; the first of a group is a multiple of it. */
+#define VGPU_RUN	256u
+
+/* Whether activations are int8. */
+static inline bool vgpu_mode_is_a8(enum vgpu_mode mode)
+{
+	return mode == VGPU_MODE_A8 || mode == VGPU_MODE_A8_256;
+}
+
+/* Columns that are rounded together in mode A8 or A8_256. */
+static inline uint32_t vgpu_a8_group(enum vgpu_mode mode)
+{
+	return mode == VGPU_MODE_A8_256 ? VGPU_RUN : VGPU_BLOCK;
+}
 
 /**
  * struct vgpu_acts - activations packed once a command for one mode
@@ -111,11 +130,12 @@ enum vgpu_mode {
  * @k: columns, as the caller has them
  * @kpad: columns the packed rows hold: k rounded up to VGPU_BLOCK, zero filled
  * @data: the values, [m][kpad] in the level's own order and type; 64-byte aligned
- * @scale: A16, A8: f32 [m][kpad / 32], scale of a group; else NULL
- * @sum: A16, A8: f32, for weights with a minimum: sum of the values of a group, where the
+ * @scale: A16, A8: f32 [m][kpad / 32], scale of 32 columns; else NULL
+ * @sum: A16, A8: f32, for weights with a minimum: sum of the values of 32 columns, where the
  *	level wants it; else NULL
  * @offset: A8: f32, level's own (see avx512/act.h); else NULL
  * @start, @half: A8: s32, level's own; else NULL
+ * @run: A8_256: s32, level's own; else NULL
  *
  * Every level keeps its own order inside, so that the table's pack and product
  * are always taken together.  The values do not differ between levels.
@@ -127,7 +147,7 @@ struct vgpu_acts {
 	float *scale;
 	float *sum;
 	float *offset;
-	int32_t *start, *half;
+	int32_t *start, *half, *run;
 };
 
 /* Rows of activations that are whole tiles at each level. */

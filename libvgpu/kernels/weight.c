@@ -127,7 +127,7 @@ size_t vgpu_matmul_scratch_bytes(enum vgpu_wformat format, uint32_t k)
 /* Bytes of one element of the widest form that any level gives a mode. */
 static size_t element_bytes(enum vgpu_mode mode)
 {
-	return mode == VGPU_MODE_A8 ? 1 : 4;
+	return vgpu_mode_is_a8(mode) ? 1 : 4;
 }
 
 /* Rows that have memory; the last tile of amx/act8.h is whole. */
@@ -146,8 +146,10 @@ size_t vgpu_acts_bytes(enum vgpu_mode mode, uint32_t m, uint32_t k)
 
 	if (mode == VGPU_MODE_A16)
 		bytes += 2 * align64(blocks * 4);
-	if (mode == VGPU_MODE_A8)
+	if (vgpu_mode_is_a8(mode))
 		bytes += 6 * align64(blocks * 4);
+	if (mode == VGPU_MODE_A8_256)
+		bytes += align64(blocks * 4);
 	return bytes;
 }
 
@@ -169,4 +171,6 @@ void vgpu_acts_init(struct vgpu_acts *acts, enum vgpu_mode mode, uint32_t m,
 	acts->offset = (float *)(p + 2 * group);
 	acts->start = (int32_t *)(p + 3 * group);
 	acts->half = (int32_t *)(p + 4 * group);
+	if (mode == VGPU_MODE_A8_256)
+		acts->run = (int32_t *)(p + 6 * group);
 }

@@ -190,7 +190,7 @@ void product_round(struct product *p, enum vgpu_isa isa, enum vgpu_mode mode)
 {
 	void (*round_group)(double *, const float *, uint32_t) =
 		mode == VGPU_MODE_A16 ? round_a16 : product_round_a8;
-	uint32_t k = p->w.k;
+	uint32_t k = p->w.k, group = vgpu_a8_group(mode);
 
 	for (size_t i = 0; i < (size_t)p->m * k; i++)
 		p->xr[i] = p->x[i];
@@ -200,9 +200,9 @@ void product_round(struct product *p, enum vgpu_isa isa, enum vgpu_mode mode)
 		return;
 	}
 	for (uint32_t i = 0; i < p->m && mode != VGPU_MODE_F32; i++)
-		for (uint32_t c = 0; c < k; c += 32)
+		for (uint32_t c = 0; c < k; c += group)
 			round_group(p->xr + (size_t)i * k + c, p->x + (size_t)i * k + c,
-				    k - c < 32 ? k - c : 32);
+				    k - c < group ? k - c : group);
 }
 
 void product_run(const struct vgpu_kernels *t, const struct vgpu_panel *w, enum vgpu_mode mode,

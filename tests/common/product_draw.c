@@ -229,7 +229,7 @@ static void draw(struct drawn *d, uint64_t number)
 	d->t = &levels[level];
 	d->level = level_names[level];
 	d->f = &weights_formats[rng_below(&d->rng, weights_format_count)];
-	d->mode = vgpu_matmul_mode(d->f->format, rng_below(&d->rng, 3));
+	d->mode = vgpu_matmul_mode(d->f->format, rng_below(&d->rng, VGPU_MODES));
 	draw_shape(d);
 	if ((uint64_t)d->m * d->n * d->k > MACS_MAX || (uint64_t)d->n * d->k > VALUES_MAX)
 		d->m = d->n = 1;
@@ -321,8 +321,9 @@ static void weigh_row(const struct drawn *d, uint32_t row)
 	const float *x = dense_x + (size_t)row * d->k;
 	float *size = size_x + (size_t)row * d->k;
 	double max = 0, limit = INFINITY;
+	uint32_t group = vgpu_a8_group(d->mode);
 
-	if (d->mode == VGPU_MODE_A8)
+	if (vgpu_mode_is_a8(d->mode))
 		limit = A8_MAX;
 	else if (d->mode == VGPU_MODE_A16 && d->f->format != VGPU_W_BF16)
 		limit = A16_MAX;
@@ -335,8 +336,8 @@ static void weigh_row(const struct drawn *d, uint32_t row)
 		x_sums[row] += size[c];
 		x_is_finite[row] &= isfinite(x[c]) != 0;
 	}
-	for (uint32_t c = 0; c < d->k && d->mode == VGPU_MODE_A8; c += 32)
-		round_a8(size + c, x + c, d->k - c < 32 ? d->k - c : 32);
+	for (uint32_t c = 0; c < d->k && vgpu_mode_is_a8(d->mode); c += group)
+		round_a8(size + c, x + c, d->k - c < group ? d->k - c : group);
 	x_is_usable[row] = max <= limit;
 }
 
@@ -465,7 +466,8 @@ static double bound(const struct drawn *d, uint32_t i, uint32_t r)
 	bool amx = d->t->isa == VGPU_ISA_AMX && d->mode == VGPU_MODE_A16;
 
 	switch (d->mode) {
-	case VGPU_MODE_A8: return 0x1p-18 * size + d->k * 0x1p-132;
+	case VGPU_MODE_A8:
+	case VGPU_MODE_A8_256: return 0x1p-18 * size + d->k * 0x1p-132;
 	case VGPU_MODE_A16:
 		return (amx && d->kind != BF16 && d->kind != SAME ? 0x1p-7 : 0x1p-18) * size +
 		       0x1p-124 * (w_sums[r] + d->k + (d->f->format == VGPU_W_BF16 ? x_sums[i] : 0));
@@ -555,11 +557,12 @@ static const char *check_cut(struct drawn *d, const struct vgpu_panel *w, const 
 	return check_same(d, y, i0, m, first * unit, part.rows, "other bits when cut");
 }
 
-/* In A8 the vector levels multiply and add alike. */
+/* In A8 the vector levels multiply and add alike; only avx512 has runs. */
 static const char *check_avx2(const struct drawn *d, const struct vgpu_panel *w, const float *x,
 			      const float *y)
 {
-	if (d->mode != VGPU_MODE_A8 || d->t->isa < VGPU_ISA_AVX2)
+	if (!vgpu_mode_is_a8(d->mode) || d->t->isa < VGPU_ISA_AVX2 ||
+	    (d->mode == VGPU_MODE_A8_256 && is_mxfp4(d->f->format)))
 		return NULL;
 	multiply(d, vgpu_kernels_get(VGPU_ISA_AVX2), w, d->mode, x, d->ldx, d->m, again, d->n);
 	for (uint32_t i = 0; i < d->m; i++)

@@ -72,7 +72,8 @@ static inline float check_a8_scale(const float *x, uint32_t n)
 
 static inline const char *check_mode_name(int mode)
 {
-	return mode == VGPU_MODE_F32 ? "f32" : mode == VGPU_MODE_A16 ? "a16" : "a8";
+	return mode == VGPU_MODE_F32 ? "f32" : mode == VGPU_MODE_A16 ? "a16" :
+	       mode == VGPU_MODE_A8 ? "a8" : "a8-256";
 }
 
 static inline enum vgpu_isa check_level(void **state)

@@ -174,14 +174,14 @@ static void check_product(const struct vgpu_kernels *t, enum vgpu_int4_scheme sc
 			  uint32_t group, uint64_t *rng)
 {
 	static const double limits[] = { [VGPU_MODE_F32] = 1e-12, [VGPU_MODE_A16] = 4e-6,
-					 [VGPU_MODE_A8] = 5e-5 };
+					 [VGPU_MODE_A8] = 5e-5, [VGPU_MODE_A8_256] = 1.2e-4 };
 	struct vgpu_int4_layer layer;
 	struct packed p;
 
 	random_layer(&layer, scheme, 88, 1152, group, rng);
 	packed_init(&p, t, &layer);
 	assert_true(pack_groups(&p, 0, 1));
-	for (int mode = VGPU_MODE_F32; mode <= VGPU_MODE_A8; mode++)
+	for (int mode = VGPU_MODE_F32; mode < VGPU_MODES; mode++)
 		for (uint32_t m = 1; m <= PRODUCT_ROWS; m *= 4) {
 			double error = product_error(&p, (enum vgpu_mode)mode, m, rng);
 

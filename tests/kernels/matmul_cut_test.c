@@ -44,7 +44,7 @@ static void product_is_bitwise_the_same_however_cut(void **state)
 	const struct vgpu_kernels *t = check_table(state);
 
 	weights_for_each(f)
-		for (int mode = 0; mode < 3; mode++)
+		for (int mode = 0; mode < VGPU_MODES; mode++)
 			if (weights_takes(f, mode))
 				check_cuts(t, f, mode);
 }
@@ -75,7 +75,7 @@ static void product_of_many_rows_is_bitwise_that_of_few(void **state)
 	check_many_rows(t, VGPU_W_F32, VGPU_MODE_F32);
 	check_many_rows(t, VGPU_W_F16, VGPU_MODE_F32);
 	check_many_rows(t, VGPU_W_BF16, VGPU_MODE_A16);
-	for (int mode = 0; mode < 3; mode++) {
+	for (int mode = 0; mode < VGPU_MODES; mode++) {
 		check_many_rows(t, VGPU_W_Q8_0, mode);
 		check_many_rows(t, VGPU_W_MXFP4_G16, mode);
 		check_many_rows(t, VGPU_W_Q5_K_G16, mode);
@@ -188,7 +188,7 @@ static void product_is_bitwise_the_same_at_any_alignment(void **state)
 	const struct vgpu_kernels *t = check_table(state);
 
 	weights_for_each(f)
-		for (int mode = 0; mode < 3; mode++)
+		for (int mode = 0; mode < VGPU_MODES; mode++)
 			if (vgpu_weight_unit_rows(f->format) == 1 && weights_takes(f, mode))
 				check_unaligned(t, f, mode);
 }

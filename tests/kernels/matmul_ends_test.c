@@ -31,7 +31,7 @@ static void product_is_right_at_the_ends_of_the_scale(void **state)
 {
 	const struct vgpu_kernels *t = check_table(state);
 
-	for (int mode = 0; mode < 3; mode++) {
+	for (int mode = 0; mode < VGPU_MODES; mode++) {
 		check_scale(t, mode, 0, 0x1p60f);
 		check_scale(t, mode, 1, 0x1p60f);
 		check_scale(t, mode, 2, 0x1p60f);
@@ -49,7 +49,7 @@ static void product_has_nan_where_a_scale_is_nan_and_nowhere_else(void **state)
 
 	product_init(&p, VGPU_W_MXFP4, m, n, k, &rng);
 	p.data[(bad * k / 32 + 5) * 17] = 255;
-	for (int mode = 0; mode < 3; mode++) {
+	for (int mode = 0; mode < VGPU_MODES; mode++) {
 		for (uint32_t rows = 1; rows <= m; rows += m - 1) {
 			product_run(t, &p.w, mode, p.x, rows, p.y, n);
 			for (uint32_t i = 0; i < rows * n; i++)
@@ -69,7 +69,7 @@ static void check_not_a_number(const struct vgpu_kernels *t, const struct weight
 
 	product_init(&p, f->format, m, n, k, &rng);
 	p.x[1 * k + 40] = x;
-	for (int mode = 0; mode < 3; mode++) {
+	for (int mode = 0; mode < VGPU_MODES; mode++) {
 		if (!weights_takes(f, mode))
 			continue;
 		product_run(t, &p.w, mode, p.x, m, p.y, n);
@@ -125,7 +125,7 @@ static void product_is_right_where_f16_scales_are_subnormal(void **state)
 	weights_for_each(f) {
 		const struct vgpu_g16_type *type = vgpu_g16_type(f->format);
 
-		for (int mode = 0; mode < 3 && type && type->source; mode++)
+		for (int mode = 0; mode < VGPU_MODES && type && type->source; mode++)
 			if (type->source != VGPU_W_NVFP4)
 				check_subnormal(t, type, mode);
 	}
@@ -143,7 +143,7 @@ static void product_of_no_rows_writes_nothing(void **state)
 	weights_for_each(f) {
 		product_init(&p, f->format, 9, n, weights_cols(f, 96), &rng);
 		same = check_alloc(9 * n * sizeof(*same));
-		for (int mode = 0; mode < 3; mode++) {
+		for (int mode = 0; mode < VGPU_MODES; mode++) {
 			product_run(t, &p.w, mode, p.x, 0, p.y, n);
 			assert_memory_equal(p.y, same, 9 * n * sizeof(*same));
 		}
@@ -169,7 +169,7 @@ static void product_of_zeros_is_zero(void **state)
 		if (p.scales)
 			memset(p.scales, 0, k / 32);
 		memset(p.x + k, 0, k * sizeof(*p.x));
-		for (int mode = 0; mode < 3; mode++) {
+		for (int mode = 0; mode < VGPU_MODES; mode++) {
 			if (!weights_takes(f, mode))
 				continue;
 			product_run(t, &p.w, mode, p.x, m, p.y, n);

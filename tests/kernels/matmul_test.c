@@ -39,7 +39,7 @@ static void product_is_float64s_on_the_rounded_activations(void **state)
 	const struct vgpu_kernels *t = check_table(state);
 
 	weights_for_each(f) {
-		for (int mode = 0; mode < 3; mode++) {
+		for (int mode = 0; mode < VGPU_MODES; mode++) {
 			if (!weights_takes(f, mode))
 				continue;
 			for (size_t s = 0; s < sizeof(shapes) / sizeof(shapes[0]); s++)
@@ -54,7 +54,7 @@ static void product_takes_any_k_where_the_format_does(void **state)
 	const struct vgpu_kernels *t = check_table(state);
 
 	weights_for_each(f) {
-		for (int mode = 0; mode < 3 && f->step == 1; mode++) {
+		for (int mode = 0; mode < VGPU_MODES && f->step == 1; mode++) {
 			if (!weights_takes(f, mode))
 				continue;
 			for (size_t s = 0; s < sizeof(odd_shapes) / sizeof(odd_shapes[0]); s++)
@@ -95,7 +95,7 @@ static void product_is_within_the_bound_of_ref(void **state)
 	const struct vgpu_kernels *t = check_table(state);
 
 	weights_for_each(f) {
-		for (int mode = 0; mode < 3; mode++) {
+		for (int mode = 0; mode < VGPU_MODES; mode++) {
 			if (!weights_takes(f, mode))
 				continue;
 			check_beside_ref(t, f, mode, 1, 33, weights_cols(f, 1184));
@@ -138,25 +138,37 @@ static void product_without_vnni_is_bitwise_the_same(void **state)
 	free(y);
 }
 
-static void product_in_a8_is_bitwise_that_of_avx2(void **state)
+static void check_beside_avx2(const struct vgpu_kernels *t, const struct weights_format *f,
+			      enum vgpu_mode mode)
 {
-	const struct vgpu_kernels *t = check_table(state), *avx2 = vgpu_kernels_get(VGPU_ISA_AVX2);
+	const struct vgpu_kernels *avx2 = vgpu_kernels_get(VGPU_ISA_AVX2);
 	const uint32_t m = 11, n = 40, k = 1280;
 	float *y = check_alloc((size_t)m * n * sizeof(*y));
 	uint64_t rng = 15;
 	struct product p;
 
+	product_init(&p, f->format, m, n, k, &rng);
+	product_run(t, &p.w, mode, p.x, m, p.y, n);
+	product_run(avx2, &p.w, mode, p.x, m, y, n);
+	if (memcmp(y, p.y, m * n * sizeof(*y)))
+		fail_msg("%s, %s", f->name, check_mode_name(mode));
+	product_free(&p);
+	free(y);
+}
+
+static void product_in_a8_is_bitwise_that_of_avx2(void **state)
+{
+	const struct vgpu_kernels *t = check_table(state);
+
 	weights_for_each(f) {
 		if (!weights_takes(f, VGPU_MODE_A8))
 			continue;
-		product_init(&p, f->format, m, n, k, &rng);
-		product_run(t, &p.w, VGPU_MODE_A8, p.x, m, p.y, n);
-		product_run(avx2, &p.w, VGPU_MODE_A8, p.x, m, y, n);
-		if (memcmp(y, p.y, m * n * sizeof(*y)))
-			fail_msg("%s", f->name);
-		product_free(&p);
+		check_beside_avx2(t, f, VGPU_MODE_A8);
+		/* That has no runs. */
+		if (f->format != VGPU_W_MXFP4 && f->format != VGPU_W_MXFP4_SPLIT &&
+		    f->format != VGPU_W_MXFP4_G16)
+			check_beside_avx2(t, f, VGPU_MODE_A8_256);
 	}
-	free(y);
 }
 
 /* Activations that a mode's limits are about, in the first rows. */
@@ -267,7 +279,7 @@ static void activations_packed_in_parts_are_the_whole(void **state)
 	for (uint32_t i = 0; i < 145 * k; i++)
 		x[i] = (float)rng_gauss(&rng);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		for (int mode = 0; mode < 3; mode++)
+		for (int mode = 0; mode < VGPU_MODES; mode++)
 			check_packing_in_parts(t, mode, rows[i], x, k);
 	free(x);
 }

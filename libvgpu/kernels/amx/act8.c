@@ -7,14 +7,6 @@
 #include "kernels/avx512/act.h"
 #include "kernels/avx512/group8.h"
 
-/* Columns first .. first + 15 of a row of k; zeros behind the end. */
-static inline __m512 load16(const float *x, uint32_t first, uint32_t k)
-{
-	uint32_t n = k > first ? k - first : 0;
-
-	return _mm512_maskz_loadu_ps(n >= 16 ? 0xffff : (1u << n) - 1, x + first);
-}
-
 /* Row row; a row that is not there has no @x and is zeros. */
 static void row_round(const struct vgpu_acts *acts, uint32_t row, const float *x)
 {
@@ -23,8 +15,8 @@ static void row_round(const struct vgpu_acts *acts, uint32_t row, const float *x
 	uint32_t i = row % 16;
 
 	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK, to++) {
-		struct vgpu_group8 g = vgpu_group8(x ? load16(x, c, acts->k) : none,
-						   x ? load16(x, c + 16, acts->k) : none);
+		__m512 lo = x ? vgpu_load16(x, c, acts->k) : none, hi = x ? vgpu_load16(x, c + 16, acts->k) : none;
+		struct vgpu_group8 g = vgpu_group8(lo, hi, vgpu_a8_scale(vgpu_group_max(lo, hi)));
 
 		_mm256_store_si256((__m256i *)to->bytes[i], g.q);
 		to->scale[i] = g.scale;

@@ -70,11 +70,10 @@ static inline int32_t byte_sum(__m256i x)
 	return _mm_cvtsi128_si32(_mm_add_epi32(w, _mm_shuffle_epi32(w, 0xb1)));
 }
 
-/* One group of 32 columns, word j of its bytes to dst[j * mt]; returns its scale. */
-static float group_a8(uint8_t *dst, float *sum, const float *x, uint32_t mt)
+/* 32 columns of a group, word j of their bytes to dst[j * mt]; their sum. */
+static float block_a8(uint8_t *dst, struct vgpu_a8_scale s, const float *x, uint32_t mt)
 {
 	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-	struct vgpu_a8_scale s = vgpu_a8_scale(group_max(x));
 	__m256 inverse = _mm256_set1_ps(s.inverse);
 	__m256i low, high;
 	uint32_t lane[8];
@@ -87,20 +86,40 @@ static float group_a8(uint8_t *dst, float *sum, const float *x, uint32_t mt)
 	_mm256_storeu_si256((__m256i *)lane, low);
 	for (uint32_t j = 0; j < 8; j++)
 		memcpy(dst + (size_t)j * mt * 4, &lane[j], 4);
-	*sum = s.scale * (float)byte_sum(low);
-	return s.scale;
+	return s.scale * (float)byte_sum(low);
+}
+
+/* Of columns c to end - 1. */
+static struct vgpu_a8_scale scale_a8(const struct vgpu_acts *acts, const float *x, uint32_t c,
+				     uint32_t end)
+{
+	float tail[VGPU_BLOCK];
+	uint32_t max = 0;
+
+	for (; c < end; c += VGPU_BLOCK) {
+		uint32_t one = group_max(group_at(tail, x, c, acts->k));
+
+		max = one > max ? one : max;
+	}
+	return vgpu_a8_scale(max);
 }
 
 static void row_a8(const struct vgpu_acts *acts, size_t row, uint32_t i, uint32_t mt,
 		   const float *x)
 {
+	const uint32_t group = vgpu_a8_group(acts->mode);
+	struct vgpu_a8_scale s = { 0 };
+
 	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
+		uint32_t left = acts->kpad - c;
 		size_t at = row + (size_t)c * mt;
 		float tail[VGPU_BLOCK];
 
-		acts->scale[at / VGPU_BLOCK + i] =
-			group_a8((uint8_t *)acts->data + at + 4 * i,
-				 acts->sum + at / VGPU_BLOCK + i, group_at(tail, x, c, acts->k), mt);
+		if (c % group == 0)
+			s = scale_a8(acts, x, c, c + (left < group ? left : group));
+		acts->scale[at / VGPU_BLOCK + i] = s.scale;
+		acts->sum[at / VGPU_BLOCK + i] = block_a8((uint8_t *)acts->data + at + 4 * i, s,
+							  group_at(tail, x, c, acts->k), mt);
 	}
 }
 
@@ -121,6 +140,7 @@ void vgpu_acts_pack_avx2(struct vgpu_acts *acts, const float *x, size_t ldx, uin
 			row_a16((float *)acts->data + at + i, src, acts->k, acts->kpad, mt);
 			break;
 		case VGPU_MODE_A8:
+		case VGPU_MODE_A8_256:
 			row_a8(acts, at, i, mt, src);
 			break;
 		}

@@ -51,7 +51,7 @@ static void group_product(tile_fn *tile, const struct vgpu_group *g,
 		uint32_t cols = x->kpad - first < step ? x->kpad - first : step;
 		uint32_t blocks = cols / VGPU_BLOCK;
 
-		vgpu_slab_fill_avx2(&s->slab, g, x->mode == VGPU_MODE_A8, first, blocks);
+		vgpu_slab_fill_avx2(&s->slab, g, vgpu_mode_is_a8(x->mode), first, blocks);
 		for (uint32_t row = 0; row < x->m; row += VGPU_MT_AVX2) {
 			struct vgpu_out_avx2 o = { y + row * ldy, ldy, first > 0 };
 

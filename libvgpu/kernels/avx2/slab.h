@@ -27,7 +27,7 @@ struct vgpu_slab_avx2 {
 /* Columns that a slab holds. */
 static inline uint32_t vgpu_slab_cols_avx2(enum vgpu_mode mode)
 {
-	return mode == VGPU_MODE_A8 ? VGPU_SLAB_LINES_AVX2 * 4 : VGPU_SLAB_LINES_AVX2;
+	return vgpu_mode_is_a8(mode) ? VGPU_SLAB_LINES_AVX2 * 4 : VGPU_SLAB_LINES_AVX2;
 }
 
 /**

@@ -139,11 +139,11 @@ VGPU_INLINE void tile_product(const struct vgpu_out_avx2 *o, const struct vgpu_s
 {
 	size_t at = (size_t)row * x->kpad + (size_t)first * mt;
 
-	if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_PLAIN)
+	if (vgpu_mode_is_a8(x->mode) && w->kind == VGPU_KIND_PLAIN)
 		tile_a8(o, w, x, at, blocks, mt, VGPU_KIND_PLAIN);
-	else if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_MINIMUM)
+	else if (vgpu_mode_is_a8(x->mode) && w->kind == VGPU_KIND_MINIMUM)
 		tile_a8(o, w, x, at, blocks, mt, VGPU_KIND_MINIMUM);
-	else if (x->mode == VGPU_MODE_A8)
+	else if (vgpu_mode_is_a8(x->mode))
 		tile_a8(o, w, x, at, blocks, mt, VGPU_KIND_HALVES);
 	else
 		tile_f32(o, w, (const float *)x->data + at, blocks, mt);

@@ -5,41 +5,24 @@
 #include <immintrin.h>
 #include <string.h>
 #include "kernels/avx512/act.h"
+#include "kernels/avx512/act8.h"
 #include "kernels/avx512/group8.h"
 #include "kernels/pack/act16.h"
-
-/* Columns first .. first + 15 of a row of k; zeros behind the end. */
-static inline __m512 load16(const float *x, uint32_t first, uint32_t k)
-{
-	uint32_t n = k > first ? k - first : 0;
-
-	return _mm512_maskz_loadu_ps(n >= 16 ? 0xffff : (1u << n) - 1, x + first);
-}
-
-/* Word j goes to dst[j * mt]. */
-static inline void scatter16(uint32_t *dst, __m512i words, uint32_t count, uint32_t mt)
-{
-	uint32_t word[16];
-
-	_mm512_storeu_si512(word, words);
-	for (uint32_t j = 0; j < count; j++)
-		dst[(size_t)j * mt] = word[j];
-}
 
 /* Row i of a tile of mt rows, which begins at row tile. */
 static void row_f32(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, uint32_t mt,
 		    const float *x)
 {
 	for (uint32_t c = 0; c < acts->kpad; c += 16)
-		scatter16((uint32_t *)acts->data + vgpu_acts_at(acts, tile, c) + i,
-			  _mm512_castps_si512(load16(x, c, acts->k)), 16, mt);
+		vgpu_scatter16((uint32_t *)acts->data + vgpu_acts_at(acts, tile, c) + i,
+			  _mm512_castps_si512(vgpu_load16(x, c, acts->k)), 16, mt);
 }
 
 /* Lane l of q[c]: columns 4 l + c of four rows. */
 static inline void four_rows(__m512d q[4], const float *x, size_t ldx, uint32_t c, uint32_t k)
 {
-	__m512 r0 = load16(x, c, k), r1 = load16(x + ldx, c, k);
-	__m512 r2 = load16(x + 2 * ldx, c, k), r3 = load16(x + 3 * ldx, c, k);
+	__m512 r0 = vgpu_load16(x, c, k), r1 = vgpu_load16(x + ldx, c, k);
+	__m512 r2 = vgpu_load16(x + 2 * ldx, c, k), r3 = vgpu_load16(x + 3 * ldx, c, k);
 	__m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1));
 	__m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1));
 	__m512d d = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3));
@@ -97,7 +80,7 @@ static float group_a16(uint32_t *dst, float *sum, __m512 lo, __m512 hi, uint32_t
 	__m512i half = (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(hi, inverse),
 						    _mm512_mul_ps(lo, inverse));
 
-	scatter16(dst, _mm512_shuffle_epi8(half, order), 16, mt);
+	vgpu_scatter16(dst, _mm512_shuffle_epi8(half, order), 16, mt);
 	*sum = bf16_sum(half) * s.scale;
 	return s.scale;
 }
@@ -110,34 +93,8 @@ static void row_a16(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, uin
 
 		acts->scale[at / VGPU_BLOCK + i] =
 			group_a16((uint32_t *)acts->data + at / 2 + i,
-				  acts->sum + at / VGPU_BLOCK + i, load16(x, c, acts->k),
-				  load16(x, c + 16, acts->k), mt);
-	}
-}
-
-/* One group of 32 columns of tile row i. */
-static void group_a8(const struct vgpu_acts *acts, size_t data_at, size_t group_at,
-		     size_t half_at, const float *x, uint32_t col, uint32_t mt)
-{
-	struct vgpu_group8 g = vgpu_group8(load16(x, col, acts->k), load16(x, col + 16, acts->k));
-	int32_t sum = g.first + g.last;
-
-	scatter16((uint32_t *)((int8_t *)acts->data + data_at), _mm512_zextsi256_si512(g.q), 8, mt);
-	acts->scale[group_at] = g.scale;
-	acts->sum[group_at] = g.scale * (float)sum;
-	acts->offset[group_at] = -VGPU_A8_MAGIC * g.scale;
-	acts->start[group_at] = VGPU_A8_MAGIC_BITS - 128 * sum;
-	acts->half[half_at] = VGPU_A8_MAGIC_BITS - 128 * g.first;
-	acts->half[half_at + mt] = VGPU_A8_MAGIC_BITS - 128 * g.last;
-}
-
-static void row_a8(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, uint32_t mt,
-		   const float *x)
-{
-	for (uint32_t c = 0; c < acts->kpad; c += VGPU_BLOCK) {
-		size_t at = vgpu_acts_at(acts, tile, c);
-
-		group_a8(acts, at + 4 * i, at / VGPU_BLOCK + i, at / VGPU_BLOCK * 2 + i, x, c, mt);
+				  acts->sum + at / VGPU_BLOCK + i, vgpu_load16(x, c, acts->k),
+				  vgpu_load16(x, c + 16, acts->k), mt);
 	}
 }
 
@@ -154,7 +111,8 @@ static void pack_row(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, co
 		row_a16(acts, tile, i, mt, x);
 		break;
 	case VGPU_MODE_A8:
-		row_a8(acts, tile, i, mt, x);
+	case VGPU_MODE_A8_256:
+		vgpu_acts_row8_avx512(acts, tile, i, x);
 		break;
 	}
 }
@@ -168,11 +126,10 @@ void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx, u
 		uint32_t mt = vgpu_acts_tile_rows(acts, tile);
 		const float *from = x + tile * ldx;
 
-		if (acts->mode == VGPU_MODE_F32 && mt == VGPU_MT_F32) {
+		if (acts->mode == VGPU_MODE_F32 && mt == VGPU_MT_F32)
 			rows_f32(acts, tile, from, ldx);
-			continue;
-		}
-		for (uint32_t i = 0; i < mt; i++)
-			pack_row(acts, tile, i, from + i * ldx);
+		else
+			for (uint32_t i = 0; i < mt; i++)
+				pack_row(acts, tile, i, from + i * ldx);
 	}
 }

@@ -14,11 +14,12 @@
  *		scale, sum [k / 32][mt]
  *	A8	s8   [k / 4][mt][4]; scale, sum, offset, start [k / 32][mt],
  *		half [k / 32][2][mt]
+ *	A8_256	the same; run [k / 32][mt], of which the first of eight is used
  *
  * A8 products run on unsigned codes c = w + 128, and w's sum is the difference
  * sum(c a) - 128 sum(a).  start is the bits of 1.5 * 2^23 less 128 sum(a): added to
  * as an integer and read as f32, it holds 1.5 * 2^23 + sum(w a), exact below 2^22.  half
- * is the same of the first and of the last 16 columns.
+ * is the same of the first and of the last 16 columns, run that of 256.
  * One FMA, times scale plus offset = -1.5 * 2^23 * scale, is then the conversion to
  * f32 and the scaling at once, rounded once; scale has 16 bits, so offset is exact.
  */
@@ -57,6 +58,24 @@ static inline size_t vgpu_acts_at(const struct vgpu_acts *x, uint32_t row, uint3
 	uint32_t mt = vgpu_acts_tile_rows(x, row);
 
 	return (size_t)chunk * x->m + (size_t)row * width + (size_t)(first - chunk) * mt;
+}
+
+/* Columns first .. first + 15 of a row of k; zeros behind the end. */
+static inline __m512 vgpu_load16(const float *x, uint32_t first, uint32_t k)
+{
+	uint32_t n = k > first ? k - first : 0;
+
+	return _mm512_maskz_loadu_ps(n >= 16 ? 0xffff : (1u << n) - 1, x + first);
+}
+
+/* Word j goes to dst[j * mt]. */
+static inline void vgpu_scatter16(uint32_t *dst, __m512i words, uint32_t count, uint32_t mt)
+{
+	uint32_t word[16];
+
+	_mm512_storeu_si512(word, words);
+	for (uint32_t j = 0; j < count; j++)
+		dst[(size_t)j * mt] = word[j];
 }
 
 void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx,

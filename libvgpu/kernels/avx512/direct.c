@@ -32,13 +32,14 @@ static vgpu_direct_avx512 *few_rows(enum vgpu_wformat format)
 vgpu_direct_avx512 *vgpu_direct_of_avx512(enum vgpu_wformat format, const struct vgpu_acts *x)
 {
 	/* Two tiles in A8 take less than a slab; in A16 arithmetic takes the time. */
-	uint32_t most = x->mode == VGPU_MODE_A8 ? 2 * VGPU_MT : VGPU_MT;
+	uint32_t most = vgpu_mode_is_a8(x->mode) ? 2 * VGPU_MT : VGPU_MT;
 
 	if (x->mode == VGPU_MODE_F32 || !x->m || x->m > most)
 		return NULL;
 	switch (format) {
 	case VGPU_W_MXFP4_G16:
-		return vgpu_direct_mxfp4_avx512;
+		/* Of one row and of many it must be the same: slabs have runs. */
+		return x->mode == VGPU_MODE_A8_256 ? NULL : vgpu_direct_mxfp4_avx512;
 	case VGPU_W_Q4_0_G16:
 	case VGPU_W_INT4_64_G16:
 	case VGPU_W_INT4_128_G16:

@@ -199,7 +199,7 @@ DIRECT_INLINE void pair(const struct vgpu_group g[2], const struct vgpu_acts *x,
 			float *y, size_t ldy, uint32_t mt, enum direct_kind kind)
 {
 	for (uint32_t v = 0; v < 2 && g[v].rows; v++) {
-		if (x->mode == VGPU_MODE_A8)
+		if (vgpu_mode_is_a8(x->mode))
 			product_a8(&g[v], x, row, y + 16 * v, ldy, mt, kind);
 		else
 			product_a16(&g[v], x, row, y + 16 * v, ldy, mt, kind);

@@ -144,7 +144,7 @@ STEPS_INLINE void rows_product(const struct vgpu_group g[2], const struct vgpu_a
 	for (uint32_t i = 0; i < all; i++) {
 		uint32_t v = i >= blocks, b = i - v * blocks;
 
-		if (x->mode == VGPU_MODE_A8)
+		if (vgpu_mode_is_a8(x->mode))
 			steps_a8(sum[v], type, &table, g[v].data, b, x, (size_t)b * mt, mt);
 		else
 			steps_a16(sum[v], type, &table, g[v].data, b, x, (size_t)b * mt, mt);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One group of 32 activations rounded to mode A8, whatever order they are kept in.
+ * 32 activations rounded to mode A8, whatever order they are kept in.
  */
 #ifndef VGPU_AVX512_GROUP8_H
 #define VGPU_AVX512_GROUP8_H
@@ -39,10 +39,9 @@ static inline int32_t vgpu_byte_sum(__m128i q)
 	return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
 }
 
-/* Columns 0 .. 15 and 16 .. 31. */
-static inline struct vgpu_group8 vgpu_group8(__m512 lo, __m512 hi)
+/* Columns 0 .. 15 and 16 .. 31, rounded as s says. */
+static inline struct vgpu_group8 vgpu_group8(__m512 lo, __m512 hi, struct vgpu_a8_scale s)
 {
-	struct vgpu_a8_scale s = vgpu_a8_scale(vgpu_group_max(lo, hi));
 	__m512 inverse = _mm512_set1_ps(s.inverse);
 	__m512i qlo = _mm512_cvtps_epi32(_mm512_mul_ps(lo, inverse));
 	__m512i qhi = _mm512_cvtps_epi32(_mm512_mul_ps(hi, inverse));

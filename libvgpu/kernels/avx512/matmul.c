@@ -17,6 +17,7 @@
 #include "kernels/avx512/matmul.h"
 #include "kernels/avx512/regroup.h"
 #include "kernels/avx512/tile.h"
+#include "kernels/avx512/tile_run.h"
 #include "kernels/avx512/transposed.h"
 
 #define SPAN_PAIRS	4u
@@ -47,6 +48,7 @@ _Static_assert(sizeof(struct scratch) <= VGPU_PANEL_BYTES, "panel too small");
 #define TILE_A16_MINIMUM(n) tile_a16(o, w, x, at, blocks, n, VGPU_KIND_MINIMUM)
 #define TILE_A8_HALVES(n) tile_a8(o, w, x, at, blocks, n, VGPU_KIND_HALVES)
 #define TILE_A16_HALVES(n) tile_a16(o, w, x, at, blocks, n, VGPU_KIND_HALVES)
+#define TILE_A8_RUNS(n) tile_a8_runs(o, w, x, at, blocks, n)
 #define TILE_F32(n) tile_f32(o, w, (const float *)x->data + at, blocks, n)
 #define SWITCH_MT(mt, call) do {			\
 	switch (mt) {					\
@@ -77,13 +79,15 @@ static void tile(const struct vgpu_out *o, const struct vgpu_slab w[2],
 	uint32_t mt = vgpu_acts_tile_rows(x, row);
 	size_t at = vgpu_acts_at(x, row, first);
 
-	if (x->mode == VGPU_MODE_F32)
+	if (w[0].runs)
+		SWITCH_MT(mt, TILE_A8_RUNS);
+	else if (x->mode == VGPU_MODE_F32)
 		SWITCH_MT_F32(mt, TILE_F32);
-	else if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_PLAIN)
+	else if (vgpu_mode_is_a8(x->mode) && w->kind == VGPU_KIND_PLAIN)
 		SWITCH_MT(mt, TILE_A8);
-	else if (x->mode == VGPU_MODE_A8 && w->kind == VGPU_KIND_MINIMUM)
+	else if (vgpu_mode_is_a8(x->mode) && w->kind == VGPU_KIND_MINIMUM)
 		SWITCH_MT(mt, TILE_A8_MINIMUM);
-	else if (x->mode == VGPU_MODE_A8)
+	else if (vgpu_mode_is_a8(x->mode))
 		SWITCH_MT(mt, TILE_A8_HALVES);
 	else if (w->kind == VGPU_KIND_PLAIN)
 		SWITCH_MT(mt, TILE_A16);
@@ -91,6 +95,22 @@ static void tile(const struct vgpu_out *o, const struct vgpu_slab w[2],
 		SWITCH_MT(mt, TILE_A16_MINIMUM);
 	else
 		SWITCH_MT(mt, TILE_A16_HALVES);
+}
+
+/* Slabs of which one has runs: each by itself. */
+static void tile_apart(const struct vgpu_out *o, const struct vgpu_slab w[2],
+		       const struct vgpu_acts *x, uint32_t row, uint32_t first, uint32_t blocks)
+{
+	for (uint32_t v = 0; v < 2; v++) {
+		const struct vgpu_slab same[2] = { w[v], w[v] };
+		struct vgpu_out to = *o;
+
+		to.y += 16 * v;
+		to.sum = o->sum ? o->sum + 16 * v : NULL;
+		to.mask[0] = o->mask[v];
+		to.mask[1] = 0;
+		tile(&to, same, x, row, first, blocks);
+	}
 }
 
 /* A chunk of a pair, from column first on, by rows row .. end - 1 of activations. */
@@ -118,7 +138,10 @@ static void pair_chunk(const struct pair *p, const struct vgpu_acts *x, uint32_t
 	for (; row < end; row += most, sum += most) {
 		o.y = last ? p->y + row * ldy : *sum;
 		o.sum = first ? *sum : NULL;
-		tile(&o, w, x, row, first, blocks);
+		if (w[0].runs == w[1].runs)
+			tile(&o, w, x, row, first, blocks);
+		else
+			tile_apart(&o, w, x, row, first, blocks);
 	}
 }
 

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 #include "kernels/avx512/g16.h"
+#include "kernels/avx512/run8.h"
 #include "kernels/avx512/slab.h"
 #include "kernels/avx512/slab_g16.h"
 
@@ -224,6 +225,8 @@ void vgpu_slab_fill_avx512(struct vgpu_slab *out, uint8_t *lines, float *scales,
 	out->kind = vgpu_g16_kind(g->format);
 	out->lines = lines;
 	out->scale = scales;
+	out->runs = mode == VGPU_MODE_A8_256 && g->format == VGPU_W_MXFP4_G16 &&
+		    vgpu_run8_fit_avx512(g, first, blocks);
 	out->tile_bytes = (size_t)VGPU_G16_TILE_COLS * VGPU_SLAB_LINES * 64 / vgpu_slab_cols(mode);
 
 	switch (g->format) {
@@ -244,13 +247,16 @@ void vgpu_slab_fill_avx512(struct vgpu_slab *out, uint8_t *lines, float *scales,
 		break;
 	case VGPU_W_INT8_G16:
 		fill_int8(lines, scales, g, mode, first, blocks);
-		if (mode == VGPU_MODE_A8) {
+		if (vgpu_mode_is_a8(mode)) {
 			out->lines = g->data + vgpu_int8_g16_codes(first / VGPU_BLOCK);
 			out->tile_bytes = VGPU_INT8_TILE;
 		}
 		break;
 	case VGPU_W_MXFP4_G16:
-		fill_mxfp4(lines, scales, g, mode, first, blocks);
+		if (out->runs)
+			vgpu_run8_fill_avx512(lines, scales, g, first, blocks);
+		else
+			fill_mxfp4(lines, scales, g, mode, first, blocks);
 		break;
 	default:
 		vgpu_slab_fill_g16_avx512(out, lines, scales, g, mode, first, blocks);

@@ -26,12 +26,14 @@
  * @tile_bytes: from the first line of 128 columns to that of the next 128
  * @scale: A8, A16: f32 [blocks][vgpu_slab_scales()]; F32: not used
  * @kind: what beside the scale there is
+ * @runs: codes have one scale in 256 columns, that of the first block (avx512/run8.h)
  */
 struct vgpu_slab {
 	const uint8_t *lines;
 	size_t tile_bytes;
 	const float *scale;
 	enum vgpu_g16_kind kind;
+	bool runs;
 };
 
 /* Memory of one slab, 64-byte aligned. */

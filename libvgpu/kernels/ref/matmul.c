@@ -53,23 +53,21 @@ static void row_round_bf16(uint16_t *dst, float *scale, const float *x, uint32_t
 	}
 }
 
-/* One group: n <= 32 values, the rest is zero. */
-static float group_round_s8(int8_t *dst, const float *x, uint32_t n)
+/* One group: n values, zeros behind them up to whole blocks. */
+static void group_round_s8(int8_t *dst, float *scale, const float *x, uint32_t n)
 {
 	struct vgpu_a8_scale s = vgpu_a8_scale(group_max(x, n));
 
-	for (uint32_t i = 0; i < VGPU_BLOCK; i++)
+	for (uint32_t i = 0; i < (n + VGPU_BLOCK - 1) / VGPU_BLOCK * VGPU_BLOCK; i++)
 		dst[i] = i < n && s.inverse > 0.0f ? (int8_t)rintf(x[i] * s.inverse) : 0;
-	return s.scale;
+	for (uint32_t i = 0; i < n; i += VGPU_BLOCK)
+		scale[i / VGPU_BLOCK] = s.scale;
 }
 
-static void row_round_s8(int8_t *dst, float *scale, const float *x, uint32_t k)
+static void row_round_s8(int8_t *dst, float *scale, const float *x, uint32_t k, uint32_t group)
 {
-	for (uint32_t i = 0; i < k; i += VGPU_BLOCK) {
-		uint32_t n = k - i < VGPU_BLOCK ? k - i : VGPU_BLOCK;
-
-		scale[i / VGPU_BLOCK] = group_round_s8(dst + i, x + i, n);
-	}
+	for (uint32_t i = 0; i < k; i += group)
+		group_round_s8(dst + i, scale + i / VGPU_BLOCK, x + i, k - i < group ? k - i : group);
 }
 
 static void acts_pack_ref(struct vgpu_acts *acts, const float *x, size_t ldx, uint32_t first,
@@ -87,8 +85,9 @@ static void acts_pack_ref(struct vgpu_acts *acts, const float *x, size_t ldx, ui
 				       x + i * ldx, acts->k);
 			break;
 		case VGPU_MODE_A8:
+		case VGPU_MODE_A8_256:
 			row_round_s8((int8_t *)acts->data + at, acts->scale + at / VGPU_BLOCK,
-				     x + i * ldx, acts->k);
+				     x + i * ldx, acts->k, vgpu_a8_group(acts->mode));
 			break;
 		}
 	}
@@ -131,6 +130,7 @@ static double dot(const float *w, const struct vgpu_acts *x, uint32_t row)
 	case VGPU_MODE_A16:
 		return dot_a16(w, (const uint16_t *)x->data + at, x->scale + at / VGPU_BLOCK, x->k);
 	case VGPU_MODE_A8:
+	case VGPU_MODE_A8_256:
 		return dot_a8(w, (const int8_t *)x->data + at, x->scale + at / VGPU_BLOCK, x->k);
 	}
 	return NAN;
