@@ -128,6 +128,8 @@ void vgpu_acts_pack_avx512(struct vgpu_acts *acts, const float *x, size_t ldx, u
 
 		if (acts->mode == VGPU_MODE_F32 && mt == VGPU_MT_F32)
 			rows_f32(acts, tile, from, ldx);
+		else if (vgpu_mode_is_a8(acts->mode) && mt == VGPU_MT)
+			vgpu_acts_rows8_avx512(acts, tile, from, ldx);
 		else
 			for (uint32_t i = 0; i < mt; i++)
 				pack_row(acts, tile, i, from + i * ldx);

@@ -8,4 +8,7 @@
 /* Row i of the tile that begins at row tile; x: its first column. */
 void vgpu_acts_row8_avx512(const struct vgpu_acts *acts, uint32_t tile, uint32_t i, const float *x);
 
+/* A whole tile of VGPU_MT rows: the same bits. */
+void vgpu_acts_rows8_avx512(const struct vgpu_acts *acts, uint32_t tile, const float *x, size_t ldx);
+
 #endif
