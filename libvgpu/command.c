@@ -12,7 +12,7 @@
 #include "error.h"
 
 _Static_assert((int)VGPU_MODE_F32 == VB_MODE_F32 && (int)VGPU_MODE_A16 == VB_MODE_A16 &&
-	       (int)VGPU_MODE_A8 == VB_MODE_A8, "modes");
+	       (int)VGPU_MODE_A8 == VB_MODE_A8 && (int)VGPU_MODE_A8_256 == VB_MODE_A8_256, "modes");
 _Static_assert((int)VGPU_UNARY_NONE == VB_UNARY_NONE &&
 	       (int)VGPU_UNARY_GELU_ERF == VB_UNARY_GELU_ERF &&
 	       (int)VGPU_UNARY_GELU_TANH == VB_UNARY_GELU_TANH &&

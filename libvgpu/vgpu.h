@@ -640,6 +640,7 @@ enum vgpu_mode {
 	VGPU_MODE_F32 = 0,	/* activations as they are */
 	VGPU_MODE_A16 = 1,	/* activations rounded to BF16 in groups of 32 */
 	VGPU_MODE_A8 = 2,	/* activations rounded to int8 in groups of 32 */
+	VGPU_MODE_A8_256 = 3,	/* the same in groups of 256: Documentation/kernels.md */
 };
 
 enum vgpu_unary { VGPU_UNARY_NONE, VGPU_UNARY_GELU_ERF, VGPU_UNARY_GELU_TANH, VGPU_UNARY_SILU,

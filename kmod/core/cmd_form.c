@@ -43,7 +43,7 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 			IN(matmul, bias, "n", F32, VB_FORM_OPTIONAL),
 			IN(matmul, residual, "mn", F32, VB_FORM_OPTIONAL),
 		}, {
-			BELOW(matmul, mode, VB_MODE_A8 + 1),
+			BELOW(matmul, mode, VB_MODE_COUNT),
 			BELOW(matmul, act, VB_UNARY_COUNT),
 		},
 	},
@@ -56,7 +56,7 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 			OUT(matmul_id, y, "mtn", F32, 0),
 			IN(matmul_id, bias, "en", F32, VB_FORM_OPTIONAL),
 		}, {
-			BELOW(matmul_id, mode, VB_MODE_A8 + 1),
+			BELOW(matmul_id, mode, VB_MODE_COUNT),
 			ZERO(matmul_id, __reserved),
 		},
 	},
@@ -160,7 +160,7 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 			IN(matmul_gate, bias, "n", F32, VB_FORM_OPTIONAL),
 			IN(matmul_gate, u, "mn", F32, 0),
 		}, {
-			BELOW(matmul_gate, mode, VB_MODE_A8 + 1),
+			BELOW(matmul_gate, mode, VB_MODE_COUNT),
 			BELOW(matmul_gate, act, VB_UNARY_COUNT),
 			BELOW(matmul_gate, gate, VB_UNARY_COUNT),
 			FLOAT(matmul_gate, mul_f32, VB_MUST_FINITE),

@@ -249,7 +249,7 @@ static inline float m_float(u32 bits)
 
 static inline bool m_matmul(const struct world *w, const struct vb_cmd_matmul *c)
 {
-	return c->mode <= VB_MODE_A8 && c->act < VB_UNARY_COUNT && m_f32(w, &c->x, 2) &&
+	return c->mode < VB_MODE_COUNT && c->act < VB_UNARY_COUNT && m_f32(w, &c->x, 2) &&
 	       m_weight(w, &c->w, 2) && m_scales(w, &c->scales, &c->w) &&
 	       m_out(w, &c->y, 2) && m_f32_or_none(w, &c->bias, 1) &&
 	       m_f32_or_none(w, &c->residual, 2) &&
@@ -264,7 +264,7 @@ static inline bool m_matmul(const struct world *w, const struct vb_cmd_matmul *c
 
 static inline bool m_matmul_gate(const struct world *w, const struct vb_cmd_matmul_gate *c)
 {
-	return c->mode <= VB_MODE_A8 && c->act < VB_UNARY_COUNT && c->gate < VB_UNARY_COUNT &&
+	return c->mode < VB_MODE_COUNT && c->act < VB_UNARY_COUNT && c->gate < VB_UNARY_COUNT &&
 	       !c->__reserved && isfinite(m_float(c->mul_f32)) && isfinite(m_float(c->add_f32)) &&
 	       m_f32(w, &c->x, 2) && m_weight(w, &c->w, 2) && m_scales(w, &c->scales, &c->w) &&
 	       m_out(w, &c->y, 2) && m_f32_or_none(w, &c->bias, 1) && m_f32(w, &c->u, 2) &&
@@ -280,7 +280,7 @@ static inline bool m_matmul_id(const struct world *w, const struct vb_cmd_matmul
 {
 	u32 m = c->ids.shape[0], top = c->ids.shape[1], k = c->w.shape[2];
 
-	if (c->mode > VB_MODE_A8 || c->__reserved || !m_weight(w, &c->w, 3) ||
+	if (c->mode >= VB_MODE_COUNT || c->__reserved || !m_weight(w, &c->w, 3) ||
 	    !m_scales(w, &c->scales, &c->w) ||
 	    !m_array(w, &c->ids, VB_FORMAT_I32, 2, READS) || !m_out(w, &c->y, 3) ||
 	    !m_f32_or_none(w, &c->bias, 2))

@@ -432,7 +432,7 @@ static const struct sentence sentences[] = {
 	{ VB_CMD_MATMUL, 0, FIELD(matmul, w.shape[1]), 12, -EINVAL,
 	  "command 3 (matmul): w.shape[1] is 12, must be 10" },
 	{ VB_CMD_MATMUL, 0, FIELD(matmul, mode), 9, -EINVAL,
-	  "command 3 (matmul): mode is 9, must be at most 2" },
+	  "command 3 (matmul): mode is 9, must be at most 3" },
 	{ VB_CMD_MATMUL, 0, FIELD(matmul, x.format), VB_FORMAT_I32, -EINVAL,
 	  "command 3 (matmul): x.format is i32 (4), must be f32" },
 	{ VB_CMD_MATMUL, 0, FIELD(matmul, w.format), 77, -EINVAL,

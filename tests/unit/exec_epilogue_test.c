@@ -256,7 +256,7 @@ static void check_matmul(struct bench *b, const struct model *model, const char 
 /* Every activation with every format and mode; bias and residual by turns, in all pairs. */
 static void check_finishes(struct bench *b, const struct model *model, uint32_t format)
 {
-	for (uint32_t mode = VB_MODE_F32; mode <= VB_MODE_A8; mode++)
+	for (uint32_t mode = VB_MODE_F32; mode < VB_MODE_COUNT; mode++)
 		for (uint32_t act = 0; act < VB_UNARY_COUNT; act++) {
 			uint32_t turn = act + mode + format;
 			struct finish f = { turn / RESIDUALS % 2, act, turn % RESIDUALS };
@@ -318,7 +318,7 @@ static void check_gate(struct bench *b, const struct model *model, const char *n
 /* Every gate with every format and mode; bias and activation by turns. */
 static void check_gates(struct bench *b, const struct model *model, uint32_t format)
 {
-	for (uint32_t mode = VB_MODE_F32; mode <= VB_MODE_A8; mode++)
+	for (uint32_t mode = VB_MODE_F32; mode < VB_MODE_COUNT; mode++)
 		for (uint32_t op = 0; op < VB_UNARY_COUNT; op++) {
 			uint32_t turn = op + mode + format;
 			struct finish f = { turn % 2, turn % VB_UNARY_COUNT, NONE };
@@ -413,7 +413,7 @@ static void check_indexed(struct bench *b, const struct model *model, uint32_t f
 {
 	const char *name = weights_formats[format].name;
 
-	for (uint32_t mode = VB_MODE_F32; mode <= VB_MODE_A8; mode++) {
+	for (uint32_t mode = VB_MODE_F32; mode < VB_MODE_COUNT; mode++) {
 		check_matmul_id(b, model, name, mode, false);
 		check_matmul_id(b, model, name, mode, true);
 	}

@@ -181,7 +181,7 @@ static void check_format(const struct vgpu_kernels *t, const struct rig *r, enum
 	float *x = xvalues((size_t)most * K, 8);
 
 	weight_make(&m);
-	for (uint32_t mode = VGPU_MODE_F32; mode <= VGPU_MODE_A8; mode++) {
+	for (uint32_t mode = VGPU_MODE_F32; mode < VGPU_MODES; mode++) {
 		float *want = singles(&m, t, mode, x, most);
 
 		for (uint32_t i = 0; tokens[i] && tokens[i] <= most; i++)

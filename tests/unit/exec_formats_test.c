@@ -124,7 +124,7 @@ static void check_gather(struct bench *b, const struct weight_model *model, uint
 
 static void check_commands(struct bench *b, const struct weight_model *model, uint32_t bo)
 {
-	for (uint32_t mode = VB_MODE_F32; mode <= VB_MODE_A8; mode++) {
+	for (uint32_t mode = VB_MODE_F32; mode < VB_MODE_COUNT; mode++) {
 		check_matmul(b, model, bo, 0, mode, 1);
 		check_matmul(b, model, bo, 1, mode, 5);
 		check_matmul(b, model, bo, 2, mode, MOST);

@@ -26,7 +26,7 @@
 #define SPEARMAN_GOAL 0.95
 
 const char *const embed_formats[] = { "mxfp4", "int8", "f32", NULL };
-const char *const embed_modes[] = { "f32", "a16", "a8", NULL };
+const char *const embed_modes[] = { "f32", "a16", "a8", "a8-256", NULL };
 
 static const enum vgpu_format formats[] = { VGPU_FORMAT_MXFP4_G16, VGPU_FORMAT_INT8_G16,
 					    VGPU_FORMAT_F32 };
@@ -299,7 +299,7 @@ int vbrun_embed(int argc, char **argv)
 		  "generated)", NULL, 0, 0 },
 		{ "format", CLI_CHOICE, &e.o.format, "F", "of weights: mxfp4 (default), int8, f32",
 		  embed_formats, 0, 0 },
-		{ "mode", CLI_CHOICE, &e.o.mode, "MODE", "activations: f32, a16 (default) or a8",
+		{ "mode", CLI_CHOICE, &e.o.mode, "MODE", "activations: f32, a16 (default), a8 or a8-256",
 		  embed_modes, 0, 0 },
 		{ "packed", CLI_CHOICE, &e.o.packed, "HOW", "packed weights: derived, file, auto "
 		  "(default: file when they do not fit)", packed_names, 0, 0 },

@@ -25,7 +25,7 @@
 #define EMPTY_PARTS 8u
 #define CHUNK_LEAST (64u << 10)
 
-static const char *const modes[] = { "f32", "a16", "a8", NULL };
+static const char *const modes[] = { "f32", "a16", "a8", "a8-256", NULL };
 static const char *const kv_names[] = { "f32", "f16", "bf16", "int8", NULL };
 static const enum vgpu_format kv_formats[] = { VGPU_FORMAT_F32, VGPU_FORMAT_F16, VGPU_FORMAT_BF16,
 					       VGPU_FORMAT_Q8_0 };
@@ -296,7 +296,7 @@ int vbrun_generate(int argc, char **argv)
 		{ "top", CLI_NUMBER, &g.o.top, "K", "how many of them (default 64)", NULL, 1,
 		  GEMMA_CHOICES_MAX },
 		{ "seed", CLI_NUMBER, &g.o.seed, "N", "of the draws (default 1)", NULL, 1, 0 },
-		{ "mode", CLI_CHOICE, &g.o.mode, "MODE", "activations: f32, a16 (default) or a8", modes,
+		{ "mode", CLI_CHOICE, &g.o.mode, "MODE", "activations: f32, a16 (default), a8 or a8-256", modes,
 		  0, 0 },
 		{ "kv", CLI_CHOICE, &g.o.kv, "FORMAT", "keys and values: f32 (default), f16, bf16 or int8",
 		  kv_names, 0, 0 },

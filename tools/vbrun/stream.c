@@ -36,7 +36,7 @@
 #define ROUTE_TOKENS 64u
 #define ROUTE_SEED 20260102u
 
-const char *const stream_modes[] = { "f32", "a16", "a8", NULL };
+const char *const stream_modes[] = { "f32", "a16", "a8", "a8-256", NULL };
 
 /* With the fewest reads possible, which its trace tells. */
 static bool stream_is_compared(const struct stream_options *o)
@@ -500,7 +500,7 @@ int vbrun_stream(int argc, char **argv)
 		{ "m", CLI_NUMBER, &o.m, "ROWS", "rows of activations (default 1)", NULL, 1, 65536 },
 		{ "passes", CLI_NUMBER, &o.passes, "P", "over all weights (default 5)", NULL, 0,
 		  PASSES_MAX },
-		{ "mode", CLI_CHOICE, &o.mode, "MODE", "activations: f32, a16 (default) or a8",
+		{ "mode", CLI_CHOICE, &o.mode, "MODE", "activations: f32, a16 (default), a8 or a8-256",
 		  stream_modes, 0, 0 },
 		{ "format", CLI_CHOICE, &o.pack, "F", "pack weights: keep (default; values of blocks, "
 		  "where a product takes them, else int8), int8, mxfp4", weights_packs, 0, 0 },

@@ -1868,6 +1868,8 @@ enum vb_mode {
 	VB_MODE_F32 = 0,	/* activations as they are */
 	VB_MODE_A16 = 1,	/* rounded to BF16 in groups of 32 */
 	VB_MODE_A8 = 2,		/* int8 in groups of 32 along k */
+	VB_MODE_A8_256 = 3,	/* int8 in groups of 256: less exact, faster with many rows */
+	VB_MODE_COUNT
 };
 
 enum vb_unary {
