@@ -155,6 +155,20 @@ int vgpu_cmd_matmul(struct vgpu_cmdbuf *cb, const struct vgpu_matmul *c)
 	return draft_end(&d, &cmd.h);
 }
 
+int vgpu_cmd_matmul_transposed(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_transposed *c)
+{
+	struct draft d = draft(cb);
+	struct vb_cmd_matmul_transposed cmd = {
+		.h = head(VB_CMD_MATMUL_TRANSPOSED),
+		.x = operand(&d, "x", &c->x),
+		.w = operand(&d, "w", &c->w),
+		.scales = operand(&d, "scales", &c->scales),
+		.y = operand(&d, "y", &c->y),
+	};
+
+	return draft_end(&d, &cmd.h);
+}
+
 int vgpu_cmd_matmul_gate(struct vgpu_cmdbuf *cb, const struct vgpu_matmul_gate *c)
 {
 	struct draft d = draft(cb);

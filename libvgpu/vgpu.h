@@ -714,6 +714,31 @@ struct vgpu_matmul {
 VGPU_API int vgpu_cmd_matmul(struct vgpu_cmdbuf *cb, const struct vgpu_matmul *c);
 
 /**
+ * struct vgpu_matmul_transposed - y = x w, not x w^T
+ *
+ * For training: with the gradient of a product's result as @x, y is that of its activations.
+ * Activations are taken as they are.  A result is one fused multiply-add a row of w, in ascending
+ * order: bitwise the same whatever computes it, but for which NaN one is.
+ */
+struct vgpu_matmul_transposed {
+	struct vgpu_array x;		/* F32 [m][n] */
+	struct vgpu_array w;		/* weight [n][k] */
+	struct vgpu_array scales;	/* U8 [n][k / 32] with MXFP4_SPLIT */
+	struct vgpu_array y;		/* F32 [m][k] */
+};
+/**
+ * vgpu_cmd_matmul_transposed() - record a product with weights from the left
+ * @cb: the command is added to it
+ * @c: copied, with its arrays
+ *
+ * Rows of @w as wide as those of vgpu_cmd_matmul().
+ *
+ * Return: 0, or why it is refused, as all recording.
+ */
+VGPU_API int vgpu_cmd_matmul_transposed(struct vgpu_cmdbuf *cb,
+					const struct vgpu_matmul_transposed *c);
+
+/**
  * struct vgpu_matmul_gate - y = u + g(phi) du, du = act(x w^T + bias)
  *
  * An update is let through by where it points: g(phi) = gate(add + mul cos phi), phi the angle

@@ -143,7 +143,7 @@ static int check_fields(const struct check *c)
 	return 0;
 }
 
-/* MATMUL, MATMUL_ID, MATMUL_GATE: operand 1 is the weight, 2 its scales. */
+/* Products: operand 1 is the weight, 2 its scales. */
 static int check_scales(const struct check *c)
 {
 	bool split = c->op[1]->format == VB_FORMAT_MXFP4_SPLIT;
@@ -260,6 +260,7 @@ static int check_opcode(const struct check *c)
 	case VB_CMD_MATMUL:
 	case VB_CMD_MATMUL_ID:
 	case VB_CMD_MATMUL_GATE:
+	case VB_CMD_MATMUL_TRANSPOSED:
 		return check_scales(c);
 	case VB_CMD_ATTENTION:
 		return check_attention(c);

@@ -151,6 +151,14 @@ static const struct vb_cmd_form forms[VB_CMD_COUNT] = {
 			OUT(combine, y, "mn", F32, 0),
 		},
 	},
+	[VB_CMD_MATMUL_TRANSPOSED] = {
+		COMMAND(matmul_transposed), 4, {
+			IN(matmul_transposed, x, "mn", F32, 0),
+			IN(matmul_transposed, w, "nk", TABLES | SPLIT, VB_FORM_MATRIX),
+			IN(matmul_transposed, scales, "nK", U8, VB_FORM_MATRIX | VB_FORM_OPTIONAL),
+			OUT(matmul_transposed, y, "mk", F32, 0),
+		},
+	},
 	[VB_CMD_MATMUL_GATE] = {
 		COMMAND(matmul_gate), 6, {
 			IN(matmul_gate, x, "mk", F32, 0),

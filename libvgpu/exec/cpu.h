@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The CPU backend: cpu_matmul.c, cpu_experts.c, cpu_product.c, cpu_layer.c, cpu_copy.c and
- * cpu_topk.c.
+ * The CPU backend: cpu_matmul.c, cpu_experts.c, cpu_transposed.c, cpu_product.c, cpu_layer.c,
+ * cpu_copy.c and cpu_topk.c.
  */
 #ifndef VGPU_EXEC_CPU_H
 #define VGPU_EXEC_CPU_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * MATMUL and MATMUL_GATE on the CPU, and what they share with MATMUL_ID: where commands and panels
- * begin.
+ * MATMUL and MATMUL_GATE on the CPU, and what they share with MATMUL_ID and MATMUL_TRANSPOSED: where
+ * commands and panels begin.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -146,14 +146,23 @@ int vgpu_matmul_panel(struct vgpu_product *d, const struct vgpu_work *w,
 
 int vgpu_cpu_matmul_panel(void *be, const struct vgpu_work *w, const struct vgpu_panel_work *p)
 {
-	bool by_id = w->cmd->opcode == VB_CMD_MATMUL_ID;
 	struct vgpu_product d = { .cpu = be };
 	int n = vgpu_panel_cut(be, p, vgpu_cmd_operand(w->cmd, 0)->shape[0], &d.block), rc;
 
 	if (n < 0)
 		return n;
 	d.blocks = (uint32_t)n;
-	rc = by_id ? vgpu_experts_panel(&d, w, p) : vgpu_matmul_panel(&d, w, p);
+	switch (w->cmd->opcode) {
+	case VB_CMD_MATMUL_ID:
+		rc = vgpu_experts_panel(&d, w, p);
+		break;
+	case VB_CMD_MATMUL_TRANSPOSED:
+		rc = vgpu_transposed_panel(&d, w, p);
+		break;
+	default:
+		rc = vgpu_matmul_panel(&d, w, p);
+		break;
+	}
 	free(d.block);
 	return rc;
 }

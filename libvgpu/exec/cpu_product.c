@@ -206,6 +206,13 @@ static void product_epilogue(const struct vgpu_product *d, const struct vgpu_blo
 	}
 }
 
+void vgpu_block_bring(struct vgpu_block *b)
+{
+	if (b->copy)
+		pieces_copy(b->copy, b->from, b->at, b->bytes);
+	b->copy = NULL;
+}
+
 static void product_block(void *ctx, size_t item)
 {
 	const struct vgpu_product *d = ctx;
@@ -213,9 +220,7 @@ static void product_block(void *ctx, size_t item)
 	struct vgpu_panel panel = { .format = d->format, .rows = b->rows, .k = d->k,
 				    .data = b->data, .scales = b->scales };
 
-	if (b->copy)
-		pieces_copy(b->copy, b->from, b->at, b->bytes);
-	b->copy = NULL;
+	vgpu_block_bring(b);
 	d->cpu->k->matmul(&panel, d->acts, d->y + b->row, d->ldy,
 			  vgpu_cpu_scratch(d->cpu));
 	if (d->bias || d->act || d->residual)

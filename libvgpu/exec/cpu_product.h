@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A product's panel on the threads of the CPU backend: for cpu_matmul.c and cpu_experts.c. */
+/* A product's panel on the threads of the CPU backend: for cpu_matmul.c, cpu_experts.c and
+ * cpu_transposed.c. */
 #ifndef VGPU_EXEC_CPU_PRODUCT_H
 #define VGPU_EXEC_CPU_PRODUCT_H
 
@@ -60,6 +61,8 @@ uint64_t vgpu_cpu_acts_row_bytes(uint32_t format, uint32_t mode, uint32_t k);
  */
 int vgpu_panel_cut(struct vgpu_cpu *cpu, const struct vgpu_panel_work *p, uint32_t m,
 		   struct vgpu_block **out);
+/* Have a block where it is to be. */
+void vgpu_block_bring(struct vgpu_block *b);
 /* All blocks on the threads.  Return: 0, or what vgpu_work_go_on() says. */
 int vgpu_product_run(struct vgpu_product *d, const struct vgpu_work *w,
 		     const struct vgpu_panel_work *p);
@@ -68,5 +71,8 @@ int vgpu_matmul_panel(struct vgpu_product *d, const struct vgpu_work *w,
 		      const struct vgpu_panel_work *p);
 int vgpu_experts_panel(struct vgpu_product *d, const struct vgpu_work *w,
 		       const struct vgpu_panel_work *p);
+/* @d: its blocks alone. */
+int vgpu_transposed_panel(const struct vgpu_product *d, const struct vgpu_work *w,
+			  const struct vgpu_panel_work *p);
 
 #endif

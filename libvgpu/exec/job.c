@@ -566,6 +566,7 @@ static int job_dispatch(struct vgpu_job_env *env, struct vgpu_job *job,
 	case VB_CMD_MATMUL:
 	case VB_CMD_MATMUL_ID:
 	case VB_CMD_MATMUL_GATE:
+	case VB_CMD_MATMUL_TRANSPOSED:
 		return job_run_stream(env, job, work, held);
 	case VB_CMD_GATHER:
 		return vgpu_job_run_gather(env, job, work);

@@ -4,20 +4,25 @@
 #include "core/format.h"
 #include "staging.h"
 
-/* Operands that are not held: streamed weights and gathered tables. */
-static bool operand_is_held(const struct vb_cmd_header *cmd, const struct vb_operand *op)
+static bool is_product(const struct vb_cmd_header *cmd)
 {
 	switch (cmd->opcode) {
 	case VB_CMD_MATMUL:
 	case VB_CMD_MATMUL_ID:
 	case VB_CMD_MATMUL_GATE:
-		return op != vgpu_cmd_operand(cmd, VGPU_PRODUCT_W) &&
-		       op != vgpu_cmd_operand(cmd, VGPU_PRODUCT_SCALES);
-	case VB_CMD_GATHER:
-		return op != &((const struct vb_cmd_gather *)cmd)->table;
-	default:
+	case VB_CMD_MATMUL_TRANSPOSED:
 		return true;
 	}
+	return false;
+}
+
+/* Operands that are not held: streamed weights and gathered tables. */
+static bool operand_is_held(const struct vb_cmd_header *cmd, const struct vb_operand *op)
+{
+	if (is_product(cmd))
+		return op != vgpu_cmd_operand(cmd, VGPU_PRODUCT_W) &&
+		       op != vgpu_cmd_operand(cmd, VGPU_PRODUCT_SCALES);
+	return cmd->opcode != VB_CMD_GATHER || op != &((const struct vb_cmd_gather *)cmd)->table;
 }
 
 /*
@@ -120,8 +125,7 @@ bool vgpu_walk_stream(const struct vb_cmd_header *cmd, struct vgpu_object *const
 	struct vb_unit unit, scale_unit;
 	uint64_t units;
 
-	if (cmd->opcode != VB_CMD_MATMUL && cmd->opcode != VB_CMD_MATMUL_ID &&
-	    cmd->opcode != VB_CMD_MATMUL_GATE)
+	if (!is_product(cmd))
 		return false;
 	w = vgpu_cmd_operand(cmd, VGPU_PRODUCT_W);
 	scales = vgpu_cmd_operand(cmd, VGPU_PRODUCT_SCALES);

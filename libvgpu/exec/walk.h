@@ -65,7 +65,7 @@ static inline const struct vb_operand *vgpu_cmd_operand(const struct vb_cmd_head
 						 sizeof(struct vb_operand));
 }
 
-/* Of MATMUL, MATMUL_ID and MATMUL_GATE: which operands are streamed. */
+/* Of products, MATMUL and those of its name: which operands are streamed. */
 enum { VGPU_PRODUCT_W = 1, VGPU_PRODUCT_SCALES = 2 };
 
 /**

@@ -262,6 +262,15 @@ static inline bool m_matmul(const struct world *w, const struct vb_cmd_matmul *c
 	       m_apart(w, &c->y, &c->residual, true);
 }
 
+static inline bool m_matmul_transposed(const struct world *w, const struct vb_cmd_matmul_transposed *c)
+{
+	return m_f32(w, &c->x, 2) && m_weight(w, &c->w, 2) && m_scales(w, &c->scales, &c->w) &&
+	       m_out(w, &c->y, 2) && c->x.shape[1] == c->w.shape[0] &&
+	       c->y.shape[0] == c->x.shape[0] && c->y.shape[1] == c->w.shape[1] &&
+	       m_apart(w, &c->y, &c->x, false) && m_apart(w, &c->y, &c->w, false) &&
+	       m_apart(w, &c->y, &c->scales, false);
+}
+
 static inline bool m_matmul_gate(const struct world *w, const struct vb_cmd_matmul_gate *c)
 {
 	return c->mode < VB_MODE_COUNT && c->act < VB_UNARY_COUNT && c->gate < VB_UNARY_COUNT &&
@@ -466,6 +475,7 @@ static inline bool model_is_legal(const struct world *w, const struct vb_cmd_hea
 	CASE(VB_CMD_FILL, fill);
 	CASE(VB_CMD_COMBINE, combine);
 	CASE(VB_CMD_MATMUL_GATE, matmul_gate);
+	CASE(VB_CMD_MATMUL_TRANSPOSED, matmul_transposed);
 	}
 #undef CASE
 	return false;

@@ -42,6 +42,7 @@ struct sample {
 		struct vb_cmd_fill fill;
 		struct vb_cmd_combine combine;
 		struct vb_cmd_matmul_gate matmul_gate;
+		struct vb_cmd_matmul_transposed matmul_transposed;
 	};
 };
 
@@ -96,6 +97,16 @@ static const struct sample samples[] = {
 			   .x = OP(BO_ACTS, F32, 0, 2, 1, 64), .w = OP(BO_WEIGHTS, MXFP4_SPLIT, 0, 2, 9, 64),
 			   .scales = OP(BO_WEIGHTS, U8, 1001, 2, 9, 2),
 			   .y = OP(BO_OUT, F32, 256, 2, 1, 9), .u = OP(BO_OUT, F32, 0, 2, 1, 9) } },
+
+	{ .matmul_transposed = { HEAD(MATMUL_TRANSPOSED, matmul_transposed),
+				 .x = STRIDED(BO_ACTS, F32, 64, 2, 24, 3, 5),
+				 .w = OP(BO_WEIGHTS, Q8_0, 7, 2, 5, 32),
+				 .y = STRIDED(BO_OUT, F32, 4, 2, 132, 3, 32) } },
+	{ .matmul_transposed = { HEAD(MATMUL_TRANSPOSED, matmul_transposed),
+				 .x = OP(BO_ACTS, F32, 0, 2, 2, 9),
+				 .w = OP(BO_WEIGHTS, MXFP4_SPLIT, 0, 2, 9, 64),
+				 .scales = OP(BO_WEIGHTS, U8, 1001, 2, 9, 2),
+				 .y = OP(BO_ACTS_AGAIN, F32, 4096, 2, 2, 64) } },
 
 	{ .matmul_id = { HEAD(MATMUL_ID, matmul_id), .mode = VB_MODE_A8,
 			 .x = OP(BO_ACTS, F32, 0, 2, 3, 33),

@@ -21,7 +21,8 @@ static const struct world world = { sample_bos, BO_COUNT };
 /* Operands stand at the end of each structure. */
 static u32 operand_count(u16 opcode)
 {
-	static const u8 counts[VB_CMD_COUNT] = { 0, 6, 6, 5, 4, 3, 3, 3, 3, 3, 2, 1, 3, 6 };
+	static const u8 counts[VB_CMD_COUNT] = { 0, 6, 6, 5, 4, 3, 3, 3, 3, 3, 2, 1, 3, 6,
+						4 };
 
 	return counts[opcode];
 }
@@ -541,7 +542,23 @@ static const struct sentence sentences[] = {
 	{ VB_CMD_FILL, 0, FIELD(fill, h.bytes), 72, -EINVAL,
 	  "command 3 (fill): bytes is 72, must be 80" },
 	{ VB_CMD_FILL, 0, FIELD(fill, h.opcode), 200, -EINVAL,
-	  "command 3: opcode is 200, must be at most 13" },
+	  "command 3: opcode is 200, must be at most 14" },
+	{ VB_CMD_MATMUL_TRANSPOSED, 0, FIELD(matmul_transposed, w.shape[0]), 4, -EINVAL,
+	  "command 3 (matmul_transposed): w.shape[0] is 4, must be 5" },
+	{ VB_CMD_MATMUL_TRANSPOSED, 0, FIELD(matmul_transposed, y.shape[1]), 5, -EINVAL,
+	  "command 3 (matmul_transposed): y.shape[1] is 5, must be 32" },
+	{ VB_CMD_MATMUL_TRANSPOSED, 0, FIELD(matmul_transposed, y.shape[0]), 2, -EINVAL,
+	  "command 3 (matmul_transposed): y.shape[0] is 2, must be 3" },
+	{ VB_CMD_MATMUL_TRANSPOSED, 1, FIELD(matmul_transposed, scales.shape[1]), 1, -EINVAL,
+	  "command 3 (matmul_transposed): scales.shape[1] is 1, must be 2" },
+	{ VB_CMD_MATMUL_TRANSPOSED, 0, FIELD(matmul_transposed, w.format), VB_FORMAT_MXFP4_SPLIT, -EINVAL,
+	  "command 3 (matmul_transposed): scales is missing" },
+	{ VB_CMD_MATMUL_TRANSPOSED, 1, FIELD(matmul_transposed, y.offset), 64, -EINVAL,
+	  "command 3 (matmul_transposed): y overlaps x from byte 64 of their BO" },
+	{ VB_CMD_MATMUL_TRANSPOSED, 0, FIELD(matmul_transposed, x.format), VB_FORMAT_BF16, -EINVAL,
+	  "command 3 (matmul_transposed): x.format is bf16 (3), must be f32" },
+	{ VB_CMD_MATMUL_TRANSPOSED, 0, FIELD(matmul_transposed, h.flags), 1, -EINVAL,
+	  "command 3 (matmul_transposed): flags is 1, must be 0" },
 	{ VB_CMD_MATMUL_GATE, 0, FIELD(matmul_gate, gate), VB_UNARY_COUNT, -EINVAL,
 	  "command 3 (matmul_gate): gate is 7, must be at most 6" },
 	{ VB_CMD_MATMUL_GATE, 0, FIELD(matmul_gate, mul_f32), 0x7fc00000, -EINVAL,

@@ -66,6 +66,15 @@ static int record_matmul(void)
 	return vgpu_cmd_matmul(cb, &m);
 }
 
+static int record_matmul_transposed(void)
+{
+	struct vgpu_matmul_transposed m = {
+		.x = f32(a, 0, 4, 8), .w = f32(b, 0, 8, 32), .y = f32(c, 0, 4, 32),
+	};
+
+	return vgpu_cmd_matmul_transposed(cb, &m);
+}
+
 static int record_matmul_gate(void)
 {
 	struct vgpu_matmul_gate m = {
@@ -180,8 +189,8 @@ static int record_nop(void)
 }
 
 static int (*const record[])(void) = {
-	record_matmul, record_matmul_gate, record_matmul_id, record_attention, record_norm, record_rope, record_unary,
-	record_binary, record_scale, record_softmax, record_topk, record_gather, record_copy,
+	record_matmul, record_matmul_transposed, record_matmul_gate, record_matmul_id, record_attention,
+	record_norm, record_rope, record_unary, record_binary, record_scale, record_softmax, record_topk, record_gather, record_copy,
 	record_fill, record_combine, record_nop,
 };
 #define RECORDS	(sizeof(record) / sizeof(record[0]))

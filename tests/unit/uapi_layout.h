@@ -442,6 +442,13 @@ FIELD(vb_cmd_matmul, y, 208, 64)
 FIELD(vb_cmd_matmul, bias, 272, 64)
 FIELD(vb_cmd_matmul, residual, 336, 64)
 
+STRUCT(vb_cmd_matmul_transposed, 264)
+FIELD(vb_cmd_matmul_transposed, h, 0, 8)
+FIELD(vb_cmd_matmul_transposed, x, 8, 64)
+FIELD(vb_cmd_matmul_transposed, w, 72, 64)
+FIELD(vb_cmd_matmul_transposed, scales, 136, 64)
+FIELD(vb_cmd_matmul_transposed, y, 200, 64)
+
 STRUCT(vb_cmd_matmul_gate, 416)
 FIELD(vb_cmd_matmul_gate, h, 0, 8)
 FIELD(vb_cmd_matmul_gate, mode, 8, 4)

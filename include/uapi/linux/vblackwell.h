@@ -1848,7 +1848,8 @@ enum vb_opcode {
 	VB_CMD_FILL = 11,
 	VB_CMD_COMBINE = 12,
 	VB_CMD_MATMUL_GATE = 13,
-	VB_CMD_COUNT = 14,
+	VB_CMD_MATMUL_TRANSPOSED = 14,
+	VB_CMD_COUNT = 15,
 };
 
 /**
@@ -1917,6 +1918,25 @@ struct vb_cmd_matmul {
 	struct vb_operand y;
 	struct vb_operand bias;
 	struct vb_operand residual;
+};
+
+/**
+ * struct vb_cmd_matmul_transposed - y = x w, not x w^T
+ * @h: opcode VB_CMD_MATMUL_TRANSPOSED
+ * @x: F32 [m][n]
+ * @w: weight [n][k], as of MATMUL
+ * @scales: VB_FORMAT_U8 [n][k / 32] with MXFP4_SPLIT, else NONE
+ * @y: F32 [m][k]; must not overlap an input
+ *
+ * The gradient of a product's activations from that of its result: dX = dY W.  Activations are
+ * taken as they are.  A result is one FMA a row of @w, in ascending order, from +0 on.
+ */
+struct vb_cmd_matmul_transposed {
+	struct vb_cmd_header h;
+	struct vb_operand x;
+	struct vb_operand w;
+	struct vb_operand scales;
+	struct vb_operand y;
 };
 
 /**
