@@ -156,6 +156,7 @@ $(bench_bin): $B/%: $B/%.o $B/tests/common/bench_util.o $B/libvgpu.a
 
 # Whom products, attention and mixtures of experts are compared with.
 $B/bench/matmul: $B/bench/peers/blas.o $B/bench/peers/onednn.o $B/bench/peers/ggml.o
+$B/bench/transposed: $B/bench/peers/blas.o
 $B/bench/attention $B/bench/moe: $B/bench/peers/ggml.o
 
 benches: $(bench_bin)

@@ -86,45 +86,74 @@ static bool blas_weights(struct peer *peer, const struct peer_weights *w)
 	return true;
 }
 
+/* As long as the longer side: products go both ways. */
 static bool rows(uint32_t m)
 {
+	uint32_t cols = blas.shape.n > blas.shape.k ? blas.shape.n : blas.shape.k;
+	size_t bytes = (size_t)m * cols * sizeof(float);
+
 	if (m == blas.m)
 		return true;
 	bench_free(blas.x);
 	bench_free(blas.y);
-	blas.x = bench_alloc((size_t)m * blas.shape.k * sizeof(float));
-	blas.y = bench_alloc((size_t)m * blas.shape.n * sizeof(float));
+	blas.x = bench_alloc(bytes);
+	blas.y = bench_alloc(bytes);
 	if (!blas.x || !blas.y)
 		return false;
-	fill(blas.x, (size_t)m * blas.shape.k);
+	fill(blas.x, bytes / sizeof(float));
 	blas.m = m;
 	return true;
 }
 
-static double blas_time(struct peer *peer, struct peer_product p, uint32_t products)
+static void product(int m, const float *w)
 {
-	int m = (int)p.m, n = (int)blas.shape.n, k = (int)blas.shape.k;
+	int n = (int)blas.shape.n, k = (int)blas.shape.k;
+
+	if (m == 1)
+		blas.gemv(ROW_MAJOR, NO_TRANS, n, k, 1, w, k, blas.x, 1, 0, blas.y, 1);
+	else
+		blas.gemm(ROW_MAJOR, NO_TRANS, TRANS, m, n, k, 1, blas.x, k, w, k, 0, blas.y, n);
+}
+
+static void product_left(int m, const float *w)
+{
+	int n = (int)blas.shape.n, k = (int)blas.shape.k;
+
+	if (m == 1)
+		blas.gemv(ROW_MAJOR, TRANS, n, k, 1, w, k, blas.x, 1, 0, blas.y, 1);
+	else
+		blas.gemm(ROW_MAJOR, NO_TRANS, NO_TRANS, m, k, n, 1, blas.x, n, w, k, 0, blas.y, k);
+}
+
+static double time_of(void (*one)(int m, const float *w), struct peer_product p, uint32_t products)
+{
 	double start;
 
-	(void)peer;
 	if (!rows(p.m)) {
 		printf("SKIP: no memory for %u rows of OpenBLAS\n", p.m);
 		return 0;
 	}
 	blas.set_threads((int)p.threads);
 	start = bench_seconds();
-	for (uint32_t i = 0; i < products; i++) {
-		const float *w = (const float *)rotation_copy(&blas.w, i);
-
-		if (m == 1)
-			blas.gemv(ROW_MAJOR, NO_TRANS, n, k, 1, w, k, blas.x, 1, 0, blas.y, 1);
-		else
-			blas.gemm(ROW_MAJOR, NO_TRANS, TRANS, m, n, k, 1, blas.x, k, w, k, 0, blas.y, n);
-	}
+	for (uint32_t i = 0; i < products; i++)
+		one((int)p.m, (const float *)rotation_copy(&blas.w, i));
 	blas.w.next += products;
 	return (bench_seconds() - start) / products;
 }
 
+static double blas_time(struct peer *peer, struct peer_product p, uint32_t products)
+{
+	(void)peer;
+	return time_of(product, p, products);
+}
+
+static double blas_left(struct peer *peer, struct peer_product p, uint32_t products)
+{
+	(void)peer;
+	return time_of(product_left, p, products);
+}
+
 struct peer peer_blas = {
 	.name = "openblas-f32", .open = blas_open, .weights = blas_weights, .time = blas_time,
+	.left = blas_left,
 };

@@ -102,6 +102,7 @@ static inline unsigned int peer_outputs(size_t n)
  * @weights: use these from now on; false: it has no products of this type, which has been said
  * @time: seconds a product of @p.m rows of f32, of @products one after the other, whatever it
  *	does with the rows before included; not above 0: it failed, which has been said
+ * @left: like @time, of Y = X W with X [m][n]
  * @outputs: NULL: its weights are others; else weights and activations are those of values.h, and
  *	this hands out peer_outputs() of a product [m][n].  False: it failed, which has been said
  * @attention: like @weights, for @attend
@@ -115,6 +116,7 @@ struct peer {
 	bool (*open)(struct peer *peer);
 	bool (*weights)(struct peer *peer, const struct peer_weights *w);
 	double (*time)(struct peer *peer, struct peer_product p, uint32_t products);
+	double (*left)(struct peer *peer, struct peer_product p, uint32_t products);
 	bool (*outputs)(struct peer *peer, struct peer_product p, float *outputs);
 	bool (*attention)(struct peer *peer, const struct peer_attention *a);
 	double (*attend)(struct peer *peer, unsigned int threads, uint32_t times, float *samples);

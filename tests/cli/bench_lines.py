@@ -22,6 +22,7 @@ RESIDENCIES = {"dram", "cache", "nvme"}
 # Parameters that a bench has on each line, beside bench, unit, ours and runs.
 PARAMETERS = {
     "matmul": "weight mode m n k threads residency bound nmse",
+    "transposed": "weight mode m n k threads residency peer bound nmse",
     "pack": "weight n k threads residency bound",
     "decode": "weight n k threads residency bound",
     "acts": "mode m k threads residency bound",
