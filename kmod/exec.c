@@ -260,6 +260,7 @@ int vb_exec_attach(struct vb_exec *x, struct vb_ucmd *u)
 		WRITE_ONCE(x->attached, true);
 		cmd->out_state = vb.exec_state == VB_EXEC_QUIESCED ? VB_EXEC_RECOVERING :
 								     VB_EXEC_LIVE;
+		cmd->out_lingering = vb.lingering;
 		vb_exec_set_state(cmd->out_state);
 		schedule_delayed_work(&vb.watch, msecs_to_jiffies(WATCH_MS));
 	}

@@ -99,7 +99,8 @@ static const struct client_entry client_table[] = {
 };
 
 static const struct exec_entry exec_table[] = {
-	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vb_exec_attach),
+	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vb_exec_attach,
+		   RESERVED(vb_ioc_exec_attach)),
 	EXEC_ENTRY(VB_IOC_ARENA_CREATE, vb_ioc_arena_create, vb_arena_create),
 	EXEC_ENTRY(VB_IOC_REGION_ADD, vb_ioc_region, vb_region_add),
 	EXEC_ENTRY(VB_IOC_REGION_REMOVE, vb_ioc_region, vb_region_remove),

@@ -84,7 +84,8 @@ static int no_successor(struct loop_exec *x, void *arg)
 }
 
 static const struct exec_entry exec_table[] = {
-	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vgpu_loop_attach),
+	EXEC_ENTRY(VB_IOC_EXEC_ATTACH, vb_ioc_exec_attach, vgpu_loop_attach,
+		   RESERVED(vb_ioc_exec_attach)),
 	EXEC_ENTRY(VB_IOC_ARENA_CREATE, vb_ioc_arena_create, vgpu_loop_arena_create),
 	EXEC_ENTRY(VB_IOC_REGION_ADD, vb_ioc_region, vgpu_loop_region_add),
 	EXEC_ENTRY(VB_IOC_REGION_REMOVE, vb_ioc_region, vgpu_loop_region_remove),

@@ -48,6 +48,7 @@ int vgpu_loop_attach(struct loop_exec *x, void *arg)
 		loop->panel_bytes = cmd->panel_bytes;
 		cmd->out_generation = ++loop->generation;
 		cmd->out_state = VB_EXEC_LIVE;
+		cmd->out_lingering = 0;
 	}
 	pthread_mutex_unlock(&loop->lock);
 	return rc;

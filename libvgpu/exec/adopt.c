@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "crc32c.h"
 #include "home.h"
 #include "kernels/pool.h"
@@ -13,7 +14,6 @@
 
 /* I/O of the dead ends in milliseconds, but for a disk that is in trouble. */
 #define TRY_NS		(10 * 1000 * 1000)
-#define TRIES		1000
 /* Slots that are checked between two signs of life; some milliseconds of one thread. */
 #define CHECK_SLOTS	64u
 
@@ -48,17 +48,15 @@ int vgpu_left_query(struct vgpu_uapi *node, struct vgpu_left *out)
 	return rc == -ENOENT ? 0 : rc;
 }
 
-static int adopt_host(struct vgpu_uapi *node, uint32_t arena)
+static int adopt_host(struct vgpu_uapi *node, uint32_t arena, uint64_t until_ns)
 {
 	struct vb_ioc_arena_adopt cmd = { .size = sizeof(cmd), .arena = arena };
 	const struct timespec pause = { .tv_nsec = TRY_NS };
-	int rc = -EBUSY;
+	int rc;
 
-	for (int i = 0; i < TRIES && rc == -EBUSY; i++) {
-		rc = vgpu_uapi_call(node, VB_IOC_ARENA_ADOPT, &cmd);
-		if (rc == -EBUSY)
-			nanosleep(&pause, NULL);
-	}
+	while ((rc = vgpu_uapi_call(node, VB_IOC_ARENA_ADOPT, &cmd)) == -EBUSY &&
+	       vgpu_now_ns() < until_ns)
+		nanosleep(&pause, NULL);
 	if (rc != -EBUSY)
 		return rc;
 	cmd.flags = VB_ADOPT_FORCE;
@@ -70,7 +68,7 @@ int vgpu_left_adopt_host(struct vgpu_uapi *node, const struct vgpu_left *left)
 	int rc = 0;
 
 	for (uint32_t i = 0; !rc && i < left->homes; i++)
-		rc = adopt_host(node, left->home[i].arena);
+		rc = adopt_host(node, left->home[i].arena, left->until_ns);
 	return rc;
 }
 

@@ -37,6 +37,7 @@ struct vgpu_left_home {
  * @identity: of @nvme
  * @chunks: found in host memory; set by vgpu_left_take()
  * @damaged: of these, or that were of them, the ones without their checksum
+ * @until_ns: until when to wait for what the dead still have, CLOCK_MONOTONIC
  */
 struct vgpu_left {
 	struct vgpu_left_home home[VGPU_LEFT_HOMES];
@@ -45,6 +46,7 @@ struct vgpu_left {
 	uint32_t nvme_arena, nvme_slots;
 	uint64_t identity[2];
 	uint32_t chunks, damaged;
+	uint64_t until_ns;
 };
 
 /* Ask the device.  Return: 0; what VB_IOC_ARENA_QUERY said. */
@@ -55,7 +57,7 @@ int vgpu_left_query(struct vgpu_uapi *node, struct vgpu_left *out);
  * @node: executor node, recovering
  * @left: has one at least
  *
- * Waits some seconds for I/O of the dead.
+ * Waits for I/O of the dead, until @left->until_ns.
  * Return: 0; what the device said.
  */
 int vgpu_left_adopt_host(struct vgpu_uapi *node, const struct vgpu_left *left);

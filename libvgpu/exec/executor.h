@@ -62,6 +62,7 @@ struct vgpu_evict {
  * @served_at: when others than who has the turn were served last, as the job's env counts
  * @grow_at: when the next region is, CLOCK_MONOTONIC; @grew_at: when one came last
  * @grow: somebody asked whether it is time, and could not look; atomically
+ * @recovering: it goes on with what is @left; @succeeds: who was before it may have what it had
  * @hand_lock: protects @handed, @handed_count
  * @handed: what the executor's thread fetched while another one runs the executor, who
  *	may serve it sooner
@@ -98,7 +99,7 @@ struct vgpu_exec {
 	struct vb_ioc_fetch handed[VGPU_FETCH_MAX];
 	uint32_t handed_count;
 	struct vgpu_failures failures;
-	bool recovering;
+	bool recovering, succeeds;
 	struct vgpu_left left;
 	char recovery[256];
 };

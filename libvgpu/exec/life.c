@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "home.h"
 #include "kernels/pool.h"
 #include "staging.h"
@@ -19,7 +20,8 @@
 #define HEARTBEAT_MS		1000u
 /* Most of a panel: threads wait for each other at its end, which 1 MiB is too little for. */
 #define PANEL_BYTES_MAX		(8u << 20)
-#define NVME_TRIES		10000u	/* of TEND_NS each, for the lock of the arena */
+/* For what the dead still have: the lock of an arena, and memory. */
+#define PATIENCE_NS		10000000000ull
 #define DEFAULT_POLICY		"replay"
 
 static int say(char *text, size_t len, int rc, const char *format, ...)
@@ -80,34 +82,39 @@ static void exec_beat(struct vgpu_exec *x)
 	vgpu_uapi_call(x->node, VB_IOC_POLL_CANCEL, &beat);
 }
 
-/* The dead may still hold the lock of its arena: its I/O engine ends by and by. */
-static int exec_adopt_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
+/* What was left, as long as it is that; else an arena of our own. */
+static int exec_try_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
 {
-	const struct timespec pause = { .tv_nsec = TEND_NS };
-	int rc = -EBUSY;
+	int rc = -ESTALE;
 
-	for (uint32_t i = 0; i < NVME_TRIES && rc == -EBUSY; i++) {
+	if (x->left.nvme)
 		rc = vgpu_nvme_adopt(p->nvme_path, x->left.identity, x->left.nvme_slots,
 				     p->chunk_bytes, why, &x->nvme);
-		if (rc == -EBUSY)
-			nanosleep(&pause, NULL);
-		exec_beat(x);
-	}
-	return rc;
-}
-
-static int exec_open_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
-{
-	int rc = x->recovering && x->left.nvme ? exec_adopt_nvme(x, p, why) : -ESTALE;
-
-	if (rc != -ESTALE && rc != -EBUSY)
+	if (rc != -ESTALE)
 		return rc;
 	x->left.nvme = false;
-	/* Its process cannot leave, and may still write there: the rest goes on without. */
-	if (rc == -EBUSY)
-		return 0;
 	return vgpu_nvme_open(p->nvme_path, p->nvme_bytes / p->chunk_bytes, p->chunk_bytes, why,
 			      &x->nvme);
+}
+
+/*
+ * The dead may still hold the lock of its arena: its I/O engine ends by and by.  One whose process
+ * cannot leave has it for as long as that, and may still write there: then we go on without.
+ */
+static int exec_open_nvme(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *why)
+{
+	const struct timespec pause = { .tv_nsec = TEND_NS };
+	int rc;
+
+	while ((rc = exec_try_nvme(x, p, why)) == -EBUSY && x->succeeds &&
+	       vgpu_now_ns() < x->left.until_ns) {
+		nanosleep(&pause, NULL);
+		exec_beat(x);
+	}
+	if (rc != -EBUSY || !x->succeeds)
+		return rc;
+	x->left.nvme = false;
+	return 0;
 }
 
 static int exec_open_io(struct vgpu_exec *x, const struct vgpu_exec_params *p, char *text,
@@ -149,6 +156,7 @@ static int exec_look_at_left(struct vgpu_exec *x, struct room *room)
 	}
 	snprintf(x->recovery, sizeof(x->recovery), "begun anew: the host tier that was left has "
 		 "%u chunks, transfers alone take %u", x->left.host_slots, room->staging);
+	x->left = (struct vgpu_left){ 0 };
 	return vgpu_left_recover(x->node, x->fetch.generation, VB_RECOVER_DISCARD);
 }
 
@@ -169,6 +177,8 @@ static int exec_attach(struct vgpu_exec *x, const struct vgpu_exec_params *p, st
 		vgpu_fetch_ask(&x->fetch);
 	if (!rc && a.out_state == VB_EXEC_RECOVERING)
 		rc = exec_look_at_left(x, room);
+	x->succeeds = x->recovering || a.out_lingering;
+	x->left.until_ns = vgpu_now_ns() + PATIENCE_NS;
 	return rc;
 }
 

@@ -14,6 +14,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define DISK		"/dev/vb0"
@@ -253,6 +255,15 @@ static int setup(void **state)
 	return rc;
 }
 
+static int silent = -1, disk = -1;	/* the file of one that cannot leave, and what it had */
+
+static void hands_off(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static int teardown(void **state)
 {
 	if (vbd > 0) {
@@ -261,6 +272,8 @@ static int teardown(void **state)
 	}
 	vbd = 0;
 	group = NULL;
+	hands_off(&silent);
+	hands_off(&disk);
 	machine_set_ms("executor_timeout_ms", 30000);
 	machine_set_ms("page_in_timeout_ms", 120000);
 	machine_set_ms("recovery_ms", 0);
@@ -453,8 +466,6 @@ static void expect_it_serves(void)
 	uint32_t id;
 	char byte = 1;
 
-	for (uint32_t i = 0; i < OBJECTS; i++)
-		assert_rc(rig_bo_destroy(u, object[i]), 0);
 	assert_rc(rig_bo(u, chunks(OBJECT_CHUNKS), VB_LIFE_VOLATILE, &id), 0);
 	assert_rc(rig_write(u, id, chunks(1), &byte, 1), 0);
 	byte = 0;
@@ -478,8 +489,125 @@ static void with_the_disk_in_other_hands_it_goes_on_without(void **state)
 		show_what_it_said();
 	assert_true(said("what was on NVMe is lost, and none is used"));
 	expect_something_is_lost();
+	for (uint32_t i = 0; i < OBJECTS; i++)
+		assert_rc(rig_bo_destroy(u, object[i]), 0);
 	expect_it_serves();
 	close(fd);
+}
+
+/* ---- after one that cannot leave ---- */
+
+#define NONE_USED	"nvme     none: another process has the lock of " DISK
+
+/* An executor with so much host memory, who never asks for work. */
+static void say_nothing(int tell, uint32_t host_slots)
+{
+	struct vb_ioc_arena_create host = {
+		.size = sizeof(host), .tier = VB_TIER_HOST, .numa_node = -1, .slots = host_slots,
+	};
+	struct vb_ioc_region region = { .size = sizeof(region), .slots = host_slots };
+	struct rig_exec x;
+	int fd;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (rig_exec_attach(&rig, &x, NULL))
+		_exit(1);
+	if (host_slots && vgpu_uapi_call(x.node, VB_IOC_ARENA_CREATE, &host))
+		_exit(2);
+	region.arena = host.out_arena;
+	if (host_slots && vgpu_uapi_call(x.node, VB_IOC_REGION_ADD, &region))
+		_exit(3);
+	fd = x.node->ops->fd(x.node);
+	if (write(tell, &fd, sizeof(fd)) != sizeof(fd))
+		_exit(4);
+	for (;;)
+		pause();
+}
+
+/* It is killed for its silence, and its file stays open: here.  The queue with work for it. */
+static uint32_t leave_one_behind(uint32_t host_slots, uint32_t then)
+{
+	int tell[2], fd = -1, pidfd;
+	struct rig_stream s;
+	uint32_t q;
+	pid_t pid;
+
+	assert_int_equal(pipe(tell), 0);
+	pid = fork();
+	if (!pid)
+		say_nothing(tell[1], host_slots);
+	close(tell[1]);
+	assert_int_equal(read(tell[0], &fd, sizeof(fd)), sizeof(fd));
+	close(tell[0]);
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	silent = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	assert_true(silent >= 0);
+	close(pidfd);
+	disk = open(DISK, O_RDWR | O_EXCL | O_CLOEXEC);
+	assert_true(disk >= 0);
+	assert_rc(rig_queue(u, 0, &q), 0);
+	rig_stream(&s);
+	rig_add_nop(&s);
+	assert_rc(rig_submit(u, q, &s, NULL), 0);
+	machine_set_ms("executor_timeout_ms", 2000);
+	for (uint32_t ms = 0; ms < WAIT_MS && machine_exec_state(u) != then; ms += 10)
+		usleep(10000);
+	machine_set_ms("executor_timeout_ms", 30000);
+	assert_int_equal(machine_exec_state(u), then);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return q;
+}
+
+static void expect_one_without_the_disk(uint32_t host_slots)
+{
+	if (!start_vbd(host_slots))
+		show_what_it_said();
+	assert_true(said(NONE_USED));
+	expect_it_serves();
+}
+
+static void one_that_comes_when_all_is_over_goes_on_without_the_disk(void **state)
+{
+	uint32_t q;
+
+	(void)state;
+	machine_set_ms("recovery_ms", 0);
+	q = leave_one_behind(0, VB_EXEC_FAILED);
+	assert_rc(rig_wait(u, q, 1, WAIT_MS), -ENODEV);
+	expect_one_without_the_disk(HOST_SLOTS);
+}
+
+static void one_that_succeeds_who_had_no_arena_there_goes_on_without_the_disk(void **state)
+{
+	uint32_t q;
+
+	(void)state;
+	q = leave_one_behind(HOST_SLOTS, VB_EXEC_QUIESCED);
+	expect_one_without_the_disk(HOST_SLOTS);
+	assert_true(said("went on with"));
+	assert_rc(rig_wait(u, q, 1, WAIT_MS), 0);
+}
+
+static void one_that_begins_anew_goes_on_without_the_disk(void **state)
+{
+	uint32_t q;
+
+	(void)state;
+	q = leave_one_behind(0, VB_EXEC_QUIESCED);
+	expect_one_without_the_disk(HOST_SLOTS);
+	assert_true(said("begun anew"));
+	assert_rc(rig_wait(u, q, 1, WAIT_MS), -ENODEV);
+}
+
+/* A path that another program has is a mistake, where nobody was before. */
+static void with_the_disk_in_other_hands_the_first_one_ends(void **state)
+{
+	(void)state;
+	disk = open(DISK, O_RDWR | O_EXCL | O_CLOEXEC);
+	assert_true(disk >= 0);
+	assert_false(start_vbd(HOST_SLOTS));
+	vbd = 0;
+	assert_true(said("op=prepare errno=EBUSY"));
 }
 
 static uint64_t host_slots(void)
@@ -762,6 +890,10 @@ int main(void)
 		CASE(memory_goes_and_comes_back_while_a_client_works),
 		CASE(with_a_blank_disk_it_says_what_is_lost),
 		CASE(with_the_disk_in_other_hands_it_goes_on_without),
+		CASE(one_that_comes_when_all_is_over_goes_on_without_the_disk),
+		CASE(one_that_succeeds_who_had_no_arena_there_goes_on_without_the_disk),
+		CASE(one_that_begins_anew_goes_on_without_the_disk),
+		CASE(with_the_disk_in_other_hands_the_first_one_ends),
 		CASE(clients_of_a_file_larger_than_a_full_tier_all_come_to_its_end),
 		CASE(one_without_memory_for_its_tier_says_so),
 		CASE(one_at_the_limit_of_its_cgroup_keeps_nobody),

@@ -226,6 +226,19 @@ static const char *said(struct vbd *d, const char *key, char *text, size_t len)
 	return vgpu_exec_describe(d->exec, key, text, len) > 0 ? text : "unknown";
 }
 
+static void plan_nvme_print(struct vbd *d)
+{
+	char bytes[64];
+
+	if (!d->p.nvme_bytes)
+		printf("nvme     none: intermediates must fit the host tier\n");
+	else if (!strcmp(said(d, "nvme", bytes, sizeof(bytes)), "0 bytes"))
+		printf("nvme     none: another process has the lock of %s; intermediates must fit the host "
+		       "tier\n", d->p.nvme_path);
+	else
+		printf("nvme     %s on %s\n", size_text(d->p.nvme_bytes).s, d->p.nvme_path);
+}
+
 static void plan_print(struct vbd *d)
 {
 	const struct vbd_rights *r = &d->rights;
@@ -234,10 +247,7 @@ static void plan_print(struct vbd *d)
 	printf("device   %s, chunks of %s\n", d->node, size_text(d->p.chunk_bytes).s);
 	printf("host     %s in slots of a chunk, ", size_text(d->p.host_bytes).s);
 	printf("%s\n", said(d, "host.nodes", a, sizeof(a)));
-	if (d->p.nvme_bytes)
-		printf("nvme     %s on %s\n", size_text(d->p.nvme_bytes).s, d->p.nvme_path);
-	else
-		printf("nvme     none: intermediates must fit the host tier\n");
+	plan_nvme_print(d);
 	if (vgpu_exec_describe(d->exec, "recovery", a, sizeof(a)) > 0)
 		printf("recovery %s\n", a);
 	printf("compute  backend %s, ", said(d, "backend", a, sizeof(a)));

@@ -986,6 +986,9 @@ struct vb_ioc_stats {
  * @out_generation: commits carry it; an older one gets -ESTALE
  * @out_state: VB_EXEC_LIVE, or VB_EXEC_RECOVERING: what its predecessor left is there,
  *	and VB_IOC_RECOVER comes before any work (module)
+ * @out_lingering: executors that were silent and whose files are open still, with whatever else
+ *	their processes have: locks, and pinned memory; 0 .. 2^32 - 1 (module)
+ * @__reserved: must be 0
  *
  * Until this has succeeded every other request of the node is -EPERM.
  *
@@ -1000,6 +1003,8 @@ struct vb_ioc_exec_attach {
 	__u64 panel_bytes;
 	__u32 out_generation;
 	__u32 out_state;
+	__u32 out_lingering;
+	__u32 __reserved;
 };
 
 /* What holds the bytes of a device arena. */
