@@ -2,6 +2,8 @@
 /* Arenas that outlive their executor, and are adopted by its successor. */
 #include "adopt.h"
 
+#include <linux/sched/signal.h>
+
 #include "core/slots.h"
 #include "arena.h"
 #include "exec.h"
@@ -147,18 +149,14 @@ static void slot_look(struct vb_arena *a, struct vb_region *region, struct vb_sl
 	spin_unlock(&vb.slot_lock);
 }
 
-/*
- * The dead may write there for as long as they like; nobody will look.  Not when another one has
- * not left either: what it refers to is memory that we took for this before, and clients can have
- * one stand after the other.
- */
-static void slot_renew(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
+static int slot_renew(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
 {
 	struct vb_slot fresh = {};
 
-	if (list_empty_careful(&slot->quarantine) || vb.lingering > 1 ||
-	    vb_slot_alloc(region, &fresh, a->numa_node, __GFP_NORETRY))
-		return;
+	if (list_empty_careful(&slot->quarantine))
+		return 0;
+	if (vb_slot_alloc(region, &fresh, a->numa_node, __GFP_NORETRY))
+		return -ENOMEM;
 	spin_lock(&vb.slot_lock);
 	if (!list_empty(&slot->quarantine)) {
 		swap(slot->block, fresh.block);
@@ -166,6 +164,29 @@ static void slot_renew(struct vb_arena *a, struct vb_region *region, struct vb_s
 	}
 	spin_unlock(&vb.slot_lock);
 	vb_slot_free(region, &fresh);
+	return 0;
+}
+
+/*
+ * The dead may write there for as long as they like; nobody will look.  Not when another one has
+ * not left either: what it refers to is memory that we took for this before, and clients can have
+ * one stand after the other.  Where there is none for one slot there is none for the next.
+ */
+static void slots_renew(struct vb_arena *a)
+{
+	struct vb_region *region;
+	unsigned long index = 0;
+	u32 i;
+
+	if (vb.lingering > 1)
+		return;
+	mt_for_each(&a->regions, region, index, ULONG_MAX)
+		for (i = 0; i < region->slots; i++) {
+			if (fatal_signal_pending(current) ||
+			    slot_renew(a, region, &region->slot[i]))
+				return;
+			cond_resched();
+		}
 }
 
 static void slot_adopt(struct vb_arena *a, struct vb_region *region, struct vb_slot *slot)
@@ -196,7 +217,7 @@ static int adopt_host(struct vb_arena *a, bool force)
 		return -EBUSY;
 	vb.forced |= referred;
 	vb_region_slots_each(a, slot_look);
-	vb_region_slots_each(a, slot_renew);
+	slots_renew(a);
 	vb_region_slots_each(a, slot_look);
 	vb_region_slots_each(a, slot_adopt);
 	return 0;

@@ -103,6 +103,7 @@ int vb_exec_open(struct inode *inode, struct file *filp)
 		rc = PTR_ERR(x->inode);
 		goto err_slots;
 	}
+	INIT_LIST_HEAD(&x->windows);
 	mutex_lock(&vb.exec_lock);
 	vb_recovery_check();
 	rc = vb.exec ? -EBUSY : 0;
@@ -209,6 +210,7 @@ void vb_exec_watch(struct work_struct *work)
 	if (vb.exec && vb.exec->attached) {
 		look_after(vb.exec);
 		if (vb.exec->looks > LOOKS_LAST) {
+			vb_exec_forsake(vb.exec);
 			leave(vb.exec);
 			vb.lingering++;
 		} else {
@@ -452,7 +454,7 @@ void vb_fetch_wake(void)
  *
  * Context: takes work_lock.
  * Return: EPOLLPRI with EPOLLIN: a request; EPOLLIN: a submission may be fetched; EPOLLERR:
- * it has not attached.
+ * it has not attached, or was silent for too long.
  */
 __poll_t vb_exec_poll(struct file *filp, struct poll_table_struct *table)
 {

@@ -28,6 +28,7 @@ struct vb_ucmd;
  *	written under exec_lock
  * @calls: of whoever has the file that run, faults in what it has mapped among them
  * @looks: since it was silent, at which none ran; exec_lock
+ * @windows: what it has mapped of regions; vb_device.slot_lock
  * @last_call_ns: when it asked us for something last, or ended asking
  */
 struct vb_exec {
@@ -40,6 +41,7 @@ struct vb_exec {
 	bool was_silent;
 	atomic_t calls;
 	u32 looks;
+	struct list_head windows;
 	u64 last_call_ns;
 };
 

@@ -519,16 +519,81 @@ static vm_fault_t fault_of_executor(struct vm_fault *vmf, vm_fault_t (*fault)(st
 
 /* ---- executor: regions ---- */
 
+/**
+ * struct window - a mapping of a region, in one piece or several
+ * @kref: the pieces
+ * @region: counted; NULL: its executor is none any more, and none of its faults comes here;
+ *	slot_lock, but for a fault
+ * @of_exec: in vb_exec.windows; slot_lock
+ */
+struct window {
+	struct kref kref;
+	struct vb_region *region;
+	struct list_head of_exec;
+};
+
+/* What it keeps is the caller's to put from now on; NULL: it keeps nothing. */
+static struct vb_region *window_take_locked(struct window *w)
+{
+	struct vb_region *region = w->region;
+
+	lockdep_assert_held(&vb.slot_lock);
+	list_del_init(&w->of_exec);
+	w->region = NULL;
+	return region;
+}
+
+static void window_free(struct kref *kref)
+{
+	struct window *w = container_of(kref, struct window, kref);
+	struct vb_region *region;
+
+	spin_lock(&vb.slot_lock);
+	region = window_take_locked(w);
+	spin_unlock(&vb.slot_lock);
+	if (region)
+		vb_region_put(region);
+	kfree(w);
+}
+
+/**
+ * vb_exec_forsake() - what an executor has mapped keeps no memory any more
+ * @x: it was silent, all was taken from it, and no call of it begins
+ *
+ * Its process may be there for as long as somebody likes: a tier would be there twice.
+ *
+ * Context: exec_lock; takes slot_lock; may sleep.
+ */
+void vb_exec_forsake(struct vb_exec *x)
+{
+	struct vb_region *region;
+	struct window *w;
+
+	lockdep_assert_held(&vb.exec_lock);
+	do {
+		region = NULL;
+		spin_lock(&vb.slot_lock);
+		w = list_first_entry_or_null(&x->windows, struct window, of_exec);
+		if (w)
+			region = window_take_locked(w);
+		spin_unlock(&vb.slot_lock);
+		if (region)
+			vb_region_put(region);
+	} while (w);
+}
+
 static void region_vma_open(struct vm_area_struct *vma)
 {
-	struct vb_region *region = vma->vm_private_data;
+	struct window *w = vma->vm_private_data;
 
-	kref_get(&region->kref);
+	kref_get(&w->kref);
 }
 
 static void region_vma_close(struct vm_area_struct *vma)
 {
-	vb_region_put(vma->vm_private_data);
+	struct window *w = vma->vm_private_data;
+
+	kref_put(&w->kref, window_free);
 }
 
 static u64 offset_of(pgoff_t pgoff)
@@ -538,7 +603,8 @@ static u64 offset_of(pgoff_t pgoff)
 
 static vm_fault_t region_page(struct vm_fault *vmf)
 {
-	struct vb_region *region = vmf->vma->vm_private_data;
+	const struct window *w = vmf->vma->vm_private_data;
+	struct vb_region *region = w->region;
 	u64 at = offset_of(vmf->pgoff) - ((u64)region->first << vb.chunk_shift);
 	u32 slot = at >> vb.chunk_shift;
 
@@ -560,12 +626,27 @@ static const struct vm_operations_struct region_vm_ops = {
 	.fault = region_fault,
 };
 
-static int region_mmap(struct vm_area_struct *vma)
+static struct window *window_new(struct vb_exec *x, struct vb_region *region)
+{
+	struct window *w = kmalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
+
+	if (!w)
+		return NULL;
+	kref_init(&w->kref);
+	w->region = region;
+	spin_lock(&vb.slot_lock);
+	list_add(&w->of_exec, &x->windows);
+	spin_unlock(&vb.slot_lock);
+	return w;
+}
+
+static int region_mmap(struct vb_exec *x, struct vm_area_struct *vma)
 {
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	u32 arena = offset >> VB_MMAP_WHICH_SHIFT & 0xff;
 	u32 slot = offset_of(vma->vm_pgoff) >> vb.chunk_shift;
 	struct vb_region *region;
+	struct window *w;
 	u64 end = ((u64)(slot) << vb.chunk_shift) + (vma->vm_end - vma->vm_start);
 
 	mutex_lock(&vb.exec_lock);
@@ -577,7 +658,12 @@ static int region_mmap(struct vm_area_struct *vma)
 		vb_region_put(region);
 		return -ERANGE;
 	}
-	vma->vm_private_data = region;
+	w = window_new(x, region);
+	if (!w) {
+		vb_region_put(region);
+		return -ENOMEM;
+	}
+	vma->vm_private_data = w;
 	vma->vm_ops = &region_vm_ops;
 	return 0;
 }
@@ -683,7 +769,7 @@ static int map_what(struct vb_exec *x, struct vm_area_struct *vma)
 {
 	switch ((u64)vma->vm_pgoff << PAGE_SHIFT >> VB_MMAP_WHAT_SHIFT) {
 	case VB_MMAP_REGION:
-		return region_mmap(vma);
+		return region_mmap(x, vma);
 	case VB_MMAP_TABLE:
 		return table_mmap(vma);
 	case VB_MMAP_SUBMIT >> VB_MMAP_WHAT_SHIFT:
@@ -704,7 +790,7 @@ static int map_what(struct vb_exec *x, struct vm_area_struct *vma)
  *
  * Context: mmap_lock; takes exec_lock under it for a region.
  * Return: 0; -EPERM it has not attached, or would write; -ESTALE it was silent for too long;
- * -EINVAL; -ENOENT; -ERANGE beyond the region.
+ * -EINVAL; -ENOENT; -ERANGE beyond the region; -ENOMEM.
  */
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma)
 {

@@ -10,6 +10,7 @@
 
 struct vb_bo;
 struct vb_client;
+struct vb_exec;
 
 #define VB_FAULT_NS		(2ull * NSEC_PER_SEC)	/* of a fault that keeps mmap_lock */
 
@@ -25,6 +26,7 @@ void vb_table_zap(struct vb_bo *bo, u32 index);
 void vb_pages_zap(struct vb_bo *bo, u64 from, u64 bytes);
 int vb_bo_mmap(struct vb_bo *bo, struct vb_client *c, struct vm_area_struct *vma);
 int vb_client_mmap(struct file *filp, struct vm_area_struct *vma);
+void vb_exec_forsake(struct vb_exec *x);
 int vb_exec_mmap(struct file *filp, struct vm_area_struct *vma);
 
 #endif

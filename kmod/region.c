@@ -88,7 +88,7 @@ struct vb_region *vb_region_of_bar(u32 arena, u32 slots, struct page *first)
 	return region;
 }
 
-static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
+static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node, gfp_t how)
 {
 	struct vb_region *region = region_alloc(arena, first, slots);
 	u32 i;
@@ -97,7 +97,7 @@ static struct vb_region *region_new(u32 arena, u32 first, u32 slots, int node)
 		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < slots; i++) {
 		if (fatal_signal_pending(current) ||
-		    vb_slot_alloc(region, &region->slot[i], node, 0)) {
+		    vb_slot_alloc(region, &region->slot[i], node, how)) {
 			vb_region_put(region);
 			return ERR_PTR(-ENOMEM);
 		}
@@ -241,6 +241,23 @@ static int region_publish_locked(u32 arena, struct vb_region *region)
 	return rc;
 }
 
+/*
+ * What an executor that cannot leave has pinned is memory that we took before, and clients can
+ * have one stand after the other: nothing is killed for the second tier, and there is no third.
+ */
+static int region_may_be_locked(const struct vb_ioc_region *cmd, int *node, gfp_t *how)
+{
+	const struct vb_arena *a = host_arena(cmd->arena);
+
+	lockdep_assert_held(&vb.exec_lock);
+	if (!a || !cmd->slots || cmd->address || cmd->first_slot >= a->slots.count ||
+	    cmd->slots > a->slots.count - cmd->first_slot)
+		return -EINVAL;
+	*node = a->numa_node;
+	*how = vb.lingering ? __GFP_NORETRY : 0;
+	return vb.lingering > 1 ? -ENOMEM : 0;
+}
+
 /**
  * vb_region_add() - VB_IOC_REGION_ADD: host memory for slots of an arena
  * @x: executor
@@ -250,28 +267,23 @@ static int region_publish_locked(u32 arena, struct vb_region *region)
  * meanwhile.
  *
  * Context: takes exec_lock, not while allocating; killable.
- * Return: 0; -EINVAL no such slots; -EEXIST some have memory already; -ENOMEM, also when killed.
+ * Return: 0; -EINVAL no such slots; -EEXIST some have memory already; -ENOMEM, also when killed,
+ * and while two executors that were silent have not left.
  */
 int vb_region_add(struct vb_exec *x, struct vb_ucmd *u)
 {
 	struct vb_ioc_region *cmd = u->cmd;
 	struct vb_region *region;
-	struct vb_arena *a;
-	u32 end = 0;
-	int rc, node = NUMA_NO_NODE;
+	int rc, node;
+	gfp_t how;
 
 	mutex_lock(&vb.exec_lock);
-	a = host_arena(cmd->arena);
-	if (a) {
-		end = a->slots.count;
-		node = a->numa_node;
-	}
+	rc = region_may_be_locked(cmd, &node, &how);
 	mutex_unlock(&vb.exec_lock);
-	if (!cmd->slots || cmd->address || cmd->first_slot >= end ||
-	    cmd->slots > end - cmd->first_slot)
-		return -EINVAL;
+	if (rc)
+		return rc;
 	atomic_inc(&vb.growing);
-	region = region_new(cmd->arena, cmd->first_slot, cmd->slots, node);
+	region = region_new(cmd->arena, cmd->first_slot, cmd->slots, node, how);
 	atomic_dec(&vb.growing);
 	if (IS_ERR(region))
 		return PTR_ERR(region);

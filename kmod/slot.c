@@ -124,7 +124,7 @@ static int slot_fill_any(const struct vb_region *region, struct vb_slot *slot, i
 
 /**
  * vb_slot_alloc() - memory for a slot, zeroed
- * @region: of the slot; @spills is set when its node had none
+ * @region: of the slot; @spills is set when its node had none, and that was looked for
  * @slot: has none yet
  * @node: NUMA node that it is to be on, or NUMA_NO_NODE
  * @how: 0; __GFP_NORETRY: nothing is done to find some
@@ -141,7 +141,7 @@ int vb_slot_alloc(struct vb_region *region, struct vb_slot *slot, int node, gfp_
 	if (node != NUMA_NO_NODE && !region->spills) {
 		if (!slot_fill_any(region, slot, node, how | __GFP_THISNODE))
 			return 0;
-		region->spills = true;
+		region->spills |= !how;
 	}
 	return slot_fill_any(region, slot, node, how);
 }

@@ -483,6 +483,17 @@ static void attach_with_memory_and_send(int socket)
 	say(socket, own.host, own.node->ops->fd(own.node));
 }
 
+#define CGROUP		"/sys/fs/cgroup/holder"
+#define MANY_BYTES	(32ull << 20)
+
+static void attach_in_a_cgroup_and_send(int socket)
+{
+	static struct rig_exec own;
+
+	must(!machine_cgroup_enter(CGROUP) && !rig_exec_open(&rig, &own, (uint32_t)(MANY_BYTES / rig.chunk_bytes)));
+	say(socket, own.host, own.node->ops->fd(own.node));
+}
+
 static uint8_t *map_region(int fd, uint32_t arena)
 {
 	struct vb_ioc_region first = { .size = sizeof(first), .arena = arena };
@@ -593,6 +604,137 @@ static void silence_takes_the_memory_from_all_who_have_it(void **state)
 	expect_nothing_is_left_of_it(fd, region, submit);
 	expect_no_harm_by_its_end(fd, region, submit);
 	close(sender.fd);
+}
+
+/* ---- what those cost whose file stays open ---- */
+
+/* It has memory, and its file passes on. */
+static int begin_in_a_cgroup(struct peer *p, uint32_t *arena)
+{
+	int fd = -1;
+
+	start(p, attach_in_a_cgroup_and_send);
+	*arena = hear(p->fd, &fd);
+	assert_int_not_equal(*arena, UINT32_MAX);
+	return fd;
+}
+
+/* Nobody waits for another one. */
+static void fall_silent(struct peer *p)
+{
+	submitted_nop();
+	machine_set_ms("executor_timeout_ms", 2000);
+	expect_state(VB_EXEC_FAILED);
+	machine_set_ms("executor_timeout_ms", 30000);
+	assert_int_equal(waitpid(p->pid, NULL, 0), p->pid);
+	close(p->fd);
+}
+
+static void expect_charged(uint64_t least, uint64_t most)
+{
+	uint64_t now = 0;
+
+	for (int ms = 0; ms < PATIENCE_MS; ms++) {
+		now = machine_cgroup_get(CGROUP, "memory.current");
+		if (now >= least && now <= most)
+			return;
+		usleep(1000);
+	}
+	fail_msg("%llu bytes are charged", (unsigned long long)now);
+}
+
+static void *map_all(int fd, uint32_t arena)
+{
+	struct vb_ioc_region first = { .size = sizeof(first), .arena = arena };
+	uint8_t *p;
+
+	assert_int_equal(ioctl(fd, VB_IOC_REGION_NEXT, &first), 0);
+	p = mmap(NULL, MANY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		 (off_t)first.out_mmap_offset);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	for (uint64_t i = 0; i < MANY_BYTES; i += 4096)
+		p[i] = 1;
+	return p;
+}
+
+/* Its tier is not there twice: what is mapped still, and cannot be used, keeps nothing. */
+static void silence_frees_memory_that_is_mapped(void **state)
+{
+	const char *why = machine_cgroup_make(CGROUP, UINT64_MAX);
+	struct peer p;
+	uint32_t arena;
+	uint8_t *all;
+	int fd;
+
+	(void)state;
+	if (why) {
+		fprintf(stderr, "SKIP: %s: memory cgroup: %s\n", __func__, why);
+		skip();
+	}
+	machine_set_ms("recovery_ms", 0);
+	fd = begin_in_a_cgroup(&p, &arena);
+	all = map_all(fd, arena);
+	expect_charged(MANY_BYTES, UINT64_MAX);
+	fall_silent(&p);
+	expect_charged(0, MANY_BYTES / 2);
+	assert_int_equal(machine_peek(all), -1);
+	/* In pieces, each of which refers to what is no more. */
+	assert_int_equal(munmap(all + 4096, 4096), 0);
+	assert_int_equal(machine_peek(all + 8192), -1);
+	assert_int_equal(munmap(all, MANY_BYTES), 0);
+	close(fd);
+	assert_int_equal(rmdir(CGROUP), 0);
+}
+
+static int add_memory(struct vgpu_uapi *node)
+{
+	struct vb_ioc_arena_create arena = {
+		.size = sizeof(arena), .tier = VB_TIER_HOST, .numa_node = -1, .slots = SLOTS,
+	};
+	struct vb_ioc_region region = { .size = sizeof(region), .slots = SLOTS };
+
+	assert_rc(vgpu_uapi_call(node, VB_IOC_ARENA_CREATE, &arena), 0);
+	region.arena = arena.out_arena;
+	return vgpu_uapi_call(node, VB_IOC_REGION_ADD, &region);
+}
+
+static struct vgpu_uapi *attached_after(uint32_t lingering)
+{
+	struct vb_ioc_exec_attach cmd = { .size = sizeof(cmd) };
+	struct vgpu_uapi *node;
+
+	assert_rc(rig_exec_node(&rig, &node), 0);
+	assert_rc(vgpu_uapi_call(node, VB_IOC_EXEC_ATTACH, &cmd), 0);
+	assert_int_equal(cmd.out_lingering, lingering);
+	return node;
+}
+
+/* What they have pinned may be a tier each: there is a second one, and no third. */
+static void two_whose_files_stay_open_leave_no_memory_for_a_third(void **state)
+{
+	struct vgpu_uapi *node;
+	struct peer p;
+	uint32_t arena;
+	int fd[2] = { -1, -1 };
+
+	(void)state;
+	machine_set_ms("recovery_ms", 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		start(&p, attach_with_memory_and_send);
+		arena = hear(p.fd, &fd[i]);
+		assert_int_not_equal(arena, UINT32_MAX);
+		fall_silent(&p);
+	}
+	node = attached_after(2);
+	assert_rc(add_memory(node), -ENOMEM);
+	close(fd[0]);
+	assert_rc(add_memory(node), 0);
+	node->ops->close(node);
+	node = attached_after(1);
+	node->ops->close(node);
+	close(fd[1]);
+	node = attached_after(0);
+	node->ops->close(node);
 }
 
 /* ---- one that cannot leave ---- */
@@ -723,6 +865,8 @@ int main(void)
 		EXECUTOR(executor_that_forked_is_there_until_its_child_has_gone),
 		EXECUTOR(executor_passed_on_works_on),
 		EXECUTOR(silence_takes_the_memory_from_all_who_have_it),
+		EXECUTOR(silence_frees_memory_that_is_mapped),
+		EXECUTOR(two_whose_files_stay_open_leave_no_memory_for_a_third),
 		EXECUTOR(executor_that_cannot_leave_has_a_successor),
 	};
 	int failed = 0;

@@ -1083,7 +1083,8 @@ struct vb_ioc_arena_create {
  * REGION_NEXT (module) looks for the first region that ends behind @first_slot, and
  * says where it begins, how long it is, and where to mmap() it: -ENOENT none.
  * Errors: -EEXIST a slot is in a region already; -EBUSY on removal while one is in
- * use, or while its bytes are promised to objects or as minima; -ENOMEM.
+ * use, or while its bytes are promised to objects or as minima; -ENOMEM, module: also
+ * while two executors that were silent have not left (out_lingering).
  * Context: may sleep (allocates folios before any lock); takes the executor lock, the
  * slot lock for the slots.
  */
@@ -1520,8 +1521,10 @@ struct vb_ioc_arena_query {
  * as long as it takes, or of a client.  For an nvme arena this speaks of host memory
  * too, out of which the dead may still write into its slots.  Try again; with
  * VB_ADOPT_FORCE the arena is adopted nevertheless: slots in quarantine get new memory
- * as far as there is any, a chunk in such a slot stays where it is until the next
- * recovery, and who adopts an nvme arena so answers for late writes.
+ * as far as some is found without effort, and none while two executors that were silent
+ * have not left; a chunk in such a slot stays where it is until the next recovery, and who
+ * adopts an nvme arena so answers for late writes.  Once a host arena has needed it the nvme
+ * arena needs it as well, until the caller leaves: to try again is of no use then.
  * -ESTALE another identity, or none; -ENOENT no such orphan; -EINVAL device arenas are
  * never orphans; -EPERM not RECOVERING.
  * Context: takes the executor lock, each BO's lock in turn, the slot lock, the work lock;
