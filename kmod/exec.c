@@ -199,7 +199,7 @@ static void leave(struct vb_exec *x)
  * @work: vb_device.watch; queued again as long as one is attached
  *
  * It is detached by that its file is released, which its death brings about; or here, when none
- * of its calls runs.  A look later: who has found it no executor has then mapped what he would.
+ * of its calls runs; faults that it had begun are waited for then.
  * What he still refers to is told by the counts of its pages, as with any that has gone.
  *
  * Context: a worker; takes exec_lock, work_lock.

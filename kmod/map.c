@@ -556,13 +556,25 @@ static void window_free(struct kref *kref)
 	kfree(w);
 }
 
+/* A fault that had begun before has its page locked until that is mapped. */
+static void region_wait_for_faults(const struct vb_region *region)
+{
+	u32 i;
+
+	for (i = 0; i < region->slots; i++) {
+		vb_slot_lock(region, &region->slot[i]);
+		vb_slot_unlock(region, &region->slot[i]);
+		cond_resched();
+	}
+}
+
 /**
- * vb_exec_forsake() - what an executor has mapped keeps no memory any more
- * @x: it was silent, all was taken from it, and no call of it begins
+ * vb_exec_forsake() - what an executor has mapped is taken for good, and keeps no memory any more
+ * @x: it was silent, no call of it runs and none begins
  *
  * Its process may be there for as long as somebody likes: a tier would be there twice.
  *
- * Context: exec_lock; takes slot_lock; may sleep.
+ * Context: exec_lock; takes the locks of folios, slot_lock; may sleep.
  */
 void vb_exec_forsake(struct vb_exec *x)
 {
@@ -577,9 +589,12 @@ void vb_exec_forsake(struct vb_exec *x)
 		if (w)
 			region = window_take_locked(w);
 		spin_unlock(&vb.slot_lock);
-		if (region)
+		if (region) {
+			region_wait_for_faults(region);
 			vb_region_put(region);
+		}
 	} while (w);
+	unmap_mapping_range(x->inode->i_mapping, 0, 0, 1);
 }
 
 static void region_vma_open(struct vm_area_struct *vma)
@@ -601,18 +616,28 @@ static u64 offset_of(pgoff_t pgoff)
 	return (u64)pgoff << PAGE_SHIFT & ((1ull << VB_MMAP_WHICH_SHIFT) - 1);
 }
 
+/* It returns with its page locked, and its call is over: vb_exec_forsake() waits for such. */
 static vm_fault_t region_page(struct vm_fault *vmf)
 {
+	const struct vb_exec *x = vmf->vma->vm_file->private_data;
 	const struct window *w = vmf->vma->vm_private_data;
 	struct vb_region *region = w->region;
 	u64 at = offset_of(vmf->pgoff) - ((u64)region->first << vb.chunk_shift);
 	u32 slot = at >> vb.chunk_shift;
+	struct page *page;
 
 	if (slot >= region->slots)
 		return VM_FAULT_SIGBUS;
-	vmf->page = vb_slot_page(&region->slot[slot], (at >> PAGE_SHIFT) % chunk_pages());
-	get_page(vmf->page);
-	return 0;
+	page = vb_slot_page(&region->slot[slot], (at >> PAGE_SHIFT) % chunk_pages());
+	get_page(page);
+	lock_page(page);
+	if (vb_exec_role(x)) {
+		unlock_page(page);
+		put_page(page);
+		return VM_FAULT_SIGBUS;
+	}
+	vmf->page = page;
+	return VM_FAULT_LOCKED;
 }
 
 static vm_fault_t region_fault(struct vm_fault *vmf)

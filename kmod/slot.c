@@ -96,7 +96,7 @@ static int slot_fill(const struct vb_region *region, struct vb_slot *slot, int n
 
 	slot->order = order;
 	slot->block = kcalloc(slot_blocks(region, slot), sizeof(*slot->block),
-			      GFP_KERNEL_ACCOUNT);
+			      GFP_KERNEL_ACCOUNT | (where & __GFP_NORETRY));
 	if (!slot->block)
 		return -ENOMEM;
 	for (i = 0; i < slot_blocks(region, slot); i++) {
